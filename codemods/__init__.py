@@ -1,0 +1,1 @@
+"""The repairs, one LibCST transformer per kind."""
