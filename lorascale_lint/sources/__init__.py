@@ -1,0 +1,1 @@
+"""What is linted: the files, their text, and the comments that silence a rule."""
