@@ -87,8 +87,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class FileFailure:
-    """A file that could not be checked, reported as ``LS001`` and by exit code 2."""
+    """A file that could not be checked (``LS001``) or on which the program itself failed (``LS000``).
+
+    Either is reported beside the findings and makes the exit code 2.
+    """
 
     filename: str
     message: str
     position: Position = Position(1, 1)
+    code: Literal["LS000", "LS001"] = "LS001"
+
+    @property
+    def name(self) -> str:
+        """Name that goes with the code."""
+        return "unreadable-file" if self.code == "LS001" else "internal-error"

@@ -1,0 +1,143 @@
+"""Settings of a project: `[tool.lorascale-lint]` in the nearest `pyproject.toml` that has it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SECTION = "tool.lorascale-lint"
+_KEYS = ("select", "ignore", "exclude", "per-file-ignores")
+
+
+class ConfigError(Exception):
+    """A setting that can't be used; the text names the file, the key and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings for the files under ``root``, the folder that the globs are relative to."""
+
+    root: Path
+    select: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def excludes(self, path: Path) -> bool:
+        """Whether a file or folder is excluded, by itself or with a folder above it."""
+        return any(glob_matches(glob, self._relative(path)) for glob in self.exclude)
+
+    def ignored_in(self, path: Path) -> tuple[str, ...]:
+        """Rule selectors that ``per-file-ignores`` turns off in the file."""
+        relative = self._relative(path)
+        return tuple(
+            selector
+            for glob, selectors in self.per_file_ignores
+            if glob_matches(glob, relative)
+            for selector in selectors
+        )
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(os.path.abspath(path), self.root).replace(os.sep, "/")
+
+
+class Configs:
+    """The settings that hold for each file, read once for each folder."""
+
+    def __init__(self) -> None:
+        self._of_folder: dict[Path, Config | None] = {}
+
+    def of(self, path: Path) -> Config:
+        """Settings for a file or folder; without any, an empty `Config`. Raises `ConfigError`."""
+        folder = Path(os.path.abspath(path)).parent
+        return self._find(folder) or Config(folder)
+
+    def _find(self, folder: Path) -> Config | None:
+        if folder not in self._of_folder:
+            config = read_config(folder / "pyproject.toml")
+            if config is None and folder.parent != folder:
+                config = self._find(folder.parent)
+            self._of_folder[folder] = config
+        return self._of_folder[folder]
+
+
+def read_config(pyproject: Path) -> Config | None:
+    """Settings in one ``pyproject.toml``; None when there is no such file or section.
+
+    Raises `ConfigError`.
+    """
+    try:
+        document = tomllib.loads(pyproject.read_bytes().decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{pyproject}: {error}") from error
+    tool = document.get("tool", {})
+    if not isinstance(tool, dict) or "lorascale-lint" not in tool:
+        return None
+    section = tool["lorascale-lint"]
+    if not isinstance(section, dict):
+        raise ConfigError(f"{pyproject}: {SECTION} must be a table")
+    for key in section:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"{pyproject}: unknown key {key!r} in [{SECTION}]; did you mean {near!r}?")
+    per_file = section.get("per-file-ignores", {})
+    if not isinstance(per_file, dict):
+        raise ConfigError(f"{pyproject}: per-file-ignores in [{SECTION}] must be a table of lists of strings")
+    return Config(
+        root=pyproject.parent,
+        select=_strings(pyproject, "select", section["select"]) if "select" in section else None,
+        ignore=_strings(pyproject, "ignore", section.get("ignore", [])),
+        exclude=_strings(pyproject, "exclude", section.get("exclude", [])),
+        per_file_ignores=tuple(
+            (glob, _strings(pyproject, f'per-file-ignores."{glob}"', selectors))
+            for glob, selectors in per_file.items()
+        ),
+    )
+
+
+def _strings(pyproject: Path, key: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ConfigError(f"{pyproject}: {key} in [{SECTION}] must be a list of strings")
+
+
+def glob_matches(glob: str, relative: str) -> bool:
+    """Whether the glob names the file ``relative`` (with ``/``) or a folder above it.
+
+    ``*`` and ``?`` stop at ``/`` and ``**`` does not. A glob without ``/`` matches a name at any depth.
+    """
+    pattern = _compiled(glob)
+    parts = relative.split("/")
+    if "/" not in glob.rstrip("/"):
+        return any(pattern.fullmatch(part) for part in parts)
+    return any(pattern.fullmatch("/".join(parts[:length])) for length in range(1, len(parts) + 1))
+
+
+@cache
+def _compiled(glob: str) -> re.Pattern[str]:
+    glob = glob.removeprefix("./").strip("/")
+    regex = ""
+    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", glob, re.DOTALL):
+        match token:
+            case "**/":
+                regex += "(?:.*/)?"
+            case "**":
+                regex += ".*"
+            case "*":
+                regex += "[^/]*"
+            case "?":
+                regex += "[^/]"
+            case _ if len(token) > 1:
+                inside = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+                regex += "[" + ("^" + inside[1:] if inside.startswith("!") else inside) + "]"
+            case _:
+                regex += re.escape(token)
+    return re.compile(regex, re.DOTALL)

@@ -1,0 +1,94 @@
+"""Which rules run on which file: codes, prefixes of codes and names, from options and settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lorascale_lint.config import Config, ConfigError, Configs
+
+
+class UnknownRule(Exception):
+    """No rule has this code, prefix or name; the text names the nearest one."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The codes and names of all rules."""
+
+    names: Mapping[str, str]
+
+    @classmethod
+    def load(cls) -> Catalog:
+        """The rules of this installation."""
+        from lorascale_lint.rule import all_rules
+
+        return cls({rule.code: rule.name for rule in all_rules()})
+
+    @cached_property
+    def codes(self) -> frozenset[str]:
+        """All codes."""
+        return frozenset(self.names)
+
+    def resolve(self, selector: str) -> frozenset[str]:
+        """Codes that a code, a prefix of codes, a name or ``ALL`` stands for. Raises `UnknownRule`."""
+        selector = selector.strip()
+        if selector.upper() == "ALL":
+            return self.codes
+        found = frozenset(
+            code
+            for code, name in self.names.items()
+            if name == selector or (selector.upper().startswith("LS") and code.startswith(selector.upper()))
+        )
+        if not found:
+            known = sorted([*self.names, *self.names.values()])
+            near = difflib.get_close_matches(selector.upper(), self.names, n=1) or difflib.get_close_matches(
+                selector, known, n=1, cutoff=0.0
+            )
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UnknownRule(f"unknown rule {selector!r}{hint}")
+        return found
+
+    def resolve_all(self, selectors: tuple[str, ...]) -> frozenset[str]:
+        """Union of `resolve`. Raises `UnknownRule`."""
+        return frozenset[str]().union(*map(self.resolve, selectors))
+
+
+class Selection:
+    """The rules for each file.
+
+    ``--select`` replaces what the settings select and ignore; ``--ignore`` and ``per-file-ignores``
+    always hold.
+    """
+
+    def __init__(
+        self, catalog: Catalog, configs: Configs, select: tuple[str, ...], ignore: tuple[str, ...]
+    ) -> None:
+        """Raises `UnknownRule` for an option that names no rule."""
+        self.catalog = catalog
+        self._configs = configs
+        self._select = catalog.resolve_all(select) if select else None
+        self._ignore = catalog.resolve_all(ignore)
+        self._configured: dict[Config, frozenset[str]] = {}
+
+    def codes_for(self, path: Path) -> frozenset[str]:
+        """Codes that run on the file. Raises `ConfigError`."""
+        config = self._configs.of(path)
+        if config not in self._configured:
+            self._configured[config] = self._resolve(config)
+        base = self._configured[config] if self._select is None else self._select
+        return base - self._ignore - self.catalog.resolve_all(config.ignored_in(path))
+
+    def _resolve(self, config: Config) -> frozenset[str]:
+        """What the settings turn on; a typo in any key is an error even where it has no effect."""
+        resolve = self.catalog.resolve_all
+        try:
+            for _, selectors in config.per_file_ignores:
+                resolve(selectors)
+            selected = self.catalog.codes if config.select is None else resolve(config.select)
+            return selected - resolve(config.ignore)
+        except UnknownRule as error:
+            raise ConfigError(f"{config.root / 'pyproject.toml'}: {error}") from error

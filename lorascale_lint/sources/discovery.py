@@ -1,0 +1,151 @@
+"""From the paths that a person gives to the files to lint and the files to read for linking.
+
+Nothing is imported or executed. Files under the working directory are named relative to it, all
+others by their absolute path, so that one file has one name in the whole run.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorascale_lint.config import Configs
+from lorascale_lint.findings import FileFailure
+
+# Skipped below a given path, never above it: a checkout in /ci/build/project is linted.
+SKIPPED_FOLDERS = frozenset(
+    {
+        ".bzr", ".direnv", ".eggs", ".git", ".hg", ".hypothesis", ".ipynb_checkpoints", ".mypy_cache",
+        ".nox", ".pants.d", ".pyenv", ".pytest_cache", ".pytype", ".ruff_cache", ".svn", ".tox", ".venv",
+        ".vscode", "__pycache__", "__pypackages__", "_build", "buck-out", "build", "dist", "node_modules",
+        "site-packages", "venv",
+    }
+)  # fmt: skip
+_PROJECT_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+
+
+class MissingPath(Exception):
+    """A given path does not exist; the text is the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """``targets`` are linted, ``context`` holds the other Python files of the same projects."""
+
+    targets: tuple[Path, ...]
+    context: tuple[Path, ...]
+    failures: tuple[FileFailure, ...] = ()
+
+
+def discover(paths: Iterable[Path], configs: Configs) -> Sources:
+    """Find the files for the given files and folders, in a fixed order, each once.
+
+    Raises `MissingPath` and `ConfigError`.
+    """
+    walk = _Walk(configs)
+    targets: dict[str, Path] = {}
+    roots: dict[Path, None] = {}
+    root_of_folder: dict[Path, Path | None] = {}
+    for given in paths:
+        path = _absolute(given)
+        if not path.exists():
+            raise MissingPath(str(given))
+        found = list(walk.files(path)) if path.is_dir() else list(walk.given_file(path))
+        for file in found:
+            _add(targets, file)
+        folder = path if path.is_dir() else path.parent
+        if folder not in root_of_folder:
+            root_of_folder[folder] = project_root(path)
+        if root := root_of_folder[folder]:
+            roots[root] = None
+    failures = tuple(walk.failures)  # in the given paths only; a locked folder elsewhere is no failure
+    context: dict[str, Path] = {}
+    for root in roots:
+        for file in walk.files(root):
+            _add(context, file)
+    return Sources(
+        tuple(sorted(map(display_path, targets.values()))),
+        tuple(sorted(display_path(file) for key, file in context.items() if key not in targets)),
+        failures,
+    )
+
+
+def project_root(path: Path) -> Path | None:
+    """The folder whose files belong together with an absolute path: the nearest project above it.
+
+    Without one, the topmost package above it, else the path itself if it is a folder. The search
+    stops at a skipped folder, so that a package inside `.venv` does not drag in the project around it.
+    """
+    folder = path if path.is_dir() else path.parent
+    for ancestor in (folder, *folder.parents):
+        if any((ancestor / marker).exists() for marker in _PROJECT_MARKERS):
+            return ancestor
+        if ancestor.name in SKIPPED_FOLDERS:
+            break
+    top = None
+    while (folder / "__init__.py").is_file():
+        top, folder = folder, folder.parent
+    return top or (path if path.is_dir() else None)
+
+
+def display_path(path: Path) -> Path:
+    """The name of a file in this run: relative to the working directory if it is below it."""
+    path, here = _absolute(path), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _add(files: dict[str, Path], file: Path) -> None:
+    """Add a file under its real path, so that a link and what it points to are one file."""
+    if file.is_symlink():
+        files.setdefault(os.path.realpath(file), file)
+    else:
+        files[str(file)] = file
+
+
+def _absolute(path: Path) -> Path:
+    # `link/..` is the parent of what the link points to, so only the file system can remove `..`.
+    if ".." in path.parts:
+        path = path.parent.resolve() / path.name if path.name != ".." else path.resolve()
+    return Path(os.path.abspath(path))
+
+
+class _Walk:
+    """Python files below a folder. Links to folders are not followed, so a loop of links ends."""
+
+    def __init__(self, configs: Configs) -> None:
+        self._configs = configs
+        self.failures: list[FileFailure] = []
+
+    def given_file(self, path: Path) -> Iterator[Path]:
+        if self._configs.of(path).excludes(path):
+            return
+        if stat.S_ISREG(path.stat().st_mode):
+            yield path
+        else:
+            self.failures.append(FileFailure(str(display_path(path)), "not a regular file"))
+
+    def files(self, folder: Path) -> Iterator[Path]:
+        """Raises `ConfigError`."""
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            message = f"cannot read the folder: {error.strerror}"
+            self.failures.append(FileFailure(str(display_path(folder)), message))
+            return
+        links = []
+        for entry in entries:
+            path = folder / entry.name
+            is_folder = entry.is_dir(follow_symlinks=False)
+            wanted = entry.name not in SKIPPED_FOLDERS if is_folder else entry.name.endswith(".py")
+            if not wanted or self._configs.of(path).excludes(path):
+                continue
+            if is_folder:
+                yield from self.files(path)
+            elif entry.is_symlink():
+                links.append(path)
+            elif entry.is_file():
+                yield path
+        yield from (link for link in links if link.is_file())
