@@ -7,21 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorascale_lint import engine
-from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.report.content import Report
 from lorascale_lint.selection import Selection
 from lorascale_lint.sources.discovery import Sources
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 from lorascale_lint.suppress import Suppressions
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is printed: findings and failures in order, and warnings about suppression comments."""
-
-    findings: tuple[Finding, ...]
-    failures: tuple[FileFailure, ...]
-    warnings: tuple[str, ...]
-    checked: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import libcst
 
-from lorascale_lint.checking import Report
 from lorascale_lint.findings import FileFailure, Finding, Fix
+from lorascale_lint.report.content import Report
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 MAX_ROUNDS = 20

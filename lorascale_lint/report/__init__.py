@@ -1,0 +1,1 @@
+"""Findings as text for people, as one line each, and as JSON."""

@@ -1,0 +1,17 @@
+"""What a report contains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorascale_lint.findings import FileFailure, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Findings and failures in order, warnings about suppression comments, and the number of files checked."""
+
+    findings: tuple[Finding, ...]
+    failures: tuple[FileFailure, ...] = ()
+    warnings: tuple[str, ...] = ()
+    checked: int = 0

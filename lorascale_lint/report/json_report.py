@@ -1,0 +1,79 @@
+"""The report for programs, in the shape of ruff's JSON with `name`, `severity` and `trace` added.
+
+File names are those of the text report: relative to the working directory where the file is below
+it, else absolute.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lorascale_lint.findings import FileFailure, Finding, Fix, Position
+from lorascale_lint.report.content import Report
+
+
+def render_json(report: Report) -> str:
+    """One JSON array; pure ASCII, so that no file name or message can break it."""
+    items = [_failure(failure) for failure in report.failures]
+    items += [_finding(finding) for finding in report.findings]
+    return json.dumps(items, indent=2) + "\n"
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "message": finding.message,
+        "filename": finding.span.filename,
+        "location": _place(finding.span.start),
+        "end_location": _place(finding.span.end),
+        "severity": finding.severity,
+        "fix": _fix(finding.fix),
+        "trace": [
+            {
+                "filename": step.span.filename,
+                "location": _place(step.span.start),
+                "message": step.message,
+            }
+            for step in finding.trace
+        ],
+        "url": finding.url,
+    }
+
+
+def _failure(failure: FileFailure) -> dict[str, Any]:
+    return {
+        "code": failure.code,
+        "name": failure.name,
+        "message": failure.message,
+        "filename": failure.filename,
+        "location": _place(failure.position),
+        "end_location": _place(failure.position),
+        "severity": "error",
+        "fix": None,
+        "trace": [],
+        "url": None,
+    }
+
+
+def _fix(fix: Fix | None) -> dict[str, Any] | None:
+    if fix is None:
+        return None
+    return {
+        "applicability": fix.applicability,
+        "message": fix.message,
+        "edits": [
+            {
+                "location": _place(edit.span.start),
+                "end_location": _place(edit.span.end),
+                "content": edit.content,
+                "filename": edit.span.filename,
+            }
+            for edit in fix.edits
+        ],
+    }
+
+
+def _place(position: Position) -> dict[str, int]:
+    return {"row": position.row, "column": position.column}

@@ -1,0 +1,44 @@
+"""The closing lines of a run: what was fixed, what remains, what can be fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+
+from lorascale_lint.report.content import Report
+from lorascale_lint.report.terminal import printable
+
+
+def render_fixed(fixed: Mapping[tuple[str, str, str], int], *, would: bool = False) -> str:
+    """What was fixed in each file, by rule; ``would`` for a diff, which writes nothing."""
+    if not fixed:
+        return ""
+    lines = [f"{'Would fix' if would else 'Fixed'} {_count(sum(fixed.values()), 'finding')}:"]
+    for filename, items in groupby(sorted(fixed.items()), key=lambda item: item[0][0]):
+        rules = ", ".join(f"{number} × {code} {name}" for (_, code, name), number in items)
+        lines.append(f"  {printable(filename)}: {rules}")
+    return "\n".join(lines) + "\n"
+
+
+def render_summary(report: Report, *, remaining: bool = False) -> str:
+    """One line; ``remaining`` after fixing."""
+    failed = len({failure.filename for failure in report.failures if failure.code == "LS001"})
+    unchecked = f"; {_count(failed, 'file')} could not be checked" if failed else ""
+    if not report.findings:
+        return f"No findings in {_count(report.checked, 'file')}{' now' if remaining else ''}{unchecked}.\n"
+    files = len({finding.span.filename for finding in report.findings})
+    fixes = [finding.fix.applicability for finding in report.findings if finding.fix]
+    parts = []
+    if safe := fixes.count("safe"):
+        parts.append(f"{safe} fixable with --fix")
+    if unsafe := fixes.count("unsafe"):
+        parts.append(f"{unsafe}{' more' if safe else ' fixable'} with --fix --unsafe-fixes")
+    at_hand = f" ({', '.join(parts)})" if parts else ""
+    verb = "Left" if remaining else "Found"
+    return (
+        f"{verb} {_count(len(report.findings), 'finding')} in {_count(files, 'file')}{at_hand}{unchecked}.\n"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
