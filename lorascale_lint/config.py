@@ -11,11 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lorascale_lint.errors import InputError
+
 SECTION = "tool.lorascale-lint"
 _KEYS = ("select", "ignore", "exclude", "per-file-ignores")
 
 
-class ConfigError(Exception):
+class ConfigError(InputError):
     """A setting that can't be used; the text names the file, the key and what is wrong."""
 
 

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from lorascale_lint.config import Config, ConfigError, Configs
+from lorascale_lint.errors import InputError
 
 
-class UnknownRule(Exception):
+class UnknownRule(InputError):
     """No rule has this code, prefix or name; the text names the nearest one."""
 
 

@@ -1,1 +1,1 @@
-"""What is linted: the files, their text, and the comments that silence a rule."""
+"""From paths to the source text that matters: discovery, prefilter, narrowing, module names."""

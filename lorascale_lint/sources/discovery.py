@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorascale_lint.config import Configs
+from lorascale_lint.errors import InputError
 from lorascale_lint.findings import FileFailure
 
 # Skipped below a given path, never above it: a checkout in /ci/build/project is linted.
@@ -27,17 +28,21 @@ SKIPPED_FOLDERS = frozenset(
 _PROJECT_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 
 
-class MissingPath(Exception):
-    """A given path does not exist; the text is the path."""
+class MissingPath(InputError):
+    """A given path does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """``targets`` are linted, ``context`` holds the other Python files of the same projects."""
+    """``targets`` are linted, ``context`` holds the other Python files of the same projects.
+
+    ``empty`` are given folders without a Python file.
+    """
 
     targets: tuple[Path, ...]
     context: tuple[Path, ...]
     failures: tuple[FileFailure, ...] = ()
+    empty: tuple[Path, ...] = ()
 
 
 def discover(paths: Iterable[Path], configs: Configs) -> Sources:
@@ -47,39 +52,57 @@ def discover(paths: Iterable[Path], configs: Configs) -> Sources:
     """
     walk = _Walk(configs)
     targets: dict[str, Path] = {}
-    roots: dict[Path, None] = {}
-    root_of_folder: dict[Path, Path | None] = {}
+    folders: dict[Path, None] = {}
+    empty: list[Path] = []
     for given in paths:
         path = _absolute(given)
         if not path.exists():
-            raise MissingPath(str(given))
-        found = list(walk.files(path)) if path.is_dir() else list(walk.given_file(path))
+            raise MissingPath(f"{given}: no such file or folder")
+        is_folder = path.is_dir()
+        found = list(walk.files(path) if is_folder else walk.given_file(path))
         for file in found:
             _add(targets, file)
-        folder = path if path.is_dir() else path.parent
-        if folder not in root_of_folder:
-            root_of_folder[folder] = project_root(path)
-        if root := root_of_folder[folder]:
-            roots[root] = None
+        if is_folder and not found:
+            empty.append(given)
+        folders[path if is_folder else path.parent] = None
     failures = tuple(walk.failures)  # in the given paths only; a locked folder elsewhere is no failure
-    context: dict[str, Path] = {}
-    for root in roots:
-        for file in walk.files(root):
-            _add(context, file)
     return Sources(
         tuple(sorted(map(display_path, targets.values()))),
-        tuple(sorted(display_path(file) for key, file in context.items() if key not in targets)),
+        _context(walk, folders, targets),
         failures,
+        tuple(empty),
     )
 
 
-def project_root(path: Path) -> Path | None:
-    """The folder whose files belong together with an absolute path: the nearest project above it.
+def discover_text(path: Path, configs: Configs) -> Sources:
+    """As `discover`, for text that is not on disk but is to be treated as the file ``path``.
 
-    Without one, the topmost package above it, else the path itself if it is a folder. The search
-    stops at a skipped folder, so that a package inside `.venv` does not drag in the project around it.
+    Raises `ConfigError`.
     """
-    folder = path if path.is_dir() else path.parent
+    path = _absolute(path)
+    targets = {} if configs.of(path).excludes(path) else {str(path): path}
+    return Sources(
+        tuple(map(display_path, targets.values())),
+        _context(_Walk(configs), [path.parent], {str(path): path}),
+    )
+
+
+def _context(walk: _Walk, folders: Iterable[Path], targets: Mapping[str, Path]) -> tuple[Path, ...]:
+    """The files of the projects that the folders are in, less the targets."""
+    context: dict[str, Path] = {}
+    for root in sorted({root for folder in folders if (root := project_root(folder))}):
+        for file in walk.files(root):
+            _add(context, file)
+    return tuple(sorted(display_path(file) for key, file in context.items() if key not in targets))
+
+
+def project_root(folder: Path) -> Path | None:
+    """The folder whose files belong together with those of an absolute path.
+
+    That is the nearest project around it, else the topmost package around it, else nothing: a loose
+    folder can be anything, a home or a downloads folder. The search stops at a skipped folder, so
+    that a package inside `.venv` does not drag in the project around it.
+    """
     for ancestor in (folder, *folder.parents):
         if any((ancestor / marker).exists() for marker in _PROJECT_MARKERS):
             return ancestor
@@ -88,7 +111,7 @@ def project_root(path: Path) -> Path | None:
     top = None
     while (folder / "__init__.py").is_file():
         top, folder = folder, folder.parent
-    return top or (path if path.is_dir() else None)
+    return top
 
 
 def display_path(path: Path) -> Path:

@@ -1,0 +1,181 @@
+"""The command line. Only click is imported here: `--help` and `--version` must be instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from lorascale_lint import __version__
+from lorascale_lint.errors import InputError
+
+
+class _DefaultGroup(click.Group):
+    """A group in which anything that is not a command is an argument of `check`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            args = ["check", *args]
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = (option for option in check.params if isinstance(option, click.Option))
+        records = [record for option in options if (record := option.get_help_record(ctx))]
+        with formatter.section("Options of check"):
+            formatter.write_dl(records)
+        super().format_options(ctx, formatter)
+
+
+def _split(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(item.strip() for items in value for item in items.split(",") if item.strip())
+
+
+@click.group(
+    cls=_DefaultGroup,
+    subcommand_metavar="PATH... | COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="lorascale-lint")
+def cli() -> None:
+    """Find, repair and prove LoRA scaling bugs in Python code.
+
+    `lorascale-lint PATH...` checks files and folders, as `lorascale-lint check PATH...` does. Use the
+    longer form for a path that is named like a command.
+
+    Exit codes: 0 nothing to report, 1 findings remain, 2 something could not be checked.
+    """
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--fix", is_flag=True, help="Apply safe fixes to the files.")
+@click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also fixes that change behaviour.")
+@click.option("--diff", is_flag=True, help="Show what --fix would change as a patch; write nothing.")
+@click.option("--select", multiple=True, callback=_split, metavar="RULES", help="Run only these rules.")
+@click.option("--ignore", multiple=True, callback=_split, metavar="RULES", help="Do not run these rules.")
+@click.option(
+    "--output-format",
+    type=click.Choice(["text", "concise", "json"]),
+    default="text",
+    show_default=True,
+    help="How findings are printed.",
+)
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of facts.")
+@click.option("--stdin-filename", metavar="PATH", help="What the text on standard input (-) is to be called.")
+def check(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
+    """Check PATHS (files, folders, or - for standard input).
+
+    RULES are codes (LS101), prefixes of codes (LS1) or names (unscaled-merge), separated by commas.
+    """
+    if options["unsafe_fixes"] and not (options["fix"] or options["diff"]):
+        raise click.UsageError("--unsafe-fixes needs --fix or --diff")
+    if options["diff"] and options["output_format"] == "json":
+        raise click.UsageError("--diff prints a patch, so it can't be used with --output-format json")
+    if "-" in paths and len(paths) > 1:
+        raise click.UsageError("- (standard input) can't be mixed with other paths")
+    if options["stdin_filename"] is not None and paths != ("-",):
+        raise click.UsageError("--stdin-filename needs - as the only path")
+    from lorascale_lint.check_command import CheckOptions, run_check
+
+    return run_check(CheckOptions(paths, cache=not no_cache, **options))
+
+
+_text_or_json = click.option(
+    "--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
+@cli.command("map")
+@click.argument("paths", nargs=-1, required=True)
+@_text_or_json
+def map_command(paths: tuple[str, ...], output_format: str) -> int:
+    """Show the LoRA implementations in PATHS: where each delta is applied, and with which scale."""
+    from lorascale_lint.config import Configs
+    from lorascale_lint.console import Console
+    from lorascale_lint.model.map_report import render_map
+    from lorascale_lint.sources.discovery import discover
+
+    sources = discover(map(Path, paths), Configs())
+    Console().out(render_map(sources.targets, sources.context, as_json=output_format == "json"))
+    return 2 if sources.failures else 0
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--driver", metavar="NAME", help="How the code is run; found out from the code by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random tensors.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Limit for each child process.")
+@_text_or_json
+def verify(path: Path, driver: str | None, seed: int, timeout: float | None, output_format: str) -> int:
+    """Run the code in PATH in a child process and measure the scale of each delta.
+
+    Unlike every other command this executes the code. It needs torch (the `verify` extra).
+
+    Exit codes: 0 every scale is right, 1 one differs, 2 error, 3 nothing could be judged.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    from lorascale_lint.console import Console
+    from lorascale_lint.verify.report import render_json, render_text
+    from lorascale_lint.verify.run import run_verify
+
+    console = Console()
+    report = run_verify(path, driver=driver, seed=seed, timeout=timeout, progress=console.note)
+    console.out(render_json(report) if output_format == "json" else render_text(report))
+    return int(report.exit_code)
+
+
+@cli.command()
+@click.argument("rule", required=False)
+def rule(rule: str | None) -> int:
+    """Explain a RULE (code or name), or list all rules."""
+    from lorascale_lint.console import Console
+    from lorascale_lint.rule import all_rules
+    from lorascale_lint.selection import Catalog, UnknownRule
+
+    console = Console()
+    rules = all_rules()
+    if rule is None:
+        long = max((len(item.name) for item in rules), default=0)
+        console.out("".join(f"{item.code}  {item.name:<{long}}  {item.summary()}\n" for item in rules))
+        return 0
+    codes = Catalog.load().resolve(rule)
+    found = [item for item in rules if item.code in codes]
+    if len(found) != 1:
+        raise UnknownRule(f"{rule!r} stands for {len(found)} rules: {', '.join(sorted(codes))}")
+    console.out(f"# {found[0].name} ({found[0].code})\n\n{found[0].page()}\n")
+    return 0
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line with the given arguments (those of the process by default); the exit code."""
+    try:
+        code = cli.main(args, prog_name="lorascale-lint", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except InputError as error:
+        from lorascale_lint.report.terminal import printable
+
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception:
+        # Python's own exit code for this is 1, which would say that findings remain.
+        import traceback
+
+        traceback.print_exc()
+        print("error: internal error; please report it with the lines above", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Entry point of the `lorascale-lint` command."""
+    sys.exit(run())
