@@ -1,0 +1,39 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def fastvideo_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from a version to a new copy of the published FastVideo: never imported by us, never kept.
+
+    Each wheel is downloaded once in a session. Tests that use it are marked ``network``.
+    """
+    downloads = tmp_path_factory.mktemp("wheels")
+    numbers = count()
+
+    @cache
+    def wheel(version: str) -> Path:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        options = ["--no-deps", "--only-binary", ":all:", "--dest", str(downloads)]
+        subprocess.run([*command, *options, f"fastvideo=={version}"], check=True, timeout=300)
+        (found,) = downloads.glob(f"fastvideo-{version}-*.whl")
+        return found
+
+    def tree(version: str) -> Path:
+        folder = tmp_path_factory.mktemp(f"fastvideo-{version}-{next(numbers)}")
+        with zipfile.ZipFile(wheel(version)) as archive:
+            archive.extractall(folder)
+        return folder
+
+    return tree
