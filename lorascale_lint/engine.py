@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import os
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
-from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.facts.extract import extract_facts
+from lorascale_lint.facts.store import FactsCache, decode, encode
+from lorascale_lint.facts.terms import FileFacts
+from lorascale_lint.findings import FileFailure, Finding, Position
+from lorascale_lint.model import Model, build_model
+from lorascale_lint.rule import Rule, all_rules
+from lorascale_lint.sources.modules import module_name
+from lorascale_lint.sources.narrow import decode_source, narrow, parses
+from lorascale_lint.sources.prefilter import may_hold_lora
+
+POOL_FROM = 12
+"""Files to analyse from which worker processes pay for their start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +47,118 @@ def lint(
     ``codes`` are the rules to run (all if None). ``overlay`` gives the bytes of files whose
     content is not (or not yet) on disk. ``progress`` is called with (files done, files in all).
     """
-    raise NotImplementedError
+    wanted = {str(path) for path in targets}
+    model, failures = load_model(
+        targets, context, overlay=overlay or {}, cache_dir=cache_dir, progress=progress
+    )
+    found: dict[tuple[object, ...], Finding] = {}
+    for rule in all_rules():
+        if codes is not None and rule.code not in codes:
+            continue
+        try:
+            for finding in rule.check(model):
+                if finding.span.filename in wanted:
+                    found.setdefault((finding.code, finding.span), finding)
+        except Exception:
+            failures.append(_rule_failure(rule))
+    return LintResult(
+        tuple(sorted(found.values(), key=lambda finding: finding.sort_key)),
+        tuple(failure for failure in failures if failure.filename in wanted or failure.filename.startswith("<")),
+        len(wanted),
+    )
+
+
+def load_model(
+    targets: Collection[Path],
+    context: Collection[Path],
+    *,
+    overlay: Mapping[Path, bytes] | None = None,
+    cache_dir: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Model, list[FileFailure]]:
+    """The model of all files, and the files among them that could not be read or parsed."""
+    overlay = overlay or {}
+    wanted = set(targets)
+    cache = FactsCache(cache_dir) if cache_dir is not None else None
+    failures: list[FileFailure] = []
+    facts: dict[str, FileFacts] = {}
+    modules: dict[str, str] = {}
+    pending: list[tuple[str, bytes]] = []
+    ordered = sorted({*targets, *context})
+    for path in ordered:
+        try:
+            source = overlay[path] if path in overlay else path.read_bytes()
+        except OSError as error:
+            failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
+            continue
+        if path not in wanted and not may_hold_lora(source):
+            continue  # nothing to link with
+        name = str(path)
+        modules[name] = module_name(path.absolute())
+        known = cache.read(source, modules[name]) if cache is not None else None
+        if known is None:
+            pending.append((name, source))
+        else:
+            facts[name] = known
+    done = len(ordered) - len(pending)
+    for name, source, outcome in _analyse(pending, modules):
+        done += 1
+        if progress is not None:
+            progress(done, len(ordered))
+        if isinstance(outcome, FileFailure):
+            failures.append(outcome)
+            continue
+        facts[name] = decode(outcome)
+        if cache is not None:
+            cache.write(source, modules[name], outcome)
+
+    def read_source(name: str) -> bytes:
+        path = Path(name)
+        return overlay[path] if path in overlay else path.read_bytes()
+
+    return build_model(facts, modules, read_source), sorted(failures, key=lambda failure: failure.filename)
+
+
+def _analyse(
+    pending: list[tuple[str, bytes]], modules: Mapping[str, str]
+) -> Iterable[tuple[str, bytes, bytes | FileFailure]]:
+    jobs = [(name, source, modules[name]) for name, source in pending]
+    workers = os.cpu_count() or 1
+    if len(jobs) < POOL_FROM or workers == 1:
+        for name, source, module in jobs:
+            yield name, source, analyse_file(name, source, module)
+        return
+    with _executor(workers) as pool:
+        names, sources, dotted = zip(*jobs, strict=True)
+        outcomes = pool.map(analyse_file, names, sources, dotted, chunksize=4)
+        yield from zip(names, sources, outcomes, strict=True)
+
+
+def _executor(workers: int) -> Executor:
+    """The seam where another executor (a cluster's) can stand in."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def analyse_file(name: str, source: bytes, module: str) -> bytes | FileFailure:
+    """Encoded facts of one file, or why there are none. Never raises."""
+    import libcst as cst
+
+    try:
+        text = decode_source(source)
+        if not may_hold_lora(source) and parses(text):
+            return encode(FileFacts())
+        return encode(extract_facts(narrow(text), module))
+    except UnicodeDecodeError as error:
+        return FileFailure(name, f"cannot be decoded: {error.reason} (byte {error.start})")
+    except cst.ParserSyntaxError as error:
+        place = Position(error.editor_line, error.editor_column)
+        return FileFailure(name, f"cannot be parsed: {error.message.strip()}", place)
+    except (SyntaxError, ValueError) as error:
+        return FileFailure(name, f"cannot be parsed: {error}")
+    except RecursionError:
+        return FileFailure(name, "cannot be analysed: nested too deeply")
+
+
+def _rule_failure(rule: Rule) -> FileFailure:
+    last = traceback.format_exc().strip().splitlines()[-1]
+    return FileFailure(f"<rule {rule.code}>", f"internal error in {rule.code} {rule.name}: {last}")

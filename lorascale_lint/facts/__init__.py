@@ -1,0 +1,1 @@
+"""Facts of one file: what each function computes, as terms, without knowing other files."""

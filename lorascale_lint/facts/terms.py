@@ -1,0 +1,349 @@
+"""Terms: what an expression computes, written over parameters, attributes and names.
+
+A term is immutable and compared by identity, because terms share sub-terms (a variable used
+twice is one object); structural equality over such a graph would be exponential.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+DEPTH_LIMIT = 80
+"""Deeper terms are cut to `Opaque`, so that every reader may recurse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """Half-open source range, 1-based rows and columns."""
+
+    row: int
+    column: int
+    end_row: int
+    end_column: int
+
+
+NOWHERE = Loc(1, 1, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const:
+    """A literal number, string, boolean, None or Ellipsis (as the string kind does not matter)."""
+
+    value: None | bool | int | float | str
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Global:
+    """A name that the function does not bind: module level, imported or builtin."""
+
+    name: str
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Param:
+    """A parameter of the function ``function`` (qualified name inside the file)."""
+
+    function: str
+    name: str
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attr:
+    """``base.name``."""
+
+    base: Term
+    name: str
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """``base[key]``; a slice or an extended index has an `Opaque` key."""
+
+    base: Term
+    key: Term
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """``func(*args, **keywords)``; ``spread`` says that ``*`` or ``**`` arguments were dropped."""
+
+    func: Term
+    args: tuple[Term, ...]
+    keywords: tuple[tuple[str, Term], ...] = ()
+    spread: bool = False
+    loc: Loc = NOWHERE
+
+    def argument(self, position: int, name: str) -> Term | None:
+        """The argument given by position or by name."""
+        if position < len(self.args):
+            return self.args[position]
+        return next((term for key, term in self.keywords if key == name), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """A binary operation, named by its sign: ``+ - * / // % ** @``; comparisons ``== != < in is`` too."""
+
+    sign: str
+    left: Term
+    right: Term
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Not:
+    """``not operand``."""
+
+    operand: Term
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Negative:
+    """``-operand``."""
+
+    operand: Term
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Logic:
+    """``and`` / ``or`` over two operands."""
+
+    sign: str
+    left: Term
+    right: Term
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """``then`` if ``test`` else ``other``: a conditional expression or the join of two branches.
+
+    ``test`` is None where the branch is not a condition (loop bodies, exception handlers).
+    """
+
+    test: Term | None
+    then: Term
+    other: Term
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Element:
+    """Some element of ``source``: a loop or comprehension variable."""
+
+    source: Term
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequence:
+    """A tuple, list or set display; a comprehension has one element, ``repeated``."""
+
+    items: tuple[Term, ...]
+    repeated: bool = False
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mapping:
+    """A dict display or comprehension."""
+
+    pairs: tuple[tuple[Term, Term], ...]
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Text:
+    """An f-string: literal and computed parts in order."""
+
+    parts: tuple[Term, ...]
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Local:
+    """A function or lambda defined in this file, by qualified name."""
+
+    function: str
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opaque:
+    """Something this analysis does not model."""
+
+    loc: Loc = NOWHERE
+
+
+Term: TypeAlias = (
+    Const | Global | Param | Attr | Item | Call | Op | Not | Negative | Logic | Choice | Element
+    | Sequence | Mapping | Text | Local | Opaque
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """A condition that holds (or does not) where an event happens."""
+
+    test: Term
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """Something a function does at a place, under its guards.
+
+    ``row`` and ``end_row`` are those of the statement. ``kind`` is one of
+
+    - ``write``: ``target`` (an `Attr`, `Item`, or the old value of a rebound name for augmented
+      assignment) gets ``value``; ``sign`` is the operator of an augmented assignment, else empty
+    - ``bind``: a local name, in ``name``, gets ``value``
+    - ``return``, ``raise``, ``call``, ``test``: ``value`` is the term concerned
+    """
+
+    kind: str
+    value: Term
+    guards: tuple[Guard, ...]
+    loc: Loc
+    row: int
+    end_row: int
+    target: Term | None = None
+    sign: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameter:
+    """A parameter of a function; ``kind`` is ``plain``, ``keyword``, ``args`` or ``kwargs``."""
+
+    name: str
+    kind: str
+    default: Term | None
+    annotation: str
+    loc: Loc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionFacts:
+    """What one function does. ``words`` are all identifiers and string literals in it."""
+
+    qualname: str
+    class_name: str
+    parameters: tuple[Parameter, ...]
+    decorators: tuple[str, ...]
+    events: tuple[Event, ...]
+    words: frozenset[str]
+    loc: Loc
+
+    @property
+    def name(self) -> str:
+        """The last part of the qualified name."""
+        return self.qualname.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassAttribute:
+    """``name: annotation = value`` in a class body."""
+
+    name: str
+    value: Term | None
+    annotation: str
+    loc: Loc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassFacts:
+    """One class: its bases as terms, its attributes and the names of its methods."""
+
+    name: str
+    bases: tuple[Term, ...]
+    attributes: tuple[ClassAttribute, ...]
+    methods: tuple[str, ...]
+    loc: Loc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileFacts:
+    """All that the linker needs to know of one file."""
+
+    imports: dict[str, str] = field(default_factory=dict)
+    classes: tuple[ClassFacts, ...] = ()
+    functions: tuple[FunctionFacts, ...] = ()
+
+
+def children(term: Term) -> tuple[Term, ...]:
+    """Direct sub-terms, in evaluation order."""
+    match term:
+        case Attr(base=base):
+            return (base,)
+        case Item(base=base, key=key):
+            return (base, key)
+        case Call(func=func, args=args, keywords=keywords):
+            return (func, *args, *(value for _, value in keywords))
+        case Op(left=left, right=right) | Logic(left=left, right=right):
+            return (left, right)
+        case Not(operand=operand) | Negative(operand=operand):
+            return (operand,)
+        case Choice(test=test, then=then, other=other):
+            return (then, other) if test is None else (test, then, other)
+        case Element(source=source):
+            return (source,)
+        case Sequence(items=items):
+            return items
+        case Mapping(pairs=pairs):
+            return tuple(part for pair in pairs for part in pair)
+        case Text(parts=parts):
+            return parts
+        case _:
+            return ()
+
+
+def walk(*roots: Term) -> list[Term]:
+    """Every distinct sub-term of ``roots``, parents before children."""
+    seen: set[int] = set()
+    found: list[Term] = []
+    pending = list(reversed(roots))
+    while pending:
+        term = pending.pop()
+        if id(term) in seen:
+            continue
+        seen.add(id(term))
+        found.append(term)
+        pending.extend(reversed(children(term)))
+    return found
+
+
+def source_text(term: Term) -> str:
+    """The term as short Python-like text, for messages."""
+    match term:
+        case Const(value=value):
+            return repr(value)
+        case Global(name=name) | Param(name=name):
+            return name
+        case Attr(base=base, name=name):
+            return f"{source_text(base)}.{name}"
+        case Item(base=base, key=key):
+            return f"{source_text(base)}[{source_text(key)}]"
+        case Call(func=func):
+            return f"{source_text(func)}(...)"
+        case Op(sign=sign, left=left, right=right) | Logic(sign=sign, left=left, right=right):
+            return f"{source_text(left)} {sign} {source_text(right)}"
+        case Not(operand=operand):
+            return f"not {source_text(operand)}"
+        case Negative(operand=operand):
+            return f"-{source_text(operand)}"
+        case Text(parts=parts):
+            inner = "".join(
+                str(part.value) if isinstance(part, Const) else "{" + source_text(part) + "}" for part in parts
+            )
+            return f'f"{inner}"'
+        case _:
+            return "..."

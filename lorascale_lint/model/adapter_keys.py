@@ -1,0 +1,117 @@
+"""Which keys of adapter dictionaries code reads, tests, writes and drops; loaders and converters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, Loc, Op, Term, walk
+from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.project import Function, Project
+from lorascale_lint.model.vocabulary import is_alpha_key, key_side
+
+_READERS = frozenset(
+    "load_file safe_open load_safetensors load_torch_file load_state_dict lora_state_dict "
+    "load_safetensors_weights get_tensor load_lora_state_dict read_state_dict".split()
+)
+_LITERAL_TESTS = frozenset(
+    "replace endswith startswith removesuffix removeprefix split rsplit partition rpartition find".split()
+)
+_STORES = frozenset(["get", "pop", "setdefault"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyUse:
+    """One use of a literal key or key part. ``role`` is ``A``, ``B`` or ``alpha``."""
+
+    how: Literal["read", "write", "test"]
+    role: str
+    pattern: str
+    loc: Loc
+    event: Event
+    container: Term | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyTraffic:
+    """All uses of adapter keys in one function, and where it reads files."""
+
+    function: Function
+    uses: tuple[KeyUse, ...]
+    files_read: tuple[Event, ...]
+
+    def roles(self, *how: str) -> frozenset[str]:
+        """Roles of the keys used in one of the given ways."""
+        return frozenset(use.role for use in self.uses if use.how in how)
+
+    def patterns(self, how: str) -> tuple[str, ...]:
+        """Distinct key patterns used in the given way, in order."""
+        return tuple(dict.fromkeys(use.pattern for use in self.uses if use.how == how))
+
+
+def key_traffic(function: Function) -> KeyTraffic:
+    """The adapter keys that ``function`` uses, in source order, each place once."""
+    uses: dict[tuple[Loc, str, str], KeyUse] = {}
+    files: dict[Loc, Event] = {}
+    for event in function.facts.events:
+        for use in _event_uses(event):
+            uses.setdefault((use.loc, use.how, use.pattern), use)
+        for term in walk(event.value):
+            if isinstance(term, Call) and _reads_file(term):
+                files.setdefault(term.loc, event)
+    ordered = sorted(uses.values(), key=lambda use: (use.loc.row, use.loc.column))
+    return KeyTraffic(function, tuple(ordered), tuple(files.values()))
+
+
+def _reads_file(call: Call) -> bool:
+    name = call.func.name if isinstance(call.func, Attr | Global) else ""
+    if name == "load" and isinstance(call.func, Attr):
+        return isinstance(call.func.base, Global) and call.func.base.name in ("torch", "mx", "safetensors")
+    return name in _READERS
+
+
+def _event_uses(event: Event) -> Iterator[KeyUse]:
+    if event.kind == "write" and isinstance(event.target, Item):
+        yield from _use("write", event.target.key, event.target.base, event)
+    for root in (event.value, *(() if event.target is None else (event.target,))):
+        for term in walk(root):
+            match term:
+                case Item(base=base, key=key) if term is not event.target:
+                    yield from _use("read", key, base, event)
+                case Call(func=Attr(base=base, name=name), args=args) if args and name in _STORES:
+                    yield from _use("read", args[0], base, event)
+                case Call(func=Attr(name=name), args=args) if args and name in _LITERAL_TESTS:
+                    yield from _use("test", args[0], None, event)
+                case Op(sign="in" | "not in" | "==" | "!=", left=left, right=right):
+                    yield from _use("test", left, right, event)
+                    if isinstance(right, Const):
+                        yield from _use("test", right, left, event)
+                case _:
+                    pass
+
+
+def _use(how: Literal["read", "write", "test"], key: Term, container: Term | None, event: Event) -> Iterator[KeyUse]:
+    pattern = key_pattern(key)
+    role = key_role(pattern)
+    if role is not None:
+        yield KeyUse(how, role, pattern, key.loc, event, container)
+
+
+def key_role(pattern: str) -> str | None:
+    """``A``, ``B``, ``alpha``, or None for a key that is none of an adapter's."""
+    return key_side(pattern) or ("alpha" if is_alpha_key(pattern) else None)
+
+
+def mentions_alpha(project: Project, function: Function, depth: int = 3) -> bool:
+    """Is there a literal alpha key or configuration key in ``function`` or what it calls?"""
+    return any(
+        _is_literal(word) and "alpha" in word.lower() and " " not in word
+        for current in project.reachable(function, depth)
+        for word in current.facts.words
+    )
+
+
+def _is_literal(word: str) -> bool:
+    """`FunctionFacts.words` keeps the quotes of string literals; f-string parts have none but a dot."""
+    return word[-1:] in "\"'" or word.startswith(".")

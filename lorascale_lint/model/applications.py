@@ -1,0 +1,167 @@
+"""Applications: the places where a delta meets its base, with the scale it has there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Op, Term, source_text, walk
+from lorascale_lint.model.evaluate import Evaluator, Frame
+from lorascale_lint.model.project import Class, Function
+from lorascale_lint.model.scale import ALPHA, RANK, STRENGTH, Scale
+from lorascale_lint.model.values import Alternative, Delta, Number, scaled
+
+Kind = Literal["merge", "forward", "unmerge"]
+
+_ADDS = {"add": 1, "add_": 1, "sub": -1, "sub_": -1, "subtract": -1, "subtract_": -1}
+_PRODUCT_ADDS = frozenset(["addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addbmm_"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Application:
+    """One place where ``base + delta`` (or ``base - delta``) is computed.
+
+    ``deltas`` are the values that the delta may have; ``loc`` is the place of the whole sum.
+    """
+
+    kind: Kind
+    function: Function
+    loc: Loc
+    event: Event
+    base: Term | None
+    delta: Term
+    deltas: tuple[Alternative, ...]
+
+    @property
+    def owner(self) -> Class | None:
+        """The class whose method applies the delta."""
+        return self.function.owner
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Distinct effective scales, in order."""
+        return tuple(dict.fromkeys(scale for scale, _ in self.guarded_scales))
+
+    @property
+    def guarded_scales(self) -> tuple[tuple[Scale, tuple[Guard, ...]], ...]:
+        """Effective scales with the conditions that choose between them."""
+        return tuple((a.value.scale, a.guards) for a in self.deltas if isinstance(a.value, Delta))
+
+    @property
+    def is_unscaled(self) -> bool:
+        """Is the whole scale known, and no trained scale in it on any branch?"""
+        return bool(self.scales) and all(scale.is_unscaled for scale in self.scales)
+
+    @property
+    def is_trained(self) -> bool:
+        """Does some branch carry the trained scale?"""
+        return any(scale.is_trained for scale in self.scales)
+
+    @property
+    def has_strength(self) -> bool:
+        """Does some branch carry a user strength?"""
+        return any(scale.power(STRENGTH) for scale in self.scales)
+
+    @property
+    def misoriented(self) -> bool:
+        """Does an activation meet the weight-space delta untransposed, on every branch?"""
+        return bool(self.deltas) and all(
+            isinstance(a.value, Delta) and a.value.misoriented for a in self.deltas
+        )
+
+    def formula(self) -> str:
+        """The effective scale as text, with its conditions: ``alpha / rank if a != r else 1``."""
+        guarded = self.guarded_scales
+        if len({scale for scale, _ in guarded}) < 2:
+            return guarded[0][0].formula() if guarded else "unknown"
+        parts = [
+            scale.formula() + (f" if {' and '.join(map(describe_guard, guards))}" if guards else "")
+            for scale, guards in guarded
+        ]
+        return " | ".join(parts)
+
+
+def describe_guard(guard: Guard) -> str:
+    """A guard as text: ``a != r`` or ``not (a != r)``."""
+    text = source_text(guard.test)
+    return text if guard.holds else f"not ({text})"
+
+
+def find_applications(evaluator: Evaluator, function: Function) -> Iterator[Application]:
+    """Applications in the body of ``function``, in source order, each place once."""
+    if not evaluator.in_lora_context(function):
+        return
+    frame = evaluator.frame(function)
+    found: dict[Loc, Application] = {}
+    for event in function.facts.events:
+        if event.kind in ("test", "raise"):
+            continue
+        sites: list[tuple[str, Term | None, Term, Scale, Loc]] = []
+        if event.kind == "write" and event.sign in ("+", "-") and event.target is not None:
+            sites.append((event.sign, event.target, event.value, Scale(), event.loc))
+        for term in walk(event.value):
+            sites.extend(_sums(term, frame, evaluator))
+        for sign, base, delta, factor, loc in sites:
+            if loc in found:
+                continue
+            application = _application(evaluator, frame, event, sign, base, delta, factor, loc)
+            if application is not None:
+                found[loc] = application
+    yield from sorted(found.values(), key=lambda a: (a.loc.row, a.loc.column))
+
+
+def _sums(
+    term: Term, frame: Frame, evaluator: Evaluator
+) -> Iterator[tuple[str, Term | None, Term, Scale, Loc]]:
+    """Sums spelled as an operator, a torch function or a tensor method."""
+    match term:
+        case Op(sign=("+" | "-") as sign, left=left, right=right):
+            yield sign, left, right, Scale(), term.loc
+            if sign == "+":
+                yield sign, right, left, Scale(), term.loc
+        case Call(func=Attr(base=receiver, name=name)) | Call(func=Global(name=name) as receiver):
+            named = _ADDS.get(name)
+            if named is None and name not in _PRODUCT_ADDS:
+                return
+            library = evaluator.project.absolute_name(frame.function, term.func).startswith("torch")
+            operands = term.args if library else (receiver, *term.args)
+            multiplier = dict(term.keywords).get("alpha")
+            value = Number(Scale()) if multiplier is None else evaluator.single(multiplier, frame)
+            factor = value.scale if isinstance(value, Number) else Scale(known=False)
+            if named is not None and len(operands) >= 2:
+                yield ("+" if named > 0 else "-"), operands[0], operands[1], factor, term.loc
+            elif name in _PRODUCT_ADDS and len(operands) >= 3:
+                joined = Op("@", operands[1], operands[2], term.loc)
+                yield "+", operands[0], joined, factor, term.loc
+
+
+def _application(
+    evaluator: Evaluator,
+    frame: Frame,
+    event: Event,
+    sign: str,
+    base: Term | None,
+    delta: Term,
+    factor: Scale,
+    loc: Loc,
+) -> Application | None:
+    deltas = tuple(
+        replace(a, value=scaled(a.value, factor))
+        for a in evaluator.values(delta, frame)
+        if isinstance(a.value, Delta)
+    )
+    if not deltas:
+        return None
+    if base is not None and any(
+        isinstance(a.value, Delta | Number) for a in evaluator.values(base, frame)
+    ):
+        return None  # a sum of deltas, or of numbers
+    layouts = {a.value.layout for a in deltas if isinstance(a.value, Delta)}
+    kind: Kind = "unmerge" if sign == "-" else "forward" if layouts == {"activation"} else "merge"
+    return Application(kind, frame.function, loc, event, base, delta, deltas)
+
+
+def roles_in(scale: Scale) -> frozenset[str]:
+    """Which of alpha and rank occur in ``scale``."""
+    return frozenset(symbol for symbol, _ in scale.powers if symbol in (ALPHA, RANK))

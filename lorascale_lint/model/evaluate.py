@@ -1,0 +1,581 @@
+"""Abstract evaluation of terms: from what code computes to what it means for a LoRA delta.
+
+Calls of project functions are evaluated in place, parameters through their call sites, attributes
+through their writes. Every way is bounded; past a bound the answer is `Unknown`, which no rule reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from lorascale_lint.facts.extract import dotted_name
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Choice,
+    Const,
+    Element,
+    Global,
+    Guard,
+    Item,
+    Logic,
+    Negative,
+    Op,
+    Param,
+    Sequence,
+    Term,
+    Text,
+)
+from lorascale_lint.model.project import (
+    Class,
+    Function,
+    Project,
+    bound_arguments,
+    is_receiver,
+    stored_values,
+)
+from lorascale_lint.model.scale import ONE, RANK, STRENGTH, UNKNOWN, Scale
+from lorascale_lint.model.values import (
+    UNKNOWN_VALUE,
+    Alternative,
+    Delta,
+    Factor,
+    Nothing,
+    Number,
+    Tensor,
+    Through,
+    Unknown,
+    Value,
+    product,
+    scaled,
+    transposed,
+)
+from lorascale_lint.model.vocabulary import factor_side, has_lora_word, is_base_name, key_side, number_role
+
+ALTERNATIVE_LIMIT = 12
+DEPTH_LIMIT = 28
+"""Nested calls, attributes and parameters followed from one term."""
+
+_KEEPS = frozenset(
+    "to float half bfloat16 double cuda cpu npu type type_as contiguous detach clone data to_local "
+    "full_tensor view reshape flatten squeeze unsqueeze expand requires_grad_ copy get item "
+    "astype numpy resolve_conj weight default pin_memory chunk narrow index_select repeat "
+    "repeat_interleave dequantize".split()
+)
+_TRANSPOSES = frozenset("T mT t transpose permute swapaxes".split())
+_PRODUCTS = frozenset("mm matmul bmm dot linear conv2d kron einsum chain_matmul multi_dot".split())
+_WRAPPERS = frozenset(
+    "Parameter as_tensor tensor asarray array float int deepcopy clone_tensor FloatTensor cast".split()
+)
+_MULTIPLIES = frozenset(["mul", "mul_", "multiply", "multiply_"])
+_DIVIDES = frozenset(["div", "div_", "divide", "divide_", "true_divide"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """Where a term is evaluated: its function, the class of ``self``, arguments if a call is known."""
+
+    function: Function
+    self_class: Class | None
+    arguments: dict[str, tuple[Term, Frame]] | None = None
+
+
+@dataclass
+class Evaluator:
+    """Evaluates terms of one project; results are kept by term and frame."""
+
+    project: Project
+    _memo: dict[tuple[int, int], tuple[Alternative, ...]] = field(default_factory=dict)
+    _active: set[tuple[int, int]] = field(default_factory=set)
+    _frames: dict[tuple[int, int], Frame] = field(default_factory=dict)
+    _context: dict[int, bool] = field(default_factory=dict)
+    _alive: list[object] = field(default_factory=list)
+    _depth: int = 0
+
+    def frame(self, function: Function, self_class: Class | None = None) -> Frame:
+        """The frame of ``function`` for any call of it."""
+        owner = self_class or function.owner
+        key = (id(function), id(owner))
+        if key not in self._frames:
+            self._frames[key] = Frame(function, owner)
+        return self._frames[key]
+
+    def values(self, term: Term, frame: Frame) -> tuple[Alternative, ...]:
+        """All values that ``term`` may have, at least one."""
+        key = (id(term), id(frame))
+        known = self._memo.get(key)
+        if known is not None:
+            return known
+        if key in self._active or self._depth > DEPTH_LIMIT:
+            return (Alternative(UNKNOWN_VALUE),)
+        self._active.add(key)
+        self._depth += 1
+        try:
+            found = _distinct(self._evaluate(term, frame))
+        finally:
+            self._depth -= 1
+            self._active.discard(key)
+        self._memo[key] = found
+        self._alive.append((term, frame))
+        return found
+
+    def single(self, term: Term, frame: Frame) -> Value:
+        """The value of ``term`` if it has only one, else `Unknown`."""
+        found = {alternative.value for alternative in self.values(term, frame)}
+        return found.pop() if len(found) == 1 else UNKNOWN_VALUE
+
+    def in_lora_context(self, function: Function) -> bool:
+        """Do the function or its class speak of LoRA, so that weak names count?"""
+        known = self._context.get(id(function))
+        if known is None:
+            words: Iterable[str] = (function.facts.qualname, *function.facts.words)
+            known = has_lora_word(words)
+            self._context[id(function)] = known
+        return known
+
+    # ---- dispatch ---------------------------------------------------------------------
+
+    def _evaluate(self, term: Term, frame: Frame) -> tuple[Alternative, ...]:
+        match term:
+            case Const(value=value):
+                return (Alternative(_constant(value)),)
+            case Param():
+                return self._param(term, frame)
+            case Attr():
+                return self._attribute(term, frame)
+            case Item():
+                return self._item(term, frame)
+            case Global(name=name):
+                return self._named(name, frame)
+            case Op(sign=sign, left=left, right=right):
+                return self._combine(sign, left, right, frame)
+            case Negative(operand=operand):
+                minus = Scale(Fraction(-1))
+                return tuple(replace(a, value=scaled(a.value, minus)) for a in self.values(operand, frame))
+            case Choice(test=test, then=then, other=other):
+                return self._choice(test, then, other, frame)
+            case Logic(sign="or", left=left, right=right):
+                return (*self.values(left, frame), *self.values(right, frame))
+            case Call():
+                return self._call(term, frame)
+            case Element():
+                stored = tuple(stored_values(term))
+                if stored:
+                    return tuple(a for option in stored for a in self.values(option, frame))
+                return (Alternative(Tensor()),)
+            case Sequence():
+                return (Alternative(UNKNOWN_VALUE),)
+            case _:
+                return (Alternative(UNKNOWN_VALUE),)
+
+    def _choice(self, test: Term | None, then: Term, other: Term, frame: Frame) -> tuple[Alternative, ...]:
+        guarded: list[Alternative] = []
+        for branch, holds in ((then, True), (other, False)):
+            extra = () if test is None else (Guard(test, holds),)
+            guarded.extend(replace(a, guards=(*extra, *a.guards)) for a in self.values(branch, frame))
+        return tuple(guarded)
+
+    def _combine(self, sign: str, left: Term, right: Term, frame: Frame) -> tuple[Alternative, ...]:
+        pairs = [
+            (first, second)
+            for first in self.values(left, frame)
+            for second in self.values(right, frame)
+            if not _contradict(first.guards, second.guards)
+        ]
+        return tuple(
+            Alternative(_operate(sign, first.value, second.value), (*first.guards, *second.guards))
+            for first, second in pairs[: ALTERNATIVE_LIMIT * 2]
+        ) or (Alternative(UNKNOWN_VALUE),)
+
+    # ---- names ------------------------------------------------------------------------
+
+    def _named(self, name: str, frame: Frame) -> tuple[Alternative, ...]:
+        context = self.in_lora_context(frame.function)
+        return (Alternative(_by_name(name, context) or UNKNOWN_VALUE),)
+
+    def _param(self, term: Param, frame: Frame) -> tuple[Alternative, ...]:
+        function = frame.function
+        context = self.in_lora_context(function)
+        if term.function != function.facts.qualname:  # captured from an enclosing function
+            return (Alternative(_by_name(term.name, context) or Tensor()),)
+        named = _by_name(term.name, context)
+        if isinstance(named, Number):
+            return (Alternative(named),)
+        if frame.arguments is not None:
+            if term.name in frame.arguments:
+                argument, outer = frame.arguments[term.name]
+                return self.values(argument, outer)
+            parameter = function.parameter(term.name)
+            if parameter is not None and parameter.default is not None:
+                return self.values(parameter.default, frame)
+        folded = self._folded_by_callers(term, frame)
+        base = named or Tensor(base=is_base_name(term.name))
+        return tuple(Alternative(scaled(base, scale)) for scale in folded)
+
+    def _folded_by_callers(self, term: Param, frame: Frame) -> tuple[Scale, ...]:
+        """Scales that callers have multiplied into a tensor parameter; ``(ONE,)`` if none is seen."""
+        scales: dict[Scale, None] = {}
+        for site in self.project.call_sites(frame.function):
+            argument = bound_arguments(site.call, frame.function).get(term.name)
+            if argument is None:
+                continue
+            for alternative in self.values(argument, self.frame(site.caller)):
+                match alternative.value:
+                    case Factor(scale=scale) | Tensor(scale=scale) | Delta(scale=scale):
+                        scales[scale] = None
+                    case Nothing():
+                        pass
+                    case _:
+                        scales[UNKNOWN if self._may_fold(argument) else ONE] = None
+        return tuple(scales) or (ONE,)
+
+    @staticmethod
+    def _may_fold(argument: Term) -> bool:
+        """Could an argument whose value is not understood carry a folded scale?"""
+        return isinstance(argument, Call | Op)
+
+    # ---- attributes and items -----------------------------------------------------------
+
+    def _attribute(self, term: Attr, frame: Frame) -> tuple[Alternative, ...]:
+        name = term.name
+        if name in _TRANSPOSES:
+            return _map(transposed, self.values(term.base, frame))
+        context = self.in_lora_context(frame.function)
+        if is_receiver(term.base, frame.function) and frame.self_class is not None:
+            return self._own_attribute(name, frame)
+        if name == "weight" and isinstance(term.base, Attr | Item | Call):
+            inner = self.values(term.base, frame)
+            if any(isinstance(a.value, Factor) for a in inner):
+                return inner
+        named = _by_name(name, context)
+        if named is not None:
+            return (Alternative(named),)
+        if name in _KEEPS and name not in ("weight", "get"):
+            return self.values(term.base, frame)
+        if is_base_name(name):
+            return (Alternative(Tensor(base=True)),)
+        return (Alternative(UNKNOWN_VALUE),)
+
+    def _own_attribute(self, name: str, frame: Frame) -> tuple[Alternative, ...]:
+        """``self.name``: a property's result, what the class writes to it, or what the name says."""
+        assert frame.self_class is not None
+        method = self.project.method(frame.self_class, name)
+        if method is not None and any(
+            decorator.rpartition(".")[2] in ("property", "cached_property") for decorator in method.facts.decorators
+        ):
+            return self._returned(method, Frame(method, frame.self_class, {}))
+        context = self.in_lora_context(frame.function) or has_lora_word([frame.self_class.name])
+        named = _by_name(name, context)
+        written = self._written(name, frame)
+        match named:
+            case Factor():
+                if name in self.project.rescaled_attributes:
+                    return (Alternative(scaled(named, UNKNOWN)),)
+                scales = {a.value.scale for a in written if isinstance(a.value, Factor | Tensor)}
+                return tuple(Alternative(scaled(named, scale)) for scale in scales) or (Alternative(named),)
+            case Number():
+                computed = [a for a in written if isinstance(a.value, Number) and _is_computed(a.value.scale)]
+                return tuple(computed) or (Alternative(named),)
+            case _:
+                pass
+        numbers = [a for a in written if isinstance(a.value, Number | Nothing)]
+        if written and len(numbers) == len(written):
+            return tuple(written)
+        factors = [a for a in written if isinstance(a.value, Factor | Delta)]
+        if factors:
+            return tuple(factors)
+        return (Alternative(Tensor(base=True) if is_base_name(name) else UNKNOWN_VALUE),)
+
+    def _written(self, name: str, frame: Frame) -> list[Alternative]:
+        assert frame.self_class is not None
+        found: list[Alternative] = []
+        for write in self.project.writes(frame.self_class, name):
+            if write.event.sign:
+                found.append(Alternative(UNKNOWN_VALUE))
+                continue
+            found.extend(self.values(write.event.value, self.frame(write.function)))
+        declared = self.project.class_attribute(frame.self_class, name)
+        if declared is not None and declared[1] is not None:
+            value = _constant(declared[1].value) if isinstance(declared[1], Const) else UNKNOWN_VALUE
+            found.append(Alternative(value))
+        return [replace(a, guards=()) for a in found]
+
+    def _item(self, term: Item, frame: Frame) -> tuple[Alternative, ...]:
+        base = term.base
+        if isinstance(base, Attr) and base.name in ("shape", "size"):
+            return (Alternative(self._extent(base.base, frame)),)
+        if isinstance(base, Call) and isinstance(base.func, Attr) and base.func.name in ("size", "shape"):
+            return (Alternative(self._extent(base.func.base, frame)),)
+        stored = tuple(stored_values(term))
+        if stored:
+            return tuple(a for option in stored for a in self.values(option, frame))
+        side = key_side(key_pattern(term.key))
+        if side in ("A", "B"):
+            return tuple(
+                Alternative(Factor("A" if side == "A" else "B", scale)) for scale in self._folded(term, frame)
+            )
+        inner = self.values(base, frame)
+        if any(isinstance(a.value, Factor | Number | Delta | Through) for a in inner):
+            return inner
+        return (Alternative(Tensor()),)
+
+    def _folded(self, term: Item, frame: Frame) -> tuple[Scale, ...]:
+        """Scales multiplied into the tensors that were stored in ``self.container[...][...]``."""
+        base: Term = term
+        while isinstance(base, Item):
+            base = base.base
+        if not (isinstance(base, Attr) and is_receiver(base.base, frame.function) and frame.self_class):
+            return (ONE,)
+        scales: dict[Scale, None] = {}
+        for write in self.project.writes(frame.self_class, base.name):
+            if isinstance(write.event.target, Item):
+                for alternative in self.values(write.event.value, self.frame(write.function)):
+                    match alternative.value:
+                        case Tensor(scale=scale) | Factor(scale=scale):
+                            scales[scale] = None
+                        case Number() | Nothing():
+                            pass
+                        case _ if self._may_fold(write.event.value):
+                            scales[UNKNOWN] = None
+        return tuple(scales) or (ONE,)
+
+    def _extent(self, tensor: Term, frame: Frame) -> Value:
+        """``tensor.shape[i]``: the rank if the tensor is a factor (no other extent is a divisor)."""
+        factor = any(isinstance(a.value, Factor) for a in self.values(tensor, frame))
+        return Number(Scale.of(RANK) if factor else UNKNOWN)
+
+    # ---- calls --------------------------------------------------------------------------
+
+    def _call(self, term: Call, frame: Frame) -> tuple[Alternative, ...]:
+        func = term.func
+        name = func.name if isinstance(func, Attr | Global) else ""
+        receiver = func.base if isinstance(func, Attr) else None
+        library = receiver is None or _is_library(self.project.absolute_name(frame.function, func))
+        operands = term.args if library or receiver is None else (receiver, *term.args)
+        if name in _PRODUCTS and len(operands) >= 2:
+            return self._product_call(name, operands, frame)
+        if name in _MULTIPLIES and len(operands) == 2:
+            return self._combine("*", operands[0], operands[1], frame)
+        if name in _DIVIDES and len(operands) == 2:
+            return self._combine("/", operands[0], operands[1], frame)
+        if name == "sqrt" and len(operands) == 1:
+            return _map(lambda v: _power(v, Fraction(1, 2)), self.values(operands[0], frame))
+        if name in _TRANSPOSES and operands:
+            return _map(transposed, self.values(operands[0], frame))
+        if name == "getattr" and len(term.args) >= 2 and isinstance(term.args[1], Const):
+            return self.values(Attr(term.args[0], str(term.args[1].value), term.loc), frame)
+        if name in ("size",) and receiver is not None:
+            return (Alternative(self._extent(receiver, frame)),)
+        followed = self._project_call(term, frame)
+        if followed is not None:
+            return followed
+        if name == "get" and receiver is not None and term.args:
+            return self._item(Item(receiver, term.args[0], term.loc), frame)
+        if name in _WRAPPERS and term.args:
+            return self.values(term.args[0], frame)
+        if name in _KEEPS and receiver is not None:
+            return self.values(receiver, frame)
+        if name in ("cat", "concat", "stack", "concatenate") and term.args:
+            return self._joined(term.args[0], frame)
+        return self._module_call(term, frame)
+
+    def _product_call(self, name: str, operands: tuple[Term, ...], frame: Frame) -> tuple[Alternative, ...]:
+        if name == "linear":
+            return self._pairwise(lambda x, w: product(x, transposed(w)), operands[0], operands[1], frame)
+        if name in ("einsum", "kron", "conv2d"):
+            first, second = operands[-2:] if name == "einsum" else operands[:2]
+            return self._pairwise(_unordered_product, first, second, frame)
+        result = self.values(operands[0], frame)
+        for operand in operands[1:2]:
+            result = self._pairwise(product, operands[0], operand, frame)
+        return result
+
+    def _pairwise(self, combine, left: Term, right: Term, frame: Frame) -> tuple[Alternative, ...]:  # type: ignore[no-untyped-def]
+        return tuple(
+            Alternative(combine(first.value, second.value), (*first.guards, *second.guards))
+            for first in self.values(left, frame)
+            for second in self.values(right, frame)
+            if not _contradict(first.guards, second.guards)
+        )[: ALTERNATIVE_LIMIT * 2] or (Alternative(UNKNOWN_VALUE),)
+
+    def _project_call(self, term: Call, frame: Frame) -> tuple[Alternative, ...] | None:
+        """Values returned by the project functions that ``term`` calls; None if it calls none."""
+        self_class = frame.self_class
+        callees = self.project.callees(term.func, frame.function, self_class)
+        functions = [item for item in callees if isinstance(item, Function)]
+        if not functions or len(functions) != len(callees) or term.spread:
+            return None
+        found: list[Alternative] = []
+        for function in functions:
+            bound = bound_arguments(term, function)
+            arguments = {name: (argument, frame) for name, argument in bound.items()}
+            same_object = isinstance(term.func, Attr) and is_receiver(term.func.base, frame.function)
+            owner = self_class if same_object else function.owner
+            found.extend(self._returned(function, Frame(function, owner, arguments)))
+        return tuple(found)
+
+    def _returned(self, function: Function, frame: Frame) -> tuple[Alternative, ...]:
+        """Values of the return statements of ``function`` in ``frame``."""
+        self._alive.append(frame)
+        found = [
+            replace(alternative, guards=(*event.guards[-2:], *alternative.guards))
+            for event in function.events("return")
+            for alternative in self.values(event.value, frame)
+        ]
+        return tuple(found) or (Alternative(UNKNOWN_VALUE),)
+
+    def _joined(self, term: Term, frame: Frame) -> tuple[Alternative, ...]:
+        items = term.items if isinstance(term, Sequence) else stored_values(Element(term, term.loc))
+        found = tuple(a for item in items for a in self.values(item, frame))
+        return found or (Alternative(Tensor()),)
+
+    def _module_call(self, term: Call, frame: Frame) -> tuple[Alternative, ...]:
+        """A call of a factor module (``self.lora_down(x)``), of dropout, or of something unknown."""
+        callee = self.values(term.func, frame)
+        factors = [a for a in callee if isinstance(a.value, Factor)]
+        if factors and term.args:
+            return tuple(
+                Alternative(_through(module.value, argument.value), (*module.guards, *argument.guards))
+                for module in factors
+                for argument in self.values(term.args[0], frame)
+                if isinstance(module.value, Factor)
+            )
+        name = dotted_name(term.func).lower() or getattr(term.func, "name", "").lower()
+        arguments = [self.single(argument, frame) for argument in term.args]
+        if "dropout" in name and arguments:
+            return (Alternative(arguments[0]),)
+        if any(isinstance(value, Factor | Through | Delta) for value in arguments):
+            return (Alternative(UNKNOWN_VALUE),)
+        if any(isinstance(value, Number) and _is_computed(value.scale) for value in arguments):
+            return (Alternative(UNKNOWN_VALUE),)
+        return (Alternative(Tensor() if _makes_tensor(term, arguments) else UNKNOWN_VALUE),)
+
+
+# ---- pure helpers -------------------------------------------------------------------------
+
+
+def _constant(value: None | bool | int | float | str) -> Value:
+    if value is None:
+        return Nothing()
+    if isinstance(value, bool | str):
+        return UNKNOWN_VALUE
+    try:
+        return Number(Scale(Fraction(str(value))))
+    except ValueError:  # inf, nan
+        return Number(UNKNOWN)
+
+
+def _by_name(name: str, context: bool) -> Value | None:
+    role = number_role(name, context)
+    if role is not None:
+        return Number(Scale.of(role))
+    side = factor_side(name, context)
+    if side is not None:
+        return Factor("A" if side == "A" else "B")
+    return None
+
+
+def _operate(sign: str, left: Value, right: Value) -> Value:
+    if sign == "@":
+        return product(left, right)
+    if sign == "*":
+        if isinstance(left, Number):
+            return scaled(right, left.scale) if not isinstance(right, Unknown) else UNKNOWN_VALUE
+        if isinstance(right, Number):
+            return scaled(left, right.scale)
+        for value, other in ((left, right), (right, left)):
+            if isinstance(value, Factor | Through | Delta) and isinstance(other, Unknown | Tensor):
+                return scaled(value, UNKNOWN)
+        return UNKNOWN_VALUE
+    if sign == "/":
+        if isinstance(right, Number):
+            return scaled(left, right.scale.inverse())
+        return scaled(left, UNKNOWN) if isinstance(left, Factor | Through | Delta | Number) else UNKNOWN_VALUE
+    if sign == "**" and isinstance(left, Number) and isinstance(right, Number) and not right.scale.powers:
+        return _power(left, right.scale.coefficient) if right.scale.known else Number(UNKNOWN)
+    if sign in ("+", "-"):
+        if isinstance(left, Tensor) and isinstance(right, Tensor | Delta):
+            return replace(left, scale=ONE if right.scale.known and left.scale.known else UNKNOWN)
+        if isinstance(left, Number) and isinstance(right, Number):
+            return Number(UNKNOWN)
+    return Number(UNKNOWN) if isinstance(left, Number) and isinstance(right, Number) else UNKNOWN_VALUE
+
+
+def _power(value: Value, exponent: Fraction) -> Value:
+    return Number(value.scale**exponent) if isinstance(value, Number) else UNKNOWN_VALUE
+
+
+def _unordered_product(left: Value, right: Value) -> Value:
+    """``einsum``, ``kron`` and ``conv2d`` of down by up: a product whose layout is not followed."""
+    result = product(left, right)
+    return replace(result, layout="unknown") if isinstance(result, Delta) else result
+
+
+def _through(module: Value, argument: Value) -> Value:
+    """``module(argument)`` for a factor that is a module."""
+    assert isinstance(module, Factor)
+    match argument:
+        case Through(side=side) if side != module.side:
+            return Delta(argument.scale * module.scale, "activation")
+        case Tensor() | Unknown():
+            return Through(module.side, module.scale)
+        case Factor():
+            return Delta(argument.scale * module.scale, "unknown")
+        case _:
+            return UNKNOWN_VALUE
+
+
+def _makes_tensor(term: Call, arguments: list[Value]) -> bool:
+    return not arguments or all(isinstance(value, Tensor | Unknown | Number) for value in arguments)
+
+
+def _is_computed(scale: Scale) -> bool:
+    """Is this more than a bare role such as ``alpha`` (which a name says as well), 1 or a literal?"""
+    return not scale.known or len(scale.powers) > 1 or scale.power(STRENGTH) != 0
+
+
+def _is_library(name: str) -> bool:
+    return name.partition(".")[0] in {"torch", "jax", "jnp", "numpy", "np", "mx", "mlx", "F", "keras", "math", "ops"}
+
+
+def _contradict(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> bool:
+    return any(a.test is b.test and a.holds != b.holds for a in left for b in right)
+
+
+def _map(function, alternatives: tuple[Alternative, ...]) -> tuple[Alternative, ...]:  # type: ignore[no-untyped-def]
+    return tuple(replace(a, value=function(a.value)) for a in alternatives)
+
+
+def _distinct(alternatives: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
+    """One alternative per value and branch condition, bounded."""
+    seen: dict[object, Alternative] = {}
+    for alternative in alternatives:
+        key = (alternative.value, tuple((id(g.test), g.holds) for g in alternative.guards))
+        seen.setdefault(key, alternative)
+    by_value: dict[Value, list[Alternative]] = {}
+    for alternative in seen.values():
+        by_value.setdefault(alternative.value, []).append(alternative)
+    if len(by_value) == 1:
+        value = next(iter(by_value))
+        return (Alternative(value, next(iter(seen.values())).guards if len(seen) == 1 else ()),)
+    if len(by_value) > ALTERNATIVE_LIMIT:
+        return (Alternative(UNKNOWN_VALUE),)
+    kept = [options[0] if len(options) == 1 else Alternative(value) for value, options in by_value.items()]
+    return tuple(kept)
+
+
+def key_pattern(term: Term) -> str:
+    """The literal parts of a key expression, ``*`` for what is computed: ``*.lora_A``."""
+    match term:
+        case Const(value=str() as text):
+            return text
+        case Text(parts=parts):
+            return "".join(key_pattern(part) for part in parts)
+        case Op(sign="+", left=left, right=right):
+            return key_pattern(left) + key_pattern(right)
+        case Call(func=Attr(base=base, name="replace"), args=args):
+            return key_pattern(args[-1]) if len(args) == 2 and key_pattern(base) == "*" else key_pattern(base)
+        case _:
+            return "*"

@@ -1,0 +1,169 @@
+"""LoRA implementations of a project, with their applications, state, setters and loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from lorascale_lint.facts.extract import MODULE
+from lorascale_lint.facts.terms import Attr, Call, FileFacts, Loc
+from lorascale_lint.findings import Span
+from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
+from lorascale_lint.model.applications import Application, find_applications
+from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.project import CallSite, Class, Function, Project, is_receiver
+from lorascale_lint.model.scale import ALPHA, RANK, SCALING
+from lorascale_lint.model.state import AttributeState, Setter, find_setters, state_attributes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Implementation:
+    """A family of classes that applies LoRA deltas, seen from its topmost such class."""
+
+    root: Class
+    applications: tuple[Application, ...]
+    state: tuple[AttributeState, ...]
+    setters: tuple[Setter, ...]
+
+    def attribute(self, role: str) -> AttributeState | None:
+        """The attribute that holds alpha, rank or the scaling."""
+        return next((state for state in self.state if state.role == role), None)
+
+    @property
+    def alpha(self) -> AttributeState | None:
+        """The attribute that holds alpha."""
+        return self.attribute(ALPHA)
+
+    @property
+    def rank(self) -> AttributeState | None:
+        """The attribute that holds the rank."""
+        return self.attribute(RANK)
+
+    @property
+    def scaling(self) -> AttributeState | None:
+        """The attribute that holds alpha / rank itself."""
+        return self.attribute(SCALING)
+
+    @property
+    def trained_applications(self) -> tuple[Application, ...]:
+        """Applications that carry the trained scale on some branch."""
+        return tuple(found for found in self.applications if found.is_trained)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loader:
+    """A function that reads adapter files and hands both factors on, by a setter or a merge."""
+
+    traffic: KeyTraffic
+    setter_calls: tuple[tuple[CallSite, Implementation, Setter], ...]
+    applications: tuple[Application, ...]
+
+    @property
+    def function(self) -> Function:
+        """The loading function."""
+        return self.traffic.function
+
+
+class Model:
+    """What rules, codemods and ``map`` ask. Everything is computed at the first question."""
+
+    def __init__(self, project: Project, read_source: Callable[[str], bytes]) -> None:
+        self.project = project
+        self.read_source = read_source
+        self.evaluator = Evaluator(project)
+
+    def span(self, filename: str, loc: Loc) -> Span:
+        """A source range as findings carry it."""
+        return self.project.span(filename, loc)
+
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        """Functions and methods that speak of LoRA, in file order."""
+        return tuple(
+            function
+            for function in self.project.functions.values()
+            if function.facts.qualname != MODULE and self.evaluator.in_lora_context(function)
+        )
+
+    @cached_property
+    def applications(self) -> tuple[Application, ...]:
+        """Every place where a delta meets its base."""
+        return tuple(
+            application
+            for function in self.functions
+            for application in find_applications(self.evaluator, function)
+        )
+
+    @cached_property
+    def implementations(self) -> tuple[Implementation, ...]:
+        """Class families that apply deltas or take factors, in file order."""
+        setters = {cls: tuple(find_setters(self.project, cls)) for cls in self._candidate_classes}
+        by_root: dict[Class, list[Class]] = {}
+        applying = {a.owner for a in self.applications if a.owner is not None}
+        for cls in self._candidate_classes:
+            if cls in applying or setters[cls]:
+                related = [item for item in self.project.ancestors(cls) if item in applying or setters.get(item)]
+                by_root.setdefault(related[-1], []).append(cls)
+        return tuple(
+            Implementation(
+                root,
+                tuple(a for a in self.applications if a.owner in members),
+                tuple(state_attributes(self.project, root)),
+                tuple(setter for member in members for setter in setters[member]),
+            )
+            for root, members in by_root.items()
+        )
+
+    @cached_property
+    def _candidate_classes(self) -> tuple[Class, ...]:
+        owners = {function.owner for function in self.functions if function.owner is not None}
+        return tuple(cls for cls in self.project.classes.values() if cls in owners)
+
+    @cached_property
+    def key_traffic(self) -> tuple[KeyTraffic, ...]:
+        """Functions that handle adapter keys."""
+        found = (key_traffic(function) for function in self.functions)
+        return tuple(traffic for traffic in found if traffic.uses)
+
+    @cached_property
+    def loaders(self) -> tuple[Loader, ...]:
+        """Functions that read both factors by key and hand them to a setter or merge them."""
+        return tuple(self._loaders())
+
+    def _loaders(self) -> Iterator[Loader]:
+        for traffic in self.key_traffic:
+            if not {"A", "B"} <= traffic.roles("read", "test"):
+                continue
+            calls = tuple(self._setter_calls(traffic.function))
+            applications = tuple(a for a in self.applications if a.function is traffic.function)
+            if calls or applications:
+                yield Loader(traffic, calls, applications)
+
+    def _setter_calls(self, function: Function) -> Iterator[tuple[CallSite, Implementation, Setter]]:
+        for event in function.events("call"):
+            if not isinstance(event.value, Call):
+                continue
+            callees = self.project.callees(event.value.func, function, None)
+            for implementation in self.implementations:
+                for setter in implementation.setters:
+                    if setter.function in callees:
+                        yield CallSite(function, event.value, event), implementation, setter
+
+    def written_attributes(self, function: Function) -> frozenset[str]:
+        """Names of the attributes of ``self`` that ``function`` writes."""
+        return frozenset(
+            event.target.name
+            for event in function.events("write")
+            if isinstance(event.target, Attr) and is_receiver(event.target.base, function)
+        )
+
+
+def build_model(
+    files: Mapping[str, FileFacts], modules: Mapping[str, str], read_source: Callable[[str], bytes]
+) -> Model:
+    """Link the facts of ``files``; ``modules`` gives the dotted module name of each.
+
+    ``read_source`` gives the bytes of a file; only codemods ask for them.
+    """
+    return Model(Project(files, modules), read_source)

@@ -1,0 +1,424 @@
+"""The files of a project joined: names to definitions, classes to families, calls to callees."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
+
+from lorascale_lint.facts.extract import MODULE, dotted_name
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Choice,
+    ClassFacts,
+    Element,
+    Event,
+    FileFacts,
+    FunctionFacts,
+    Global,
+    Item,
+    Local,
+    Loc,
+    Mapping as MappingTerm,
+    Op,
+    Param,
+    Parameter,
+    Sequence,
+    Term,
+)
+from lorascale_lint.findings import Position, Span
+
+_COMMON = frozenset(
+    "forward update get pop items keys values append apply load save copy build call run step reset "
+    "add remove setup init train eval to merge unmerge fuse main wrapper process encode decode".split()
+)
+"""Method names too common to resolve a call on an unknown object by name alone."""
+
+FAMILY_LIMIT = 64
+CALLER_LIMIT = 24
+CHOICE_LIMIT = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Class:
+    """A class of the project."""
+
+    filename: str
+    module: str
+    facts: ClassFacts
+
+    @property
+    def name(self) -> str:
+        """Name inside its file."""
+        return self.facts.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """A function or method of the project; ``owner`` is its class."""
+
+    filename: str
+    module: str
+    facts: FunctionFacts
+    owner: Class | None
+
+    @property
+    def positional(self) -> tuple[Parameter, ...]:
+        """Parameters that take positional arguments, without ``self`` or ``cls``."""
+        plain = tuple(parameter for parameter in self.facts.parameters if parameter.kind == "plain")
+        bound = self.owner is not None and "staticmethod" not in self.facts.decorators
+        return plain[1:] if bound else plain
+
+    @property
+    def receiver(self) -> str | None:
+        """Name of the ``self`` parameter of a method."""
+        if self.owner is None or "staticmethod" in self.facts.decorators or not self.facts.parameters:
+            return None
+        return self.facts.parameters[0].name
+
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter called ``name``."""
+        return next((found for found in self.facts.parameters if found.name == name), None)
+
+    def events(self, *kinds: str) -> Iterator[Event]:
+        """Events of the given kinds, in source order."""
+        return (event for event in self.facts.events if event.kind in kinds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallSite:
+    """One call of a project function."""
+
+    caller: Function
+    call: Call
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttributeWrite:
+    """``object.name = value`` somewhere; ``on_self`` if the object is the method's own instance."""
+
+    function: Function
+    event: Event
+    on_self: bool
+
+
+class Project:
+    """Index over the facts of all files. Needs no source text."""
+
+    def __init__(self, files: Mapping[str, FileFacts], modules: Mapping[str, str]) -> None:
+        """``files`` by file name, ``modules`` gives each file's dotted module name."""
+        self.files = files
+        self.modules = modules
+        self.classes: dict[str, Class] = {}
+        self.functions: dict[str, Function] = {}
+        self._by_name: dict[str, list[Function]] = defaultdict(list)
+        for filename in sorted(files):
+            facts, module = files[filename], modules[filename]
+            for found in facts.classes:
+                self.classes[f"{module}.{found.name}"] = Class(filename, module, found)
+            for function in facts.functions:
+                owner = self.classes.get(f"{module}.{function.class_name}") if function.class_name else None
+                item = Function(filename, module, function, owner)
+                self.functions[f"{module}.{function.qualname}"] = item
+                self._by_name[function.name].append(item)
+
+    def span(self, filename: str, loc: Loc) -> Span:
+        """A source range as findings carry it."""
+        return Span(filename, Position(loc.row, loc.column), Position(loc.end_row, loc.end_column))
+
+    # ---- names ------------------------------------------------------------------------
+
+    def definition(self, module: str, filename: str, name: str) -> Class | Function | None:
+        """What the dotted ``name`` means in a module: a class, a function, or None."""
+        for candidate in (f"{module}.{name}", self._imported(filename, name)):
+            found = self.classes.get(candidate) or self.functions.get(candidate)
+            if found is not None:
+                return found
+        return None
+
+    def _imported(self, filename: str, name: str) -> str:
+        head, _, rest = name.partition(".")
+        target = self.files[filename].imports.get(head)
+        if target is None:
+            return name
+        dotted = f"{target}.{rest}" if rest else target
+        return self._canonical(dotted)
+
+    def _canonical(self, dotted: str) -> str:
+        """Follow a re-export (``from .linear import X`` in a package) one step at a time."""
+        for _ in range(4):
+            if dotted in self.classes or dotted in self.functions:
+                return dotted
+            module, _, name = dotted.rpartition(".")
+            filename = self._files_of.get(module)
+            target = self.files[filename].imports.get(name) if filename is not None else None
+            if target is None or target == dotted:
+                return dotted
+            dotted = target
+        return dotted
+
+    @cached_property
+    def _files_of(self) -> dict[str, str]:
+        return {module: filename for filename, module in self.modules.items()}
+
+    def absolute_name(self, function: Function, term: Term) -> str:
+        """Dotted name of a global with its import resolved: ``F.linear`` -> ``torch.nn.functional.linear``."""
+        name = dotted_name(term)
+        return self._imported(function.filename, name) if name else ""
+
+    # ---- classes ----------------------------------------------------------------------
+
+    def ancestors(self, cls: Class) -> tuple[Class, ...]:
+        """The class and its project bases, nearest first (depth first, no duplicates)."""
+        found: list[Class] = []
+        pending = [cls]
+        while pending and len(found) < FAMILY_LIMIT:
+            current = pending.pop(0)
+            if current in found:
+                continue
+            found.append(current)
+            for base in current.facts.bases:
+                definition = self.definition(current.module, current.filename, dotted_name(base))
+                if isinstance(definition, Class):
+                    pending.append(definition)
+        return tuple(found)
+
+    @cached_property
+    def _subclasses(self) -> dict[Class, list[Class]]:
+        table: dict[Class, list[Class]] = defaultdict(list)
+        for cls in self.classes.values():
+            for ancestor in self.ancestors(cls)[1:]:
+                table[ancestor].append(cls)
+        return table
+
+    def family(self, cls: Class) -> tuple[Class, ...]:
+        """The class, its project ancestors and its project subclasses."""
+        return (*self.ancestors(cls), *self._subclasses.get(cls, ()))[:FAMILY_LIMIT]
+
+    def method(self, cls: Class, name: str) -> Function | None:
+        """The method ``name`` as an instance of ``cls`` sees it."""
+        for ancestor in self.ancestors(cls):
+            found = self.functions.get(f"{ancestor.module}.{ancestor.name}.{name}")
+            if found is not None:
+                return found
+        return None
+
+    def methods(self, cls: Class) -> Iterator[Function]:
+        """Methods defined in the body of ``cls`` itself."""
+        for name in cls.facts.methods:
+            found = self.functions.get(f"{cls.module}.{cls.name}.{name}")
+            if found is not None:
+                yield found
+
+    # ---- attributes -------------------------------------------------------------------
+
+    @cached_property
+    def _writes(self) -> dict[str, list[AttributeWrite]]:
+        table: dict[str, list[AttributeWrite]] = defaultdict(list)
+        for function in self.functions.values():
+            for event in function.events("write"):
+                target = event.target
+                while isinstance(target, Item):
+                    target = target.base
+                if isinstance(target, Attr):
+                    on_self = is_receiver(target.base, function)
+                    table[target.name].append(AttributeWrite(function, event, on_self))
+        return table
+
+    def writes(self, cls: Class, attribute: str) -> tuple[AttributeWrite, ...]:
+        """Writes of ``self.attribute`` in the family of ``cls``, and writes of it on other objects."""
+        family = self.family(cls)
+        return tuple(
+            write
+            for write in self._writes.get(attribute, ())
+            if not write.on_self or write.function.owner in family
+        )
+
+    def class_attribute(self, cls: Class, name: str) -> tuple[Class, Term | None, Loc] | None:
+        """``name = value`` in the body of the class or an ancestor: where, what, and its place."""
+        for ancestor in self.ancestors(cls):
+            for attribute in ancestor.facts.attributes:
+                if attribute.name == name:
+                    return ancestor, attribute.value, attribute.loc
+        return None
+
+    # ---- calls ------------------------------------------------------------------------
+
+    def callees(self, term: Term, caller: Function, self_class: Class | None) -> tuple[Class | Function, ...]:
+        """Project functions or classes that ``term`` may denote as a callee."""
+        match term:
+            case Local(function=name):
+                found = self.functions.get(f"{caller.module}.{name}")
+                return (found,) if found is not None else ()
+            case Attr(base=base, name=name):
+                return self._attribute_callees(term, base, name, caller, self_class)
+            case Choice(then=then, other=other):
+                options = (self.callees(option, caller, self_class) for option in (then, other))
+                return tuple(dict.fromkeys(item for option in options for item in option))[:CHOICE_LIMIT]
+            case Item() | Element():
+                return tuple(
+                    dict.fromkeys(
+                        item
+                        for option in stored_values(term)
+                        for item in self.callees(option, caller, self_class)
+                    )
+                )[:CHOICE_LIMIT]
+            case Global():
+                definition = self.definition(caller.module, caller.filename, term.name)
+                return (definition,) if definition is not None else ()
+            case _:
+                return ()
+
+    def _attribute_callees(
+        self, term: Attr, base: Term, name: str, caller: Function, self_class: Class | None
+    ) -> tuple[Class | Function, ...]:
+        owner = self_class or caller.owner
+        if owner is not None and is_receiver(base, caller):
+            found = self.method(owner, name)
+            return (found,) if found is not None else ()
+        if owner is not None and isinstance(base, Call) and dotted_name(base.func) == "super":
+            for ancestor in self.ancestors(caller.owner or owner)[1:]:
+                found = self.functions.get(f"{ancestor.module}.{ancestor.name}.{name}")
+                if found is not None:
+                    return (found,)
+            return ()
+        dotted = dotted_name(term)
+        if dotted:
+            definition = self.definition(caller.module, caller.filename, dotted)
+            if definition is not None:
+                return (definition,)
+            if isinstance(base, Global) and base.name in self.files[caller.filename].imports:
+                return ()  # a function of a library
+        return self._by_unique_name(name)
+
+    def _by_unique_name(self, name: str) -> tuple[Function, ...]:
+        """A method that only one class family defines, called on an object of unknown type."""
+        if name in _COMMON or len(name) < 6 or name.startswith("__"):
+            return ()
+        methods = [item for item in self._by_name.get(name, ()) if item.owner is not None]
+        if not methods or len(methods) > CHOICE_LIMIT:
+            return ()
+        roots = {self.ancestors(item.owner)[-1] for item in methods if item.owner is not None}
+        return tuple(methods) if len(roots) == 1 else ()
+
+    def call_sites(self, function: Function) -> tuple[CallSite, ...]:
+        """Calls of ``function`` in the project; a constructor's are the calls of its class."""
+        return tuple(self._sites.get(function, ()))[:CALLER_LIMIT]
+
+    @cached_property
+    def _sites(self) -> dict[Function, list[CallSite]]:
+        table: dict[Function, list[CallSite]] = defaultdict(list)
+        for caller in self.functions.values():
+            for event in caller.events("call"):
+                if isinstance(event.value, Call) and not is_test_file(caller.filename):
+                    for callee in self.callees(event.value.func, caller, None):
+                        target = constructor(self, callee)
+                        if target is not None:
+                            table[target].append(CallSite(caller, event.value, event))
+        return table
+
+    @cached_property
+    def rescaled_attributes(self) -> frozenset[str]:
+        """Attributes that some code multiplies or divides in place: evidence of a fold."""
+        found: set[str] = set()
+        for function in self.functions.values():
+            for event in function.facts.events:
+                if event.kind == "write" and event.target is not None:
+                    if event.sign in ("*", "/") or is_rescaling(event.value):
+                        found.update(_attribute_chain(event.target))
+                elif event.kind == "call" and isinstance(event.value, Call):
+                    func = event.value.func
+                    if isinstance(func, Attr) and func.name in ("mul_", "div_", "multiply_", "divide_"):
+                        found.update(_attribute_chain(func.base))
+        return frozenset(found)
+
+    def reachable(self, function: Function, depth: int = 3) -> tuple[Function, ...]:
+        """``function`` and the project functions that it calls, ``depth`` calls deep."""
+        found: dict[Function, None] = {function: None}
+        layer: list[Function] = [function]
+        for _ in range(depth):
+            following: list[Function] = []
+            for current in layer:
+                for event in current.events("call"):
+                    if isinstance(event.value, Call):
+                        for callee in self.callees(event.value.func, current, None):
+                            target = constructor(self, callee)
+                            if target is not None and target not in found:
+                                found[target] = None
+                                following.append(target)
+            layer = following
+        return tuple(found)
+
+
+def is_test_file(filename: str) -> bool:
+    """Tests call code with tensors of their own; they say nothing about where real factors come from."""
+    path = PurePath(filename)
+    return path.name.startswith(("test_", "conftest")) or path.stem.endswith("_test") or "tests" in path.parts
+
+
+def is_rescaling(term: Term) -> bool:
+    """Is ``term`` a product or quotient, apart from conversions around it?"""
+    while isinstance(term, Call):
+        if isinstance(term.func, Attr) and term.func.name in ("mul", "div", "multiply", "divide"):
+            return True
+        if term.args and isinstance(term.func, Attr | Global) and term.func.name in ("Parameter", "tensor"):
+            term = term.args[0]
+        elif isinstance(term.func, Attr):
+            term = term.func.base
+        else:
+            return False
+    return isinstance(term, Op) and term.sign in ("*", "/")
+
+
+def _attribute_chain(term: Term) -> Iterator[str]:
+    while isinstance(term, Attr | Item | Call):
+        if isinstance(term, Attr):
+            yield term.name
+        term = term.func if isinstance(term, Call) else term.base
+
+
+def constructor(project: Project, callee: Class | Function) -> Function | None:
+    """The function that runs when ``callee`` is called."""
+    return project.method(callee, "__init__") if isinstance(callee, Class) else callee
+
+
+def is_receiver(term: Term, function: Function) -> bool:
+    """Is ``term`` the ``self`` of ``function`` (also from a function nested in a method)?"""
+    if not isinstance(term, Param):
+        return False
+    if function.receiver is not None:
+        return term.name == function.receiver and term.function == function.facts.qualname
+    return term.name == "self"
+
+
+def bound_arguments(call: Call, function: Function) -> dict[str, Term]:
+    """Arguments of ``call`` by the parameter of ``function`` that receives them."""
+    bound = {parameter.name: term for parameter, term in zip(function.positional, call.args, strict=False)}
+    bound.update((name, term) for name, term in call.keywords)
+    return bound
+
+
+def stored_values(term: Term) -> Iterable[Term]:
+    """What an element of a literal container may be: ``for key, value in {...}.items()`` and the like."""
+    match term:
+        case Item(base=Element(source=Call(func=Attr(base=MappingTerm() as table, name="items"))), key=key):
+            index = getattr(key, "value", None)
+            return tuple(pair[index] for pair in table.pairs) if index in (0, 1) else ()
+        case Item(base=MappingTerm() as table) | Element(
+            source=Call(func=Attr(base=MappingTerm() as table, name="values"))
+        ):
+            return tuple(value for _, value in table.pairs)
+        case Element(source=Sequence() as row) | Item(base=Sequence() as row):
+            return row.items
+        case _:
+            return ()
+
+
+__all__ = [
+    "MODULE", "AttributeWrite", "CallSite", "Class", "Function", "Project", "bound_arguments",
+    "constructor", "is_receiver", "stored_values",
+]  # fmt: skip

@@ -1,0 +1,44 @@
+"""Dotted module names of files, so that imports between them can be followed."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+_LEVELS = 16
+
+
+def module_name(path: Path) -> str:
+    """Dotted name of ``path``, counted from the folder that holds its topmost package.
+
+    Folders without ``__init__.py`` between two packages count as packages too. Without any package
+    the name is counted from the project's folder, else it is the file's own.
+    """
+    root = _source_root(path.parent)
+    parts = path.with_suffix("").relative_to(root).parts
+    if parts[-1] == "__init__":
+        parts = parts[:-1]
+    return ".".join(parts) or path.parent.name
+
+
+@cache
+def _source_root(folder: Path) -> Path:
+    topmost: Path | None = None
+    current = folder
+    for _ in range(_LEVELS):
+        if (current / "__init__.py").exists():
+            topmost = current
+        if any((current / marker).exists() for marker in _MARKERS):
+            return (
+                topmost.parent if topmost is not None and topmost != current else _below_src(folder, current)
+            )
+        if current.parent == current:
+            break
+        current = current.parent
+    return topmost.parent if topmost is not None else folder
+
+
+def _below_src(folder: Path, root: Path) -> Path:
+    src = root / "src"
+    return src if src in (folder, *folder.parents) else root
