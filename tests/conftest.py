@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_engine import FakeEngine
+
 
 @pytest.fixture(scope="session")
 def fastvideo_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
@@ -37,3 +39,19 @@ def fastvideo_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
         return folder
 
     return tree
+
+
+@pytest.fixture
+def fake_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
+    """The command line on an engine that reports words, in an empty working directory."""
+    engine = FakeEngine()
+    rules = sorted(engine.words.values(), key=lambda word: word.code)
+    monkeypatch.setattr("lorascale_lint.engine.lint", engine)
+    monkeypatch.setattr("lorascale_lint.rule.all_rules", lambda: tuple(rules))
+    for variable in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    return engine

@@ -25,7 +25,7 @@ def render_summary(report: Report, *, remaining: bool = False) -> str:
     failed = len({failure.filename for failure in report.failures if failure.code == "LS001"})
     unchecked = f"; {_count(failed, 'file')} could not be checked" if failed else ""
     if not report.findings:
-        return f"No findings in {_count(report.checked, 'file')}{' now' if remaining else ''}{unchecked}.\n"
+        return f"No findings{' left' if remaining else ''} in {_count(report.checked, 'file')}{unchecked}.\n"
     files = len({finding.span.filename for finding in report.findings})
     fixes = [finding.fix.applicability for finding in report.findings if finding.fix]
     parts = []
