@@ -137,7 +137,8 @@ def test_unreadable_file_in_the_summary(lint):
     write(b="def\n")
     assert lint(".") == (
         2,
-        "b.py:1:1 LS001 unreadable-file: SyntaxError\n\nNo findings in 0 files; 1 file could not be checked.\n",
+        "b.py:1:1 LS001 unreadable-file: SyntaxError\n\n"
+        "No findings in 0 files; 1 file could not be checked.\n",
         "error: b.py:1:1 LS001 unreadable-file: SyntaxError\n",
     )
 

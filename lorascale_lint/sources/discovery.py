@@ -83,7 +83,7 @@ def discover_text(path: Path, configs: Configs) -> Sources:
     targets = {} if configs.of(path).excludes(path) else {str(path): path}
     return Sources(
         tuple(map(display_path, targets.values())),
-        _context(_Walk(configs), [path.parent], {str(path): path}),
+        _context(_Walk(configs), [path.parent], {os.path.realpath(path): path}),
     )
 
 
@@ -122,10 +122,9 @@ def display_path(path: Path) -> Path:
 
 def _add(files: dict[str, Path], file: Path) -> None:
     """Add a file under its real path, so that a link and what it points to are one file."""
-    if file.is_symlink():
-        files.setdefault(os.path.realpath(file), file)
-    else:
-        files[str(file)] = file
+    real = os.path.realpath(file)
+    if real not in files or not file.is_symlink():
+        files[real] = file
 
 
 def _absolute(path: Path) -> Path:

@@ -1,0 +1,83 @@
+"""Every rule's page is a test: bad fires once, good is silent, the repaired bad is the good."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+from lorascale_lint.findings import Finding
+from lorascale_lint.rule import Rule, all_rules
+from lorascale_lint.sources.text import SourceText
+
+SECTIONS = (
+    "What it finds", "Why it is wrong", "Effect", "Bad", "Good", "Fix safety", "Limits", "References",
+)  # fmt: skip
+RULES = all_rules()
+
+
+def example(rule: Rule, section: str) -> str:
+    """The fenced block of a section of the rule's page."""
+    found = re.search(rf"## {section}\n+```python\n(.*?)```", rule.page(), re.S)
+    assert found, f"{rule.code} has no example under {section}"
+    return found.group(1)
+
+
+def findings(source: str, folder: Path, *codes: str) -> tuple[Finding, ...]:
+    """Lint one file."""
+    path = folder / "lora_example.py"
+    path.write_text(source)
+    result = lint([path], [], codes=codes or None)
+    assert not result.failures
+    return result.findings
+
+
+def apply(source: str, finding: Finding) -> str:
+    """The source with the finding's fix applied."""
+    assert finding.fix is not None
+    text = SourceText.decode(source.encode())
+    for edit in sorted(finding.fix.edits, reverse=True):
+        start, end = text.offset(edit.span.start), text.offset(edit.span.end)
+        source = source[:start] + edit.content + source[end:]
+    return source
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_page_has_every_section(rule: Rule) -> None:
+    headings = re.findall(r"^## (.*)$", rule.page(), re.M)
+    assert tuple(headings) == SECTIONS
+    assert not rule.summary().endswith(".")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_bad_example_fires_once(rule: Rule, tmp_path: Path) -> None:
+    found = findings(example(rule, "Bad"), tmp_path, rule.code)
+    assert [finding.code for finding in found] == [rule.code]
+    assert found[0].trace, "a finding explains itself"
+    assert (found[0].fix is not None) == (rule.fix != "none")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_good_example_is_silent(rule: Rule, tmp_path: Path) -> None:
+    assert findings(example(rule, "Good"), tmp_path) == ()
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if r.fix != "none"], ids=lambda rule: rule.name)
+def test_fixed_bad_equals_good(rule: Rule, tmp_path: Path) -> None:
+    bad = example(rule, "Bad")
+    (finding,) = findings(bad, tmp_path, rule.code)
+    assert apply(bad, finding) == example(rule, "Good")
+
+
+def test_codes_and_names_are_unique() -> None:
+    assert len({rule.code for rule in RULES}) == len(RULES)
+    assert len({rule.name for rule in RULES}) == len(RULES)
+
+
+def test_each_file_registers_one_rule() -> None:
+    folder = Path(__file__).parent.parent / "rules"
+    files = {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
+    assert {type(rule).__module__.rpartition(".")[2] for rule in RULES} == files
+    assert {rule.name.replace("-", "_") for rule in RULES} == files
