@@ -1,0 +1,127 @@
+"""The child process: `python -m lorascale_lint.verify.child ORDER`. The target's code is run here and nowhere else.
+
+`ORDER` is a JSON file (see `Order`). Events go to the order's result file, one JSON object a line, because targets print
+whatever they like to stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# The exit status after a failed import; the reason is in the last event.
+IMPORT_FAILED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the parent asks for. `done` are the scenarios that need not be run (again)."""
+
+    factory: str
+    package: str
+    import_mode: str
+    seed: int
+    results: str
+    folder: str
+    done: tuple[str, ...] = ()
+
+    def save(self, path: Path) -> None:
+        """Write the order as JSON."""
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Order:
+        """Read an order. Raises OSError, ValueError, TypeError."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**data, "done": tuple(data["done"])})
+
+
+class _Results:
+    """The event file. Every event is flushed, so that a crash loses none."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
+
+    def event(self, kind: str, **data: Any) -> None:
+        self._file.write(json.dumps({"event": kind, **data}) + "\n")
+        self._file.flush()
+
+
+def _die_with_parent() -> None:
+    """End this process group as soon as the parent is gone: its end of our stdin closes then."""
+    watched = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            os.read(watched, 1)
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out an order; returns the exit status."""
+    order = Order.read(Path(arguments[0]))
+    results = _Results(order.results)
+    _die_with_parent()
+    faulthandler.enable()
+    results.event("started", python=platform.python_version())
+
+    from lorascale_lint.verify.examination import examine
+    from lorascale_lint.verify.registry import load_factory
+    from lorascale_lint.verify.scenarios import scenarios
+
+    try:
+        driver = load_factory(order.factory)(Path(order.package), order.import_mode)
+    except BaseException as error:  # SystemExit too: the target's import must not pass for our own end.
+        traceback.print_exc()
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        text = " ".join(str(error).split())[:500]
+        results.event("import-failed", error=f"{type(error).__name__}: {text}", missing=missing)
+        return IMPORT_FAILED
+
+    def facts() -> None:
+        results.event("facts", **_plain(asdict(driver.facts())))
+
+    facts()
+    asked = scenarios(driver.layer_kinds, driver.capabilities)
+    plan = [{"name": item.name, "rows": [row.as_dict() for row in item.blank_rows()]} for item in asked]
+    results.event("plan", scenarios=plan)
+    for number, scenario in enumerate(asked):
+        if scenario.name in order.done:
+            continue
+        results.event("scenario", name=scenario.name)
+        folder = Path(order.folder) / f"scenario_{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        examine(
+            scenario, driver, order.seed, folder, lambda row: results.event("row", row=row.as_dict())
+        )
+    facts()
+    results.event("finished")
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=list))
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    # Targets leave threads and process groups behind that can hang or crash the interpreter's own end.
+    os._exit(status)

@@ -1,0 +1,1 @@
+"""Drivers: one per LoRA implementation that `verify` can run. `registry` lists them."""

@@ -1,0 +1,491 @@
+"""FastVideo (0.1.5 to 0.2.1 and what is patched from them) on a CPU.
+
+Importable only in the child: `prepare` imports torch and the target. What must be changed for a machine without an
+accelerator is done in `_Importer`, one method each, and named in the report.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import importlib
+import inspect
+import sys
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lorascale_lint.verify.protocol import (
+    Capability,
+    LayerKind,
+    LayerSpec,
+    ModelLayer,
+    Naming,
+    TargetFacts,
+    Unsupported,
+)
+from lorascale_lint.verify.stubs import PackageFinder, StubFinder, stub_if_unusable
+
+Weights = NDArray[np.floating]
+
+_PACKAGE = "fastvideo"
+_ALPHA_KEYWORDS = ("lora_alpha", "alpha")
+# A setter that wants the finished scale, as a published patch has it.
+_SCALE_KEYWORDS = ("alpha_scale", "lora_scale", "scaling")
+
+_REPLICATED, _COLUMN, _ROW = "ReplicatedLinear", "ColumnParallelLinear", "RowParallelLinear"
+_MERGED_COLUMN, _QKV = "MergedColumnParallelLinear", "QKVParallelLinear"
+_QKV_HEAD, _QKV_HEADS, _QKV_KV_HEADS = 8, 4, 2
+
+LAYER_KINDS = (
+    LayerKind(_REPLICATED),
+    LayerKind(_COLUMN),
+    LayerKind(_ROW),
+    LayerKind(_MERGED_COLUMN, optional=True, shape=(96, 56)),
+    LayerKind(_QKV, optional=True, shape=(_QKV_HEAD * (_QKV_HEADS + 2 * _QKV_KV_HEADS), 40)),
+)
+
+
+def _layer(name: str, shape: tuple[int, int], published: str, original: str) -> ModelLayer:
+    names = {Naming.MODEL: name, Naming.PUBLISHED: published, Naming.ORIGINAL: original}
+    return ModelLayer(name, shape, names)
+
+
+# Names of Wan's transformer in the target, in diffusers' checkpoints, and in Wan's own code.
+MODEL_LAYERS = (
+    _layer("blocks.0.to_q", (72, 40), "blocks.0.attn1.to_q", "blocks.0.self_attn.q"),
+    _layer("blocks.0.to_v", (52, 40), "blocks.0.attn1.to_v", "blocks.0.self_attn.v"),
+    _layer("blocks.0.to_out", (44, 72), "blocks.0.attn1.to_out.0", "blocks.0.self_attn.o"),
+    _layer("blocks.0.attn2.to_out", (36, 60), "blocks.0.attn2.to_out.0", "blocks.0.cross_attn.o"),
+    _layer("blocks.0.ffn.fc_in", (100, 48), "blocks.0.ffn.net.0.proj", "blocks.0.ffn.0"),
+    _layer("blocks.1.ffn.fc_out", (46, 88), "blocks.1.ffn.net.2", "blocks.1.ffn.2"),
+)
+
+
+class _Backup(torch.Tensor):  # type: ignore[misc]
+    """A weight backup that behaves as if the weight were on a device: every `.to` is a copy."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        return self.as_subclass(torch.Tensor).to(*args, **kwargs).clone()
+
+    @property
+    def data(self) -> Any:
+        return self.as_subclass(torch.Tensor).detach().as_subclass(_Backup)
+
+
+def _tensor(values: Weights, dtype: torch.dtype = torch.float32) -> Any:
+    return torch.from_numpy(np.array(values, dtype=np.float32)).to(dtype)
+
+
+def _array(tensor: Any) -> Weights:
+    return np.array(tensor.detach().to(torch.float64).cpu().numpy())
+
+
+def prepare(package: Path, import_mode: str) -> FastVideoDriver:
+    """Import the target from `package` and make it run on the CPU.
+
+    `import_mode` "full" executes every package's `__init__`; "lean" replaces the few first-party modules that
+    need the most. Raises whatever the import raises.
+    """
+    importer = _Importer(package, import_mode)
+    importer.run()
+    return FastVideoDriver(importer)
+
+
+class _Importer:
+    def __init__(self, package: Path, import_mode: str) -> None:
+        self.package = package
+        self.import_mode = import_mode
+        self.interventions: list[str] = []
+        self.replaced: list[str] = []
+        self.stub_finder: StubFinder | None = None
+        self.linear: Any = None
+        self.layers: Any = None
+        self.pipeline: Any = None
+        self.mappings: Any = None
+        self.pipeline_problem = ""
+
+    def run(self) -> None:
+        self._poison_memory()
+        self._look_before_stubbing()
+        self.stub_finder = stub_if_unusable(["torchvision"])
+        if self.import_mode == "lean":
+            self._replace_first_party()
+        else:
+            sys.meta_path.insert(0, PackageFinder(_PACKAGE, str(self.package)))
+        self.linear = importlib.import_module("fastvideo.layers.lora.linear")
+        self.layers = importlib.import_module("fastvideo.layers.linear")
+        self.pipeline = importlib.import_module("fastvideo.pipelines.lora_pipeline")
+        self.mappings = importlib.import_module("fastvideo.configs.models.dits.wanvideo").WanVideoArchConfig()
+        self._force_cpu()
+        self._unpin_offload()
+        self._start_process_group()
+        self._separate_backups()
+
+    def _poison_memory(self) -> None:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+        warnings.filterwarnings("ignore", message=".*deterministic.*")
+        self.interventions.append("uninitialised tensors are filled with NaN")
+        self.interventions.append("torch.compile is off (TORCHDYNAMO_DISABLE=1)")
+
+    def _look_before_stubbing(self) -> None:
+        # Both ask once whether torchvision is there and remember it; asked after the stub is in place they would
+        # believe in it and draw from it too.
+        for name in ("transformers.utils", "diffusers.utils"):
+            try:
+                module = importlib.import_module(name)
+                module.is_torchvision_available()
+            except (ImportError, AttributeError):
+                continue
+
+    def _replace_first_party(self) -> None:
+        for name, folder in ((_PACKAGE, self.package), (f"{_PACKAGE}.pipelines", self.package / "pipelines")):
+            bare = ModuleType(name)
+            bare.__path__ = [str(folder)]
+            sys.modules[name] = bare
+            self.replaced.append(f"{name} (its __init__ was not run)")
+        self._dummy(f"{_PACKAGE}.pipelines.composed_pipeline_base", "ComposedPipelineBase")
+        # Real in old versions; from 0.2.0 on it imports in a circle unless the package's own __init__ came first.
+        if (self.package / "api").is_dir():
+            self._dummy(f"{_PACKAGE}.fastvideo_args", "FastVideoArgs", "TrainingArgs")
+
+    def _dummy(self, name: str, *classes: str) -> None:
+        module = ModuleType(name)
+        for class_name in classes:
+            setattr(module, class_name, type(class_name, (), {}))
+        sys.modules[name] = module
+        self.replaced.append(f"{name} (empty {', '.join(classes)})")
+
+    def _force_cpu(self) -> None:
+        # Without CUDA the target answers "mps" on every machine.
+        def get_local_torch_device() -> torch.device:
+            return torch.device("cpu")
+
+        patched = []
+        for name, module in sorted(sys.modules.items()):
+            if name.partition(".")[0] == _PACKAGE and "get_local_torch_device" in vars(module):
+                vars(module)["get_local_torch_device"] = get_local_torch_device
+                patched.append(name)
+        self.interventions.append(f"get_local_torch_device() is the CPU in {', '.join(patched)}")
+
+    def _unpin_offload(self) -> None:
+        policy = vars(self.linear).get("CPUOffloadPolicy")
+        if policy is not None:
+            self.linear.CPUOffloadPolicy = functools.partial(policy, pin_memory=False)
+            self.interventions.append("CPUOffloadPolicy does not pin memory")
+
+    def _start_process_group(self) -> None:
+        distributed = torch.distributed
+        if not distributed.is_initialized():
+            distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+        state = importlib.import_module("fastvideo.distributed.parallel_state")
+        state.init_distributed_environment(world_size=1, rank=0, local_rank=0)
+        state.initialize_model_parallel(1, 1)
+        self.interventions.append("process group: gloo, one rank, in-memory store")
+
+    def _separate_backups(self) -> None:
+        # On the CPU `weight.to("cpu")` is the weight itself: merging in place would spoil the backup, and unmerging
+        # would do nothing. On a device it is a copy.
+        base = self.linear.BaseLayerWithLoRA
+        original = base.__init__
+
+        @functools.wraps(original)
+        def init(layer: Any, *args: Any, **kwargs: Any) -> None:
+            original(layer, *args, **kwargs)
+            if not _HOST_RESIDENT[0]:
+                _separate(layer)
+
+        base.__init__ = init
+        self.interventions.append("a layer's backup of its weight is a copy, as it is on a device")
+
+
+# Set while a layer is made that shall keep the CPU's aliasing.
+_HOST_RESIDENT = [False]
+
+
+def _separate(layer: Any) -> None:
+    weight = getattr(layer.base_layer, "weight", None)
+    if not isinstance(weight, torch.Tensor):
+        return
+    held = {**layer._parameters, **layer._buffers, **vars(layer)}
+    for name, value in held.items():
+        if isinstance(value, torch.Tensor) and value.data_ptr() == weight.data_ptr():
+            layer._parameters.pop(name, None)
+            layer._buffers.pop(name, None)
+            layer.__dict__[name] = value.detach().clone().as_subclass(_Backup)
+
+
+class FastVideoDriver:
+    """FastVideo's LoRA layers and its `LoRAPipeline`."""
+
+    def __init__(self, importer: _Importer) -> None:
+        self._importer = importer
+        self._linear = importer.linear
+        setter = inspect.signature(self._linear.BaseLayerWithLoRA.set_lora_weights).parameters
+        self._alpha_keyword = next((name for name in _ALPHA_KEYWORDS if name in setter), None)
+        self._scale_keyword = next((name for name in _SCALE_KEYWORDS if name in setter), None)
+        self._has_strength = "strength" in setter
+        self._constructor = inspect.signature(self._linear.BaseLayerWithLoRA.__init__).parameters
+        pipeline = self._importer.pipeline.LoRAPipeline
+        self._load_parameters = inspect.signature(pipeline.set_lora_adapter).parameters
+        self._capabilities = self._discover(pipeline)
+
+    def _discover(self, pipeline: Any) -> frozenset[Capability]:
+        found = {
+            Capability.LAYER_UNMERGED,
+            Capability.LAYER_HOST_RESIDENT,
+            Capability.MODEL_LOAD,
+            Capability.MODEL_CACHE,
+        }
+        layer = self._linear.BaseLayerWithLoRA
+        tests = {
+            Capability.LAYER_UNMERGE: hasattr(layer, "unmerge_lora_weights"),
+            Capability.LAYER_TRAINING: "training_mode" in self._constructor,
+            Capability.LAYER_CONSTRUCTOR_ALPHA: "lora_alpha" in self._constructor,
+            Capability.LAYER_SETTER_ALPHA: bool(self._alpha_keyword or self._scale_keyword),
+            Capability.LAYER_STRENGTH: self._has_strength,
+            Capability.MODEL_MERGE: hasattr(pipeline, "merge_lora_weights")
+            and hasattr(pipeline, "unmerge_lora_weights"),
+            Capability.MODEL_STRENGTH: "strength" in self._load_parameters,
+            Capability.MODEL_ACCUMULATE: "accumulate" in self._load_parameters,
+        }
+        return frozenset(found | {name for name, there in tests.items() if there})
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this version offers."""
+        return self._capabilities
+
+    @property
+    def layer_kinds(self) -> Sequence[LayerKind]:
+        """The linear layers that the target wraps."""
+        return LAYER_KINDS
+
+    @property
+    def model_layers(self) -> Sequence[ModelLayer]:
+        """A few layers of a Wan transformer, every kind of renaming among them."""
+        return MODEL_LAYERS
+
+    def facts(self) -> TargetFacts:
+        """What was imported and how."""
+        importer = self._importer
+        return TargetFacts(
+            name="FastVideo",
+            version=_version(importer.package),
+            framework=f"torch {torch.__version__}",
+            import_mode=importer.import_mode,
+            interventions=list(importer.interventions),
+            stubs=importer.stub_finder.drawn() if importer.stub_finder else {},
+            replaced_modules=list(importer.replaced),
+        )
+
+    def make_layer(self, spec: LayerSpec, weight: Weights, bias: Weights) -> _Layer:
+        """Wrap a real linear layer of the target."""
+        dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[spec.dtype]
+        base = self._base_layer(spec.kind, (int(weight.shape[0]), int(weight.shape[1])), dtype)
+        _fill(base, weight, bias)
+        told: dict[str, Any] = {}
+        if spec.rank is not None:
+            told["lora_rank"] = spec.rank
+        if spec.alpha is not None:
+            told["lora_alpha"] = spec.alpha
+        if spec.training:
+            told["training_mode"] = True
+        _HOST_RESIDENT[0] = spec.host_resident
+        try:
+            layer = self._linear.get_lora_layer(base, **told)
+        finally:
+            _HOST_RESIDENT[0] = False
+        if layer is None:
+            raise Unsupported(f"the target wraps no {spec.kind}")
+        return _Layer(layer, spec, self._alpha_keyword, self._scale_keyword, self._has_strength)
+
+    def _base_layer(self, kind: str, shape: tuple[int, int], dtype: torch.dtype) -> Any:
+        cls = getattr(self._importer.layers, kind, None)
+        if cls is None:
+            raise Unsupported(f"the target has no {kind}")
+        out_features, in_features = shape
+        if kind == _QKV:
+            return cls(in_features, _QKV_HEAD, _QKV_HEADS, _QKV_KV_HEADS, bias=True, params_dtype=dtype)
+        if kind == _MERGED_COLUMN:
+            half = out_features // 2
+            return cls(in_features, [half, out_features - half], bias=True, params_dtype=dtype)
+        return cls(in_features, out_features, bias=True, params_dtype=dtype)
+
+    def make_model(self, weights: Mapping[str, Weights]) -> _Model:
+        """A transformer with Wan's names inside a real `LoRAPipeline`."""
+        transformer = torch.nn.Module()
+        transformer.blocks = torch.nn.ModuleList()
+        for layer in MODEL_LAYERS:
+            base = self._base_layer(_REPLICATED, layer.shape, torch.float32)
+            _fill(base, weights[layer.name], np.zeros(layer.shape[0]))
+            _place(transformer, layer.name, base)
+        mappings = self._importer.mappings
+        transformer.param_names_mapping = dict(mappings.param_names_mapping)
+        transformer.lora_param_names_mapping = dict(mappings.lora_param_names_mapping)
+        transformer.config = SimpleNamespace(arch_config=mappings)
+        return _Model(self._pipeline(transformer), transformer, self._load_parameters)
+
+    def _pipeline(self, transformer: Any) -> Any:
+        base = self._importer.pipeline.LoRAPipeline
+        concrete = type("VerifiedPipeline", (base,), {"create_pipeline_stages": lambda self, *a, **k: None})
+        concrete.__abstractmethods__ = frozenset()
+        # The constructor loads a whole model; only the LoRA part of it is of interest.
+        pipeline = object.__new__(concrete)
+        for cls in reversed(base.__mro__):
+            for name, value in vars(cls).items():
+                # Class-level containers are shared by all instances before 0.2.1: a scenario must not inherit the former's.
+                if isinstance(value, dict | list) and not name.startswith("__"):
+                    setattr(pipeline, name, _emptied(value))
+        excluded = vars(base).get("exclude_lora_layers")
+        settings: dict[str, Any] = {
+            "modules": {"transformer": transformer},
+            "trainable_transformer_names": ["transformer"],
+            "trainable_transformer_modules": {"transformer": transformer},
+            "exclude_lora_layers": {"transformer": []} if isinstance(excluded, dict) else [],
+            "device": torch.device("cpu"),
+            "training_mode": False,
+            "lora_initialized": False,
+            "fastvideo_args": SimpleNamespace(
+                training_mode=False,
+                dit_layerwise_offload=False,
+                lora_path=None,
+                lora_nickname="default",
+                lora_target_modules=None,
+                lora_strength=1.0,
+            ),
+        }
+        for name, value in settings.items():
+            setattr(pipeline, name, value)
+        return pipeline
+
+
+def _emptied(container: Any) -> Any:
+    if isinstance(container, collections.defaultdict):
+        return collections.defaultdict(container.default_factory)
+    return type(container)()
+
+
+def _version(package: Path) -> str:
+    """The version that the tree says it has; "unknown" if it says none."""
+    version = getattr(sys.modules.get("fastvideo.version"), "__version__", None)
+    if version is None:
+        found = sorted(package.parent.glob("fastvideo-*.dist-info"))
+        version = found[0].name.removeprefix("fastvideo-").removesuffix(".dist-info") if found else "unknown"
+    return str(version)
+
+
+def _fill(base: Any, weight: Weights, bias: Weights) -> None:
+    with torch.no_grad():
+        base.weight.data = _tensor(weight, base.weight.dtype)
+        if getattr(base, "bias", None) is not None:
+            base.bias.data = _tensor(bias, base.bias.dtype)
+
+
+def _place(root: Any, name: str, module: Any) -> None:
+    """Put a module at a dotted name, making plain modules and the block list on the way."""
+    parent = root
+    parts = name.split(".")
+    for part in parts[:-1]:
+        if isinstance(parent, torch.nn.ModuleList):
+            while len(parent) <= int(part):
+                parent.append(torch.nn.Module())
+            parent = parent[int(part)]
+        else:
+            if not hasattr(parent, part):
+                setattr(parent, part, torch.nn.Module())
+            parent = getattr(parent, part)
+    setattr(parent, parts[-1], module)
+
+
+class _Layer:
+    def __init__(
+        self, layer: Any, spec: LayerSpec, alpha_keyword: str | None, scale_keyword: str | None, has_strength: bool
+    ) -> None:
+        self._layer = layer
+        self._spec = spec
+        self._alpha_keyword = alpha_keyword
+        self._scale_keyword = scale_keyword
+        self._has_strength = has_strength
+
+    def set_factors(self, a: Weights, b: Weights, *, alpha: float | None, strength: float) -> str:
+        told: dict[str, Any] = {}
+        note = ""
+        if self._has_strength and strength != 1:
+            told["strength"] = strength
+        if alpha is not None:
+            if self._alpha_keyword:
+                told[self._alpha_keyword] = alpha
+            elif self._scale_keyword:
+                told[self._scale_keyword] = alpha / a.shape[0]
+            elif self._spec.alpha is not None:
+                note = "alpha through the constructor, set_lora_weights takes none"
+        dtype = self._layer.base_layer.weight.dtype
+        self._layer.set_lora_weights(_tensor(a, dtype), _tensor(b, dtype), **told)
+        return note
+
+    def train_factors(self, a: Weights, b: Weights) -> None:
+        with torch.no_grad():
+            self._layer.lora_A.copy_(_tensor(a))
+            self._layer.lora_B.copy_(_tensor(b))
+
+    def merge(self) -> None:
+        self._layer.merge_lora_weights()
+
+    def unmerge(self) -> None:
+        self._layer.unmerge_lora_weights()
+
+    def weight(self) -> Weights:
+        return _array(self._layer.base_layer.weight)
+
+    def forward(self, x: Weights) -> Weights:
+        inputs = _tensor(x, self._layer.base_layer.weight.dtype)
+        with torch.no_grad():
+            answer = self._layer(inputs)
+        # The target's linear layers return (output, bias that was not added).
+        output, extra = answer if isinstance(answer, tuple) else (answer, None)
+        return _array(output if extra is None else output + extra)
+
+
+class _Model:
+    def __init__(self, pipeline: Any, transformer: Any, load_parameters: Mapping[str, Any]) -> None:
+        self._pipeline = pipeline
+        self._transformer = transformer
+        self._load_parameters = load_parameters
+
+    def load(self, nickname: str, folder: Path | None, *, strength: float, accumulate: bool) -> None:
+        told: dict[str, Any] = {}
+        if strength != 1:
+            told["strength"] = strength
+        if accumulate:
+            told["accumulate"] = True
+        # A folder, not the file: 0.1.6 takes nothing else.
+        self._pipeline.set_lora_adapter(nickname, None if folder is None else str(folder), **told)
+
+    def merge(self) -> None:
+        self._pipeline.merge_lora_weights()
+
+    def unmerge(self) -> None:
+        self._pipeline.unmerge_lora_weights()
+
+    def _at(self, name: str) -> Any:
+        return self._transformer.get_submodule(name)
+
+    def weights(self) -> Mapping[str, Weights]:
+        found = {}
+        for layer in MODEL_LAYERS:
+            module = self._at(layer.name)
+            found[layer.name] = _array(getattr(module, "base_layer", module).weight)
+        return found
+
+    def layers_with_factors(self) -> Collection[str]:
+        return [
+            layer.name for layer in MODEL_LAYERS if getattr(self._at(layer.name), "lora_A", None) is not None
+        ]

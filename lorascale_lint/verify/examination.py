@@ -1,0 +1,311 @@
+"""Put one scenario to a prepared target and judge every measurement."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorascale_lint.verify.adapter_files import write_adapter
+from lorascale_lint.verify.protocol import Driver, Layer, LayerSpec, Model, ModelLayer, Unsupported
+from lorascale_lint.verify.reference import (
+    TOLERANCES,
+    Fit,
+    fit,
+    judge,
+    relative_error,
+    wrong_scales,
+)
+from lorascale_lint.verify.scenarios import (
+    Call,
+    Load,
+    Measure,
+    Merge,
+    Quantity,
+    Scenario,
+    SetFactors,
+    Term,
+    TrainFactors,
+    Unmerge,
+    Where,
+)
+from lorascale_lint.verify.verdicts import Row, Verdict
+
+Array = NDArray[np.float64]
+Emit = Callable[[Row], None]
+
+# Out x in. No two numbers are equal, none is a rank, so that a transposed or mixed-up factor cannot fit by accident.
+_LAYER_SHAPES = ((72, 40), (44, 84), (96, 56))
+_SAMPLES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class _Factors:
+    a: Array
+    b: Array
+
+    @property
+    def product(self) -> Array:
+        return self.b @ self.a
+
+
+def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: Emit) -> None:
+    """Run one scenario and hand every row to `emit` as soon as it is known.
+
+    `folder` is an empty place for adapter files. An exception of the target's becomes the verdict of the rows that it
+    kept from being measured; only KeyboardInterrupt and SystemExit of this program pass.
+    """
+    waiting = scenario.blank_rows()
+
+    def deliver(row: Row) -> None:
+        waiting.pop(0)
+        emit(row)
+
+    missing = sorted(need.value for need in scenario.needs - driver.capabilities)
+    if missing:
+        _deliver_all(waiting, emit, Verdict.UNSUPPORTED, f"this version has no {', no '.join(missing)}")
+        return
+    try:
+        subject = _LayerSubject if scenario.layer else _ModelSubject
+        subject(scenario, driver, seed, folder).run(deliver)
+    except Unsupported as reason:
+        _deliver_all(waiting, emit, Verdict.UNSUPPORTED, str(reason))
+    except Exception as error:  # Whatever the target raises is a result.
+        verdict = Verdict.UNSUPPORTED if scenario.optional else Verdict.CRASHED
+        _deliver_all(waiting, emit, verdict, _one_line(error))
+
+
+def _deliver_all(waiting: list[Row], emit: Emit, verdict: Verdict, detail: str) -> None:
+    for row in waiting:
+        emit(replace(row, verdict=verdict, detail=_joined(detail, row.detail)))
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _generator(seed: int, *names: str) -> np.random.Generator:
+    # Seeded by name, so that a restarted child gives a scenario the same numbers as an undisturbed run.
+    return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
+
+
+def _random(generator: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
+    # Rounded to float32 so that the reference starts from the very numbers that the target gets.
+    return (generator.standard_normal(shape) * scale).astype(np.float32).astype(np.float64)
+
+
+def _make_factors(generator: np.random.Generator, shape: tuple[int, int], rank: int) -> _Factors:
+    out_features, in_features = shape
+    # B @ A then has entries of size 1, as W has: a delta that is small beside W drowns in W's rounding.
+    size = rank**-0.25
+    return _Factors(
+        a=_random(generator, rank, in_features, scale=size), b=_random(generator, out_features, rank, scale=size)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One layer's fitted scales by adapter name."""
+
+    layer: str
+    shape: tuple[int, int]
+    scales: Mapping[str, float]
+    residual: float
+
+
+def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list[_Reading], note: str) -> Row:
+    """The row of a term: of all layers, the one that is worst off."""
+    row = scenario.blank_row(measure, term)
+    adapter = scenario.adapter(term.adapter)
+    tolerance = TOLERANCES[row.dtype]
+    stale = [(old.alpha, old.rank) for old in map(scenario.adapter, term.stale) if old.alpha is not None]
+    known = wrong_scales(adapter.alpha, adapter.rank, term.strength, stale) if term.scale != 0 else ()
+    judged: list[tuple[bool, float, Row]] = []
+    for reading in readings:
+        observed = reading.scales[term.adapter]
+        verdict = judge(
+            observed, term.scale, reading.residual, tolerance, hypotheses=known, leftover=term.leftover
+        )
+        error = relative_error(observed, term.scale)
+        distance = math.inf if math.isnan(error) else max(error, 0.0)
+        judged.append(
+            (
+                verdict is not Verdict.OK,
+                distance,
+                replace(
+                    row,
+                    observed=observed,
+                    relative_error=error,
+                    residual=reading.residual,
+                    layer=reading.layer,
+                    shape=reading.shape,
+                    verdict=verdict,
+                ),
+            )
+        )
+    wrong = sum(1 for bad, _, _ in judged if bad)
+    worst = max(judged, key=lambda item: item[:2])[2]
+    parts = [note]
+    if wrong and len(readings) > 1:
+        parts.append(f"{wrong} of {len(readings)} layers, worst {worst.layer}")
+    if worst.verdict is Verdict.WRONG_DIRECTION:
+        parts.append(f"{worst.residual:.3g} of the change points elsewhere")
+    elif worst.verdict.is_failure and worst.observed is not None and term.scale != 0:
+        parts.append(f"{worst.observed / term.scale:.3g}x the trained strength")
+    elif worst.verdict is Verdict.ERROR:
+        parts.append("the result is not finite")
+    return replace(worst, detail=_joined(*parts, row.detail))
+
+
+class _LayerSubject:
+    """A single layer under examination."""
+
+    def __init__(self, scenario: Scenario, driver: Driver, seed: int, folder: Path) -> None:
+        assert scenario.layer is not None
+        self.scenario = scenario
+        self.spec: LayerSpec = scenario.layer
+        self.driver = driver
+        generator = _generator(seed, scenario.name)
+        self.shape = scenario.shape or _LAYER_SHAPES[int(generator.integers(len(_LAYER_SHAPES)))]
+        self.weight = _random(generator, *self.shape)
+        self.bias = _random(generator, self.shape[0])
+        self.inputs = _random(generator, _SAMPLES, self.shape[1])
+        self.factors = {
+            adapter.name: _make_factors(generator, self.shape, adapter.rank) for adapter in scenario.adapters
+        }
+
+    def run(self, deliver: Emit) -> None:
+        layer = self.driver.make_layer(self.spec, self.weight, self.bias)
+        if self.spec.dtype != "float32":
+            # The base that the delta is added to is the rounded weight, so the reference starts from it.
+            self.weight = np.asarray(layer.weight(), dtype=np.float64).copy()
+        notes: list[str] = []
+        for step in self.scenario.steps:
+            if isinstance(step, Measure):
+                reading = self._read(layer, step.quantity)
+                for term in step.terms:
+                    deliver(_judge_term(self.scenario, step, term, [reading], _joined(*notes)))
+            else:
+                note = self._do(layer, step)
+                if note and note not in notes:
+                    notes.append(note)
+
+    def _do(self, layer: Layer, step: object) -> str:
+        if isinstance(step, SetFactors):
+            factors = self.factors[step.adapter]
+            return layer.set_factors(factors.a, factors.b, alpha=step.alpha, strength=step.strength)
+        if isinstance(step, TrainFactors):
+            factors = self.factors[step.adapter]
+            layer.train_factors(factors.a, factors.b)
+        elif isinstance(step, Merge):
+            layer.merge()
+        elif isinstance(step, Unmerge):
+            layer.unmerge()
+        elif isinstance(step, Call):
+            try:
+                layer.forward(self.inputs)
+            except Exception as error:  # Only its effect on the state is looked at here.
+                return f"forward raised {_one_line(error)}"
+        else:
+            raise TypeError(f"a layer knows no step {step!r}")
+        return ""
+
+    def _read(self, layer: Layer, quantity: Quantity) -> _Reading:
+        products = [factors.product for factors in self.factors.values()]
+        if quantity is Quantity.WEIGHT:
+            change = _checked(layer.weight(), self.shape) - self.weight
+        else:
+            output = _checked(layer.forward(self.inputs), (_SAMPLES, self.shape[0]))
+            change = output - (self.inputs @ self.weight.T + self.bias)
+            products = [self.inputs @ product.T for product in products]
+        found = fit(change, products)
+        return _Reading(
+            "", self.shape, dict(zip(self.factors, found.scales, strict=True)), residual=found.residual
+        )
+
+
+class _ModelSubject:
+    """A model under examination: real adapter files, several layers."""
+
+    def __init__(self, scenario: Scenario, driver: Driver, seed: int, folder: Path) -> None:
+        self.scenario = scenario
+        self.driver = driver
+        self.layers: dict[str, ModelLayer] = {layer.name: layer for layer in driver.model_layers}
+        self.weights = {
+            name: _random(_generator(seed, scenario.name, name), *layer.shape) for name, layer in self.layers.items()
+        }
+        self.factors: dict[str, dict[str, _Factors]] = {}
+        self.folders: dict[str, Path] = {}
+        for adapter in scenario.adapters:
+            chosen = list(self.layers.values())[:: 1 if adapter.everywhere else 2]
+            self.factors[adapter.name] = {
+                layer.name: _make_factors(
+                    _generator(seed, scenario.name, adapter.name, layer.name), layer.shape, adapter.rank
+                )
+                for layer in chosen
+            }
+            named = {layer.file_names[adapter.naming]: self.factors[adapter.name][layer.name] for layer in chosen}
+            self.folders[adapter.name] = write_adapter(
+                folder / f"adapter_{adapter.name}",
+                adapter,
+                {name: (f.a.astype(np.float32), f.b.astype(np.float32)) for name, f in named.items()},
+            )
+
+    def run(self, deliver: Emit) -> None:
+        model = self.driver.make_model(self.weights)
+        for step in self.scenario.steps:
+            if isinstance(step, Load):
+                model.load(
+                    step.nickname,
+                    None if step.cached else self.folders[step.adapter],
+                    strength=step.strength,
+                    accumulate=step.accumulate,
+                )
+            elif isinstance(step, Merge):
+                model.merge()
+            elif isinstance(step, Unmerge):
+                model.unmerge()
+            elif isinstance(step, Measure):
+                self._measure(model, step, deliver)
+            else:
+                raise TypeError(f"a model knows no step {step!r}")
+
+    def _measure(self, model: Model, measure: Measure, deliver: Emit) -> None:
+        now = model.weights()
+        changed = any(not np.array_equal(np.asarray(now[name]), self.weights[name]) for name in self.layers)
+        if self.scenario.optional and not changed and not model.layers_with_factors():
+            raise Unsupported("the loader recognises none of the file's keys; nothing was applied")
+        readings = list(self._readings(now, measure.where))
+        for term in measure.terms:
+            deliver(_judge_term(self.scenario, measure, term, readings, ""))
+
+    def _readings(self, now: Mapping[str, NDArray[np.floating]], where: Where) -> Iterator[_Reading]:
+        last = self.scenario.adapters[-1]
+        for name, layer in self.layers.items():
+            touched = name in self.factors[last.name]
+            if (where is Where.TOUCHED and not touched) or (where is Where.UNTOUCHED and touched):
+                continue
+            present = {key: factors[name] for key, factors in self.factors.items() if name in factors}
+            change = _checked(now[name], layer.shape) - self.weights[name]
+            found: Fit = fit(change, [factors.product for factors in present.values()])
+            yield _Reading(
+                name, layer.shape, dict(zip(present, found.scales, strict=True)), residual=found.residual
+            )
+
+
+def _checked(values: NDArray[np.floating], shape: tuple[int, ...]) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"the target returned shape {array.shape} where {shape} was expected")
+    return array
+

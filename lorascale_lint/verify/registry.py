@@ -1,0 +1,118 @@
+"""Which drivers there are, and which of them fits a path. Imports no driver and no framework."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from lorascale_lint.verify.protocol import DriverFactory
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A package that the target needs: its import name and what to ask pip for."""
+
+    module: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriverEntry:
+    """A driver as the parent process sees it.
+
+    `factory` is "module:attribute" (a `DriverFactory`), imported in the child only. `locate` returns the package
+    folder that `path` means, or None if this driver has nothing to do with it. `import_modes` are tried in order, each
+    in a fresh child. `requirements` are needed by every mode, `full_requirements` by the first one.
+    """
+
+    name: str
+    factory: str
+    locate: Callable[[Path], Path | None]
+    import_modes: tuple[str, ...] = ("full",)
+    requirements: tuple[Requirement, ...] = ()
+    full_requirements: tuple[Requirement, ...] = ()
+    looks_for: str = ""
+
+
+class UnknownDriverError(Exception):
+    """No driver of that name, or none that fits the path."""
+
+
+def _locate_fastvideo(path: Path) -> Path | None:
+    for folder in (path / "fastvideo", path):
+        if (folder / "layers" / "lora" / "linear.py").is_file() and (folder / "__init__.py").is_file():
+            return folder.resolve()
+    return None
+
+
+FASTVIDEO = DriverEntry(
+    name="fastvideo",
+    factory="lorascale_lint.verify.drivers.fastvideo:prepare",
+    locate=_locate_fastvideo,
+    import_modes=("full", "lean"),
+    requirements=(
+        Requirement("torch", "torch"),
+        Requirement("numpy", "numpy"),
+        Requirement("safetensors", "safetensors"),
+        Requirement("cloudpickle", "cloudpickle"),
+        Requirement("yaml", "PyYAML"),
+        Requirement("diffusers", "diffusers"),
+        Requirement("remote_pdb", "remote-pdb"),
+        Requirement("imageio", "imageio"),
+        Requirement("einops", "einops"),
+    ),
+    full_requirements=(
+        Requirement("transformers", "transformers"),
+        Requirement("scipy", "scipy"),
+        Requirement("psutil", "psutil"),
+        Requirement("ftfy", "ftfy"),
+    ),
+    looks_for="a FastVideo tree (fastvideo/layers/lora/linear.py)",
+)
+
+DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO,)
+
+
+def choose(path: Path, name: str | None = None) -> tuple[DriverEntry, Path]:
+    """The driver for `path` and the package folder it means.
+
+    `name` is the name of a driver, or "module:attribute" of a `DriverEntry` (for drivers that are kept elsewhere).
+    Raises UnknownDriverError with a sentence for the person.
+    """
+    candidates = DRIVERS if name is None else (_named(name),)
+    for entry in candidates:
+        package = entry.locate(path)
+        if package is not None:
+            return entry, package
+    wanted = " or ".join(entry.looks_for or entry.name for entry in candidates)
+    raise UnknownDriverError(f"{path}: verify knows how to run {wanted}, and this is not one.")
+
+
+def _named(name: str) -> DriverEntry:
+    for entry in DRIVERS:
+        if entry.name == name:
+            return entry
+    if ":" in name:
+        found = load_object(name)
+        if isinstance(found, DriverEntry):
+            return found
+        raise UnknownDriverError(f"{name} is not a DriverEntry.")
+    known = ", ".join(entry.name for entry in DRIVERS)
+    raise UnknownDriverError(f"There is no driver {name!r}; known drivers: {known}.")
+
+
+def load_object(reference: str) -> object:
+    """Import "module:attribute". Raises UnknownDriverError if there is no such thing."""
+    module_name, _, attribute = reference.partition(":")
+    try:
+        return cast(object, getattr(importlib.import_module(module_name), attribute))
+    except (ImportError, AttributeError) as error:
+        raise UnknownDriverError(f"{reference} cannot be imported: {error}") from error
+
+
+def load_factory(reference: str) -> DriverFactory:
+    """Import a driver's factory; for the child."""
+    return cast(DriverFactory, load_object(reference))

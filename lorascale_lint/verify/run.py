@@ -1,0 +1,351 @@
+"""The parent process: start the child, follow its events, end it, and say what is known.
+
+Imports neither torch nor the target. The child has its own process group, so that nothing of it survives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import signal
+import site
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+from lorascale_lint.verify.child import IMPORT_FAILED, Order
+from lorascale_lint.verify.registry import DriverEntry, Requirement, UnknownDriverError, choose
+from lorascale_lint.verify.report import Problem, Target, VerifyReport
+from lorascale_lint.verify.verdicts import Row, Verdict
+
+# Seconds. A cold import of the largest target took 17; a scenario takes a fraction of one.
+IMPORT_TIMEOUT = 180.0
+SCENARIO_TIMEOUT = 60.0
+# A target that kills its process again and again is not worth importing for every one of its scenarios.
+MAX_RESTARTS = 5
+# Bytes of output after which a child is stopped: a target that prints without end must not fill the disk.
+MAX_OUTPUT = 64 * 1024 * 1024
+
+_POLL = 0.05
+_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
+
+Progress = Callable[[str], None]
+
+
+def run_verify(
+    path: Path,
+    *,
+    driver: str | None = None,
+    seed: int | None = None,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Run the LoRA code below `path` in a child process and compare it with the reference.
+
+    `driver` names a driver (default: the one that fits the path), `seed` makes the inputs those of an earlier run
+    (default: new ones), `timeout` is how many seconds a single scenario may take (default 60; the import may
+    take 180, or `timeout` if that is more). `progress` is called with short lines for a person.
+
+    Never raises for what the target does; an unknown path or driver and a failed import are in the report.
+    """
+    chosen_seed = secrets.randbelow(2**31) if seed is None else seed
+    say = progress or (lambda _line: None)
+    try:
+        entry, package = choose(path, driver)
+    except UnknownDriverError as error:
+        return VerifyReport(target=Target(path=str(path)), seed=chosen_seed, problem=Problem(2, str(error)))
+    target = Target(path=str(package), driver=entry.name)
+    missing = _missing(entry.requirements)
+    if missing:
+        needed = [*missing, *_missing(entry.full_requirements)]
+        return VerifyReport(target=target, seed=chosen_seed, problem=_packages_problem(needed))
+    with tempfile.TemporaryDirectory(prefix="lorascale-verify-") as folder:
+        session = _Session(entry, package, chosen_seed, Path(folder), timeout, say)
+        return session.run(target)
+
+
+def _missing(requirements: tuple[Requirement, ...]) -> list[Requirement]:
+    return [item for item in requirements if importlib.util.find_spec(item.module) is None]
+
+
+def _packages_problem(missing: list[Requirement]) -> Problem:
+    names = " ".join(sorted({item.package for item in missing}))
+    return Problem(
+        3,
+        f"The target cannot be run, packages are missing: {names.replace(' ', ', ')}. "
+        f"Install them with: {sys.executable} -m pip install {names}",
+    )
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the children have told so far."""
+
+    target: Target
+    plan: list[tuple[str, list[Row]]] = field(default_factory=list)
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    begun: list[str] = field(default_factory=list)
+    import_error: str = ""
+    missing: str | None = None
+    finished: bool = False
+
+    @property
+    def running(self) -> str | None:
+        """The scenario that has begun and not delivered all of its rows."""
+        if not self.begun:
+            return None
+        name = self.begun[-1]
+        return name if len(self.rows.get(name, ())) < len(self.planned(name)) else None
+
+    def planned(self, name: str) -> list[Row]:
+        """The blank rows of a scenario."""
+        return next((rows for planned, rows in self.plan if planned == name), [])
+
+    def take(self, event: dict[str, Any]) -> str | None:
+        """Take over one event; returns a line for the person, or None. Raises KeyError, TypeError, ValueError."""
+        kind = event["event"]
+        if kind == "started":
+            self.target = replace(self.target, python=str(event["python"]))
+        elif kind == "facts":
+            self.target = replace(
+                self.target,
+                name=str(event["name"]),
+                version=str(event["version"]),
+                framework=str(event["framework"]),
+                import_mode=str(event["import_mode"]),
+                interventions=tuple(event["interventions"]),
+                stubs={name: tuple(drawn) for name, drawn in event["stubs"].items()},
+                replaced_modules=tuple(event["replaced_modules"]),
+            )
+        elif kind == "plan":
+            self.plan = [
+                (str(item["name"]), [Row.from_dict(row) for row in item["rows"]]) for item in event["scenarios"]
+            ]
+        elif kind == "scenario":
+            self.begun.append(str(event["name"]))
+            return f"[{len(self.begun)}/{len(self.plan)}] {event['name']}"
+        elif kind == "row":
+            row = Row.from_dict(event["row"])
+            self.rows.setdefault(row.scenario, []).append(row)
+        elif kind == "import-failed":
+            self.import_error = str(event["error"])
+            self.missing = event["missing"]
+        elif kind == "finished":
+            self.finished = True
+        return None
+
+
+class _Session:
+    """All children of one run."""
+
+    def __init__(
+        self, entry: DriverEntry, package: Path, seed: int, folder: Path, timeout: float | None, say: Progress
+    ) -> None:
+        self.entry = entry
+        self.package = package
+        self.seed = seed
+        self.folder = folder
+        self.say = say
+        self.scenario_limit = SCENARIO_TIMEOUT if timeout is None else timeout
+        self.import_limit = max(IMPORT_TIMEOUT, timeout or 0.0)
+        self.children = 0
+
+    def run(self, target: Target) -> VerifyReport:
+        failures: list[str] = []
+        for mode in self.entry.import_modes:
+            self.say(f"importing {self.package} ({mode})")
+            state = _Progress(target)
+            ending = self._child(state, mode)
+            if state.plan:
+                notes = tuple(f"{failure}; imported another way instead" for failure in failures)
+                return self._finish(state, mode, ending, notes)
+            failures.append(f"{mode} import failed: {state.import_error or ending}")
+            if state.missing and not self._has_other_mode(mode):
+                break
+        return VerifyReport(target=target, seed=self.seed, problem=self._import_problem(state, failures))
+
+    def _has_other_mode(self, mode: str) -> bool:
+        return self.entry.import_modes[-1] != mode
+
+    def _import_problem(self, state: _Progress, failures: list[str]) -> Problem:
+        """Exit 3 if a package is missing, 2 if the target itself cannot be imported."""
+        top = (state.missing or "").partition(".")[0]
+        own = not top or top == self.package.name
+        if not own and importlib.util.find_spec(top) is None:
+            return _packages_problem([Requirement(top, top), *_missing(self.entry.full_requirements)])
+        return Problem(2, "The target cannot be imported. " + " ".join(f"{failure}." for failure in failures))
+
+    def _finish(self, state: _Progress, mode: str, ending: str, notes: tuple[str, ...]) -> VerifyReport:
+        restarts = 0
+        while not state.finished:
+            self._bury(state, ending)
+            remaining = [name for name, _ in state.plan if name not in state.rows]
+            if not remaining:
+                break
+            if restarts == MAX_RESTARTS:
+                for name in remaining:
+                    lost = f"not run: the process ended {restarts + 1} times before"
+                    state.rows[name] = [
+                        replace(row, verdict=Verdict.ERROR, detail=lost) for row in state.planned(name)
+                    ]
+                break
+            restarts += 1
+            self.say(f"starting again after: {ending}")
+            state.import_error = ""
+            before = len(state.begun)
+            ending = self._child(state, mode)
+            if len(state.begun) == before and not state.finished:
+                ending = state.import_error or ending
+        rows = tuple(row for name, _ in state.plan for row in state.rows.get(name, ()))
+        return VerifyReport(target=state.target, seed=self.seed, rows=rows, notes=notes)
+
+    def _bury(self, state: _Progress, ending: str) -> None:
+        """Give the rows that the dead child still owed the verdict `crashed`."""
+        name = state.running
+        if name is None:
+            return
+        done = state.rows.setdefault(name, [])
+        done += [
+            replace(row, verdict=Verdict.CRASHED, detail=ending) for row in state.planned(name)[len(done) :]
+        ]
+
+    def _child(self, state: _Progress, mode: str) -> str:
+        """Run one child to its end; returns how it ended, for a person."""
+        self.children += 1
+        home = self.folder / f"child_{self.children}"
+        home.mkdir()
+        results = home / "events.jsonl"
+        order = Order(
+            factory=self.entry.factory,
+            package=str(self.package),
+            import_mode=mode,
+            seed=self.seed,
+            results=str(results),
+            folder=str(home / "adapters"),
+            done=tuple(name for name, _ in state.plan if name in state.rows),
+        )
+        order.save(home / "order.json")
+        results.touch()
+        with open(home / "output.log", "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "lorascale_lint.verify.child", str(home / "order.json")],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=home,
+                env=_environment(home),
+                start_new_session=True,
+            )
+            try:
+                ending = self._follow(process, results, home / "output.log", state)
+            finally:
+                _kill_group(process)
+        return ending
+
+    def _follow(self, process: subprocess.Popen[bytes], results: Path, log: Path, state: _Progress) -> str:
+        already_begun = len(state.begun)
+        deadline = time.monotonic() + self.import_limit
+        with open(results, encoding="utf-8", errors="replace") as stream:
+            events = _Events(stream)
+            while True:
+                running = process.poll() is None
+                for event in events.read():
+                    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                        line = state.take(event)
+                        if line:
+                            self.say(line)
+                        if event["event"] in ("plan", "scenario", "row"):
+                            deadline = time.monotonic() + self.scenario_limit
+                if not running:
+                    return _ending(process.returncode, log)
+                if time.monotonic() > deadline:
+                    importing = len(state.begun) == already_begun
+                    limit = self.import_limit if importing else self.scenario_limit
+                    return f"no answer within {limit:g} s, stopped"
+                if log.stat().st_size > MAX_OUTPUT:
+                    return f"stopped after printing {MAX_OUTPUT // 2**20} MiB"
+                time.sleep(_POLL)
+
+
+class _Events:
+    """Whole lines of the growing event file, as objects; anything else in it is passed over."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._rest = ""
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        self._rest += self._stream.read()
+        *lines, self._rest = self._rest.split("\n")
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                yield event
+
+
+def _ending(status: int, log: Path) -> str:
+    if status == IMPORT_FAILED:
+        return "the import raised an exception"
+    if status < 0:
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = f"signal {-status}"
+        return f"the process died of {name}"
+    tail = log.read_bytes()[-2000:].decode("utf-8", errors="replace").strip().splitlines()
+    last = f": {tail[-1][:200]}" if tail and status != 0 else ""
+    return f"the process ended with exit status {status}{last}"
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # The group can outlive its leader, so it is killed in any case. A negative answer means that nobody is left.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    process.wait()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """A small environment of the child's own: no network, no accelerator, nothing written outside `home`."""
+    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    environment |= {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "HF_HOME": str(home / "cache"),
+        "TORCH_HOME": str(home / "cache"),
+        # The user's own site-packages are found through the home folder, which has just been moved.
+        "PYTHONUSERBASE": site.getuserbase(),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONWARNINGS": "ignore",
+        # Must be set before torch is imported: compiling takes 18 s and a C++ compiler, and changes no number.
+        "TORCHDYNAMO_DISABLE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    if sys.platform == "linux":
+        # gloo otherwise looks up this machine's name, which may not resolve.
+        environment["GLOO_SOCKET_IFNAME"] = "lo"
+    own = Path(__file__).resolve().parents[2]
+    if own not in {Path(sysconfig.get_path(key)).resolve() for key in ("purelib", "platlib")}:
+        environment["PYTHONPATH"] = str(own)
+    return environment

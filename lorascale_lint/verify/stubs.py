@@ -1,0 +1,132 @@
+"""Stand-ins for packages that cannot be had, every use of them on record.
+
+Only names on an explicit list are ever stubbed. An optional kernel that is missing must stay missing, so that the
+target's own fallback runs; `triton` in particular must never exist as a stub, or torch believes in it and dies.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from types import ModuleType
+from typing import Any
+
+
+class _Record:
+    """Attributes drawn from stubs, by top-level package."""
+
+    def __init__(self) -> None:
+        self.drawn: dict[str, set[str]] = {}
+
+    def note(self, dotted: str) -> None:
+        package, _, rest = dotted.partition(".")
+        self.drawn.setdefault(package, set()).add(rest)
+
+
+class _StubType(type):
+    """Any attribute of a stub class is a stub class again; making an instance is refused."""
+
+    _record: _Record
+    _path: str
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        child = _make_stub(f"{cls._path}.{name}", cls._record)
+        setattr(cls, name, child)
+        return child
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        # A stub that computes something would put an invented number into the verdict.
+        raise RuntimeError(f"{cls._path} is only a stub; this scenario needs the real package")
+
+
+def _make_stub(path: str, record: _Record) -> _StubType:
+    record.note(path)
+    return _StubType(path.rpartition(".")[2], (), {"_record": record, "_path": path, "__module__": "stub"})
+
+
+class _StubModule(ModuleType):
+    _stub_record: _Record
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        child = _make_stub(f"{self.__name__}.{name}", self._stub_record)
+        setattr(self, name, child)
+        return child
+
+
+class StubFinder(MetaPathFinder, Loader):
+    """Serves the listed packages, and whatever lies below them, as stubs."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = frozenset(packages)
+        self._record = _Record()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a stub for a name on the list, else None."""
+        if fullname.partition(".")[0] not in self.packages:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        """An empty module whose attributes come into being when they are drawn."""
+        module = _StubModule(spec.name)
+        module._stub_record = self._record
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to execute."""
+
+    def drawn(self) -> dict[str, list[str]]:
+        """Package to the attributes drawn from it so far, sorted; packages that nothing was drawn from too."""
+        return {name: sorted(self._record.drawn.get(name, ())) for name in sorted(self.packages)}
+
+
+def stub_if_unusable(packages: Sequence[str]) -> StubFinder | None:
+    """Stub those of `packages` that cannot be imported; None if all can.
+
+    "Cannot be imported" is any exception: a torchvision built for another torch raises RuntimeError.
+    """
+    unusable = []
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except Exception:  # Any failure means the same here.
+            for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+                del sys.modules[name]
+            unusable.append(package)
+    if not unusable:
+        return None
+    finder = StubFinder(unusable)
+    sys.meta_path.insert(0, finder)
+    return finder
+
+
+class PackageFinder(MetaPathFinder):
+    """Finds one package in one folder.
+
+    The folder around it stays off `sys.path`: wheels and checkouts have `tests`, `docs` or `examples` beside the
+    package, which would shadow others.
+    """
+
+    def __init__(self, name: str, folder: str) -> None:
+        self.name = name
+        self.folder = folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of the package itself; its parts are found through its `__path__` as usual."""
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(
+            fullname, f"{self.folder}/__init__.py", submodule_search_locations=[self.folder]
+        )
