@@ -107,10 +107,14 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--driver", metavar="NAME", help="How the code is run; found out from the code by default.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random tensors.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Limit for each child process.")
+@click.option(
+    "--seed", type=int, metavar="NUMBER", help="Repeat the inputs of an earlier run; new ones by default."
+)
+@click.option("--timeout", type=float, metavar="SECONDS", help="Limit for each scenario.")
 @_text_or_json
-def verify(path: Path, driver: str | None, seed: int, timeout: float | None, output_format: str) -> int:
+def verify(
+    path: Path, driver: str | None, seed: int | None, timeout: float | None, output_format: str
+) -> int:
     """Run the code in PATH in a child process and measure the scale of each delta.
 
     Unlike every other command this executes the code. It needs torch (the `verify` extra).
@@ -124,9 +128,9 @@ def verify(path: Path, driver: str | None, seed: int, timeout: float | None, out
     from lorascale_lint.verify.run import run_verify
 
     console = Console()
-    report = run_verify(path, driver=driver, seed=seed, timeout=timeout, progress=console.note)
+    report = run_verify(path, driver=driver, seed=seed, timeout=timeout, progress=console.step)
     console.out(render_json(report) if output_format == "json" else render_text(report))
-    return int(report.exit_code)
+    return report.exit_code
 
 
 @cli.command()

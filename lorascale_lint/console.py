@@ -47,8 +47,12 @@ class Console:
 
     def progress(self, done: int, total: int) -> None:
         """Show how far a check of many files is, on a terminal only."""
-        text = f"Checked {done} of {total} files"
-        if self._progress and total > 1 and text != self._progress_shown:
+        if total > 1:
+            self.step(f"Checked {done} of {total} files")
+
+    def step(self, text: str) -> None:
+        """Show what is being done, in place of the last step, on a terminal only."""
+        if self._progress and text != self._progress_shown:
             _write(sys.stderr, "\r" + text.ljust(len(self._progress_shown)))
             self._progress_shown = text
 

@@ -37,7 +37,7 @@ WORDS = {
     "together": Word("LS302", "kept-alpha", "apart", paired=True),
     "breaking": Word("LS901", "breaks-code", "("),
     "breaking_pair": Word("LS903", "breaks-pair", "(", paired=True),
-    "endless": Word("LS902", "never-ends", "endless + endless"),
+    "endless": Word("LS902", "never-ends", "endless + 1"),
 }
 
 

@@ -1,0 +1,156 @@
+"""From LibCST changes to edits: codemods say which nodes change, this module says which text does.
+
+A codemod names nodes by their place (as the model knows them) and their kind; the edits are the
+lines in which old and new code differ, so that formatting and comments elsewhere stay byte for byte.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import libcst as cst
+from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
+
+from lorascale_lint.facts.interpret import location
+from lorascale_lint.facts.terms import Loc
+from lorascale_lint.findings import Edit, Position, Span
+
+Change: TypeAlias = Callable[[cst.CSTNode], "cst.CSTNode | cst.FlattenSentinel[cst.CSTNode]"]
+
+
+@dataclass
+class Rewrite:
+    """Changes to one file, collected by codemods."""
+
+    filename: str
+    source: bytes
+    _changes: dict[tuple[Loc, type[cst.CSTNode]], list[Change]] = field(default_factory=dict)
+    _done: set[tuple[Loc, type[cst.CSTNode]]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Raises libcst.ParserSyntaxError if the file does not parse."""
+        self._wrapper = MetadataWrapper(cst.parse_module(self.source), unsafe_skip_copy=True)
+        self.positions: Mapping[cst.CSTNode, CodeRange] = self._wrapper.resolve(PositionProvider)
+
+    @property
+    def module(self) -> cst.Module:
+        """The file as parsed."""
+        return self._wrapper.module
+
+    def change(self, loc: Loc, kind: type[cst.CSTNode], how: Change) -> None:
+        """Replace the node of ``kind`` at ``loc`` by ``how(node)``; later changes see earlier ones."""
+        changes = self._changes.setdefault((loc, kind), [])
+        changes.append(how)
+
+    def find(self, loc: Loc, kind: type[cst.CSTNode]) -> cst.CSTNode | None:
+        """The node of ``kind`` at ``loc``."""
+        return next(
+            (
+                node
+                for node, span in self.positions.items()
+                if isinstance(node, kind) and location(span) == loc
+            ),
+            None,
+        )
+
+    def enclosing(self, loc: Loc, kind: type[cst.CSTNode]) -> tuple[cst.CSTNode, Loc] | None:
+        """The innermost node of ``kind`` that spans ``loc``, and its place."""
+        best: tuple[cst.CSTNode, Loc] | None = None
+        for node, span in self.positions.items():
+            if isinstance(node, kind) and _contains(location(span), loc):
+                place = location(span)
+                if best is None or _contains(best[1], place):
+                    best = node, place
+        return best
+
+    def code(self, node: cst.CSTNode) -> str:
+        """Source of ``node``."""
+        return self.module.code_for_node(node)
+
+    def finish(self) -> tuple[Edit, ...] | None:
+        """The edits, or None if some change met no node (the file is not what the model saw)."""
+        changed = self.module.visit(_Apply(self))
+        if self._done != set(self._changes):
+            return None
+        return line_edits(self.filename, self.module.code, changed.code)
+
+
+class _Apply(cst.CSTTransformer):
+    """Applies the collected changes while leaving each node."""
+
+    def __init__(self, rewrite: Rewrite) -> None:
+        super().__init__()
+        self.rewrite = rewrite
+
+    def on_leave(self, original_node, updated_node):  # type: ignore[no-untyped-def]
+        """Change the node if a codemod asked for it; every other node stays the same object."""
+        updated = super().on_leave(original_node, updated_node)
+        span = self.rewrite.positions.get(original_node)
+        if span is None:
+            return updated
+        loc = location(span)
+        for (place, kind), changes in self.rewrite._changes.items():
+            if place == loc and isinstance(original_node, kind):
+                self.rewrite._done.add((place, kind))
+                for change in changes:
+                    updated = change(updated)
+        return updated
+
+
+def line_edits(filename: str, old: str, new: str) -> tuple[Edit, ...]:
+    """Edits that turn ``old`` into ``new``, one for each run of differing lines."""
+    before, after = _lines(old), _lines(new)
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    edits: list[Edit] = []
+    for tag, first, last, start, end in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        span = Span(filename, _line_start(before, first), _line_start(before, last))
+        edits.append(Edit(span, "".join(after[start:end])))
+    return tuple(edits)
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in re.split(r"(?<=\n)|(?<=\r)(?!\n)", text) if line]
+
+
+def _line_start(lines: list[str], index: int) -> Position:
+    """Place of the start of a line; past the last one, the end of the text."""
+    if index < len(lines) or not lines or lines[-1].endswith(("\n", "\r")):
+        return Position(index + 1, 1)
+    return Position(len(lines), len(lines[-1]) + 1)
+
+
+def _contains(outer: Loc, inner: Loc) -> bool:
+    return (outer.row, outer.column) <= (inner.row, inner.column) and (
+        inner.end_row,
+        inner.end_column,
+    ) <= (outer.end_row, outer.end_column)
+
+
+class Rewrites:
+    """The files that one repair changes."""
+
+    def __init__(self, read_source: Callable[[str], bytes]) -> None:
+        self._read_source = read_source
+        self._by_file: dict[str, Rewrite] = {}
+
+    def of(self, filename: str) -> Rewrite:
+        """The collected changes of ``filename``."""
+        if filename not in self._by_file:
+            self._by_file[filename] = Rewrite(filename, self._read_source(filename))
+        return self._by_file[filename]
+
+    def finish(self) -> tuple[Edit, ...]:
+        """Edits of all files, or none at all if one of them could not be changed as asked."""
+        found: list[Edit] = []
+        for rewrite in self._by_file.values():
+            edits = rewrite.finish()
+            if edits is None:
+                return ()
+            found.extend(edits)
+        return tuple(sorted(found))
