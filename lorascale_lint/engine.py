@@ -63,7 +63,7 @@ def lint(
             failures.append(_rule_failure(rule))
     return LintResult(
         tuple(sorted(found.values(), key=lambda finding: finding.sort_key)),
-        tuple(failure for failure in failures if failure.filename in wanted or failure.filename.startswith("<")),
+        tuple(failure for failure in failures if failure.filename in wanted or failure.code == "LS000"),
         len(wanted),
     )
 
@@ -161,4 +161,4 @@ def analyse_file(name: str, source: bytes, module: str) -> bytes | FileFailure:
 
 def _rule_failure(rule: Rule) -> FileFailure:
     last = traceback.format_exc().strip().splitlines()[-1]
-    return FileFailure(f"<rule {rule.code}>", f"internal error in {rule.code} {rule.name}: {last}")
+    return FileFailure(f"<rule {rule.code}>", f"internal error in {rule.code} {rule.name}: {last}", code="LS000")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from lorascale_lint.findings import Finding, Fix, Severity, TraceStep
+
 if TYPE_CHECKING:
-    from lorascale_lint.findings import Finding, Severity
+    from lorascale_lint.facts.terms import Event, Loc
     from lorascale_lint.model import Model
 
 
@@ -29,6 +31,26 @@ class Rule:
     def check(self, model: Model) -> Iterator[Finding]:
         """Yield a finding for each place of ``model`` that breaks the rule."""
         raise NotImplementedError
+
+    def finding(
+        self,
+        model: Model,
+        filename: str,
+        loc: Loc,
+        message: str,
+        *,
+        event: Event | None = None,
+        effect: str | None = None,
+        trace: Iterable[tuple[str, Loc, str]] = (),
+        fix: Fix | None = None,
+    ) -> Finding:
+        """A finding of this rule; ``event`` is the statement whose rows a suppression may stand on."""
+        rows = () if event is None else tuple(range(event.row, event.end_row + 1))
+        steps = tuple(TraceStep(model.span(name, place), text) for name, place, text in trace)
+        span = model.span(filename, loc)
+        return Finding(
+            self.code, self.name, message, span, self.severity, effect, steps, fix, suppression_rows=rows
+        )
 
     @classmethod
     def page(cls) -> str:

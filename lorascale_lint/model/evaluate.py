@@ -126,6 +126,13 @@ class Evaluator:
         found = {alternative.value for alternative in self.values(term, frame)}
         return found.pop() if len(found) == 1 else UNKNOWN_VALUE
 
+    def is_trained_scale(self, method: Function) -> bool:
+        """Does ``method`` return the trained scale (or 1 where there is none to apply)?"""
+        found = self._returned(method, self.frame(method))
+        scales = {a.value.scale for a in found if isinstance(a.value, Number)}
+        whole = len([a for a in found if isinstance(a.value, Number)]) == len(found)
+        return whole and any(s.is_trained for s in scales) and all(s.is_trained or s == ONE for s in scales)
+
     def in_lora_context(self, function: Function) -> bool:
         """Do the function or its class speak of LoRA, so that weak names count?"""
         known = self._context.get(id(function))

@@ -45,6 +45,27 @@ class Implementation:
         """The attribute that holds alpha / rank itself."""
         return self.attribute(SCALING)
 
+    def scale_evidence(self, application: Application) -> tuple[str, Loc, str] | None:
+        """Why an unscaled ``application`` is wrong here: a sibling that scales, or an alpha that the
+        class keeps. None if the class gives no such reason, or holds a scale that is not understood."""
+        for sibling in self.trained_applications:
+            name = sibling.function.facts.qualname
+            message = f"`{name}` applies the same delta at {sibling.formula()}"
+            return sibling.function.filename, sibling.loc, message
+        understood = all(all(scale.known for scale in found.scales) for found in self.applications)
+        if self.alpha is None or self.scaling is not None or not understood or not self.alpha.writes:
+            return None
+        write = self.alpha.writes[0]
+        return write.filename, write.loc, f"the class keeps `{self.alpha.name}`, and no application uses it"
+
+    def factor_steps(self) -> tuple[tuple[str, Loc, str], ...]:
+        """Where the factors come from, for a trace."""
+        return tuple(
+            (setter.function.filename, write.event.loc, f"factor {side} is set from a parameter, unscaled")
+            for setter in self.setters[:1]
+            for side, write in sorted(setter.factors.items())
+        )
+
     @property
     def trained_applications(self) -> tuple[Application, ...]:
         """Applications that carry the trained scale on some branch."""

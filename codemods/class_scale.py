@@ -1,0 +1,73 @@
+"""The trained scale as an expression of a class: what it has already, or a new property."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import insert_method, is_annotated
+from lorascale_lint.facts.terms import Item
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Implementation, Model
+
+_NAMES = ("lora_scale", "lora_scaling", "lora_alpha_scale")
+
+
+def class_scale(model: Model, implementation: Implementation, rewrites: Rewrites) -> str | None:
+    """``self.<name>`` for the trained scale of ``implementation``, or None if it can't be known.
+
+    Adds a property computed from alpha and rank where the class has nothing of the kind. The
+    property is 1.0 while alpha or rank is None: the format's meaning of a missing alpha.
+    """
+    existing = _existing(model, implementation)
+    if existing is not None:
+        return f"self.{existing}"
+    alpha, rank = implementation.alpha, implementation.rank
+    if alpha is None or rank is None or implementation.scaling is not None:
+        return None
+    root = implementation.root
+    taken = {name for cls in model.project.family(root) for name in _members(model, cls)}
+    name = next((name for name in _NAMES if name not in taken), None)
+    if name is None or any(isinstance(write.value, Item) for write in alpha.writes):
+        return None
+    rewrite = rewrites.of(root.filename)
+    found = rewrite.enclosing(root.facts.loc, cst.ClassDef)
+    if found is None:
+        return None
+    node, loc = found
+    after = "__init__" if "__init__" in root.facts.methods else ""
+    hinted = any(
+        isinstance(item, cst.FunctionDef) and is_annotated(item) for item in cst.ensure_type(node, cst.ClassDef).body.body
+    )
+    source = (
+        "@property\n"
+        f"def {name}(self){' -> float' if hinted else ''}:\n"
+        '    """Trained scale of the adapter: alpha / rank, 1.0 without an alpha."""\n'
+        f"    if self.{alpha.name} is None or self.{rank.name} is None:\n"
+        "        return 1.0\n"
+        f"    return self.{alpha.name} / self.{rank.name}\n"
+    )
+    config = rewrite.module.config_for_parsing
+    rewrite.change(loc, cst.ClassDef, lambda cls: insert_method(cst.ensure_type(cls, cst.ClassDef), after, source, config))
+    return f"self.{name}"
+
+
+def _existing(model: Model, implementation: Implementation) -> str | None:
+    for ancestor in model.project.ancestors(implementation.root):
+        for method in model.project.methods(ancestor):
+            if "property" in method.facts.decorators and model.evaluator.is_trained_scale(method):
+                return method.facts.name
+    scaling = implementation.scaling
+    if scaling is None or scaling.may_be_none:
+        return None
+    stored = [write.value for write in scaling.writes if write.value is not None]
+    return scaling.name if stored and not any(isinstance(value, Item) for value in stored) else None
+
+
+def _members(model: Model, cls: object) -> set[str]:
+    from lorascale_lint.model.project import Class
+
+    assert isinstance(cls, Class)
+    names = {attribute.name for attribute in cls.facts.attributes} | set(cls.facts.methods)
+    for method in model.project.methods(cls):
+        names |= model.written_attributes(method)
+    return names

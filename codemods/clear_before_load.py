@@ -1,0 +1,32 @@
+"""Forget an adapter's former tensors before a file is loaded under its name."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.facts.terms import Event, Loc
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Model
+from lorascale_lint.model.project import Function
+
+
+def clear_before_load(model: Model, function: Function, load: Event, container: Loc) -> Fix | None:
+    """Add ``adapters[name] = {}`` in front of the statement that reads the file.
+
+    Safe: a first load finds the entry empty anyway, a second one raised or kept stale tensors.
+    """
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(function.filename)
+    entry = rewrite.find(container, cst.Subscript)
+    line = rewrite.enclosing(load.loc, cst.SimpleStatementLine)
+    if entry is None or line is None:
+        return None
+    statement = cst.parse_statement(f"{rewrite.code(entry)} = {{}}", config=rewrite.module.config_for_parsing)
+    rewrite.change(
+        line[1],
+        cst.SimpleStatementLine,
+        lambda node: cst.FlattenSentinel([cst.ensure_type(node, cst.SimpleStatementLine), statement]),
+    )
+    edits = rewrites.finish()
+    return Fix("safe", "Forget the former tensors of this name", edits) if edits else None

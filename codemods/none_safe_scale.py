@@ -1,0 +1,83 @@
+"""Replace a scaling that a comparison of alpha and rank guards by one that needs no guard."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.codemods.class_scale import class_scale
+from lorascale_lint.facts.terms import Op, source_text
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Implementation, Model
+from lorascale_lint.model.project import Function
+
+
+def none_safe_scale(
+    model: Model, implementation: Implementation, function: Function, comparison: Op
+) -> Fix | None:
+    """``if alpha != rank: delta = delta * (alpha / rank)`` becomes ``delta = delta * self.lora_scale``.
+
+    Where the guarded statement is something else, the comparison itself is made None-safe. Safe:
+    both forms multiply by 1 for alpha = rank.
+    """
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(function.filename)
+    found = rewrite.enclosing(comparison.loc, cst.If)
+    if found is None or function.receiver is None or implementation.root.filename != function.filename:
+        return None
+    branch, loc = cst.ensure_type(found[0], cst.If), found[1]
+    ratio = _only_ratio(rewrite.code(branch.body), comparison)
+    guarded = _single_statement(branch) if rewrite.find(comparison.loc, cst.Comparison) is branch.test else None
+    scale = class_scale(model, implementation, rewrites) if guarded is not None and ratio else None
+    if scale is not None and guarded is not None:
+        leading = branch.leading_lines
+        rewrite.change(loc, cst.If, lambda node: _unguarded(node, ratio, scale, leading))
+    else:
+        test = f"{source_text(comparison.left)} is not None and {source_text(comparison.right)} is not None"
+        rewrite.change(
+            comparison.loc,
+            cst.Comparison,
+            lambda node: cst.parse_expression(f"{test} and {rewrite.code(node)}"),
+        )
+    edits = rewrites.finish()
+    return Fix("safe", "Scale without comparing alpha and rank", edits) if edits else None
+
+
+def _single_statement(branch: cst.If) -> cst.SimpleStatementLine | None:
+    """The one statement of a branch without ``else``."""
+    if branch.orelse is not None or len(branch.body.body) != 1:
+        return None
+    statement = branch.body.body[0]
+    return statement if isinstance(statement, cst.SimpleStatementLine) else None
+
+
+def _only_ratio(code: str, comparison: Op) -> str:
+    """``alpha / rank`` as the branch spells it, if it stands there once."""
+    ratio = f"{source_text(comparison.left)} / {source_text(comparison.right)}"
+    return ratio if code.count(ratio) == 1 else ""
+
+
+def _unguarded(node: cst.CSTNode, ratio: str, scale: str, leading: object) -> cst.CSTNode:
+    branch = cst.ensure_type(node, cst.If)
+    statement = cst.ensure_type(branch.body.body[0], cst.SimpleStatementLine)
+    replaced = statement.visit(_ReplaceRatio(ratio, scale))
+    assert isinstance(replaced, cst.SimpleStatementLine)
+    return replaced.with_changes(leading_lines=leading)
+
+
+class _ReplaceRatio(cst.CSTTransformer):
+    """Puts the scale in place of the ratio, with the parentheses and comments that stood around it."""
+
+    def __init__(self, ratio: str, scale: str) -> None:
+        super().__init__()
+        self.ratio = ratio
+        self.scale = scale
+
+    def leave_BinaryOperation(
+        self, original_node: cst.BinaryOperation, updated_node: cst.BinaryOperation
+    ) -> cst.BaseExpression:
+        bare = original_node.with_changes(lpar=[], rpar=[])
+        if cst.Module(()).code_for_node(bare) == self.ratio:
+            return cst.parse_expression(self.scale)
+        return updated_node
+

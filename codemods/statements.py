@@ -1,0 +1,94 @@
+"""Ways to add a parameter, an argument, a statement or a method in the style of the code around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+from lorascale_lint.facts.terms import Loc
+from lorascale_lint.fixing.rewriting import Rewrite
+
+
+def function_at(rewrite: Rewrite, name_loc: Loc) -> tuple[cst.FunctionDef, Loc] | None:
+    """The function whose name stands at ``name_loc``."""
+    found = rewrite.enclosing(name_loc, cst.FunctionDef)
+    return None if found is None else (cst.ensure_type(found[0], cst.FunctionDef), found[1])
+
+
+def append_parameter(function: cst.FunctionDef, name: str, annotation: str, default: str) -> cst.FunctionDef:
+    """``function`` with one more parameter that every old call can leave out."""
+    params = function.params
+    param = cst.Param(
+        name=cst.Name(name),
+        annotation=cst.Annotation(cst.parse_expression(annotation)) if annotation else None,
+        default=cst.parse_expression(default),
+        equal=cst.AssignEqual() if annotation else cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
+    )
+    keyword_only = bool(params.kwonly_params) or not isinstance(params.star_arg, cst.MaybeSentinel)
+    existing = params.kwonly_params if keyword_only else params.params
+    extended = _appended(existing, param)
+    changed = params.with_changes(**{"kwonly_params" if keyword_only else "params": extended})
+    return function.with_changes(params=changed)
+
+
+def append_argument(call: cst.Call, name: str, value: str) -> cst.Call:
+    """``call`` with one more keyword argument."""
+    argument = cst.Arg(
+        keyword=cst.Name(name),
+        value=cst.parse_expression(value),
+        equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
+    )
+    return call.with_changes(args=_appended(call.args, argument))
+
+
+def _appended(items: Sequence[cst.Param] | Sequence[cst.Arg], new: cst.Param | cst.Arg) -> list[cst.CSTNode]:
+    """``items`` and ``new``; the comma before ``new`` is laid out like the one before the last item."""
+    if not items:
+        return [new]
+    *head, last = items
+    between = head[-1].comma if head else cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    return [*head, last.with_changes(comma=between), new.with_changes(comma=last.comma)]
+
+
+def statement_index(rewrite: Rewrite, body: cst.BaseSuite, loc: Loc) -> int | None:
+    """Index of the statement of ``body`` that spans ``loc``, if it is a simple one."""
+    for index, statement in enumerate(body.body):
+        span = rewrite.positions[statement]
+        if span.start.line <= loc.row <= span.end.line:
+            return index if isinstance(statement, cst.SimpleStatementLine) else None
+    return None
+
+
+def insert_statements(
+    holder: cst.CSTNode, index: int, statements: Sequence[str], config: cst.PartialParserConfig
+) -> cst.CSTNode:
+    """``holder`` (a function, loop, branch ...) with statements added to its body before ``index``."""
+    body = getattr(holder, "body")  # noqa: B009 - a field of every compound statement
+    parsed = [cst.parse_statement(text, config=config) for text in statements]
+    return holder.with_changes(body=body.with_changes(body=[*body.body[:index], *parsed, *body.body[index:]]))
+
+
+def insert_method(cls: cst.ClassDef, after: str, source: str, config: cst.PartialParserConfig) -> cst.ClassDef:
+    """``cls`` with a method added behind the method ``after`` (at the end without such a method)."""
+    method = cst.ensure_type(cst.parse_statement(source, config=config), cst.FunctionDef)
+    method = method.with_changes(leading_lines=[cst.EmptyLine(indent=False)])
+    body = list(cls.body.body)
+    index = next(
+        (i + 1 for i, item in enumerate(body) if isinstance(item, cst.FunctionDef) and item.name.value == after),
+        len(body),
+    )
+    return cls.with_changes(body=cls.body.with_changes(body=[*body[:index], method, *body[index:]]))
+
+
+def is_annotated(function: cst.FunctionDef) -> bool:
+    """Does the function carry type hints, so that new code should too?"""
+    params = (*function.params.params, *function.params.kwonly_params)
+    return function.returns is not None or any(param.annotation is not None for param in params)
+
+
+def parenthesized(node: cst.BaseExpression) -> cst.BaseExpression:
+    """``node`` in parentheses, unless it is already or never needs them."""
+    if node.lpar or isinstance(node, cst.Name | cst.Attribute | cst.Call | cst.Subscript):
+        return node
+    return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])

@@ -1,0 +1,208 @@
+"""Thread alpha from the adapter file through the setter to the layer, over all files concerned."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import (
+    append_argument,
+    append_parameter,
+    function_at,
+    insert_statements,
+    is_annotated,
+    statement_index,
+)
+from lorascale_lint.facts.terms import Attr, Const, Item, Op, Param, Term, Text, walk
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.model import Implementation, Loader, Model
+from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.project import CallSite
+from lorascale_lint.model.state import Setter
+
+
+def thread_alpha(model: Model, implementation: Implementation, setter: Setter) -> Fix | None:
+    """Give the setter an alpha parameter, let it store alpha and rank, and let loaders pass alpha.
+
+    Safe: the parameter comes last and may be left out, which keeps the constructor's alpha; an
+    adapter that states no alpha gets its own rank, so that its scale stays 1.
+    """
+    rewrites = Rewrites(model.read_source)
+    alpha = implementation.alpha
+    if alpha is None:
+        return None
+    parameter = setter.alpha_parameter
+    if parameter is None:
+        if not _extend_setter(model, implementation, setter, rewrites):
+            return None
+        parameter = alpha.name
+    for loader in model.loaders:
+        for site, _, called in loader.setter_calls:
+            if called is setter and not passes_alpha(site, setter, parameter):
+                _pass_alpha(loader, site, setter, parameter, rewrites)
+    edits = rewrites.finish()
+    return Fix("safe", "Pass the adapter's alpha to the layer", edits) if edits else None
+
+
+def passes_alpha(site: CallSite, setter: Setter, parameter: str) -> bool:
+    """Does the call give the setter an alpha?"""
+    names = [found.name for found in setter.function.positional]
+    by_position = parameter in names and len(site.call.args) > names.index(parameter)
+    return by_position or any(name == parameter for name, _ in site.call.keywords) or site.call.spread
+
+
+def _extend_setter(
+    model: Model, implementation: Implementation, setter: Setter, rewrites: Rewrites
+) -> bool:
+    alpha, rank = implementation.alpha, implementation.rank
+    overridden = [
+        cls
+        for cls in model.project.family(implementation.root)
+        if setter.function.facts.name in cls.facts.methods and cls is not setter.function.owner
+    ]
+    factor = setter.factors["A"].event.value
+    tensor = next((term.name for term in _parameters(factor) if term.name != setter.function.receiver), None)
+    rewrite = rewrites.of(setter.function.filename)
+    found = function_at(rewrite, setter.function.facts.loc)
+    if alpha is None or overridden or tensor is None or found is None:
+        return False
+    node, loc = found
+    last = max(setter.factors.values(), key=lambda write: write.event.row)
+    index = statement_index(rewrite, node.body, last.event.loc)
+    if index is None:
+        return False
+    kept = _keep_configured_alpha(model, implementation, rewrites)
+    unset = f"self.{kept}" if kept else f"self.{alpha.name}"
+    lines = [f"self.{rank.name} = {tensor}.shape[0]"] if rank is not None else []
+    lines.append(f"self.{alpha.name} = {unset} if {alpha.name} is None else {alpha.name}")
+    annotation = "float | None" if is_annotated(node) else ""
+    config = rewrite.module.config_for_parsing
+    rewrite.change(
+        loc,
+        cst.FunctionDef,
+        lambda function: append_parameter(
+            cst.ensure_type(insert_statements(function, index + 1, lines, config), cst.FunctionDef),
+            alpha.name,
+            annotation,
+            "None",
+        ),
+    )
+    return True
+
+
+def _keep_configured_alpha(model: Model, implementation: Implementation, rewrites: Rewrites) -> str | None:
+    """Keep the constructor's alpha under a name of its own, so that one adapter's alpha never
+    becomes the next one's default. Returns that name."""
+    alpha = implementation.alpha
+    constructor = model.project.method(implementation.root, "__init__")
+    if alpha is None or constructor is None:
+        return None
+    for event in constructor.events("write"):
+        target, value = event.target, event.value
+        if isinstance(target, Attr) and target.name == alpha.name and isinstance(value, Param) and not event.guards:
+            rewrite = rewrites.of(constructor.filename)
+            found = function_at(rewrite, constructor.facts.loc)
+            index = None if found is None else statement_index(rewrite, found[0].body, event.loc)
+            if found is None or index is None:
+                return None
+            name, config, place = f"default_{alpha.name}", rewrite.module.config_for_parsing, index + 1
+            line = f"self.{name} = {value.name}"
+            rewrite.change(found[1], cst.FunctionDef, lambda node: insert_statements(node, place, [line], config))
+            return name
+    return None
+
+
+def _pass_alpha(loader: Loader, site: CallSite, setter: Setter, parameter: str, rewrites: Rewrites) -> None:
+    """Look alpha up beside the factors and pass it on, if the loader keeps every key of the file."""
+    names = [found.name for found in setter.function.positional]
+    source = next(iter(_parameters(setter.factors["A"].event.value)), None)
+    if source is None or source.name not in names:
+        return
+    position = names.index(source.name)
+    factor = site.call.argument(position, source.name)
+    if not isinstance(factor, Item) or not _keeps_all_keys(loader, factor.base):
+        return
+    rewrite = rewrites.of(loader.function.filename)
+    stem = _stem(rewrite, factor.key)
+    container = rewrite.enclosing(factor.base.loc, cst.Subscript)
+    if stem is None or container is None:
+        return
+    prefix, suffix = stem
+    helper = _add_lookup(loader, rewrite, suffix)
+    value = f"{helper}({rewrite.code(container[0])}, {prefix})"
+    rewrite.change(
+        site.call.loc, cst.Call, lambda node: append_argument(cst.ensure_type(node, cst.Call), parameter, value)
+    )
+
+
+def _keeps_all_keys(loader: Loader, container: Term) -> bool:
+    """Does the loader store tensors of ``container`` under keys it takes from the file, unfiltered?"""
+    root = container.base if isinstance(container, Item) else container
+    if not isinstance(root, Attr):
+        return False
+    return any(
+        isinstance(event.target, Item)
+        and isinstance(event.target.base, Item)
+        and isinstance(event.target.base.base, Attr)
+        and event.target.base.base.name == root.name
+        and key_pattern(event.target.key).strip("*") == ""
+        for event in loader.function.events("write")
+    )
+
+
+def _stem(rewrite: Rewrite, key: Term) -> tuple[str, str] | None:
+    """Source of the layer's name and the literal suffix of a key ``name + ".lora_A"``."""
+    match key:
+        case Op(sign="+", left=left, right=Const(value=str() as suffix)):
+            pass
+        case Text(parts=(left, Const(value=str() as suffix))):
+            pass
+        case _:
+            return None
+    node = rewrite.find(left.loc, cst.Name)
+    return None if node is None else (rewrite.code(node), suffix)
+
+
+def _add_lookup(loader: Loader, rewrite: Rewrite, suffix: str) -> str:
+    """Add a function that looks up a layer's alpha in front of the loader's class or function."""
+    name = "get_lora_alpha"
+    owner = loader.function.owner
+    place = owner.facts.loc if owner is not None else loader.function.facts.loc
+    kind = cst.ClassDef if owner is not None else cst.FunctionDef
+    found = rewrite.enclosing(place, kind)
+    method = function_at(rewrite, loader.function.facts.loc)
+    hinted = method is not None and is_annotated(method[0])
+    signature = "adapter: dict[str, torch.Tensor], name: str) -> float:" if hinted else "adapter, name):"
+    source = (
+        f"def {name}({signature}\n"
+        '    """\n'
+        "    Look up the alpha of one layer of an adapter; without one it is the layer's rank.\n"
+        '    """\n'
+        f'    rank = adapter[name + "{suffix}"].shape[0]\n'
+        '    for alpha_name in (name + ".lora_alpha", name + ".alpha"):\n'
+        "        if alpha_name in adapter:\n"
+        "            return float(adapter[alpha_name])\n"
+        '    if name + ".alpha_scale" in adapter:  # alpha / rank\n'
+        '        return float(adapter[name + ".alpha_scale"]) * rank\n'
+        "    return rank\n"
+    )
+    if found is not None:
+        rewrite.change(found[1], kind, lambda node: _preceded(node, source, rewrite.module.config_for_parsing))
+    return name
+
+
+def _preceded(
+    node: cst.CSTNode, source: str, config: cst.PartialParserConfig
+) -> cst.FlattenSentinel[cst.CSTNode]:
+    assert isinstance(node, cst.ClassDef | cst.FunctionDef)
+    helper = cst.ensure_type(cst.parse_statement(source, config=config), cst.FunctionDef)
+    blank = cst.EmptyLine(indent=False)
+    comments = [line for line in node.leading_lines if line.comment is not None]
+    return cst.FlattenSentinel(
+        [helper.with_changes(leading_lines=[blank, blank]), node.with_changes(leading_lines=[blank, blank, *comments])]
+    )
+
+
+def _parameters(term: Term) -> list[Param]:
+    return [found for found in walk(term) if isinstance(found, Param)]
+

@@ -1,0 +1,36 @@
+"""Unmerge an adapter before the layer is told that it has none."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import function_at
+from lorascale_lint.facts.terms import Attr, Event, Loc
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Model
+from lorascale_lint.model.project import Function
+
+
+def unmerge_before_disable(
+    model: Model, function: Function, event: Event, merged: str, unmerge: str
+) -> Fix | None:
+    """``layer.disable_lora = True`` becomes ``if layer.merged: layer.unmerge_lora_weights()`` and that.
+
+    Unsafe by definition: the output of such a layer changes (the former adapter leaves it).
+    """
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(function.filename)
+    line = rewrite.enclosing(event.loc, cst.SimpleStatementLine)
+    if line is None or not isinstance(event.target, Attr) or function_at(rewrite, function.facts.loc) is None:
+        return None
+    written = rewrite.find(event.loc, cst.Attribute)
+    if written is None:
+        return None
+    layer = rewrite.code(cst.ensure_type(written, cst.Attribute).value)
+    config = rewrite.module.config_for_parsing
+    guard = cst.parse_statement(f"if {layer}.{merged}:\n    {layer}.{unmerge}()\n", config=config)
+    place: Loc = line[1]
+    rewrite.change(place, cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([guard, node]))
+    edits = rewrites.finish()
+    return Fix("unsafe", f"Call `{unmerge}()` first", edits) if edits else None

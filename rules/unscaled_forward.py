@@ -1,0 +1,115 @@
+"""LS102: a delta is added in forward without the trained scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.codemods.scale_delta import scale_delta
+from lorascale_lint.effect import effect_of
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.rule import Rule
+
+
+class UnscaledForward(Rule):
+    """Delta added to the output without the trained scale
+
+    ## What it finds
+
+    `base(x) + lora_B(lora_A(x))` in a class that keeps an alpha, where no multiplication by
+    alpha / rank reaches the sum.
+
+    ## Why it is wrong
+
+    The trained output is `W x + (alpha / r) * B A x`. Without the factor the unmerged adapter runs at
+    `r / alpha` of its strength, and differs from the same adapter merged with it.
+
+    ## Effect
+
+    2.00x too strong for alpha=64, rank=128.
+
+    ## Bad
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha):
+            self.base_layer = base_layer
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+            self.lora_rank = lora_rank
+            self.lora_alpha = lora_alpha
+
+        def forward(self, x):
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
+    ```
+
+    ## Good
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha):
+            self.base_layer = base_layer
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+            self.lora_rank = lora_rank
+            self.lora_alpha = lora_alpha
+
+        @property
+        def lora_scale(self):
+            \"\"\"Trained scale of the adapter: alpha / rank, 1.0 without an alpha.\"\"\"
+            if self.lora_alpha is None or self.lora_rank is None:
+                return 1.0
+            return self.lora_alpha / self.lora_rank
+
+        def forward(self, x):
+            return self.base_layer(x) + self.lora_scale * (x @ self.lora_A.T @ self.lora_B.T)
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
+    ```
+
+    ## Fix safety
+
+    Safe: for alpha = rank the new factor is 1.
+
+    ## Limits
+
+    Silent where a factor may have been scaled beforehand, and where the class keeps no alpha.
+
+    ## References
+
+    - Hu et al., LoRA, section 4.1
+    - adapters pull request 770: forward scaled only when gated
+    """
+
+    code = "LS102"
+    name = "unscaled-forward"
+    fix = "sometimes"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Forward applications whose whole scale is known and holds no trained scale."""
+        for implementation in model.implementations:
+            for application in implementation.applications:
+                if application.kind != "forward" or not application.is_unscaled:
+                    continue
+                evidence = implementation.scale_evidence(application)
+                if evidence is None:
+                    continue
+                function = application.function
+                yield self.finding(
+                    model,
+                    function.filename,
+                    application.loc,
+                    f"delta added without the trained scale in `{function.facts.qualname}`",
+                    event=application.event,
+                    effect=effect_of(application.scales[0]),
+                    trace=[
+                        *implementation.factor_steps(),
+                        (function.filename, application.delta.loc, "the delta is the bare product of both factors"),
+                        evidence,
+                    ],
+                    fix=scale_delta(model, implementation, application),
+                )
