@@ -68,7 +68,11 @@ def _alpha_tensor(adapter: Adapter) -> tuple[str, float] | None:
 def _metadata(adapter: Adapter) -> dict[str, str]:
     metadata = {"format": "pt"}
     if adapter.style is KeyStyle.FILE_METADATA:
-        metadata |= {"alpha": f"{adapter.alpha:g}", "lora_alpha": f"{adapter.alpha:g}", "r": str(adapter.rank)}
+        metadata |= {
+            "alpha": f"{adapter.alpha:g}",
+            "lora_alpha": f"{adapter.alpha:g}",
+            "r": str(adapter.rank),
+        }
     elif adapter.style is KeyStyle.DIFFUSERS_METADATA:
         config = {"transformer.r": adapter.rank, "transformer.lora_alpha": adapter.alpha}
         metadata["lora_adapter_metadata"] = json.dumps(config)

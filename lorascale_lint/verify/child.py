@@ -1,7 +1,9 @@
-"""The child process: `python -m lorascale_lint.verify.child ORDER`. The target's code is run here and nowhere else.
+"""The child process: `python -m lorascale_lint.verify.child ORDER`.
 
-`ORDER` is a JSON file (see `Order`). Events go to the order's result file, one JSON object a line, because targets print
-whatever they like to stdout.
+The target's code is run here and nowhere else.
+
+`ORDER` is a JSON file (see `Order`). Events go to the order's result file, one JSON object a line, because
+targets print whatever they like to stdout.
 """
 
 from __future__ import annotations
@@ -108,9 +110,7 @@ def main(arguments: list[str]) -> int:
         results.event("scenario", name=scenario.name)
         folder = Path(order.folder) / f"scenario_{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        examine(
-            scenario, driver, order.seed, folder, lambda row: results.event("row", row=row.as_dict())
-        )
+        examine(scenario, driver, order.seed, folder, lambda row: results.event("row", row=row.as_dict()))
     facts()
     results.event("finished")
     return 0

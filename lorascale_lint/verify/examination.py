@@ -16,6 +16,7 @@ from lorascale_lint.verify.protocol import Driver, Layer, LayerSpec, Model, Mode
 from lorascale_lint.verify.reference import (
     TOLERANCES,
     Fit,
+    explanations,
     fit,
     judge,
     relative_error,
@@ -39,7 +40,8 @@ from lorascale_lint.verify.verdicts import Row, Verdict
 Array = NDArray[np.float64]
 Emit = Callable[[Row], None]
 
-# Out x in. No two numbers are equal, none is a rank, so that a transposed or mixed-up factor cannot fit by accident.
+# Out x in. No two numbers are equal, none is a rank, so that a transposed or mixed-up factor cannot fit by
+# accident.
 _LAYER_SHAPES = ((72, 40), (44, 84), (96, 56))
 _SAMPLES = 7
 
@@ -57,27 +59,30 @@ class _Factors:
 def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: Emit) -> None:
     """Run one scenario and hand every row to `emit` as soon as it is known.
 
-    `folder` is an empty place for adapter files. An exception of the target's becomes the verdict of the rows that it
-    kept from being measured; only KeyboardInterrupt and SystemExit of this program pass.
+    `folder` is an empty place for adapter files. An exception of the target's becomes the verdict of the
+    rows that it kept from being measured; only KeyboardInterrupt and SystemExit of this program pass.
     """
     waiting = scenario.blank_rows()
 
+    def send(row: Row) -> None:
+        emit(replace(row, counted=False) if row.verdict in scenario.tolerated else row)
+
     def deliver(row: Row) -> None:
         waiting.pop(0)
-        emit(row)
+        send(row)
 
     missing = sorted(need.value for need in scenario.needs - driver.capabilities)
     if missing:
-        _deliver_all(waiting, emit, Verdict.UNSUPPORTED, f"this version has no {', no '.join(missing)}")
+        _deliver_all(waiting, send, Verdict.UNSUPPORTED, f"not offered by this version: {', '.join(missing)}")
         return
     try:
         subject = _LayerSubject if scenario.layer else _ModelSubject
         subject(scenario, driver, seed, folder).run(deliver)
     except Unsupported as reason:
-        _deliver_all(waiting, emit, Verdict.UNSUPPORTED, str(reason))
+        _deliver_all(waiting, send, Verdict.UNSUPPORTED, str(reason))
     except Exception as error:  # Whatever the target raises is a result.
         verdict = Verdict.UNSUPPORTED if scenario.optional else Verdict.CRASHED
-        _deliver_all(waiting, emit, verdict, _one_line(error))
+        _deliver_all(waiting, send, verdict, _one_line(error))
 
 
 def _deliver_all(waiting: list[Row], emit: Emit, verdict: Verdict, detail: str) -> None:
@@ -109,7 +114,8 @@ def _make_factors(generator: np.random.Generator, shape: tuple[int, int], rank: 
     # B @ A then has entries of size 1, as W has: a delta that is small beside W drowns in W's rounding.
     size = rank**-0.25
     return _Factors(
-        a=_random(generator, rank, in_features, scale=size), b=_random(generator, out_features, rank, scale=size)
+        a=_random(generator, rank, in_features, scale=size),
+        b=_random(generator, out_features, rank, scale=size),
     )
 
 
@@ -156,15 +162,23 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
     wrong = sum(1 for bad, _, _ in judged if bad)
     worst = max(judged, key=lambda item: item[:2])[2]
     parts = [note]
-    if wrong and len(readings) > 1:
+    if len(readings) > wrong > 0:
         parts.append(f"{wrong} of {len(readings)} layers, worst {worst.layer}")
-    if worst.verdict is Verdict.WRONG_DIRECTION:
-        parts.append(f"{worst.residual:.3g} of the change points elsewhere")
-    elif worst.verdict.is_failure and worst.observed is not None and term.scale != 0:
-        parts.append(f"{worst.observed / term.scale:.3g}x the trained strength")
-    elif worst.verdict is Verdict.ERROR:
-        parts.append("the result is not finite")
+    parts.append(_explanation(worst, explanations(worst.observed or 0.0, tolerance, known)))
     return replace(worst, detail=_joined(*parts, row.detail))
+
+
+def _explanation(row: Row, mistakes: list[Verdict]) -> str:
+    """What a number means, in words; "" for a right one."""
+    if row.verdict is Verdict.ERROR:
+        return "the result is not finite"
+    if row.verdict is Verdict.WRONG_DIRECTION:
+        return f"beside it a change of {row.residual:.3g} that is not the adapter's"
+    if not row.verdict.is_failure or row.observed is None or row.expected == 0:
+        return ""
+    strength = "" if abs(row.observed) < 1e-6 else f"{row.observed / row.expected:.3g}x the trained strength"
+    others = " or ".join(mistake.value for mistake in mistakes if mistake is not row.verdict)
+    return _joined(strength, f"{others} would give the same number" if others else "")
 
 
 class _LayerSubject:
@@ -242,7 +256,8 @@ class _ModelSubject:
         self.driver = driver
         self.layers: dict[str, ModelLayer] = {layer.name: layer for layer in driver.model_layers}
         self.weights = {
-            name: _random(_generator(seed, scenario.name, name), *layer.shape) for name, layer in self.layers.items()
+            name: _random(_generator(seed, scenario.name, name), *layer.shape)
+            for name, layer in self.layers.items()
         }
         self.factors: dict[str, dict[str, _Factors]] = {}
         self.folders: dict[str, Path] = {}
@@ -254,7 +269,9 @@ class _ModelSubject:
                 )
                 for layer in chosen
             }
-            named = {layer.file_names[adapter.naming]: self.factors[adapter.name][layer.name] for layer in chosen}
+            named = {
+                layer.file_names[adapter.naming]: self.factors[adapter.name][layer.name] for layer in chosen
+            }
             self.folders[adapter.name] = write_adapter(
                 folder / f"adapter_{adapter.name}",
                 adapter,
@@ -308,4 +325,3 @@ def _checked(values: NDArray[np.floating], shape: tuple[int, ...]) -> Array:
     if array.shape != shape:
         raise ValueError(f"the target returned shape {array.shape} where {shape} was expected")
     return array
-

@@ -1,7 +1,7 @@
 """All that the core of `verify` knows about the code it examines.
 
-Arrays cross this border as NumPy arrays (weights and factors in the layout of `torch.nn.Linear`: weight out x in,
-factor A r x in, factor B out x r), so that neither side needs to know the other's framework.
+Arrays cross this border as NumPy arrays (weights and factors in the layout of `torch.nn.Linear`: weight out
+x in, factor A r x in, factor B out x r), so that neither side needs to know the other's framework.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ class Naming(StrEnum):
     ORIGINAL = "names of the original code, mapped by the loader"
 
 
+class ForwardKind(StrEnum):
+    """When a forward is looked at."""
+
+    MERGED = "merged"
+    UNMERGED = "unmerged"
+
+
 class Unsupported(Exception):
     """Raised by a driver for something that the target plainly does not offer."""
 
@@ -51,12 +58,15 @@ class Unsupported(Exception):
 class LayerKind:
     """A kind of layer that can carry an adapter.
 
-    `shape` is out x in where the kind dictates it. `optional` kinds may fail to work at all (then the verdict is
-    `unsupported`): they are known to be unfinished in published versions.
+    `shape` is out x in where the kind dictates it. `optional` kinds may fail to work at all (then the
+    verdict is `unsupported`): they are known to be unfinished in published versions. `unfinished` are the
+    kinds of forward that never carried an adapter in any of them: crashing there, or adding nothing, is a
+    warning; adding a delta with a wrong scale is not.
     """
 
     name: str
     optional: bool = False
+    unfinished: frozenset[ForwardKind] = frozenset()
     shape: tuple[int, int] | None = None
 
 
@@ -158,7 +168,10 @@ class Driver(Protocol):
         """What was found, changed and stubbed so far."""
 
     def make_layer(self, spec: LayerSpec, weight: Weights, bias: Weights) -> Layer:
-        """A fresh layer with this weight (out x in) and bias (out). Raises Unsupported if there is no such kind."""
+        """A fresh layer with this weight (out x in) and bias (out).
+
+        Raises Unsupported if there is no such kind.
+        """
 
     def make_model(self, weights: Mapping[str, Weights]) -> Model:
         """A fresh model whose layers have these weights."""
@@ -167,8 +180,8 @@ class Driver(Protocol):
 class DriverFactory(Protocol):
     """Called in the child: imports the target's code and prepares it.
 
-    `package` is the folder that the code lies in; `import_mode` is one of the driver's modes. Any exception means
-    that the target cannot be run in this mode.
+    `package` is the folder that the code lies in; `import_mode` is one of the driver's modes. Any exception
+    means that the target cannot be run in this mode.
     """
 
     def __call__(self, package: Path, import_mode: str) -> Driver:

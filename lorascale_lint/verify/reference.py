@@ -31,8 +31,9 @@ class Tolerance:
     residual: float
 
 
-# Measured on right code with a delta about as large as the weight (rms ratio 0.06 to 4); rounding of the stored sum
-# is 6e-8, 4.9e-4 and 3.9e-3 of the weight, and the projection averages it out by one order or more.
+# Measured on right code with a delta about as large as the weight (rms ratio 0.06 to 4); rounding of the
+# stored sum is 6e-8, 4.9e-4 and 3.9e-3 of the weight, and the projection averages it out by one order or
+# more.
 TOLERANCES: dict[str, Tolerance] = {
     "float32": Tolerance(scale=1e-5, residual=1e-5),
     "float16": Tolerance(scale=1e-3, residual=4e-3),
@@ -44,7 +45,8 @@ TOLERANCES: dict[str, Tolerance] = {
 class Fit:
     """The change of a weight or an output, written as a sum of scales times adapter products.
 
-    `scales` has one entry per product; `residual` is the norm of what remains, relative to the largest product.
+    `scales` has one entry per product; `residual` is the norm of what remains, relative to the largest
+    product.
     """
 
     scales: tuple[float, ...]
@@ -55,8 +57,8 @@ def fit(change: Array, products: Sequence[Array]) -> Fit:
     """Project `change` onto `products` (all of one shape) by joint least squares in float64.
 
     With one product this is <change, product> / <product, product>. Several adapters are not orthogonal, so
-    projecting on each alone reads a .5/.25 mix as .494/.237; hence jointly. A change that is not finite gives NaN
-    scales and an infinite residual. Raises ValueError if shapes differ or a product is zero.
+    projecting on each alone reads a .5/.25 mix as .494/.237; hence jointly. A change that is not finite
+    gives NaN scales and an infinite residual. Raises ValueError if shapes differ or a product is zero.
     """
     if not products:
         raise ValueError("no product to project on")
@@ -99,12 +101,14 @@ class Hypothesis:
 def wrong_scales(
     alpha: float | None, rank: int, strength: float = 1.0, stale_alphas: Iterable[tuple[float, int]] = ()
 ) -> tuple[Hypothesis, ...]:
-    """The known mistakes for an adapter, most specific first.
+    """The known mistakes for an adapter; of two that give one number, the first is the plainer explanation.
 
-    `stale_alphas` are (alpha, rank) pairs of adapters that were there before. A mistake that is no mistake for these
-    numbers (truncating an integer, leaving out a strength of 1) is left out.
+    `stale_alphas` are (alpha, rank) pairs of adapters that were there before. A mistake that is no mistake
+    for these numbers (truncating an integer, leaving out a strength of 1) is left out.
     """
-    found: list[Hypothesis] = []
+    # Doing nothing comes first: truncating an alpha below 1 gives the same 0, and is the less plain
+    # explanation.
+    found = [Hypothesis(Verdict.NOT_APPLIED, 0.0)]
     stale = [(old / rank, old / old_rank) for old, old_rank in stale_alphas]
     found += [Hypothesis(Verdict.STALE_ALPHA, value * strength) for pair in stale for value in pair]
     if alpha is not None:
@@ -120,7 +124,6 @@ def wrong_scales(
             found.append(Hypothesis(Verdict.INVERTED, strength / scaling))
     if strength != 1:
         found.append(Hypothesis(Verdict.STRENGTH_IGNORED, trained_scale(alpha, rank)))
-    found.append(Hypothesis(Verdict.NOT_APPLIED, 0.0))
     return tuple(found)
 
 
@@ -140,9 +143,10 @@ def judge(
 ) -> Verdict:
     """Name what a measurement says.
 
-    The answer is `ok` only if the scale is the expected one, nothing points elsewhere, and no hypothesis would have
-    given the same number (`ambiguous` then: the check proves nothing). A wrong number gets the name of the
-    nearest hypothesis that explains it, else `wrong-scale`. With `expected` 0 anything left is `leftover`.
+    The answer is `ok` only if the scale is the expected one, nothing points elsewhere, and no hypothesis
+    would have given the same number (`ambiguous` then: the check proves nothing). A wrong number gets the
+    name of the nearest hypothesis that explains it, else `wrong-scale`. With `expected` 0 anything left is
+    `leftover`.
     """
     if not (math.isfinite(observed) and math.isfinite(residual)):
         return Verdict.ERROR
@@ -154,7 +158,12 @@ def judge(
     if is_close(observed, expected, tolerance):
         same = any(is_close(observed, hypothesis.scale, tolerance) for hypothesis in hypotheses)
         return Verdict.AMBIGUOUS if same else Verdict.OK
-    explaining = [item for item in hypotheses if is_close(observed, item.scale, tolerance)]
-    if not explaining:
-        return Verdict.WRONG_SCALE
-    return min(explaining, key=lambda item: abs(observed - item.scale)).verdict
+    explaining = explanations(observed, tolerance, hypotheses)
+    return explaining[0] if explaining else Verdict.WRONG_SCALE
+
+
+def explanations(observed: float, tolerance: Tolerance, hypotheses: Sequence[Hypothesis]) -> list[Verdict]:
+    """Every mistake that would give `observed`, nearest first, none twice."""
+    near = [item for item in hypotheses if is_close(observed, item.scale, tolerance)]
+    near.sort(key=lambda item: abs(observed - item.scale))
+    return list(dict.fromkeys(item.verdict for item in near))

@@ -23,9 +23,10 @@ class Requirement:
 class DriverEntry:
     """A driver as the parent process sees it.
 
-    `factory` is "module:attribute" (a `DriverFactory`), imported in the child only. `locate` returns the package
-    folder that `path` means, or None if this driver has nothing to do with it. `import_modes` are tried in order, each
-    in a fresh child. `requirements` are needed by every mode, `full_requirements` by the first one.
+    `factory` is "module:attribute" (a `DriverFactory`), imported in the child only. `locate` returns the
+    package folder that `path` means, or None if this driver has nothing to do with it. `import_modes` are
+    tried in order, each in a fresh child. `requirements` are needed by every mode, `full_requirements` by
+    the first one.
     """
 
     name: str
@@ -79,8 +80,8 @@ DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO,)
 def choose(path: Path, name: str | None = None) -> tuple[DriverEntry, Path]:
     """The driver for `path` and the package folder it means.
 
-    `name` is the name of a driver, or "module:attribute" of a `DriverEntry` (for drivers that are kept elsewhere).
-    Raises UnknownDriverError with a sentence for the person.
+    `name` is the name of a driver, or "module:attribute" of a `DriverEntry` (for drivers that are kept
+    elsewhere). Raises UnknownDriverError with a sentence for the person.
     """
     candidates = DRIVERS if name is None else (_named(name),)
     for entry in candidates:

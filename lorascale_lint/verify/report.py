@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,11 @@ def _is_warning(row: Row) -> bool:
     return row.verdict is Verdict.AMBIGUOUS or (not row.counted and row.verdict.is_failure)
 
 
+def _kinds(rows: Iterable[Row]) -> str:
+    named = Counter(row.verdict.value for row in rows)
+    return ", ".join(f"{count} {name}" for name, count in named.most_common())
+
+
 def render_json(report: VerifyReport) -> str:
     """The report as one JSON object, ending in a newline."""
     return json.dumps(report.as_dict(), indent=2) + "\n"
@@ -139,9 +144,20 @@ def _table(rows: tuple[Row, ...]) -> Iterator[str]:
         title = row.title
         if several[row.scenario, row.label] > 1:
             title += f" [{row.adapter}]"
-        verdict = row.verdict.value if row.counted or row.verdict is Verdict.OK else f"{row.verdict.value} (warning)"
+        verdict = (
+            row.verdict.value
+            if row.counted or row.verdict is Verdict.OK
+            else f"{row.verdict.value} (warning)"
+        )
         cells.append(
-            (title, _scale(row.expected), _scale(row.observed), _error(row.relative_error), verdict, row.detail)
+            (
+                title,
+                _scale(row.expected),
+                _scale(row.observed),
+                _error(row.relative_error),
+                verdict,
+                row.detail,
+            )
         )
         groups.append(row.group)
     widths = [max(len(line[column]) for line in cells) for column in range(5)]
@@ -173,10 +189,11 @@ def _conclusion(report: VerifyReport) -> str:
     if report.problem is not None:
         return "error" if code == 2 else "could not be judged"
     counts = _counts(report)
-    rest = f"{counts['ok']} ok, {counts['warnings']} warnings, {counts['unsupported']} unsupported"
+    warnings = _kinds(row for row in report.rows if _is_warning(row))
+    rest = f"{counts['ok']} ok, {counts['warnings']} warnings{f' ({warnings})' if warnings else ''}"
+    rest += f", {counts['unsupported']} unsupported"
     if code == 1:
-        named = Counter(row.verdict.value for row in report.rows if row.is_failure)
-        kinds = ", ".join(f"{count} {name}" for name, count in named.most_common())
+        kinds = _kinds(row for row in report.rows if row.is_failure)
         return f"DIFFERS in {counts['differ']} of {counts['rows']} checks ({kinds}); {rest}"
     if code == 3:
         return f"could not be judged: no check gave an answer; {rest}"

@@ -36,7 +36,15 @@ MAX_RESTARTS = 5
 MAX_OUTPUT = 64 * 1024 * 1024
 
 _POLL = 0.05
-_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
+_KEPT_ENVIRONMENT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "SYSTEMROOT",
+)
 
 Progress = Callable[[str], None]
 
@@ -51,9 +59,10 @@ def run_verify(
 ) -> VerifyReport:
     """Run the LoRA code below `path` in a child process and compare it with the reference.
 
-    `driver` names a driver (default: the one that fits the path), `seed` makes the inputs those of an earlier run
-    (default: new ones), `timeout` is how many seconds a single scenario may take (default 60; the import may
-    take 180, or `timeout` if that is more). `progress` is called with short lines for a person.
+    `driver` names a driver (default: the one that fits the path), `seed` makes the inputs those of an
+    earlier run (default: new ones), `timeout` is how many seconds a single scenario may take (default 60;
+    the import may take 180, or `timeout` if that is more). `progress` is called with short lines for a
+    person.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
     """
@@ -111,7 +120,10 @@ class _Progress:
         return next((rows for planned, rows in self.plan if planned == name), [])
 
     def take(self, event: dict[str, Any]) -> str | None:
-        """Take over one event; returns a line for the person, or None. Raises KeyError, TypeError, ValueError."""
+        """Take over one event; returns a line for the person, or None.
+
+        Raises KeyError, TypeError, ValueError.
+        """
         kind = event["event"]
         if kind == "started":
             self.target = replace(self.target, python=str(event["python"]))
@@ -128,7 +140,8 @@ class _Progress:
             )
         elif kind == "plan":
             self.plan = [
-                (str(item["name"]), [Row.from_dict(row) for row in item["rows"]]) for item in event["scenarios"]
+                (str(item["name"]), [Row.from_dict(row) for row in item["rows"]])
+                for item in event["scenarios"]
             ]
         elif kind == "scenario":
             self.begun.append(str(event["name"]))
@@ -310,7 +323,8 @@ def _ending(status: int, log: Path) -> str:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # The group can outlive its leader, so it is killed in any case. A negative answer means that nobody is left.
+    # The group can outlive its leader, so it is killed in any case. A negative answer means that nobody is
+    # left.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     if process.stdin is not None:
@@ -334,7 +348,8 @@ def _environment(home: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
         "PYTHONWARNINGS": "ignore",
-        # Must be set before torch is imported: compiling takes 18 s and a C++ compiler, and changes no number.
+        # Must be set before torch is imported: compiling takes 18 s and a C++ compiler, and changes no
+        # number.
         "TORCHDYNAMO_DISABLE": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",

@@ -1,9 +1,9 @@
 """What is asked of an implementation: declarative, without any framework.
 
-A scenario is a subject (a layer or a model), the adapters that take part, and steps. Every `Measure` gives one row
-per term. Numbers are chosen so that the known mistakes give different answers: alpha is never the rank, the second
-adapter has another rank, and strength .5 comes with alpha 6 (with alpha 4, leaving out alpha and leaving out the
-strength would both read .5).
+A scenario is a subject (a layer or a model), the adapters that take part, and steps. Every `Measure` gives
+one row per term. Numbers are chosen so that the known mistakes give different answers: alpha is never the
+rank, the second adapter has another rank, and strength .5 comes with alpha 6 (with alpha 4, leaving out
+alpha and leaving out the strength would both read .5).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from lorascale_lint.verify.protocol import Capability, LayerKind, LayerSpec, Naming
+from lorascale_lint.verify.protocol import Capability, ForwardKind, LayerKind, LayerSpec, Naming
 from lorascale_lint.verify.reference import trained_scale
 from lorascale_lint.verify.verdicts import Row, Verdict
 
@@ -114,7 +114,10 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The scale that an adapter must have now; `leftover` names what it is if 0 is expected and something is left."""
+    """The scale that an adapter must have now.
+
+    `leftover` names what it is if 0 is expected and something is left.
+    """
 
     adapter: str
     scale: float
@@ -142,7 +145,8 @@ class Scenario:
 
     `layer` is None for a question to the model. `needs` are capabilities without which it is `unsupported`.
     `optional`: an exception (layer) or a file of which no key is recognised (model) is a missing feature,
-    not a wrong scale. `counted` False: shown, but never makes the run differ. `note` is shown with its rows.
+    not a wrong scale. `counted` False: shown, but never makes the run differ; `tolerated`: these verdicts
+    do not. `note` is shown with its rows.
     """
 
     name: str
@@ -153,11 +157,12 @@ class Scenario:
     needs: frozenset[Capability] = field(default_factory=frozenset)
     optional: bool = False
     counted: bool = True
+    tolerated: frozenset[Verdict] = field(default_factory=frozenset)
     note: str = ""
 
     @property
     def group(self) -> str:
-        """"layer" or "pipeline"."""
+        """ "layer" or "pipeline"."""
         return "pipeline" if self.layer is None else "layer"
 
     def adapter(self, name: str) -> Adapter:
@@ -196,8 +201,9 @@ class Scenario:
 def scenarios(layer_kinds: Sequence[LayerKind], capabilities: frozenset[Capability]) -> list[Scenario]:
     """Everything that is asked, in order. Names are unique.
 
-    `capabilities` decides only how alpha reaches a layer (with the factors where that is possible, else through the
-    constructor); scenarios that need a capability which is not there are included and say so in `needs`.
+    `capabilities` decides only how alpha reaches a layer (with the factors where that is possible, else
+    through the constructor); scenarios that need a capability which is not there are included and say so in
+    `needs`.
     """
     found = [*_layer_scenarios(layer_kinds, capabilities)]
     if Capability.MODEL_LOAD in capabilities:
@@ -214,7 +220,8 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
     unmerged = frozenset({Capability.LAYER_UNMERGED, Capability.LAYER_UNMERGE})
 
     def told(kind: str, alpha: float | None, **more: object) -> LayerSpec:
-        # An alpha that the setter does not take can only be told to the constructor, which then wants the rank too.
+        # An alpha that the setter does not take can only be told to the constructor, which then wants the
+        # rank too.
         if setter or alpha is None:
             return LayerSpec(kind=kind, **more)  # type: ignore[arg-type]
         return LayerSpec(kind=kind, alpha=alpha, rank=RANK, **more)  # type: ignore[arg-type]
@@ -228,6 +235,7 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
         needs: frozenset[Capability] = frozenset(),
         counted: bool = True,
         note: str = "",
+        unfinished: bool = False,
         spec: LayerSpec | None = None,
         adapters: tuple[Adapter, ...] = (),
     ) -> Scenario:
@@ -240,6 +248,7 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
             needs=needs,
             optional=kind.optional,
             counted=counted,
+            tolerated=frozenset({Verdict.CRASHED, Verdict.NOT_APPLIED}) if unfinished else frozenset(),
             note=note,
         )
 
@@ -250,12 +259,15 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
             apply = SetFactors("A", alpha)
             text = f"{kind.name}, alpha {_number(alpha)}"
             yield scenario(f"merged, {text}", kind, alpha, [apply, Measure(term)])
+            if kind is not plain[0] and alpha not in (4.0, 2.4, None):
+                continue
             yield scenario(
                 f"unmerged forward, {text}",
                 kind,
                 alpha,
                 [apply, Unmerge(), Measure(term, quantity=Quantity.OUTPUT)],
                 needs=unmerged,
+                unfinished=ForwardKind.UNMERGED in kind.unfinished,
             )
     for kind in plain:
         term = (Term("A", 0.5),)
@@ -265,6 +277,7 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
             kind,
             4.0,
             [SetFactors("A", 4.0), Measure(term, quantity=Quantity.OUTPUT)],
+            unfinished=ForwardKind.MERGED in kind.unfinished,
         )
         yield scenario(
             f"unmerge, {kind.name}",
@@ -294,7 +307,11 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
             f"unmerge, {plain[0].name}, weight on the CPU",
             plain[0],
             4.0,
-            [SetFactors("A", 4.0), Unmerge(), Measure((Term("A", 0.0, leftover=Verdict.RESIDUAL_AFTER_UNMERGE),))],
+            [
+                SetFactors("A", 4.0),
+                Unmerge(),
+                Measure((Term("A", 0.0, leftover=Verdict.RESIDUAL_AFTER_UNMERGE),)),
+            ],
             spec=told(plain[0].name, 4.0, host_resident=True),
             needs=frozenset({Capability.LAYER_UNMERGE, Capability.LAYER_HOST_RESIDENT}),
             counted=False,
@@ -381,7 +398,9 @@ _NAMINGS: tuple[tuple[str, Naming, str], ...] = (
 )
 
 
-def _single(name: str, adapter: Adapter, *, optional: bool = False, counted: bool = True, note: str = "") -> Scenario:
+def _single(
+    name: str, adapter: Adapter, *, optional: bool = False, counted: bool = True, note: str = ""
+) -> Scenario:
     return Scenario(
         name=name,
         adapters=(adapter,),

@@ -1,7 +1,8 @@
 """Stand-ins for packages that cannot be had, every use of them on record.
 
-Only names on an explicit list are ever stubbed. An optional kernel that is missing must stay missing, so that the
-target's own fallback runs; `triton` in particular must never exist as a stub, or torch believes in it and dies.
+Only names on an explicit list are ever stubbed. An optional kernel that is missing must stay missing, so
+that the target's own fallback runs; `triton` in particular must never exist as a stub, or torch believes in
+it and dies.
 """
 
 from __future__ import annotations
@@ -80,13 +81,18 @@ class StubFinder(MetaPathFinder, Loader):
         """An empty module whose attributes come into being when they are drawn."""
         module = _StubModule(spec.name)
         module._stub_record = self._record
+        if "." in spec.name:
+            self._record.note(spec.name)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing to execute."""
 
     def drawn(self) -> dict[str, list[str]]:
-        """Package to the attributes drawn from it so far, sorted; packages that nothing was drawn from too."""
+        """Package to the attributes and submodules drawn from it so far, sorted.
+
+        Empty if only its name was used.
+        """
         return {name: sorted(self._record.drawn.get(name, ())) for name in sorted(self.packages)}
 
 
@@ -113,8 +119,8 @@ def stub_if_unusable(packages: Sequence[str]) -> StubFinder | None:
 class PackageFinder(MetaPathFinder):
     """Finds one package in one folder.
 
-    The folder around it stays off `sys.path`: wheels and checkouts have `tests`, `docs` or `examples` beside the
-    package, which would shadow others.
+    The folder around it stays off `sys.path`: wheels and checkouts have `tests`, `docs` or `examples`
+    beside the package, which would shadow others.
     """
 
     def __init__(self, name: str, folder: str) -> None:

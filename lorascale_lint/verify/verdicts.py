@@ -46,9 +46,9 @@ _NOT_JUDGED = frozenset({Verdict.UNSUPPORTED, Verdict.AMBIGUOUS})
 class Row:
     """One measured scale, or the reason why there is none.
 
-    `expected` and `observed` are effective scales (no unit). `relative_error` is |observed / expected - 1|; where
-    nothing should be left (expected 0) it is |observed|. `residual` is the part of the change that points
-    elsewhere than any adapter, relative to the largest of them. `counted` is False for rows that are
+    `expected` and `observed` are effective scales (no unit). `relative_error` is |observed / expected - 1|;
+    where nothing should be left (expected 0) it is |observed|. `residual` is the part of the change that
+    points elsewhere than any adapter, relative to the largest of them. `counted` is False for rows that are
     only a warning.
     """
 

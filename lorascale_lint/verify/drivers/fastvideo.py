@@ -1,7 +1,7 @@
 """FastVideo (0.1.5 to 0.2.1 and what is patched from them) on a CPU.
 
-Importable only in the child: `prepare` imports torch and the target. What must be changed for a machine without an
-accelerator is done in `_Importer`, one method each, and named in the report.
+Importable only in the child: `prepare` imports torch and the target. What must be changed for a machine
+without an accelerator is done in `_Importer`, one method each, and named in the report.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lorascale_lint.verify.protocol import (
     Capability,
+    ForwardKind,
     LayerKind,
     LayerSpec,
     ModelLayer,
@@ -45,8 +46,10 @@ _QKV_HEAD, _QKV_HEADS, _QKV_KV_HEADS = 8, 4, 2
 
 LAYER_KINDS = (
     LayerKind(_REPLICATED),
-    LayerKind(_COLUMN),
-    LayerKind(_ROW),
+    # Overrides forward without LoRA.
+    LayerKind(_COLUMN, unfinished=frozenset({ForwardKind.UNMERGED})),
+    # Its forward reads an attribute that nothing ever sets.
+    LayerKind(_ROW, unfinished=frozenset({ForwardKind.UNMERGED, ForwardKind.MERGED})),
     LayerKind(_MERGED_COLUMN, optional=True, shape=(96, 56)),
     LayerKind(_QKV, optional=True, shape=(_QKV_HEAD * (_QKV_HEADS + 2 * _QKV_KV_HEADS), 40)),
 )
@@ -136,8 +139,8 @@ class _Importer:
         self.interventions.append("torch.compile is off (TORCHDYNAMO_DISABLE=1)")
 
     def _look_before_stubbing(self) -> None:
-        # Both ask once whether torchvision is there and remember it; asked after the stub is in place they would
-        # believe in it and draw from it too.
+        # Both ask once whether torchvision is there and remember it; asked after the stub is in place they
+        # would believe in it and draw from it too.
         for name in ("transformers.utils", "diffusers.utils"):
             try:
                 module = importlib.import_module(name)
@@ -152,7 +155,8 @@ class _Importer:
             sys.modules[name] = bare
             self.replaced.append(f"{name} (its __init__ was not run)")
         self._dummy(f"{_PACKAGE}.pipelines.composed_pipeline_base", "ComposedPipelineBase")
-        # Real in old versions; from 0.2.0 on it imports in a circle unless the package's own __init__ came first.
+        # Real in old versions; from 0.2.0 on it imports in a circle unless the package's own __init__ came
+        # first.
         if (self.package / "api").is_dir():
             self._dummy(f"{_PACKAGE}.fastvideo_args", "FastVideoArgs", "TrainingArgs")
 
@@ -168,12 +172,12 @@ class _Importer:
         def get_local_torch_device() -> torch.device:
             return torch.device("cpu")
 
-        patched = []
-        for name, module in sorted(sys.modules.items()):
+        count = 0
+        for name, module in list(sys.modules.items()):
             if name.partition(".")[0] == _PACKAGE and "get_local_torch_device" in vars(module):
                 vars(module)["get_local_torch_device"] = get_local_torch_device
-                patched.append(name)
-        self.interventions.append(f"get_local_torch_device() is the CPU in {', '.join(patched)}")
+                count += 1
+        self.interventions.append(f"get_local_torch_device() is the CPU in the {count} modules that have it")
 
     def _unpin_offload(self) -> None:
         policy = vars(self.linear).get("CPUOffloadPolicy")
@@ -191,8 +195,8 @@ class _Importer:
         self.interventions.append("process group: gloo, one rank, in-memory store")
 
     def _separate_backups(self) -> None:
-        # On the CPU `weight.to("cpu")` is the weight itself: merging in place would spoil the backup, and unmerging
-        # would do nothing. On a device it is a copy.
+        # On the CPU `weight.to("cpu")` is the weight itself: merging in place would spoil the backup, and
+        # unmerging would do nothing. On a device it is a copy.
         base = self.linear.BaseLayerWithLoRA
         original = base.__init__
 
@@ -335,13 +339,14 @@ class FastVideoDriver:
 
     def _pipeline(self, transformer: Any) -> Any:
         base = self._importer.pipeline.LoRAPipeline
-        concrete = type("VerifiedPipeline", (base,), {"create_pipeline_stages": lambda self, *a, **k: None})
-        concrete.__abstractmethods__ = frozenset()
+        methods = {name: lambda self, *a, **k: None for name in getattr(base, "__abstractmethods__", ())}
+        concrete = type("VerifiedPipeline", (base,), methods)
         # The constructor loads a whole model; only the LoRA part of it is of interest.
-        pipeline = object.__new__(concrete)
+        pipeline: Any = object.__new__(concrete)
         for cls in reversed(base.__mro__):
             for name, value in vars(cls).items():
-                # Class-level containers are shared by all instances before 0.2.1: a scenario must not inherit the former's.
+                # Class-level containers are shared by all instances before 0.2.1: a scenario must not
+                # inherit the former's.
                 if isinstance(value, dict | list) and not name.startswith("__"):
                     setattr(pipeline, name, _emptied(value))
         excluded = vars(base).get("exclude_lora_layers")
@@ -407,7 +412,12 @@ def _place(root: Any, name: str, module: Any) -> None:
 
 class _Layer:
     def __init__(
-        self, layer: Any, spec: LayerSpec, alpha_keyword: str | None, scale_keyword: str | None, has_strength: bool
+        self,
+        layer: Any,
+        spec: LayerSpec,
+        alpha_keyword: str | None,
+        scale_keyword: str | None,
+        has_strength: bool,
     ) -> None:
         self._layer = layer
         self._spec = spec
