@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from lorascale_lint.verify.protocol import DriverFactory
@@ -80,8 +83,8 @@ DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO,)
 def choose(path: Path, name: str | None = None) -> tuple[DriverEntry, Path]:
     """The driver for `path` and the package folder it means.
 
-    `name` is the name of a driver, or "module:attribute" of a `DriverEntry` (for drivers that are kept
-    elsewhere). Raises UnknownDriverError with a sentence for the person.
+    `name` is the name of a driver, or "module:attribute" or "file.py:attribute" of a `DriverEntry` (for
+    drivers that are kept elsewhere). Raises UnknownDriverError with a sentence for the person.
     """
     candidates = DRIVERS if name is None else (_named(name),)
     for entry in candidates:
@@ -106,12 +109,28 @@ def _named(name: str) -> DriverEntry:
 
 
 def load_object(reference: str) -> object:
-    """Import "module:attribute". Raises UnknownDriverError if there is no such thing."""
-    module_name, _, attribute = reference.partition(":")
+    """Import "module:attribute" or "file.py:attribute".
+
+    Raises UnknownDriverError if there is no such thing.
+    """
+    place, _, attribute = reference.rpartition(":")
     try:
-        return cast(object, getattr(importlib.import_module(module_name), attribute))
-    except (ImportError, AttributeError) as error:
+        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return cast(object, getattr(module, attribute))
+    except (ImportError, AttributeError, ValueError, OSError) as error:
         raise UnknownDriverError(f"{reference} cannot be imported: {error}") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    name = f"lorascale_driver_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name while the file is still being executed.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def load_factory(reference: str) -> DriverFactory:

@@ -1,0 +1,80 @@
+"""What is asked, before anybody answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from lorascale_lint.verify.adapter_files import write_adapter
+from lorascale_lint.verify.protocol import Capability, LayerKind
+from lorascale_lint.verify.reference import TOLERANCES, judge, wrong_scales
+from lorascale_lint.verify.scenarios import Adapter, KeyStyle, Scenario, scenarios
+from lorascale_lint.verify.verdicts import Verdict
+from tests.verify.test_reference import product
+
+KINDS = [LayerKind("One"), LayerKind("Two"), LayerKind("Odd", optional=True)]
+ALL = frozenset(Capability)
+
+
+def every() -> list[Scenario]:
+    return scenarios(KINDS, ALL) + scenarios(KINDS, ALL - {Capability.LAYER_SETTER_ALPHA})
+
+
+def test_names_are_unique() -> None:
+    names = [scenario.name for scenario in scenarios(KINDS, ALL)]
+    assert len(names) == len(set(names))
+
+
+def test_every_scenario_asks_something() -> None:
+    assert all(scenario.blank_rows() for scenario in every())
+
+
+def test_no_check_would_pass_for_a_known_mistake() -> None:
+    """The numbers of every term tell the mistakes from the right answer."""
+    for scenario in every():
+        for measure in scenario.measures():
+            for term in measure.terms:
+                if term.scale == 0:
+                    continue
+                adapter = scenario.adapter(term.adapter)
+                stale = [(old.alpha, old.rank) for old in map(scenario.adapter, term.stale) if old.alpha]
+                known = wrong_scales(adapter.alpha, adapter.rank, term.strength, stale)
+                answer = judge(term.scale, term.scale, 0.0, TOLERANCES["bfloat16"], hypotheses=known)
+                assert answer is Verdict.OK, (scenario.name, term)
+
+
+def test_alpha_goes_through_the_constructor_where_the_setter_takes_none() -> None:
+    without = ALL - {Capability.LAYER_SETTER_ALPHA}
+    merged = {scenario.name: scenario.layer for scenario in scenarios(KINDS, without)}
+    layer = merged["merged, One, alpha 2.4"]
+    assert layer is not None
+    assert (layer.alpha, layer.rank) == (2.4, 8)
+
+
+@pytest.mark.parametrize("style", list(KeyStyle))
+def test_adapter_files_state_alpha_once(style: KeyStyle, tmp_path: Path) -> None:
+    adapter = Adapter("A", 2.4, style=style, prefix="")
+    write_adapter(tmp_path, adapter, {"m": (product(1, (8, 5)), product(2, (6, 8)))})
+    (weights,) = tmp_path.glob("*.safetensors")
+    tensors = load_file(weights)
+    with safe_open(weights, framework="numpy") as file:
+        metadata = {key: value for key, value in file.metadata().items() if key != "format"}
+    config = tmp_path / "adapter_config.json"
+    alphas = [key for key in tensors if key.rpartition(".")[2] in ("alpha", "lora_alpha", "alpha_scale")]
+    assert sum(map(bool, (alphas, metadata, config.exists()))) == 1
+    assert len(tensors) == 2 + len(alphas)
+    if alphas:
+        expected = 0.3 if style is KeyStyle.ALPHA_SCALE else 2.4
+        assert float(tensors[alphas[0]]) == pytest.approx(expected)
+    if config.exists():
+        assert json.loads(config.read_text())["lora_alpha"] == 2.4
+
+
+def test_an_adapter_without_alpha_states_none(tmp_path: Path) -> None:
+    write_adapter(tmp_path, Adapter("A", None), {"m": (product(1, (8, 5)), product(2, (6, 8)))})
+    (weights,) = tmp_path.glob("*.safetensors")
+    assert sorted(load_file(weights)) == ["m.lora_A.weight", "m.lora_B.weight"]
