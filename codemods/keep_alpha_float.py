@@ -1,10 +1,10 @@
-"""Keep alpha a float where code truncates it."""
+"""Keep alpha and its quotient by the rank real numbers where code makes them integers."""
 
 from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.facts.terms import Call
+from lorascale_lint.facts.terms import Call, Op
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
@@ -12,8 +12,22 @@ from lorascale_lint.model.project import Function
 
 
 def keep_alpha_float(model: Model, function: Function, call: Call) -> Fix | None:
-    """``int(alpha)`` becomes ``float(alpha)``. Safe: both are equal for alpha = rank, an integer."""
+    """``int(alpha)`` becomes ``float(alpha)``. Safe: equal for alpha = rank, an integer."""
     rewrites = Rewrites(model.read_source)
     rewrites.of(function.filename).change(call.func.loc, cst.Name, lambda _: cst.Name("float"))
     edits = rewrites.finish()
     return Fix("safe", "Keep alpha a float", edits) if edits else None
+
+
+def divide_exactly(model: Model, function: Function, quotient: Op) -> Fix | None:
+    """``alpha // rank`` becomes ``alpha / rank``. Safe: both are 1 for alpha = rank."""
+    rewrites = Rewrites(model.read_source)
+    rewrites.of(function.filename).change(quotient.loc, cst.BinaryOperation, _exact)
+    edits = rewrites.finish()
+    return Fix("safe", "Divide without rounding", edits) if edits else None
+
+
+def _exact(node: cst.CSTNode) -> cst.BinaryOperation:
+    operation = cst.ensure_type(node, cst.BinaryOperation)
+    old = cst.ensure_type(operation.operator, cst.FloorDivide)
+    return operation.with_changes(operator=cst.Divide(old.whitespace_before, old.whitespace_after))

@@ -43,6 +43,24 @@ def scale_delta(model: Model, implementation: Implementation, application: Appli
 
 def _scaled(node: cst.CSTNode, scale: str) -> cst.BinaryOperation:
     assert isinstance(node, cst.BaseExpression)
+    if node.lpar and not isinstance(node.lpar[0].whitespace_after, cst.ParenthesizedWhitespace):
+        shifted = node.visit(_ShiftContinuation(len(scale) + len(" * ")))
+        assert isinstance(shifted, cst.BaseExpression)
+        node = shifted
     return cst.BinaryOperation(
         left=cst.parse_expression(scale), operator=cst.Multiply(), right=parenthesized(node)
     )
+
+
+class _ShiftContinuation(cst.CSTTransformer):
+    """Keeps continuation lines aligned with the opening parenthesis that moved to the right."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def leave_ParenthesizedWhitespace(
+        self, original_node: cst.ParenthesizedWhitespace, updated_node: cst.ParenthesizedWhitespace
+    ) -> cst.ParenthesizedWhitespace:
+        last = updated_node.last_line
+        return updated_node.with_changes(last_line=last.with_changes(value=last.value + " " * self.width))

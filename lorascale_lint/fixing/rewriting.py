@@ -109,8 +109,13 @@ def line_edits(filename: str, old: str, new: str) -> tuple[Edit, ...]:
     for tag, first, last, start, end in matcher.get_opcodes():
         if tag == "equal":
             continue
+        added = after[start:end]
+        if tag == "insert":  # one place for one insertion, however the lines around it repeat
+            while first and added[-1] == before[first - 1]:
+                first, added = first - 1, [added[-1], *added[:-1]]
+            last = first
         span = Span(filename, _line_start(before, first), _line_start(before, last))
-        edits.append(Edit(span, "".join(after[start:end])))
+        edits.append(Edit(span, "".join(added)))
     return tuple(edits)
 
 

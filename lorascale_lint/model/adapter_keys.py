@@ -103,12 +103,13 @@ def key_role(pattern: str) -> str | None:
     return key_side(pattern) or ("alpha" if is_alpha_key(pattern) else None)
 
 
-def mentions_alpha(project: Project, function: Function, depth: int = 3) -> bool:
-    """Is there a literal alpha key or configuration key in ``function`` or what it calls?"""
-    return any(
-        _is_literal(word) and "alpha" in word.lower() and " " not in word
+def alpha_mentions(project: Project, function: Function, depth: int = 3) -> tuple[tuple[Function, str], ...]:
+    """Literal alpha keys in ``function`` and what it calls: the function that has each, and its text."""
+    return tuple(
+        (current, word)
         for current in project.reachable(function, depth)
-        for word in current.facts.words
+        for word in sorted(current.facts.words)
+        if _is_literal(word) and "alpha" in word.lower() and " " not in word
     )
 
 

@@ -1,0 +1,23 @@
+"""Ask whether alpha is None where code asks for its truth."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.facts.terms import Term
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Model
+from lorascale_lint.model.project import Function
+
+
+def compare_with_none(model: Model, function: Function, alpha: Term) -> Fix | None:
+    """``if alpha and rank`` becomes ``if alpha is not None and rank``. Safe: equal unless alpha is 0."""
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(function.filename)
+    kind = cst.Attribute if rewrite.find(alpha.loc, cst.Attribute) is not None else cst.Name
+    if rewrite.find(alpha.loc, kind) is None:
+        return None
+    rewrite.change(alpha.loc, kind, lambda node: cst.parse_expression(f"{rewrite.code(node)} is not None"))
+    edits = rewrites.finish()
+    return Fix("safe", "Test for None", edits) if edits else None

@@ -1,0 +1,149 @@
+"""LS302: a converter knows the alpha key of its source format and writes the factors without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.effect import effect_of
+from lorascale_lint.facts.terms import Item, Loc, Term
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.adapter_keys import KeyTraffic, alpha_mentions
+from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.scale import ONE
+from lorascale_lint.model.values import Delta, Factor, Tensor
+from lorascale_lint.rule import Rule
+
+
+class ConverterDropsAlpha(Rule):
+    """Converter that parses alpha and writes the factors without it
+
+    ## What it finds
+
+    A function that writes both factors under new keys into one dictionary, from a source whose alpha
+    key it (or the key parser it calls) recognises, and that neither writes an alpha nor multiplies it
+    into a factor.
+
+    ## Why it is wrong
+
+    The file that comes out has no alpha, so every reader takes alpha = rank: the scale becomes 1.
+
+    ## Effect
+
+    Effective scale 1 instead of alpha / rank: 2.00x too strong for alpha=64, rank=128 (LongCat).
+
+    ## Bad
+
+    ```python
+    def parse_lora_key(key):
+        for weight_type in ("lora_down.weight", "lora_up.weight", "alpha_scale"):
+            if key.endswith("." + weight_type):
+                return key.removesuffix("." + weight_type), weight_type
+        raise ValueError(key)
+
+
+    def convert_lora_weights(source):
+        modules = {}
+        for key in source:
+            module, weight_type = parse_lora_key(key)
+            modules.setdefault(module, {})[weight_type] = key
+        converted = {}
+        for module, keys in modules.items():
+            converted[f"{module}.lora_A"] = source[keys["lora_down.weight"]]
+            converted[f"{module}.lora_B"] = source[keys["lora_up.weight"]]
+        return converted
+    ```
+
+    ## Good
+
+    ```python
+    def parse_lora_key(key):
+        for weight_type in ("lora_down.weight", "lora_up.weight", "alpha_scale"):
+            if key.endswith("." + weight_type):
+                return key.removesuffix("." + weight_type), weight_type
+        raise ValueError(key)
+
+
+    def convert_lora_weights(source):
+        modules = {}
+        for key in source:
+            module, weight_type = parse_lora_key(key)
+            modules.setdefault(module, {})[weight_type] = key
+        converted = {}
+        for module, keys in modules.items():
+            down = source[keys["lora_down.weight"]]
+            converted[f"{module}.lora_A"] = down
+            converted[f"{module}.lora_B"] = source[keys["lora_up.weight"]]
+            converted[f"{module}.lora_alpha"] = source[keys["alpha_scale"]] * down.shape[0]
+        return converted
+    ```
+
+    ## Fix safety
+
+    No fix: what a reader of the new format expects (alpha, or alpha / rank, under which name) is not
+    in the code. Write one alpha for each module that is written, times n where n blocks are fused.
+
+    ## Limits
+
+    Silent if the dictionary also takes keys that are not literal (they may be the alphas), and if a
+    factor is multiplied by anything on its way.
+
+    ## References
+
+    - FastVideo's first `scripts/checkpoint_conversion/longcat_to_fastvideo.py`
+    - diffusers `scripts/convert_lora_safetensor_to_diffusers.py` skips `.alpha` keys
+    """
+
+    code = "LS302"
+    name = "converter-drops-alpha"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Functions that write both factors, know an alpha key, and carry no alpha over."""
+        for traffic in model.key_traffic:
+            if not {"A", "B"} <= traffic.roles("write") or "alpha" in traffic.roles("write"):
+                continue
+            mentions = alpha_mentions(model.project, traffic.function, 2)
+            if not mentions or _may_carry_alpha(model, traffic):
+                continue
+            written = [use for use in traffic.uses if use.how == "write"]
+            first = next(use for use in written if use.role == "A")
+            function = traffic.function
+            trace: list[tuple[str, Loc, str]] = [
+                (knowing.filename, knowing.facts.loc, f"`{knowing.facts.name}` knows the key {word}")
+                for knowing, word in mentions[:2]
+            ]
+            trace += [(function.filename, use.loc, f"factor {use.role} is written as it is") for use in written]
+            yield self.finding(
+                model,
+                function.filename,
+                first.loc,
+                f"`{function.facts.name}` writes both factors and drops the alpha that its source has",
+                event=first.event,
+                effect=effect_of(ONE),
+                trace=trace,
+            )
+
+
+def _may_carry_alpha(model: Model, traffic: KeyTraffic) -> bool:
+    """Is a factor scaled on its way, or may a key that is not literal be an alpha's?"""
+    frame = model.evaluator.frame(traffic.function)
+    containers = {_container(use.container) for use in traffic.uses if use.how == "write"}
+    for event in traffic.function.events("write"):
+        if not isinstance(event.target, Item) or _container(event.target.base) not in containers:
+            continue
+        if event.sign or not key_pattern(event.target.key).strip("*"):
+            return True
+        if any(not _is_bare(a.value) for a in model.evaluator.values(event.value, frame)):
+            return True
+    return False
+
+
+def _container(term: Term | None) -> int:
+    """The dictionary of a write; joins of branches make new terms for one variable, its place stays."""
+    return hash(term.loc) if term is not None else 0
+
+
+def _is_bare(value: object) -> bool:
+    return isinstance(value, Factor | Tensor | Delta) and value.scale == ONE
+
+

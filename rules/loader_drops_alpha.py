@@ -1,0 +1,178 @@
+"""LS301: a loader hands on the factors of an adapter file and never reads its alpha."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.codemods.thread_alpha import passes_alpha, thread_alpha
+from lorascale_lint.effect import effect_of
+from lorascale_lint.facts.terms import Loc
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Loader, Model
+from lorascale_lint.model.adapter_keys import alpha_mentions, key_traffic
+from lorascale_lint.model.scale import ONE
+from lorascale_lint.model.vocabulary import ALPHA_KEYS
+from lorascale_lint.rule import Rule
+
+
+class LoaderDropsAlpha(Rule):
+    """Loader that hands on the factors and drops alpha
+
+    ## What it finds
+
+    A function that looks both factors up by key (`.lora_A`, `.lora_B`, `.lora_down` ...), gives them
+    to a layer's setter without an alpha, and reads no alpha anywhere on that way: no `.alpha`,
+    `.lora_alpha` or `.alpha_scale` key, no `adapter_config.json`, no file metadata.
+
+    ## Why it is wrong
+
+    The file states the trained scale beside the factors. Dropping those keys leaves the layer with
+    `B A` alone, at `r / alpha` of the trained strength.
+
+    ## Effect
+
+    Effective scale 1 instead of alpha / rank: 2.00x too strong for alpha=64, rank=128.
+
+    ## Bad
+
+    ```python
+    from safetensors.torch import load_file
+
+
+    class LoRALinear:
+        def __init__(self, base_layer, lora_rank=None, lora_alpha=None):
+            self.base_layer = base_layer
+            self.lora_rank = lora_rank
+            self.lora_alpha = lora_alpha
+
+        def set_lora_weights(self, A, B, lora_alpha=None):
+            self.lora_A = A
+            self.lora_B = B
+            self.lora_rank = A.shape[0]
+            self.lora_alpha = lora_alpha if lora_alpha is not None else A.shape[0]
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
+
+
+    class LoRAPipeline:
+        def load_adapter(self, adapter_name, path):
+            self.adapters[adapter_name] = {}
+            for key, tensor in load_file(path).items():
+                self.adapters[adapter_name][key.removesuffix(".weight")] = tensor
+            for name, layer in self.layers.items():
+                layer.set_lora_weights(
+                    self.adapters[adapter_name][name + ".lora_A"],
+                    self.adapters[adapter_name][name + ".lora_B"],
+                )
+    ```
+
+    ## Good
+
+    ```python
+    from safetensors.torch import load_file
+
+
+    class LoRALinear:
+        def __init__(self, base_layer, lora_rank=None, lora_alpha=None):
+            self.base_layer = base_layer
+            self.lora_rank = lora_rank
+            self.lora_alpha = lora_alpha
+
+        def set_lora_weights(self, A, B, lora_alpha=None):
+            self.lora_A = A
+            self.lora_B = B
+            self.lora_rank = A.shape[0]
+            self.lora_alpha = lora_alpha if lora_alpha is not None else A.shape[0]
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
+
+
+    def get_lora_alpha(adapter, name):
+        \"\"\"
+        Look up the alpha of one layer of an adapter; without one it is the layer's rank.
+        \"\"\"
+        rank = adapter[name + ".lora_A"].shape[0]
+        for alpha_name in (name + ".lora_alpha", name + ".alpha"):
+            if alpha_name in adapter:
+                return float(adapter[alpha_name])
+        if name + ".alpha_scale" in adapter:  # alpha / rank
+            return float(adapter[name + ".alpha_scale"]) * rank
+        return rank
+
+
+    class LoRAPipeline:
+        def load_adapter(self, adapter_name, path):
+            self.adapters[adapter_name] = {}
+            for key, tensor in load_file(path).items():
+                self.adapters[adapter_name][key.removesuffix(".weight")] = tensor
+            for name, layer in self.layers.items():
+                layer.set_lora_weights(
+                    self.adapters[adapter_name][name + ".lora_A"],
+                    self.adapters[adapter_name][name + ".lora_B"],
+                    lora_alpha=get_lora_alpha(self.adapters[adapter_name], name),
+                )
+    ```
+
+    ## Fix safety
+
+    Safe: an adapter without alpha keys gets its own rank as alpha, so that its scale stays 1. Offered
+    where the loader keeps every key of the file; `adapter_config.json` is left to the maintainer.
+
+    ## Limits
+
+    Silent if the function, or anything it calls, mentions an alpha key, and for layers that keep no
+    alpha at all (formats whose scale is always 1).
+
+    ## References
+
+    - FastVideo 0.1.6, `LoRAPipeline.set_lora_adapter`
+    - LongCat-Video stores `alpha_scale` (alpha / rank already) per module
+    """
+
+    code = "LS301"
+    name = "loader-drops-alpha"
+    fix = "sometimes"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Setter calls without alpha in loaders that never read one."""
+        for loader in model.loaders:
+            if not _reads_files(model, loader) or alpha_mentions(model.project, loader.function):
+                continue
+            for site, implementation, setter in loader.setter_calls:
+                alpha = implementation.alpha
+                parameter = setter.alpha_parameter
+                if alpha is None or (parameter is None and (setter.writes_alpha or not alpha.may_be_none)):
+                    continue
+                if parameter is not None and passes_alpha(site, setter, parameter):
+                    continue
+                yield self.finding(
+                    model,
+                    loader.function.filename,
+                    site.call.loc,
+                    f"factors are read by key and given to `{setter.function.facts.name}` without their alpha",
+                    event=site.event,
+                    effect=effect_of(ONE),
+                    trace=_steps(loader),
+                    fix=thread_alpha(model, implementation, setter),
+                )
+
+
+def _reads_files(model: Model, loader: Loader) -> bool:
+    """Is an adapter file read in the loader, in what it calls, or in what calls it?"""
+    callers = [site.caller for site in model.project.call_sites(loader.function)]
+    nearby = (*model.project.reachable(loader.function, 2), *callers)
+    return any(key_traffic(function).files_read for function in nearby)
+
+
+def _steps(loader: Loader) -> Iterator[tuple[str, Loc, str]]:
+    filename = loader.function.filename
+    for event in loader.traffic.files_read:
+        yield filename, event.loc, "the adapter file is read here"
+    for role in ("A", "B"):
+        use = next((use for use in loader.traffic.uses if use.role == role and use.how != "write"), None)
+        if use is not None:
+            yield filename, use.loc, f"factor {role} is looked up as `{use.pattern}`"
+    keys = ", ".join(f"`{key}`" for key in ALPHA_KEYS)
+    yield filename, loader.function.facts.loc, f"nothing here reads {keys}, `adapter_config.json` or file metadata"

@@ -1,0 +1,100 @@
+"""LS105: merge multiplies by the user's strength, forward does not (or the other way round)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.rule import Rule
+
+
+class StrengthOnOnePath(Rule):
+    """Strength applied on one path only
+
+    ## What it finds
+
+    A layer whose merge multiplies the delta by a stored strength, while its forward, for the same
+    factors, does not (or the other way round).
+
+    ## Why it is wrong
+
+    The person who asks for strength 0.5 gets `0.5 * alpha / r` merged and `alpha / r` unmerged.
+
+    ## Effect
+
+    2.00x too strong for strength=0.5 on the path that forgets it.
+
+    ## Bad
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_scaling):
+            self.base_layer = base_layer
+            self.lora_scaling = lora_scaling
+            self.lora_strength = 1.0
+
+        def forward(self, x):
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
+
+        def merge(self):
+            scale = self.lora_scaling * self.lora_strength
+            self.base_layer.weight.data += scale * (self.lora_B @ self.lora_A)
+    ```
+
+    ## Good
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_scaling):
+            self.base_layer = base_layer
+            self.lora_scaling = lora_scaling
+            self.lora_strength = 1.0
+
+        def forward(self, x):
+            scale = self.lora_scaling * self.lora_strength
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * scale
+
+        def merge(self):
+            scale = self.lora_scaling * self.lora_strength
+            self.base_layer.weight.data += scale * (self.lora_B @ self.lora_A)
+    ```
+
+    ## Fix safety
+
+    No fix yet: multiply by the stored strength on the other path as well.
+
+    ## Limits
+
+    Compares the paths of one class family, and only where every branch of both is understood.
+
+    ## References
+
+    - FastVideo 0.2.0, `BaseLayerWithLoRA.forward`; repaired in 0.2.1
+    """
+
+    code = "LS105"
+    name = "strength-on-one-path"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Applications without strength beside a sibling of the other kind that has it."""
+        for implementation in model.implementations:
+            known = [a for a in implementation.applications if all(scale.known for scale in a.scales)]
+            strong = [a for a in known if a.has_strength]
+            for application in known:
+                other = next((a for a in strong if a.kind != application.kind), None)
+                if application.has_strength or other is None or application.kind == "unmerge":
+                    continue
+                function = application.function
+                yield self.finding(
+                    model,
+                    function.filename,
+                    application.loc,
+                    f"`{function.facts.qualname}` leaves out the strength that `{other.function.facts.name}` applies",
+                    event=application.event,
+                    effect="2.00x too strong for strength=0.5",
+                    trace=[
+                        (other.function.filename, other.loc, f"the delta is applied at {other.formula()} here"),
+                        (function.filename, application.loc, f"and at {application.formula()} here"),
+                    ],
+                )

@@ -1,0 +1,147 @@
+"""LS204: alpha is truncated to an integer before it becomes a scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.codemods.keep_alpha_float import divide_exactly, keep_alpha_float
+from lorascale_lint.facts.terms import Attr, Call, Event, Global, Op, Param, Term, walk
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.project import Function
+from lorascale_lint.model.scale import ALPHA, RANK, Scale
+from lorascale_lint.model.values import Number, Tensor
+from lorascale_lint.model.vocabulary import number_role
+from lorascale_lint.rule import Rule
+
+
+class TruncatedAlpha(Rule):
+    """Alpha truncated to an integer
+
+    ## What it finds
+
+    `int(alpha)` stored as a layer's alpha where the value is declared a float or comes from a tensor,
+    and `alpha // rank` used as a scale.
+
+    ## Why it is wrong
+
+    alpha is a real number: with rank 8, `int(2.4) / 8` is 0.25 instead of 0.3, `int(0.5) / 8` is 0,
+    and `4 // 8` is 0: the adapter does nothing.
+
+    ## Effect
+
+    1.20x too weak for alpha=2.4; no effect at all for alpha=0.5, or for `4 // 8`.
+
+    ## Bad
+
+    ```python
+    class LoRALinear:
+        def set_lora_weights(self, A, B, lora_alpha: float | None = None):
+            self.lora_A = A
+            self.lora_B = B
+            self.lora_rank = A.shape[0]
+            self.lora_alpha = int(lora_alpha) if lora_alpha is not None else A.shape[0]
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
+    ```
+
+    ## Good
+
+    ```python
+    class LoRALinear:
+        def set_lora_weights(self, A, B, lora_alpha: float | None = None):
+            self.lora_A = A
+            self.lora_B = B
+            self.lora_rank = A.shape[0]
+            self.lora_alpha = float(lora_alpha) if lora_alpha is not None else A.shape[0]
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
+    ```
+
+    ## Fix safety
+
+    Safe: an alpha that equals the rank is an integer and stays what it is.
+
+    ## Limits
+
+    `int()` of an alpha that is parsed from text or declared an integer is left alone, and so is `//`
+    in a function that asserts divisibility with `%` or chooses by `is_integer()`.
+
+    ## References
+
+    - FastVideo 0.1.7 to 0.2.1, `layers/lora/linear.py`
+    - JamesQFreeman/LoRA-ViT divides with `//`
+    """
+
+    code = "LS204"
+    name = "truncated-alpha"
+    fix = "sometimes"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Truncations of an alpha that is, or may be, no integer."""
+        for function in model.functions:
+            if {"is_integer", "isinstance"} & function.facts.words:
+                continue
+            for event in function.events("write", "bind", "return"):
+                for term in walk(event.value):
+                    finding = self._truncation(model, function, event, term)
+                    if finding is not None:
+                        yield finding
+
+    def _truncation(self, model: Model, function: Function, event: Event, term: Term) -> Finding | None:
+        match term:
+            case Call(func=Global(name="int"), args=(argument,)) if _stores_alpha(event):
+                origin = _real_valued(model, function, argument)
+                if origin is None:
+                    return None
+                return self.finding(
+                    model,
+                    function.filename,
+                    term.loc,
+                    "alpha is truncated by `int()`",
+                    event=event,
+                    effect="for rank=8: 1.20x too weak for alpha=2.4, no effect at all for alpha=0.5",
+                    trace=[(function.filename, argument.loc, origin)],
+                    fix=keep_alpha_float(model, function, term),
+                )
+            case Op(sign="//", left=left, right=right) if "%" not in _signs(function):
+                frame = model.evaluator.frame(function)
+                alpha, rank = (model.evaluator.single(side, frame) for side in (left, right))
+                if alpha != Number(Scale.of(ALPHA)) or rank != Number(Scale.of(RANK)):
+                    return None
+                return self.finding(
+                    model,
+                    function.filename,
+                    term.loc,
+                    "alpha is divided by the rank with `//`, which rounds the scale down",
+                    event=event,
+                    effect="no effect at all for alpha < rank; 1.50x too weak for alpha=24, rank=16",
+                    trace=[(function.filename, left.loc, "alpha"), (function.filename, right.loc, "rank")],
+                    fix=divide_exactly(model, function, term),
+                )
+            case _:
+                return None
+
+
+def _stores_alpha(event: Event) -> bool:
+    name = event.target.name if isinstance(event.target, Attr) else event.name
+    return number_role(name, True) == ALPHA
+
+
+def _real_valued(model: Model, function: Function, term: Term) -> str | None:
+    """Why an alpha may be no integer, or None if it may well be declared one."""
+    if isinstance(term, Param):
+        parameter = function.parameter(term.name)
+        if parameter is not None and "float" in parameter.annotation and number_role(term.name, True) == ALPHA:
+            return f"`{term.name}` is declared `{parameter.annotation}`"
+    if isinstance(model.evaluator.single(term, model.evaluator.frame(function)), Tensor) and isinstance(term, Call):
+        return "the value is read from a tensor"
+    return None
+
+
+def _signs(function: Function) -> frozenset[str]:
+    return frozenset(
+        term.sign for event in function.facts.events for term in walk(event.value) if isinstance(term, Op)
+    )

@@ -1,0 +1,112 @@
+"""LS205: the truth of alpha chooses the scale, so that alpha 0 runs at full strength."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.codemods.compare_with_none import compare_with_none
+from lorascale_lint.facts.terms import Attr, Logic, Param, Term
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.applications import Application
+from lorascale_lint.model.scale import ALPHA
+from lorascale_lint.model.vocabulary import number_role
+from lorascale_lint.rule import Rule
+
+
+class TruthyAlpha(Rule):
+    """Scale chosen by the truth of alpha
+
+    ## What it finds
+
+    `alpha / rank if alpha and rank else 1.0` (or the same as a branch) at an application: where alpha
+    is 0, the delta is applied unscaled.
+
+    ## Why it is wrong
+
+    0 is a value: `0 / r` switches the adapter off (PEFT). Together with a truncated alpha it also
+    catches 0.5, which becomes 0 and then full strength.
+
+    ## Effect
+
+    Effective scale 1 instead of 0 for alpha = 0.
+
+    ## Bad
+
+    ```python
+    class LoRALinear:
+        def merge(self):
+            lora_delta = self.lora_B @ self.lora_A
+            lora_delta *= self.lora_alpha / self.lora_rank if self.lora_alpha and self.lora_rank else 1.0
+            self.base_layer.weight.data += lora_delta
+    ```
+
+    ## Good
+
+    ```python
+    class LoRALinear:
+        def merge(self):
+            lora_delta = self.lora_B @ self.lora_A
+            lora_delta *= self.lora_alpha / self.lora_rank if self.lora_alpha is not None and self.lora_rank else 1.0
+            self.base_layer.weight.data += lora_delta
+    ```
+
+    ## Fix safety
+
+    Safe: for alpha = rank the test holds in both forms.
+
+    ## Limits
+
+    The explicit rule "alpha None or 0 means rank" (kohya), written with `== 0` or where alpha is read,
+    is a convention and not reported.
+
+    ## References
+
+    - FastVideo 0.1.7 to 0.2.1, `merge_lora_weights`
+    """
+
+    code = "LS205"
+    name = "truthy-alpha"
+    severity = "warning"
+    fix = "sometimes"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Applications whose trained branch is chosen by the truth of alpha."""
+        for application in model.applications:
+            term = _truth_test(application)
+            if term is None:
+                continue
+            function = application.function
+            yield self.finding(
+                model,
+                function.filename,
+                term.loc,
+                "alpha 0 is taken for a missing alpha, so the delta is applied unscaled",
+                effect="effective scale 1 instead of 0 for alpha=0",
+                trace=[
+                    (function.filename, application.loc, f"the delta is applied at {application.formula()}"),
+                ],
+                fix=compare_with_none(model, function, term),
+            )
+
+
+def _truth_test(application: Application) -> Term | None:
+    unscaled = any(scale.is_unscaled for scale in application.scales)
+    for scale, guards in application.guarded_scales:
+        for guard in guards:
+            if unscaled and scale.is_trained and guard.holds:
+                found = _alpha_operand(guard.test)
+                if found is not None:
+                    return found
+    return None
+
+
+def _alpha_operand(test: Term) -> Term | None:
+    """The operand of a conjunction that is alpha itself."""
+    match test:
+        case Logic(sign="and", left=left, right=right):
+            return _alpha_operand(left) or _alpha_operand(right)
+        case Attr(name=name) | Param(name=name) if number_role(name, True) == ALPHA:
+            return test
+        case _:
+            return None
