@@ -97,10 +97,15 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
     from lorascale_lint.config import Configs
     from lorascale_lint.console import Console
     from lorascale_lint.model.map_report import render_map
+    from lorascale_lint.report.terminal import Style
+    from lorascale_lint.report.text import render_failure
     from lorascale_lint.sources.discovery import discover
 
+    console = Console()
     sources = discover(map(Path, paths), Configs())
-    Console().out(render_map(sources.targets, sources.context, as_json=output_format == "json"))
+    for failure in sources.failures:
+        console.error_text("error: " + render_failure(failure, Style()))
+    console.out(render_map(sources.targets, sources.context, as_json=output_format == "json"))
     return 2 if sources.failures else 0
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TextIO
+
+
+_REDRAW_SECONDS = 0.1
 
 
 class Console:
@@ -14,6 +18,7 @@ class Console:
         self.quiet = quiet
         self._progress = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._progress_shown = ""
+        self._progress_drawn = -_REDRAW_SECONDS
         for stream in (sys.stdout, sys.stderr):
             # A source line may hold characters that the terminal's encoding lacks.
             if reconfigure := getattr(stream, "reconfigure", None):
@@ -52,7 +57,9 @@ class Console:
 
     def step(self, text: str) -> None:
         """Show what is being done, in place of the last step, on a terminal only."""
-        if self._progress and text != self._progress_shown:
+        now = time.monotonic()
+        if self._progress and now - self._progress_drawn >= _REDRAW_SECONDS:
+            self._progress_drawn = now
             _write(sys.stderr, "\r" + text.ljust(len(self._progress_shown)))
             self._progress_shown = text
 

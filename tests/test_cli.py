@@ -449,7 +449,7 @@ def test_progress_on_a_terminal_only(lint, monkeypatch, fake_engine):
     monkeypatch.setenv("TERM", "xterm")
     assert lint(".")[0] == 0
     shown = terminal.getvalue()
-    assert shown == "\rChecked 1 of 2 files\rChecked 2 of 2 files\r                    \r"
+    assert shown == "\rChecked 1 of 2 files\r                    \r"  # the second came too soon
     terminal.truncate(0)
     assert lint("-q", ".")[0] == 0
     assert "Checked" not in terminal.getvalue()
