@@ -7,7 +7,6 @@ import sys
 import time
 from typing import TextIO
 
-
 _REDRAW_SECONDS = 0.1
 
 
