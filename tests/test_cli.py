@@ -529,3 +529,41 @@ def test_a_reader_that_leaves_early_does_not_change_the_exit_code(tmp_path):
     child.stdout.close()
     assert child.stderr.read() == b""
     assert child.wait(60) == 1
+
+
+def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
+    seen = {}
+
+    class Report:
+        exit_code = 3
+
+    def run_verify(path, *, progress, **options):
+        progress("importing")
+        seen.update(options, path=path)
+        return Report()
+
+    monkeypatch.setattr("lorascale_lint.verify.run.run_verify", run_verify)
+    monkeypatch.setattr("lorascale_lint.verify.report.render_text", lambda report: "text\n")
+    monkeypatch.setattr("lorascale_lint.verify.report.render_json", lambda report: "{}\n")
+    assert lint("verify", ".", "--driver", "fastvideo", "--seed", "7", "--timeout", "1.5") == (
+        3,
+        "text\n",
+        "",
+    )
+    assert seen == {"path": Path(), "driver": "fastvideo", "seed": 7, "timeout": 1.5}
+    assert lint("verify", "--output-format", "json", ".") == (3, "{}\n", "")
+    assert seen == {"path": Path(), "driver": None, "seed": None, "timeout": None}
+    assert lint("verify", "nowhere") == (2, "", "error: nowhere: no such file or folder\n")
+
+
+def test_map_hands_on_the_files(lint, monkeypatch):
+    report = pytest.importorskip("lorascale_lint.model.map_report")
+
+    def render_map(targets, context, *, as_json):
+        return f"{list(map(str, targets))} {list(map(str, context))} {as_json}\n"
+
+    monkeypatch.setattr(report, "render_map", render_map)
+    write(a="", b="")
+    Path("pyproject.toml").touch()
+    assert lint("map", "a.py") == (0, "['a.py'] ['b.py'] False\n", "")
+    assert lint("map", "--output-format=json", ".") == (0, "['a.py', 'b.py'] [] True\n", "")
