@@ -87,6 +87,8 @@ class Interpreter:
         self.guards: tuple[Guard, ...] = ()
         self.row = self.end_row = 1
         self.depths: dict[int, int] = {}
+        self.raised = False
+        """Did the statement that ended the last block raise?"""
 
     # ---- statements -------------------------------------------------------------------
 
@@ -129,17 +131,20 @@ class Interpreter:
             case cst.AugAssign():
                 self._augment(statement)
             case cst.Return():
+                self.raised = False
                 value = Const(None, loc) if statement.value is None else self.expr(statement.value)
                 self._emit("return", value, loc)
                 return True
             case cst.Raise():
                 raised: Term = Opaque(loc) if statement.exc is None else self.expr(statement.exc)
                 self._emit("raise", raised, loc)
+                self.raised = True
                 return True
             case cst.Continue() | cst.Break():
+                self.raised = False
                 return True
             case cst.Assert():
-                self._assume(self.expr(statement.test), True)
+                self._assume(self.expr(statement.test), True, required=True)
             case cst.Expr():
                 self._expression_statement(statement.value)
             case cst.Del():
@@ -246,11 +251,12 @@ class Interpreter:
 
         self._assume(test, True)
         then_ended = self.block(statement.body)
+        then_raised = then_ended and self.raised
         after_then, self.env = self.env, before
         after_then_guards = self.guards
 
         self.guards = guards
-        self._assume(test, False)
+        self._assume(test, False, required=then_raised)
         match statement.orelse:
             case cst.If():
                 else_ended = self._if(statement.orelse)
@@ -322,10 +328,10 @@ class Interpreter:
                 outcome = self._join(None, self.env, outcome)
         self.env, self.guards = outcome, guards
 
-    def _assume(self, test: Term, holds: bool) -> None:
+    def _assume(self, test: Term, holds: bool, *, required: bool = False) -> None:
         while isinstance(test, Not):
             test, holds = test.operand, not holds
-        self.guards = (*self.guards[-GUARD_LIMIT:], Guard(test, holds))
+        self.guards = (*self.guards[-GUARD_LIMIT:], Guard(test, holds, required))
 
     def _emit(
         self, kind: str, value: Term, loc: Loc, *, target: Term | None = None, sign: str = "", name: str = ""

@@ -191,10 +191,14 @@ Term: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guard:
-    """A condition that holds (or does not) where an event happens."""
+    """A condition that holds (or does not) where an event happens.
+
+    ``required`` says that the function goes no other way: an assertion, or a raise otherwise.
+    """
 
     test: Term
     holds: bool
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -332,14 +336,18 @@ def source_text(term: Term) -> str:
             return f"{source_text(base)}.{name}"
         case Item(base=base, key=key):
             return f"{source_text(base)}[{source_text(key)}]"
-        case Call(func=func):
-            return f"{source_text(func)}(...)"
+        case Call(func=func, args=args, keywords=keywords):
+            given = [*map(source_text, args), *(f"{name}={source_text(value)}" for name, value in keywords)]
+            inner = ", ".join(given)
+            return f"{source_text(func)}({inner if len(inner) <= _TEXT_LIMIT else '...'})"
         case Op(sign=sign, left=left, right=right) | Logic(sign=sign, left=left, right=right):
-            return f"{source_text(left)} {sign} {source_text(right)}"
+            return f"{_operand(left, sign)} {sign} {_operand(right, sign)}"
         case Not(operand=operand):
-            return f"not {source_text(operand)}"
+            return f"not {_operand(operand, 'not')}"
         case Negative(operand=operand):
-            return f"-{source_text(operand)}"
+            return f"-{_operand(operand, '-')}"
+        case Choice(test=test, then=then, other=other) if test is not None:
+            return f"{source_text(then)} if {source_text(test)} else {source_text(other)}"
         case Text(parts=parts):
             inner = "".join(
                 str(part.value) if isinstance(part, Const) else "{" + source_text(part) + "}" for part in parts
@@ -347,3 +355,18 @@ def source_text(term: Term) -> str:
             return f'f"{inner}"'
         case _:
             return "..."
+
+
+_TEXT_LIMIT = 60
+
+
+def _operand(term: Term, sign: str) -> str:
+    """An operand, in parentheses where the text would read otherwise without them."""
+    text = source_text(term)
+    if isinstance(term, Op) and (sign in _LOOSE or term.sign == sign):
+        return text
+    return f"({text})" if isinstance(term, Op | Logic | Choice) and getattr(term, "sign", "") != sign else text
+
+
+_LOOSE = frozenset("and or not == != < > <= >= is in".split()) | {"is not", "not in"}
+"""Operators that bind weaker than any arithmetic."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Op, Term, source_text, walk
+from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Logic, Op, Term, source_text, walk
 from lorascale_lint.model.evaluate import Evaluator, Frame
-from lorascale_lint.model.project import Class, Function
-from lorascale_lint.model.scale import ALPHA, RANK, STRENGTH, Scale
+from lorascale_lint.model.project import Class, Function, Project, attribute_chain, is_receiver
+from lorascale_lint.model.scale import STRENGTH, Scale
 from lorascale_lint.model.values import Alternative, Delta, Number, scaled
 
 Kind = Literal["merge", "forward", "unmerge"]
@@ -85,7 +85,9 @@ class Application:
 def describe_guard(guard: Guard) -> str:
     """A guard as text: ``a != r`` or ``not (a != r)``."""
     text = source_text(guard.test)
-    return text if guard.holds else f"not ({text})"
+    if not guard.holds:
+        return f"not ({text})"
+    return f"({text})" if isinstance(guard.test, Logic) and guard.test.sign == "or" else text
 
 
 def find_applications(evaluator: Evaluator, function: Function) -> Iterator[Application]:
@@ -162,6 +164,31 @@ def _application(
     return Application(kind, frame.function, loc, event, base, delta, deltas)
 
 
-def roles_in(scale: Scale) -> frozenset[str]:
-    """Which of alpha and rank occur in ``scale``."""
-    return frozenset(symbol for symbol, _ in scale.powers if symbol in (ALPHA, RANK))
+@dataclass(frozen=True, slots=True, eq=False)
+class Restoration:
+    """An unmerge that puts back a saved weight: ``base.weight.data = self.cpu_weight``."""
+
+    function: Function
+    loc: Loc
+    saved: str
+
+
+def find_restorations(project: Project, function: Function) -> Iterator[Restoration]:
+    """Writes to a base weight of what the constructor saved from one."""
+    if function.owner is None or function.facts.name == "__init__":
+        return
+    for event in function.events("write"):
+        if event.sign or not isinstance(event.target, Attr) or "weight" not in attribute_chain(event.target):
+            continue
+        saved = next((term for term in walk(event.value) if _own_attribute(term, function)), None)
+        if isinstance(saved, Attr) and any(
+            write.on_self
+            and write.function.facts.name == "__init__"
+            and "weight" in {name for term in walk(write.event.value) for name in attribute_chain(term)}
+            for write in project.writes(function.owner, saved.name)
+        ):
+            yield Restoration(function, event.loc, saved.name)
+
+
+def _own_attribute(term: Term, function: Function) -> bool:
+    return isinstance(term, Attr) and is_receiver(term.base, function) and term.name != "base_layer"

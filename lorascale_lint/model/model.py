@@ -10,7 +10,12 @@ from lorascale_lint.facts.extract import MODULE
 from lorascale_lint.facts.terms import Attr, Call, FileFacts, Loc
 from lorascale_lint.findings import Span
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
-from lorascale_lint.model.applications import Application, find_applications
+from lorascale_lint.model.applications import (
+    Application,
+    Restoration,
+    find_applications,
+    find_restorations,
+)
 from lorascale_lint.model.evaluate import Evaluator
 from lorascale_lint.model.project import CallSite, Class, Function, Project, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
@@ -25,6 +30,7 @@ class Implementation:
     applications: tuple[Application, ...]
     state: tuple[AttributeState, ...]
     setters: tuple[Setter, ...]
+    restorations: tuple[Restoration, ...]
 
     def attribute(self, role: str) -> AttributeState | None:
         """The attribute that holds alpha, rank or the scaling."""
@@ -132,6 +138,12 @@ class Model:
                 tuple(a for a in self.applications if a.owner in members),
                 tuple(state_attributes(self.project, root)),
                 tuple(setter for member in members for setter in setters[member]),
+                tuple(
+                    found
+                    for member in members
+                    for method in self.project.methods(member)
+                    for found in find_restorations(self.project, method)
+                ),
             )
             for root, members in by_root.items()
         )

@@ -329,11 +329,11 @@ class Project:
             for event in function.facts.events:
                 if event.kind == "write" and event.target is not None:
                     if event.sign in ("*", "/") or is_rescaling(event.value):
-                        found.update(_attribute_chain(event.target))
+                        found.update(attribute_chain(event.target))
                 elif event.kind == "call" and isinstance(event.value, Call):
                     func = event.value.func
                     if isinstance(func, Attr) and func.name in ("mul_", "div_", "multiply_", "divide_"):
-                        found.update(_attribute_chain(func.base))
+                        found.update(attribute_chain(func.base))
         return frozenset(found)
 
     def reachable(self, function: Function, depth: int = 3) -> tuple[Function, ...]:
@@ -374,7 +374,8 @@ def is_rescaling(term: Term) -> bool:
     return isinstance(term, Op) and term.sign in ("*", "/")
 
 
-def _attribute_chain(term: Term) -> Iterator[str]:
+def attribute_chain(term: Term) -> Iterator[str]:
+    """Attribute names of ``x.a.b[0].c``, outermost first."""
     while isinstance(term, Attr | Item | Call):
         if isinstance(term, Attr):
             yield term.name
@@ -416,9 +417,3 @@ def stored_values(term: Term) -> Iterable[Term]:
             return row.items
         case _:
             return ()
-
-
-__all__ = [
-    "MODULE", "AttributeWrite", "CallSite", "Class", "Function", "Project", "bound_arguments",
-    "constructor", "is_receiver", "stored_values",
-]  # fmt: skip

@@ -11,6 +11,7 @@ from lorascale_lint.facts.terms import (
     Call,
     Choice,
     Const,
+    Event,
     Guard,
     Loc,
     Logic,
@@ -126,7 +127,7 @@ def _state_writes(project: Project, cls: Class, name: str) -> Iterator[StateWrit
             continue
         function, event = write.function, write.event
         none = write.on_self and may_be_none(project, event.value, function)
-        guards = tuple(guard for guard in event.guards if not _asks_for(guard, name))
+        guards = _conditions(event, name)
         yield StateWrite(function, function.filename, event.loc, event.value, none, guards)
 
 
@@ -138,8 +139,13 @@ def _may_be_layer(write: AttributeWrite) -> bool:
     return _CONFIGURATION.search(name) is None
 
 
+def _conditions(event: Event, name: str) -> tuple[Guard, ...]:
+    """Guards that leave the attribute unwritten on some path."""
+    return tuple(guard for guard in event.guards if not guard.required and not _asks_for(guard, name))
+
+
 def _asks_for(guard: Guard, name: str) -> bool:
-    """Does the guard only ask whether the attribute ``name`` is set (or hold as an assertion)?"""
+    """Does the guard only ask whether the attribute ``name`` is set?"""
     asked = {term.name for term in walk(guard.test) if isinstance(term, Attr | Param)}
     return name in asked and asked <= {name, "self"}
 
@@ -192,7 +198,7 @@ def _shallow_writes(project: Project, cls: Class, name: str, depth: int) -> Iter
     for write in project.writes(cls, name):
         if write.on_self:
             none = may_be_none(project, write.event.value, write.function, depth)
-            guards = tuple(guard for guard in write.event.guards if not _asks_for(guard, name))
+            guards = _conditions(write.event, name)
             yield StateWrite(write.function, write.function.filename, write.event.loc, write.event.value, none, guards)
 
 

@@ -19,10 +19,16 @@ _WEIGHTS = "pytorch_lora_weights.safetensors"
 _PEFT_WEIGHTS = "adapter_model.safetensors"
 
 
-def write_adapter(folder: Path, adapter: Adapter, factors: Mapping[str, Factors]) -> Path:
+def write_adapter(
+    folder: Path,
+    adapter: Adapter,
+    factors: Mapping[str, Factors],
+    layers: Mapping[str, Adapter] | None = None,
+) -> Path:
     """Write an adapter into `folder` (made if need be) and return the folder.
 
-    `factors` maps the name of a layer as the file shall spell it to A (r x in) and B (out x r). An adapter
+    `factors` maps the name of a layer as the file shall spell it to A (r x in) and B (out x r), `layers`
+    the same names to the adapter as that layer has it, where that differs. An adapter
     without alpha gets no alpha key of any kind. Raises OSError if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +46,7 @@ def write_adapter(folder: Path, adapter: Adapter, factors: Mapping[str, Factors]
     for name, (a, b) in factors.items():
         tensors[f"{prefix}{name}.{down}"] = np.ascontiguousarray(a, dtype=np.float32)
         tensors[f"{prefix}{name}.{up}"] = np.ascontiguousarray(b, dtype=np.float32)
-        stated = _alpha_tensor(adapter)
+        stated = _alpha_tensor((layers or {}).get(name, adapter))
         if stated is not None:
             key, value = stated
             tensors[f"{prefix}{name}.{key}"] = np.array(value, dtype=np.float32)

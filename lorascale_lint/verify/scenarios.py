@@ -9,7 +9,7 @@ alpha and leaving out the strength would both read .5).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from lorascale_lint.verify.protocol import Capability, ForwardKind, LayerKind, LayerSpec, Naming
@@ -38,7 +38,8 @@ class KeyStyle(StrEnum):
 class Adapter:
     """An adapter of a scenario. `alpha` None: it states none, so its trained scale is 1.
 
-    `everywhere` False: a file that has factors for every second layer only.
+    `everywhere` False: a file that has factors for every second layer only. `per_layer` are (alpha, rank) pairs
+    that the model's layers take in turn instead of `alpha` and `rank`.
     """
 
     name: str
@@ -48,6 +49,14 @@ class Adapter:
     naming: Naming = Naming.MODEL
     prefix: str = ""
     everywhere: bool = True
+    per_layer: tuple[tuple[float, int], ...] = ()
+
+    def at_layer(self, index: int) -> Adapter:
+        """This adapter as the model's layer number `index` has it."""
+        if not self.per_layer:
+            return self
+        alpha, rank = self.per_layer[index % len(self.per_layer)]
+        return replace(self, alpha=alpha, rank=rank, per_layer=())
 
     @property
     def scale(self) -> float:
@@ -422,6 +431,8 @@ def _model_scenarios() -> Iterator[Scenario]:
             yield _single(f"file with {style} of alpha {alpha:g}, plain names", adapter)
     for text, naming, prefix in _NAMINGS[:2]:
         yield _single(f"file without alpha, {text}", Adapter("A", None, naming=naming, prefix=prefix))
+    mixed = Adapter("A", 4.0, per_layer=((4.0, RANK), (3.0, OTHER_RANK), (10.0, RANK)))
+    yield _single("file with .lora_alpha, alpha and rank of every layer its own", mixed)
     for style in (KeyStyle.NAMED_ADAPTER, KeyStyle.KOHYA, KeyStyle.PEFT_FOLDER, KeyStyle.DIFFUSERS_METADATA):
         yield _single(f"file with {style}", Adapter("A", 4.0, style=style), optional=True)
     for style in (KeyStyle.CONFIG_BESIDE, KeyStyle.FILE_METADATA):
