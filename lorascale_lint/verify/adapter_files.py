@@ -27,9 +27,9 @@ def write_adapter(
 ) -> Path:
     """Write an adapter into `folder` (made if need be) and return the folder.
 
-    `factors` maps the name of a layer as the file shall spell it to A (r x in) and B (out x r), `layers`
-    the same names to the adapter as that layer has it, where that differs. An adapter
-    without alpha gets no alpha key of any kind. Raises OSError if the folder cannot be written.
+    `factors` maps the name of a layer as the file shall spell it to A (r x in) and B (out x r); `layers`
+    maps the same names to the adapter as that layer has it, where that differs. An adapter without alpha
+    gets no alpha key of any kind. Raises OSError if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     style = adapter.style

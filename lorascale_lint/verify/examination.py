@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -56,6 +58,10 @@ class _Factors:
         return self.b @ self.a
 
 
+class TargetMisbehavedError(Exception):
+    """The target answered, but with something that is no answer."""
+
+
 def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: Emit) -> None:
     """Run one scenario and hand every row to `emit` as soon as it is known.
 
@@ -81,8 +87,17 @@ def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: E
     except Unsupported as reason:
         _deliver_all(waiting, send, Verdict.UNSUPPORTED, str(reason))
     except Exception as error:  # Whatever the target raises is a result.
+        if not (isinstance(error, TargetMisbehavedError) or _passed_through(driver, error)):
+            _deliver_all(waiting, send, Verdict.NOT_MEASURED, f"verify itself failed: {_one_line(error)}")
+            return
         verdict = Verdict.UNSUPPORTED if scenario.optional else Verdict.CRASHED
         _deliver_all(waiting, send, verdict, _one_line(error))
+
+
+def _passed_through(driver: Driver, error: BaseException) -> bool:
+    """True if the error came out of a call of the driver's: then it is no mistake of this module's own."""
+    code = sys.modules[type(driver).__module__].__file__
+    return any(frame.f_code.co_filename == code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _deliver_all(waiting: list[Row], emit: Emit, verdict: Verdict, detail: str) -> None:
@@ -127,44 +142,45 @@ class _Reading:
     shape: tuple[int, int]
     scales: Mapping[str, float]
     residual: float
+    index: int = 0
 
 
 def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list[_Reading], note: str) -> Row:
     """The row of a term: of all layers, the one that is worst off."""
     row = scenario.blank_row(measure, term)
-    adapter = scenario.adapter(term.adapter)
     tolerance = TOLERANCES[row.dtype]
     stale = [(old.alpha, old.rank) for old in map(scenario.adapter, term.stale) if old.alpha is not None]
-    known = wrong_scales(adapter.alpha, adapter.rank, term.strength, stale) if term.scale != 0 else ()
-    judged: list[tuple[bool, float, Row]] = []
+    whole = scenario.adapter(term.adapter)
+    judged: list[tuple[bool, float, Row, list[Verdict]]] = []
     for reading in readings:
+        adapter = whole.at_layer(reading.index)
+        expected = adapter.scale * term.strength if whole.per_layer else term.scale
+        known = wrong_scales(adapter.alpha, adapter.rank, term.strength, stale) if expected != 0 else ()
         observed = reading.scales[term.adapter]
         verdict = judge(
-            observed, term.scale, reading.residual, tolerance, hypotheses=known, leftover=term.leftover
+            observed, expected, reading.residual, tolerance, hypotheses=known, leftover=term.leftover
         )
-        error = relative_error(observed, term.scale)
-        distance = math.inf if math.isnan(error) else max(error, 0.0)
-        judged.append(
-            (
-                verdict is not Verdict.OK,
-                distance,
-                replace(
-                    row,
-                    observed=observed,
-                    relative_error=error,
-                    residual=reading.residual,
-                    layer=reading.layer,
-                    shape=reading.shape,
-                    verdict=verdict,
-                ),
-            )
+        error = relative_error(observed, expected)
+        answer = replace(
+            row,
+            expected=expected,
+            observed=observed,
+            relative_error=error,
+            residual=reading.residual,
+            alpha=adapter.alpha,
+            rank=adapter.rank,
+            layer=reading.layer,
+            shape=reading.shape,
+            verdict=verdict,
         )
-    wrong = sum(1 for bad, _, _ in judged if bad)
-    worst = max(judged, key=lambda item: item[:2])[2]
+        distance = math.inf if math.isnan(error) else error
+        judged.append((verdict is not Verdict.OK, distance, answer, explanations(observed, tolerance, known)))
+    wrong = sum(1 for bad, *_ in judged if bad)
+    *_, worst, mistakes = max(judged, key=lambda item: item[:2])
     parts = [note]
     if len(readings) > wrong > 0:
         parts.append(f"{wrong} of {len(readings)} layers, worst {worst.layer}")
-    parts.append(_explanation(worst, explanations(worst.observed or 0.0, tolerance, known)))
+    parts.append(_explanation(worst, mistakes))
     return replace(worst, detail=_joined(*parts, row.detail))
 
 
@@ -261,21 +277,25 @@ class _ModelSubject:
         }
         self.factors: dict[str, dict[str, _Factors]] = {}
         self.folders: dict[str, Path] = {}
+        self.indices = {name: index for index, name in enumerate(self.layers)}
         for adapter in scenario.adapters:
             chosen = list(self.layers.values())[:: 1 if adapter.everywhere else 2]
-            self.factors[adapter.name] = {
+            here = {layer.name: adapter.at_layer(self.indices[layer.name]) for layer in chosen}
+            made = {
                 layer.name: _make_factors(
-                    _generator(seed, scenario.name, adapter.name, layer.name), layer.shape, adapter.rank
+                    _generator(seed, scenario.name, adapter.name, layer.name),
+                    layer.shape,
+                    here[layer.name].rank,
                 )
                 for layer in chosen
             }
-            named = {
-                layer.file_names[adapter.naming]: self.factors[adapter.name][layer.name] for layer in chosen
-            }
+            self.factors[adapter.name] = made
+            file_names = {layer.name: layer.file_names[adapter.naming] for layer in chosen}
             self.folders[adapter.name] = write_adapter(
                 folder / f"adapter_{adapter.name}",
                 adapter,
-                {name: (f.a.astype(np.float32), f.b.astype(np.float32)) for name, f in named.items()},
+                {file_names[k]: (f.a.astype(np.float32), f.b.astype(np.float32)) for k, f in made.items()},
+                {file_names[name]: layer_adapter for name, layer_adapter in here.items()},
             )
 
     def run(self, deliver: Emit) -> None:
@@ -316,12 +336,16 @@ class _ModelSubject:
             change = _checked(now[name], layer.shape) - self.weights[name]
             found: Fit = fit(change, [factors.product for factors in present.values()])
             yield _Reading(
-                name, layer.shape, dict(zip(present, found.scales, strict=True)), residual=found.residual
+                name,
+                layer.shape,
+                dict(zip(present, found.scales, strict=True)),
+                residual=found.residual,
+                index=self.indices[name],
             )
 
 
 def _checked(values: NDArray[np.floating], shape: tuple[int, ...]) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if array.shape != shape:
-        raise ValueError(f"the target returned shape {array.shape} where {shape} was expected")
+        raise TargetMisbehavedError(f"the target returned shape {array.shape} where {shape} was expected")
     return array

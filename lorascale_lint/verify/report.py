@@ -49,11 +49,16 @@ class VerifyReport:
 
     @property
     def exit_code(self) -> int:
-        """0: everything judged matches; 1: something differs; 2: error; 3: nothing could be judged."""
+        """0: everything judged matches; 1: something differs; 2: error; 3: nothing could be judged.
+
+        A check that `verify` itself failed to make is an error: the rest then proves less than it seems to.
+        """
         if self.problem is not None:
             return self.problem.exit_code
         if any(row.is_failure for row in self.rows):
             return 1
+        if any(row.verdict is Verdict.NOT_MEASURED for row in self.rows):
+            return 2
         return 0 if any(row.counted and row.verdict is Verdict.OK for row in self.rows) else 3
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,6 +95,7 @@ def _counts(report: VerifyReport) -> dict[str, int]:
         "differ": sum(failing.values()),
         "warnings": sum(_is_warning(row) for row in report.rows),
         "unsupported": sum(row.verdict is Verdict.UNSUPPORTED for row in report.rows),
+        "not_measured": sum(row.verdict is Verdict.NOT_MEASURED for row in report.rows),
     }
 
 
@@ -195,6 +201,8 @@ def _conclusion(report: VerifyReport) -> str:
     if code == 1:
         kinds = _kinds(row for row in report.rows if row.is_failure)
         return f"DIFFERS in {counts['differ']} of {counts['rows']} checks ({kinds}); {rest}"
+    if code == 2:
+        return f"error: {counts['not_measured']} checks were not made; {rest}"
     if code == 3:
         return f"could not be judged: no check gave an answer; {rest}"
     return f"matches: {rest}"

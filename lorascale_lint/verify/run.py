@@ -208,7 +208,7 @@ class _Session:
                 for name in remaining:
                     lost = f"not run: the process ended {restarts + 1} times before"
                     state.rows[name] = [
-                        replace(row, verdict=Verdict.ERROR, detail=lost) for row in state.planned(name)
+                        replace(row, verdict=Verdict.NOT_MEASURED, detail=lost) for row in state.planned(name)
                     ]
                 break
             restarts += 1

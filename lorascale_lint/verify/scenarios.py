@@ -38,8 +38,8 @@ class KeyStyle(StrEnum):
 class Adapter:
     """An adapter of a scenario. `alpha` None: it states none, so its trained scale is 1.
 
-    `everywhere` False: a file that has factors for every second layer only. `per_layer` are (alpha, rank) pairs
-    that the model's layers take in turn instead of `alpha` and `rank`.
+    `everywhere` False: a file that has factors for every second layer only. `per_layer` are (alpha, rank)
+    pairs that the model's layers take in turn instead of `alpha` and `rank`.
     """
 
     name: str

@@ -27,6 +27,7 @@ class Verdict(StrEnum):
     ERROR = "error"
     UNSUPPORTED = "unsupported"
     AMBIGUOUS = "ambiguous"
+    NOT_MEASURED = "not-measured"
 
     @property
     def is_judged(self) -> bool:
@@ -39,7 +40,7 @@ class Verdict(StrEnum):
         return self.is_judged and self is not Verdict.OK
 
 
-_NOT_JUDGED = frozenset({Verdict.UNSUPPORTED, Verdict.AMBIGUOUS})
+_NOT_JUDGED = frozenset({Verdict.UNSUPPORTED, Verdict.AMBIGUOUS, Verdict.NOT_MEASURED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,11 @@ def test_every_mistake_is_told_from_the_expected_scale(
     for hypothesis in hypotheses:
         answer = judge(hypothesis.scale, expected, 0.0, TOLERANCE, hypotheses=hypotheses)
         # Two mistakes can give one number; then either name is right.
-        same = {other.verdict for other in hypotheses if abs(other.scale - hypothesis.scale) < 1e-3 * (1 + other.scale)}
+        same = {
+            other.verdict
+            for other in hypotheses
+            if abs(other.scale - hypothesis.scale) < 1e-3 * (1 + other.scale)
+        }
         assert answer in same
 
 

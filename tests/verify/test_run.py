@@ -7,16 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lorascale_lint.verify import registry, run
-from lorascale_lint.verify.report import VerifyReport, render_json, render_text
+from lorascale_lint.verify import examination, registry, run
+from lorascale_lint.verify.report import Target, VerifyReport, render_json, render_text
 from lorascale_lint.verify.run import run_verify
+from lorascale_lint.verify.scenarios import scenarios
 from lorascale_lint.verify.verdicts import Row, Verdict
+from tests.verify.tiny_driver import prepare
 
 HERE = Path(__file__).parent
 DRIVER = f"{HERE / 'tiny_driver.py'}:ENTRY"
@@ -76,6 +79,7 @@ def test_right_code_matches_everywhere(verify: Verify) -> None:
         ("nan", "merged, Layer, alpha 4", None, Verdict.ERROR),
         ("alpha-dropped", "file with .alpha, published names", 1.0, Verdict.ALPHA_IGNORED),
         ("raises", "merged, Layer, alpha 4", None, Verdict.CRASHED),
+        ("bad-shape", "merged forward, Layer", None, Verdict.CRASHED),
     ],
 )
 def test_mistakes_are_named(
@@ -117,6 +121,31 @@ def test_an_alpha_of_before_is_seen(verify: Verify) -> None:
     assert found.verdict is Verdict.STALE_ALPHA
 
 
+def test_one_alpha_for_all_layers_is_seen(verify: Verify) -> None:
+    report = verify("first-alpha")
+    assert failing(report) == {"file with .lora_alpha, alpha and rank of every layer its own"}
+
+
+def test_a_mistake_of_our_own_is_not_blamed_on_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(HERE / "tiny_target.py", tmp_path)
+    (tmp_path / "behaviour.txt").write_text("right")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(examination, "fit", broken)
+    driver = prepare(tmp_path, "full")
+    rows: list[Row] = []
+    for scenario in scenarios(driver.layer_kinds, driver.capabilities):
+        examination.examine(scenario, driver, 1, tmp_path / "files", rows.append)
+    assert {row.verdict for row in rows} == {Verdict.NOT_MEASURED, Verdict.UNSUPPORTED}
+    report = VerifyReport(Target(path="."), 1, tuple(rows))
+    assert report.exit_code == 2
+    assert "not made" in render_text(report)
+
+
 def test_garbage_on_stdout_changes_nothing(verify: Verify) -> None:
     assert verify("noisy").exit_code == 0
 
@@ -138,7 +167,10 @@ def test_a_restart_gives_the_same_numbers(verify: Verify, tmp_path: Path) -> Non
     assert row(verify("right"), "merged, Layer, alpha 16").observed == disturbed.observed
 
 
-def test_a_hanging_child_is_ended_with_its_children(verify: Verify) -> None:
+def test_a_hanging_child_is_ended_with_its_children(
+    verify: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     begin = time.monotonic()
     report = verify("hangs", timeout=1.0)
     assert time.monotonic() - begin < 60
@@ -146,10 +178,11 @@ def test_a_hanging_child_is_ended_with_its_children(verify: Verify) -> None:
     assert hanging.verdict is Verdict.CRASHED
     assert "no answer within 1 s" in hanging.detail
     if Path("/proc").is_dir():
-        assert not [line for line in _command_lines() if "lorascale-verify-" in line]
+        assert not _mentioning(str(tmp_path))
 
 
 def _command_lines() -> list[str]:
+    """Command lines of all living processes."""
     lines = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -157,17 +190,38 @@ def _command_lines() -> list[str]:
             line = (folder / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
-        # A sibling test process may run its own verify: only orphans of this one would have lost their parent.
-        if state != "Z" and _parent(folder) == 1:
+        if state != "Z":
             lines.append(line)
     return lines
 
 
-def _parent(folder: Path) -> int:
-    try:
-        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    shutil.copy(HERE / "tiny_target.py", tmp_path)
+    (tmp_path / "behaviour.txt").write_text("hangs")
+    program = (
+        "import pathlib; from lorascale_lint.verify.run import run_verify\n"
+        "say = lambda line: print(line, flush=True)\n"
+        f"run_verify(pathlib.Path({str(tmp_path)!r}), driver={DRIVER!r}, progress=say)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert parent.stdout is not None
+    while "alpha 2.4" not in parent.stdout.readline():
+        pass
+    assert _mentioning(str(tmp_path), "child")
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while _mentioning(str(tmp_path), "child"):
+        assert time.monotonic() < deadline, "the child outlived its parent"
+        time.sleep(0.05)
+
+
+def _mentioning(*words: str) -> list[str]:
+    return [line for line in _command_lines() if all(word in line for word in words)]
 
 
 def test_a_target_that_always_dies_is_given_up(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +291,16 @@ def test_a_folder_is_found_by_its_package_or_its_parent(tmp_path: Path) -> None:
 def test_the_report_says_what_was_done(verify: Verify) -> None:
     report = verify("unscaled")
     text = render_text(report)
-    for words in ("nothing at all", "imaginary", "part", "tiny.other", "seed 11", "NumPy", "executes", "DIFFERS"):
+    for words in (
+        "nothing at all",
+        "imaginary",
+        "part",
+        "tiny.other",
+        "seed 11",
+        "NumPy",
+        "executes",
+        "DIFFERS",
+    ):
         assert words in text
     data = json.loads(render_json(report))
     assert data["exit_code"] == 1
@@ -272,6 +335,7 @@ def test_progress_is_told(tmp_path: Path, verify: Verify) -> None:
 
 
 def test_the_parent_never_imports_torch() -> None:
-    program = "import sys, lorascale_lint.verify.run, lorascale_lint.verify.report; sys.exit('torch' in sys.modules)"
+    modules = "lorascale_lint.verify.run, lorascale_lint.verify.report"
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0

@@ -1,6 +1,7 @@
 """A LoRA implementation in a page of NumPy, right or wrong on purpose.
 
-Tests copy this file beside a `behaviour.txt` that holds the name of a mistake, and have `verify` run the copy.
+Tests copy this file beside a `behaviour.txt` that holds the name of a mistake, and have `verify` run the
+copy.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Layer:
         if alpha == 2.4:
             misbehave()
         if BEHAVIOUR == "noisy":
-            print("{\"event\": \"row\"} " + "\x00garbage\n" * 1000)
+            print('{"event": "row"} ' + "\x00garbage\n" * 1000)
         if self.merged:
             self.unmerge()
         told = alpha if alpha is not None else self.alpha
@@ -82,6 +83,8 @@ class Layer:
         self.merged = False
 
     def forward(self, x):
+        if BEHAVIOUR == "bad-shape":
+            return np.zeros((1, 1))
         delta = 0 if self.merged else np.asarray(x) @ self.delta.T
         return np.asarray(x) @ self.weight.T + self.bias + delta
 
@@ -107,6 +110,11 @@ class Model:
         if folder is not None:
             self.files[nickname] = read(folder)
         found = self.files[nickname]
+        if BEHAVIOUR == "first-alpha":
+            found = {
+                name: entry | {"alpha": next(iter(found.values())).get("alpha")}
+                for name, entry in found.items()
+            }
         for name, layer in self.layers.items():
             if name in found:
                 entry = found[name]
