@@ -36,7 +36,8 @@ def class_scale(model: Model, implementation: Implementation, rewrites: Rewrites
     node, loc = found
     after = "__init__" if "__init__" in root.facts.methods else ""
     hinted = any(
-        isinstance(item, cst.FunctionDef) and is_annotated(item) for item in cst.ensure_type(node, cst.ClassDef).body.body
+        isinstance(item, cst.FunctionDef) and is_annotated(item)
+        for item in cst.ensure_type(node, cst.ClassDef).body.body
     )
     source = (
         "@property\n"
@@ -47,7 +48,11 @@ def class_scale(model: Model, implementation: Implementation, rewrites: Rewrites
         f"    return self.{alpha.name} / self.{rank.name}\n"
     )
     config = rewrite.module.config_for_parsing
-    rewrite.change(loc, cst.ClassDef, lambda cls: insert_method(cst.ensure_type(cls, cst.ClassDef), after, source, config))
+    rewrite.change(
+        loc,
+        cst.ClassDef,
+        lambda cls: insert_method(cst.ensure_type(cls, cst.ClassDef), after, source, config),
+    )
     return f"self.{name}"
 
 

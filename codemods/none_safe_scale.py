@@ -27,7 +27,9 @@ def none_safe_scale(
         return None
     branch, loc = cst.ensure_type(found[0], cst.If), found[1]
     ratio = _only_ratio(rewrite.code(branch.body), comparison)
-    guarded = _single_statement(branch) if rewrite.find(comparison.loc, cst.Comparison) is branch.test else None
+    guarded = (
+        _single_statement(branch) if rewrite.find(comparison.loc, cst.Comparison) is branch.test else None
+    )
     scale = class_scale(model, implementation, rewrites) if guarded is not None and ratio else None
     if scale is not None and guarded is not None:
         leading = branch.leading_lines
@@ -80,4 +82,3 @@ class _ReplaceRatio(cst.CSTTransformer):
         if cst.Module(()).code_for_node(bare) == self.ratio:
             return cst.parse_expression(self.scale)
         return updated_node
-

@@ -23,7 +23,9 @@ def append_parameter(function: cst.FunctionDef, name: str, annotation: str, defa
         name=cst.Name(name),
         annotation=cst.Annotation(cst.parse_expression(annotation)) if annotation else None,
         default=cst.parse_expression(default),
-        equal=cst.AssignEqual() if annotation else cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
+        equal=cst.AssignEqual()
+        if annotation
+        else cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
     )
     keyword_only = bool(params.kwonly_params) or not isinstance(params.star_arg, cst.MaybeSentinel)
     existing = params.kwonly_params if keyword_only else params.params
@@ -69,13 +71,19 @@ def insert_statements(
     return holder.with_changes(body=body.with_changes(body=[*body.body[:index], *parsed, *body.body[index:]]))
 
 
-def insert_method(cls: cst.ClassDef, after: str, source: str, config: cst.PartialParserConfig) -> cst.ClassDef:
+def insert_method(
+    cls: cst.ClassDef, after: str, source: str, config: cst.PartialParserConfig
+) -> cst.ClassDef:
     """``cls`` with a method added behind the method ``after`` (at the end without such a method)."""
     method = cst.ensure_type(cst.parse_statement(source, config=config), cst.FunctionDef)
     method = method.with_changes(leading_lines=[cst.EmptyLine(indent=False)])
     body = list(cls.body.body)
     index = next(
-        (i + 1 for i, item in enumerate(body) if isinstance(item, cst.FunctionDef) and item.name.value == after),
+        (
+            i + 1
+            for i, item in enumerate(body)
+            if isinstance(item, cst.FunctionDef) and item.name.value == after
+        ),
         len(body),
     )
     return cls.with_changes(body=cls.body.with_changes(body=[*body[:index], method, *body[index:]]))

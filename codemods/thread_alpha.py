@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import libcst as cst
 
 from lorascale_lint.codemods.statements import (
@@ -51,9 +53,7 @@ def passes_alpha(site: CallSite, setter: Setter, parameter: str) -> bool:
     return by_position or any(name == parameter for name, _ in site.call.keywords) or site.call.spread
 
 
-def _extend_setter(
-    model: Model, implementation: Implementation, setter: Setter, rewrites: Rewrites
-) -> bool:
+def _extend_setter(model: Model, implementation: Implementation, setter: Setter, rewrites: Rewrites) -> bool:
     alpha, rank = implementation.alpha, implementation.rank
     overridden = [
         cls
@@ -99,15 +99,25 @@ def _keep_configured_alpha(model: Model, implementation: Implementation, rewrite
         return None
     for event in constructor.events("write"):
         target, value = event.target, event.value
-        if isinstance(target, Attr) and target.name == alpha.name and isinstance(value, Param) and not event.guards:
+        if (
+            isinstance(target, Attr)
+            and target.name == alpha.name
+            and isinstance(value, Param)
+            and not event.guards
+        ):
             rewrite = rewrites.of(constructor.filename)
             found = function_at(rewrite, constructor.facts.loc)
             index = None if found is None else statement_index(rewrite, found[0].body, event.loc)
             if found is None or index is None:
                 return None
-            name, config, place = f"default_{alpha.name}", rewrite.module.config_for_parsing, index + 1
-            line = f"self.{name} = {value.name}"
-            rewrite.change(found[1], cst.FunctionDef, lambda node: insert_statements(node, place, [line], config))
+            name = f"default_{alpha.name}"
+            insert = partial(
+                insert_statements,
+                index=index + 1,
+                statements=[f"self.{name} = {value.name}"],
+                config=rewrite.module.config_for_parsing,
+            )
+            rewrite.change(found[1], cst.FunctionDef, insert)
             return name
     return None
 
@@ -131,7 +141,9 @@ def _pass_alpha(loader: Loader, site: CallSite, setter: Setter, parameter: str, 
     helper = _add_lookup(loader, rewrite, suffix)
     value = f"{helper}({rewrite.code(container[0])}, {prefix})"
     rewrite.change(
-        site.call.loc, cst.Call, lambda node: append_argument(cst.ensure_type(node, cst.Call), parameter, value)
+        site.call.loc,
+        cst.Call,
+        lambda node: append_argument(cst.ensure_type(node, cst.Call), parameter, value),
     )
 
 
@@ -187,7 +199,9 @@ def _add_lookup(loader: Loader, rewrite: Rewrite, suffix: str) -> str:
         "    return rank\n"
     )
     if found is not None:
-        rewrite.change(found[1], kind, lambda node: _preceded(node, source, rewrite.module.config_for_parsing))
+        rewrite.change(
+            found[1], kind, lambda node: _preceded(node, source, rewrite.module.config_for_parsing)
+        )
     return name
 
 
@@ -199,10 +213,12 @@ def _preceded(
     blank = cst.EmptyLine(indent=False)
     comments = [line for line in node.leading_lines if line.comment is not None]
     return cst.FlattenSentinel(
-        [helper.with_changes(leading_lines=[blank, blank]), node.with_changes(leading_lines=[blank, blank, *comments])]
+        [
+            helper.with_changes(leading_lines=[blank, blank]),
+            node.with_changes(leading_lines=[blank, blank, *comments]),
+        ]
     )
 
 
 def _parameters(term: Term) -> list[Param]:
     return [found for found in walk(term) if isinstance(found, Param)]
-

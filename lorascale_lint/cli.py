@@ -96,6 +96,7 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
     """Show the LoRA implementations in PATHS: where each delta is applied, and with which scale."""
     from lorascale_lint.config import Configs
     from lorascale_lint.console import Console
+    from lorascale_lint.engine import load_model
     from lorascale_lint.model.map_report import render_map
     from lorascale_lint.report.terminal import Style
     from lorascale_lint.report.text import render_failure
@@ -103,10 +104,12 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
 
     console = Console()
     sources = discover(map(Path, paths), Configs())
-    for failure in sources.failures:
+    model, unread = load_model(sources.targets, sources.context)
+    failures = [*sources.failures, *(item for item in unread if Path(item.filename) in sources.targets)]
+    for failure in failures:
         console.error_text("error: " + render_failure(failure, Style()))
-    console.out(render_map(sources.targets, sources.context, as_json=output_format == "json"))
-    return 2 if sources.failures else 0
+    console.out(render_map(model, sources.targets, as_json=output_format == "json"))
+    return 2 if failures else 0
 
 
 @cli.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -130,7 +131,12 @@ def _analyse(
         return
     with _executor(workers) as pool:
         names, sources, dotted = zip(*jobs, strict=True)
-        outcomes = pool.map(analyse_file, names, sources, dotted, chunksize=4)
+        # Workers inherit that Ctrl-C is ignored: the parent alone ends the run.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            outcomes = pool.map(analyse_file, names, sources, dotted, chunksize=4)
+        finally:
+            signal.signal(signal.SIGINT, handler)
         yield from zip(names, sources, outcomes, strict=True)
 
 
@@ -161,4 +167,6 @@ def analyse_file(name: str, source: bytes, module: str) -> bytes | FileFailure:
 
 def _rule_failure(rule: Rule) -> FileFailure:
     last = traceback.format_exc().strip().splitlines()[-1]
-    return FileFailure(f"<rule {rule.code}>", f"internal error in {rule.code} {rule.name}: {last}", code="LS000")
+    return FileFailure(
+        f"<rule {rule.code}>", f"internal error in {rule.code} {rule.name}: {last}", code="LS000"
+    )

@@ -147,12 +147,24 @@ class AlphaNeverSet(Rule):
             if alpha is None or not alpha.may_be_none:
                 continue
             for site, owner, argument in _layer_calls(model, implementation):
-                state = next((s for s in state_attributes(model.project, owner) if s.name == argument.name), None)
-                if state is not None and state.may_be_none and state.conditional_writes and _applies(model, owner):
+                state = next(
+                    (s for s in state_attributes(model.project, owner) if s.name == argument.name), None
+                )
+                if (
+                    state is not None
+                    and state.may_be_none
+                    and state.conditional_writes
+                    and _applies(model, owner)
+                ):
                     yield self._report(model, implementation, site, state, argument)
 
     def _report(
-        self, model: Model, implementation: Implementation, site: CallSite, state: AttributeState, argument: Attr
+        self,
+        model: Model,
+        implementation: Implementation,
+        site: CallSite,
+        state: AttributeState,
+        argument: Attr,
     ) -> Finding:
         filename = site.caller.filename
         steps: list[tuple[str, Loc, str]] = []
@@ -162,7 +174,11 @@ class AlphaNeverSet(Rule):
             condition = " and ".join(map(describe_guard, write.conditional))
             steps.append((write.filename, write.loc, f"its only value is set under `{condition}`"))
         steps += [
-            (a.function.filename, a.loc, f"the layer's `{a.function.facts.name}` applies the delta at {a.formula()}")
+            (
+                a.function.filename,
+                a.loc,
+                f"the layer's `{a.function.facts.name}` applies the delta at {a.formula()}",
+            )
             for a in implementation.applications[:3]
         ]
         fixes = [thread_alpha(model, implementation, setter) for setter in implementation.setters]

@@ -112,7 +112,9 @@ class ConverterDropsAlpha(Rule):
                 (knowing.filename, knowing.facts.loc, f"`{knowing.facts.name}` knows the key {word}")
                 for knowing, word in mentions[:2]
             ]
-            trace += [(function.filename, use.loc, f"factor {use.role} is written as it is") for use in written]
+            trace += [
+                (function.filename, use.loc, f"factor {use.role} is written as it is") for use in written
+            ]
             yield self.finding(
                 model,
                 function.filename,
@@ -145,5 +147,3 @@ def _container(term: Term | None) -> int:
 
 def _is_bare(value: object) -> bool:
     return isinstance(value, Factor | Tensor | Delta) and value.scale == ONE
-
-

@@ -141,7 +141,11 @@ class DisabledWhileMerged(Rule):
                     event=event,
                     effect="the former adapter stays at its full scale instead of 0",
                     trace=[
-                        (merge.function.filename, merge.loc, f"the delta is merged, `{switch.merged}` is set"),
+                        (
+                            merge.function.filename,
+                            merge.loc,
+                            f"the delta is merged, `{switch.merged}` is set",
+                        ),
                         (
                             unmerge.filename,
                             switch.early_return.loc,
@@ -190,7 +194,7 @@ def _early_return(method: Function, merged: set[str]) -> tuple[str, Event] | Non
 def _unmerges(function: Function, unmerge: Function) -> bool:
     """Does the function call the unmerge, or a pipeline-wide one of that kind?"""
     return any(
-        isinstance(term, Call) and "unmerge" in source_text(term.func).lower() or _calls(term, unmerge)
+        (isinstance(term, Call) and "unmerge" in source_text(term.func).lower()) or _calls(term, unmerge)
         for event in function.events("call")
         for term in walk(event.value)
     )
@@ -198,5 +202,3 @@ def _unmerges(function: Function, unmerge: Function) -> bool:
 
 def _calls(term: object, unmerge: Function) -> bool:
     return isinstance(term, Call) and isinstance(term.func, Attr) and term.func.name == unmerge.facts.name
-
-

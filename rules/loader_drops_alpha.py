@@ -151,7 +151,7 @@ class LoaderDropsAlpha(Rule):
                     model,
                     loader.function.filename,
                     site.call.loc,
-                    f"factors are read by key and given to `{setter.function.facts.name}` without their alpha",
+                    f"factors are looked up and given to `{setter.function.facts.name}` without their alpha",
                     event=site.event,
                     effect=effect_of(ONE),
                     trace=_steps(loader),
@@ -175,4 +175,8 @@ def _steps(loader: Loader) -> Iterator[tuple[str, Loc, str]]:
         if use is not None:
             yield filename, use.loc, f"factor {role} is looked up as `{use.pattern}`"
     keys = ", ".join(f"`{key}`" for key in ALPHA_KEYS)
-    yield filename, loader.function.facts.loc, f"nothing here reads {keys}, `adapter_config.json` or file metadata"
+    yield (
+        filename,
+        loader.function.facts.loc,
+        f"nothing here reads {keys}, `adapter_config.json` or file metadata",
+    )

@@ -107,7 +107,8 @@ class NoneComparison(Rule):
     ) -> Finding:
         function = application.function
         alpha, rank = implementation.alpha, implementation.rank
-        assert alpha is not None and rank is not None
+        assert alpha is not None
+        assert rank is not None
         steps = [
             (write.filename, write.loc, f"`{state.name}` starts as None here")
             for state in (rank, alpha)
@@ -132,11 +133,11 @@ class NoneComparison(Rule):
 def _choosing_comparisons(application: Application) -> Iterator[Op]:
     """Comparisons of alpha with rank among the conditions of a trained scale."""
     for scale, guards in application.guarded_scales:
-        for guard in guards:
-            test = guard.test
-            if scale.is_trained and isinstance(test, Op) and test.sign in ("!=", "=="):
-                if {_role(test.left), _role(test.right)} == {ALPHA, RANK}:
-                    yield test
+        tests = [guard.test for guard in guards if scale.is_trained]
+        for test in tests:
+            compares = isinstance(test, Op) and test.sign in ("!=", "==")
+            if isinstance(test, Op) and compares and {_role(test.left), _role(test.right)} == {ALPHA, RANK}:
+                yield test
 
 
 def _role(term: object) -> str | None:

@@ -113,9 +113,15 @@ class SetterWithoutAlpha(Rule):
                     for side, write in sorted(setter.factors.items())
                 ]
                 if unset is not None:
-                    steps.append((unset.filename, unset.loc, f"`{alpha.name}` stays as the constructor left it: None"))
+                    steps.append(
+                        (unset.filename, unset.loc, f"`{alpha.name}` stays as the constructor left it: None")
+                    )
                 steps += [
-                    (a.function.filename, a.loc, f"`{a.function.facts.name}` applies the factors at {a.formula()}")
+                    (
+                        a.function.filename,
+                        a.loc,
+                        f"`{a.function.facts.name}` applies the factors at {a.formula()}",
+                    )
                     for a in implementation.applications[:3]
                 ]
                 yield self.finding(

@@ -92,7 +92,7 @@ class StaleAdapterEntries(Rule):
             if store is None or _resets(model, loader, store) or _once_per_name(store):
                 continue
             function = loader.function
-            entry = store.target.base if isinstance(store.target, Item) else store.value
+            entry = _entry(store)
             load = loader.traffic.files_read[0]
             raises = _collision(loader, entry)
             steps = [(function.filename, load.loc, "another file may be read here under the same name")]
@@ -122,21 +122,36 @@ def _store(loader: Loader) -> Event | None:
     return None
 
 
+def _entry(store: Event) -> Item:
+    """``self.container[name]`` of the write that `_store` found."""
+    assert isinstance(store.target, Item)
+    assert isinstance(store.target.base, Item)
+    return store.target.base
+
+
 def _resets(model: Model, loader: Loader, store: Event) -> bool:
     """Is the entry emptied, or replaced as a whole, by the loader or what it calls?"""
-    assert isinstance(store.target, Item) and isinstance(store.target.base, Item)
-    container = store.target.base.base
+    container = _entry(store).base
     assert isinstance(container, Attr)
     for function in model.project.reachable(loader.function, 2):
         for event in function.facts.events:
             target = event.target
-            if event.kind == "write" and isinstance(target, Item) and _is_attribute(target.base, container.name):
+            if (
+                event.kind == "write"
+                and isinstance(target, Item)
+                and _is_attribute(target.base, container.name)
+            ):
                 return True
             if event.kind == "write" and _is_attribute(target, container.name):
                 return True
             for term in walk(event.value):
-                if isinstance(term, Call) and isinstance(term.func, Attr) and term.func.name in ("clear", "pop"):
-                    if any(_is_attribute(part, container.name) for part in walk(term.func.base)):
+                if (
+                    isinstance(term, Call)
+                    and isinstance(term.func, Attr)
+                    and term.func.name in ("clear", "pop")
+                ):
+                    cleared = walk(term.func.base)
+                    if any(_is_attribute(part, container.name) for part in cleared):
                         return True
     return False
 
@@ -147,8 +162,7 @@ def _is_attribute(term: object, name: str) -> bool:
 
 def _once_per_name(store: Event) -> bool:
     """Does the store happen only for a name that is not there yet?"""
-    assert isinstance(store.target, Item) and isinstance(store.target.base, Item)
-    name, container = store.target.base.key, store.target.base.base
+    name, container = _entry(store).key, _entry(store).base
     return any(
         isinstance(guard.test, Op)
         and guard.test.left is name
@@ -158,11 +172,10 @@ def _once_per_name(store: Event) -> bool:
     )
 
 
-def _collision(loader: Loader, entry: object) -> Event | None:
+def _collision(loader: Loader, entry: Item) -> Event | None:
+    """The raise that refuses a key which is there already."""
     for event in loader.function.events("raise"):
-        for guard in event.guards:
-            test = guard.test
-            if guard.holds and isinstance(test, Op) and test.sign == "in":
-                if isinstance(entry, Item) and source_text(test.right) == source_text(entry):
-                    return event
+        for test in (guard.test for guard in event.guards if guard.holds):
+            if isinstance(test, Op) and test.sign == "in" and source_text(test.right) == source_text(entry):
+                return event
     return None

@@ -90,11 +90,15 @@ class StrengthOnOnePath(Rule):
                     model,
                     function.filename,
                     application.loc,
-                    f"`{function.facts.qualname}` leaves out the strength that `{other.function.facts.name}` applies",
+                    f"`{function.facts.name}` leaves out the strength of `{other.function.facts.name}`",
                     event=application.event,
                     effect="2.00x too strong for strength=0.5",
                     trace=[
-                        (other.function.filename, other.loc, f"the delta is applied at {other.formula()} here"),
+                        (
+                            other.function.filename,
+                            other.loc,
+                            f"the delta is applied at {other.formula()} here",
+                        ),
                         (function.filename, application.loc, f"and at {application.formula()} here"),
                     ],
                 )

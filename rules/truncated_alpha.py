@@ -134,9 +134,15 @@ def _real_valued(model: Model, function: Function, term: Term) -> str | None:
     """Why an alpha may be no integer, or None if it may well be declared one."""
     if isinstance(term, Param):
         parameter = function.parameter(term.name)
-        if parameter is not None and "float" in parameter.annotation and number_role(term.name, True) == ALPHA:
+        if (
+            parameter is not None
+            and "float" in parameter.annotation
+            and number_role(term.name, True) == ALPHA
+        ):
             return f"`{term.name}` is declared `{parameter.annotation}`"
-    if isinstance(model.evaluator.single(term, model.evaluator.frame(function)), Tensor) and isinstance(term, Call):
+    if isinstance(model.evaluator.single(term, model.evaluator.frame(function)), Tensor) and isinstance(
+        term, Call
+    ):
         return "the value is read from a tensor"
     return None
 

@@ -37,7 +37,9 @@ class TruthyAlpha(Rule):
     class LoRALinear:
         def merge(self):
             lora_delta = self.lora_B @ self.lora_A
-            lora_delta *= self.lora_alpha / self.lora_rank if self.lora_alpha and self.lora_rank else 1.0
+            scaled = self.lora_alpha and self.lora_rank
+            scale = self.lora_alpha / self.lora_rank if scaled else 1.0
+            lora_delta *= scale
             self.base_layer.weight.data += lora_delta
     ```
 
@@ -47,7 +49,9 @@ class TruthyAlpha(Rule):
     class LoRALinear:
         def merge(self):
             lora_delta = self.lora_B @ self.lora_A
-            lora_delta *= self.lora_alpha / self.lora_rank if self.lora_alpha is not None and self.lora_rank else 1.0
+            scaled = self.lora_alpha is not None and self.lora_rank
+            scale = self.lora_alpha / self.lora_rank if scaled else 1.0
+            lora_delta *= scale
             self.base_layer.weight.data += lora_delta
     ```
 

@@ -151,7 +151,11 @@ class UnmappedAlphaKey(Rule):
                     event=use.event,
                     effect=effect_of(ONE) + ", for every mapped name",
                     trace=[
-                        (patterns[0].filename, patterns[0].term.loc, "the mapping matches names with one more segment"),
+                        (
+                            patterns[0].filename,
+                            patterns[0].term.loc,
+                            "the mapping matches names with one more segment",
+                        ),
                         (filename, use.loc, "alpha is stored under a name that the mapping left as it was"),
                     ],
                 )
@@ -164,7 +168,12 @@ def _stripped_mapping(use: KeyUse) -> Call | None:
         return None
     found: Call | None = None
     for term in walk(key.left):
-        if isinstance(term, Call) and isinstance(term.func, Call) and term.args and _strips_alpha(term.args[0]):
+        if (
+            isinstance(term, Call)
+            and isinstance(term.func, Call)
+            and term.args
+            and _strips_alpha(term.args[0])
+        ):
             found = term
     return found
 

@@ -108,7 +108,7 @@ class UnscaledForward(Rule):
                     effect=effect_of(application.scales[0]),
                     trace=[
                         *implementation.factor_steps(),
-                        (function.filename, application.delta.loc, "the delta is the bare product of both factors"),
+                        *application.delta_steps(),
                         evidence,
                     ],
                     fix=scale_delta(model, implementation, application),

@@ -102,7 +102,11 @@ class UntransposedDelta(Rule):
                     "activation multiplied with the delta in weight layout (out x in), not transposed",
                     effect="the output of the adapter is wrong for square layers and fails for all others",
                     trace=[
-                        (merge.function.filename, merge.loc, "the same product is merged into the weight as it is"),
+                        (
+                            merge.function.filename,
+                            merge.loc,
+                            "the same product is merged into the weight as it is",
+                        ),
                         (function.filename, application.loc, "its product with the activation is added here"),
                     ],
                     fix=transpose_delta(model, function, product),
@@ -119,6 +123,11 @@ def _activation_product(application: Application) -> Op | None:
     """The outermost ``x @ delta`` in the applied term whose ``x`` is a parameter of the method."""
     parameters = {parameter.name for parameter in application.function.facts.parameters}
     for term in walk(application.delta):
-        if isinstance(term, Op) and term.sign == "@" and isinstance(term.left, Param) and term.left.name in parameters:
+        if (
+            isinstance(term, Op)
+            and term.sign == "@"
+            and isinstance(term.left, Param)
+            and term.left.name in parameters
+        ):
             return term
     return None

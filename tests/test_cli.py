@@ -556,14 +556,22 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
     assert lint("verify", "nowhere") == (2, "", "error: nowhere: no such file or folder\n")
 
 
-def test_map_hands_on_the_files(lint, monkeypatch):
-    report = pytest.importorskip("lorascale_lint.model.map_report")
+def test_map_hands_on_the_model_and_the_files(lint, monkeypatch):
+    from lorascale_lint.model import map_report
 
-    def render_map(targets, context, *, as_json):
-        return f"{list(map(str, targets))} {list(map(str, context))} {as_json}\n"
+    def render_map(model, targets, *, as_json):
+        return f"{sorted(model.project.files)} {list(map(str, targets))} {as_json}\n"
 
-    monkeypatch.setattr(report, "render_map", render_map)
-    write(a="", b="")
+    monkeypatch.setattr(map_report, "render_map", render_map)
+    write(a="", b="lora = 1")
     Path("pyproject.toml").touch()
-    assert lint("map", "a.py") == (0, "['a.py'] ['b.py'] False\n", "")
-    assert lint("map", "--output-format=json", ".") == (0, "['a.py', 'b.py'] [] True\n", "")
+    assert lint("map", "a.py") == (0, "['a.py', 'b.py'] ['a.py'] False\n", "")
+    assert lint("map", "--output-format=json", ".") == (0, "['a.py', 'b.py'] ['a.py', 'b.py'] True\n", "")
+
+
+def test_map_names_what_it_could_not_read(lint):
+    write(a="lora = (")
+    code, out, err = lint("map", "a.py")
+    assert (code, out) == (2, "No LoRA implementation found.\n")
+    assert err.startswith("error: a.py:1:")
+

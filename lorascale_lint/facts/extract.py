@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from lorascale_lint.facts.interpret import Interpreter, Scope, execute_function, words_of
+from lorascale_lint.facts.interpret import Interpreter, Scope, execute_function
 from lorascale_lint.facts.terms import (
     Attr,
     ClassAttribute,
@@ -36,9 +36,7 @@ def extract_facts(source: bytes | str, module: str = "") -> FileFacts:
     top = Interpreter(scope, MODULE, {})
     collector = _Definitions(scope, top, imports, classes, module)
     collector.suite(tree, "")
-    scope.functions.append(
-        FunctionFacts(MODULE, "", (), (), tuple(top.events), frozenset(), scope.loc(tree))
-    )
+    scope.functions.append(FunctionFacts(MODULE, "", (), (), tuple(top.events), frozenset(), scope.loc(tree)))
     return FileFacts(imports, tuple(classes), tuple(scope.functions))
 
 
@@ -68,13 +66,13 @@ class _Definitions:
                 case cst.SimpleStatementLine():
                     self._imports(statement)
                     if not prefix:
-                        self.top._simple(statement)
+                        self.top.statement(statement)
                         self.top.env.clear()  # module names stay `Global`, resolved by the linker
                 case cst.If() | cst.Try() | cst.With():
                     self._nested(statement, prefix)
                 case _:
                     if not prefix and isinstance(statement, cst.For | cst.While | cst.Match):
-                        self.top._compound(statement)
+                        self.top.statement(statement)
                         self.top.env.clear()
 
     def _nested(self, statement: cst.If | cst.Try | cst.With, prefix: str) -> None:
@@ -98,7 +96,9 @@ class _Definitions:
             if isinstance(item, cst.SimpleStatementLine):
                 for small in item.body:
                     attributes.extend(self._attribute(small))
-        self.classes.append(ClassFacts(name, bases, tuple(attributes), tuple(methods), self.scope.loc(node.name)))
+        self.classes.append(
+            ClassFacts(name, bases, tuple(attributes), tuple(methods), self.scope.loc(node.name))
+        )
         self.suite(node.body, name + ".")
 
     def _attribute(self, node: cst.BaseSmallStatement) -> list[ClassAttribute]:
@@ -169,6 +169,3 @@ def dotted_name(term: Term) -> str:
             return f"{head}.{name}" if head else ""
         case _:
             return ""
-
-
-__all__ = ["MODULE", "dotted_name", "extract_facts", "words_of"]

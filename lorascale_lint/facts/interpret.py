@@ -8,7 +8,7 @@ from, in time linear in the size of the function.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping as MappingType, Sequence as SequenceType
+from collections.abc import Callable, Iterable, Mapping as MappingType
 from dataclasses import dataclass, field
 
 import libcst as cst
@@ -87,31 +87,33 @@ class Interpreter:
         self.guards: tuple[Guard, ...] = ()
         self.row = self.end_row = 1
         self.depths: dict[int, int] = {}
+        self.kept: list[Term] = []
+        """Terms whose ids are keys of ``depths`` must stay alive."""
         self.raised = False
         """Did the statement that ended the last block raise?"""
 
     # ---- statements -------------------------------------------------------------------
 
-    def block(self, body: cst.BaseSuite | cst.BaseCompoundStatement | cst.Module) -> bool:
+    def block(self, body: cst.BaseSuite) -> bool:
         """Execute a suite; True if control never reaches its end."""
         outer = self.guards
         ended = False
         for statement in body.body:
             if ended:
                 break
-            if isinstance(statement, cst.SimpleStatementLine):
-                ended = self._simple(statement)
-            elif isinstance(statement, cst.BaseSmallStatement):
-                ended = self._small(statement, statement)
-            else:
-                ended = self._compound(statement)
-        if not ended:
-            return False
-        self.guards = outer
-        return True
+            ended = self.statement(statement)
+        if ended:
+            self.guards = outer
+        return ended
 
-    def _simple(self, line: cst.SimpleStatementLine) -> bool:
-        return any([self._small(statement, line) for statement in line.body])
+    def statement(self, statement: cst.CSTNode) -> bool:
+        """Execute one statement; True if control never goes on behind it."""
+        if isinstance(statement, cst.SimpleStatementLine):
+            ends = [self._small(item, statement) for item in statement.body]
+            return any(ends)
+        if isinstance(statement, cst.BaseSmallStatement):
+            return self._small(statement, statement)
+        return self._compound(statement)
 
     def _enter(self, node: cst.CSTNode) -> Loc:
         loc = self.scope.loc(node)
@@ -199,13 +201,8 @@ class Interpreter:
         if known is None:
             known = 1 + max((self._depth(child) for child in children(term)), default=0)
             self.depths[id(term)] = known
-            self._kept.append(term)
+            self.kept.append(term)
         return known
-
-    @property
-    def _kept(self) -> list[Term]:
-        """Terms whose ids are memo keys must stay alive."""
-        return self.__dict__.setdefault("_kept_terms", [])  # type: ignore[no-any-return]
 
     def _compound(self, statement: cst.CSTNode) -> bool:
         match statement:
@@ -383,7 +380,9 @@ class Interpreter:
                 return Sequence(items, False, self.scope.loc(node))
             case cst.Dict():
                 pairs = tuple(
-                    (self.expr(e.key), self.expr(e.value)) for e in node.elements if isinstance(e, cst.DictElement)
+                    (self.expr(e.key), self.expr(e.value))
+                    for e in node.elements
+                    if isinstance(e, cst.DictElement)
                 )
                 return Mapping(pairs, self.scope.loc(node))
             case cst.ListComp() | cst.SetComp() | cst.GeneratorExp():
@@ -517,7 +516,13 @@ def execute_function(
     inner.block(node.body)
     scope.functions.append(
         FunctionFacts(
-            qualname, class_name, parameters, decorators, tuple(inner.events), words_of(node), scope.loc(node.name)
+            qualname,
+            class_name,
+            parameters,
+            decorators,
+            tuple(inner.events),
+            words_of(node),
+            scope.loc(node.name),
         )
     )
 
@@ -554,6 +559,3 @@ _EMPTY = cst.Module(())
 
 def _code(node: cst.CSTNode) -> str:
     return _EMPTY.code_for_node(node)
-
-
-__all__: SequenceType[str] = ["Interpreter", "Scope", "execute_function", "location", "words_of"]

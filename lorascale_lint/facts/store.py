@@ -19,7 +19,9 @@ from lorascale_lint.facts import terms
 from lorascale_lint.facts.terms import FileFacts
 
 _KINDS: dict[str, type[Any]] = {
-    name: kind for name, kind in vars(terms).items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    name: kind
+    for name, kind in vars(terms).items()
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind)
 }
 _FIELDS = {name: tuple(field.name for field in dataclasses.fields(kind)) for name, kind in _KINDS.items()}
 

@@ -184,8 +184,23 @@ class Opaque:
 
 
 Term: TypeAlias = (
-    Const | Global | Param | Attr | Item | Call | Op | Not | Negative | Logic | Choice | Element
-    | Sequence | Mapping | Text | Local | Opaque
+    Const
+    | Global
+    | Param
+    | Attr
+    | Item
+    | Call
+    | Op
+    | Not
+    | Negative
+    | Logic
+    | Choice
+    | Element
+    | Sequence
+    | Mapping
+    | Text
+    | Local
+    | Opaque
 )
 
 
@@ -350,7 +365,8 @@ def source_text(term: Term) -> str:
             return f"{source_text(then)} if {source_text(test)} else {source_text(other)}"
         case Text(parts=parts):
             inner = "".join(
-                str(part.value) if isinstance(part, Const) else "{" + source_text(part) + "}" for part in parts
+                str(part.value) if isinstance(part, Const) else "{" + source_text(part) + "}"
+                for part in parts
             )
             return f'f"{inner}"'
         case _:
@@ -365,7 +381,9 @@ def _operand(term: Term, sign: str) -> str:
     text = source_text(term)
     if isinstance(term, Op) and (sign in _LOOSE or term.sign == sign):
         return text
-    return f"({text})" if isinstance(term, Op | Logic | Choice) and getattr(term, "sign", "") != sign else text
+    return (
+        f"({text})" if isinstance(term, Op | Logic | Choice) and getattr(term, "sign", "") != sign else text
+    )
 
 
 _LOOSE = frozenset("and or not == != < > <= >= is in".split()) | {"is not", "not in"}

@@ -73,7 +73,7 @@ class Rewrite:
 
     def finish(self) -> tuple[Edit, ...] | None:
         """The edits, or None if some change met no node (the file is not what the model saw)."""
-        changed = self.module.visit(_Apply(self))
+        changed = cst.ensure_type(self.module.visit(_Apply(self)), cst.Module)
         if self._done != set(self._changes):
             return None
         return line_edits(self.filename, self.module.code, changed.code)
@@ -97,6 +97,7 @@ class _Apply(cst.CSTTransformer):
             if place == loc and isinstance(original_node, kind):
                 self.rewrite._done.add((place, kind))
                 for change in changes:
+                    assert isinstance(updated, cst.CSTNode)
                     updated = change(updated)
         return updated
 

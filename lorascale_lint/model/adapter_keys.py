@@ -91,7 +91,9 @@ def _event_uses(event: Event) -> Iterator[KeyUse]:
                     pass
 
 
-def _use(how: Literal["read", "write", "test"], key: Term, container: Term | None, event: Event) -> Iterator[KeyUse]:
+def _use(
+    how: Literal["read", "write", "test"], key: Term, container: Term | None, event: Event
+) -> Iterator[KeyUse]:
     pattern = key_pattern(key)
     role = key_role(pattern)
     if role is not None:

@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Logic, Op, Term, source_text, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Event,
+    Global,
+    Guard,
+    Loc,
+    Logic,
+    Op,
+    Term,
+    source_text,
+    walk,
+)
 from lorascale_lint.model.evaluate import Evaluator, Frame
 from lorascale_lint.model.project import Class, Function, Project, attribute_chain, is_receiver
 from lorascale_lint.model.scale import STRENGTH, Scale
@@ -70,16 +82,37 @@ class Application:
             isinstance(a.value, Delta) and a.value.misoriented for a in self.deltas
         )
 
+    def delta_steps(self) -> tuple[tuple[str, Loc, str], ...]:
+        """Where the delta is made and which functions hand it or its factors on, for a trace."""
+        via = dict.fromkeys(step for a in self.deltas for step in a.via)
+        return (
+            (self.function.filename, self.delta.loc, "the delta reaches the sum from here"),
+            *(
+                (function.filename, loc, f"`{function.facts.name}` hands it on unscaled")
+                for function, loc in list(via)[:4]
+            ),
+        )
+
     def formula(self) -> str:
         """The effective scale as text, with its conditions: ``alpha / rank if a != r else 1``."""
         guarded = self.guarded_scales
         if len({scale for scale, _ in guarded}) < 2:
             return guarded[0][0].formula() if guarded else "unknown"
+        if len(guarded) == 2 and _opposite(guarded[0][1], guarded[1][1]):
+            (scale, (guard,)), (otherwise, _) = guarded
+            return f"{scale.formula()} if {describe_guard(guard)} else {otherwise.formula()}"
         parts = [
             scale.formula() + (f" if {' and '.join(map(describe_guard, guards))}" if guards else "")
             for scale, guards in guarded
         ]
         return " | ".join(parts)
+
+
+def _opposite(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> bool:
+    """Are these the two branches of one condition?"""
+    if len(left) != 1 or len(right) != 1:
+        return False
+    return left[0].test is right[0].test and left[0].holds and not right[0].holds
 
 
 def describe_guard(guard: Guard) -> str:
@@ -155,9 +188,7 @@ def _application(
     )
     if not deltas:
         return None
-    if base is not None and any(
-        isinstance(a.value, Delta | Number) for a in evaluator.values(base, frame)
-    ):
+    if base is not None and any(isinstance(a.value, Delta | Number) for a in evaluator.values(base, frame)):
         return None  # a sum of deltas, or of numbers
     layouts = {a.value.layout for a in deltas if isinstance(a.value, Delta)}
     kind: Kind = "unmerge" if sign == "-" else "forward" if layouts == {"activation"} else "merge"

@@ -6,7 +6,7 @@ through their writes. Every way is bounded; past a bound the answer is `Unknown`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -55,6 +55,7 @@ from lorascale_lint.model.values import (
 from lorascale_lint.model.vocabulary import factor_side, has_lora_word, is_base_name, key_side, number_role
 
 ALTERNATIVE_LIMIT = 12
+VIA_LIMIT = 4
 DEPTH_LIMIT = 28
 """Nested calls, attributes and parameters followed from one term."""
 
@@ -137,10 +138,18 @@ class Evaluator:
         """Do the function or its class speak of LoRA, so that weak names count?"""
         known = self._context.get(id(function))
         if known is None:
-            words: Iterable[str] = (function.facts.qualname, *function.facts.words)
-            known = has_lora_word(words)
+            known = has_lora_word((function.facts.qualname, *function.facts.words))
+            if not known and function.owner is not None:
+                known = self._class_speaks_of_lora(function.owner)
             self._context[id(function)] = known
         return known
+
+    def _class_speaks_of_lora(self, cls: Class) -> bool:
+        return any(
+            has_lora_word([ancestor.name])
+            or any(has_lora_word(method.facts.words) for method in self.project.methods(ancestor))
+            for ancestor in self.project.ancestors(cls)
+        )
 
     # ---- dispatch ---------------------------------------------------------------------
 
@@ -185,16 +194,7 @@ class Evaluator:
         return tuple(guarded)
 
     def _combine(self, sign: str, left: Term, right: Term, frame: Frame) -> tuple[Alternative, ...]:
-        pairs = [
-            (first, second)
-            for first in self.values(left, frame)
-            for second in self.values(right, frame)
-            if not _contradict(first.guards, second.guards)
-        ]
-        return tuple(
-            Alternative(_operate(sign, first.value, second.value), (*first.guards, *second.guards))
-            for first, second in pairs[: ALTERNATIVE_LIMIT * 2]
-        ) or (Alternative(UNKNOWN_VALUE),)
+        return self._pairwise(lambda first, second: _operate(sign, first, second), left, right, frame)
 
     # ---- names ------------------------------------------------------------------------
 
@@ -270,7 +270,8 @@ class Evaluator:
         assert frame.self_class is not None
         method = self.project.method(frame.self_class, name)
         if method is not None and any(
-            decorator.rpartition(".")[2] in ("property", "cached_property") for decorator in method.facts.decorators
+            decorator.rpartition(".")[2] in ("property", "cached_property")
+            for decorator in method.facts.decorators
         ):
             return self._returned(method, Frame(method, frame.self_class, {}))
         context = self.in_lora_context(frame.function) or has_lora_word([frame.self_class.name])
@@ -394,14 +395,17 @@ class Evaluator:
         if name in ("einsum", "kron", "conv2d"):
             first, second = operands[-2:] if name == "einsum" else operands[:2]
             return self._pairwise(_unordered_product, first, second, frame)
-        result = self.values(operands[0], frame)
-        for operand in operands[1:2]:
-            result = self._pairwise(product, operands[0], operand, frame)
-        return result
+        return self._pairwise(product, operands[0], operands[1], frame)
 
-    def _pairwise(self, combine, left: Term, right: Term, frame: Frame) -> tuple[Alternative, ...]:  # type: ignore[no-untyped-def]
+    def _pairwise(
+        self, combine: Callable[[Value, Value], Value], left: Term, right: Term, frame: Frame
+    ) -> tuple[Alternative, ...]:
         return tuple(
-            Alternative(combine(first.value, second.value), (*first.guards, *second.guards))
+            Alternative(
+                combine(first.value, second.value),
+                (*first.guards, *second.guards),
+                (*first.via, *second.via)[:VIA_LIMIT],
+            )
             for first in self.values(left, frame)
             for second in self.values(right, frame)
             if not _contradict(first.guards, second.guards)
@@ -427,7 +431,11 @@ class Evaluator:
         """Values of the return statements of ``function`` in ``frame``."""
         self._alive.append(frame)
         found = [
-            replace(alternative, guards=(*event.guards[-2:], *alternative.guards))
+            replace(
+                alternative,
+                guards=(*event.guards[-2:], *alternative.guards),
+                via=((function, event.loc), *alternative.via)[:VIA_LIMIT],
+            )
             for event in function.events("return")
             for alternative in self.values(event.value, frame)
         ]
@@ -544,14 +552,28 @@ def _is_computed(scale: Scale) -> bool:
 
 
 def _is_library(name: str) -> bool:
-    return name.partition(".")[0] in {"torch", "jax", "jnp", "numpy", "np", "mx", "mlx", "F", "keras", "math", "ops"}
+    return name.partition(".")[0] in {
+        "torch",
+        "jax",
+        "jnp",
+        "numpy",
+        "np",
+        "mx",
+        "mlx",
+        "F",
+        "keras",
+        "math",
+        "ops",
+    }
 
 
 def _contradict(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> bool:
     return any(a.test is b.test and a.holds != b.holds for a in left for b in right)
 
 
-def _map(function, alternatives: tuple[Alternative, ...]) -> tuple[Alternative, ...]:  # type: ignore[no-untyped-def]
+def _map(
+    function: Callable[[Value], Value], alternatives: tuple[Alternative, ...]
+) -> tuple[Alternative, ...]:
     return tuple(replace(a, value=function(a.value)) for a in alternatives)
 
 
@@ -565,12 +587,13 @@ def _distinct(alternatives: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
     for alternative in seen.values():
         by_value.setdefault(alternative.value, []).append(alternative)
     if len(by_value) == 1:
-        value = next(iter(by_value))
-        return (Alternative(value, next(iter(seen.values())).guards if len(seen) == 1 else ()),)
+        first = next(iter(seen.values()))
+        return (first if len(seen) == 1 else replace(first, guards=()),)
     if len(by_value) > ALTERNATIVE_LIMIT:
         return (Alternative(UNKNOWN_VALUE),)
-    kept = [options[0] if len(options) == 1 else Alternative(value) for value, options in by_value.items()]
-    return tuple(kept)
+    return tuple(
+        options[0] if len(options) == 1 else replace(options[0], guards=()) for options in by_value.values()
+    )
 
 
 def key_pattern(term: Term) -> str:

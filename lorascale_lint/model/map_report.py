@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from lorascale_lint.engine import load_model
 from lorascale_lint.facts.terms import source_text
 from lorascale_lint.model.adapter_keys import KeyTraffic, alpha_mentions
 from lorascale_lint.model.applications import Application, describe_guard
@@ -20,9 +19,8 @@ from lorascale_lint.model.vocabulary import ALPHA_KEYS
 Record = dict[str, Any]
 
 
-def render_map(targets: Collection[Path], context: Collection[Path], *, as_json: bool) -> str:
-    """The LoRA implementations, state, loaders and converters that lie in ``targets``."""
-    model, _ = load_model(targets, context)
+def render_map(model: Model, targets: Collection[Path], *, as_json: bool) -> str:
+    """The LoRA implementations, state, loaders and converters of ``model`` that lie in ``targets``."""
     wanted = {str(path) for path in targets}
     record = {
         "implementations": [
@@ -39,7 +37,9 @@ def render_map(targets: Collection[Path], context: Collection[Path], *, as_json:
             if cls.filename in wanted
         ],
         "loaders": [_loader(model, item) for item in model.loaders if item.function.filename in wanted],
-        "converters": [_traffic(model, item) for item in _converters(model) if item.function.filename in wanted],
+        "converters": [
+            _traffic(model, item) for item in _converters(model) if item.function.filename in wanted
+        ],
     }
     return json.dumps(record, indent=2) if as_json else "\n".join(_text(record))
 
@@ -111,7 +111,9 @@ def _other_state(model: Model) -> Iterator[tuple[Class, list[AttributeState]]]:
         if cls in families:
             continue
         states = [state for state in state_attributes(model.project, cls) if state.name.startswith("lora")]
-        if any(write.function is not None and write.function.owner is cls for s in states for write in s.writes):
+        if any(
+            write.function is not None and write.function.owner is cls for s in states for write in s.writes
+        ):
             yield cls, states
 
 
@@ -150,7 +152,7 @@ def _traffic(model: Model, traffic: KeyTraffic) -> Record:
 
 
 def _is_known(key: str, literals: str) -> bool:
-    return f"{key}\"" in literals or f"{key}'" in literals or literals.endswith(key)
+    return f'{key}"' in literals or f"{key}'" in literals or literals.endswith(key)
 
 
 def _converters(model: Model) -> Iterator[KeyTraffic]:
@@ -195,7 +197,8 @@ def _lines(title: str, lines: list[str]) -> Iterator[str]:
 
 def _application_line(application: Record) -> str:
     note = f"  ({application['note']})" if "note" in application else ""
-    return f"row {application['row']:<5} {application['kind']:<8} {application['method']}: {application['scale']}{note}"
+    place = f"row {application['row']:<5} {application['kind']:<8} {application['method']}"
+    return f"{place}: {application['scale']}{note}"
 
 
 def _state_lines(states: list[Record]) -> Iterator[str]:

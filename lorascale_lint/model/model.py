@@ -130,7 +130,9 @@ class Model:
         applying = {a.owner for a in self.applications if a.owner is not None}
         for cls in self._candidate_classes:
             if cls in applying or setters[cls]:
-                related = [item for item in self.project.ancestors(cls) if item in applying or setters.get(item)]
+                related = [
+                    item for item in self.project.ancestors(cls) if item in applying or setters.get(item)
+                ]
                 by_root.setdefault(related[-1], []).append(cls)
         return tuple(
             Implementation(

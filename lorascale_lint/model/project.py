@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
-from lorascale_lint.facts.extract import MODULE, dotted_name
+from lorascale_lint.facts.extract import dotted_name
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -20,8 +20,8 @@ from lorascale_lint.facts.terms import (
     FunctionFacts,
     Global,
     Item,
-    Local,
     Loc,
+    Local,
     Mapping as MappingTerm,
     Op,
     Param,
@@ -166,7 +166,7 @@ class Project:
         return {module: filename for filename, module in self.modules.items()}
 
     def absolute_name(self, function: Function, term: Term) -> str:
-        """Dotted name of a global with its import resolved: ``F.linear`` -> ``torch.nn.functional.linear``."""
+        """Dotted name of a global with its import resolved: ``F.mm`` is ``torch.mm``."""
         name = dotted_name(term)
         return self._imported(function.filename, name) if name else ""
 
@@ -409,8 +409,9 @@ def stored_values(term: Term) -> Iterable[Term]:
         case Item(base=Element(source=Call(func=Attr(base=MappingTerm() as table, name="items"))), key=key):
             index = getattr(key, "value", None)
             return tuple(pair[index] for pair in table.pairs) if index in (0, 1) else ()
-        case Item(base=MappingTerm() as table) | Element(
-            source=Call(func=Attr(base=MappingTerm() as table, name="values"))
+        case (
+            Item(base=MappingTerm() as table)
+            | Element(source=Call(func=Attr(base=MappingTerm() as table, name="values")))
         ):
             return tuple(value for _, value in table.pairs)
         case Element(source=Sequence() as row) | Item(base=Sequence() as row):

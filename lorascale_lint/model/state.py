@@ -194,12 +194,16 @@ def may_be_none(project: Project, term: Term, function: Function, depth: int = 4
 def _shallow_writes(project: Project, cls: Class, name: str, depth: int) -> Iterator[StateWrite]:
     declared = project.class_attribute(cls, name)
     if declared is not None and declared[1] is not None:
-        yield StateWrite(None, declared[0].filename, declared[2], declared[1], _is_none(declared[1]), (), True)
+        yield StateWrite(
+            None, declared[0].filename, declared[2], declared[1], _is_none(declared[1]), (), True
+        )
     for write in project.writes(cls, name):
         if write.on_self:
             none = may_be_none(project, write.event.value, write.function, depth)
             guards = _conditions(write.event, name)
-            yield StateWrite(write.function, write.function.filename, write.event.loc, write.event.value, none, guards)
+            yield StateWrite(
+                write.function, write.function.filename, write.event.loc, write.event.value, none, guards
+            )
 
 
 def _excludes_none(guard: Guard, term: Term) -> bool:
@@ -238,13 +242,19 @@ def find_setters(project: Project, cls: Class) -> Iterator[Setter]:
             if target is None or not is_receiver(_root(target), method):
                 continue
             side = factor_side(target.name, True) or _module_side(target)
-            if side is not None and any(isinstance(term, Param) and term.name != method.receiver for term in walk(event.value)):
+            if side is not None and any(
+                isinstance(term, Param) and term.name != method.receiver for term in walk(event.value)
+            ):
                 factors[side] = AttributeWrite(method, event, True)
             if number_role(target.name, True) in ("alpha", "scaling"):
                 writes_alpha = True
         if set(factors) == {"A", "B"}:
             alpha = next(
-                (p.name for p in method.facts.parameters if number_role(p.name, True) in ("alpha", "scaling") or "scal" in p.name),
+                (
+                    p.name
+                    for p in method.facts.parameters
+                    if number_role(p.name, True) in ("alpha", "scaling") or "scal" in p.name
+                ),
                 None,
             )
             yield Setter(method, factors, alpha, writes_alpha)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from lorascale_lint.facts.terms import Guard
+from lorascale_lint.facts.terms import Guard, Loc
+from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE, Scale
 
 Side = Literal["A", "B"]
@@ -73,10 +74,14 @@ UNKNOWN_VALUE = Unknown()
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One value that a term may have, under ``guards`` (conditions of conditional expressions)."""
+    """One value that a term may have, under ``guards`` (conditions of conditional expressions).
+
+    ``via`` are the return statements of project functions that it came through, innermost last.
+    """
 
     value: Value
     guards: tuple[Guard, ...] = ()
+    via: tuple[tuple[Function, Loc], ...] = ()
 
 
 def scaled(value: Value, scale: Scale) -> Value:

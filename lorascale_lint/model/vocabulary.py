@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING, STRENGTH
 
 _STRONG = {
-    ALPHA: re.compile(r"(?i)_?(lora_alphas?|network_alphas?|lora_network_alpha|lora_linear_alpha|conv_alpha)"),
+    ALPHA: re.compile(
+        r"(?i)_?(lora_alphas?|network_alphas?|lora_network_alpha|lora_linear_alpha|conv_alpha)"
+    ),
     RANK: re.compile(r"_?(lora_rank|lora_r|lora_dim|network_dim|lora_network_dim|ranknum|max_lora_rank)"),
     SCALING: re.compile(r"_?(lora_scaling|alpha_scale|lora_alpha_scale|lora_scaling_factor)"),
     STRENGTH: re.compile(r"_?(lora_strength|lora_multiplier|strength_model|strength_clip)"),
