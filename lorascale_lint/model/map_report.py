@@ -41,7 +41,8 @@ def render_map(model: Model, targets: Collection[Path], *, as_json: bool) -> str
             _traffic(model, item) for item in _converters(model) if item.function.filename in wanted
         ],
     }
-    return json.dumps(record, indent=2) if as_json else "\n".join(_text(record))
+    text = json.dumps(record, indent=2) if as_json else "\n".join(_text(record)).rstrip("\n")
+    return text + "\n"
 
 
 # ---- records ------------------------------------------------------------------------------
