@@ -18,8 +18,9 @@ from lorascale_lint.findings import FileFailure, Finding, Position
 from lorascale_lint.model import Model, build_model
 from lorascale_lint.rule import Rule, all_rules
 from lorascale_lint.sources.modules import module_name
-from lorascale_lint.sources.narrow import decode_source, narrow, parses
+from lorascale_lint.sources.narrow import narrow, parses
 from lorascale_lint.sources.prefilter import may_hold_lora
+from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 POOL_FROM = 12
 """Files to analyse from which worker processes pay for their start."""
@@ -150,12 +151,12 @@ def analyse_file(name: str, source: bytes, module: str) -> bytes | FileFailure:
     import libcst as cst
 
     try:
-        text = decode_source(source)
+        text = SourceText.decode(source).text
         if not may_hold_lora(source) and parses(text):
             return encode(FileFacts())
         return encode(extract_facts(narrow(text), module))
-    except UnicodeDecodeError as error:
-        return FileFailure(name, f"cannot be decoded: {error.reason} (byte {error.start})")
+    except UndecodableSource as error:
+        return FileFailure(name, f"cannot be decoded: {error}")
     except cst.ParserSyntaxError as error:
         place = Position(error.editor_line, error.editor_column)
         return FileFailure(name, f"cannot be parsed: {error.message.strip()}", place)

@@ -7,24 +7,11 @@ if a function that matters in the same file names it. Line and column of what st
 from __future__ import annotations
 
 import ast
-import io
 import re
-import tokenize
 import warnings
 
 _MATTERS = re.compile(r"(?i)lora|lokr|loha|alpha|scal(e|ing)|rank|adapter|hada_|factor|delta|\bup\b|\bdown\b")
 _NAME = re.compile(r"[A-Za-z_]\w*")
-
-
-def decode_source(source: bytes) -> str:
-    """Text of ``source`` by its BOM or encoding cookie, newlines untouched.
-
-    Raises:
-        SyntaxError: the cookie names no encoding.
-        UnicodeDecodeError: the bytes are not in that encoding.
-    """
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-    return source.decode(encoding)
 
 
 def parses(text: str) -> bool:
