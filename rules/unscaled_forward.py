@@ -91,25 +91,15 @@ class UnscaledForward(Rule):
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Forward applications whose whole scale is known and holds no trained scale."""
-        for implementation in model.implementations:
-            for application in implementation.applications:
-                if application.kind != "forward" or not application.is_unscaled:
-                    continue
-                evidence = implementation.scale_evidence(application)
-                if evidence is None:
-                    continue
-                function = application.function
-                yield self.finding(
-                    model,
-                    function.filename,
-                    application.loc,
-                    f"delta added without the trained scale in `{function.facts.qualname}`",
-                    event=application.event,
-                    effect=effect_of(application.scales[0]),
-                    trace=[
-                        *implementation.factor_steps(),
-                        *application.delta_steps(),
-                        evidence,
-                    ],
-                    fix=scale_delta(model, implementation, application),
-                )
+        for implementation, application, steps in model.unscaled_applications("forward"):
+            function = application.function
+            yield self.finding(
+                model,
+                function.filename,
+                application.loc,
+                f"delta added without the trained scale in `{function.facts.qualname}`",
+                event=application.event,
+                effect=effect_of(application.scales[0]),
+                trace=steps,
+                fix=scale_delta(model, implementation, application),
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from lorascale_lint.facts.terms import (
     Attr,
@@ -25,6 +25,8 @@ from lorascale_lint.model.scale import STRENGTH, Scale
 from lorascale_lint.model.values import Alternative, Delta, Number, scaled
 
 Kind = Literal["merge", "forward", "unmerge"]
+Step: TypeAlias = tuple[str, Loc, str]
+"""A step of an explanation: file name, place, what happens there."""
 
 _ADDS = {"add": 1, "add_": 1, "sub": -1, "sub_": -1, "subtract": -1, "subtract_": -1}
 _PRODUCT_ADDS = frozenset(["addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addbmm_"])
@@ -82,7 +84,7 @@ class Application:
             isinstance(a.value, Delta) and a.value.misoriented for a in self.deltas
         )
 
-    def delta_steps(self) -> tuple[tuple[str, Loc, str], ...]:
+    def delta_steps(self) -> tuple[Step, ...]:
         """Where the delta is made and which functions hand it or its factors on, for a trace."""
         via = dict.fromkeys(step for a in self.deltas for step in a.via)
         return (

@@ -12,7 +12,9 @@ from lorascale_lint.findings import Span
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
 from lorascale_lint.model.applications import (
     Application,
+    Kind,
     Restoration,
+    Step,
     find_applications,
     find_restorations,
 )
@@ -51,7 +53,7 @@ class Implementation:
         """The attribute that holds alpha / rank itself."""
         return self.attribute(SCALING)
 
-    def scale_evidence(self, application: Application) -> tuple[str, Loc, str] | None:
+    def scale_evidence(self, application: Application) -> Step | None:
         """Why an unscaled ``application`` is wrong here: a sibling that scales, or an alpha that the
         class keeps. None if the class gives no such reason, or holds a scale that is not understood."""
         for sibling in self.trained_applications:
@@ -64,7 +66,7 @@ class Implementation:
         write = self.alpha.writes[0]
         return write.filename, write.loc, f"the class keeps `{self.alpha.name}`, and no application uses it"
 
-    def factor_steps(self) -> tuple[tuple[str, Loc, str], ...]:
+    def factor_steps(self) -> tuple[Step, ...]:
         """Where the factors come from, for a trace."""
         return tuple(
             (setter.function.filename, write.event.loc, f"factor {side} is set from a parameter, unscaled")
@@ -149,6 +151,18 @@ class Model:
             )
             for root, members in by_root.items()
         )
+
+    def unscaled_applications(
+        self, *kinds: Kind
+    ) -> Iterator[tuple[Implementation, Application, tuple[Step, ...]]]:
+        """Applications of the given kinds that lack the trained scale, with the steps that show it."""
+        for implementation in self.implementations:
+            for application in implementation.applications:
+                if application.kind in kinds and application.is_unscaled:
+                    evidence = implementation.scale_evidence(application)
+                    if evidence is not None:
+                        steps = (*implementation.factor_steps(), *application.delta_steps(), evidence)
+                        yield implementation, application, steps
 
     @cached_property
     def _candidate_classes(self) -> tuple[Class, ...]:
