@@ -574,4 +574,3 @@ def test_map_names_what_it_could_not_read(lint):
     code, out, err = lint("map", "a.py")
     assert (code, out) == (2, "No LoRA implementation found.\n")
     assert err.startswith("error: a.py:1:")
-
