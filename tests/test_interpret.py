@@ -210,7 +210,13 @@ def test_places_are_those_of_the_source() -> None:
 
 @pytest.mark.parametrize(
     "construct",
-    ["async with x as z:\n        pass", "async for z in x:\n        pass", "global z", "del x", "type T = int"],
+    [
+        "async with x as z:\n        pass",
+        "async for z in x:\n        pass",
+        "global z",
+        "del x",
+        "type T = int",
+    ],
 )
 def test_rare_statements_break_nothing(construct: str) -> None:
     source = f"async def f(x):\n    {construct}\n    use(x)\n"
