@@ -36,7 +36,7 @@ def guards(found: tuple[Guard, ...]) -> list[tuple[str, bool, bool]]:
 
 
 def depth(term: Term) -> int:
-    deepest = {}
+    deepest: dict[int, int] = {}
     for item in reversed(walk(term)):
         deepest[id(item)] = 1 + max((deepest.get(id(child), 0) for child in children(item)), default=0)
     return deepest[id(term)]
@@ -247,7 +247,7 @@ def test_many_early_returns_keep_a_bounded_number_of_guards() -> None:
 
 
 def test_a_long_generated_file_takes_bounded_time() -> None:
-    block = "def lora_{0}(x, alpha, rank):\n    d = x @ rank\n    if alpha:\n        d *= alpha / rank\n    return d\n"
+    block = "def lora_{0}(x, s, r):\n    d = x @ r\n    if s:\n        d *= s / r\n    return d\n"
     source = "".join(block.format(i) for i in range(4000))
     started = time.perf_counter()
     facts = extract_facts(source)

@@ -28,11 +28,11 @@ IDLE = {
     "decorated": "@wrap\n@other(1,\n       2)\ndef idle_{n}(x):\n    return x\n",
     "one line": "def idle_{n}(x): return x\n",
     "one line, many": "def idle_{n}(x): y = x; return y\n",
-    "long header": "def idle_{n}(\n    x: int,\n    y={{\n        1: 2\n    }},\n) -> dict[\n    str, int\n]:\n    return x\n",
+    "long header": "def idle_{n}(\n    x: int,\n    y={{\n        1: 2\n    }},\n) -> T[\n    str\n]:\n    return x\n",
     "body on the header's last line": "def idle_{n}(\n    x,\n): return x\n",
     "semicolons": "def idle_{n}(x):\n    y = x; z = y\n    return z\n",
     "comment first": "def idle_{n}(x):\n    # why\n    return x  # so\n    # last\n",
-    "nested": "def idle_{n}(x):\n    def inner(y):\n        class C:\n            def m(self): pass\n    return inner\n",
+    "nested": "def idle_{n}(x):\n    def inner(y):\n        class C:\n            x = y\n    return inner\n",
     "tabs": "def idle_{n}(x):\n\tif x:\n\t\treturn 1\n\treturn 2\n",
     "open brackets": "def idle_{n}(x):\n    return (\n  x,\n)\n",
     "continued": "def idle_{n}(x):\n    return x + \\\n  1\n",
@@ -45,7 +45,7 @@ IDLE = {
 KEPT = {
     "word": "def keep_{n}(x, lora_A):\n    y = lora_A\n    return x @ y\n",
     "word in a nested one": "def keep_{n}(x):\n    def inner():\n        return x.alpha\n    return inner\n",
-    "named by one that matters": "def keep_{n}(x, lora_A):\n    return helper_{n}(x)\n\n\ndef helper_{n}(x):\n    return x\n",
+    "named by one that matters": "def keep_{n}(lora_A):\n    helper_{n}()\n\n\ndef helper_{n}():\n    return x\n",
     "module level": "value_{n} = lambda x: x\n",
 }
 
