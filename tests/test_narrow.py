@@ -28,7 +28,7 @@ IDLE = {
     "decorated": "@wrap\n@other(1,\n       2)\ndef idle_{n}(x):\n    return x\n",
     "one line": "def idle_{n}(x): return x\n",
     "one line, many": "def idle_{n}(x): y = x; return y\n",
-    "long header": "def idle_{n}(\n    x: int,\n    y={{\n        1: 2\n    }},\n) -> T[\n    str\n]:\n    return x\n",
+    "long header": "def idle_{n}(\n    x: int,\n    y={{\n    1: 2}},\n) -> T[\n    str\n]:\n    return x\n",
     "body on the header's last line": "def idle_{n}(\n    x,\n): return x\n",
     "semicolons": "def idle_{n}(x):\n    y = x; z = y\n    return z\n",
     "comment first": "def idle_{n}(x):\n    # why\n    return x  # so\n    # last\n",
@@ -45,7 +45,7 @@ IDLE = {
 KEPT = {
     "word": "def keep_{n}(x, lora_A):\n    y = lora_A\n    return x @ y\n",
     "word in a nested one": "def keep_{n}(x):\n    def inner():\n        return x.alpha\n    return inner\n",
-    "named by one that matters": "def keep_{n}(lora_A):\n    helper_{n}()\n\n\ndef helper_{n}():\n    return x\n",
+    "named by one that matters": "def keep_{n}(lora_A):\n    help_{n}()\n\n\ndef help_{n}():\n    return 1\n",
     "module level": "value_{n} = lambda x: x\n",
 }
 
