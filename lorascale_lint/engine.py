@@ -118,7 +118,8 @@ def load_model(
         path = Path(name)
         return overlay[path] if path in overlay else path.read_bytes()
 
-    return build_model(facts, modules, read_source), sorted(failures, key=lambda failure: failure.filename)
+    read = {name: modules[name] for name in facts}
+    return build_model(facts, read, read_source), sorted(failures, key=lambda failure: failure.filename)
 
 
 def _analyse(

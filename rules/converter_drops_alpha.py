@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Item, Loc, Term
+from lorascale_lint.facts.terms import Attr, Call, Item, Loc, Mapping, Sequence, Term, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
-from lorascale_lint.model.adapter_keys import KeyTraffic, alpha_mentions
+from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
 from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE
-from lorascale_lint.model.values import Delta, Factor, Tensor
+from lorascale_lint.model.values import Value, folded_scale
+from lorascale_lint.model.vocabulary import key_role
 from lorascale_lint.rule import Rule
 
 
@@ -102,15 +104,16 @@ class ConverterDropsAlpha(Rule):
         for traffic in model.key_traffic:
             if not {"A", "B"} <= traffic.roles("write") or "alpha" in traffic.roles("write"):
                 continue
-            mentions = alpha_mentions(model.project, traffic.function, 2)
-            if not mentions or _may_carry_alpha(model, traffic):
+            nearby = model.project.reachable(traffic.function, 2)
+            parsed = [use for function in nearby for use in _parsed_alpha_keys(function)]
+            if not parsed or any(map(_writes_alpha, nearby)) or _may_carry_alpha(model, traffic):
                 continue
             written = [use for use in traffic.uses if use.how == "write"]
             first = next(use for use in written if use.role == "A")
             function = traffic.function
             trace: list[tuple[str, Loc, str]] = [
-                (knowing.filename, knowing.facts.loc, f"`{knowing.facts.name}` knows the key {word}")
-                for knowing, word in mentions[:2]
+                (parser.filename, loc, f"`{parser.facts.name}` knows the key `{key}`")
+                for parser, loc, key in parsed[:2]
             ]
             trace += [
                 (function.filename, use.loc, f"factor {use.role} is written as it is") for use in written
@@ -124,6 +127,35 @@ class ConverterDropsAlpha(Rule):
                 effect=effect_of(ONE),
                 trace=trace,
             )
+
+
+def _parsed_alpha_keys(function: Function) -> Iterator[tuple[Function, Loc, str]]:
+    """Alpha keys that the function tests for, or lists beside the keys of the factors."""
+    for use in key_traffic(function).uses:
+        if use.how == "test" and use.role == "alpha":
+            yield function, use.loc, use.pattern
+    for event in function.facts.events:
+        for term in walk(event.value):
+            if isinstance(term, Sequence):
+                roles = {key_role(key_pattern(item)): item for item in term.items}
+                if {"A", "B", "alpha"} <= set(roles):
+                    yield function, roles["alpha"].loc, key_pattern(roles["alpha"])
+
+
+def _writes_alpha(function: Function) -> bool:
+    """Does the function put an alpha anywhere: under a key, in a mapping, as an argument or attribute?"""
+    for event in function.facts.events:
+        target = event.target
+        if isinstance(target, Attr) and "alpha" in target.name:
+            return True
+        if isinstance(target, Item) and "alpha" in key_pattern(target.key):
+            return True
+        for term in walk(event.value):
+            if isinstance(term, Call) and any("alpha" in name for name, _ in term.keywords):
+                return True
+            if isinstance(term, Mapping) and any("alpha" in key_pattern(key) for key, _ in term.pairs):
+                return True
+    return False
 
 
 def _may_carry_alpha(model: Model, traffic: KeyTraffic) -> bool:
@@ -145,5 +177,5 @@ def _container(term: Term | None) -> int:
     return hash(term.loc) if term is not None else 0
 
 
-def _is_bare(value: object) -> bool:
-    return isinstance(value, Factor | Tensor | Delta) and value.scale == ONE
+def _is_bare(value: Value) -> bool:
+    return folded_scale(value) == ONE

@@ -99,6 +99,7 @@ class StrengthOnOnePath(Rule):
                             other.loc,
                             f"the delta is applied at {other.formula()} here",
                         ),
+                        *application.delta_steps(),
                         (function.filename, application.loc, f"and at {application.formula()} here"),
                     ],
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.keep_alpha_float import divide_exactly, keep_alpha_float
-from lorascale_lint.facts.terms import Attr, Call, Event, Global, Op, Param, Term, walk
+from lorascale_lint.facts.terms import Attr, Call, Choice, Event, Global, Op, Param, Term, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
@@ -92,7 +92,7 @@ class TruncatedAlpha(Rule):
 
     def _truncation(self, model: Model, function: Function, event: Event, term: Term) -> Finding | None:
         match term:
-            case Call(func=Global(name="int"), args=(argument,)) if _stores_alpha(event):
+            case Call(func=Global(name="int"), args=(argument,)) if _is_stored_as_alpha(term, event):
                 origin = _real_valued(model, function, argument)
                 if origin is None:
                     return None
@@ -125,9 +125,14 @@ class TruncatedAlpha(Rule):
                 return None
 
 
-def _stores_alpha(event: Event) -> bool:
+def _is_stored_as_alpha(term: Term, event: Event) -> bool:
+    """Is ``term`` itself, or as a branch of a choice, what the statement stores as an alpha?"""
     name = event.target.name if isinstance(event.target, Attr) else event.name
-    return number_role(name, True) == ALPHA
+    outcomes = [event.value]
+    for outcome in outcomes:
+        if isinstance(outcome, Choice):
+            outcomes += [outcome.then, outcome.other]
+    return number_role(name, True) == ALPHA and any(outcome is term for outcome in outcomes)
 
 
 def _real_valued(model: Model, function: Function, term: Term) -> str | None:

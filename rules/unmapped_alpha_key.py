@@ -9,9 +9,10 @@ from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Attr, Call, Const, Item, Mapping, Op, Term, source_text, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Loader, Model
-from lorascale_lint.model.adapter_keys import KeyUse, key_role
+from lorascale_lint.model.adapter_keys import KeyUse
 from lorascale_lint.model.evaluate import key_pattern
 from lorascale_lint.model.scale import ONE
+from lorascale_lint.model.vocabulary import key_role
 from lorascale_lint.rule import Rule
 
 _TRAILING_SEGMENT = (r"\.(.*)$", r"\.(.+)$", r"\.(.*)", r"\.(.+)")

@@ -81,3 +81,25 @@ def test_each_file_registers_one_rule() -> None:
     files = {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
     assert {type(rule).__module__.rpartition(".")[2] for rule in RULES} == files
     assert {rule.name.replace("-", "_") for rule in RULES} == files
+
+
+def test_int_of_another_value_in_the_same_statement_is_not_alpha(tmp_path: Path) -> None:
+    """Terms hold what their variables were bound to: ``rank`` is part of the value of ``alpha`` here."""
+    source = """
+def merge(lora_parts):
+    rank = int(lora_parts.get("rank", 8).item())
+    alpha = float(lora_parts.get("alpha", rank))
+    return alpha / rank
+"""
+    assert findings(source, tmp_path) == ()
+
+
+def test_an_unreadable_file_does_not_stop_the_rules(tmp_path: Path) -> None:
+    broken = tmp_path / "lora_broken.py"
+    broken.write_text("from lora_example import (\n")
+    source = example(next(rule for rule in RULES if rule.name == "unscaled-merge"), "Bad")
+    path = tmp_path / "lora_example.py"
+    path.write_text("import lora_broken\n" + source)
+    result = lint([path, broken], [])
+    assert [finding.name for finding in result.findings] == ["unscaled-merge"]
+    assert [(item.code, item.filename) for item in result.failures] == [("LS001", str(broken))]

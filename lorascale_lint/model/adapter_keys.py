@@ -9,7 +9,7 @@ from typing import Literal
 from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, Loc, Op, Term, walk
 from lorascale_lint.model.evaluate import key_pattern
 from lorascale_lint.model.project import Function, Project
-from lorascale_lint.model.vocabulary import is_alpha_key, key_side
+from lorascale_lint.model.vocabulary import key_role
 
 _READERS = frozenset(
     "load_file safe_open load_safetensors load_torch_file load_state_dict lora_state_dict "
@@ -98,11 +98,6 @@ def _use(
     role = key_role(pattern)
     if role is not None:
         yield KeyUse(how, role, pattern, key.loc, event, container)
-
-
-def key_role(pattern: str) -> str | None:
-    """``A``, ``B``, ``alpha``, or None for a key that is none of an adapter's."""
-    return key_side(pattern) or ("alpha" if is_alpha_key(pattern) else None)
 
 
 def alpha_mentions(project: Project, function: Function, depth: int = 3) -> tuple[tuple[Function, str], ...]:

@@ -6,7 +6,7 @@ through their writes. Every way is bounded; past a bound the answer is `Unknown`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -21,6 +21,7 @@ from lorascale_lint.facts.terms import (
     Guard,
     Item,
     Logic,
+    Mapping as MappingTerm,
     Negative,
     Op,
     Param,
@@ -48,11 +49,19 @@ from lorascale_lint.model.values import (
     Through,
     Unknown,
     Value,
+    folded_scale,
     product,
     scaled,
     transposed,
 )
-from lorascale_lint.model.vocabulary import factor_side, has_lora_word, is_base_name, key_side, number_role
+from lorascale_lint.model.vocabulary import (
+    factor_side,
+    has_lora_word,
+    is_base_name,
+    key_role,
+    key_side,
+    number_role,
+)
 
 ALTERNATIVE_LIMIT = 12
 VIA_LIMIT = 4
@@ -69,6 +78,17 @@ _TRANSPOSES = frozenset("T mT t transpose permute swapaxes".split())
 _PRODUCTS = frozenset("mm matmul bmm dot linear conv2d kron einsum chain_matmul multi_dot".split())
 _WRAPPERS = frozenset(
     "Parameter as_tensor tensor asarray array float int deepcopy clone_tensor FloatTensor cast".split()
+)
+_MAKERS = frozenset(
+    "zeros ones empty randn rand normal full zeros_like ones_like empty_like randn_like rand_like "
+    "linear conv2d conv1d conv3d embedding".split()
+)
+_READS_FILES = frozenset(
+    "load_file load_safetensors load_torch_file load_state_dict safe_open get_tensor load".split()
+)
+_MAKES_CONTAINERS = frozenset("dict defaultdict OrderedDict list tuple sorted Counter".split())
+_CONTAINER_METHODS = frozenset(
+    "items values get pop setdefault copy keys popitem chunk split unbind tensor_split".split()
 )
 _MULTIPLIES = frozenset(["mul", "mul_", "multiply", "multiply_"])
 _DIVIDES = frozenset(["div", "div_", "divide", "divide_", "true_divide"])
@@ -229,19 +249,12 @@ class Evaluator:
             if argument is None:
                 continue
             for alternative in self.values(argument, self.frame(site.caller)):
-                match alternative.value:
-                    case Factor(scale=scale) | Tensor(scale=scale) | Delta(scale=scale):
-                        scales[scale] = None
-                    case Nothing():
-                        pass
-                    case _:
-                        scales[UNKNOWN if self._may_fold(argument) else ONE] = None
+                scale = folded_scale(alternative.value)
+                if scale is not None:
+                    scales[scale] = None
+                elif not isinstance(alternative.value, Nothing):
+                    scales[UNKNOWN if _may_fold(argument) else ONE] = None
         return tuple(scales) or (ONE,)
-
-    @staticmethod
-    def _may_fold(argument: Term) -> bool:
-        """Could an argument whose value is not understood carry a folded scale?"""
-        return isinstance(argument, Call | Op)
 
     # ---- attributes and items -----------------------------------------------------------
 
@@ -281,8 +294,10 @@ class Evaluator:
             case Factor():
                 if name in self.project.rescaled_attributes:
                     return (Alternative(scaled(named, UNKNOWN)),)
-                scales = {a.value.scale for a in written if isinstance(a.value, Factor | Tensor)}
-                return tuple(Alternative(scaled(named, scale)) for scale in scales) or (Alternative(named),)
+                scales = {folded_scale(a.value) for a in written} - {None}
+                return tuple(Alternative(scaled(named, scale)) for scale in scales if scale is not None) or (
+                    Alternative(named),
+                )
             case Number():
                 computed = [a for a in written if isinstance(a.value, Number) and _is_computed(a.value.scale)]
                 return tuple(computed) or (Alternative(named),)
@@ -324,30 +339,60 @@ class Evaluator:
             return tuple(
                 Alternative(Factor("A" if side == "A" else "B", scale)) for scale in self._folded(term, frame)
             )
+        if isinstance(base, Choice):
+            return self._choice(
+                base.test, Item(base.then, term.key, term.loc), Item(base.other, term.key, term.loc), frame
+            )
+        part = self._returned_part(base, term.key, frame) if isinstance(base, Call) else None
+        if part is not None:
+            return part
         inner = self.values(base, frame)
         if any(isinstance(a.value, Factor | Number | Delta | Through) for a in inner):
             return inner
-        return (Alternative(Tensor()),)
+        opaque = _comes_from_call(base)
+        return tuple(Alternative(Tensor(scale, opaque=opaque)) for scale in self._folded(term, frame))
+
+    def _returned_part(self, call: Call, key: Term, frame: Frame) -> tuple[Alternative, ...] | None:
+        """``f(...)[i]`` for a project function that returns tuples."""
+        index = key.value if isinstance(key, Const) else None
+        if not isinstance(index, int):
+            return None
+        found: list[Alternative] = []
+        for function, inner in self._entered(call, frame) or ():
+            for event in function.events("return"):
+                if isinstance(event.value, Sequence) and index < len(event.value.items):
+                    found.extend(self.values(event.value.items[index], inner))
+                elif not (isinstance(event.value, Const) and event.value.value is None):
+                    found.append(Alternative(Tensor(opaque=True)))
+        return tuple(found) or None
 
     def _folded(self, term: Item, frame: Frame) -> tuple[Scale, ...]:
-        """Scales multiplied into the tensors that were stored in ``self.container[...][...]``."""
-        base: Term = term
-        while isinstance(base, Item):
-            base = base.base
-        if not (isinstance(base, Attr) and is_receiver(base.base, frame.function) and frame.self_class):
-            return (ONE,)
+        """Scales multiplied into the tensors that were stored in the container of an item."""
         scales: dict[Scale, None] = {}
-        for write in self.project.writes(frame.self_class, base.name):
-            if isinstance(write.event.target, Item):
-                for alternative in self.values(write.event.value, self.frame(write.function)):
-                    match alternative.value:
-                        case Tensor(scale=scale) | Factor(scale=scale):
-                            scales[scale] = None
-                        case Number() | Nothing():
-                            pass
-                        case _ if self._may_fold(write.event.value):
-                            scales[UNKNOWN] = None
+        wanted = key_role(key_pattern(term.key))
+        for key, value, inner in self._stored(_container(term), frame):
+            stored = key_role(key_pattern(key))
+            if wanted is not None and stored is not None and stored != wanted:
+                continue
+            for alternative in self.values(value, inner):
+                scale = folded_scale(alternative.value)
+                if scale is not None:
+                    scales[scale] = None
+                elif isinstance(alternative.value, Unknown) and _may_fold(value):
+                    scales[UNKNOWN] = None
         return tuple(scales) or (ONE,)
+
+    def _stored(self, container: Term, frame: Frame) -> Iterator[tuple[Term, Term, Frame]]:
+        """Keys and values stored in ``self.container`` anywhere, or of a local dictionary here."""
+        if isinstance(container, Attr) and is_receiver(container.base, frame.function) and frame.self_class:
+            for write in self.project.writes(frame.self_class, container.name):
+                if isinstance(write.event.target, Item):
+                    yield write.event.target.key, write.event.value, self.frame(write.function)
+        elif isinstance(container, Call | MappingTerm):
+            for event in frame.function.events("write"):
+                target = event.target
+                if isinstance(target, Item) and _container(target).loc == container.loc:
+                    yield target.key, event.value, frame
 
     def _extent(self, tensor: Term, frame: Frame) -> Value:
         """``tensor.shape[i]``: the rank if the tensor is a factor (no other extent is a divisor)."""
@@ -413,23 +458,30 @@ class Evaluator:
 
     def _project_call(self, term: Call, frame: Frame) -> tuple[Alternative, ...] | None:
         """Values returned by the project functions that ``term`` calls; None if it calls none."""
+        entered = self._entered(term, frame)
+        if entered is None:
+            return None
+        return tuple(a for function, inner in entered for a in self._returned(function, inner))
+
+    def _entered(self, term: Call, frame: Frame) -> list[tuple[Function, Frame]] | None:
+        """The project functions that ``term`` calls, each with the frame of this call."""
         self_class = frame.self_class
         callees = self.project.callees(term.func, frame.function, self_class)
         functions = [item for item in callees if isinstance(item, Function)]
         if not functions or len(functions) != len(callees) or term.spread:
             return None
-        found: list[Alternative] = []
+        same_object = isinstance(term.func, Attr) and is_receiver(term.func.base, frame.function)
+        found: list[tuple[Function, Frame]] = []
         for function in functions:
             bound = bound_arguments(term, function)
             arguments = {name: (argument, frame) for name, argument in bound.items()}
-            same_object = isinstance(term.func, Attr) and is_receiver(term.func.base, frame.function)
-            owner = self_class if same_object else function.owner
-            found.extend(self._returned(function, Frame(function, owner, arguments)))
-        return tuple(found)
+            inner = Frame(function, self_class if same_object else function.owner, arguments)
+            self._alive.append(inner)
+            found.append((function, inner))
+        return found
 
     def _returned(self, function: Function, frame: Frame) -> tuple[Alternative, ...]:
         """Values of the return statements of ``function`` in ``frame``."""
-        self._alive.append(frame)
         found = [
             replace(
                 alternative,
@@ -465,7 +517,8 @@ class Evaluator:
             return (Alternative(UNKNOWN_VALUE),)
         if any(isinstance(value, Number) and _is_computed(value.scale) for value in arguments):
             return (Alternative(UNKNOWN_VALUE),)
-        return (Alternative(Tensor() if _makes_tensor(term, arguments) else UNKNOWN_VALUE),)
+        takes_tensor = any(isinstance(value, Tensor) for value in arguments) or isinstance(term.func, Attr)
+        return (Alternative(Tensor(opaque=takes_tensor and name.rpartition(".")[2] not in _MAKERS)),)
 
 
 # ---- pure helpers -------------------------------------------------------------------------
@@ -542,8 +595,31 @@ def _through(module: Value, argument: Value) -> Value:
             return UNKNOWN_VALUE
 
 
-def _makes_tensor(term: Call, arguments: list[Value]) -> bool:
-    return not arguments or all(isinstance(value, Tensor | Unknown | Number) for value in arguments)
+def _may_fold(term: Term) -> bool:
+    """Could a term whose value is not understood carry a folded scale?"""
+    return isinstance(term, Call | Op)
+
+
+def _container(term: Term) -> Term:
+    """``d`` of ``d[...][...]``."""
+    while isinstance(term, Item):
+        term = term.base
+    return term
+
+
+def _comes_from_call(term: Term) -> bool:
+    """Is ``term`` a part of what some function made, other than one that reads files or splits tensors?"""
+    while isinstance(term, Item | Element | Attr | Call):
+        if isinstance(term, Call):
+            name = term.func.name if isinstance(term.func, Attr | Global) else ""
+            if name in _READS_FILES or name in _MAKES_CONTAINERS:
+                return False
+            if not isinstance(term.func, Attr) or name not in _CONTAINER_METHODS:
+                return True
+            term = term.func.base
+        else:
+            term = term.source if isinstance(term, Element) else term.base
+    return False
 
 
 def _is_computed(scale: Scale) -> bool:

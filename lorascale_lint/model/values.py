@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from lorascale_lint.facts.terms import Guard, Loc
 from lorascale_lint.model.project import Function
-from lorascale_lint.model.scale import ONE, Scale
+from lorascale_lint.model.scale import ONE, UNKNOWN, Scale
 
 Side = Literal["A", "B"]
 Layout = Literal["out_in", "in_out", "activation", "unknown"]
@@ -51,11 +51,16 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Any other tensor; ``base`` says that it is (a view of) a base weight. A scale is tracked,
-    because a loader may fold the trained scale into a tensor before it is known as a factor."""
+    """Any other tensor; ``base`` says that it is (a view of) a base weight.
+
+    A scale is tracked, because a loader may fold the trained scale into a tensor before it is known as
+    a factor. ``opaque`` says that it comes from a call that is not understood: harmless for an
+    activation, but a factor with such a history may have been scaled.
+    """
 
     scale: Scale = ONE
     base: bool = False
+    opaque: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,17 @@ def scaled(value: Value, scale: Scale) -> Value:
             return replace(value, scale=value.scale * scale)
         case _:
             return value
+
+
+def folded_scale(value: Value) -> Scale | None:
+    """The scale multiplied into a tensor on its way here; None for what is no tensor."""
+    match value:
+        case Tensor(opaque=True):
+            return UNKNOWN
+        case Tensor(scale=scale) | Factor(scale=scale) | Delta(scale=scale) | Through(scale=scale):
+            return scale
+        case _:
+            return None
 
 
 def product(left: Value, right: Value) -> Value:

@@ -86,6 +86,11 @@ def is_alpha_key(text: str) -> bool:
     return len(text) <= 60 and " " not in text and _KEY_ALPHA.search(text) is not None
 
 
+def key_role(text: str) -> str | None:
+    """``A``, ``B``, ``alpha``, or None for a key that is none of an adapter's."""
+    return key_side(text) or ("alpha" if is_alpha_key(text) else None)
+
+
 def has_lora_word(words: Iterable[str]) -> bool:
     """Is there a word of LoRA code among ``words`` (the bare word ``lora`` is enough for context)?"""
     return any("lora" in word.lower() or "lokr" in word.lower() for word in words)

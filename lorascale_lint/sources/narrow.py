@@ -67,7 +67,9 @@ def _outermost(
 
 def _blank(lines: list[str], node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
     first = node.body[0]
-    start, end = first.lineno, node.end_lineno or first.lineno
+    decorators = getattr(first, "decorator_list", [])  # a decorated definition starts above its `def`
+    start = min([first.lineno, *(decorator.lineno for decorator in decorators)])
+    end = node.end_lineno or first.lineno
     header_end = max(
         [
             node.lineno,
