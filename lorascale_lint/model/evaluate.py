@@ -6,6 +6,7 @@ through their writes. Every way is bounded; past a bound the answer is `Unknown`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -90,6 +91,7 @@ _MAKES_CONTAINERS = frozenset("dict defaultdict OrderedDict list tuple sorted Co
 _CONTAINER_METHODS = frozenset(
     "items values get pop setdefault copy keys popitem chunk split unbind tensor_split".split()
 )
+_MID_MODULE = re.compile(r"lora_mid|mid")
 _MULTIPLIES = frozenset(["mul", "mul_", "multiply", "multiply_"])
 _DIVIDES = frozenset(["div", "div_", "divide", "divide_", "true_divide"])
 
@@ -358,7 +360,7 @@ class Evaluator:
         if not isinstance(index, int):
             return None
         found: list[Alternative] = []
-        for function, inner in self._entered(call, frame) or ():
+        for function, inner in self.entered(call, frame) or ():
             for event in function.events("return"):
                 if isinstance(event.value, Sequence) and index < len(event.value.items):
                     found.extend(self.values(event.value.items[index], inner))
@@ -458,12 +460,12 @@ class Evaluator:
 
     def _project_call(self, term: Call, frame: Frame) -> tuple[Alternative, ...] | None:
         """Values returned by the project functions that ``term`` calls; None if it calls none."""
-        entered = self._entered(term, frame)
+        entered = self.entered(term, frame)
         if entered is None:
             return None
         return tuple(a for function, inner in entered for a in self._returned(function, inner))
 
-    def _entered(self, term: Call, frame: Frame) -> list[tuple[Function, Frame]] | None:
+    def entered(self, term: Call, frame: Frame) -> list[tuple[Function, Frame]] | None:
         """The project functions that ``term`` calls, each with the frame of this call."""
         self_class = frame.self_class
         callees = self.project.callees(term.func, frame.function, self_class)
@@ -479,6 +481,10 @@ class Evaluator:
             self._alive.append(inner)
             found.append((function, inner))
         return found
+
+    def is_library_call(self, call: Call, frame: Frame) -> bool:
+        """Is ``call`` one of a tensor library's functions, and not a method of a tensor?"""
+        return _is_library(self.project.absolute_name(frame.function, call.func))
 
     def _returned(self, function: Function, frame: Frame) -> tuple[Alternative, ...]:
         """Values of the return statements of ``function`` in ``frame``."""
@@ -513,6 +519,8 @@ class Evaluator:
         arguments = [self.single(argument, frame) for argument in term.args]
         if "dropout" in name and arguments:
             return (Alternative(arguments[0]),)
+        if len(arguments) == 1 and _MID_MODULE.fullmatch(getattr(term.func, "name", "")):
+            return self.values(term.args[0], frame)  # a Tucker core between the factors has no scale
         if any(isinstance(value, Factor | Through | Delta) for value in arguments):
             return (Alternative(UNKNOWN_VALUE),)
         if any(isinstance(value, Number) and _is_computed(value.scale) for value in arguments):

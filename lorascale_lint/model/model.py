@@ -19,6 +19,7 @@ from lorascale_lint.model.applications import (
     find_restorations,
 )
 from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.multiplications import Multiplications
 from lorascale_lint.model.project import CallSite, Class, Function, Project, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.model.state import AttributeState, Setter, find_setters, state_attributes
@@ -101,6 +102,7 @@ class Model:
         self.project = project
         self.read_source = read_source
         self.evaluator = Evaluator(project)
+        self.multiplications = Multiplications(self.evaluator)
 
     def span(self, filename: str, loc: Loc) -> Span:
         """A source range as findings carry it."""
