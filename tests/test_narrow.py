@@ -140,18 +140,11 @@ def test_columns_are_those_of_characters_and_not_of_bytes() -> None:
     assert narrow(text) == text.replace("ß = ö", "...").replace("        return ß", "")
 
 
-DECORATED_FIRST = pytest.mark.xfail(
-    strict=True, reason="a decorated first statement: its decorators stay in front of the `...`"
-)
-
-
-@DECORATED_FIRST
 @pytest.mark.parametrize("inner", ["@wraps(x)\n    def inner(y):\n        pass", "@wrap\n    class C: pass"])
 def test_a_body_that_starts_with_a_decorator_goes_with_it(inner: str) -> None:
     assert parses(narrow(f"def idle(x):\n    {inner}\n    return inner\n"))
 
 
-@DECORATED_FIRST
 def test_the_standard_library_narrows_to_python() -> None:
     smaller = 0
     for path in STDLIB:

@@ -1,0 +1,176 @@
+"""FastVideo as published: what is found, what is repaired, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.network
+
+LINEAR = "fastvideo/layers/lora/linear.py"
+PIPELINE = "fastvideo/pipelines/lora_pipeline.py"
+Place = tuple[str, int, str]
+
+# 0.1.5 and 0.1.6 hold the same two files.
+UNREPAIRED = ["0.1.5", "0.1.6"]
+EXPECTED: list[Place] = [
+    (LINEAR, 80, "LS103"),  # x @ (B @ A), not transposed
+    (LINEAR, 83, "LS201"),  # if self.lora_alpha != self.lora_rank: both None in inference
+    (LINEAR, 99, "LS203"),  # set_lora_weights takes no alpha
+    (LINEAR, 135, "LS101"),  # data += B @ A, of a DTensor
+    (LINEAR, 155, "LS101"),  # data += B @ A
+    (PIPELINE, 126, "LS202"),  # get_lora_layer(..., lora_alpha=self.lora_alpha)
+    (PIPELINE, 189, "LS304"),  # an adapter loaded again meets its own entries
+    (PIPELINE, 206, "LS301"),  # layer.set_lora_weights(A, B) without alpha
+    (PIPELINE, 217, "LS104"),  # layer.disable_lora = True after a merge
+]
+UNSAFE = {"LS103", "LS104"}
+
+# Rows of an int(alpha), of two scales chosen by the truth of alpha, and of a name mapped without its suffix.
+REPAIRED_UPSTREAM = {
+    "0.1.7": (115, 148, 173, 222),
+    "0.2.0": (110, 143, 166, 334),
+    "0.2.1": (134, 167, 190, 386),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One cache of facts for all tests of this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "lorascale_lint", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=300)
+
+
+def lint(folder: Path, *arguments: str) -> list[Place]:
+    result = run(folder, "check", ".", "--output-format", "json", *arguments)
+    assert result.returncode in (0, 1), result.stderr
+    found = json.loads(result.stdout)
+    assert result.returncode == bool(found)
+    return sorted(
+        (relative(item["filename"], folder), item["location"]["row"], item["code"]) for item in found
+    )
+
+
+def relative(name: str, folder: Path) -> str:
+    path = Path(name)
+    return (path.relative_to(folder.resolve()) if path.is_absolute() else path).as_posix()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> set[str]:
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+@pytest.fixture(scope="module", params=UNREPAIRED)
+def untouched(request: pytest.FixtureRequest, fastvideo_tree: Callable[[str], Path]) -> Path:
+    """A tree that no test changes."""
+    return fastvideo_tree(request.param)
+
+
+def test_exactly_the_known_bugs_are_found(untouched: Path) -> None:
+    assert lint(untouched) == EXPECTED
+
+
+def test_map_shows_how_the_scale_is_lost(untouched: Path) -> None:
+    result = run(untouched, "map", ".", "--output-format", "json")
+    assert result.returncode == 0, result.stderr
+    record = json.loads(result.stdout)
+    (layer,) = (item for item in record["implementations"] if item["class"] == "BaseLayerWithLoRA")
+    assert [(a["kind"], a["row"], a["scale"]) for a in layer["applications"] if a["kind"] != "unmerge"] == [
+        ("forward", 88, "alpha / rank if self.lora_alpha != self.lora_rank else 1"),
+        ("merge", 135, "1"),
+        ("merge", 155, "1"),
+    ]
+    restored = [a["scale"] for a in layer["applications"] if a["kind"] == "unmerge"]
+    assert restored == ["restores the weight saved in `cpu_weight`"] * 2
+    assert {state["attribute"]: state["may_be_none"] for state in layer["state"]} == {
+        "lora_rank": True,
+        "lora_alpha": True,
+    }
+    (setter,) = layer["setters"]
+    assert (setter["row"], setter["alpha_parameter"], setter["writes_alpha"]) == (99, None, False)
+    (pipeline,) = (item for item in record["state"] if item["class"] == "LoRAPipeline")
+    assert {state["attribute"]: state["may_be_none"] for state in pipeline["attributes"]} == {
+        "lora_rank": True,
+        "lora_alpha": True,
+    }
+    (loader,) = (item for item in record["loaders"] if item["function"] == "LoRAPipeline.set_lora_adapter")
+    assert loader["never_reads"] == [".alpha", ".lora_alpha", ".alpha_scale", "adapter_config.json"]
+    assert [call["row"] for call in loader["gives_factors_to"]] == [206]
+
+
+@pytest.mark.parametrize("version", UNREPAIRED)
+def test_safe_fixes_leave_exactly_the_unsafe_ones(
+    version: str, fastvideo_tree: Callable[[str], Path]
+) -> None:
+    folder = fastvideo_tree(version)
+    before = contents(folder)
+    left = lint(folder, "--fix")
+    assert sorted(code for _, _, code in left) == sorted(UNSAFE)
+    assert changed(before, contents(folder)) == {LINEAR, PIPELINE}
+    assert {code for _, _, code in lint(folder)} == UNSAFE
+
+
+@pytest.mark.parametrize("version", UNREPAIRED)
+def test_all_fixes_leave_nothing(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
+    folder = fastvideo_tree(version)
+    before = contents(folder)
+    assert lint(folder, "--fix", "--unsafe-fixes") == []
+    once = contents(folder)
+    assert changed(before, once) == {LINEAR, PIPELINE}
+    for name in (LINEAR, PIPELINE):
+        compile(once[name], name, "exec")
+    assert lint(folder) == []
+    assert lint(folder, "--fix", "--unsafe-fixes") == []
+    assert contents(folder) == once
+
+
+def test_diff_applies_and_gives_what_fix_writes(
+    untouched: Path, fastvideo_tree: Callable[[str], Path]
+) -> None:
+    before = contents(untouched)
+    result = run(untouched, "check", ".", "--diff", "--unsafe-fixes")
+    assert result.returncode == 1
+    assert contents(untouched) == before
+    folder = fastvideo_tree("0.1.6" if "0.1.6" in untouched.name else "0.1.5")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    for option in ("--check", "--whitespace=nowarn"):
+        subprocess.run(["git", "apply", option], cwd=folder, check=True, input=result.stdout)
+    patched = contents(folder)
+    assert changed(before, patched) == {LINEAR, PIPELINE}
+    assert lint(folder) == []
+
+
+@pytest.mark.parametrize("version", sorted(REPAIRED_UPSTREAM))
+def test_what_upstream_left_is_found(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
+    found = lint(fastvideo_tree(version))
+    assert {name for name, _, _ in found} == {LINEAR, PIPELINE}
+    truncated, truthy, also_truthy, unmapped = REPAIRED_UPSTREAM[version]
+    assert [item for item in found if item[2] in ("LS204", "LS205", "LS303")] == [
+        (LINEAR, truncated, "LS204"),
+        (LINEAR, truthy, "LS205"),
+        (LINEAR, also_truthy, "LS205"),
+        (PIPELINE, unmapped, "LS303"),
+    ]
+    assert not {"LS101", "LS201", "LS203", "LS301"} & {code for _, _, code in found}
