@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.keep_alpha_float import divide_exactly, keep_alpha_float
-from lorascale_lint.facts.terms import Attr, Call, Choice, Event, Global, Op, Param, Term, walk
+from lorascale_lint.facts.terms import Attr, Call, Choice, Event, Global, Op, Param, Term, each_term, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
@@ -84,11 +84,10 @@ class TruncatedAlpha(Rule):
         for function in model.functions:
             if {"is_integer", "isinstance"} & function.facts.words:
                 continue
-            for event in function.events("write", "bind", "return"):
-                for term in walk(event.value):
-                    finding = self._truncation(model, function, event, term)
-                    if finding is not None:
-                        yield finding
+            for event, term in each_term(function.events("write", "bind", "return")):
+                finding = self._truncation(model, function, event, term)
+                if finding is not None:
+                    yield finding
 
     def _truncation(self, model: Model, function: Function, event: Event, term: Term) -> Finding | None:
         match term:

@@ -6,6 +6,7 @@ twice is one object); structural equality over such a graph would be exponential
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -371,6 +372,23 @@ def source_text(term: Term) -> str:
             return f'f"{inner}"'
         case _:
             return "..."
+
+
+def each_term(events: Iterable[Event]) -> Iterator[tuple[Event, Term]]:
+    """Every distinct term of ``events``, with the first event that it is part of.
+
+    A variable's value is part of every later term that uses the variable; walking each event apart
+    would take quadratic time.
+    """
+    seen: set[int] = set()
+    for event in events:
+        pending = [event.value] if event.target is None else [event.target, event.value]
+        while pending:
+            term = pending.pop()
+            if id(term) not in seen:
+                seen.add(id(term))
+                yield event, term
+                pending.extend(reversed(children(term)))
 
 
 _TEXT_LIMIT = 60

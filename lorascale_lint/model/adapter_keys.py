@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, Loc, Op, Term, walk
+from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, Loc, Op, Term, each_term
 from lorascale_lint.model.evaluate import key_pattern
 from lorascale_lint.model.project import Function, Project
 from lorascale_lint.model.vocabulary import key_role
@@ -54,12 +54,18 @@ def key_traffic(function: Function) -> KeyTraffic:
     """The adapter keys that ``function`` uses, in source order, each place once."""
     uses: dict[tuple[Loc, str, str], KeyUse] = {}
     files: dict[Loc, Event] = {}
-    for event in function.facts.events:
-        for use in _event_uses(event):
+    for event in function.events("write"):
+        if isinstance(event.target, Item):
+            for use in _use("write", event.target.key, event.target.base, event):
+                uses.setdefault((use.loc, use.how, use.pattern), use)
+    written = {id(event.target) for event in function.events("write") if not event.sign}
+    for event, term in each_term(function.facts.events):
+        if id(term) in written:
+            continue
+        for use in _term_uses(event, term):
             uses.setdefault((use.loc, use.how, use.pattern), use)
-        for term in walk(event.value):
-            if isinstance(term, Call) and _reads_file(term):
-                files.setdefault(term.loc, event)
+        if isinstance(term, Call) and _reads_file(term):
+            files.setdefault(term.loc, event)
     ordered = sorted(uses.values(), key=lambda use: (use.loc.row, use.loc.column))
     return KeyTraffic(function, tuple(ordered), tuple(files.values()))
 
@@ -71,24 +77,20 @@ def _reads_file(call: Call) -> bool:
     return name in _READERS
 
 
-def _event_uses(event: Event) -> Iterator[KeyUse]:
-    if event.kind == "write" and isinstance(event.target, Item):
-        yield from _use("write", event.target.key, event.target.base, event)
-    for root in (event.value, *(() if event.target is None else (event.target,))):
-        for term in walk(root):
-            match term:
-                case Item(base=base, key=key) if term is not event.target:
-                    yield from _use("read", key, base, event)
-                case Call(func=Attr(base=base, name=name), args=args) if args and name in _STORES:
-                    yield from _use("read", args[0], base, event)
-                case Call(func=Attr(name=name), args=args) if args and name in _LITERAL_TESTS:
-                    yield from _use("test", args[0], None, event)
-                case Op(sign="in" | "not in" | "==" | "!=", left=left, right=right):
-                    yield from _use("test", left, right, event)
-                    if isinstance(right, Const):
-                        yield from _use("test", right, left, event)
-                case _:
-                    pass
+def _term_uses(event: Event, term: Term) -> Iterator[KeyUse]:
+    match term:
+        case Item(base=base, key=key):
+            yield from _use("read", key, base, event)
+        case Call(func=Attr(base=base, name=name), args=args) if args and name in _STORES:
+            yield from _use("read", args[0], base, event)
+        case Call(func=Attr(name=name), args=args) if args and name in _LITERAL_TESTS:
+            yield from _use("test", args[0], None, event)
+        case Op(sign="in" | "not in" | "==" | "!=", left=left, right=right):
+            yield from _use("test", left, right, event)
+            if isinstance(right, Const):
+                yield from _use("test", right, left, event)
+        case _:
+            pass
 
 
 def _use(

@@ -16,6 +16,7 @@ from lorascale_lint.facts.terms import (
     Logic,
     Op,
     Term,
+    each_term,
     source_text,
     walk,
 )
@@ -28,6 +29,8 @@ Kind = Literal["merge", "forward", "unmerge"]
 Step: TypeAlias = tuple[str, Loc, str]
 """A step of an explanation: file name, place, what happens there."""
 
+_Sum: TypeAlias = tuple[str, Term | None, Term, Scale, Loc]
+"""Sign, base, delta, the multiplier of the delta, and the place of the whole sum."""
 _ADDS = {"add": 1, "add_": 1, "sub": -1, "sub_": -1, "subtract": -1, "subtract_": -1}
 _PRODUCT_ADDS = frozenset(["addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addbmm_"])
 
@@ -131,26 +134,23 @@ def find_applications(evaluator: Evaluator, function: Function) -> Iterator[Appl
         return
     frame = evaluator.frame(function)
     found: dict[Loc, Application] = {}
-    for event in function.facts.events:
-        if event.kind in ("test", "raise"):
-            continue
-        sites: list[tuple[str, Term | None, Term, Scale, Loc]] = []
-        if event.kind == "write" and event.sign in ("+", "-") and event.target is not None:
-            sites.append((event.sign, event.target, event.value, Scale(), event.loc))
-        for term in walk(event.value):
-            sites.extend(_sums(term, frame, evaluator))
-        for sign, base, delta, factor, loc in sites:
-            if loc in found:
-                continue
+    sums: list[tuple[Event, _Sum]] = [
+        (event, (event.sign, event.target, event.value, Scale(), event.loc))
+        for event in function.events("write")
+        if event.sign in ("+", "-") and event.target is not None
+    ]
+    events = [event for event in function.facts.events if event.kind not in ("test", "raise")]
+    for event, term in each_term(events):
+        sums.extend((event, found_sum) for found_sum in _sums(term, frame, evaluator))
+    for event, (sign, base, delta, factor, loc) in sums:
+        if loc not in found:
             application = _application(evaluator, frame, event, sign, base, delta, factor, loc)
             if application is not None:
                 found[loc] = application
     yield from sorted(found.values(), key=lambda a: (a.loc.row, a.loc.column))
 
 
-def _sums(
-    term: Term, frame: Frame, evaluator: Evaluator
-) -> Iterator[tuple[str, Term | None, Term, Scale, Loc]]:
+def _sums(term: Term, frame: Frame, evaluator: Evaluator) -> Iterator[_Sum]:
     """Sums spelled as an operator, a torch function or a tensor method."""
     match term:
         case Op(sign=("+" | "-") as sign, left=left, right=right):
