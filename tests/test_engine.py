@@ -1,0 +1,260 @@
+"""From files to findings: processes, context, overlays, caches, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint import engine
+from lorascale_lint.engine import POOL_FROM, analyse_file, lint
+from lorascale_lint.facts.store import decode
+from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.model import Model
+from lorascale_lint.rule import Rule, all_rules
+from tests.projects import places, write_files
+
+LAYER = """\
+class LoRALinear:
+    def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha):
+        self.base_layer = base_layer
+        self.lora_A = lora_A
+        self.lora_B = lora_B
+        self.lora_rank = lora_rank
+        self.lora_alpha = lora_alpha
+
+    def merge(self):
+        self.base_layer.weight.data += self.lora_B @ self.lora_A
+"""
+LINKED = {
+    "maths.py": "def delta(lora_B, lora_A):\n    return lora_B @ lora_A\n",
+    "layer.py": "from maths import delta\n\n\n"
+    + LAYER.replace("self.lora_B @ self.lora_A", "delta(self.lora_B, self.lora_A)"),
+}
+
+
+# ---- processes ------------------------------------------------------------------------------
+
+
+def test_a_pool_finds_what_one_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_files(tmp_path, {f"layer_{i:02}.py": LAYER for i in range(POOL_FROM + 3)})
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    alone = lint(paths, [])
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    pooled = lint(paths, [])
+    assert pooled == alone
+    assert [code for _, _, code in places(alone, tmp_path)] == ["LS101"] * len(paths)
+
+
+def test_a_pool_reports_broken_files_like_one_process(tmp_path: Path) -> None:
+    files = {f"lora_{i:02}.py": "def f(:\n" for i in range(POOL_FROM)}
+    result = lint(write_files(tmp_path, files), [])
+    assert [Path(failure.filename).name for failure in result.failures] == sorted(files)
+
+
+def test_progress_ends_at_the_number_of_files(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    lint(write_files(tmp_path, LINKED), [], progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+
+
+# ---- targets and context --------------------------------------------------------------------
+
+
+def test_context_is_linked_and_not_reported(tmp_path: Path) -> None:
+    maths, layer = write_files(tmp_path, LINKED)
+    other = tmp_path / "other.py"
+    other.write_text(LAYER)
+    assert places(lint([layer], [maths, other]), tmp_path) == [("layer.py", 13, "LS101")]
+    assert places(lint([maths], [layer, other]), tmp_path) == []
+    assert lint([layer], [maths, other]).checked == 1
+
+
+def test_without_its_helper_the_same_merge_is_not_judged(tmp_path: Path) -> None:
+    _, layer = write_files(tmp_path, LINKED)
+    assert places(lint([layer], []), tmp_path) == []
+
+
+def test_a_broken_file_of_the_context_is_not_reported(tmp_path: Path) -> None:
+    layer, broken = write_files(tmp_path, {"layer.py": LAYER, "lora.py": "def f(:\n"})
+    result = lint([layer], [broken])
+    assert result.failures == ()
+    assert places(result, tmp_path) == [("layer.py", 10, "LS101")]
+
+
+def test_findings_come_sorted_and_once(tmp_path: Path) -> None:
+    paths = write_files(
+        tmp_path, {"b.py": LAYER, "a.py": LAYER + "\n" + LAYER.replace("LoRALinear", "LoRAConv")}
+    )
+    found = lint([*paths, *reversed(paths)], paths).findings
+    assert [(Path(item.span.filename).name, item.span.start.row) for item in found] == [
+        ("a.py", 10),
+        ("a.py", 21),
+        ("b.py", 10),
+    ]
+
+
+def test_only_the_rules_asked_for_are_run(tmp_path: Path) -> None:
+    (path,) = write_files(tmp_path, {"layer.py": LAYER})
+    assert lint([path], [], codes=["LS102"]).findings == ()
+    assert len(lint([path], [], codes=["LS101"]).findings) == 1
+
+
+def test_overlay_wins_over_the_disk(tmp_path: Path) -> None:
+    (path,) = write_files(tmp_path, {"layer.py": LAYER})
+    scaled = LAYER.replace("+= ", "+= self.lora_alpha / self.lora_rank * ")
+    assert lint([path], [], overlay={path: scaled.encode()}).findings == ()
+    new = tmp_path / "new.py"
+    assert places(lint([new], [], overlay={new: LAYER.encode()}), tmp_path) == [("new.py", 10, "LS101")]
+
+
+# ---- failures -------------------------------------------------------------------------------
+
+
+class Crash(Rule):
+    code = "LS999"
+    name = "crash"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        yield from ()
+        raise KeyError("lost")
+
+
+def test_a_rule_that_crashes_is_reported_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = write_files(tmp_path, {"layer.py": LAYER})
+    monkeypatch.setattr(engine, "all_rules", lambda: (Crash(), *all_rules()))
+    result = lint([path], [])
+    assert places(result, tmp_path) == [("layer.py", 10, "LS101")]
+    (failure,) = result.failures
+    assert failure.code == "LS000"
+    assert failure.message == "internal error in LS999 crash: KeyError: 'lost'"
+
+
+BAD = {
+    "syntax": (b"lora = 1\nx = = 2\n", "cannot be parsed", 2),
+    "syntax without any lora word": (b"x = 1\ny = = 2\n", "cannot be parsed", 2),
+    "indentation": (b"def lora():\nreturn 1\n", "cannot be parsed", 2),
+    "not utf-8": (b"lora = '\xff'\n", "cannot be decoded", 1),
+    "unknown encoding": (b"# coding: klingon\nlora = 1\n", "cannot be decoded", 1),
+    "python 2": (b"print 'lora'\n", "cannot be parsed", 1),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_an_unreadable_file_is_reported_with_its_place_and_the_others_are_checked(
+    name: str, tmp_path: Path
+) -> None:
+    source, message, row = BAD[name]
+    (layer,) = write_files(tmp_path, {"layer.py": LAYER})
+    bad = tmp_path / "bad.py"
+    bad.write_bytes(source)
+    result = lint([layer, bad], [])
+    (failure,) = result.failures
+    assert (failure.filename, failure.code, failure.position.row) == (str(bad), "LS001", row)
+    assert failure.message.startswith(message)
+    assert places(result, tmp_path) == [("layer.py", 10, "LS101")]
+
+
+@pytest.mark.parametrize("source", [b"lora = 1\x00\n", b"\x00lora\n", b"x\x00\n"], ids=ascii)
+def test_nul_bytes_are_a_failure(source: bytes) -> None:
+    assert isinstance(analyse_file("a.py", source, "a"), FileFailure)
+
+
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    (failure,) = lint([tmp_path / "no.py"], []).failures
+    assert failure.message.startswith("cannot be read")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"",
+        b"\n",
+        b"\xef\xbb\xbflora = 1\n",
+        b"# coding: latin-1\nlora = '\xfc'\n",
+        LAYER.replace("\n", "\r\n").encode(),
+    ],
+    ids=["empty", "blank", "bom", "latin-1", "crlf"],
+)
+def test_readable_files(source: bytes) -> None:
+    found = analyse_file("a.py", source, "a")
+    assert isinstance(found, bytes)
+    decode(found)
+
+
+NESTED = {
+    "branches": "def lora(x):\n"
+    + "".join(" " * i + f"if x > {i}:\n" for i in range(1, 2000))
+    + " " * 2000
+    + "x\n",
+    "sum": "def lora(x):\n    return " + " + ".join(["x"] * 2000) + "\n",
+    "calls": "def lora(x):\n    return " + "f(" * 150 + "x" + ")" * 150 + "\n",
+}
+ELIF = "def lora(x):\n    if x:\n        y = 0\n" + "".join(
+    f"    elif x == {i}:\n        y = {i}\n" for i in range(1, 1000)
+)
+
+
+@pytest.mark.parametrize("name", sorted(NESTED))
+def test_deep_nesting_is_an_answer_and_not_a_crash(name: str) -> None:
+    assert isinstance(analyse_file("a.py", NESTED[name].encode(), "a"), bytes | FileFailure)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(
+            ELIF,
+            id="elif",
+            marks=pytest.mark.xfail(
+                strict=True, reason="LibCST turns a RecursionError inside positions into a KeyError"
+            ),
+        ),
+        pytest.param(
+            "x = " + "(" * 5000 + ")" * 5000 + "\n",
+            id="brackets",
+            marks=pytest.mark.xfail(strict=True, reason="LibCST's parser overflows the stack of the process"),
+        ),
+    ],
+)
+def test_nesting_beyond_the_parsers_does_not_end_the_process(source: str, tmp_path: Path) -> None:
+    (path,) = write_files(tmp_path, {"lora.py": source})
+    program = (
+        "import sys\nfrom lorascale_lint.engine import analyse_file\n"
+        "try:\n    analyse_file('a.py', open(sys.argv[1], 'rb').read(), 'a')\n"
+        "except Exception as error:\n    sys.exit(type(error).__name__)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---- cache ----------------------------------------------------------------------------------
+
+
+def test_cold_warm_broken_and_no_cache_agree(tmp_path: Path) -> None:
+    paths = write_files(tmp_path, LINKED)
+    cache = tmp_path / "cache"
+    plain = lint(paths, [])
+    assert plain.findings
+    assert lint(paths, [], cache_dir=cache) == plain
+    kept = [path for path in cache.rglob("*") if path.is_file()]
+    assert len(kept) == len(paths)
+    assert lint(paths, [], cache_dir=cache) == plain
+    for path in kept:
+        path.write_bytes(b"[")
+    assert lint(paths, [], cache_dir=cache) == plain
+
+
+def test_warm_files_are_not_analysed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_files(tmp_path, {"layer.py": LAYER})
+    first = lint(paths, [], cache_dir=tmp_path / "cache")
+    monkeypatch.setattr(engine, "analyse_file", None)
+    assert lint(paths, [], cache_dir=tmp_path / "cache") == first
