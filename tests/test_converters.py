@@ -1,0 +1,120 @@
+"""LS302: a converter of a format with fused projections, in a losing, a keeping and folding versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+PARSER = """\
+KINDS = ("lora_down.weight", "lora_up.weight", "lora_up.blocks", "alpha_scale")
+FUSED = {"qkv": ("to_q", "to_k", "to_v"), "kv": ("to_k", "to_v")}
+
+
+def parse_lora_key(key):
+    path = key.replace("lora___lorahyphen___", "").replace("___lorahyphen___", ".")
+    for kind in ("lora_down.weight", "alpha_scale", "lora_up.weight"):
+        if path.endswith("." + kind):
+            return path[: -len(kind) - 1], kind
+    if ".lora_up.blocks." in path:
+        module, _, index = path.partition(".lora_up.blocks.")
+        return module, "lora_up.blocks." + index.split(".")[0]
+    raise ValueError(f"not a LoRA key: {key}")
+
+
+def map_lora_module(path):
+    head, _, last = path.rpartition(".")
+    if last in FUSED:
+        return [f"{head}.{name}" for name in FUSED[last]]
+    return [path]
+
+
+def group(source):
+    modules = {}
+    for key in source:
+        try:
+            path, kind = parse_lora_key(key)
+        except ValueError:
+            continue
+        modules.setdefault(path, {})[kind] = key
+    return modules
+
+
+"""
+LOSES = """\
+def convert_lora_weights(source):
+    converted = {}
+    for path, keys in group(source).items():
+        targets = map_lora_module(path)
+        down = source[keys["lora_down.weight"]]
+        for i, target in enumerate(targets):
+            converted[f"{target}.lora_A"] = down
+            if len(targets) == 1:
+                converted[f"{target}.lora_B"] = source[keys["lora_up.weight"]]
+            else:
+                converted[f"{target}.lora_B"] = source[keys[f"lora_up.blocks.{i}"]]
+    return converted
+"""
+STORE_A = '            converted[f"{target}.lora_A"] = down\n'
+PASSES_ON = """\
+def convert_lora_keys(source):
+    converted = {}
+    for key, tensor in source.items():
+        key = key.replace(".lora_down.weight", ".lora_A").replace(".lora_up.weight", ".lora_B")
+        converted[key.replace(".alpha_scale", ".lora_alpha")] = tensor
+    return converted
+"""
+
+
+def with_alpha(line: str) -> str:
+    """The converter that also writes, for every target, what ``line`` says."""
+    return LOSES.replace(STORE_A, STORE_A + f"            {line}\n")
+
+
+def with_down(line: str) -> str:
+    """The converter that computes ``down`` differently."""
+    return LOSES.replace('down = source[keys["lora_down.weight"]]', line)
+
+
+SILENT = {
+    "alpha for every target": with_alpha(
+        'converted[f"{target}.lora_alpha"] = source[keys["alpha_scale"]] * down.shape[0]'
+    ),
+    "alpha_scale for every target": with_alpha(
+        'converted[f"{target}.alpha_scale"] = source[keys["alpha_scale"]]'
+    ),
+    "folded into down": with_down('down = source[keys["lora_down.weight"]] * source[keys["alpha_scale"]]'),
+    "folded by a local": with_down(
+        'scale = source[keys["alpha_scale"]].item()\n        down = source[keys["lora_down.weight"]] * scale'
+    ),
+    "square roots on both": with_down(
+        'root = source[keys["alpha_scale"]] ** 0.5\n        down = source[keys["lora_down.weight"]] * root'
+    ).replace('source[keys["lora_up.weight"]]', 'source[keys["lora_up.weight"]] * root'),
+    "every key is passed on": PASSES_ON,
+}
+
+
+def test_the_losing_converter_is_reported_exactly_once(tmp_path: Path) -> None:
+    (found,) = lint_files(tmp_path, {"convert_lora.py": PARSER + LOSES})
+    assert found.code == "LS302"
+    assert found.effect is not None
+    assert "2.00x too strong" in found.effect
+    rows = (PARSER + LOSES).splitlines()
+    assert ".lora_A" in rows[found.span.start.row - 1]
+    assert any("parse_lora_key" in step.message for step in found.trace)
+
+
+def test_the_parser_may_lie_in_another_file(tmp_path: Path) -> None:
+    files = {
+        "lora_keys.py": PARSER,
+        "convert_lora.py": "from lora_keys import group, map_lora_module\n\n\n" + LOSES,
+    }
+    assert [item.code for item in lint_files(tmp_path, files)] == ["LS302"]
+
+
+@pytest.mark.parametrize("name", sorted(SILENT))
+def test_silent(name: str, tmp_path: Path) -> None:
+    assert SILENT[name] not in (LOSES, "")
+    assert lint_files(tmp_path, {"convert_lora.py": PARSER + SILENT[name]}) == ()
