@@ -35,10 +35,11 @@ from lorascale_lint.model.project import (
     Function,
     Project,
     bound_arguments,
+    is_initialisation,
     is_receiver,
     stored_values,
 )
-from lorascale_lint.model.scale import ONE, RANK, STRENGTH, UNKNOWN, Scale
+from lorascale_lint.model.scale import ALPHA, ONE, RANK, SCALING, STRENGTH, UNKNOWN, Scale
 from lorascale_lint.model.values import (
     UNKNOWN_VALUE,
     Alternative,
@@ -58,6 +59,7 @@ from lorascale_lint.model.values import (
 from lorascale_lint.model.vocabulary import (
     factor_side,
     has_lora_word,
+    is_alpha_key,
     is_base_name,
     key_role,
     key_side,
@@ -320,6 +322,9 @@ class Evaluator:
             if write.event.sign:
                 found.append(Alternative(UNKNOWN_VALUE))
                 continue
+            if is_initialisation(write.event.value):
+                found.append(Alternative(Tensor()))
+                continue
             found.extend(self.values(write.event.value, self.frame(write.function)))
         declared = self.project.class_attribute(frame.self_class, name)
         if declared is not None and declared[1] is not None:
@@ -336,7 +341,11 @@ class Evaluator:
         stored = tuple(stored_values(term))
         if stored:
             return tuple(a for option in stored for a in self.values(option, frame))
-        side = key_side(key_pattern(term.key))
+        key = key_pattern(term.key)
+        side = key_side(key)
+        if side is None and is_alpha_key(key) and self.in_lora_context(frame.function):
+            role = Scale.of(SCALING if key.endswith("_scale") else ALPHA)
+            return tuple(Alternative(Number(role * scale)) for scale in self._folded(term, frame))
         if side in ("A", "B"):
             return tuple(
                 Alternative(Factor("A" if side == "A" else "B", scale)) for scale in self._folded(term, frame)

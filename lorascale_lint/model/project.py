@@ -37,6 +37,8 @@ _COMMON = frozenset(
 )
 """Method names too common to resolve a call on an unknown object by name alone."""
 
+_MAKERS = frozenset("zeros ones randn rand normal uniform zeros_like randn_like rand_like".split())
+
 FAMILY_LIMIT = 64
 CALLER_LIMIT = 24
 CHOICE_LIMIT = 8
@@ -328,7 +330,8 @@ class Project:
         for function in self.functions.values():
             for event in function.facts.events:
                 if event.kind == "write" and event.target is not None:
-                    if event.sign in ("*", "/") or is_rescaling(event.value):
+                    fold = is_rescaling(event.value) and not is_initialisation(event.value)
+                    if event.sign in ("*", "/") or fold:
                         found.update(attribute_chain(event.target))
                 elif event.kind == "call" and isinstance(event.value, Call):
                     func = event.value.func
@@ -372,6 +375,20 @@ def is_rescaling(term: Term) -> bool:
         else:
             return False
     return isinstance(term, Op) and term.sign in ("*", "/")
+
+
+def is_initialisation(term: Term) -> bool:
+    """Is ``term`` a fresh tensor multiplied by a constant of its initialisation: ``randn(...) * std``?"""
+    while isinstance(term, Call) and term.args and _callee_name(term) in ("Parameter", "tensor"):
+        term = term.args[0]
+    if not (isinstance(term, Op) and term.sign in ("*", "/")):
+        return False
+    operands = (term.left, term.right) if term.sign == "*" else (term.left,)
+    return any(isinstance(operand, Call) and _callee_name(operand) in _MAKERS for operand in operands)
+
+
+def _callee_name(call: Call) -> str:
+    return call.func.name if isinstance(call.func, Attr | Global) else ""
 
 
 def attribute_chain(term: Term) -> Iterator[str]:
