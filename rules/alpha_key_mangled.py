@@ -1,0 +1,202 @@
+"""LS306: a renaming of keys restores the factors' suffixes and swallows the one of alpha."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.effect import effect_of
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Event,
+    Global,
+    Item,
+    Loc,
+    Param,
+    Term,
+    walk,
+)
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.adapter_flow import asks_for_alpha, is_file_alpha, same_place, tensor_of_loop
+from lorascale_lint.model.adapter_keys import key_traffic
+from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.project import Function, is_test_file
+from lorascale_lint.model.scale import ONE
+from lorascale_lint.model.vocabulary import key_role, key_side
+from lorascale_lint.rule import Rule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Renaming:
+    """``key.replace(".", "_").replace("_lora_A_", ".lora_down.") ...`` and the write under its result."""
+
+    write: Event
+    flattened: Loc
+    restored: tuple[tuple[str, str], ...]
+
+
+class AlphaKeyMangled(Rule):
+    """Alpha key lost in a renaming of keys
+
+    ## What it finds
+
+    A conversion that goes through all keys of a file, replaces every dot by an underscore, restores
+    the dots of the factors' suffixes only, and writes the alpha of each module from the rank.
+
+    ## Why it is wrong
+
+    `layer.0.alpha` becomes `layer_0_alpha`, a name that no reader asks for. The alpha that is written
+    under the right name is the rank, so a file that has an alpha comes out with scale 1.
+
+    ## Effect
+
+    Effective scale 1 instead of alpha / rank: 2.00x too strong for alpha=64, rank=128.
+
+    ## Bad
+
+    ```python
+    import torch
+
+
+    def convert_names(prefix, weights_sd):
+        converted = {}
+        lora_dims = {}
+        for key, weight in weights_sd.items():
+            body = key.split(".", 1)[1]
+            new_key = f"{prefix}{body}".replace(".", "_")
+            new_key = new_key.replace("_lora_A_", ".lora_down.").replace("_lora_B_", ".lora_up.")
+            converted[new_key] = weight
+            if "lora_down" in new_key:
+                lora_dims[new_key.split(".")[0]] = weight.shape[0]
+        for lora_name, dim in lora_dims.items():
+            converted[f"{lora_name}.alpha"] = torch.tensor(dim)
+        return converted
+    ```
+
+    ## Good
+
+    ```python
+    import torch
+
+
+    def convert_names(prefix, weights_sd):
+        converted = {}
+        lora_dims = {}
+        for key, weight in weights_sd.items():
+            body = key.split(".", 1)[1]
+            new_key = f"{prefix}{body}".replace(".", "_")
+            new_key = new_key.replace("_lora_A_", ".lora_down.").replace("_lora_B_", ".lora_up.")
+            new_key = new_key.replace("_alpha", ".alpha")
+            converted[new_key] = weight
+            if "lora_down" in new_key:
+                lora_dims[new_key.split(".")[0]] = weight.shape[0]
+        for lora_name, dim in lora_dims.items():
+            if f"{lora_name}.alpha" not in converted:
+                converted[f"{lora_name}.alpha"] = torch.tensor(dim)
+        return converted
+    ```
+
+    ## Fix safety
+
+    No fix: the right spelling of the source's alpha is not in the code. Restore its suffix like those
+    of the factors, and write the rank only where a module has no alpha.
+
+    ## Limits
+
+    Silent if the function tests for an alpha key, and if the alpha that it writes comes from anything
+    but the tensors' shapes. Converters that know the source's alpha and do not write one are LS302's,
+    mappings of names that alpha's key never matches LS303's.
+
+    ## References
+
+    - kohya-ss/musubi-tuner commit 27c5a188: `convert_from_diffusers` keeps `.alpha`
+    """
+
+    code = "LS306"
+    name = "alpha-key-mangled"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Renamings that lose alpha, in functions that write one of their own."""
+        for function in model.functions:
+            if is_test_file(function.filename):
+                continue
+            traffic = key_traffic(function)
+            if "alpha" in traffic.roles("read") or any(
+                use.role == "alpha" and use.how == "test" for use in traffic.uses
+            ):
+                continue
+            for renaming in _renamings(function):
+                default = _default_alpha(function, renaming)
+                if default is None:
+                    continue
+                new, old = renaming.restored[0]
+                yield self.finding(
+                    model,
+                    function.filename,
+                    renaming.write.loc,
+                    f"`{function.facts.name}` restores the dots of the factors' keys and not those of alpha",
+                    event=renaming.write,
+                    effect=effect_of(ONE),
+                    trace=(
+                        (function.filename, renaming.flattened, "every dot of the key becomes an underscore"),
+                        (
+                            function.filename,
+                            renaming.write.loc,
+                            f"`{new}` becomes `{old}` again, alpha does not",
+                        ),
+                        (
+                            function.filename,
+                            default.loc,
+                            "this alpha is written, whatever the file says",
+                        ),
+                    ),
+                )
+
+
+def _renamings(function: Function) -> Iterator[_Renaming]:
+    """Writes of all tensors of a file under keys whose dots were replaced."""
+    for write in function.events("write"):
+        if not isinstance(write.target, Item) or write.sign or tensor_of_loop(write.value) is None:
+            continue
+        if any(asks_for_alpha(g.test, g.holds) or asks_for_alpha(g.test, not g.holds) for g in write.guards):
+            continue
+        chain = tuple(_replacements(write.target.key))
+        flat = next((index for index, (old, new, _) in enumerate(chain) if old == "." and new != "."), None)
+        if flat is None:
+            continue
+        after = [(old, new) for old, new, _ in chain[flat + 1 :] if "." in new]
+        sides = {key_side(new) for _, new in after}
+        if {"A", "B"} <= sides and not any("alpha" in new for _, new in after):
+            yield _Renaming(write, chain[flat][2], tuple(after))
+
+
+def _replacements(key: Term) -> Iterator[tuple[str, str, Loc]]:
+    """The literal replacements on a key, first to last."""
+    found: list[tuple[str, str, Loc]] = []
+    while isinstance(key, Call) and isinstance(key.func, Attr) and key.func.name == "replace":
+        match key.args:
+            case (Const(value=str() as old), Const(value=str() as new), *_):
+                found.append((old, new, key.loc))
+            case _:
+                return
+        key = key.func.base
+    yield from reversed(found)
+
+
+def _default_alpha(function: Function, renaming: _Renaming) -> Event | None:
+    """The write of an alpha that is computed from shapes, into the dictionary of ``renaming``."""
+    assert isinstance(renaming.write.target, Item)
+    for event in function.events("write"):
+        target = event.target
+        if not isinstance(target, Item) or not same_place(target.base, renaming.write.target.base):
+            continue
+        if key_role(key_pattern(target.key)) != "alpha":
+            continue
+        named = {term.name for term in walk(event.value) if isinstance(term, Attr | Param | Global)}
+        if is_file_alpha(event.value, event.guards) or any("alpha" in name for name in named):
+            return None
+        return event
+    return None
