@@ -151,7 +151,7 @@ def test_the_standard_library_narrows_to_python() -> None:
         text = path.read_bytes().decode("utf-8", "replace")
         found = narrow(text)
         assert len(rows(found)) == len(rows(text)), path.name
-        assert parses(found) == parses(text), path.name
+        assert parses(found), path.name
         smaller += len(found) < len(text)
     assert smaller > len(STDLIB) / 2
 
