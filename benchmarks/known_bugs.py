@@ -1,7 +1,7 @@
 """Recall on real bugs: ``python benchmarks/known_bugs.py bugs.jsonl CLONES [--hold-out REPO ...]``.
 
-``bugs.jsonl`` lists bugs and clean files, a JSON object a line (``kind``, ``id``, ``repo``, ``path``,
-``class``, ``buggy_rev``, ``fixed_rev``, ``fixed_path``, ``lines``, ``static_visible``; clean files have ``rev``).
+``bugs.jsonl`` lists bugs and clean files, a JSON object a line (``kind``, ``id``, ``repo``, ``path``, then
+``class``, ``buggy_rev``, ``fixed_rev``, ``fixed_path``, ``lines``, ``static_visible``, or ``rev`` if clean).
 ``CLONES`` holds a git repository for each ``owner/name``, as ``owner+name`` (bare or not, also with the git
 directory one level down). A bug is found if a finding, or a step of its trace, is within 3 lines of a listed
 line of its file. Files of the same top folder that speak of LoRA are read for linking, as they are when a
@@ -172,9 +172,8 @@ def main() -> None:
             for finding in found or ():
                 if finding.span.filename.endswith(entry.path):
                     noisy += 1
-                    print(
-                        f"FALSE {entry.name}: {finding.code} at row {finding.span.start.row}: {finding.message}"
-                    )
+                    place = f"{finding.code} at row {finding.span.start.row}"
+                    print(f"FALSE {entry.name}: {place}: {finding.message}")
             continue
         outcome = judge(git, entry, arguments.cache)
         if outcome is None:
