@@ -1,0 +1,334 @@
+"""PEFT adapter configurations: where code loads one, and where its alpha and rank meet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Choice,
+    Const,
+    Element,
+    Event,
+    Global,
+    Item,
+    Loc,
+    Logic,
+    Mapping,
+    Op,
+    Param,
+    Sequence,
+    Term,
+    walk,
+)
+from lorascale_lint.model.project import (
+    Class,
+    Function,
+    bound_arguments,
+    constructor,
+    is_receiver,
+    is_test_file,
+)
+from lorascale_lint.model.scale import ALPHA, RANK
+from lorascale_lint.model.vocabulary import factor_side, key_side, number_role
+
+if TYPE_CHECKING:
+    from lorascale_lint.model.model import Model
+
+FIELDS = {"lora_alpha": ALPHA, "r": RANK}
+"""The two fields of PEFT's ``LoraConfig`` from which the trained scale is computed."""
+
+_GENERAL = frozenset(
+    "target_modules fan_in_fan_out modules_to_save peft_type use_dora rank_pattern alpha_pattern "
+    "base_model_name_or_path lora_dropout layers_to_transform".split()
+)
+"""Further fields of the configuration; code that reads one takes adapters as PEFT writes them."""
+
+_RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
+_DEPTH = 7
+_IMPORT_DEPTH = 4
+_CONVERSIONS = frozenset("float int str Decimal Fraction item tensor as_tensor abs".split())
+_LOADS = frozenset(["from_pretrained", "from_json_file", "from_pretrained_config"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedConfig:
+    """An adapter configuration that was read from a file at ``loc``."""
+
+    function: Function
+    loc: Loc
+
+    @property
+    def place(self) -> tuple[str, Loc]:
+        """What tells one loaded configuration from another."""
+        return self.function.filename, self.loc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldRead:
+    """``config["lora_alpha"]`` or ``config.r``: a field of a loaded configuration."""
+
+    role: str
+    config: LoadedConfig
+    function: Function
+    loc: Loc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainScale:
+    """A place that gets alpha and rank of one loaded configuration, and so can only know alpha / rank.
+
+    ``divides`` says that the quotient itself is here; otherwise both go to ``callee`` with the factors.
+    """
+
+    alpha: FieldRead
+    rank: FieldRead
+    function: Function
+    event: Event
+    loc: Loc
+    callee: Function | None = None
+
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """Functions that the two fields pass through."""
+        fixed = (self.alpha.config.function, self.alpha.function, self.rank.function, self.function)
+        return (*fixed, self.callee) if self.callee is not None else fixed
+
+
+class PeftConfigs:
+    """Follows fields of loaded adapter configurations through a project."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.project = model.project
+
+    def plain_scales(self) -> Iterator[PlainScale]:
+        """Every use of both fields, the quotients first."""
+        functions = [item for item in self.model.functions if not is_test_file(item.filename)]
+        for function in functions:
+            for event in function.facts.events:
+                for term in walk(event.value):
+                    if isinstance(term, Op) and term.sign == "/":
+                        yield from self._paired(term.left, term.right, function, event, term.loc, None)
+        for function in functions:
+            for event in function.events("call"):
+                if isinstance(event.value, Call):
+                    yield from self._handed_on(event.value, function, event)
+
+    def reads_flag(self, scale: PlainScale) -> bool:
+        """Does code that could stand before or behind ``scale`` name rsLoRA, to use or to refuse it?"""
+        files = frozenset(function.filename for function in scale.functions)
+        return bool(self._connected(files) & self._flag_files)
+
+    def takes_any_adapter(self, scale: PlainScale) -> bool:
+        """Is this a reader of PEFT adapters, by a further field or by the keys of both factors?
+
+        A file that only borrows the name and two fields of the format may come from one trainer alone.
+        """
+        words: set[str] = set()
+        for function in scale.functions:
+            owned = self.project.methods(function.owner) if function.owner is not None else (function,)
+            words.update(word.strip("\"'") for method in owned for word in method.facts.words)
+        sides = {factor_side(word, False) or key_side(word) for word in words}
+        return bool(words & _GENERAL) or {"A", "B"} <= sides
+
+    def _paired(
+        self, alpha: Term, rank: Term, function: Function, event: Event, loc: Loc, callee: Function | None
+    ) -> Iterator[PlainScale]:
+        ranks = [read for read in self._reads(rank, function, _DEPTH) if read.role == RANK]
+        if not ranks:
+            return
+        for read in self._reads(alpha, function, _DEPTH):
+            for other in ranks:
+                if read.role == ALPHA and read.config.place == other.config.place:
+                    yield PlainScale(read, other, function, event, loc, callee)
+
+    def _handed_on(self, call: Call, function: Function, event: Event) -> Iterator[PlainScale]:
+        """Both fields given to a project function that makes an adapter of factors."""
+        for item in self.project.callees(call.func, function, function.owner):
+            callee = constructor(self.project, item)
+            if callee is None or not {"A", "B"} <= {factor_side(w, False) for w in callee.facts.words}:
+                continue
+            bound = bound_arguments(call, callee)
+            given = {role: bound[name] for name in bound if (role := number_role(name, True)) is not None}
+            if ALPHA in given and RANK in given:
+                yield from self._paired(given[ALPHA], given[RANK], function, event, call.loc, callee)
+
+    # ---- fields -----------------------------------------------------------------------
+
+    def _reads(self, term: Term, function: Function, depth: int) -> Iterator[FieldRead]:
+        """Fields of loaded configurations that ``term`` may hold."""
+        if depth <= 0:
+            return
+        match term:
+            case Choice(then=left, other=right) | Logic(left=left, right=right) | Op("*", left, right):
+                yield from self._reads(left, function, depth)
+                yield from self._reads(right, function, depth)
+            case Item(base=base, key=Const(value=str() as key)) | Attr(base=base, name=key):
+                yield from self._field(base, key, term, function, depth)
+            case Call(func=Attr(base=base, name="get" | "pop"), args=(Const(value=str() as key), *_)):
+                yield from self._field(base, key, term, function, depth)
+            case Call(func=Global(name="getattr"), args=(base, Const(value=str() as key), *_)):
+                yield from self._field(base, key, term, function, depth)
+            case Call(func=Attr(base=base, name=name), args=()) if name in _CONVERSIONS:
+                yield from self._reads(base, function, depth)
+            case Call(func=Global(name=name) | Attr(name=name), args=(first, *_)) if name in _CONVERSIONS:
+                yield from self._reads(first, function, depth)
+            case Param():
+                for argument, caller in self._arguments(term, function):
+                    yield from self._reads(argument, caller, depth - 1)
+            case _:
+                pass
+
+    def _field(self, base: Term, key: str, term: Term, function: Function, depth: int) -> Iterator[FieldRead]:
+        role = FIELDS.get(key)
+        if role is not None:
+            config = self._loaded(base, function, depth)
+            if config is not None:
+                yield FieldRead(role, config, function, term.loc)
+                return
+        owner = self._class_of(base, function) if isinstance(term, Attr) else None
+        if owner is not None:
+            for write in self.project.writes(owner, key):
+                if write.on_self and not write.event.sign:
+                    yield from self._reads(write.event.value, write.function, depth - 1)
+
+    # ---- configurations ---------------------------------------------------------------
+
+    def _loaded(self, term: Term, function: Function, depth: int) -> LoadedConfig | None:
+        """The configuration that ``term`` (or an element of it) is."""
+        if depth <= 0:
+            return None
+        options: list[tuple[Term, Function]] = []
+        match term:
+            case Call(func=Attr(base=Global(name=name), name=loader)) if loader in _LOADS:
+                return LoadedConfig(function, term.loc) if name in ("PeftConfig", "LoraConfig") else None
+            case Call() if self._loads_json(term, function):
+                return LoadedConfig(function, term.loc) if self._names_the_file(function) else None
+            case Call():
+                for callee in self.project.callees(term.func, function, function.owner):
+                    if isinstance(callee, Function):
+                        options += [(event.value, callee) for event in callee.events("return")]
+            case Choice(then=then, other=other) | Logic(left=then, right=other) | Op("+", then, other):
+                options = [(then, function), (other, function)]
+            case Element(source=source) | Item(base=source):
+                options = [(source, function)]
+            case Sequence(items=items, repeated=True):
+                options = [(item, function) for item in items]
+            case Mapping(pairs=pairs):
+                options = [(value, function) for _, value in pairs]
+            case Param():
+                options = list(self._arguments(term, function))
+            case Attr(base=base, name=name):
+                owner = self._class_of(base, function)
+                writes = () if owner is None else self.project.writes(owner, name)
+                options = [(write.event.value, write.function) for write in writes if write.on_self]
+            case _:
+                pass
+        for option, where in options:
+            found = self._loaded(option, where, depth - 1)
+            if found is not None:
+                return found
+        return None
+
+    def _loads_json(self, call: Call, function: Function) -> bool:
+        return self.project.absolute_name(function, call.func).endswith(("json.load", "json.loads"))
+
+    def _names_the_file(self, function: Function) -> bool:
+        """Does the function, its class or a caller name PEFT's ``adapter_config.json``?"""
+        near = [function]
+        if function.owner is not None:
+            near += self.project.methods(function.owner)
+        callers = [site.caller for item in near for site in self.project.call_sites(item)]
+        return any(
+            "adapter_config" in word.lower() for item in (*near, *callers) for word in item.facts.words
+        )
+
+    def _arguments(self, parameter: Param, function: Function) -> Iterator[tuple[Term, Function]]:
+        """What callers give for a parameter."""
+        if parameter.function != function.facts.qualname or is_receiver(parameter, function):
+            return
+        for site in self.project.call_sites(function):
+            argument = bound_arguments(site.call, function).get(parameter.name)
+            if argument is not None:
+                yield argument, site.caller
+        for caller, call in self._local_imports.get(function.facts.qualname, ()):
+            argument = bound_arguments(call, function).get(parameter.name)
+            if argument is not None:
+                yield argument, caller
+
+    @cached_property
+    def _local_imports(self) -> dict[str, list[tuple[Function, Call]]]:
+        """Calls of functions that the caller imports in its body, found by name if the name is unique."""
+        names: dict[str, int] = {}
+        for function in self.project.functions.values():
+            if function.owner is None:
+                names[function.facts.qualname] = names.get(function.facts.qualname, 0) + 1
+        found: dict[str, list[tuple[Function, Call]]] = {}
+        for caller in self.model.functions:
+            for event in caller.events("call"):
+                if not isinstance(event.value, Call) or not isinstance(event.value.func, Global):
+                    continue
+                name = event.value.func.name
+                known = self.project.definition(caller.module, caller.filename, name) is not None
+                imported = name in self.project.files[caller.filename].imports
+                if names.get(name) == 1 and not known and not imported and not is_test_file(caller.filename):
+                    found.setdefault(name, []).append((caller, event.value))
+        return found
+
+    def _class_of(self, term: Term, function: Function) -> Class | None:
+        """The project class of the object that ``term`` is, from ``self`` or an annotation."""
+        if is_receiver(term, function):
+            return function.owner
+        if isinstance(term, Param):
+            parameter = function.parameter(term.name)
+            names = re.findall(r"[\w.]+", parameter.annotation if parameter is not None else "")
+            found = (self.project.definition(function.module, function.filename, name) for name in names)
+            return next((item for item in found if isinstance(item, Class)), None)
+        if isinstance(term, Attr) and is_receiver(term.base, function) and function.owner is not None:
+            for write in self.project.writes(function.owner, term.name):
+                value = write.event.value
+                if write.on_self and isinstance(value, Param) and not is_receiver(value, write.function):
+                    return self._class_of(value, write.function)
+        return None
+
+    # ---- the flag ---------------------------------------------------------------------
+
+    @cached_property
+    def _flag_files(self) -> frozenset[str]:
+        """Files that name rsLoRA at all, tests apart."""
+        found = set()
+        for filename in self.project.files:
+            text = self.model.read_source(filename).decode("utf-8", "replace")
+            if not is_test_file(filename) and _RSLORA.search(text):
+                found.add(filename)
+        return frozenset(found)
+
+    @cached_property
+    def _imported(self) -> dict[str, frozenset[str]]:
+        """Files that each file imports from."""
+        files_of = {module: filename for filename, module in self.project.modules.items()}
+        table: dict[str, frozenset[str]] = {}
+        for filename, facts in self.project.files.items():
+            targets = (
+                name for dotted in facts.imports.values() for name in (dotted, dotted.rpartition(".")[0])
+            )
+            table[filename] = frozenset(files_of[name] for name in targets if name in files_of)
+        return table
+
+    def _connected(self, files: frozenset[str]) -> frozenset[str]:
+        """Neighbours in the folder, what ``files`` import, their importers, and what those import."""
+        folders = {PurePath(name).parent for name in files}
+        below, above = set(files), set(files)
+        for _ in range(_IMPORT_DEPTH):
+            below |= {target for name in below for target in self._imported.get(name, ())}
+            above |= {name for name, targets in self._imported.items() if targets & above}
+        beside = {target for name in above for target in self._imported.get(name, ())}
+        neighbours = {name for name in self.project.files if PurePath(name).parent in folders}
+        return frozenset(below | above | beside | neighbours)

@@ -1,0 +1,136 @@
+"""LS401: which readers of adapter configurations must know `use_rslora`, and which need not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+
+LOADER = """
+import json, os
+from safetensors.torch import load_file
+
+
+class LoRAAdapter:
+    def __init__(self, path):
+        config = self.read_config(path)
+        self.rank = config.get("r", 8)
+        self.alpha = float(config["lora_alpha"])
+        self.factors = {"A": "lora_A", "B": "lora_B"}
+        self.tensors = load_file(os.path.join(path, "adapter_model.safetensors"))
+
+    def read_config(self, path):
+        with open(os.path.join(path, "adapter_config.json")) as file:
+            return json.load(file)
+
+    def scale(self):
+        return self.alpha / self.rank
+"""
+
+ATTRIBUTES = """
+from peft import PeftConfig
+
+
+def adapter_scales(paths):
+    configs = [PeftConfig.from_pretrained(path) for path in paths]
+    return [scale_of(config, "q_proj") for config in configs]
+
+
+def scale_of(config, lora_target):
+    if lora_target not in config.target_modules:
+        return 1.0
+    return config.lora_alpha / config.r
+"""
+
+HANDED_ON = """
+import json
+
+
+class LoRAModel:
+    @classmethod
+    def from_checkpoint(cls, folder, tensors):
+        with open(folder + "/adapter_config.json") as file:
+            config = json.load(file)
+        return cls.from_tensors(rank=config["r"], lora_alpha=config["lora_alpha"], tensors=tensors)
+
+    @classmethod
+    def from_tensors(cls, rank, lora_alpha, tensors):
+        lora_a = tensors["lora_A.weight"]
+        lora_b = tensors["lora_B.weight"]
+        return cls(Weights(rank, lora_alpha, lora_a, lora_b))
+"""
+
+
+def codes(folder: Path, **files: str) -> list[str]:
+    """Codes of LS401 findings in a small project."""
+    paths = []
+    for name, source in files.items():
+        path = folder / f"{name}.py"
+        path.write_text(source)
+        paths.append(path)
+    return [finding.code for finding in lint(paths, [], codes=["LS401"]).findings]
+
+
+@pytest.mark.parametrize("source", [LOADER, ATTRIBUTES, HANDED_ON], ids=["helper", "attributes", "handed-on"])
+def test_fires(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_loader=source) == ["LS401"]
+
+
+@pytest.mark.parametrize("source", [LOADER, ATTRIBUTES, HANDED_ON], ids=["helper", "attributes", "handed-on"])
+def test_a_check_beside_the_loader_is_enough(source: str, tmp_path: Path) -> None:
+    check = "def check(config):\n    if config.get('use_rslora'):\n        raise ValueError('no rsLoRA')\n"
+    assert codes(tmp_path, lora_loader=source, lora_check=check) == []
+
+
+def test_a_subclass_may_know_the_flag(tmp_path: Path) -> None:
+    subclass = LOADER + (
+        "\n\nclass Stabilized(LoRAAdapter):\n    def scale(self):\n"
+        "        return self.alpha / self.rank**0.5 if self.use_rslora else super().scale()\n"
+    )
+    assert codes(tmp_path, lora_loader=subclass) == []
+
+
+def test_a_trainers_own_file_is_silent(tmp_path: Path) -> None:
+    source = LOADER.replace("adapter_config.json", "train_lora_meta.json")
+    assert codes(tmp_path, lora_loader=source) == []
+
+
+def test_a_config_without_origin_is_silent(tmp_path: Path) -> None:
+    source = """
+def lora_scale(config, model):
+    target = config.target_modules
+    own = model.peft_config["default"]
+    return config.lora_alpha / config.r, own.lora_alpha / own.r
+"""
+    assert codes(tmp_path, lora_scale=source) == []
+
+
+def test_two_fields_alone_are_no_general_reader(tmp_path: Path) -> None:
+    source = """
+import json
+
+
+def head_scale(folder):
+    with open(folder + "/adapter_config.json") as file:
+        lora = json.load(file)
+    return lora["lora_alpha"] / lora["r"]
+"""
+    assert codes(tmp_path, lora_head=source) == []
+
+
+def test_fields_of_two_configs_do_not_meet(tmp_path: Path) -> None:
+    source = """
+import json
+
+
+def rescale(old_folder, new_folder):
+    with open(old_folder + "/adapter_config.json") as file:
+        old_lora = json.load(file)
+    with open(new_folder + "/adapter_config.json") as file:
+        new_lora = json.load(file)
+    print(new_lora["target_modules"])
+    return new_lora["lora_alpha"] / old_lora["r"]
+"""
+    assert codes(tmp_path, lora_rescale=source) == []
