@@ -1,0 +1,124 @@
+"""Where a value comes from: back through locals, helpers, tuples and parameters to what was read or written.
+
+The evaluator says what a value *is*; this module says which expression made it, in which function, and
+over which places it was handed on, so that a rule can show that way to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Choice,
+    Const,
+    Element,
+    Global,
+    Item,
+    Loc,
+    Logic,
+    Op,
+    Param,
+    Sequence,
+    Term,
+    walk,
+)
+from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.project import Function, Project, bound_arguments
+from lorascale_lint.model.vocabulary import key_role
+
+DEPTH_LIMIT = 6
+"""Calls and parameters followed from one value."""
+
+_CONVERSIONS = frozenset(
+    "item float int to cpu cuda detach clone double half bfloat16 tensor as_tensor type squeeze".split()
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """An expression that a value may come from; ``via`` are the places that handed it on, nearest first."""
+
+    term: Term
+    function: Function
+    via: tuple[tuple[Function, Loc], ...] = ()
+
+
+def origins(project: Project, term: Term, function: Function, depth: int = 0) -> Iterator[Origin]:
+    """Expressions that ``term`` may come from, each once, with conversions taken off."""
+    pending = [(Origin(term, function), depth)]
+    seen: set[tuple[int, int]] = set()
+    kept: list[Term] = []  # made here; their ids must stay taken
+    while pending:
+        origin, depth = pending.pop()
+        key = (id(origin.term), id(origin.function))
+        if key in seen or len(seen) > 200:
+            continue
+        seen.add(key)
+        kept.append(origin.term)
+        steps = list(_steps(project, origin, depth)) if depth < DEPTH_LIMIT else []
+        if steps:
+            pending.extend((step, depth + (step.function is not origin.function)) for step in reversed(steps))
+        else:
+            yield origin
+
+
+def _steps(project: Project, origin: Origin, depth: int) -> Iterator[Origin]:
+    """One step back; nothing if ``origin`` is where the value was made."""
+    term, function, via = origin.term, origin.function, origin.via
+    match term:
+        case Choice(then=then, other=other) if not is_presence_choice(term):
+            yield Origin(then, function, via)
+            yield Origin(other, function, via)
+        case Logic(sign="or", left=left, right=right):
+            yield Origin(left, function, via)
+            yield Origin(right, function, via)
+        case Call(func=Attr(base=base, name=name)) if name in _CONVERSIONS and not _is_module(base):
+            yield Origin(base, function, via)
+        case Call(func=Attr(name=name) | Global(name=name), args=(inner, *_)) if name in _CONVERSIONS:
+            yield Origin(inner, function, via)
+        case Call(spread=False):
+            for callee in _called(project, term, function):
+                for event in callee.events("return"):
+                    yield Origin(event.value, callee, (*via, (callee, event.loc)))
+        case Item(base=base, key=Const(value=int() as index)):
+            for row in origins(project, base, function, depth + 1):
+                if isinstance(row.term, Sequence) and not row.term.repeated and index < len(row.term.items):
+                    yield Origin(row.term.items[index], row.function, (*via, *row.via))
+        case Param(name=name) if term.function == function.facts.qualname:
+            for site in project.call_sites(function):
+                argument = bound_arguments(site.call, function).get(name)
+                if argument is not None:
+                    yield Origin(argument, site.caller, (*via, (site.caller, site.call.loc)))
+        case _:
+            pass
+
+
+def _called(project: Project, call: Call, function: Function) -> tuple[Function, ...]:
+    callees = project.callees(call.func, function, None)
+    functions = tuple(item for item in callees if isinstance(item, Function))
+    return functions if len(functions) == len(callees) else ()
+
+
+def _is_module(term: Term) -> bool:
+    """``torch`` of ``torch.tensor(x)``: a name, whose argument is what is converted."""
+    return isinstance(term, Global)
+
+
+def is_presence_choice(term: Choice) -> bool:
+    """``table[key] if key in table else default`` for a key of alpha."""
+    return term.test is not None and any(is_presence_test(part) for part in walk(term.test))
+
+
+def is_presence_test(term: Term) -> bool:
+    """``key in table`` for a key of alpha."""
+    return (
+        isinstance(term, Op) and term.sign in ("in", "not in") and key_role(key_pattern(term.left)) == "alpha"
+    )
+
+
+def elements(term: Term) -> tuple[Element, ...]:
+    """Loop variables that ``term`` is computed from."""
+    return tuple(part for part in walk(term) if isinstance(part, Element))

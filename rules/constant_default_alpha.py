@@ -1,0 +1,238 @@
+"""LS207: a missing alpha defaults to a constant, and is then divided by the rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Choice,
+    Const,
+    Event,
+    Global,
+    Item,
+    Op,
+    Term,
+    source_text,
+    walk,
+)
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.adapter_keys import key_traffic
+from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.origins import Origin, is_presence_choice, is_presence_test, origins
+from lorascale_lint.model.project import Function, is_test_file
+from lorascale_lint.model.scale import RANK
+from lorascale_lint.model.values import Factor, Number
+from lorascale_lint.model.vocabulary import key_role
+from lorascale_lint.rule import Rule
+
+
+class ConstantDefaultAlpha(Rule):
+    """Missing alpha defaults to a constant instead of the layer's rank
+
+    ## What it finds
+
+    A lookup of a layer's alpha in an adapter file whose default is a literal number, `sd.get(name +
+    ".alpha", 1.0)`, where the result is then divided by the rank.
+
+    ## Why it is wrong
+
+    Files without alpha (PEFT and diffusers spell their keys so) hold factors that apply as they are: alpha
+    is the layer's own rank, and the scale 1. A constant makes the scale constant / rank. A later
+    `if alpha is None: alpha = rank` looks like the cure and can never run.
+
+    ## Effect
+
+    Effective scale 1 / rank instead of 1 for files without alpha: 128x too weak for rank=128.
+
+    ## Bad
+
+    ```python
+    def merge_lora(weight, state_dict, name):
+        down = state_dict[name + ".lora_down.weight"]
+        up = state_dict[name + ".lora_up.weight"]
+        alpha = state_dict.get(name + ".alpha", 1.0)
+        scale = alpha / down.shape[0]
+        return weight + scale * (up @ down)
+    ```
+
+    ## Good
+
+    ```python
+    def merge_lora(weight, state_dict, name):
+        down = state_dict[name + ".lora_down.weight"]
+        up = state_dict[name + ".lora_up.weight"]
+        alpha = state_dict.get(name + ".alpha", down.shape[0])
+        scale = alpha / down.shape[0]
+        return weight + scale * (up @ down)
+    ```
+
+    ## Fix safety
+
+    No fix is offered, because it changes what files without alpha do. Default to the rank of the layer's
+    own factor, or to `None` where a fallback to the rank follows.
+
+    ## Limits
+
+    Only keys that are computed for a module count: one alpha of a whole file, such as `lora_alpha` of a
+    PEFT configuration, has the default of its format. Silent if the division happens only where alpha is
+    present, or if the same file writes the missing alphas first.
+
+    ## References
+
+    - aredden/flux-fp8-api, `get_lora_for_key`, repaired in 7a7b2c18
+    """
+
+    code = "LS207"
+    name = "constant-default-alpha"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Divisions by the rank of what a lookup with a constant default may return."""
+        seen: set[int] = set()
+        for function in model.functions:
+            if is_test_file(function.filename):
+                continue
+            for event, quotient, dividend in _divisions(model, function):
+                for origin in origins(model.project, dividend, function):
+                    default = _constant_default(origin.term)
+                    if default is None or id(origin.term) in seen:
+                        continue
+                    if _asks_for_presence(event, quotient, origin.term) or _fills_missing(origin.function):
+                        continue
+                    seen.add(id(origin.term))
+                    yield self._finding(model, function, quotient, origin, default)
+
+    def _finding(
+        self, model: Model, function: Function, quotient: Op, origin: Origin, default: Const
+    ) -> Finding:
+        steps = [
+            (origin.function.filename, default.loc, f"a file without this key gets alpha {default.value}"),
+            *((step.filename, loc, "alpha is handed on") for step, loc in reversed(origin.via)),
+            (function.filename, quotient.loc, f"and divided by the rank: `{source_text(quotient)}`"),
+        ]
+        fallback = _dead_fallback(model, function, origin)
+        if fallback is not None:
+            steps.append((function.filename, fallback.loc, "this fallback to the rank can never run"))
+        return self.finding(
+            model,
+            origin.function.filename,
+            origin.term.loc,
+            f"a missing alpha defaults to {default.value}, and not to the layer's rank",
+            effect=f"effective scale {default.value} / rank instead of 1 for a file without alpha",
+            trace=steps,
+        )
+
+
+def _divisions(model: Model, function: Function) -> Iterator[tuple[Event, Op, Term]]:
+    """Quotients by a rank, with each factor of the dividend."""
+    seen: set[int] = set()
+    for event in function.facts.events:
+        for term in walk(event.value):
+            if not isinstance(term, Op) or term.sign != "/" or id(term) in seen:
+                continue
+            seen.add(id(term))
+            if _is_rank(model, function, term.right):
+                for part in _factors(term.left):
+                    yield event, term, part
+
+
+def _is_rank(model: Model, function: Function, term: Term) -> bool:
+    """Is ``term`` a rank: by its name, or as an extent of a factor, also one that was handed here?"""
+    values = [a.value for a in model.evaluator.values(term, model.evaluator.frame(function))]
+    if any(isinstance(value, Number) and value.scale.power(RANK) > 0 for value in values):
+        return True
+    match term:
+        case Item(base=Attr(base=tensor, name="shape")) | Call(func=Attr(base=tensor, name="size")):
+            return any(
+                isinstance(a.value, Factor)
+                for origin in origins(model.project, tensor, function)
+                for a in model.evaluator.values(origin.term, model.evaluator.frame(origin.function))
+            )
+        case _:
+            return False
+
+
+def _factors(term: Term) -> Iterator[Term]:
+    if isinstance(term, Op) and term.sign == "*":
+        yield from _factors(term.left)
+        yield from _factors(term.right)
+    else:
+        yield term
+
+
+def _constant_default(term: Term) -> Const | None:
+    """The literal number that a lookup of a module's alpha gives for a missing key."""
+    match term:
+        case Call(func=Attr(name="get" | "pop"), args=(key, Const() as default)) if _is_module_alpha(key):
+            return default if _is_number(default) else None
+        case Choice(then=then, other=other) if is_presence_choice(term):
+            for found, otherwise in ((then, other), (other, then)):
+                stored = _looked_up(found)
+                if stored is not None and _is_module_alpha(stored) and isinstance(otherwise, Const):
+                    return otherwise if _is_number(otherwise) else None
+    return None
+
+
+def _looked_up(term: Term) -> Term | None:
+    """The key of ``table[key]``, also below conversions."""
+    while isinstance(term, Call):
+        if isinstance(term.func, Attr) and not isinstance(term.func.base, Global):
+            term = term.func.base
+        elif term.args:
+            term = term.args[0]
+        else:
+            return None
+    return term.key if isinstance(term, Item) else None
+
+
+def _is_module_alpha(key: Term) -> bool:
+    """Is ``key`` computed for a module, and names its alpha (not alpha / rank)?"""
+    pattern = key_pattern(key)
+    return not isinstance(key, Const) and key_role(pattern) == "alpha" and "scale" not in pattern
+
+
+def _is_number(default: Const) -> bool:
+    return isinstance(default.value, int | float) and not isinstance(default.value, bool)
+
+
+def _asks_for_presence(event: Event, quotient: Op, lookup: Term) -> bool:
+    """Does the division happen only where alpha was found, or is not the default?"""
+    tests = [guard.test for guard in event.guards]
+    tests += [
+        part.test
+        for part in walk(event.value)
+        if isinstance(part, Choice)
+        and part.test is not None
+        and part is not lookup
+        and quotient in walk(part)
+    ]
+    for part in walk(*tests):
+        if is_presence_test(part):
+            return True
+        if isinstance(part, Op) and part.sign in ("==", "!=", ">", "<", ">=", "<="):
+            sides = (part.left, part.right)
+            if any(isinstance(side, Const) for side in sides) and any(lookup in walk(s) for s in sides):
+                return True
+    return False
+
+
+def _fills_missing(function: Function) -> bool:
+    """Does the function write a module's alpha itself, so that the default may never be used?"""
+    return any(use.how == "write" and use.role == "alpha" for use in key_traffic(function).uses)
+
+
+def _dead_fallback(model: Model, function: Function, origin: Origin) -> Op | None:
+    """``alpha is None`` about the value of a lookup that never gives None."""
+    for event in function.events("test"):
+        test = event.value
+        if (
+            isinstance(test, Op)
+            and test.sign == "is"
+            and isinstance(test.right, Const)
+            and test.right.value is None
+            and any(found.term is origin.term for found in origins(model.project, test.left, function))
+        ):
+            return test
+    return None

@@ -1,0 +1,107 @@
+"""LS206: what makes an adapter is given alpha and leaves it at the default of what it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.dropped_alpha import dropped_alphas, rebuilt_with_defaults
+from lorascale_lint.model.project import is_test_file
+from lorascale_lint.rule import Rule
+
+
+class ConstructorDropsAlpha(Rule):
+    """Constructor or builder that drops the alpha it was given
+
+    ## What it finds
+
+    - A constructor or factory that takes alpha, uses it nowhere, and calls an initialiser, parent or
+      class that takes alpha with a default.
+    - A build step that passes the stored rank to a method of the same object, but not the stored alpha,
+      and the method writes its default over it.
+    - A loader that makes the layers of a trained adapter with the defaults of rank and scale, where the
+      same layers are made from a configuration for training.
+
+    ## Why it is wrong
+
+    The default of the callee wins. Nothing fails, because shapes depend on the rank only.
+
+    ## Effect
+
+    Effective scale default / rank (or 1, where alpha falls back to the rank) instead of alpha / rank.
+
+    ## Bad
+
+    ```python
+    class LoRADense:
+        def __init__(self, units, lora_rank=None, lora_alpha=None):
+            self.units = units
+            self.lora_rank = lora_rank
+            self.lora_alpha = lora_alpha if lora_alpha is not None else lora_rank
+
+        def build(self):
+            if self.lora_rank:
+                self.enable_lora(self.lora_rank)
+
+        def enable_lora(self, rank, lora_alpha=None):
+            self.lora_alpha = lora_alpha if lora_alpha is not None else rank
+            self.lora_rank = rank
+    ```
+
+    ## Good
+
+    ```python
+    class LoRADense:
+        def __init__(self, units, lora_rank=None, lora_alpha=None):
+            self.units = units
+            self.lora_rank = lora_rank
+            self.lora_alpha = lora_alpha if lora_alpha is not None else lora_rank
+
+        def build(self):
+            if self.lora_rank:
+                self.enable_lora(self.lora_rank, lora_alpha=self.lora_alpha)
+
+        def enable_lora(self, rank, lora_alpha=None):
+            self.lora_alpha = lora_alpha if lora_alpha is not None else rank
+            self.lora_rank = rank
+    ```
+
+    ## Fix safety
+
+    No fix is offered, because adapters may have been trained with the default meanwhile. Pass the alpha
+    on, and say so in the notes of the release; a loader needs the values that training stored.
+
+    ## Limits
+
+    The callee must be visible, have exactly one alpha parameter, and use it. Silent if `*args` or
+    `**kwargs` are passed on, if the caller uses its alpha in any other way, or if it sets the attribute
+    again afterwards.
+
+    ## References
+
+    - Keras, `Dense.build` before `lora_alpha` was passed to `enable_lora`
+    - ml-explore/mlx-examples, `apply_lora_layers`, repaired in 96757d29
+    """
+
+    code = "LS206"
+    name = "constructor-drops-alpha"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Calls of functions that speak of LoRA which leave an alpha at its default."""
+        for function in model.functions:
+            if is_test_file(function.filename):
+                continue
+            for dropped in (
+                *dropped_alphas(model.project, function),
+                *rebuilt_with_defaults(model.project, function),
+            ):
+                yield self.finding(
+                    model,
+                    function.filename,
+                    dropped.loc,
+                    dropped.message,
+                    event=dropped.event,
+                    effect="effective scale default / rank instead of alpha / rank",
+                    trace=dropped.steps,
+                )

@@ -1,0 +1,78 @@
+"""LS207: constant defaults of a missing alpha, and defaults that are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_rule_examples import findings
+
+MERGE = """\
+def merge_lora(weight, sd, name, strength=1.0):
+    down = sd[name + ".lora_down.weight"]
+    up = sd[name + ".lora_up.weight"]
+{body}
+    return weight + scale * (up @ down)
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '    scale = sd.get(f"{name}.alpha", 1.0) / down.shape[0]',
+        '    rank = down.shape[0]\n    scale = float(sd.pop(name + ".alpha", 16)) / rank',
+        '    key = name + ".alpha"\n    alpha = sd[key].item() if key in sd else 1.0\n'
+        "    scale = strength * alpha / down.shape[0]",
+        '    key = name + ".lora_alpha"\n    if key in sd:\n        alpha = sd[key]\n    else:\n'
+        "        alpha = 8\n    scale = alpha / down.size(0)",
+    ],
+)
+def test_constant_default_fires(tmp_path: Path, body: str) -> None:
+    found = findings(MERGE.format(body=body), tmp_path, "LS207")
+    assert [finding.code for finding in found] == ["LS207"]
+
+
+def test_default_through_a_helper_and_a_dead_fallback(tmp_path: Path) -> None:
+    source = """\
+def get_lora(sd, name):
+    return sd[name + ".lora_A"], sd[name + ".lora_B"], sd.get(name + ".alpha", 1.0)
+
+
+def apply_lora(weight, parts):
+    lora_A, lora_B, alpha = parts
+    rank = lora_A.shape[0]
+    if alpha is None:
+        alpha = rank
+    return weight + (lora_B @ lora_A) * (alpha / rank)
+
+
+def apply_all(weights, sd):
+    for name in weights:
+        weights[name] = apply_lora(weights[name], get_lora(sd, name))
+"""
+    (found,) = findings(source, tmp_path, "LS207")
+    assert found.span.start.row == 2
+    assert any("can never run" in step.message for step in found.trace)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '    scale = sd.get(name + ".alpha", down.shape[0]) / down.shape[0]',
+        '    alpha = sd.get(name + ".alpha")\n    alpha = down.shape[0] if alpha is None else alpha\n'
+        "    scale = alpha / down.shape[0]",
+        '    scale = sd.get(name + ".alpha", 1.0)',
+        '    scale = sd.get("lora_alpha", 8) / down.shape[0]',
+        '    scale = sd.get(name + ".alpha_scale", 1.0) / down.shape[0]',
+        '    key = name + ".alpha"\n    alpha = sd.get(key, 1.0)\n'
+        "    scale = alpha / down.shape[0] if key in sd else 1.0",
+        '    key = name + ".alpha"\n    scale = sd[key] / down.shape[0] if key in sd else 1.0',
+        '    alpha = sd.get(name + ".alpha", 0)\n    scale = alpha / down.shape[0] if alpha != 0 else 1.0',
+        '    key = name + ".alpha"\n    if key not in sd:\n        sd[key] = down.shape[0]\n'
+        "    scale = sd.get(key, 1.0) / down.shape[0]",
+        '    alpha = sd.get(name + ".alpha", 1.0)\n    scale = alpha / len(sd)',
+    ],
+)
+def test_right_defaults_are_silent(tmp_path: Path, body: str) -> None:
+    assert findings(MERGE.format(body=body), tmp_path, "LS207") == ()

@@ -1,0 +1,127 @@
+"""LS206: alpha given and not passed on, and constructors that do use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_rule_examples import findings
+
+INITIALISED = """\
+class LoRALinear:
+    def __init__(self, in_features, dim=8, alpha=32, **options):
+        self.in_features = in_features
+{body}
+
+    @staticmethod
+    def _init_adapter(module, dim=8, alpha=32):
+        module.dim = dim
+        module.scale = alpha / dim
+
+    def setup_adapter(self, dim=8, alpha=32):
+        self.dim = dim
+        self.scale = alpha / dim
+"""
+PARENT = """\
+class LoRABase:
+    def __init__(self, rank, alpha=1.0):
+        self.scaling = alpha / rank
+
+
+class LoRAConv(LoRABase):
+    def __init__(self, rank, alpha=1.0):
+        {body}
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        INITIALISED.format(body="        LoRALinear._init_adapter(self)"),
+        INITIALISED.format(body="        LoRALinear._init_adapter(self, dim)"),
+        INITIALISED.format(body="        self.setup_adapter(dim=dim)"),
+        PARENT.format(body="super().__init__(rank)"),
+        PARENT.format(body="LoRABase.__init__(self, rank)"),
+    ],
+)
+def test_unused_alpha_fires(tmp_path: Path, source: str) -> None:
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        INITIALISED.format(body="        LoRALinear._init_adapter(self, dim, alpha)"),
+        INITIALISED.format(body="        self.setup_adapter(dim, alpha=alpha)"),
+        INITIALISED.format(body="        self.setup_adapter(dim)\n        self.scale = alpha / dim"),
+        INITIALISED.format(body="        self.setup_adapter(**options)"),
+        INITIALISED.format(body="        self.finish = lambda: self.setup_adapter(dim, alpha)"),
+        PARENT.format(body="super().__init__(rank, alpha)"),
+        PARENT.format(body="LoRABase.__init__(self, rank, alpha)"),
+        PARENT.format(body="super().__init__(rank=rank, alpha=alpha / 2)"),
+    ],
+)
+def test_used_alpha_is_silent(tmp_path: Path, source: str) -> None:
+    assert findings(source, tmp_path, "LS206") == ()
+
+
+KEPT = """\
+class LoRADense:
+    def __init__(self, lora_rank=None, lora_alpha=None):
+        self.lora_rank = lora_rank
+        self.lora_alpha = lora_alpha
+
+    def build(self):
+        {build}
+
+    def enable_lora(self, rank, lora_alpha=None):
+        {enable}
+        self.lora_rank = rank
+"""
+RESET = "self.lora_alpha = rank if lora_alpha is None else lora_alpha"
+
+
+def test_reset_by_a_build_step_fires(tmp_path: Path) -> None:
+    source = KEPT.format(build="self.enable_lora(self.lora_rank)", enable=RESET)
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]
+
+
+@pytest.mark.parametrize(
+    ("build", "enable"),
+    [
+        ("self.enable_lora(self.lora_rank, self.lora_alpha)", RESET),
+        ("self.enable_lora(self.lora_rank)", "self.lora_alpha = lora_alpha or self.lora_alpha"),
+        ("self.enable_lora(self.lora_rank)", "if lora_alpha is not None: self.lora_alpha = lora_alpha"),
+        ("kept = self.lora_alpha; self.enable_lora(self.lora_rank)\n        self.lora_alpha = kept", RESET),
+        ("self.enable_lora(4)", RESET),
+    ],
+)
+def test_kept_alpha_is_silent(tmp_path: Path, build: str, enable: str) -> None:
+    assert findings(KEPT.format(build=build, enable=enable), tmp_path, "LS206") == ()
+
+
+LOADER = """\
+from .lora import LoRALinear
+
+
+def linear_to_lora_layers(model, config):
+    return [LoRALinear.from_linear(m, r=config["rank"], scale=config["scale"]) for m in model.modules()]
+
+
+def apply_lora_layers(model, path{more}):
+    adapters = mx.load(path)
+    names = [name.replace(".lora_a", "").replace(".lora_b", "") for name in adapters]
+    made = [LoRALinear.from_linear(m{given}) for m in model.modules()]
+    model.update_modules(made)
+    model.update(adapters)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "codes"),
+    [("", "", ["LS206"]), (", config", ", **config", []), (", scale", ", scale=scale", [])],
+)
+def test_loader_with_defaults(tmp_path: Path, more: str, given: str, codes: list[str]) -> None:
+    source = LOADER.format(more=more, given=given)
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == codes
