@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -10,11 +11,12 @@ from lorascale_lint.facts.terms import Attr, Call, Event, Global, Loc, Op, Term,
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
-from lorascale_lint.model.multiplications import Multiplication, ScalePath
+from lorascale_lint.model.multiplications import Multiplication, ScalePath, names_in
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.rule import Rule
 
+_SCALE_WORD = re.compile(r"(?i)scal|alpha|gamma|rank|lora")
 _MULTIPLYING_CALLS = frozenset("mul mul_ multiply multiply_ div div_ divide divide_".split())
 
 
@@ -103,7 +105,7 @@ class DoubleScale(Rule):
             reported: set[Loc] = set()
             for event in function.events("return", "write", "bind", "call"):
                 for term in walk(event.value):
-                    if not _multiplies(term):
+                    if not _multiplies(term) or not names_in(term, _SCALE_WORD):
                         continue
                     found = _doubled(model, function, term)
                     if found is None or found[1].loc in reported:

@@ -68,6 +68,7 @@ from lorascale_lint.model.vocabulary import (
 
 ALTERNATIVE_LIMIT = 12
 VIA_LIMIT = 4
+CALL_LIMIT = 6
 DEPTH_LIMIT = 28
 """Nested calls, attributes and parameters followed from one term."""
 
@@ -100,11 +101,15 @@ _DIVIDES = frozenset(["div", "div_", "divide", "divide_", "true_divide"])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """Where a term is evaluated: its function, the class of ``self``, arguments if a call is known."""
+    """Where a term is evaluated: its function, the class of ``self``, arguments if a call is known.
+
+    ``calls`` says how many calls deep that is.
+    """
 
     function: Function
     self_class: Class | None
     arguments: dict[str, tuple[Term, Frame]] | None = None
+    calls: int = 0
 
 
 @dataclass
@@ -269,7 +274,7 @@ class Evaluator:
         context = self.in_lora_context(frame.function)
         if is_receiver(term.base, frame.function) and frame.self_class is not None:
             return self._own_attribute(name, frame)
-        if name == "weight" and isinstance(term.base, Attr | Item | Call):
+        if name == "weight" and isinstance(term.base, Attr | Item | Call | Param | Global):
             inner = self.values(term.base, frame)
             if any(isinstance(a.value, Factor) for a in inner):
                 return inner
@@ -325,7 +330,8 @@ class Evaluator:
             if is_initialisation(write.event.value):
                 found.append(Alternative(Tensor()))
                 continue
-            found.extend(self.values(write.event.value, self.frame(write.function)))
+            self_class = frame.self_class if write.on_self else None
+            found.extend(self.values(write.event.value, self.frame(write.function, self_class)))
         declared = self.project.class_attribute(frame.self_class, name)
         if declared is not None and declared[1] is not None:
             value = _constant(declared[1].value) if isinstance(declared[1], Const) else UNKNOWN_VALUE
@@ -477,6 +483,8 @@ class Evaluator:
     def entered(self, term: Call, frame: Frame) -> list[tuple[Function, Frame]] | None:
         """The project functions that ``term`` calls, each with the frame of this call."""
         self_class = frame.self_class
+        if frame.calls >= CALL_LIMIT:  # every call has a frame of its own: the work grows with each level
+            return None
         callees = self.project.callees(term.func, frame.function, self_class)
         functions = [item for item in callees if isinstance(item, Function)]
         if not functions or len(functions) != len(callees) or term.spread:
@@ -486,7 +494,8 @@ class Evaluator:
         for function in functions:
             bound = bound_arguments(term, function)
             arguments = {name: (argument, frame) for name, argument in bound.items()}
-            inner = Frame(function, self_class if same_object else function.owner, arguments)
+            owner = self_class if same_object else function.owner
+            inner = Frame(function, owner, arguments, frame.calls + 1)
             self._alive.append(inner)
             found.append((function, inner))
         return found
@@ -604,7 +613,9 @@ def _through(module: Value, argument: Value) -> Value:
     match argument:
         case Through(side=side) if side != module.side:
             return Delta(argument.scale * module.scale, "activation")
-        case Tensor() | Unknown():
+        case Tensor(scale=scale):
+            return Through(module.side, scale * module.scale)
+        case Unknown():
             return Through(module.side, module.scale)
         case Factor():
             return Delta(argument.scale * module.scale, "unknown")

@@ -333,6 +333,16 @@ class Multiplications:
         return False
 
 
+def names_in(term: Term, pattern: re.Pattern[str]) -> bool:
+    """Does a name in ``term`` match ``pattern``? A cheap question before the paths are asked for."""
+    for part in walk(term):
+        if isinstance(part, Attr | Global | Param) and pattern.search(part.name):
+            return True
+        if isinstance(part, Const) and isinstance(part.value, str) and pattern.search(part.value):
+            return True
+    return False
+
+
 def _bound_to_constants(finder: Multiplications, term: Term, frame: Frame) -> bool:
     """Is a parameter inside ``term`` given a literal by this call (``scaling=1`` on purpose)?"""
     for part in walk(term):
