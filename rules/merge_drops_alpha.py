@@ -20,9 +20,9 @@ from lorascale_lint.model.adapter_flow import (
 )
 from lorascale_lint.model.adapter_keys import KeyUse, key_traffic
 from lorascale_lint.model.evaluate import key_pattern
-from lorascale_lint.model.project import Function, Project, bound_arguments, is_test_file
+from lorascale_lint.model.project import Function, Project, bound_arguments, is_rescaling, is_test_file
 from lorascale_lint.model.scale import ONE
-from lorascale_lint.model.vocabulary import key_role
+from lorascale_lint.model.vocabulary import key_side
 from lorascale_lint.rule import Rule
 
 _KOHYA = re.compile(r"lora_(down|up)(?![a-z])")
@@ -171,11 +171,16 @@ def _sources(left: Term, right: Term) -> tuple[Term, Term] | None:
             found, other = lookup(first), lookup(second)
             if found is None or other is None or not same_place(found[0], other[0]):
                 continue
-            role, opposite = key_role(key_pattern(found[1])), key_role(key_pattern(other[1]))
-            distinct = role != opposite or role is None
-            if found[1] is not other[1] and distinct and "alpha" not in (role, opposite):
+            roles = [_role(found[1]), _role(other[1])]
+            if found[1] is not other[1] and "other" not in roles and roles not in (["A", "A"], ["B", "B"]):
                 return first, second
     return None
+
+
+def _role(key: Term) -> str:
+    """``A`` or ``B`` by a literal part of the key, ``any`` if it has none, ``other`` for other literals."""
+    pattern = key_pattern(key)
+    return key_side(pattern) or ("other" if pattern.strip("*.") else "any")
 
 
 def _merged_at(event: Event, product: Term) -> Loc | None:
@@ -258,10 +263,20 @@ def _mentions_alpha(project: Project, nearby: tuple[Function, ...], use: _Use, f
                 return True
             if "alpha" in word.lower() and " " not in word and word.strip(_QUOTES) not in skipped | strengths:
                 return True
+    if not use.measured and any(map(_rescales, nearby)):
+        return True
     return any(
         _is_computed(bound_arguments(site.call, function).get(name))
         for site in project.call_sites(function)
         for name in strengths
+    )
+
+
+def _rescales(function: Function) -> bool:
+    """Does the function multiply a tensor of some dictionary: a possible fold?"""
+    return any(
+        isinstance(event.target, Item) and (event.sign in ("*", "/") or is_rescaling(event.value))
+        for event in function.events("write")
     )
 
 

@@ -1,0 +1,156 @@
+"""LS310 in other spellings, and merges that must stay silent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+PAIRS = """
+import torch
+
+def merge_lora(model, lora_sd, multiplier=1.0):
+    layers = dict(model.named_modules())
+    for key in lora_sd:
+        if "lora_down" not in key:
+            continue
+        down = lora_sd[key].float()
+        up = lora_sd[key.replace("lora_down", "lora_up")].float()
+        layer = layers[key.split(".")[0]]
+        {merge}
+"""
+
+FIRING = {
+    "a matrix product": PAIRS.format(merge="layer.weight.data += multiplier * (up @ down)"),
+    "an out-of-place sum": PAIRS.format(
+        merge="layer.weight.data = layer.weight.data + multiplier * torch.mm(up, down)"
+    ),
+    "a strength called alpha": PAIRS.replace("multiplier", "alpha").format(
+        merge="layer.weight.data += alpha * torch.matmul(up, down)"
+    ),
+    "branches for convolutions": PAIRS.format(
+        merge="""if len(up.shape) == 4:
+            delta = torch.mm(up.squeeze(3).squeeze(2), down.squeeze(3).squeeze(2)).unsqueeze(2).unsqueeze(3)
+        else:
+            delta = torch.mm(up, down)
+        layer.weight.data += multiplier * delta"""
+    ),
+    "pairs kept in a list, alpha skipped": """
+import torch
+from safetensors.torch import load_file
+
+def convert_lora(pipeline, path, LORA_PREFIX="lora_unet", ratio=0.75):
+    state_dict = load_file(path)
+    visited = []
+    for key in state_dict:
+        if ".alpha" in key or key in visited:
+            continue
+        layer = pipeline.find(key.split(".")[0])
+        pair_keys = []
+        if "lora_down" in key:
+            pair_keys.append(key.replace("lora_down", "lora_up"))
+            pair_keys.append(key)
+        else:
+            pair_keys.append(key)
+            pair_keys.append(key.replace("lora_up", "lora_down"))
+        weight_up = state_dict[pair_keys[0]].to(torch.float32)
+        weight_down = state_dict[pair_keys[1]].to(torch.float32)
+        layer.weight.data += ratio * torch.mm(weight_up, weight_down)
+        visited.extend(pair_keys)
+""",
+    "paired by one method, merged by another": """
+import torch
+
+class LoRALoader:
+    def pairs(self, lora_sd):
+        found = {}
+        for key in lora_sd:
+            if "lora_up" in key:
+                name = key.split(".lora_up")[0]
+                found[name + ".lora_B.weight"] = lora_sd[key]
+                found[name + ".lora_A.weight"] = lora_sd[key.replace("lora_up", "lora_down")]
+        return found
+
+    def fuse(self, model, lora_sd, strength=1.0):
+        weights = self.pairs(lora_sd)
+        for name, module in model.named_modules():
+            up = weights[name + ".lora_B.weight"]
+            down = weights[name + ".lora_A.weight"]
+            module.weight.data = module.weight.data + strength * torch.mm(up, down)
+""",
+    "a clamp of the bare norm": """
+def clamp_norms(lora_sd, limit):
+    for key in list(lora_sd.keys()):
+        if "lora_down" not in key:
+            continue
+        up_key = key.replace("lora_down", "lora_up")
+        norm = (lora_sd[up_key] @ lora_sd[key]).norm()
+        ratio = min(limit / norm, 1)
+        lora_sd[up_key] *= ratio ** 0.5
+        lora_sd[key] *= ratio ** 0.5
+""",
+}
+
+SILENT = {
+    "scale from the alpha key": PAIRS.format(
+        merge="""scale = lora_sd[key.split(".")[0] + ".alpha"] / down.shape[0]
+        layer.weight.data += multiplier * scale * (up @ down)"""
+    ),
+    "scale from a helper that is not seen": PAIRS.format(
+        merge="layer.weight.data += multiplier * scale_of(lora_sd, key) * (up @ down)"
+    ),
+    "a caller that folds alpha first": PAIRS.format(merge="layer.weight.data += multiplier * (up @ down)")
+    + """
+def load(model, lora_sd):
+    for key in list(lora_sd):
+        if key.endswith(".alpha"):
+            down = key.replace(".alpha", ".lora_down.weight")
+            lora_sd[down] *= lora_sd[key] / lora_sd[down].shape[0]
+    merge_lora(model, lora_sd)
+""",
+    "a caller that passes the scale": PAIRS.format(merge="layer.weight.data += multiplier * (up @ down)")
+    + """
+def load(model, lora_sd, lora):
+    merge_lora(model, lora_sd, lora.numerator / lora.rank)
+""",
+    "a format without alpha": PAIRS.replace("lora_down", "lora_A")
+    .replace("lora_up", "lora_B")
+    .format(merge="layer.weight.data += multiplier * (up @ down)"),
+    "a scaled factor": PAIRS.format(
+        merge="""down = down * multiplier_of(key)
+        layer.weight.data += multiplier * (up @ down)"""
+    ),
+    "a fold in the dictionary": PAIRS.format(
+        merge="""lora_sd[key] *= model.strength_of[key]
+        layer.weight.data += multiplier * (up @ down)"""
+    ),
+    "factors from a library that may fold": PAIRS.replace(
+        "    layers = dict", "    lora_sd = prepare(lora_sd)\n    layers = dict"
+    ).format(merge="layer.weight.data += multiplier * (up @ down)"),
+    "a norm that is only printed": """
+def print_norms(lora_sd):
+    for key in lora_sd:
+        if "lora_down" in key:
+            print(key, (lora_sd[key.replace("lora_down", "lora_up")] @ lora_sd[key]).norm())
+""",
+    "an attention sum": """
+def lora_attention(scores, weights, bias):
+    if "lora_down" in weights:
+        scores += weights["query"] @ weights["key"]
+    return scores
+""",
+}
+
+
+@pytest.mark.parametrize("name", FIRING)
+def test_fires_once(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"merge.py": FIRING[name]})]
+    assert found.count("LS310") == 1
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"merge.py": SILENT[name]})]
+    assert "LS310" not in found
