@@ -24,8 +24,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import alpha_guard, is_file_alpha, lookup, same_place, tensor_of_loop
 from lorascale_lint.model.adapter_keys import key_traffic
-from lorascale_lint.model.evaluate import key_pattern
-from lorascale_lint.model.project import Function, is_test_file
+from lorascale_lint.model.project import Function, bound_arguments, is_test_file
 from lorascale_lint.rule import Rule
 
 
@@ -36,6 +35,7 @@ class _Chosen:
     function: Function
     loc: Loc
     key: Element
+    dictionary: Term
     values: tuple[Term, ...]
 
 
@@ -157,7 +157,8 @@ def _chosen(model: Model, function: Function) -> Iterator[_Chosen]:
         for event in events:
             key = _loop_key(event, function)
             if key is not None:
-                yield _Chosen(function, event.loc, key, tuple(other.value for other in events))
+                values = tuple(other.value for other in events)
+                yield _Chosen(function, event.loc, key, _dictionary(key), values)
                 break
     for event in function.events("bind"):
         if not isinstance(event.value, Call):
@@ -170,7 +171,11 @@ def _chosen(model: Model, function: Function) -> Iterator[_Chosen]:
                 key = _loop_key(returned, callee)
                 others = [other.value for other in returns if other is not returned]
                 if key is not None and all(isinstance(other, Const) for other in others):
-                    yield _Chosen(callee, returned.loc, key, (event.value,))
+                    source = _dictionary(key)
+                    given = bound_arguments(event.value, callee)
+                    if isinstance(source, Param) and source.name in given:
+                        source = given[source.name]
+                    yield _Chosen(callee, returned.loc, key, source, (event.value,))
 
 
 def _loop_key(event: Event, function: Function) -> Element | None:
@@ -246,8 +251,7 @@ def _loop_tensors(term: Term, chosen: _Chosen) -> Iterator[Loc]:
 
 def _same_file(key: Element, chosen: _Chosen) -> bool:
     """Do both loops go through one dictionary, as far as names tell?"""
-    first, second = _dictionary(key), _dictionary(chosen.key)
-    return source_text(first) == source_text(second)
+    return source_text(_dictionary(key)) == source_text(chosen.dictionary)
 
 
 def _dictionary(key: Element) -> Term:
@@ -268,8 +272,10 @@ def _compared(function: Function, chosen: _Chosen) -> bool:
     return any(
         isinstance(term, Op)
         and term.sign in ("!=", "==")
-        and not isinstance(term.right, Const)
-        and (_holds(term, chosen) or "alpha" in key_pattern(term.left))
+        and any(
+            _holds(own, chosen) and any(isinstance(part, Element) for part in walk(other))
+            for own, other in ((term.left, term.right), (term.right, term.left))
+        )
         for place in places
         for event in place.events("test", "raise")
         for term in walk(event.value)

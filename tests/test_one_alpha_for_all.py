@@ -1,0 +1,131 @@
+"""LS307 in other spellings, and single alphas that are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+FIRING = {
+    "kept once, in a loop": """
+def resize_lora(lora_sd):
+    alpha = None
+    dim = None
+    for key, value in lora_sd.items():
+        if alpha is None and "alpha" in key:
+            alpha = value
+        if dim is None and "lora_down" in key:
+            dim = value.size()[0]
+    scale = alpha / dim
+    resized = {}
+    for key, value in lora_sd.items():
+        resized[key] = value * scale
+    return resized
+""",
+    "a loop that stops at the first": """
+def convert(lora_sd):
+    alpha = None
+    for key in lora_sd:
+        if key.endswith(".alpha"):
+            alpha = lora_sd[key].item()
+            break
+    for key in lora_sd:
+        if "lora_up" in key:
+            lora_sd[key] = lora_sd[key] * (alpha / 4)
+    return lora_sd
+""",
+    "in place": """
+def convert(lora_sd):
+    def first_alpha(state_dict):
+        for name, param in state_dict.items():
+            if ".alpha" in name:
+                return param.item()
+        return 1
+    alpha = first_alpha(lora_sd)
+    for name, param in lora_sd.items():
+        param *= alpha
+    return lora_sd
+""",
+}
+SILENT = {
+    "alpha of the same module": """
+def merge_lora(lora_sd):
+    scaled = {}
+    for key, value in lora_sd.items():
+        if "alpha" in key:
+            alpha = value
+        elif "lora_down" in key:
+            scaled[key] = value * alpha / value.shape[0]
+    return scaled
+""",
+    "a default for modules without one": """
+def merge_lora(lora_sd):
+    default = None
+    for key, value in lora_sd.items():
+        if default is None and "alpha" in key:
+            default = value
+    scaled = {}
+    for key, value in lora_sd.items():
+        alpha = lora_sd.get(key.split(".")[0] + ".alpha", default)
+        scaled[key] = value * alpha
+    return scaled
+""",
+    "only printed": """
+def describe_lora(lora_sd):
+    alpha = None
+    for key, value in lora_sd.items():
+        if alpha is None and "alpha" in key:
+            alpha = value
+    print(alpha)
+    return {key: value.float() for key, value in lora_sd.items()}
+""",
+    "refused if they differ": """
+def convert_lora(lora_sd):
+    alpha = None
+    for key, value in lora_sd.items():
+        if "alpha" in key:
+            if alpha is not None and value != alpha:
+                raise ValueError("alphas differ")
+            alpha = value
+    converted = {}
+    for key, value in lora_sd.items():
+        converted[key] = value * alpha
+    return converted
+""",
+    "of a module that is asked for": """
+def alpha_of(lora_sd, module):
+    for key, value in lora_sd.items():
+        if key.startswith(module) and key.endswith(".alpha"):
+            return value.item()
+    return None
+
+def convert_lora(lora_sd):
+    converted = {}
+    for key, value in lora_sd.items():
+        alpha = alpha_of(lora_sd, key.split(".")[0])
+        converted[key] = value * alpha
+    return converted
+""",
+    "an image": """
+def blend(lora_layers):
+    alpha = None
+    for name, layer in lora_layers.items():
+        if name == "alpha":
+            alpha = layer
+    return alpha
+""",
+}
+
+
+@pytest.mark.parametrize("name", FIRING)
+def test_fires_once(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"convert.py": FIRING[name]})]
+    assert found.count("LS307") == 1
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"convert.py": SILENT[name]})]
+    assert "LS307" not in found
