@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lorascale_lint.facts.terms import (
@@ -13,8 +14,8 @@ from lorascale_lint.facts.terms import (
     Global,
     Item,
     Op,
+    Param,
     Term,
-    source_text,
     walk,
 )
 from lorascale_lint.findings import Finding
@@ -27,6 +28,10 @@ from lorascale_lint.model.scale import RANK
 from lorascale_lint.model.values import Factor, Number
 from lorascale_lint.model.vocabulary import key_role
 from lorascale_lint.rule import Rule
+
+_ALPHA_TABLE = re.compile(
+    r"_?(?:(?:network|lora|layer|modules?)_)?alphas|_?modules?_alpha|alpha_(?:dict|map)"
+)
 
 
 class ConstantDefaultAlpha(Rule):
@@ -99,7 +104,9 @@ class ConstantDefaultAlpha(Rule):
                     default = _constant_default(origin.term)
                     if default is None or id(origin.term) in seen:
                         continue
-                    if _asks_for_presence(event, quotient, origin.term) or _fills_missing(origin.function):
+                    if _asks_for_presence(function, event, quotient, origin.term) or _fills_missing(
+                        origin.function
+                    ):
                         continue
                     seen.add(id(origin.term))
                     yield self._finding(model, function, quotient, origin, default)
@@ -110,7 +117,7 @@ class ConstantDefaultAlpha(Rule):
         steps = [
             (origin.function.filename, default.loc, f"a file without this key gets alpha {default.value}"),
             *((step.filename, loc, "alpha is handed on") for step, loc in reversed(origin.via)),
-            (function.filename, quotient.loc, f"and divided by the rank: `{source_text(quotient)}`"),
+            (function.filename, quotient.loc, "and is divided by the rank"),
         ]
         fallback = _dead_fallback(model, function, origin)
         if fallback is not None:
@@ -167,6 +174,10 @@ def _constant_default(term: Term) -> Const | None:
     match term:
         case Call(func=Attr(name="get" | "pop"), args=(key, Const() as default)) if _is_module_alpha(key):
             return default if _is_number(default) else None
+        case Call(func=Attr(base=table, name="get" | "pop"), args=(key, Const() as default)) if (
+            _is_alpha_table(table) and not isinstance(key, Const)
+        ):
+            return default if _is_number(default) else None
         case Choice(then=then, other=other) if is_presence_choice(term):
             for found, otherwise in ((then, other), (other, then)):
                 stored = _looked_up(found)
@@ -176,15 +187,26 @@ def _constant_default(term: Term) -> Const | None:
 
 
 def _looked_up(term: Term) -> Term | None:
-    """The key of ``table[key]``, also below conversions."""
+    """The key of ``table[key]`` or ``table.get(key)``, also below conversions."""
     while isinstance(term, Call):
+        if isinstance(term.func, Attr) and term.func.name in ("get", "pop"):
+            break
         if isinstance(term.func, Attr) and not isinstance(term.func.base, Global):
             term = term.func.base
         elif term.args:
             term = term.args[0]
         else:
             return None
-    return term.key if isinstance(term, Item) else None
+    match term:
+        case Item(key=key) | Call(func=Attr(name="get" | "pop"), args=(key, *_)):
+            return key
+        case _:
+            return None
+
+
+def _is_alpha_table(term: Term) -> bool:
+    """Is ``term`` called a table of alphas by module: ``network_alphas``, ``self.modules_alpha``?"""
+    return isinstance(term, Attr | Param | Global) and _ALPHA_TABLE.fullmatch(term.name) is not None
 
 
 def _is_module_alpha(key: Term) -> bool:
@@ -197,17 +219,15 @@ def _is_number(default: Const) -> bool:
     return isinstance(default.value, int | float) and not isinstance(default.value, bool)
 
 
-def _asks_for_presence(event: Event, quotient: Op, lookup: Term) -> bool:
-    """Does the division happen only where alpha was found, or is not the default?"""
+def _asks_for_presence(function: Function, event: Event, quotient: Op, lookup: Term) -> bool:
+    """Does the division, or what is made of it, count only where alpha was found, or is not the default?"""
     tests = [guard.test for guard in event.guards]
-    tests += [
-        part.test
-        for part in walk(event.value)
-        if isinstance(part, Choice)
-        and part.test is not None
-        and part is not lookup
-        and quotient in walk(part)
-    ]
+    for root in (found.value for found in function.facts.events):
+        for part in walk(root):
+            if isinstance(part, Choice) and part.test is not None and part is not lookup:
+                parts = walk(part)
+                if quotient in parts or part in walk(quotient.right):
+                    tests.append(part.test)
     for part in walk(*tests):
         if is_presence_test(part):
             return True

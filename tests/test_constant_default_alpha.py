@@ -26,6 +26,11 @@ def merge_lora(weight, sd, name, strength=1.0):
         "    scale = strength * alpha / down.shape[0]",
         '    key = name + ".lora_alpha"\n    if key in sd:\n        alpha = sd[key]\n    else:\n'
         "        alpha = 8\n    scale = alpha / down.size(0)",
+        '    alpha = sd.get(name + ".alpha")\n    alpha = 1.0 if alpha is None else alpha.item()\n'
+        "    scale = alpha / down.shape[0]",
+        '    alpha = sd.get(name + ".alpha", None)\n    if alpha is None:\n        alpha = 1\n'
+        "    scale = alpha / down.shape[0]",
+        "    scale = network_alphas.get(name, 1.0) / down.shape[0]",
     ],
 )
 def test_constant_default_fires(tmp_path: Path, body: str) -> None:
@@ -72,6 +77,11 @@ def apply_all(weights, sd):
         '    key = name + ".alpha"\n    if key not in sd:\n        sd[key] = down.shape[0]\n'
         "    scale = sd.get(key, 1.0) / down.shape[0]",
         '    alpha = sd.get(name + ".alpha", 1.0)\n    scale = alpha / len(sd)',
+        '    alpha = sd.get(name + ".alpha")\n    if alpha is None:\n        alpha, rank = 1.0, 1.0\n'
+        "    else:\n        rank = down.shape[0]\n    scale = alpha / rank",
+        '    key = name + ".alpha"\n    alpha = sd.get(key, 1.0)\n    ratio = alpha / down.shape[0]\n'
+        "    scale = ratio if key in sd else 1.0",
+        "    scale = network_alphas.get(name, down.shape[0]) / down.shape[0]",
     ],
 )
 def test_right_defaults_are_silent(tmp_path: Path, body: str) -> None:

@@ -113,10 +113,22 @@ def is_presence_choice(term: Choice) -> bool:
 
 
 def is_presence_test(term: Term) -> bool:
-    """``key in table`` for a key of alpha."""
-    return (
-        isinstance(term, Op) and term.sign in ("in", "not in") and key_role(key_pattern(term.left)) == "alpha"
-    )
+    """``key in table``, or ``table.get(key) is None``, for a key of alpha."""
+    match term:
+        case Op(sign="in" | "not in", left=key):
+            return _is_alpha(key)
+        case Op(sign="is" | "is not", left=Call(func=Attr(name="get" | "pop"), args=args)):
+            return _is_alpha(args[0]) and (len(args) < 2 or _is_none(args[1])) if args else False
+        case _:
+            return False
+
+
+def _is_alpha(key: Term) -> bool:
+    return key_role(key_pattern(key)) == "alpha"
+
+
+def _is_none(term: Term) -> bool:
+    return isinstance(term, Const) and term.value is None
 
 
 def elements(term: Term) -> tuple[Element, ...]:
