@@ -79,7 +79,11 @@ class StrengthOnOnePath(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """Applications without strength beside a sibling of the other kind that has it."""
         for implementation in model.implementations:
-            known = [a for a in implementation.applications if all(scale.known for scale in a.scales)]
+            known = [
+                application
+                for application in implementation.applications
+                if all(scale.known for scale in application.scales) and application not in model.scaled_sums
+            ]
             strong = [a for a in known if a.has_strength]
             for application in known:
                 other = next((a for a in strong if a.kind != application.kind), None)

@@ -22,6 +22,7 @@ from lorascale_lint.model.evaluate import Evaluator
 from lorascale_lint.model.multiplications import Multiplications
 from lorascale_lint.model.project import CallSite, Class, Function, Project, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
+from lorascale_lint.model.scaled_sums import ScaledSum, find_scaled_sums
 from lorascale_lint.model.state import AttributeState, Setter, find_setters, state_attributes
 
 
@@ -160,11 +161,27 @@ class Model:
         """Applications of the given kinds that lack the trained scale, with the steps that show it."""
         for implementation in self.implementations:
             for application in implementation.applications:
-                if application.kind in kinds and application.is_unscaled:
+                if (
+                    application.kind in kinds
+                    and application.is_unscaled
+                    and application not in self.scaled_sums
+                ):
                     evidence = implementation.scale_evidence(application)
                     if evidence is not None:
                         steps = (*implementation.factor_steps(), *application.delta_steps(), evidence)
                         yield implementation, application, steps
+
+    @cached_property
+    def scaled_sums(self) -> dict[Application, ScaledSum]:
+        """Applications whose whole sum is multiplied by a number afterwards."""
+        by_function: dict[Function, list[Application]] = {}
+        for application in self.applications:
+            by_function.setdefault(application.function, []).append(application)
+        return {
+            found.application: found
+            for function, applications in by_function.items()
+            for found in find_scaled_sums(self.evaluator, function, tuple(applications))
+        }
 
     @cached_property
     def _candidate_classes(self) -> tuple[Class, ...]:

@@ -37,16 +37,16 @@ from lorascale_lint.model.vocabulary import key_side
 PATH_LIMIT = 24
 CALL_DEPTH = 5
 
-_KEEPS = frozenset(
+KEEPS = frozenset(
     "to float half bfloat16 double cuda cpu type type_as contiguous detach clone view reshape flatten "
-    "squeeze unsqueeze expand to_local full_tensor astype mean sum T mT t transpose permute swapaxes data".split()
+    "squeeze unsqueeze expand to_local full_tensor astype T mT t transpose permute swapaxes data".split()
 )
-_WRAPPERS = frozenset("Parameter as_tensor tensor cast asarray array".split())
+WRAPPERS = frozenset("Parameter as_tensor tensor cast asarray array".split())
 _PRODUCTS = frozenset("mm matmul bmm dot linear conv1d conv2d conv3d kron einsum".split())
 _MULTIPLIES = frozenset("mul mul_ multiply multiply_".split())
 _DIVIDES = frozenset("div div_ divide divide_ true_divide".split())
 _MODULES = re.compile(r"(?i).*(linear|conv\dd|dense|embedding)|module")
-_DROPOUT = re.compile(r"(?i)(.*_)?(drop|dropout|identity)(_.*)?")
+DROPOUT = re.compile(r"(?i)(.*_)?(drop|dropout|identity)(_.*)?")
 _CONSTRUCTORS = frozenset("__init__ __post_init__ build setup reset_parameters".split())
 
 
@@ -144,8 +144,8 @@ class Multiplications:
                     if guard is not None and _decided(guard, frame) not in (None, guard.holds):
                         continue
                     extra = () if guard is None else ((frame, guard),)
-                    for path in self.paths(branch, frame, calls):
-                        found.append(replace(path, guards=(*extra, *path.guards)))
+                    paths = self.paths(branch, frame, calls)
+                    found.extend(replace(path, guards=(*extra, *path.guards)) for path in paths)
                 return tuple(found)
             case Logic(sign="or", left=left, right=right):
                 return (*self.paths(left, frame, calls), *self.paths(right, frame, calls))
@@ -189,7 +189,7 @@ class Multiplications:
         return _joined((replace(divisor, steps=steps),), inner)
 
     def _attribute(self, term: Attr, frame: Frame, calls: int) -> tuple[ScalePath, ...]:
-        if term.name in _KEEPS:
+        if term.name in KEEPS:
             return self.paths(term.base, frame, calls)
         if is_receiver(term.base, frame.function) and frame.self_class is not None:
             method = self.evaluator.project.method(frame.self_class, term.name)
@@ -247,9 +247,9 @@ class Multiplications:
             return tuple(
                 path for function, inner in entered for path in self._returned(function, inner, calls)
             ) or (ScalePath(certain=False),)
-        if name in _KEEPS and receiver is not None and not library:
+        if name in KEEPS and receiver is not None and not library:
             return self.paths(receiver, frame, calls)
-        if term.args and (name in _WRAPPERS or name in _KEEPS or _DROPOUT.fullmatch(name)):
+        if term.args and (name in WRAPPERS or name in KEEPS or DROPOUT.fullmatch(name)):
             return self.paths(term.args[0], frame, calls)
         side = self._module_side(func, frame)
         if side is not None and term.args:

@@ -1,0 +1,107 @@
+"""LS110: the trained scale multiplies the base output together with the delta."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lorascale_lint.facts.terms import source_text
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.multiplications import names_in
+from lorascale_lint.model.scale import ALPHA
+from lorascale_lint.rule import Rule
+
+_BASE = re.compile(r"(?i)^_?(org|orig|original|base|frozen|pretrained|super|linear)(_.*)?$|^weight$|^kernel$")
+_LORA = re.compile(r"(?i)lora|adapter|bias")
+
+
+class ScaledBase(Rule):
+    """Trained scale multiplied onto base and delta together
+
+    ## What it finds
+
+    `(base(x) + delta) * scale` where the scale is alpha / rank: parentheses that close too late, so
+    that the frozen layer's own output or weight is scaled with the delta.
+
+    ## Why it is wrong
+
+    The adapter's output is `W x + (alpha / r) * B A x`. Here it is `(alpha / r) * (W x + B A x)`: the base
+    model changes even while B is still zero, and strength 0 switches the layer off.
+
+    ## Effect
+
+    Base output at 0.50 of its strength for alpha=64, rank=128.
+
+    ## Bad
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha):
+            self.base_layer = base_layer
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+            self.scale = lora_alpha / lora_rank
+
+        def forward(self, x):
+            return (self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T) * self.scale
+    ```
+
+    ## Good
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha):
+            self.base_layer = base_layer
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+            self.scale = lora_alpha / lora_rank
+
+        def forward(self, x):
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scale
+    ```
+
+    ## Fix safety
+
+    No fix: where dropout or other steps stand around the sum, only a person knows which of them
+    the base output should go through. Move the scale onto the delta alone.
+
+    ## Limits
+
+    Only a scale computed from alpha counts (attention's own `scaling` does not), and only a base that
+    is recognised as one: a base layer, its weight, `super().forward`.
+
+    ## References
+
+    - LyCORIS, `LoConModule.forward` with Tucker decomposition, repaired in e086201
+    """
+
+    code = "LS110"
+    name = "scaled-base"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Applications whose sum is multiplied by alpha / rank."""
+        for application, scaled in model.scaled_sums.items():
+            base = application.base
+            if not (scaled.scale.is_trained and scaled.scale.power(ALPHA)) or base is None:
+                continue
+            if not names_in(base, _BASE) or names_in(base, _LORA):
+                continue
+            function = application.function
+            yield self.finding(
+                model,
+                function.filename,
+                scaled.loc,
+                f"trained scale multiplies the base output too in `{function.facts.qualname}`",
+                event=scaled.event,
+                effect="base output at 0.50 of its strength for alpha=64, rank=128",
+                trace=[
+                    (function.filename, base.loc, f"`{source_text(base)}` comes from the base layer"),
+                    (function.filename, application.delta.loc, "the delta is added to it"),
+                    (
+                        function.filename,
+                        scaled.loc,
+                        f"`{source_text(scaled.term)}` multiplies the sum of both",
+                    ),
+                ],
+            )
