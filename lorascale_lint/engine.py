@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -18,12 +19,14 @@ from lorascale_lint.findings import FileFailure, Finding, Position
 from lorascale_lint.model import Model, build_model
 from lorascale_lint.rule import Rule, all_rules
 from lorascale_lint.sources.modules import module_name
-from lorascale_lint.sources.narrow import narrow, parses
+from lorascale_lint.sources.narrow import NestedTooDeeply, narrow, syntax_error
 from lorascale_lint.sources.prefilter import may_hold_lora
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 POOL_FROM = 12
 """Files to analyse from which worker processes pay for their start."""
+RECURSION_LIMIT = 4000
+"""Python frames for one file: LibCST takes several for each level, and an ``elif`` is a level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def load_model(
             continue  # nothing to link with
         name = str(path)
         modules[name] = module_name(path.absolute())
-        known = cache.read(source, modules[name]) if cache is not None else None
+        known = cache.read(source, _origin(name, modules)) if cache is not None else None
         if known is None:
             pending.append((name, source))
         else:
@@ -112,7 +115,7 @@ def load_model(
             continue
         facts[name] = decode(outcome)
         if cache is not None:
-            cache.write(source, modules[name], outcome)
+            cache.write(source, _origin(name, modules), outcome)
 
     def read_source(name: str) -> bytes:
         path = Path(name)
@@ -125,7 +128,7 @@ def load_model(
 def _analyse(
     pending: list[tuple[str, bytes]], modules: Mapping[str, str]
 ) -> Iterable[tuple[str, bytes, bytes | FileFailure]]:
-    jobs = [(name, source, modules[name]) for name, source in pending]
+    jobs = [(name, source, _origin(name, modules)) for name, source in pending]
     workers = os.cpu_count() or 1
     if len(jobs) < POOL_FROM or workers == 1:
         for name, source, module in jobs:
@@ -142,6 +145,11 @@ def _analyse(
         yield from zip(names, sources, outcomes, strict=True)
 
 
+def _origin(name: str, modules: Mapping[str, str]) -> str:
+    """Dotted name from which relative imports count: a package's own file is one level deeper."""
+    return modules[name] + (".__init__" if Path(name).name == "__init__.py" else "")
+
+
 def _executor(workers: int) -> Executor:
     """The seam where another executor (a cluster's) can stand in."""
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
@@ -151,20 +159,29 @@ def analyse_file(name: str, source: bytes, module: str) -> bytes | FileFailure:
     """Encoded facts of one file, or why there are none. Never raises."""
     import libcst as cst
 
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(RECURSION_LIMIT)
     try:
         text = SourceText.decode(source).text
-        if not may_hold_lora(source) and parses(text):
+        error = syntax_error(text)
+        if error is None and not may_hold_lora(source):
             return encode(FileFacts())
-        return encode(extract_facts(narrow(text), module))
+        try:
+            return encode(extract_facts(narrow(text), module))
+        except cst.ParserSyntaxError as unparsed:
+            if error is not None:  # the standard library knows the place better
+                place = Position(error.lineno or 1, error.offset or 1)
+                return FileFailure(name, f"cannot be parsed: {error.msg}", place)
+            place = Position(unparsed.editor_line, unparsed.editor_column)
+            return FileFailure(name, f"cannot be parsed: {unparsed.message.strip()}", place)
     except UndecodableSource as error:
         return FileFailure(name, f"cannot be decoded: {error}")
-    except cst.ParserSyntaxError as error:
-        place = Position(error.editor_line, error.editor_column)
-        return FileFailure(name, f"cannot be parsed: {error.message.strip()}", place)
-    except (SyntaxError, ValueError) as error:
-        return FileFailure(name, f"cannot be parsed: {error}")
-    except RecursionError:
+    except ValueError as error:
+        return FileFailure(name, f"cannot be analysed: {error}")
+    except (NestedTooDeeply, RecursionError, KeyError):  # LibCST's positions hide the second in the third
         return FileFailure(name, "cannot be analysed: nested too deeply")
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _rule_failure(rule: Rule) -> FileFailure:

@@ -10,7 +10,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ALPHA, RANK, Scale
-from lorascale_lint.model.values import Number, Tensor
+from lorascale_lint.model.values import Number
 from lorascale_lint.model.vocabulary import number_role
 from lorascale_lint.rule import Rule
 
@@ -144,14 +144,15 @@ def _real_valued(model: Model, function: Function, term: Term) -> str | None:
             and number_role(term.name, True) == ALPHA
         ):
             return f"`{term.name}` is declared `{parameter.annotation}`"
-    if isinstance(model.evaluator.single(term, model.evaluator.frame(function)), Tensor) and isinstance(
-        term, Call
-    ):
+    if isinstance(term, Call) and isinstance(term.func, Attr) and term.func.name == "item":
         return "the value is read from a tensor"
     return None
 
 
 def _signs(function: Function) -> frozenset[str]:
     return frozenset(
-        term.sign for event in function.facts.events for term in walk(event.value) if isinstance(term, Op)
+        term.sign
+        for event in function.facts.events
+        for term in walk(event.value, *(guard.test for guard in event.guards))
+        if isinstance(term, Op)
     )

@@ -55,9 +55,6 @@ _BINARY: dict[type[cst.CSTNode], str] = {
     cst.In: "in", cst.NotIn: "not in",
 }  # fmt: skip
 
-_IN_PLACE = ("_",)
-"""Suffix of torch's in-place methods: ``delta.mul_(s)`` rebinds ``delta`` for this analysis."""
-
 
 def location(span: CodeRange) -> Loc:
     """LibCST counts columns from 0, this project from 1."""
@@ -157,11 +154,24 @@ class Interpreter:
 
     def _expression_statement(self, node: cst.BaseExpression) -> None:
         value = self.expr(node)
-        if isinstance(value, Call) and isinstance(value.func, Attr) and isinstance(node, cst.Call):
-            receiver = node.func.value if isinstance(node.func, cst.Attribute) else None
-            in_place = value.func.name.endswith(_IN_PLACE) and not value.func.name.startswith("_")
-            if in_place and isinstance(receiver, cst.Name):
-                self._bind(receiver.value, value)
+        if not isinstance(value, Call) or not isinstance(node, cst.Call):
+            return
+        receiver: cst.CSTNode = node
+        while isinstance(receiver, cst.Call) and isinstance(receiver.func, cst.Attribute):
+            name = receiver.func.attr.value
+            if not name.endswith("_") or name.startswith("_"):
+                break
+            receiver = receiver.func.value
+        if isinstance(receiver, cst.Name):  # ``delta.mul_(s).clamp_()`` rebinds ``delta`` for this analysis
+            self._bind(receiver.value, value)
+        for argument in node.args:
+            if argument.keyword is not None and argument.keyword.value == "out":
+                self.assign(argument.value, value)
+        if isinstance(value.func, Global) and value.func.name == "setattr" and len(value.args) == 3:
+            owner, attribute, stored = value.args
+            if isinstance(attribute, Const) and isinstance(attribute.value, str):
+                target = Attr(owner, attribute.value, value.loc)
+                self._emit("write", stored, value.loc, target=target)
 
     def _augment(self, statement: cst.AugAssign) -> None:
         loc = self.scope.loc(statement)

@@ -6,6 +6,7 @@ of terms is written as a table in which each object appears once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -102,18 +103,26 @@ class FactsCache:
     def read(self, source: bytes, module: str) -> FileFacts | None:
         """Facts of ``source`` if they are kept."""
         try:
-            return decode(self._path(source, module).read_bytes())
+            digest, _, encoded = self._path(source, module).read_bytes().partition(b"\n")
+            return decode(encoded) if digest == _digest(encoded) else None
         except (OSError, ValueError):
             return None
 
     def write(self, source: bytes, module: str, encoded: bytes) -> None:
         """Keep ``encoded`` facts; a cache that can't be written is no error."""
         path = self._path(source, module)
+        temporary = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent)
             with os.fdopen(descriptor, "wb") as stream:
-                stream.write(encoded)
+                stream.write(_digest(encoded) + b"\n" + encoded)
             os.replace(temporary, path)
         except OSError:
-            return
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+
+
+def _digest(encoded: bytes) -> bytes:
+    return hashlib.sha256(encoded).hexdigest().encode()

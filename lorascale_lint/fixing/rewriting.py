@@ -107,12 +107,14 @@ def line_edits(filename: str, old: str, new: str) -> tuple[Edit, ...]:
     before, after = _lines(old), _lines(new)
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     edits: list[Edit] = []
+    floor = 0  # end of the edit before, in old lines
     for tag, first, last, start, end in matcher.get_opcodes():
         if tag == "equal":
             continue
         added = after[start:end]
+        above, floor = floor, last
         if tag == "insert":  # one place for one insertion, however the lines around it repeat
-            while first and added[-1] == before[first - 1]:
+            while first - 1 > above and added[-1] == before[first - 1]:
                 first, added = first - 1, [added[-1], *added[:-1]]
             last = first
         span = Span(filename, _line_start(before, first), _line_start(before, last))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from lorascale_lint.facts.terms import (
@@ -23,7 +24,7 @@ from lorascale_lint.facts.terms import (
 from lorascale_lint.model.evaluate import Evaluator, Frame
 from lorascale_lint.model.project import Class, Function, Project, attribute_chain, is_receiver
 from lorascale_lint.model.scale import STRENGTH, Scale
-from lorascale_lint.model.values import Alternative, Delta, Number, scaled
+from lorascale_lint.model.values import Alternative, Delta, Number, Tensor, scaled
 
 Kind = Literal["merge", "forward", "unmerge"]
 Step: TypeAlias = tuple[str, Loc, str]
@@ -190,8 +191,15 @@ def _application(
     )
     if not deltas:
         return None
-    if base is not None and any(isinstance(a.value, Delta | Number) for a in evaluator.values(base, frame)):
+    if base is not None and any(
+        isinstance(a.value, Delta | Number) or (isinstance(a.value, Tensor) and a.value.zero)
+        for a in evaluator.values(base, frame)
+    ):
         return None  # a sum of deltas, or of numbers
+    if all(isinstance(a.value, Delta) and a.value.scale.coefficient < 0 for a in deltas):
+        minus = Scale(Fraction(-1))
+        deltas = tuple(replace(a, value=scaled(a.value, minus)) for a in deltas)
+        sign = "-" if sign == "+" else "+"
     layouts = {a.value.layout for a in deltas if isinstance(a.value, Delta)}
     kind: Kind = "unmerge" if sign == "-" else "forward" if layouts == {"activation"} else "merge"
     return Application(kind, frame.function, loc, event, base, delta, deltas)

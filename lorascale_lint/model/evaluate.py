@@ -18,6 +18,7 @@ from lorascale_lint.facts.terms import (
     Choice,
     Const,
     Element,
+    Event,
     Global,
     Guard,
     Item,
@@ -25,6 +26,7 @@ from lorascale_lint.facts.terms import (
     Mapping as MappingTerm,
     Negative,
     Op,
+    Opaque,
     Param,
     Sequence,
     Term,
@@ -103,13 +105,13 @@ _DIVIDES = frozenset(["div", "div_", "divide", "divide_", "true_divide"])
 class Frame:
     """Where a term is evaluated: its function, the class of ``self``, arguments if a call is known.
 
-    ``calls`` says how many calls deep that is.
+    ``entered`` are the functions whose calls led here: none is entered twice, so recursion ends.
     """
 
     function: Function
     self_class: Class | None
     arguments: dict[str, tuple[Term, Frame]] | None = None
-    calls: int = 0
+    entered: tuple[Function, ...] = ()
 
 
 @dataclass
@@ -253,6 +255,8 @@ class Evaluator:
     def _folded_by_callers(self, term: Param, frame: Frame) -> tuple[Scale, ...]:
         """Scales that callers have multiplied into a tensor parameter; ``(ONE,)`` if none is seen."""
         scales: dict[Scale, None] = {}
+        if self.project.rescaled_arguments(frame.function, term.name):
+            scales[UNKNOWN] = None
         for site in self.project.call_sites(frame.function):
             argument = bound_arguments(site.call, frame.function).get(term.name)
             if argument is None:
@@ -301,7 +305,7 @@ class Evaluator:
         written = self._written(name, frame)
         match named:
             case Factor():
-                if name in self.project.rescaled_attributes:
+                if named.side in self.project.rescaled_sides or self._rescaled_nearby(frame):
                     return (Alternative(scaled(named, UNKNOWN)),)
                 scales = {folded_scale(a.value) for a in written} - {None}
                 return tuple(Alternative(scaled(named, scale)) for scale in scales if scale is not None) or (
@@ -316,9 +320,16 @@ class Evaluator:
         if written and len(numbers) == len(written):
             return tuple(written)
         factors = [a for a in written if isinstance(a.value, Factor | Delta)]
+        if factors and name in self.project.rescaled_attributes:
+            return tuple(replace(a, value=scaled(a.value, UNKNOWN)) for a in factors)
         if factors:
             return tuple(factors)
         return (Alternative(Tensor(base=True) if is_base_name(name) else UNKNOWN_VALUE),)
+
+    def _rescaled_nearby(self, frame: Frame) -> bool:
+        """Does the file of the class rescale entries of a state dict, from which factors may come?"""
+        assert frame.self_class is not None
+        return frame.self_class.filename in self.project.rescaling_files
 
     def _written(self, name: str, frame: Frame) -> list[Alternative]:
         assert frame.self_class is not None
@@ -391,6 +402,9 @@ class Evaluator:
             stored = key_role(key_pattern(key))
             if wanted is not None and stored is not None and stored != wanted:
                 continue
+            if isinstance(value, Opaque):  # rescaled where it is stored
+                scales[UNKNOWN] = None
+                continue
             for alternative in self.values(value, inner):
                 scale = folded_scale(alternative.value)
                 if scale is not None:
@@ -404,12 +418,12 @@ class Evaluator:
         if isinstance(container, Attr) and is_receiver(container.base, frame.function) and frame.self_class:
             for write in self.project.writes(frame.self_class, container.name):
                 if isinstance(write.event.target, Item):
-                    yield write.event.target.key, write.event.value, self.frame(write.function)
+                    yield write.event.target.key, _new_value(write.event), self.frame(write.function)
         elif isinstance(container, Call | MappingTerm):
             for event in frame.function.events("write"):
                 target = event.target
                 if isinstance(target, Item) and _container(target).loc == container.loc:
-                    yield target.key, event.value, frame
+                    yield target.key, _new_value(event), frame
 
     def _extent(self, tensor: Term, frame: Frame) -> Value:
         """``tensor.shape[i]``: the rank if the tensor is a factor (no other extent is a divisor)."""
@@ -483,19 +497,26 @@ class Evaluator:
     def entered(self, term: Call, frame: Frame) -> list[tuple[Function, Frame]] | None:
         """The project functions that ``term`` calls, each with the frame of this call."""
         self_class = frame.self_class
-        if frame.calls >= CALL_LIMIT:  # every call has a frame of its own: the work grows with each level
+        if len(frame.entered) >= CALL_LIMIT:  # each call has its own frame: work grows with each level
             return None
         callees = self.project.callees(term.func, frame.function, self_class)
         functions = [item for item in callees if isinstance(item, Function)]
         if not functions or len(functions) != len(callees) or term.spread:
             return None
         same_object = isinstance(term.func, Attr) and is_receiver(term.func.base, frame.function)
+        if same_object and isinstance(term.func, Attr) and self_class is not None:
+            functions = list(self.project.overrides(self_class, term.func.name)) or functions
+        if any(not _is_transparent(decorator) for item in functions for decorator in item.facts.decorators):
+            return None
+        entered = (*frame.entered, frame.function)
+        if any(function in entered for function in functions):
+            return None
         found: list[tuple[Function, Frame]] = []
         for function in functions:
             bound = bound_arguments(term, function)
             arguments = {name: (argument, frame) for name, argument in bound.items()}
             owner = self_class if same_object else function.owner
-            inner = Frame(function, owner, arguments, frame.calls + 1)
+            inner = Frame(function, owner, arguments, entered)
             self._alive.append(inner)
             found.append((function, inner))
         return found
@@ -544,7 +565,9 @@ class Evaluator:
         if any(isinstance(value, Number) and _is_computed(value.scale) for value in arguments):
             return (Alternative(UNKNOWN_VALUE),)
         takes_tensor = any(isinstance(value, Tensor) for value in arguments) or isinstance(term.func, Attr)
-        return (Alternative(Tensor(opaque=takes_tensor and name.rpartition(".")[2] not in _MAKERS)),)
+        last = name.rpartition(".")[2]
+        opaque = takes_tensor and last not in _MAKERS
+        return (Alternative(Tensor(opaque=opaque, zero=last in ("zeros", "zeros_like"))),)
 
 
 # ---- pure helpers -------------------------------------------------------------------------
@@ -590,6 +613,8 @@ def _operate(sign: str, left: Value, right: Value) -> Value:
     if sign == "**" and isinstance(left, Number) and isinstance(right, Number) and not right.scale.powers:
         return _power(left, right.scale.coefficient) if right.scale.known else Number(UNKNOWN)
     if sign in ("+", "-"):
+        if isinstance(left, Tensor) and left.zero and isinstance(right, Delta):
+            return right
         if isinstance(left, Tensor) and isinstance(right, Tensor | Delta):
             return replace(left, scale=ONE if right.scale.known and left.scale.known else UNKNOWN)
         if isinstance(left, Number) and isinstance(right, Number):
@@ -626,6 +651,23 @@ def _through(module: Value, argument: Value) -> Value:
 def _may_fold(term: Term) -> bool:
     """Could a term whose value is not understood carry a folded scale?"""
     return isinstance(term, Call | Op)
+
+
+def _new_value(event: Event) -> Term:
+    """What an item holds after a write; opaque after ``d[k] *= s``."""
+    return Opaque(event.loc) if event.sign in ("*", "/") else event.value
+
+
+def _is_transparent(decorator: str) -> bool:
+    """Does a decorator leave alone what a function returns?"""
+    return _TRANSPARENT.search(decorator) is not None
+
+
+_TRANSPARENT = re.compile(
+    r"(^|\.)(staticmethod|classmethod|property|cached_property|abstractmethod|override|overload|no_grad|"
+    r"inference_mode|enable_grad|compile|jit|script|cache|lru_cache|torch_dynamo|wraps|autocast|disable|"
+    r"ignore|unused|export|allow_in_graph|contextmanager|mx\.compile|nn\.compact|compact|profile)\b"
+)
 
 
 def _container(term: Term) -> Term:
@@ -710,6 +752,7 @@ def key_pattern(term: Term) -> str:
         case Op(sign="+", left=left, right=right):
             return key_pattern(left) + key_pattern(right)
         case Call(func=Attr(base=base, name="replace"), args=args):
-            return key_pattern(args[-1]) if len(args) == 2 and key_pattern(base) == "*" else key_pattern(base)
+            pattern = key_pattern(base)  # once: such calls come in long chains
+            return key_pattern(args[-1]) if len(args) == 2 and pattern == "*" else pattern
         case _:
             return "*"

@@ -30,6 +30,7 @@ from lorascale_lint.facts.terms import (
     Term,
 )
 from lorascale_lint.findings import Position, Span
+from lorascale_lint.model.vocabulary import factor_side
 
 _COMMON = frozenset(
     "forward update get pop items keys values append apply load save copy build call run step reset "
@@ -201,6 +202,14 @@ class Project:
         """The class, its project ancestors and its project subclasses."""
         return (*self.ancestors(cls), *self._subclasses.get(cls, ()))[:FAMILY_LIMIT]
 
+    def overrides(self, cls: Class, name: str) -> tuple[Function, ...]:
+        """The method ``name`` of ``cls`` and those that project subclasses put in its place."""
+        found = [self.method(cls, name)]
+        found += [
+            self.functions.get(f"{sub.module}.{sub.name}.{name}") for sub in self._subclasses.get(cls, ())
+        ]
+        return tuple(dict.fromkeys(item for item in found if item is not None))[:CHOICE_LIMIT]
+
     def method(self, cls: Class, name: str) -> Function | None:
         """The method ``name`` as an instance of ``cls`` sees it."""
         for ancestor in self.ancestors(cls):
@@ -334,10 +343,47 @@ class Project:
                     if event.sign in ("*", "/") or fold:
                         found.update(attribute_chain(event.target))
                 elif event.kind == "call" and isinstance(event.value, Call):
-                    func = event.value.func
-                    if isinstance(func, Attr) and func.name in ("mul_", "div_", "multiply_", "divide_"):
+                    func, args = event.value.func, event.value.args
+                    if isinstance(func, Attr) and (
+                        func.name in ("mul_", "div_", "multiply_", "divide_")
+                        or (func.name == "copy_" and args and is_rescaling(args[0]))
+                    ):
                         found.update(attribute_chain(func.base))
         return frozenset(found)
+
+    @cached_property
+    def rescaled_sides(self) -> frozenset[str]:
+        """Factors (``A``, ``B``) that some code rescales under whatever name it has for them."""
+        sides = {factor_side(name, False) for name in self.rescaled_attributes}
+        return frozenset(side for side in sides if side is not None)
+
+    @cached_property
+    def rescaling_files(self) -> frozenset[str]:
+        """Files where entries of a state dict are rescaled under their keys."""
+        return frozenset(
+            function.filename
+            for function in self.functions.values()
+            for event in function.events("write")
+            if isinstance(event.target, Item) and (event.sign in ("*", "/") or is_rescaling(event.value))
+        )
+
+    def rescaled_arguments(self, function: Function, name: str) -> bool:
+        """Does some call by this method's name, on whatever object, give the parameter a product?"""
+        return any(
+            isinstance(site.call.func, Attr)
+            and (argument := bound_arguments(site.call, function).get(name)) is not None
+            and is_rescaling(argument)
+            for site in self._calls_by_name.get(function.facts.name, ())
+        )
+
+    @cached_property
+    def _calls_by_name(self) -> dict[str, list[CallSite]]:
+        table: dict[str, list[CallSite]] = defaultdict(list)
+        for caller in self.functions.values():
+            for event in caller.events("call"):
+                if isinstance(event.value, Call) and isinstance(event.value.func, Attr):
+                    table[event.value.func.name].append(CallSite(caller, event.value, event))
+        return table
 
     def reachable(self, function: Function, depth: int = 3) -> tuple[Function, ...]:
         """``function`` and the project functions that it calls, ``depth`` calls deep."""

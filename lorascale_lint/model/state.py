@@ -126,7 +126,11 @@ def _state_writes(project: Project, cls: Class, name: str) -> Iterator[StateWrit
         if not write.on_self and not _may_be_layer(write):
             continue
         function, event = write.function, write.event
-        none = write.on_self and may_be_none(project, event.value, function)
+        none = (
+            write.on_self
+            and may_be_none(project, event.value, function)
+            and not any(_excludes_none(guard, event.value) for guard in event.guards)
+        )
         guards = _conditions(event, name)
         yield StateWrite(function, function.filename, event.loc, event.value, none, guards)
 
@@ -199,7 +203,9 @@ def _shallow_writes(project: Project, cls: Class, name: str, depth: int) -> Iter
         )
     for write in project.writes(cls, name):
         if write.on_self:
-            none = may_be_none(project, write.event.value, write.function, depth)
+            none = may_be_none(project, write.event.value, write.function, depth) and not any(
+                _excludes_none(guard, write.event.value) for guard in write.event.guards
+            )
             guards = _conditions(write.event, name)
             yield StateWrite(
                 write.function, write.function.filename, write.event.loc, write.event.value, none, guards

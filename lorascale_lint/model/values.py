@@ -55,12 +55,14 @@ class Tensor:
 
     A scale is tracked, because a loader may fold the trained scale into a tensor before it is known as
     a factor. ``opaque`` says that it comes from a call that is not understood: harmless for an
-    activation, but a factor with such a history may have been scaled.
+    activation, but a factor with such a history may have been scaled. ``zero`` says that it was made
+    of zeros: a delta added to it is still a delta.
     """
 
     scale: Scale = ONE
     base: bool = False
     opaque: bool = False
+    zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,27 +14,46 @@ _MATTERS = re.compile(r"(?i)lora|lokr|loha|alpha|scal(e|ing)|rank|adapter|hada_|
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
-def parses(text: str) -> bool:
-    """Can the standard library parse ``text``?"""
-    return _parse(text) is not None
+class NestedTooDeeply(Exception):
+    """LibCST's native parser would overflow the stack on such a text, so it must not see it."""
 
 
-def _parse(text: str) -> ast.Module | None:
+def syntax_error(text: str) -> SyntaxError | None:
+    """What the standard library has against ``text``; None if it can parse it."""
+    try:
+        _parse(text)
+    except SyntaxError as error:
+        return error
+    return None
+
+
+def _parse(text: str) -> ast.Module:
+    """Raises SyntaxError (also for null bytes) and NestedTooDeeply."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    except (RecursionError, MemoryError) as error:
+        raise NestedTooDeeply from error
+    except SyntaxError as error:
+        if "too many nested" in str(error):
+            raise NestedTooDeeply from error
+        raise
+    except ValueError as error:  # null bytes, before Python 3.12
+        raise SyntaxError(str(error)) from error
 
 
 def narrow(text: str) -> str:
     """``text`` with the bodies of functions that can't matter replaced by ``...``.
 
     Returns ``text`` itself if the standard library can't parse it (a newer syntax than this Python's).
+
+    Raises:
+        NestedTooDeeply: no parser can be trusted with it.
     """
-    tree = _parse(text)
-    if tree is None:
+    try:
+        tree = _parse(text)
+    except SyntaxError:
         return text
     lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text)
     if len(text.splitlines()) > len(lines):  # form feeds and the like: rows would not agree
