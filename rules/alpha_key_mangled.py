@@ -123,14 +123,9 @@ class AlphaKeyMangled(Rule):
         for function in model.functions:
             if is_test_file(function.filename):
                 continue
-            traffic = key_traffic(function)
-            if "alpha" in traffic.roles("read") or any(
-                use.role == "alpha" and use.how == "test" for use in traffic.uses
-            ):
-                continue
             for renaming in _renamings(function):
                 default = _default_alpha(function, renaming)
-                if default is None:
+                if default is None or _knows_alpha(function):
                     continue
                 new, old = renaming.restored[0]
                 yield self.finding(
@@ -154,6 +149,11 @@ class AlphaKeyMangled(Rule):
                         ),
                     ),
                 )
+
+
+def _knows_alpha(function: Function) -> bool:
+    """Does the function read or test for an alpha key, so that it may treat it apart?"""
+    return any(use.role == "alpha" and use.how != "write" for use in key_traffic(function).uses)
 
 
 def _renamings(function: Function) -> Iterator[_Renaming]:

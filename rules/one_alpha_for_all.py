@@ -117,11 +117,11 @@ class OneAlphaForAll(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """Alphas chosen in one loop and used on the tensors of another."""
         for function in model.functions:
-            if is_test_file(function.filename) or _looks_up_by_module(function):
+            if is_test_file(function.filename):
                 continue
             for chosen in _chosen(model, function):
                 used = _used(function, chosen)
-                if used is None or _compared(function, chosen):
+                if used is None or _compared(function, chosen) or _looks_up_by_module(function):
                     continue
                 event, tensor = used
                 yield self.finding(
