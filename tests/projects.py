@@ -20,7 +20,8 @@ def model_of(files: Mapping[str, str] | str) -> Model:
     sources = {"layer.py": files} if isinstance(files, str) else files
     texts = {name: dedent(text) for name, text in sources.items()}
     modules = {name: _module(name) for name in texts}
-    facts = {name: extract_facts(text, modules[name]) for name, text in texts.items()}
+    origins = {name: name.removesuffix(".py").replace("/", ".") for name in texts}
+    facts = {name: extract_facts(text, origins[name]) for name, text in texts.items()}
     return build_model(facts, modules, lambda name: texts[name].encode())
 
 

@@ -43,7 +43,6 @@ def test_pattern_of_a_key_expression(expression: str, pattern: str) -> None:
         pytest.param(
             "alphas_cumprod",
             None,
-            marks=pytest.mark.xfail(strict=True, reason="a diffusion schedule is taken for an alpha"),
         ),
         (".weight", None),
         ("lora_A and lora_B", None),

@@ -129,7 +129,6 @@ def test_unmerge(line: str, formula: str) -> None:
     assert found(line) == ("unmerge", formula)
 
 
-@pytest.mark.xfail(strict=True, reason="adding -1 times the delta is shown as a merge at -1")
 @pytest.mark.parametrize(
     "line",
     [f"{W}.data += -({B} @ {A})", f"{W}.data.add_({B} @ {A}, alpha=-1)", f"{W}.data += -1 * ({B} @ {A})"],

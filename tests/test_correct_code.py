@@ -318,7 +318,6 @@ def test_no_finding(source: str, tmp_path: Path) -> None:
     assert [(item.code, item.span.start.row, item.message) for item in found] == []
 
 
-@pytest.mark.xfail(strict=True, reason="LS204 does not look for `%` in what an assertion says")
 def test_floor_division_behind_an_assertion_that_it_divides(tmp_path: Path) -> None:
     source = (
         "class LoRALinear:\n    def set(self, lora_alpha, lora_rank):\n"

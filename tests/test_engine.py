@@ -212,14 +212,10 @@ def test_deep_nesting_is_an_answer_and_not_a_crash(name: str) -> None:
         pytest.param(
             ELIF,
             id="elif",
-            marks=pytest.mark.xfail(
-                strict=True, reason="LibCST turns a RecursionError inside positions into a KeyError"
-            ),
         ),
         pytest.param(
             "x = " + "(" * 5000 + ")" * 5000 + "\n",
             id="brackets",
-            marks=pytest.mark.xfail(strict=True, reason="LibCST's parser overflows the stack of the process"),
         ),
     ],
 )

@@ -98,7 +98,6 @@ def test_foreign_bytes_are_refused(data: bytes) -> None:
     assert refused(data)
 
 
-@pytest.mark.xfail(strict=True, reason="fields of a decoded row are not checked: linting such facts crashes")
 @pytest.mark.parametrize(
     "data", [b'[["FileFacts",{},3,[]]]', b'[["FileFacts",[],[],[1]]]'], ids=["classes", "functions"]
 )
@@ -197,7 +196,6 @@ def test_a_folder_in_the_place_of_an_entry_is_a_miss(filled: FactsCache) -> None
     assert kept(filled) is None
 
 
-@pytest.mark.xfail(strict=True, reason="a temporary file that can't be renamed is left behind")
 def test_a_write_that_fails_leaves_no_temporary_file(filled: FactsCache) -> None:
     path = entry(filled)
     path.unlink()

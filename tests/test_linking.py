@@ -34,12 +34,6 @@ def method(name: str, *lines: str, arguments: str = "self", decorator: str = "")
     return f"\n{head}    def {name}({arguments}):\n{body}"
 
 
-MODULE_PARAMETER = pytest.mark.xfail(
-    strict=True, reason="`.weight` of a parameter is taken for a base weight"
-)
-PACKAGE = pytest.mark.xfail(strict=True, reason="relative imports of an `__init__` count from its parent")
-
-
 @pytest.mark.parametrize(
     ("source", "formula"),
     [
@@ -143,14 +137,12 @@ PACKAGE = pytest.mark.xfail(strict=True, reason="relative imports of an `__init_
             "    module.weight.data += up.weight @ down.weight * scale\n",
             "alpha / rank",
             id="kohya",
-            marks=MODULE_PARAMETER,
         ),
         pytest.param(
             "def merge_to(module, lora_up, lora_down, multiplier):\n"
             "    module.weight.data += multiplier * (lora_up.weight @ lora_down.weight)\n",
             "strength",
             id="strength only",
-            marks=MODULE_PARAMETER,
         ),
         pytest.param(
             "class LoRALinear:\n"
@@ -193,7 +185,6 @@ CALL = "{name}(self.lora_B, self.lora_A, self.scaling)"
                 "pkg/__init__.py": "from .maths import delta_of\n",
             },
             "delta_of",
-            marks=PACKAGE,
         ),
         (
             {
@@ -256,9 +247,6 @@ class LoRABase:
         pytest.param(
             "\n    def compute(self):\n        return self.lora_alpha / self.lora_rank ** 0.5\n",
             "alpha / sqrt(rank)",
-            marks=pytest.mark.xfail(
-                strict=True, reason="what the base's constructor calls is looked up in the base"
-            ),
         ),
         ("\n    def delta(self):\n        return super().delta() * 2\n", "2 / rank * alpha"),
     ],

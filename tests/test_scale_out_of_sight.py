@@ -208,25 +208,8 @@ class LoRAWeights:
 }
 
 NOT_SEEN_YET = {
-    "input scaled before a module": "`_through` drops the scale of its argument",
-    "accumulated in zeros": "a new tensor of zeros is taken for a base",
-    "chain of in-place methods": "only the outermost in-place call of a statement rebinds",
-    "out argument": "`out=` does not rebind",
-    "delta kept in an attribute": "in-place writes to an attribute that holds a delta are left out",
-    "delta kept in a dictionary": "in-place writes to an item are left out",
     "helper that changes its argument": "effects of a call on its arguments are left out",
     "nonlocal": "rebinding by a nested function is left out",
-    "unknown decorator": "a decorator that is not known may change the result",
-    "overridden in a subclass": "an override of what the merge calls is left out",
-    "number overridden in a subclass": "an override of what the merge calls is left out",
-    "copy_": "`copy_` into a factor is no write",
-    "copy_ into a slot": "`copy_` into a factor is no write",
-    "torch.mul into the factor": "`out=` is no write",
-    "setattr": "`setattr` is no write",
-    "setter with a common name": "call sites of common names are not looked at for folds",
-    "state dict, by key": "a product stored under a factor's key is no evidence of a fold",
-    "state dict hook": "a product stored under a factor's key is no evidence of a fold",
-    "packed by the object that carries the weights": "folds go by attribute name: lora_b is not lora_B",
 }
 
 

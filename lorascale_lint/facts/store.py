@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascale_lint.facts import terms
-from lorascale_lint.facts.terms import FileFacts
+from lorascale_lint.facts.terms import ClassFacts, FileFacts, FunctionFacts
 
 _KINDS: dict[str, type[Any]] = {
     name: kind
@@ -77,9 +77,16 @@ def decode(data: bytes) -> FileFacts:
         facts = objects[-1]
     except (LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise ValueError(f"not a facts file: {error}") from error
-    if not isinstance(facts, FileFacts):
+    if not isinstance(facts, FileFacts) or not _is_whole(facts):
         raise ValueError("not a facts file")
     return facts
+
+
+def _is_whole(facts: FileFacts) -> bool:
+    parts = ((facts.classes, ClassFacts), (facts.functions, FunctionFacts))
+    return isinstance(facts.imports, dict) and all(
+        isinstance(items, tuple) and all(isinstance(item, kind) for item in items) for items, kind in parts
+    )
 
 
 @cache
