@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, Loc, Op, Param, Term, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Event,
+    Global,
+    Item,
+    Loc,
+    Op,
+    Param,
+    Sequence,
+    Term,
+    walk,
+)
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import (
@@ -149,8 +162,12 @@ class MergeDropsAlpha(Rule):
 
 def _uses(function: Function) -> Iterator[_Use]:
     """Sums and norms of a product of two factors that were looked up in one dictionary."""
+    events = tuple(function.events("write", "bind", "call", "return"))
+    every = Sequence(tuple(event.value for event in events))
+    if not any(_sources(left, right) for _, left, right in matrix_products(every)):
+        return
     seen: set[Loc] = set()
-    for event in function.events("write", "bind", "call", "return"):
+    for event in events:
         for product, left, right in matrix_products(event.value):
             if product.loc in seen:
                 continue

@@ -116,10 +116,11 @@ class OneAlphaForAll(Rule):
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Alphas chosen in one loop and used on the tensors of another."""
+        first_alphas = _first_alphas(model)
         for function in model.functions:
             if is_test_file(function.filename):
                 continue
-            for chosen in _chosen(model, function):
+            for chosen in _chosen(model, function, first_alphas):
                 used = _used(function, chosen)
                 if used is None or _compared(function, chosen) or _looks_up_by_module(function):
                     continue
@@ -148,34 +149,45 @@ def _looks_up_by_module(function: Function) -> bool:
     )
 
 
-def _chosen(model: Model, function: Function) -> Iterator[_Chosen]:
+def _first_alphas(model: Model) -> dict[Function, tuple[Event, Element]]:
+    """Functions that return the alpha of whichever key comes first, or a default."""
+    found: dict[Function, tuple[Event, Element]] = {}
+    for function in model.project.functions.values():
+        if not any("alpha" in word for word in function.facts.words):
+            continue
+        returns = tuple(function.events("return"))
+        for returned in returns:
+            key = _loop_key(returned, function)
+            others = [other.value for other in returns if other is not returned]
+            if key is not None and all(isinstance(other, Const) for other in others):
+                found[function] = returned, key
+    return found
+
+
+def _chosen(
+    model: Model, function: Function, first_alphas: dict[Function, tuple[Event, Element]]
+) -> Iterator[_Chosen]:
     """Alphas that ``function`` keeps from a loop, or gets from a function that returns the first."""
     bound: dict[str, list[Event]] = {}
     for event in function.events("bind"):
         bound.setdefault(event.name, []).append(event)
     for events in bound.values():
-        for event in events:
-            key = _loop_key(event, function)
-            if key is not None:
-                values = tuple(other.value for other in events)
-                yield _Chosen(function, event.loc, key, _dictionary(key), values)
-                break
-    for event in function.events("bind"):
+        key = next((key for event in events if (key := _loop_key(event, function)) is not None), None)
+        if key is not None:
+            kept = next(event for event in events if _loop_key(event, function) is key)
+            values = tuple(event.value for event in events)
+            yield _Chosen(function, kept.loc, key, _dictionary(key), values)
+    for event in function.events("bind") if first_alphas else ():
         if not isinstance(event.value, Call):
             continue
         for callee in model.project.callees(event.value.func, function, None):
-            if not isinstance(callee, Function):
-                continue
-            returns = tuple(callee.events("return"))
-            for returned in returns:
-                key = _loop_key(returned, callee)
-                others = [other.value for other in returns if other is not returned]
-                if key is not None and all(isinstance(other, Const) for other in others):
-                    source = _dictionary(key)
-                    given = bound_arguments(event.value, callee)
-                    if isinstance(source, Param) and source.name in given:
-                        source = given[source.name]
-                    yield _Chosen(callee, returned.loc, key, source, (event.value,))
+            if isinstance(callee, Function) and callee in first_alphas:
+                returned, key = first_alphas[callee]
+                source = _dictionary(key)
+                given = bound_arguments(event.value, callee)
+                if isinstance(source, Param) and source.name in given:
+                    source = given[source.name]
+                yield _Chosen(callee, returned.loc, key, source, (event.value,))
 
 
 def _loop_key(event: Event, function: Function) -> Element | None:
