@@ -47,6 +47,9 @@ class ConstructorDropsAlpha(Rule):
         def enable_lora(self, rank, lora_alpha=None):
             self.lora_alpha = lora_alpha if lora_alpha is not None else rank
             self.lora_rank = rank
+
+        def call(self, inputs, lora_outputs):
+            return inputs + (self.lora_alpha / self.lora_rank) * lora_outputs
     ```
 
     ## Good
@@ -65,6 +68,9 @@ class ConstructorDropsAlpha(Rule):
         def enable_lora(self, rank, lora_alpha=None):
             self.lora_alpha = lora_alpha if lora_alpha is not None else rank
             self.lora_rank = rank
+
+        def call(self, inputs, lora_outputs):
+            return inputs + (self.lora_alpha / self.lora_rank) * lora_outputs
     ```
 
     ## Fix safety
@@ -74,7 +80,8 @@ class ConstructorDropsAlpha(Rule):
 
     ## Limits
 
-    The callee must be visible, have exactly one alpha parameter, and use it. Silent if `*args` or
+    The callee must be visible, have exactly one alpha parameter, and store what it makes of it in an
+    attribute that a method of the object reads (a variant without alpha does not). Silent if `*args` or
     `**kwargs` are passed on, if the caller uses its alpha in any other way, or if it sets the attribute
     again afterwards.
 

@@ -22,11 +22,17 @@ class LoRALinear:
     def setup_adapter(self, dim=8, alpha=32):
         self.dim = dim
         self.scale = alpha / dim
+
+    def forward(self, x):
+        return self.base(x) + self.scale * self.lora_up(self.lora_down(x))
 """
 PARENT = """\
 class LoRABase:
     def __init__(self, rank, alpha=1.0):
         self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base(x) + self.scaling * self.lora_up(self.lora_down(x))
 
 
 class LoRAConv(LoRABase):
@@ -60,6 +66,9 @@ def test_unused_alpha_fires(tmp_path: Path, source: str) -> None:
         PARENT.format(body="super().__init__(rank, alpha)"),
         PARENT.format(body="LoRABase.__init__(self, rank, alpha)"),
         PARENT.format(body="super().__init__(rank=rank, alpha=alpha / 2)"),
+        PARENT.format(body="super().__init__(rank)\n        self.scaling = 1.0"),
+        PARENT.format(body="super().__init__(rank)")
+        + "\n    def forward(self, x):\n        return self.rotate(x)\n",
     ],
 )
 def test_used_alpha_is_silent(tmp_path: Path, source: str) -> None:
@@ -78,6 +87,9 @@ class LoRADense:
     def enable_lora(self, rank, lora_alpha=None):
         {enable}
         self.lora_rank = rank
+
+    def call(self, inputs, outputs):
+        return inputs + self.lora_alpha / self.lora_rank * outputs
 """
 RESET = "self.lora_alpha = rank if lora_alpha is None else lora_alpha"
 
@@ -85,6 +97,11 @@ RESET = "self.lora_alpha = rank if lora_alpha is None else lora_alpha"
 def test_reset_by_a_build_step_fires(tmp_path: Path) -> None:
     source = KEPT.format(build="self.enable_lora(self.lora_rank)", enable=RESET)
     assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]
+
+
+def test_a_method_that_is_meant_to_reset_is_silent(tmp_path: Path) -> None:
+    source = KEPT.format(build="self.enable_lora(self.lora_rank)", enable=RESET)
+    assert findings(source.replace("def build", "def reset"), tmp_path, "LS206") == ()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from lorascale_lint.model.project import (
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.model.vocabulary import number_role
 
+_BUILDS = re.compile(r"_{0,2}(init|post_init|build|setup|create|load).*")
 _PUTS_WEIGHTS = frozenset("update load_state_dict load_weights update_modules set_state_dict".split())
 
 
@@ -101,6 +103,11 @@ def _unused_parameter(
         return None
     if any(isinstance(e.value, Call) and e.value.spread for f in related for e in f.events("call")):
         return None  # arguments behind `*` are not followed, alpha may be one of them
+    stored = _stored_from(target, parameter.name)
+    if not any(_is_read(project, function, target, name) for name in stored):
+        return None  # a variant that has no alpha, or one that is not followed
+    if any(_written_after(function, name, event.value.loc) for name in stored):
+        return None
     default = parameter.default
     assert isinstance(default, Const)
     name, called = function.facts.qualname, target.facts.qualname
@@ -130,7 +137,7 @@ def _reset_attribute(
     assert isinstance(call, Call)
     if target.owner is None or function.owner is None or not isinstance(call.func, Attr):
         return None
-    if not is_receiver(call.func.base, function):
+    if not is_receiver(call.func.base, function) or not _BUILDS.fullmatch(function.facts.name):
         return None
     if not any(_own(term, function, RANK) for term in bound.values()):
         return None
@@ -148,6 +155,8 @@ def _reset_attribute(
         stored = _stored_by_constructor(project, function, attribute.name)
         if stored is None or _written_after(function, attribute.name, call.loc):
             continue
+        if not _is_read(project, function, target, attribute.name):
+            continue
         default = parameter.default
         assert isinstance(default, Const)
         name, where = attribute.name, function.filename
@@ -164,6 +173,30 @@ def _reset_attribute(
             ),
         )
     return None
+
+
+def _stored_from(target: Function, parameter: str) -> frozenset[str]:
+    """Attributes that ``target`` computes from ``parameter``."""
+    return frozenset(
+        event.target.name
+        for event in target.events("write")
+        if isinstance(event.target, Attr) and _mentions(walk(event.value), parameter)
+    )
+
+
+def _is_read(project: Project, function: Function, target: Function, name: str) -> bool:
+    """Does a method that the made object really has read the attribute ``name``?"""
+    owner = function.owner or target.owner
+    if owner is None:
+        return False
+    for ancestor in project.ancestors(owner):
+        for method in project.methods(ancestor):
+            if method in (function, target) or project.method(owner, method.facts.name) is not method:
+                continue
+            for event in method.facts.events:
+                if any(isinstance(part, Attr) and part.name == name for part in walk(event.value)):
+                    return True
+    return False
 
 
 def _mentions(parts: list[Term], name: str) -> bool:
