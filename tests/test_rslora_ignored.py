@@ -62,6 +62,53 @@ class LoRAModel:
         return cls(Weights(rank, lora_alpha, lora_a, lora_b))
 """
 
+FIELDS = """
+from dataclasses import dataclass
+
+from peft import LoraConfig as _LoraConfig
+
+
+@dataclass
+class AdapterSettings:
+    r: int
+    lora_alpha: int
+    target_modules: list
+
+    @classmethod
+    def load(cls, folder):
+        lora = _LoraConfig.from_pretrained(folder)
+        return cls(r=lora.r, lora_alpha=lora.lora_alpha, target_modules=lora.target_modules)
+
+
+def load_scale(settings: "AdapterSettings"):
+    return settings.lora_alpha / settings.r
+"""
+
+FILTERED = """
+import json
+from dataclasses import dataclass
+
+
+@dataclass
+class LoRASettings:
+    r: int
+    lora_alpha: int
+    target_modules: list
+
+    @classmethod
+    def from_folder(cls, folder):
+        with open(folder + "/adapter_config.json") as file:
+            config = json.load(file)
+        return cls(**{key: config[key] for key in cls.__annotations__})
+
+    @property
+    def scaling(self):
+        return self.lora_alpha / self.r
+"""
+
+SOURCES = [LOADER, ATTRIBUTES, HANDED_ON, FIELDS, FILTERED]
+NAMES = ["helper", "attributes", "handed-on", "fields", "filtered"]
+
 
 def codes(folder: Path, **files: str) -> list[str]:
     """Codes of LS401 findings in a small project."""
@@ -73,12 +120,12 @@ def codes(folder: Path, **files: str) -> list[str]:
     return [finding.code for finding in lint(paths, [], codes=["LS401"]).findings]
 
 
-@pytest.mark.parametrize("source", [LOADER, ATTRIBUTES, HANDED_ON], ids=["helper", "attributes", "handed-on"])
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
 def test_fires(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_loader=source) == ["LS401"]
 
 
-@pytest.mark.parametrize("source", [LOADER, ATTRIBUTES, HANDED_ON], ids=["helper", "attributes", "handed-on"])
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
 def test_a_check_beside_the_loader_is_enough(source: str, tmp_path: Path) -> None:
     check = "def check(config):\n    if config.get('use_rslora'):\n        raise ValueError('no rsLoRA')\n"
     assert codes(tmp_path, lora_loader=source, lora_check=check) == []
@@ -134,3 +181,13 @@ def rescale(old_folder, new_folder):
     return new_lora["lora_alpha"] / old_lora["r"]
 """
     assert codes(tmp_path, lora_rescale=source) == []
+
+
+def test_a_dataclass_with_the_flag_is_silent(tmp_path: Path) -> None:
+    source = FILTERED.replace("    target_modules", "    use_rslora: bool\n    target_modules", 1)
+    assert codes(tmp_path, lora_settings=source) == []
+
+
+def test_a_dataclass_that_the_trainer_fills_is_silent(tmp_path: Path) -> None:
+    source = FILTERED.replace("adapter_config.json", "recipe.json")
+    assert codes(tmp_path, lora_settings=source) == []

@@ -135,6 +135,8 @@ class PeftConfigs:
         for function in scale.functions:
             owned = self.project.methods(function.owner) if function.owner is not None else (function,)
             words.update(word.strip("\"'") for method in owned for word in method.facts.words)
+            if function.owner is not None:
+                words.update(attribute.name for attribute in function.owner.facts.attributes)
         sides = {factor_side(word, False) or key_side(word) for word in words}
         return bool(words & _GENERAL) or {"A", "B"} <= sides
 
@@ -198,6 +200,38 @@ class PeftConfigs:
             for write in self.project.writes(owner, key):
                 if write.on_self and not write.event.sign:
                     yield from self._reads(write.event.value, write.function, depth - 1)
+            if self.project.class_attribute(owner, key) is not None:
+                yield from self._dataclass_field(owner, key, role, term, function, depth)
+
+    def _dataclass_field(
+        self, owner: Class, key: str, role: str | None, term: Term, function: Function, depth: int
+    ) -> Iterator[FieldRead]:
+        """A field of a dataclass, from where the object is made: ``cls(r=config.r)``, ``cls(**config)``."""
+        for maker, call in self._makers(owner):
+            given = dict(call.keywords).get(key)
+            if given is not None:
+                yield from self._reads(given, maker, depth - 1)
+            elif role is not None and call.spread:
+                loads = (term for event in maker.events("call") for term in walk(event.value))
+                found = (self._loaded(item, maker, 2) for item in loads if isinstance(item, Call))
+                config = next((item for item in found if item is not None), None)
+                if config is not None:
+                    yield FieldRead(role, config, function, term.loc)
+
+    def _makers(self, owner: Class) -> Iterator[tuple[Function, Call]]:
+        """Calls that make an object of ``owner``, which has no constructor of its own."""
+        if self.project.method(owner, "__init__") is not None:
+            return
+        for maker in self.model.functions:
+            if is_test_file(maker.filename):
+                continue
+            for event in maker.events("call"):
+                if not isinstance(event.value, Call):
+                    continue
+                func = event.value.func
+                own = is_receiver(func, maker) and "classmethod" in maker.facts.decorators
+                if (own and maker.owner is owner) or owner in self.project.callees(func, maker, None):
+                    yield maker, event.value
 
     # ---- configurations ---------------------------------------------------------------
 
@@ -207,7 +241,8 @@ class PeftConfigs:
             return None
         options: list[tuple[Term, Function]] = []
         match term:
-            case Call(func=Attr(base=Global(name=name), name=loader)) if loader in _LOADS:
+            case Call(func=Attr(base=Global() as cls, name=loader)) if loader in _LOADS:
+                name = self.project.absolute_name(function, cls).rpartition(".")[2]
                 return LoadedConfig(function, term.loc) if name in ("PeftConfig", "LoraConfig") else None
             case Call() if self._loads_json(term, function):
                 return LoadedConfig(function, term.loc) if self._names_the_file(function) else None
