@@ -20,13 +20,14 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.adapter_flow import is_file_alpha, local_dictionaries, tensor_of_loop
 from lorascale_lint.model.adapter_keys import key_traffic
 from lorascale_lint.model.evaluate import key_pattern
 from lorascale_lint.model.origins import Origin, is_presence_choice, is_presence_test, origins
 from lorascale_lint.model.project import Function, is_test_file
 from lorascale_lint.model.scale import RANK
 from lorascale_lint.model.values import Factor, Number
-from lorascale_lint.model.vocabulary import key_role
+from lorascale_lint.model.vocabulary import key_role, key_side
 from lorascale_lint.rule import Rule
 
 _ALPHA_TABLE = re.compile(
@@ -101,7 +102,7 @@ class ConstantDefaultAlpha(Rule):
                 continue
             for event, quotient, dividend in _divisions(model, function):
                 for origin in origins(model.project, dividend, function):
-                    default = _constant_default(origin.term)
+                    default = _constant_default(origin.term, origin.function)
                     if default is None or id(origin.term) in seen:
                         continue
                     if _asks_for_presence(function, event, quotient, origin.term) or _fills_missing(
@@ -140,23 +141,36 @@ def _divisions(model: Model, function: Function) -> Iterator[tuple[Event, Op, Te
             if not isinstance(term, Op) or term.sign != "/" or id(term) in seen:
                 continue
             seen.add(id(term))
-            if _is_rank(model, function, term.right):
+            if _is_rank(model, function, term.right, event):
                 for part in _factors(term.left):
                     yield event, term, part
 
 
-def _is_rank(model: Model, function: Function, term: Term) -> bool:
+def _is_rank(model: Model, function: Function, term: Term, event: Event) -> bool:
     """Is ``term`` a rank: by its name, or as an extent of a factor, also one that was handed here?"""
     values = [a.value for a in model.evaluator.values(term, model.evaluator.frame(function))]
     if any(isinstance(value, Number) and value.scale.power(RANK) > 0 for value in values):
         return True
     match term:
         case Item(base=Attr(base=tensor, name="shape")) | Call(func=Attr(base=tensor, name="size")):
+            if tensor_of_loop(tensor) is not None:
+                return any(guard.holds and _asks_for_factor(guard.test) for guard in event.guards)
             return any(
                 isinstance(a.value, Factor)
                 for origin in origins(model.project, tensor, function)
                 for a in model.evaluator.values(origin.term, model.evaluator.frame(origin.function))
             )
+        case _:
+            return False
+
+
+def _asks_for_factor(test: Term) -> bool:
+    """Is a key asked for factor A: ``"lora_down" in key``, ``key.endswith(".lora_A.weight")``?"""
+    match test:
+        case Op(sign="in", left=Const(value=str() as text)):
+            return key_side(text) == "A"
+        case Call(func=Attr(name="endswith"), args=(Const(value=str() as text), *_)):
+            return key_side(text) == "A"
         case _:
             return False
 
@@ -169,13 +183,13 @@ def _factors(term: Term) -> Iterator[Term]:
         yield term
 
 
-def _constant_default(term: Term) -> Const | None:
+def _constant_default(term: Term, function: Function) -> Const | None:
     """The literal number that a lookup of a module's alpha gives for a missing key."""
     match term:
         case Call(func=Attr(name="get" | "pop"), args=(key, Const() as default)) if _is_module_alpha(key):
             return default if _is_number(default) else None
         case Call(func=Attr(base=table, name="get" | "pop"), args=(key, Const() as default)) if (
-            _is_alpha_table(table) and not isinstance(key, Const)
+            _is_alpha_table(table, function) and not isinstance(key, Const)
         ):
             return default if _is_number(default) else None
         case Choice(then=then, other=other) if is_presence_choice(term):
@@ -204,9 +218,25 @@ def _looked_up(term: Term) -> Term | None:
             return None
 
 
-def _is_alpha_table(term: Term) -> bool:
-    """Is ``term`` called a table of alphas by module: ``network_alphas``, ``self.modules_alpha``?"""
-    return isinstance(term, Attr | Param | Global) and _ALPHA_TABLE.fullmatch(term.name) is not None
+def _is_alpha_table(term: Term, function: Function) -> bool:
+    """Is ``term`` a table of alphas by module, by its name or as ``function`` gathered it from a file?"""
+    if isinstance(term, Attr | Param | Global):
+        return _ALPHA_TABLE.fullmatch(term.name) is not None
+    return any(
+        table.made.value is term
+        and bool(table.writes)
+        and all(is_file_alpha(_number(write.value), write.guards) for write in table.writes)
+        for table in local_dictionaries(function)
+    )
+
+
+def _number(term: Term) -> Term:
+    """``value`` of ``float(value)``."""
+    match term:
+        case Call(func=Global(name="float" | "int"), args=(inner,)):
+            return inner
+        case _:
+            return term
 
 
 def _is_module_alpha(key: Term) -> bool:

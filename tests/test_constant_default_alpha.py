@@ -86,3 +86,42 @@ def apply_all(weights, sd):
 )
 def test_right_defaults_are_silent(tmp_path: Path, body: str) -> None:
     assert findings(MERGE.format(body=body), tmp_path, "LS207") == ()
+
+
+GATHERED = """\
+def convert_lora(sd):
+    converted = {{}}
+    alphas = {{}}
+    for key, value in sd.items():
+        if key.endswith(".alpha"):
+            alphas[key.replace(".alpha", "")] = float(value)
+{more}
+    for key, value in sd.items():
+        if "lora_down" in key:
+            name = key.replace(".lora_down.weight", "")
+            rank = value.shape[0]
+            converted[key] = value * (alphas.get(name, {default}) / rank)
+    return converted
+"""
+
+
+def test_default_of_a_gathered_table_fires(tmp_path: Path) -> None:
+    source = GATHERED.format(more="", default="1.0")
+    assert [finding.code for finding in findings(source, tmp_path, "LS207")] == ["LS207"]
+
+
+@pytest.mark.parametrize(
+    ("more", "default"),
+    [
+        ("", "rank"),
+        (
+            "        elif key.endswith('.lora_down.weight'):\n"
+            "            alphas.setdefault(key[:-17], value.shape[0])\n"
+            "            alphas[key[:-17]] = value.shape[0]",
+            "1.0",
+        ),
+    ],
+)
+def test_a_complete_table_is_silent(tmp_path: Path, more: str, default: str) -> None:
+    source = GATHERED.format(more=more, default=default)
+    assert findings(source, tmp_path, "LS207") == ()
