@@ -120,12 +120,13 @@ class AlphaTableOverwritten(Rule):
                 if asked is None or filled is None or not _is_number(model, event.value, function):
                     continue
                 name, value = event.name, source_text(event.value)
+                number = "one number" if "..." in value else f"one number, `{value}`"
                 filename = function.filename
                 yield self.finding(
                     model,
                     filename,
                     event.loc,
-                    f"`{name}` is the table of all alphas, and is replaced by one number, `{value}`",
+                    f"`{name}` is the table of all alphas, and is replaced by {number}",
                     event=event,
                     effect="the alpha of every other module is lost as soon as one module has none",
                     trace=[

@@ -97,6 +97,6 @@ class StaleAlpha(Rule):
                     stale.loc,
                     stale.message,
                     event=stale.event,
-                    effect="alpha / rank of other factors instead of their own",
+                    effect=stale.effect,
                     trace=stale.steps,
                 )

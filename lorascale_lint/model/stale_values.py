@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -25,6 +26,7 @@ from lorascale_lint.model.applications import Step
 from lorascale_lint.model.evaluate import key_pattern
 from lorascale_lint.model.origins import elements
 from lorascale_lint.model.project import Function
+from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.vocabulary import key_role
 
 
@@ -35,6 +37,7 @@ class StaleAlpha:
     loc: Loc
     event: Event
     message: str
+    effect: str
     steps: tuple[Step, ...]
 
 
@@ -63,6 +66,7 @@ def only_if_just_loaded(function: Function) -> Iterator[StaleAlpha]:
                 argument.loc,
                 event,
                 "alpha is looked up only if the adapter was loaded in this very call",
+                effect_of(ONE) + ", after switching back to an adapter",
                 (
                     (name, argument.test.loc, "the flag says only whether this call loaded the file"),
                     (name, factor.loc, "the factors are taken from the store in any case"),
@@ -143,6 +147,7 @@ def left_over(function: Function) -> Iterator[StaleAlpha]:
                     alpha.loc,
                     event,
                     "the alpha of one module is left over from a loop, and used for other modules",
+                    "alpha of the last module / rank instead of each module's own alpha / rank",
                     (
                         (name, alpha.loc, "alpha is that of one entry of the adapter"),
                         (name, other.loc, "the loop has ended, and all entries are gone through again"),
