@@ -107,6 +107,9 @@ class PeftConfigs:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.project = model.project
+        # Branches share sub-terms: without these tables the work would be exponential.
+        self._read: dict[tuple[int, int, int], tuple[FieldRead, ...]] = {}
+        self._found: dict[tuple[int, int, int], LoadedConfig | None] = {}
 
     def plain_scales(self) -> Iterator[PlainScale]:
         """Every use of both fields, the quotients first."""
@@ -164,10 +167,16 @@ class PeftConfigs:
 
     # ---- fields -----------------------------------------------------------------------
 
-    def _reads(self, term: Term, function: Function, depth: int) -> Iterator[FieldRead]:
-        """Fields of loaded configurations that ``term`` may hold."""
-        if depth <= 0:
-            return
+    def _reads(self, term: Term, function: Function, depth: int) -> tuple[FieldRead, ...]:
+        """Fields of loaded configurations that ``term`` may hold, each configuration once."""
+        key = (id(term), id(function), depth)
+        if depth > 0 and key not in self._read:
+            self._read[key] = ()
+            reads = self._follow(term, function, depth)
+            self._read[key] = tuple({(read.role, read.config.place): read for read in reads}.values())
+        return self._read.get(key, ())
+
+    def _follow(self, term: Term, function: Function, depth: int) -> Iterator[FieldRead]:
         match term:
             case Choice(then=left, other=right) | Logic(left=left, right=right) | Op("*", left, right):
                 yield from self._reads(left, function, depth)
@@ -237,8 +246,13 @@ class PeftConfigs:
 
     def _loaded(self, term: Term, function: Function, depth: int) -> LoadedConfig | None:
         """The configuration that ``term`` (or an element of it) is."""
-        if depth <= 0:
-            return None
+        key = (id(term), id(function), depth)
+        if depth > 0 and key not in self._found:
+            self._found[key] = None
+            self._found[key] = self._origin(term, function, depth)
+        return self._found.get(key)
+
+    def _origin(self, term: Term, function: Function, depth: int) -> LoadedConfig | None:
         options: list[tuple[Term, Function]] = []
         match term:
             case Call(func=Attr(base=Global() as cls, name=loader)) if loader in _LOADS:
