@@ -35,6 +35,8 @@ _CONVERSIONS = frozenset(
 )
 """What leaves the numbers of a tensor as they are."""
 _LOOKUPS = frozenset(["get", "pop", "get_tensor"])
+_STEP_LIMIT = 200
+"""Steps from a sum to a product; ways through nested branches double with each of them."""
 _EMPTY_CONTAINERS = frozenset(["dict", "defaultdict", "OrderedDict"])
 
 
@@ -201,9 +203,12 @@ def matrix_products(root: Term) -> Iterator[tuple[Term, Term, Term]]:
 
 def options(term: Term) -> Iterator[Term]:
     """What ``term`` may be, by the branches that it was joined from."""
-    pending = [term]
+    pending, seen = [term], set[int]()
     while pending:
         current = unconverted(pending.pop())
+        if id(current) in seen:
+            continue  # branches share what they do not change
+        seen.add(id(current))
         if isinstance(current, Choice):
             pending.extend((current.other, current.then))
         else:
@@ -215,7 +220,9 @@ def multipliers(term: Term, product: Term) -> tuple[Term, ...] | None:
     pending: list[tuple[Term, tuple[Term, ...]]] = [(term, ())]
     found: dict[Loc, Term] = {}
     reached = False
-    while pending:
+    for _ in range(_STEP_LIMIT):
+        if not pending:
+            return tuple(found.values()) if reached else None
         current, factors = pending.pop()
         current = unconverted(current)
         if current is product:
@@ -232,7 +239,7 @@ def multipliers(term: Term, product: Term) -> tuple[Term, ...] | None:
                 pending.append((left, (*factors, right)) if inside else (right, (*factors, left)))
             case _:
                 return None
-    return tuple(found.values()) if reached else None
+    return None
 
 
 def sequence_of(term: Term) -> tuple[Term, ...]:
