@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Attr, Call, Event, Global, Loc, Op, Term, source_text, walk
+from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Op, Term, source_text, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
-from lorascale_lint.model.multiplications import Multiplication, ScalePath, names_in
+from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.rule import Rule
@@ -103,13 +103,9 @@ class DoubleScale(Rule):
         """Products in LoRA code whose path multiplies by the trained scale twice."""
         for function in model.functions:
             reported: set[Loc] = set()
-            for event in function.events("return", "write", "bind", "call"):
-                for term in walk(event.value):
-                    if not _multiplies(term) or not names_in(term, _SCALE_WORD):
-                        continue
-                    found = _doubled(model, function, term)
-                    if found is None or found[1].loc in reported:
-                        continue
+            for event, term, guards in guarded_terms(function, _SCALE_WORD):
+                found = _doubled(model, function, term, guards) if _multiplies(term) else None
+                if found is not None and found[1].loc not in reported:
                     path, last, first = found
                     reported.add(last.loc)
                     yield self._report(model, function, event, path, last, first)
@@ -152,11 +148,12 @@ def _multiplies(term: Term) -> bool:
 
 
 def _doubled(
-    model: Model, function: Function, term: Term
+    model: Model, function: Function, term: Term, guards: tuple[Guard, ...]
 ) -> tuple[ScalePath, Multiplication, Multiplication] | None:
     """A path of ``term`` with two trained scales, the last of them multiplied on by ``function``."""
-    for path in model.multiplications.paths(term, model.evaluator.frame(function)):
-        if not path.certain or not path.is_delta:
+    frame = model.evaluator.frame(function)
+    for path in model.multiplications.paths(term, frame):
+        if not path.certain or not path.is_delta or not possible(path, guards, frame):
             continue
         for position, last in enumerate(path.steps):
             for first in path.steps[position + 1 :]:

@@ -11,7 +11,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
 from lorascale_lint.model.evaluate import key_pattern
-from lorascale_lint.model.multiplications import Multiplication, ScalePath, names_in
+from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
 from lorascale_lint.model.project import Function, bound_arguments, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING, STRENGTH, Scale
 from lorascale_lint.model.values import Number
@@ -92,18 +92,17 @@ class UndividedAlpha(Rule):
         for function in model.functions:
             frame = model.evaluator.frame(function)
             reported: set[Loc] = set()
-            for event in function.events("return", "write", "bind", "call"):
-                for term in walk(event.value):
-                    if not isinstance(term, Op | Call) or not names_in(term, _ALPHA_WORD):
+            for event, term, guards in guarded_terms(function, _ALPHA_WORD):
+                if not isinstance(term, Op | Call):
+                    continue
+                for path in model.multiplications.paths(term, frame):
+                    step = _raw_alpha(path, function)
+                    if step is None or step.loc in reported or not possible(path, guards, frame):
                         continue
-                    for path in model.multiplications.paths(term, frame):
-                        step = _raw_alpha(path, function)
-                        if step is None or step.loc in reported:
-                            continue
-                        origin = _class_alpha(model, function, step) or _file_alpha(step)
-                        if origin is not None and not _divides_by_rank(model, function):
-                            reported.add(step.loc)
-                            yield self._report(model, function, event, step, origin)
+                    origin = _class_alpha(model, function, step) or _file_alpha(step)
+                    if origin is not None and not _divides_by_rank(model, function):
+                        reported.add(step.loc)
+                        yield self._report(model, function, event, step, origin)
 
     def _report(
         self, model: Model, function: Function, event: Event, step: Multiplication, origin: Step

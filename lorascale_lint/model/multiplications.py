@@ -7,6 +7,7 @@ through assignments, branches, factor modules and the returns of helpers. A sum 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lorascale_lint.facts.terms import (
@@ -14,6 +15,7 @@ from lorascale_lint.facts.terms import (
     Call,
     Choice,
     Const,
+    Event,
     Global,
     Guard,
     Item,
@@ -25,6 +27,7 @@ from lorascale_lint.facts.terms import (
     Param,
     Sequence,
     Term,
+    children,
     source_text,
     walk,
 )
@@ -334,13 +337,51 @@ class Multiplications:
 
 
 def names_in(term: Term, pattern: re.Pattern[str]) -> bool:
-    """Does a name in ``term`` match ``pattern``? A cheap question before the paths are asked for."""
-    for part in walk(term):
-        if isinstance(part, Attr | Global | Param) and pattern.search(part.name):
-            return True
-        if isinstance(part, Const) and isinstance(part.value, str) and pattern.search(part.value):
-            return True
-    return False
+    """Does a name in ``term`` match ``pattern``?"""
+    return any(_names(part, pattern) for part in walk(term))
+
+
+def _names(part: Term, pattern: re.Pattern[str]) -> bool:
+    if isinstance(part, Attr | Global | Param):
+        return pattern.search(part.name) is not None
+    return isinstance(part, Const) and isinstance(part.value, str) and pattern.search(part.value) is not None
+
+
+def guarded_terms(
+    function: Function, pattern: re.Pattern[str]
+) -> Iterator[tuple[Event, Term, tuple[Guard, ...]]]:
+    """Each term of ``function`` that has a name like ``pattern``, once, and the conditions it stands under.
+
+    Calls come last: where they are part of a conditional expression, that one has told the condition.
+    """
+    named: dict[int, bool] = {}
+
+    def mentions(term: Term) -> bool:
+        known = named.get(id(term))
+        if known is None:
+            known = _names(term, pattern) or any(mentions(child) for child in children(term))
+            named[id(term)] = known
+        return known
+
+    seen: set[int] = set()
+    for event in (*function.events("return", "write", "bind"), *function.events("call")):
+        pending = [(event.value, tuple(map(_plain, event.guards)))]
+        while pending:
+            term, guards = pending.pop()
+            if id(term) in seen or not mentions(term):
+                continue
+            seen.add(id(term))
+            yield event, term, guards
+            if isinstance(term, Choice) and term.test is not None:
+                pending.append((term.other, (*guards, _plain(Guard(term.test, False)))))
+                pending.append((term.then, (*guards, _plain(Guard(term.test, True)))))
+            else:
+                pending.extend((child, guards) for child in reversed(children(term)))
+
+
+def possible(path: ScalePath, guards: tuple[Guard, ...], frame: Frame) -> bool:
+    """Can ``path`` be taken where ``guards`` hold?"""
+    return not _contradictory((*((frame, guard) for guard in guards), *path.guards))
 
 
 def _bound_to_constants(finder: Multiplications, term: Term, frame: Frame) -> bool:

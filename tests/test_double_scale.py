@@ -1,0 +1,140 @@
+"""LS106: what doubles the trained scale, and what only looks like it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.findings import Finding
+from tests.projects import lint_files
+
+INIT = """\
+class LoRALinear:
+    def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha):
+        self.base_layer = base_layer
+        self.lora_A = lora_A
+        self.lora_B = lora_B
+        self.lora_rank = lora_rank
+        self.lora_alpha = lora_alpha
+        self.scale = lora_alpha / lora_rank
+"""
+
+DOUBLED = {
+    "property and caller": """
+    @property
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self):
+        self.base_layer.weight.data += self.delta * self.scale
+""",
+    "activation scaled inside and outside": """
+    def forward(self, x):
+        middle = (x @ self.lora_A.T) * self.scale
+        return self.base_layer(x) + (middle @ self.lora_B.T) * self.scale
+""",
+    "helper that returns a tuple": """
+    def diff(self, device=None):
+        return (self.lora_B @ self.lora_A * self.scale).to(device), None
+
+    def merge(self):
+        delta, _ = self.diff()
+        self.base_layer.weight.data += delta.mul(self.scale)
+""",
+    "divided by the rank again": """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T * (self.lora_alpha / self.lora_rank)
+        return self.base_layer(x) + delta / self.lora_rank
+""",
+    "helper that is given the scale": """
+    def merge(self):
+        self.base_layer.weight.data += product(self.lora_B, self.lora_A, self.scale) * self.scale
+
+def product(up, down, gamma):
+    return (up @ down) * gamma
+""",
+}
+
+SINGLE = {
+    "helper called with a scale of 1": """
+    def merge(self):
+        self.base_layer.weight.data += product(self.lora_B, self.lora_A, 1.0) * self.scale
+
+def product(up, down, gamma):
+    return (up @ down) * gamma
+""",
+    "helper told not to scale": """
+    def delta(self, scaled=True):
+        product = self.lora_B @ self.lora_A
+        if scaled:
+            product = product * self.scale
+        return product
+
+    def merge(self):
+        self.base_layer.weight.data += self.delta(scaled=False) * self.scale
+""",
+    "a strength": """
+    def delta(self):
+        return self.lora_B @ self.lora_A * self.scale
+
+    def merge(self, multiplier):
+        self.base_layer.weight.data += self.delta() * multiplier
+""",
+    "square roots over both factors": """
+    def merge(self):
+        root = self.scale ** 0.5
+        self.base_layer.weight.data += (self.lora_B * root) @ (self.lora_A * root)
+""",
+    "opposite branches of one flag": """
+    def delta(self):
+        product = self.lora_B @ self.lora_A
+        if self.prescaled:
+            return product * self.scale
+        return product
+
+    def merge(self):
+        if self.prescaled:
+            self.base_layer.weight.data += self.delta()
+        else:
+            self.base_layer.weight.data += self.delta() * self.scale
+""",
+    "a scale that a fold sets to 1": """
+    def optimize(self):
+        self.lora_B = self.lora_B * self.scale
+        self.scale = 1.0
+
+    def merge(self):
+        self.base_layer.weight.data += self.lora_B @ self.lora_A * self.scale
+""",
+    "a compensation": """
+    def delta(self):
+        return self.lora_B @ self.lora_A * self.scale
+
+    def unscaled_norm(self):
+        return (self.delta() / self.scale).norm()
+""",
+    "two sums": """
+    def forward(self, x):
+        first = x @ self.lora_A.T @ self.lora_B.T * self.scale
+        second = x @ self.lora_A.T @ self.lora_B.T * self.scale
+        return self.base_layer(x) + first + second
+""",
+}
+
+
+def doubled(folder: Path, source: str) -> list[Finding]:
+    """LS106's findings in one file."""
+    return [found for found in lint_files(folder, {"lora_layer.py": source}) if found.code == "LS106"]
+
+
+@pytest.mark.parametrize("body", DOUBLED.values(), ids=DOUBLED)
+def test_doubled_scale_is_found(body: str, tmp_path: Path) -> None:
+    found = doubled(tmp_path, INIT + body)
+    assert [finding.code for finding in found] == ["LS106"]
+    assert len(found[0].trace) >= 2
+
+
+@pytest.mark.parametrize("body", SINGLE.values(), ids=SINGLE)
+def test_single_scale_is_silent(body: str, tmp_path: Path) -> None:
+    assert doubled(tmp_path, INIT + body) == []

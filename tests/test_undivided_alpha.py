@@ -1,0 +1,109 @@
+"""LS107 and LS110: raw alpha on a delta, and a scale that reaches the base as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LAYER = """\
+class LoRALayer:
+    def __init__(self, in_dim, out_dim, rank, alpha{default}):
+        self.A = torch.nn.Parameter(torch.randn(in_dim, rank) * (1 / math.sqrt(rank)))
+        self.B = torch.nn.Parameter(torch.zeros(rank, out_dim))
+        self.alpha = {alpha}
+
+    def forward(self, x):
+        return self.alpha * (x @ self.A @ self.B)
+"""
+
+REAL = {
+    "bare": LAYER.format(default="", alpha="alpha"),
+    "default above 1": LAYER.format(default="=16", alpha="float(alpha)"),
+    "read from the file": """\
+def merge_lora(weight, lora_sd, name):
+    up, down = lora_sd[name + ".lora_up.weight"], lora_sd[name + ".lora_down.weight"]
+    alpha = lora_sd[name + ".alpha"].item()
+    weight += alpha * (up @ down)
+""",
+}
+NO_ALPHA = {
+    "divided in the constructor": LAYER.format(default="", alpha="alpha / rank"),
+    "a plain strength by its default": LAYER.format(default="=1.0", alpha="alpha"),
+    "given as a quotient": LAYER.format(default="", alpha="alpha")
+    + """
+def make_lora(rank, lora_alpha):
+    return LoRALayer(8, 8, rank, lora_alpha / rank)
+""",
+    "divided by the caller": LAYER.format(default="", alpha="alpha")
+    + """
+class LoRALinear:
+    def __init__(self, linear, rank, alpha):
+        self.linear, self.rank = linear, rank
+        self.lora = LoRALayer(8, 8, rank, alpha)
+
+    def forward(self, x):
+        return self.linear(x) + self.lora(x) / self.rank
+""",
+    "a strength over dictionary factors": """\
+def merge_lora(weight, lora_sd, name, alpha=1.0):
+    up, down = lora_sd[name + ".lora_up.weight"], lora_sd[name + ".lora_down.weight"]
+    weight += alpha * (up @ down)
+""",
+    "a stored scale": """\
+def merge_lora(weight, lora_sd, name):
+    up, down = lora_sd[name + ".lora_up.weight"], lora_sd[name + ".lora_down.weight"]
+    weight += lora_sd[name + ".alpha_scale"] * (up @ down)
+""",
+}
+
+SUM = """\
+class LoRALinear:
+    def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha):
+        self.base_layer = base_layer
+        self.lora_A = lora_A
+        self.lora_B = lora_B
+        self.scale = lora_alpha / lora_rank
+        self.q = self.scaling = 64 ** -0.5
+
+    def forward(self, x):
+        return {result}
+"""
+SCALED_BASE = {
+    "in dropout": "self.dropout(self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T) * self.scale",
+    "scale first": "self.scale * (x @ self.lora_A.T @ self.lora_B.T + self.base_layer(x))",
+}
+SCALED_DELTA = {
+    "delta alone": "self.base_layer(x) + self.scale * (x @ self.lora_A.T @ self.lora_B.T)",
+    "bias of the adapter": "self.base_layer(x) + self.scale * (x @ self.lora_A.T @ self.lora_B.T + self.b)",
+    "attention's scaling": "(self.base_layer(x) + self.scale * (x @ self.lora_A.T @ self.lora_B.T)) * self.q",
+}
+
+
+def codes(folder: Path, source: str) -> list[str]:
+    """Codes of all findings in one file."""
+    return [found.code for found in lint_files(folder, {"lora_layer.py": source})]
+
+
+@pytest.mark.parametrize("source", REAL.values(), ids=REAL)
+def test_raw_alpha_is_found(source: str, tmp_path: Path) -> None:
+    source = "import math\nimport torch\n\n" + source
+    assert codes(tmp_path, source).count("LS107") == 1
+
+
+@pytest.mark.parametrize("source", NO_ALPHA.values(), ids=NO_ALPHA)
+def test_other_alpha_is_silent(source: str, tmp_path: Path) -> None:
+    source = "import math\nimport torch\n\n" + source
+    assert "LS107" not in codes(tmp_path, source)
+
+
+@pytest.mark.parametrize("result", SCALED_BASE.values(), ids=SCALED_BASE)
+def test_scaled_base_is_found(result: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, SUM.format(result=result)) == ["LS110"]
+
+
+@pytest.mark.parametrize("result", SCALED_DELTA.values(), ids=SCALED_DELTA)
+def test_scaled_delta_is_silent(result: str, tmp_path: Path) -> None:
+    assert "LS110" not in codes(tmp_path, SUM.format(result=result))
