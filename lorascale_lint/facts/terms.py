@@ -342,36 +342,68 @@ def walk(*roots: Term) -> list[Term]:
 
 
 def source_text(term: Term) -> str:
-    """The term as short Python-like text, for messages."""
-    match term:
-        case Const(value=value):
-            return repr(value)
-        case Global(name=name) | Param(name=name):
-            return name
-        case Attr(base=base, name=name):
-            return f"{source_text(base)}.{name}"
-        case Item(base=base, key=key):
-            return f"{source_text(base)}[{source_text(key)}]"
-        case Call(func=func, args=args, keywords=keywords):
-            given = [*map(source_text, args), *(f"{name}={source_text(value)}" for name, value in keywords)]
-            inner = ", ".join(given)
-            return f"{source_text(func)}({inner if len(inner) <= _TEXT_LIMIT else '...'})"
-        case Op(sign=sign, left=left, right=right) | Logic(sign=sign, left=left, right=right):
-            return f"{_operand(left, sign)} {sign} {_operand(right, sign)}"
-        case Not(operand=operand):
-            return f"not {_operand(operand, 'not')}"
-        case Negative(operand=operand):
-            return f"-{_operand(operand, '-')}"
-        case Choice(test=test, then=then, other=other) if test is not None:
-            return f"{source_text(then)} if {source_text(test)} else {source_text(other)}"
-        case Text(parts=parts):
-            inner = "".join(
-                str(part.value) if isinstance(part, Const) else "{" + source_text(part) + "}"
-                for part in parts
-            )
-            return f'f"{inner}"'
-        case _:
-            return "..."
+    """The term as short Python-like text, for messages and to tell equal expressions.
+
+    Terms share parts, so the whole text of one can be exponential: past a bound the place of a part
+    stands for it.
+    """
+    return _Writer().text(term)
+
+
+class _Writer:
+    """Writes one term, part by part, until its budget is spent."""
+
+    def __init__(self) -> None:
+        self.left = TEXT_PARTS
+
+    def text(self, term: Term) -> str:
+        self.left -= 1
+        if self.left < 0:
+            return f"<{term.loc.row}:{term.loc.column}>"
+        match term:
+            case Const(value=value):
+                return repr(value)
+            case Global(name=name) | Param(name=name):
+                return name
+            case Attr(base=base, name=name):
+                return f"{self.text(base)}.{name}"
+            case Item(base=base, key=key):
+                return f"{self.text(base)}[{self.text(key)}]"
+            case Call(func=func, args=args, keywords=keywords):
+                given = [*map(self.text, args), *(f"{name}={self.text(value)}" for name, value in keywords)]
+                inner = ", ".join(given)
+                return f"{self.text(func)}({inner if len(inner) <= _TEXT_LIMIT else '...'})"
+            case Op(sign=sign, left=left, right=right) | Logic(sign=sign, left=left, right=right):
+                return f"{self._operand(left, sign)} {sign} {self._operand(right, sign)}"
+            case Not(operand=operand):
+                return f"not {self._operand(operand, 'not')}"
+            case Negative(operand=operand):
+                return f"-{self._operand(operand, '-')}"
+            case Choice(test=test, then=then, other=other) if test is not None:
+                return f"{self.text(then)} if {self.text(test)} else {self.text(other)}"
+            case Text(parts=parts):
+                inner = "".join(
+                    str(part.value) if isinstance(part, Const) else "{" + self.text(part) + "}"
+                    for part in parts
+                )
+                return f'f"{inner}"'
+            case _:
+                return "..."
+
+    def _operand(self, term: Term, sign: str) -> str:
+        """An operand, in parentheses where the text would read otherwise without them."""
+        text = self.text(term)
+        if isinstance(term, Op) and (sign in _LOOSE or term.sign == sign):
+            return text
+        other = isinstance(term, Op | Logic | Choice) and getattr(term, "sign", "") != sign
+        return f"({text})" if other else text
+
+
+TEXT_PARTS = 120
+"""Parts of a term that its text spells out."""
+_TEXT_LIMIT = 60
+_LOOSE = frozenset("and or not == != < > <= >= is in".split()) | {"is not", "not in"}
+"""Operators that bind weaker than any arithmetic."""
 
 
 def each_term(events: Iterable[Event]) -> Iterator[tuple[Event, Term]]:
@@ -389,20 +421,3 @@ def each_term(events: Iterable[Event]) -> Iterator[tuple[Event, Term]]:
                 seen.add(id(term))
                 yield event, term
                 pending.extend(reversed(children(term)))
-
-
-_TEXT_LIMIT = 60
-
-
-def _operand(term: Term, sign: str) -> str:
-    """An operand, in parentheses where the text would read otherwise without them."""
-    text = source_text(term)
-    if isinstance(term, Op) and (sign in _LOOSE or term.sign == sign):
-        return text
-    return (
-        f"({text})" if isinstance(term, Op | Logic | Choice) and getattr(term, "sign", "") != sign else text
-    )
-
-
-_LOOSE = frozenset("and or not == != < > <= >= is in".split()) | {"is not", "not in"}
-"""Operators that bind weaker than any arithmetic."""
