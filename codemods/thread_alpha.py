@@ -18,7 +18,7 @@ from lorascale_lint.facts.terms import Attr, Const, Item, Op, Param, Term, Text,
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Implementation, Loader, Model
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import CallSite
 from lorascale_lint.model.state import Setter
 

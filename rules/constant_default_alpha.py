@@ -22,7 +22,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import is_file_alpha, local_dictionaries, tensor_of_loop
 from lorascale_lint.model.adapter_keys import key_traffic
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.origins import Origin, is_presence_choice, is_presence_test, origins
 from lorascale_lint.model.project import Function, is_test_file
 from lorascale_lint.model.scale import RANK

@@ -9,7 +9,7 @@ from lorascale_lint.facts.terms import Attr, Call, Item, Loc, Mapping, Sequence,
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.values import Value, folded_scale

@@ -9,7 +9,7 @@ from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, L
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import lookup, same_place, sequence_of, unconverted
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.vocabulary import is_alpha_key, key_role, key_side
 from lorascale_lint.rule import Rule

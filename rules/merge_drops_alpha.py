@@ -32,7 +32,7 @@ from lorascale_lint.model.adapter_flow import (
     same_place,
 )
 from lorascale_lint.model.adapter_keys import KeyUse, key_traffic
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, Project, bound_arguments, is_rescaling, is_test_file
 from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.vocabulary import key_side

@@ -8,7 +8,7 @@ from lorascale_lint.codemods.clear_before_load import clear_before_load
 from lorascale_lint.facts.terms import Attr, Call, Event, Item, Op, Param, source_text, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Loader, Model
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import is_receiver
 from lorascale_lint.rule import Rule
 

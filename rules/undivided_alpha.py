@@ -10,7 +10,7 @@ from lorascale_lint.facts.terms import Attr, Call, Const, Event, Item, Loc, Op, 
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
 from lorascale_lint.model.project import Function, bound_arguments, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING, STRENGTH, Scale

@@ -10,7 +10,7 @@ from lorascale_lint.facts.terms import Attr, Call, Const, Item, Mapping, Op, Ter
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Loader, Model
 from lorascale_lint.model.adapter_keys import KeyUse
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.vocabulary import key_role
 from lorascale_lint.rule import Rule

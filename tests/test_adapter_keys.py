@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lorascale_lint.model.adapter_keys import key_traffic
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.vocabulary import key_role
 from tests.projects import model_of, returned
 

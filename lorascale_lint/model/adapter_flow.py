@@ -25,7 +25,7 @@ from lorascale_lint.facts.terms import (
     children,
     walk,
 )
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, Project
 from lorascale_lint.model.vocabulary import is_alpha_key
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, Loc, Op, Term, each_term
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, Project
 from lorascale_lint.model.vocabulary import key_role
 

@@ -18,7 +18,6 @@ from lorascale_lint.facts.terms import (
     Choice,
     Const,
     Element,
-    Event,
     Global,
     Guard,
     Item,
@@ -30,8 +29,9 @@ from lorascale_lint.facts.terms import (
     Param,
     Sequence,
     Term,
-    Text,
 )
+from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import (
     Class,
     Function,
@@ -43,6 +43,7 @@ from lorascale_lint.model.project import (
 )
 from lorascale_lint.model.scale import ALPHA, ONE, RANK, SCALING, STRENGTH, UNKNOWN, Scale
 from lorascale_lint.model.values import (
+    ALTERNATIVE_LIMIT,
     UNKNOWN_VALUE,
     Alternative,
     Delta,
@@ -53,10 +54,17 @@ from lorascale_lint.model.values import (
     Through,
     Unknown,
     Value,
+    contradict,
+    distinct,
     folded_scale,
+    map_values,
+    operate,
+    power,
     product,
     scaled,
+    through,
     transposed,
+    unordered_product,
 )
 from lorascale_lint.model.vocabulary import (
     factor_side,
@@ -68,7 +76,6 @@ from lorascale_lint.model.vocabulary import (
     number_role,
 )
 
-ALTERNATIVE_LIMIT = 12
 VIA_LIMIT = 4
 CALL_LIMIT = 6
 DEPTH_LIMIT = 28
@@ -88,13 +95,6 @@ _WRAPPERS = frozenset(
 _MAKERS = frozenset(
     "zeros ones empty randn rand normal full zeros_like ones_like empty_like randn_like rand_like "
     "linear conv2d conv1d conv3d embedding".split()
-)
-_READS_FILES = frozenset(
-    "load_file load_safetensors load_torch_file load_state_dict safe_open get_tensor load".split()
-)
-_MAKES_CONTAINERS = frozenset("dict defaultdict OrderedDict list tuple sorted Counter".split())
-_CONTAINER_METHODS = frozenset(
-    "items values get pop setdefault copy keys popitem chunk split unbind tensor_split".split()
 )
 _MID_MODULE = re.compile(r"lora_mid|mid")
 _MULTIPLIES = frozenset(["mul", "mul_", "multiply", "multiply_"])
@@ -145,7 +145,7 @@ class Evaluator:
         self._active.add(key)
         self._depth += 1
         try:
-            found = _distinct(self._evaluate(term, frame))
+            found = distinct(self._evaluate(term, frame))
         finally:
             self._depth -= 1
             self._active.discard(key)
@@ -225,7 +225,7 @@ class Evaluator:
         return tuple(guarded)
 
     def _combine(self, sign: str, left: Term, right: Term, frame: Frame) -> tuple[Alternative, ...]:
-        return self._pairwise(lambda first, second: _operate(sign, first, second), left, right, frame)
+        return self._pairwise(lambda first, second: operate(sign, first, second), left, right, frame)
 
     # ---- names ------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class Evaluator:
                 if scale is not None:
                     scales[scale] = None
                 elif not isinstance(alternative.value, Nothing):
-                    scales[UNKNOWN if _may_fold(argument) else ONE] = None
+                    scales[UNKNOWN if may_fold(argument) else ONE] = None
         return tuple(scales) or (ONE,)
 
     # ---- attributes and items -----------------------------------------------------------
@@ -274,7 +274,7 @@ class Evaluator:
     def _attribute(self, term: Attr, frame: Frame) -> tuple[Alternative, ...]:
         name = term.name
         if name in _TRANSPOSES:
-            return _map(transposed, self.values(term.base, frame))
+            return map_values(transposed, self.values(term.base, frame))
         context = self.in_lora_context(frame.function)
         if is_receiver(term.base, frame.function) and frame.self_class is not None:
             return self._own_attribute(name, frame)
@@ -377,7 +377,7 @@ class Evaluator:
         inner = self.values(base, frame)
         if any(isinstance(a.value, Factor | Number | Delta | Through) for a in inner):
             return inner
-        opaque = _comes_from_call(base)
+        opaque = comes_from_call(base)
         return tuple(Alternative(Tensor(scale, opaque=opaque)) for scale in self._folded(term, frame))
 
     def _returned_part(self, call: Call, key: Term, frame: Frame) -> tuple[Alternative, ...] | None:
@@ -398,7 +398,7 @@ class Evaluator:
         """Scales multiplied into the tensors that were stored in the container of an item."""
         scales: dict[Scale, None] = {}
         wanted = key_role(key_pattern(term.key))
-        for key, value, inner in self._stored(_container(term), frame):
+        for key, value, inner in self._stored(container_of(term), frame):
             stored = key_role(key_pattern(key))
             if wanted is not None and stored is not None and stored != wanted:
                 continue
@@ -409,7 +409,7 @@ class Evaluator:
                 scale = folded_scale(alternative.value)
                 if scale is not None:
                     scales[scale] = None
-                elif isinstance(alternative.value, Unknown) and _may_fold(value):
+                elif isinstance(alternative.value, Unknown) and may_fold(value):
                     scales[UNKNOWN] = None
         return tuple(scales) or (ONE,)
 
@@ -418,12 +418,12 @@ class Evaluator:
         if isinstance(container, Attr) and is_receiver(container.base, frame.function) and frame.self_class:
             for write in self.project.writes(frame.self_class, container.name):
                 if isinstance(write.event.target, Item):
-                    yield write.event.target.key, _new_value(write.event), self.frame(write.function)
+                    yield write.event.target.key, new_value(write.event), self.frame(write.function)
         elif isinstance(container, Call | MappingTerm):
             for event in frame.function.events("write"):
                 target = event.target
-                if isinstance(target, Item) and _container(target).loc == container.loc:
-                    yield target.key, _new_value(event), frame
+                if isinstance(target, Item) and container_of(target).loc == container.loc:
+                    yield target.key, new_value(event), frame
 
     def _extent(self, tensor: Term, frame: Frame) -> Value:
         """``tensor.shape[i]``: the rank if the tensor is a factor (no other extent is a divisor)."""
@@ -445,9 +445,9 @@ class Evaluator:
         if name in _DIVIDES and len(operands) == 2:
             return self._combine("/", operands[0], operands[1], frame)
         if name == "sqrt" and len(operands) == 1:
-            return _map(lambda v: _power(v, Fraction(1, 2)), self.values(operands[0], frame))
+            return map_values(lambda v: power(v, Fraction(1, 2)), self.values(operands[0], frame))
         if name in _TRANSPOSES and operands:
-            return _map(transposed, self.values(operands[0], frame))
+            return map_values(transposed, self.values(operands[0], frame))
         if name == "getattr" and len(term.args) >= 2 and isinstance(term.args[1], Const):
             return self.values(Attr(term.args[0], str(term.args[1].value), term.loc), frame)
         if name in ("size",) and receiver is not None:
@@ -470,7 +470,7 @@ class Evaluator:
             return self._pairwise(lambda x, w: product(x, transposed(w)), operands[0], operands[1], frame)
         if name in ("einsum", "kron", "conv2d"):
             first, second = operands[-2:] if name == "einsum" else operands[:2]
-            return self._pairwise(_unordered_product, first, second, frame)
+            return self._pairwise(unordered_product, first, second, frame)
         return self._pairwise(product, operands[0], operands[1], frame)
 
     def _pairwise(
@@ -484,7 +484,7 @@ class Evaluator:
             )
             for first in self.values(left, frame)
             for second in self.values(right, frame)
-            if not _contradict(first.guards, second.guards)
+            if not contradict(first.guards, second.guards)
         )[: ALTERNATIVE_LIMIT * 2] or (Alternative(UNKNOWN_VALUE),)
 
     def _project_call(self, term: Call, frame: Frame) -> tuple[Alternative, ...] | None:
@@ -549,7 +549,7 @@ class Evaluator:
         factors = [a for a in callee if isinstance(a.value, Factor)]
         if factors and term.args:
             return tuple(
-                Alternative(_through(module.value, argument.value), (*module.guards, *argument.guards))
+                Alternative(through(module.value, argument.value), (*module.guards, *argument.guards))
                 for module in factors
                 for argument in self.values(term.args[0], frame)
                 if isinstance(module.value, Factor)
@@ -594,70 +594,6 @@ def _by_name(name: str, context: bool) -> Value | None:
     return None
 
 
-def _operate(sign: str, left: Value, right: Value) -> Value:
-    if sign == "@":
-        return product(left, right)
-    if sign == "*":
-        if isinstance(left, Number):
-            return scaled(right, left.scale) if not isinstance(right, Unknown) else UNKNOWN_VALUE
-        if isinstance(right, Number):
-            return scaled(left, right.scale)
-        for value, other in ((left, right), (right, left)):
-            if isinstance(value, Factor | Through | Delta) and isinstance(other, Unknown | Tensor):
-                return scaled(value, UNKNOWN)
-        return UNKNOWN_VALUE
-    if sign == "/":
-        if isinstance(right, Number):
-            return scaled(left, right.scale.inverse())
-        return scaled(left, UNKNOWN) if isinstance(left, Factor | Through | Delta | Number) else UNKNOWN_VALUE
-    if sign == "**" and isinstance(left, Number) and isinstance(right, Number) and not right.scale.powers:
-        return _power(left, right.scale.coefficient) if right.scale.known else Number(UNKNOWN)
-    if sign in ("+", "-"):
-        if isinstance(left, Tensor) and left.zero and isinstance(right, Delta):
-            return right
-        if isinstance(left, Tensor) and isinstance(right, Tensor | Delta):
-            return replace(left, scale=ONE if right.scale.known and left.scale.known else UNKNOWN)
-        if isinstance(left, Number) and isinstance(right, Number):
-            return Number(UNKNOWN)
-    return Number(UNKNOWN) if isinstance(left, Number) and isinstance(right, Number) else UNKNOWN_VALUE
-
-
-def _power(value: Value, exponent: Fraction) -> Value:
-    return Number(value.scale**exponent) if isinstance(value, Number) else UNKNOWN_VALUE
-
-
-def _unordered_product(left: Value, right: Value) -> Value:
-    """``einsum``, ``kron`` and ``conv2d`` of down by up: a product whose layout is not followed."""
-    result = product(left, right)
-    return replace(result, layout="unknown") if isinstance(result, Delta) else result
-
-
-def _through(module: Value, argument: Value) -> Value:
-    """``module(argument)`` for a factor that is a module."""
-    assert isinstance(module, Factor)
-    match argument:
-        case Through(side=side) if side != module.side:
-            return Delta(argument.scale * module.scale, "activation")
-        case Tensor(scale=scale):
-            return Through(module.side, scale * module.scale)
-        case Unknown():
-            return Through(module.side, module.scale)
-        case Factor():
-            return Delta(argument.scale * module.scale, "unknown")
-        case _:
-            return UNKNOWN_VALUE
-
-
-def _may_fold(term: Term) -> bool:
-    """Could a term whose value is not understood carry a folded scale?"""
-    return isinstance(term, Call | Op)
-
-
-def _new_value(event: Event) -> Term:
-    """What an item holds after a write; opaque after ``d[k] *= s``."""
-    return Opaque(event.loc) if event.sign in ("*", "/") else event.value
-
-
 def _is_transparent(decorator: str) -> bool:
     """Does a decorator leave alone what a function returns?"""
     return _TRANSPARENT.search(decorator) is not None
@@ -668,28 +604,6 @@ _TRANSPARENT = re.compile(
     r"inference_mode|enable_grad|compile|jit|script|cache|lru_cache|torch_dynamo|wraps|autocast|disable|"
     r"ignore|unused|export|allow_in_graph|contextmanager|mx\.compile|nn\.compact|compact|profile)\b"
 )
-
-
-def _container(term: Term) -> Term:
-    """``d`` of ``d[...][...]``."""
-    while isinstance(term, Item):
-        term = term.base
-    return term
-
-
-def _comes_from_call(term: Term) -> bool:
-    """Is ``term`` a part of what some function made, other than one that reads files or splits tensors?"""
-    while isinstance(term, Item | Element | Attr | Call):
-        if isinstance(term, Call):
-            name = term.func.name if isinstance(term.func, Attr | Global) else ""
-            if name in _READS_FILES or name in _MAKES_CONTAINERS:
-                return False
-            if not isinstance(term.func, Attr) or name not in _CONTAINER_METHODS:
-                return True
-            term = term.func.base
-        else:
-            term = term.source if isinstance(term, Element) else term.base
-    return False
 
 
 def _is_computed(scale: Scale) -> bool:
@@ -711,48 +625,3 @@ def _is_library(name: str) -> bool:
         "math",
         "ops",
     }
-
-
-def _contradict(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> bool:
-    return any(a.test is b.test and a.holds != b.holds for a in left for b in right)
-
-
-def _map(
-    function: Callable[[Value], Value], alternatives: tuple[Alternative, ...]
-) -> tuple[Alternative, ...]:
-    return tuple(replace(a, value=function(a.value)) for a in alternatives)
-
-
-def _distinct(alternatives: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
-    """One alternative per value and branch condition, bounded."""
-    seen: dict[object, Alternative] = {}
-    for alternative in alternatives:
-        key = (alternative.value, tuple((id(g.test), g.holds) for g in alternative.guards))
-        seen.setdefault(key, alternative)
-    by_value: dict[Value, list[Alternative]] = {}
-    for alternative in seen.values():
-        by_value.setdefault(alternative.value, []).append(alternative)
-    if len(by_value) == 1:
-        first = next(iter(seen.values()))
-        return (first if len(seen) == 1 else replace(first, guards=()),)
-    if len(by_value) > ALTERNATIVE_LIMIT:
-        return (Alternative(UNKNOWN_VALUE),)
-    return tuple(
-        options[0] if len(options) == 1 else replace(options[0], guards=()) for options in by_value.values()
-    )
-
-
-def key_pattern(term: Term) -> str:
-    """The literal parts of a key expression, ``*`` for what is computed: ``*.lora_A``."""
-    match term:
-        case Const(value=str() as text):
-            return text
-        case Text(parts=parts):
-            return "".join(key_pattern(part) for part in parts)
-        case Op(sign="+", left=left, right=right):
-            return key_pattern(left) + key_pattern(right)
-        case Call(func=Attr(base=base, name="replace"), args=args):
-            pattern = key_pattern(base)  # once: such calls come in long chains
-            return key_pattern(args[-1]) if len(args) == 2 and pattern == "*" else pattern
-        case _:
-            return "*"

@@ -10,7 +10,7 @@ from typing import Any
 from lorascale_lint.facts.terms import source_text
 from lorascale_lint.model.adapter_keys import KeyTraffic, alpha_mentions
 from lorascale_lint.model.applications import Application, describe_guard
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.model import Implementation, Loader, Model
 from lorascale_lint.model.project import Class
 from lorascale_lint.model.state import AttributeState, Setter, state_attributes

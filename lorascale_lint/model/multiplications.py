@@ -31,7 +31,8 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.model.evaluate import Evaluator, Frame, key_pattern
+from lorascale_lint.model.evaluate import Evaluator, Frame
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Class, Function, is_receiver
 from lorascale_lint.model.scale import ALPHA, ONE, RANK, SCALING, Scale
 from lorascale_lint.model.values import Factor, Number

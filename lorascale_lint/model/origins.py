@@ -25,7 +25,7 @@ from lorascale_lint.facts.terms import (
     Term,
     walk,
 )
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, Project, bound_arguments
 from lorascale_lint.model.vocabulary import key_role
 

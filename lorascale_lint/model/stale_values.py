@@ -23,7 +23,7 @@ from lorascale_lint.facts.terms import (
     walk,
 )
 from lorascale_lint.model.applications import Step
-from lorascale_lint.model.evaluate import key_pattern
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.origins import elements
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from lorascale_lint.facts.terms import Guard, Loc
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE, UNKNOWN, Scale
+
+ALTERNATIVE_LIMIT = 12
+"""Values that one term may have; with more it is unknown."""
 
 Side = Literal["A", "B"]
 Layout = Literal["out_in", "in_out", "activation", "unknown"]
@@ -146,3 +151,90 @@ def transposed(value: Value) -> Value:
             return replace(value, layout="out_in")
         case _:
             return value
+
+
+def operate(sign: str, left: Value, right: Value) -> Value:
+    """The value of a binary operation, by its sign."""
+    if sign == "@":
+        return product(left, right)
+    if sign == "*":
+        if isinstance(left, Number):
+            return scaled(right, left.scale) if not isinstance(right, Unknown) else UNKNOWN_VALUE
+        if isinstance(right, Number):
+            return scaled(left, right.scale)
+        for value, other in ((left, right), (right, left)):
+            if isinstance(value, Factor | Through | Delta) and isinstance(other, Unknown | Tensor):
+                return scaled(value, UNKNOWN)
+        return UNKNOWN_VALUE
+    if sign == "/":
+        if isinstance(right, Number):
+            return scaled(left, right.scale.inverse())
+        return scaled(left, UNKNOWN) if isinstance(left, Factor | Through | Delta | Number) else UNKNOWN_VALUE
+    if sign == "**" and isinstance(left, Number) and isinstance(right, Number) and not right.scale.powers:
+        return power(left, right.scale.coefficient) if right.scale.known else Number(UNKNOWN)
+    if sign in ("+", "-"):
+        if isinstance(left, Tensor) and left.zero and isinstance(right, Delta):
+            return right
+        if isinstance(left, Tensor) and isinstance(right, Tensor | Delta):
+            return replace(left, scale=ONE if right.scale.known and left.scale.known else UNKNOWN)
+        if isinstance(left, Number) and isinstance(right, Number):
+            return Number(UNKNOWN)
+    return Number(UNKNOWN) if isinstance(left, Number) and isinstance(right, Number) else UNKNOWN_VALUE
+
+
+def power(value: Value, exponent: Fraction) -> Value:
+    """``value ** exponent`` for a number."""
+    return Number(value.scale**exponent) if isinstance(value, Number) else UNKNOWN_VALUE
+
+
+def unordered_product(left: Value, right: Value) -> Value:
+    """``einsum``, ``kron`` and ``conv2d`` of down by up: a product whose layout is not followed."""
+    result = product(left, right)
+    return replace(result, layout="unknown") if isinstance(result, Delta) else result
+
+
+def through(module: Value, argument: Value) -> Value:
+    """``module(argument)`` for a factor that is a module."""
+    assert isinstance(module, Factor)
+    match argument:
+        case Through(side=side) if side != module.side:
+            return Delta(argument.scale * module.scale, "activation")
+        case Tensor(scale=scale):
+            return Through(module.side, scale * module.scale)
+        case Unknown():
+            return Through(module.side, module.scale)
+        case Factor():
+            return Delta(argument.scale * module.scale, "unknown")
+        case _:
+            return UNKNOWN_VALUE
+
+
+def contradict(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> bool:
+    """Do two lists of guards hold opposite branches of one condition?"""
+    return any(a.test is b.test and a.holds != b.holds for a in left for b in right)
+
+
+def map_values(
+    function: Callable[[Value], Value], alternatives: tuple[Alternative, ...]
+) -> tuple[Alternative, ...]:
+    """The alternatives with ``function`` applied to each value."""
+    return tuple(replace(a, value=function(a.value)) for a in alternatives)
+
+
+def distinct(alternatives: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
+    """One alternative per value and branch condition, bounded."""
+    seen: dict[object, Alternative] = {}
+    for alternative in alternatives:
+        key = (alternative.value, tuple((id(g.test), g.holds) for g in alternative.guards))
+        seen.setdefault(key, alternative)
+    by_value: dict[Value, list[Alternative]] = {}
+    for alternative in seen.values():
+        by_value.setdefault(alternative.value, []).append(alternative)
+    if len(by_value) == 1:
+        first = next(iter(seen.values()))
+        return (first if len(seen) == 1 else replace(first, guards=()),)
+    if len(by_value) > ALTERNATIVE_LIMIT:
+        return (Alternative(UNKNOWN_VALUE),)
+    return tuple(
+        options[0] if len(options) == 1 else replace(options[0], guards=()) for options in by_value.values()
+    )

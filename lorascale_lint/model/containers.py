@@ -1,0 +1,45 @@
+"""Terms as containers: what holds an item, what it holds after a write, and who made it."""
+
+from __future__ import annotations
+
+from lorascale_lint.facts.terms import Attr, Call, Element, Event, Global, Item, Op, Opaque, Term
+
+_READS_FILES = frozenset(
+    "load_file load_safetensors load_torch_file load_state_dict safe_open get_tensor load".split()
+)
+_MAKES_CONTAINERS = frozenset("dict defaultdict OrderedDict list tuple sorted Counter".split())
+_CONTAINER_METHODS = frozenset(
+    "items values get pop setdefault copy keys popitem chunk split unbind tensor_split".split()
+)
+
+
+def may_fold(term: Term) -> bool:
+    """Could a term whose value is not understood carry a folded scale?"""
+    return isinstance(term, Call | Op)
+
+
+def new_value(event: Event) -> Term:
+    """What an item holds after a write; opaque after ``d[k] *= s``."""
+    return Opaque(event.loc) if event.sign in ("*", "/") else event.value
+
+
+def container_of(term: Term) -> Term:
+    """``d`` of ``d[...][...]``."""
+    while isinstance(term, Item):
+        term = term.base
+    return term
+
+
+def comes_from_call(term: Term) -> bool:
+    """Is ``term`` a part of what some function made, other than one that reads files or splits tensors?"""
+    while isinstance(term, Item | Element | Attr | Call):
+        if isinstance(term, Call):
+            name = term.func.name if isinstance(term.func, Attr | Global) else ""
+            if name in _READS_FILES or name in _MAKES_CONTAINERS:
+                return False
+            if not isinstance(term.func, Attr) or name not in _CONTAINER_METHODS:
+                return True
+            term = term.func.base
+        else:
+            term = term.source if isinstance(term, Element) else term.base
+    return False
