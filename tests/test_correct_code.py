@@ -342,3 +342,25 @@ def test_without_its_fold_the_same_code_is_reported(name: str, fold: str, tmp_pa
     assert fold in FOLDED[name]
     found = lint_files(tmp_path, {"lora_layer.py": FOLDED[name].replace(fold, "")}, codes=["LS101"])
     assert [item.code for item in found] == ["LS101"]
+
+
+def test_a_class_beside_it_that_scales_is_no_evidence(tmp_path: Path) -> None:
+    """Two subclasses of one base apply deltas of their own; only one design has a trained scale."""
+    source = """\
+class LoRABase:
+    def __init__(self, base_layer, lora_A, lora_B):
+        self.base_layer = base_layer
+        self.lora_A = lora_A
+        self.lora_B = lora_B
+
+
+class Scaled(LoRABase):
+    def forward(self, x, lora_alpha, lora_rank):
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * (lora_alpha / lora_rank)
+
+
+class Direct(LoRABase):
+    def forward(self, x):
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
+"""
+    assert lint_files(tmp_path, {"lora.py": source}) == ()

@@ -174,3 +174,25 @@ def test_what_upstream_left_is_found(version: str, fastvideo_tree: Callable[[str
         (PIPELINE, unmapped, "LS303"),
     ]
     assert not {"LS101", "LS201", "LS203", "LS301"} & {code for _, _, code in found}
+
+
+@pytest.mark.parametrize("version", UNREPAIRED)
+def test_running_the_code_proves_the_repair(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
+    """Before: 1 where 0.5 was trained. After: every scale that the version can be asked for is right."""
+    pytest.importorskip("torch")
+    folder = fastvideo_tree(version)
+    code, before = observed(folder)
+    assert code == 1
+    assert run(folder, "--fix", "--unsafe-fixes", "fastvideo").returncode == 0
+    code, after = observed(folder)
+    assert code == 0
+    for scenario in ("merged, ReplicatedLinear, alpha 4", "file with .lora_alpha, original names"):
+        assert before[scenario] == pytest.approx(1.0)
+        assert after[scenario] == pytest.approx(0.5)
+
+
+def observed(folder: Path) -> tuple[int, dict[str, float]]:
+    """Exit code of ``verify``, and the scale that each scenario showed."""
+    result = run(folder, "verify", "--output-format", "json", ".")
+    rows = json.loads(result.stdout)["rows"]
+    return result.returncode, {row["scenario"]: row["observed"] for row in rows if not row["label"]}

@@ -55,19 +55,6 @@ class Implementation:
         """The attribute that holds alpha / rank itself."""
         return self.attribute(SCALING)
 
-    def scale_evidence(self, application: Application) -> Step | None:
-        """Why an unscaled ``application`` is wrong here: a sibling that scales, or an alpha that the
-        class keeps. None if the class gives no such reason, or holds a scale that is not understood."""
-        for sibling in self.trained_applications:
-            name = sibling.function.facts.qualname
-            message = f"`{name}` applies the same delta at {sibling.formula()}"
-            return sibling.function.filename, sibling.loc, message
-        understood = all(all(scale.known for scale in found.scales) for found in self.applications)
-        if self.alpha is None or self.scaling is not None or not understood or not self.alpha.writes:
-            return None
-        write = self.alpha.writes[0]
-        return write.filename, write.loc, f"the class keeps `{self.alpha.name}`, and no application uses it"
-
     def factor_steps(self) -> tuple[Step, ...]:
         """Where the factors come from, for a trace."""
         return tuple(
@@ -166,10 +153,31 @@ class Model:
                     and application.is_unscaled
                     and application not in self.scaled_sums
                 ):
-                    evidence = implementation.scale_evidence(application)
+                    evidence = self._scale_evidence(implementation, application)
                     if evidence is not None:
                         steps = (*implementation.factor_steps(), *application.delta_steps(), evidence)
                         yield implementation, application, steps
+
+    def _scale_evidence(self, implementation: Implementation, application: Application) -> Step | None:
+        """Why an unscaled ``application`` is wrong here: a sibling that scales, or an alpha that the class
+        keeps. None without such a reason, or if the class holds a scale that is not understood."""
+        for sibling in implementation.trained_applications:
+            if self._in_one_line(application.owner, sibling.owner):
+                name = sibling.function.facts.qualname
+                message = f"`{name}` applies the same delta at {sibling.formula()}"
+                return sibling.function.filename, sibling.loc, message
+        alpha = implementation.alpha
+        understood = all(scale.known for found in implementation.applications for scale in found.scales)
+        if alpha is None or implementation.scaling is not None or not understood or not alpha.writes:
+            return None
+        write = alpha.writes[0]
+        return write.filename, write.loc, f"the class keeps `{alpha.name}`, and no application uses it"
+
+    def _in_one_line(self, first: Class | None, second: Class | None) -> bool:
+        """Is one of the classes the other, or an ancestor of it?"""
+        if first is None or second is None:
+            return False
+        return first in self.project.ancestors(second) or second in self.project.ancestors(first)
 
     @cached_property
     def scaled_sums(self) -> dict[Application, ScaledSum]:
