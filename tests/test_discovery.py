@@ -97,6 +97,11 @@ def test_context_without_a_project_is_the_topmost_package(here):
     assert names(found("x/loose.py").context) == []
 
 
+def test_a_folder_without_init_belongs_to_the_package_around_it(here):
+    files("x/pkg/__init__.py", "x/pkg/layers/lora/a.py", "x/pkg/loader.py", "x/loose.py")
+    assert names(found("x/pkg/layers/lora/a.py").context) == ["x/pkg/__init__.py", "x/pkg/loader.py"]
+
+
 def test_a_package_in_a_virtual_environment_is_its_own_project(here):
     files(
         "pyproject.toml", "mine.py", ".venv/site-packages/peft/__init__.py", ".venv/site-packages/peft/a.py"

@@ -25,6 +25,7 @@ SKIPPED_FOLDERS = frozenset(
         "site-packages", "venv",
     }
 )  # fmt: skip
+_NAMESPACE_DEPTH = 2
 _PROJECT_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 
 
@@ -108,9 +109,12 @@ def project_root(folder: Path) -> Path | None:
             return ancestor
         if ancestor.name in SKIPPED_FOLDERS:
             break
-    top = None
-    while (folder / "__init__.py").is_file():
-        top, folder = folder, folder.parent
+    top, gap = None, 0
+    for ancestor in (folder, *folder.parents):
+        # A package may hold folders without `__init__.py`, as FastVideo's `layers/lora` is one.
+        top, gap = (ancestor, 0) if (ancestor / "__init__.py").is_file() else (top, gap + 1)
+        if gap > _NAMESPACE_DEPTH:
+            break
     return top
 
 
