@@ -1,7 +1,7 @@
 """Recall on real bugs: ``python benchmarks/known_bugs.py bugs.jsonl CLONES [--hold-out REPO ...]``.
 
 ``bugs.jsonl`` lists bugs and clean files, a JSON object a line (``kind``, ``id``, ``repo``, ``path``, then
-``class``, ``buggy_rev``, ``fixed_rev``, ``fixed_path``, ``lines``, ``static_visible``, or ``rev`` if clean).
+``class``, ``buggy_rev``, ``fixed_rev``, ``fixed_path`` and ``lines``, or ``rev`` for a clean file).
 ``CLONES`` holds a git repository for each ``owner/name``, as ``owner+name`` (bare or not, also with the git
 directory one level down). A bug is found if a finding, or a step of its trace, is within 3 lines of a listed
 line of its file. Files of the same top folder that speak of LoRA are read for linking, as they are when a
@@ -36,7 +36,6 @@ class Entry:
     path: str
     kind: str
     group: str
-    visible: str
     lines: tuple[int, ...]
     fixed_revision: str | None
     fixed_path: str
@@ -64,7 +63,6 @@ def read_entries(path: Path) -> Iterator[Entry]:
             row["path"],
             row["kind"],
             row.get("class", "clean"),
-            row.get("static_visible", "file"),
             tuple(row.get("lines", ())),
             row.get("fixed_rev"),
             row.get("fixed_path") or row["path"],
