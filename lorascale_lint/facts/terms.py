@@ -341,6 +341,11 @@ def walk(*roots: Term) -> list[Term]:
     return found
 
 
+def is_none(term: Term | None) -> bool:
+    """Is ``term`` the literal None (and not absent)?"""
+    return isinstance(term, Const) and term.value is None
+
+
 def source_text(term: Term) -> str:
     """The term as short Python-like text, for messages and to tell equal expressions.
 

@@ -28,6 +28,7 @@ from lorascale_lint.facts.terms import (
     Sequence,
     Term,
     children,
+    is_none,
     source_text,
     walk,
 )
@@ -445,7 +446,7 @@ def _decided(guard: Guard, frame: Frame) -> bool | None:
     """What a guard's test is in this call, if an argument decides it."""
     test, negated = guard.test, False
     none_test = False
-    if isinstance(test, Op) and test.sign in ("is", "is not") and _is_none(test.right):
+    if isinstance(test, Op) and test.sign in ("is", "is not") and is_none(test.right):
         none_test, negated, test = True, test.sign == "is not", test.left
     if not isinstance(test, Param) or frame.arguments is None:
         return None
@@ -455,10 +456,6 @@ def _decided(guard: Guard, frame: Frame) -> bool | None:
     if not isinstance(term, Const):
         return None
     return ((term.value is None) != negated) if none_test else bool(term.value)
-
-
-def _is_none(term: Term) -> bool:
-    return isinstance(term, Const) and term.value is None
 
 
 def _contradictory(guards: tuple[tuple[Frame, Guard], ...]) -> bool:

@@ -23,6 +23,7 @@ from lorascale_lint.facts.terms import (
     Param,
     Sequence,
     Term,
+    is_none,
     walk,
 )
 from lorascale_lint.model.key_pattern import key_pattern
@@ -118,17 +119,13 @@ def is_presence_test(term: Term) -> bool:
         case Op(sign="in" | "not in", left=key):
             return _is_alpha(key)
         case Op(sign="is" | "is not", left=Call(func=Attr(name="get" | "pop"), args=args)):
-            return _is_alpha(args[0]) and (len(args) < 2 or _is_none(args[1])) if args else False
+            return _is_alpha(args[0]) and (len(args) < 2 or is_none(args[1])) if args else False
         case _:
             return False
 
 
 def _is_alpha(key: Term) -> bool:
     return key_role(key_pattern(key)) == "alpha"
-
-
-def _is_none(term: Term) -> bool:
-    return isinstance(term, Const) and term.value is None
 
 
 def elements(term: Term) -> tuple[Element, ...]:

@@ -19,6 +19,7 @@ from lorascale_lint.facts.terms import (
     Op,
     Param,
     Term,
+    is_none,
     source_text,
     walk,
 )
@@ -121,7 +122,7 @@ def _state_writes(project: Project, cls: Class, name: str) -> Iterator[StateWrit
     declared = project.class_attribute(cls, name)
     if declared is not None and declared[1] is not None:
         where, value, loc = declared
-        yield StateWrite(None, where.filename, loc, value, _is_none(value), (), declared=True)
+        yield StateWrite(None, where.filename, loc, value, is_none(value), (), declared=True)
     for write in project.writes(cls, name):
         if not write.on_self and not _may_be_layer(write):
             continue
@@ -172,7 +173,7 @@ def may_be_none(project: Project, term: Term, function: Function, depth: int = 4
             parameter = function.parameter(name)
             if parameter is None:
                 return False
-            optional = _is_none(parameter.default) if parameter.default is not None else False
+            optional = is_none(parameter.default) if parameter.default is not None else False
             sites = project.call_sites(function) if depth else ()
             if not sites:
                 return optional
@@ -198,9 +199,7 @@ def may_be_none(project: Project, term: Term, function: Function, depth: int = 4
 def _shallow_writes(project: Project, cls: Class, name: str, depth: int) -> Iterator[StateWrite]:
     declared = project.class_attribute(cls, name)
     if declared is not None and declared[1] is not None:
-        yield StateWrite(
-            None, declared[0].filename, declared[2], declared[1], _is_none(declared[1]), (), True
-        )
+        yield StateWrite(None, declared[0].filename, declared[2], declared[1], is_none(declared[1]), (), True)
     for write in project.writes(cls, name):
         if write.on_self:
             none = may_be_none(project, write.event.value, write.function, depth) and not any(
@@ -228,10 +227,6 @@ def _excludes_none(guard: Guard, term: Term) -> bool:
             return _excludes_none(Guard(left, False), term) or _excludes_none(Guard(right, False), term)
         case _:
             return False
-
-
-def _is_none(term: Term | None) -> bool:
-    return isinstance(term, Const) and term.value is None
 
 
 def find_setters(project: Project, cls: Class) -> Iterator[Setter]:
