@@ -37,6 +37,7 @@ class CheckOptions:
     diff: bool = False
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    preview: bool = False
     output_format: Literal["text", "concise", "json"] = "text"
     exit_zero: bool = False
     quiet: bool = False
@@ -55,7 +56,9 @@ class _Check:
         self.options = options
         self.console = Console(quiet=options.quiet)
         configs = Configs()
-        self.selection = Selection(Catalog.load(), configs, options.select, options.ignore)
+        self.selection = Selection(
+            Catalog.load(), configs, options.select, options.ignore, preview=options.preview
+        )
         self.stdin: bytes | None = None
         if options.paths == ("-",):
             self.stdin = sys.stdin.buffer.read()

@@ -47,6 +47,7 @@ class Checker:
                 finding
                 for finding in sorted(findings, key=lambda finding: finding.sort_key)
                 if finding.code in codes[Path(finding.span.filename)]
+                and self.selection.shows(finding)
                 and not comments[finding.span.filename].silences(finding)
             ),
             tuple(

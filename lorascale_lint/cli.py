@@ -55,6 +55,7 @@ def cli() -> None:
 @click.option("--diff", is_flag=True, help="Show what --fix would change as a patch; write nothing.")
 @click.option("--select", multiple=True, callback=_split, metavar="RULES", help="Run only these rules.")
 @click.option("--ignore", multiple=True, callback=_split, metavar="RULES", help="Do not run these rules.")
+@click.option("--preview", is_flag=True, help="Also report what is plausible but not shown by the code.")
 @click.option(
     "--output-format",
     type=click.Choice(["text", "concise", "json"]),

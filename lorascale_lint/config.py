@@ -14,7 +14,7 @@ from typing import Any
 from lorascale_lint.errors import InputError
 
 SECTION = "tool.lorascale-lint"
-_KEYS = ("select", "ignore", "exclude", "per-file-ignores")
+_KEYS = ("select", "ignore", "exclude", "per-file-ignores", "preview")
 
 
 class ConfigError(InputError):
@@ -30,6 +30,7 @@ class Config:
     ignore: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    preview: bool = False
 
     def excludes(self, path: Path) -> bool:
         """Whether a file or folder is excluded, by itself or with a folder above it."""
@@ -93,7 +94,11 @@ def read_config(pyproject: Path) -> Config | None:
     per_file = section.get("per-file-ignores", {})
     if not isinstance(per_file, dict):
         raise ConfigError(f"{pyproject}: per-file-ignores in [{SECTION}] must be a table of lists of strings")
+    preview = section.get("preview", False)
+    if not isinstance(preview, bool):
+        raise ConfigError(f"{pyproject}: preview in [{SECTION}] must be true or false")
     return Config(
+        preview=preview,
         root=pyproject.parent,
         select=_strings(pyproject, "select", section["select"]) if "select" in section else None,
         ignore=_strings(pyproject, "ignore", section.get("ignore", [])),

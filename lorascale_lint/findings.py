@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+Confidence = Literal["high", "medium"]
 Applicability = Literal["safe", "unsafe"]
 
 
@@ -64,8 +65,9 @@ class Finding:
     """One violation of one rule.
 
     ``effect`` says in numbers how strong the error is (for example
-    ``2.00x too strong for alpha=64, rank=128``). ``suppression_rows`` are the rows of the
-    statement on which a suppression comment counts.
+    ``2.00x too strong for alpha=64, rank=128``). ``confidence`` is high if the code shows the bug,
+    medium if it only makes it plausible. ``suppression_rows`` are the rows of the statement on which a
+    suppression comment counts.
     """
 
     code: str
@@ -73,6 +75,7 @@ class Finding:
     message: str
     span: Span
     severity: Severity = "error"
+    confidence: Confidence = "high"
     effect: str | None = None
     trace: tuple[TraceStep, ...] = ()
     fix: Fix | None = None

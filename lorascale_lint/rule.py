@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorascale_lint.findings import Finding, Fix, Severity, TraceStep
+from lorascale_lint.findings import Confidence, Finding, Fix, Severity, TraceStep
 
 if TYPE_CHECKING:
     from lorascale_lint.facts.terms import Event, Loc
@@ -40,16 +40,30 @@ class Rule:
         message: str,
         *,
         event: Event | None = None,
+        confidence: Confidence = "high",
         effect: str | None = None,
         trace: Iterable[tuple[str, Loc, str]] = (),
         fix: Fix | None = None,
     ) -> Finding:
-        """A finding of this rule; ``event`` is the statement whose rows a suppression may stand on."""
+        """A finding of this rule; ``event`` is the statement whose rows a suppression may stand on.
+
+        ``confidence`` is medium for what the code makes plausible and does not show: such a finding
+        stays unseen without ``--preview``.
+        """
         rows = () if event is None else tuple(range(event.row, event.end_row + 1))
         steps = tuple(TraceStep(model.span(name, place), text) for name, place, text in trace)
         span = model.span(filename, loc)
         return Finding(
-            self.code, self.name, message, span, self.severity, effect, steps, fix, suppression_rows=rows
+            self.code,
+            self.name,
+            message,
+            span,
+            self.severity,
+            confidence,
+            effect,
+            steps,
+            fix,
+            suppression_rows=rows,
         )
 
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lorascale_lint.config import Config, ConfigError, Configs
 from lorascale_lint.errors import InputError
+from lorascale_lint.findings import Finding
 
 
 class UnknownRule(InputError):
@@ -66,13 +67,22 @@ class Selection:
     """
 
     def __init__(
-        self, catalog: Catalog, configs: Configs, select: tuple[str, ...], ignore: tuple[str, ...]
+        self,
+        catalog: Catalog,
+        configs: Configs,
+        select: tuple[str, ...],
+        ignore: tuple[str, ...],
+        *,
+        preview: bool = False,
     ) -> None:
         """Raises `UnknownRule` for an option that names no rule."""
         self.catalog = catalog
         self._configs = configs
         self._select = catalog.resolve_all(select) if select else None
         self._ignore = catalog.resolve_all(ignore)
+        self._preview = preview
+        # A rule that is called by its own code or name is meant with all that it has to say.
+        self._named = frozenset(code for code, name in catalog.names.items() if {code, name} & {*select})
         self._configured: dict[Config, frozenset[str]] = {}
 
     def codes_for(self, path: Path) -> frozenset[str]:
@@ -82,6 +92,15 @@ class Selection:
             self._configured[config] = self._resolve(config)
         base = self._configured[config] if self._select is None else self._select
         return base - self._ignore - self.catalog.resolve_all(config.ignored_in(path))
+
+    def shows(self, finding: Finding) -> bool:
+        """Whether a finding of this confidence is wanted in its file. Raises `ConfigError`."""
+        return (
+            finding.confidence == "high"
+            or self._preview
+            or finding.code in self._named
+            or self._configs.of(Path(finding.span.filename)).preview
+        )
 
     def _resolve(self, config: Config) -> frozenset[str]:
         """What the settings turn on; a typo in any key is an error even where it has no effect."""

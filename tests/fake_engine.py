@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorascale_lint.engine import LintResult
-from lorascale_lint.findings import Applicability, Edit, FileFailure, Finding, Fix, Span, TraceStep
+from lorascale_lint.findings import (
+    Applicability,
+    Confidence,
+    Edit,
+    FileFailure,
+    Finding,
+    Fix,
+    Span,
+    TraceStep,
+)
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 
@@ -22,6 +31,7 @@ class Word:
     content: str | None = None
     applicability: Applicability = "safe"
     paired: bool = False
+    confidence: Confidence = "high"
 
     def summary(self) -> str:
         return f"Reports {self.name}."
@@ -37,6 +47,7 @@ WORDS = {
     "together": Word("LS302", "kept-alpha", "apart", paired=True),
     "breaking": Word("LS901", "breaks-code", "("),
     "breaking_pair": Word("LS903", "breaks-pair", "(", paired=True),
+    "doubtful": Word("LS904", "may-be-wrong", confidence="medium"),
     "endless": Word("LS902", "never-ends", "endless + 1"),
 }
 
@@ -99,6 +110,7 @@ class FakeEngine:
             rule.name,
             f"`{word}` is here",
             here,
+            confidence=rule.confidence,
             effect="2.00× too strong for alpha=64, rank=128",
             trace=(TraceStep(here, "the word is read"),),
             fix=fix,

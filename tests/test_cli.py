@@ -105,6 +105,7 @@ def test_json(lint):
             "location": place,
             "end_location": end,
             "severity": "error",
+            "confidence": "high",
             "fix": {
                 "applicability": "safe",
                 "message": "write `scaled`",
@@ -116,6 +117,26 @@ def test_json(lint):
             "url": None,
         }
     ]
+
+
+@pytest.mark.parametrize("options", [(), ("--select", "LS9"), ("--select", "ALL")])
+def test_what_is_only_plausible_is_hidden(lint, options):
+    write(a="doubtful\n")
+    assert lint(*options, "a.py")[0] == 0
+
+
+@pytest.mark.parametrize("options", [("--preview",), ("--select", "LS904"), ("--select", "may-be-wrong")])
+def test_what_is_only_plausible_is_shown_on_demand(lint, options):
+    write(a="doubtful\n")
+    code, out, _ = lint(*options, "a.py")
+    assert code == 1
+    assert "confidence: medium" in out
+
+
+def test_preview_by_setting(lint):
+    Path("pyproject.toml").write_text("[tool.lorascale-lint]\npreview = true\n")
+    write(a="doubtful\n")
+    assert lint("a.py")[0] == 1
 
 
 def test_json_of_nothing_is_an_empty_array(lint):

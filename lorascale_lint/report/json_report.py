@@ -1,4 +1,4 @@
-"""The report for programs, in the shape of ruff's JSON with `name`, `severity` and `trace` added.
+"""The report for programs: ruff's JSON with `name`, `severity`, `confidence` and `trace` added.
 
 File names are those of the text report: relative to the working directory where the file is below
 it, else absolute.
@@ -29,6 +29,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "location": _place(finding.span.start),
         "end_location": _place(finding.span.end),
         "severity": finding.severity,
+        "confidence": finding.confidence,
         "fix": _fix(finding.fix),
         "trace": [
             {
@@ -51,6 +52,7 @@ def _failure(failure: FileFailure) -> dict[str, Any]:
         "location": _place(failure.position),
         "end_location": _place(failure.position),
         "severity": "error",
+        "confidence": "high",
         "fix": None,
         "trace": [],
         "url": None,

@@ -39,6 +39,8 @@ def _finding(finding: Finding, read: Read, style: Style) -> Iterator[str]:
         yield style.cyan("why:")
         for number, step in enumerate(finding.trace, start=1):
             yield from _step(number, step, read, style)
+    if finding.confidence != "high":
+        yield f"{style.cyan('confidence:')} {finding.confidence}"
     if finding.effect:
         yield f"{style.cyan('effect:')} {printable(finding.effect)}"
     yield f"{style.cyan('fix:')} {_fix(finding.fix)}"
