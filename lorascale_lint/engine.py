@@ -17,6 +17,7 @@ from lorascale_lint.facts.store import FactsCache, decode, encode
 from lorascale_lint.facts.terms import FileFacts
 from lorascale_lint.findings import FileFailure, Finding, Position
 from lorascale_lint.model import Model, build_model
+from lorascale_lint.results import LintResult, ResultCache
 from lorascale_lint.rule import Rule, all_rules
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.sources.narrow import NestedTooDeeply, narrow, syntax_error
@@ -30,12 +31,24 @@ RECURSION_LIMIT = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class LintResult:
-    """Findings in the target files, sorted, before suppression and selection of rules."""
+class _Read:
+    """The files of a run: their bytes and dotted module names, and those that can't be read."""
 
-    findings: tuple[Finding, ...]
+    sources: Mapping[Path, bytes]
+    modules: Mapping[Path, str]
     failures: tuple[FileFailure, ...]
-    checked: int
+
+    @classmethod
+    def of(cls, paths: Collection[Path], overlay: Mapping[Path, bytes]) -> _Read:
+        """Read ``paths``, or take their bytes from ``overlay``."""
+        sources: dict[Path, bytes] = {}
+        failures = []
+        for path in sorted(paths):
+            try:
+                sources[path] = overlay[path] if path in overlay else path.read_bytes()
+            except OSError as error:
+                failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
+        return cls(sources, {path: module_name(path.absolute()) for path in sources}, tuple(failures))
 
 
 def lint(
@@ -52,10 +65,29 @@ def lint(
     ``codes`` are the rules to run (all if None). ``overlay`` gives the bytes of files whose
     content is not (or not yet) on disk. ``progress`` is called with (files done, files in all).
     """
+    read = _Read.of({*targets, *context}, overlay or {})
+    if cache_dir is None or read.failures:
+        return _lint(read, targets, codes, cache_dir, progress)
+    results = ResultCache(cache_dir)
+    key = results.key(read.sources, read.modules, targets, codes)
+    result = results.read(key)
+    if result is None:
+        result = _lint(read, targets, codes, cache_dir, progress)
+        if not any(failure.code == "LS000" for failure in result.failures):
+            results.write(key, result)
+        results.trim()
+    return result
+
+
+def _lint(
+    read: _Read,
+    targets: Collection[Path],
+    codes: Collection[str] | None,
+    cache_dir: Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> LintResult:
     wanted = {str(path) for path in targets}
-    model, failures = load_model(
-        targets, context, overlay=overlay or {}, cache_dir=cache_dir, progress=progress
-    )
+    model, failures = _model(read, targets, cache_dir, progress)
     found: dict[tuple[object, ...], Finding] = {}
     for rule in all_rules():
         if codes is not None and rule.code not in codes:
@@ -82,47 +114,47 @@ def load_model(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Model, list[FileFailure]]:
     """The model of all files, and the files among them that could not be read or parsed."""
-    overlay = overlay or {}
+    return _model(_Read.of({*targets, *context}, overlay or {}), targets, cache_dir, progress)
+
+
+def _model(
+    read: _Read,
+    targets: Collection[Path],
+    cache_dir: Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Model, list[FileFailure]]:
     wanted = set(targets)
     cache = FactsCache(cache_dir) if cache_dir is not None else None
-    failures: list[FileFailure] = []
+    failures = list(read.failures)
     facts: dict[str, FileFacts] = {}
     modules: dict[str, str] = {}
     pending: list[tuple[str, bytes]] = []
-    ordered = sorted({*targets, *context})
-    for path in ordered:
-        try:
-            source = overlay[path] if path in overlay else path.read_bytes()
-        except OSError as error:
-            failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
-            continue
+    for path, source in read.sources.items():
         if path not in wanted and not may_hold_lora(source):
             continue  # nothing to link with
         name = str(path)
-        modules[name] = module_name(path.absolute())
+        modules[name] = read.modules[path]
         known = cache.read(source, _origin(name, modules)) if cache is not None else None
         if known is None:
             pending.append((name, source))
         else:
             facts[name] = known
-    done = len(ordered) - len(pending)
+    done = len(read.sources) - len(pending)
     for name, source, outcome in _analyse(pending, modules):
         done += 1
         if progress is not None:
-            progress(done, len(ordered))
+            progress(done, len(read.sources))
         if isinstance(outcome, FileFailure):
             failures.append(outcome)
             continue
         facts[name] = decode(outcome)
         if cache is not None:
             cache.write(source, _origin(name, modules), outcome)
-
-    def read_source(name: str) -> bytes:
-        path = Path(name)
-        return overlay[path] if path in overlay else path.read_bytes()
-
-    read = {name: modules[name] for name in facts}
-    return build_model(facts, read, read_source), sorted(failures, key=lambda failure: failure.filename)
+    if cache is not None:
+        cache.trim()
+    linked = {name: modules[name] for name in facts}
+    model = build_model(facts, linked, lambda name: read.sources[Path(name)])
+    return model, sorted(failures, key=lambda failure: failure.filename)
 
 
 def _analyse(

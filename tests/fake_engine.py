@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorascale_lint.engine import LintResult
 from lorascale_lint.findings import (
     Applicability,
     Confidence,
@@ -19,6 +18,7 @@ from lorascale_lint.findings import (
     Span,
     TraceStep,
 )
+from lorascale_lint.results import LintResult
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 

@@ -241,8 +241,10 @@ def test_cold_warm_broken_and_no_cache_agree(tmp_path: Path) -> None:
     plain = lint(paths, [])
     assert plain.findings
     assert lint(paths, [], cache_dir=cache) == plain
-    kept = [path for path in cache.rglob("*") if path.is_file()]
+    kept = [*cache.glob("facts/*/*")]
     assert len(kept) == len(paths)
+    kept += cache.glob("results/*/*")
+    assert len(kept) == len(paths) + 1
     assert lint(paths, [], cache_dir=cache) == plain
     for path in kept:
         path.write_bytes(b"[")
@@ -253,4 +255,39 @@ def test_warm_files_are_not_analysed_again(tmp_path: Path, monkeypatch: pytest.M
     paths = write_files(tmp_path, {"layer.py": LAYER})
     first = lint(paths, [], cache_dir=tmp_path / "cache")
     monkeypatch.setattr(engine, "analyse_file", None)
+    monkeypatch.setattr(engine.ResultCache, "read", lambda *_: None)
     assert lint(paths, [], cache_dir=tmp_path / "cache") == first
+
+
+def test_a_repeated_run_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_files(tmp_path, LINKED)
+    first = lint(paths, [], cache_dir=tmp_path / "cache")
+    assert any(finding.fix for finding in first.findings)
+    monkeypatch.setattr(engine, "_lint", None)
+    assert lint(paths, [], cache_dir=tmp_path / "cache") == first
+
+
+@pytest.mark.parametrize("change", ["content", "file name", "rules", "targets", "another file"])
+def test_a_run_that_differs_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    paths, context, codes = write_files(tmp_path, LINKED), [], None
+    lint(paths, [], cache_dir=tmp_path / "cache")
+    match change:
+        case "content":
+            paths[0].write_bytes(paths[0].read_bytes() + b"#\n")
+        case "file name":
+            paths[0] = paths[0].rename(paths[0].with_name("renamed.py"))
+        case "rules":
+            codes = ["LS101"]
+        case "targets":
+            context.append(paths.pop())
+        case _:
+            paths += write_files(tmp_path, {"more.py": "lora = 1\n"})
+    monkeypatch.setattr(engine, "_lint", lambda *_: engine.LintResult((), (), -1))
+    assert lint(paths, context, codes=codes, cache_dir=tmp_path / "cache").checked == -1
+
+
+def test_a_file_that_can_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    paths = [tmp_path / "missing.py"]
+    assert lint(paths, [], cache_dir=tmp_path / "cache").failures
+    write_files(tmp_path, {"missing.py": "x = 1\n"})
+    assert not lint(paths, [], cache_dir=tmp_path / "cache").failures

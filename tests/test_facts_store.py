@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import lorascale_lint
+from lorascale_lint.cache import KEPT_FOR
 from lorascale_lint.facts.extract import extract_facts
 from lorascale_lint.facts.store import FactsCache, decode, encode
 from lorascale_lint.facts.terms import FileFacts, Term, walk
@@ -149,7 +151,7 @@ def kept(cache: FactsCache, source: bytes = SOURCE, module: str = "m") -> bytes 
 
 
 def entry(cache: FactsCache) -> Path:
-    (found,) = (path for path in cache.folder.rglob("*") if path.is_file())
+    (found,) = cache.kept.folder.rglob("*.json")
     return found
 
 
@@ -166,7 +168,7 @@ def filled(cache: FactsCache) -> FactsCache:
 
 def test_nothing_is_kept_at_first(cache: FactsCache) -> None:
     assert kept(cache) is None
-    assert not cache.folder.exists()
+    assert not cache.kept.folder.exists()
 
 
 def test_hit_after_write(filled: FactsCache) -> None:
@@ -205,11 +207,39 @@ def test_a_write_that_fails_leaves_no_temporary_file(filled: FactsCache) -> None
 
 
 def test_a_file_in_the_place_of_the_cache_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
     cache = FactsCache(tmp_path / "file")
-    cache.folder.write_text("mine")
     cache.write(SOURCE, "m", b"[]")
+    cache.trim()
     assert kept(cache) is None
-    assert cache.folder.read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_was_not_used_for_long_is_removed(filled: FactsCache) -> None:
+    long_ago = time.time() - KEPT_FOR - 60
+    other = filled.kept.path("ab" * 32)
+    other.parent.mkdir(exist_ok=True)
+    other.write_bytes(b"")
+    os.utime(other, (long_ago, long_ago))
+    filled.trim()
+    assert not other.exists()
+    assert kept(filled) is not None
+
+
+def test_use_keeps_an_entry(filled: FactsCache) -> None:
+    path = entry(filled)
+    os.utime(path, (1, 1))
+    assert kept(filled) is not None
+    filled.trim()
+    assert path.exists()
+
+
+def test_trimming_is_done_once_a_day(filled: FactsCache) -> None:
+    filled.trim()
+    path = entry(filled)
+    os.utime(path, (1, 1))
+    filled.trim()
+    assert path.exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -223,6 +253,6 @@ def test_an_unwritable_cache_is_no_error(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60))
 def test_no_entry_can_break_a_read(filled: FactsCache, content: bytes) -> None:
-    for path in filled.folder.rglob("*.json"):
+    for path in filled.kept.folder.rglob("*.json"):
         path.write_bytes(content)
     assert kept(filled) is None

@@ -6,16 +6,12 @@ of terms is written as a table in which each object appears once.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import os
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lorascale_lint.cache import ContentCache, code_digest, content_key
 from lorascale_lint.facts import terms
 from lorascale_lint.facts.terms import ClassFacts, FileFacts, FunctionFacts
 
@@ -89,47 +85,29 @@ def _is_whole(facts: FileFacts) -> bool:
     )
 
 
-@cache
-def _schema() -> bytes:
-    """Changes whenever the code that makes facts changes."""
-    folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("*.py")), *sorted((folder.parent / "sources").glob("*.py"))]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).digest()
-
-
 class FactsCache:
-    """Facts by content, one file each; a missing, foreign or broken entry is a miss."""
+    """Facts by content, one file each."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def _path(self, source: bytes, module: str) -> Path:
-        key = hashlib.sha256(_schema() + module.encode() + b"\0" + source).hexdigest()
-        return self.folder / "facts" / key[:2] / f"{key[2:]}.json"
+        self.kept = ContentCache(folder / "facts")
 
     def read(self, source: bytes, module: str) -> FileFacts | None:
         """Facts of ``source`` if they are kept."""
+        encoded = self.kept.read(_key(source, module))
         try:
-            digest, _, encoded = self._path(source, module).read_bytes().partition(b"\n")
-            return decode(encoded) if digest == _digest(encoded) else None
-        except (OSError, ValueError):
+            return None if encoded is None else decode(encoded)
+        except ValueError:
             return None
 
     def write(self, source: bytes, module: str, encoded: bytes) -> None:
-        """Keep ``encoded`` facts; a cache that can't be written is no error."""
-        path = self._path(source, module)
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(_digest(encoded) + b"\n" + encoded)
-            os.replace(temporary, path)
-        except OSError:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
+        """Keep ``encoded`` facts."""
+        self.kept.write(_key(source, module), encoded)
+
+    def trim(self) -> None:
+        """Forget the facts of files that were not seen for long."""
+        self.kept.trim()
 
 
-def _digest(encoded: bytes) -> bytes:
-    return hashlib.sha256(encoded).hexdigest().encode()
+def _key(source: bytes, module: str) -> str:
+    folder = Path(__file__).parent
+    return content_key(code_digest((folder, folder.parent / "sources")), module.encode(), source)
