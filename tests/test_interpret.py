@@ -122,7 +122,12 @@ def test_branch_conditions_guard_what_happens_inside_only() -> None:
             ["if flag:", "    if s:", "        return", "    use(x)"],
             [("flag", True, False), ("s", False, False)],
         ),
-        (["match s:", "    case 1 if flag:", "        use(x)"], [("flag", True, False)]),
+        (
+            ["match s:", "    case 1 if flag:", "        use(x)"],
+            [("s == 1", True, False), ("flag", True, False)],
+        ),
+        (["match s:", "    case [_, 'alpha']:", "        use(x)"], [("'alpha' in s", True, False)]),
+        (["match s:", "    case 'a' | 'b':", "        use(x)"], [("s in ...", True, False)]),
     ],
     ids=lambda value: "; ".join(line.strip() for line in value) if isinstance(value[0], str) else "",
 )

@@ -219,7 +219,6 @@ def test_helper_of_another_file(files: dict[str, str], name: str) -> None:
     assert the_application(sources).formula() == "alpha / rank"
 
 
-@pytest.mark.xfail(strict=True, reason="`from x import *` is not followed")
 def test_star_imports_are_followed() -> None:
     files = {"layer.py": "from maths import *\n" + layer(CALL.format(name="delta_of")), "maths.py": HELPER}
     assert [item.formula() for item in model_of(files).applications] == ["alpha / rank"]

@@ -37,7 +37,7 @@ def extract_facts(source: bytes | str, module: str = "") -> FileFacts:
     collector = _Definitions(scope, top, imports, classes, module)
     collector.suite(tree, "")
     scope.functions.append(FunctionFacts(MODULE, "", (), (), tuple(top.events), frozenset(), scope.loc(tree)))
-    return FileFacts(imports, tuple(classes), tuple(scope.functions))
+    return FileFacts(imports, tuple(classes), tuple(scope.functions), tuple(dict.fromkeys(collector.stars)))
 
 
 class _Definitions:
@@ -51,6 +51,7 @@ class _Definitions:
         self.imports = imports
         self.classes = classes
         self.package = module.rpartition(".")[0]
+        self.stars: list[str] = []
 
     def suite(self, body: cst.Module | cst.BaseSuite, prefix: str) -> None:
         """Definitions in ``body``; ``prefix`` is the qualified name of the enclosing class, with a dot."""
@@ -128,6 +129,8 @@ class _Definitions:
                         else:
                             head = dotted.partition(".")[0]
                             self.imports[head] = head
+                case cst.ImportFrom(names=cst.ImportStar()):
+                    self.stars.append(self._relative(node))
                 case cst.ImportFrom() if not isinstance(node.names, cst.ImportStar):
                     base = self._relative(node)
                     for alias in node.names:

@@ -329,11 +329,32 @@ class Interpreter:
             self.env, self.guards = dict(before), guards
             for name in _captured(case.pattern):
                 self.env[name] = Element(subject, self.scope.loc(case))
+            self._assume_pattern(case.pattern, subject)
             if case.guard is not None:
                 self._assume(self.expr(case.guard), True)
             if not self.block(case.body):
                 outcome = self._join(None, self.env, outcome)
         self.env, self.guards = outcome, guards
+
+    def _assume_pattern(self, pattern: cst.MatchPattern, subject: Term) -> None:
+        """``case "alpha":`` is a comparison, ``case [name, "alpha"]:`` says that the subject holds a value."""
+        loc = self.scope.loc(pattern)
+        match pattern:
+            case cst.MatchValue(value=value):
+                self._assume(Op("==", subject, self.expr(value), loc), True)
+            case cst.MatchOr(patterns=patterns):
+                values = [item.pattern.value for item in patterns if isinstance(item.pattern, cst.MatchValue)]
+                if len(values) == len(patterns):
+                    options = Sequence(tuple(map(self.expr, values)), False, loc)
+                    self._assume(Op("in", subject, options, loc), True)
+            case cst.MatchAs(pattern=cst.MatchPattern() as inner):
+                self._assume_pattern(inner, subject)
+            case cst.MatchList(patterns=parts) | cst.MatchTuple(patterns=parts):
+                for part in parts:
+                    if isinstance(part, cst.MatchSequenceElement) and isinstance(part.value, cst.MatchValue):
+                        self._assume(Op("in", self.expr(part.value.value), subject, loc), True)
+            case _:
+                pass
 
     def _assume(self, test: Term, holds: bool, *, required: bool = False) -> None:
         while isinstance(test, Not):
@@ -397,12 +418,15 @@ class Interpreter:
                 return Mapping(pairs, self.scope.loc(node))
             case cst.ListComp() | cst.SetComp() | cst.GeneratorExp():
                 return self._comprehension(
-                    node.for_in, lambda: Sequence((self.expr(node.elt),), True, self.scope.loc(node))
+                    node.for_in,
+                    lambda guards: Sequence((self.expr(node.elt),), True, self.scope.loc(node), guards),
                 )
             case cst.DictComp():
                 return self._comprehension(
                     node.for_in,
-                    lambda: Mapping(((self.expr(node.key), self.expr(node.value)),), self.scope.loc(node)),
+                    lambda guards: Mapping(
+                        ((self.expr(node.key), self.expr(node.value)),), self.scope.loc(node), guards
+                    ),
                 )
             case cst.Lambda():
                 return self._lambda(node)
@@ -468,16 +492,21 @@ class Interpreter:
                 parts.append(self.expr(part.expression))
         return Text(tuple(parts), self.scope.loc(node))
 
-    def _comprehension(self, clause: cst.CompFor, finish: Callable[[], Term]) -> Term:
+    def _comprehension(self, clause: cst.CompFor, finish: Callable[[tuple[Guard, ...]], Term]) -> Term:
+        """``finish`` makes the term of an element, and is given the conditions under which it is made."""
         outer, guards = dict(self.env), self.guards
+        conditions: list[Guard] = []
         current: cst.CompFor | None = clause
         while current is not None:
             source = self.expr(current.iter)
             self.assign(current.target, Element(source, self.scope.loc(current.target)))
             for condition in current.ifs:
-                self._assume(self.expr(condition.test), True)
+                test = self.expr(condition.test)
+                self._emit("test", test, test.loc)
+                self._assume(test, True)
+                conditions.append(self.guards[-1])
             current = current.inner_for_in
-        value = finish()
+        value = finish(tuple(conditions))
         self.env, self.guards = outer, guards
         return value
 

@@ -146,19 +146,21 @@ class Element:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sequence:
-    """A tuple, list or set display; a comprehension has one element, ``repeated``."""
+    """A tuple, list or set display; a comprehension has one element, ``repeated``, made under ``guards``."""
 
     items: tuple[Term, ...]
     repeated: bool = False
     loc: Loc = NOWHERE
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapping:
-    """A dict display or comprehension."""
+    """A dict display, or a comprehension with one pair, which is made under ``guards``."""
 
     pairs: tuple[tuple[Term, Term], ...]
     loc: Loc = NOWHERE
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -292,11 +294,12 @@ class ClassFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileFacts:
-    """All that the linker needs to know of one file."""
+    """All that the linker needs to know of one file; ``stars`` are the modules whose names it imports all."""
 
     imports: dict[str, str] = field(default_factory=dict)
     classes: tuple[ClassFacts, ...] = ()
     functions: tuple[FunctionFacts, ...] = ()
+    stars: tuple[str, ...] = ()
 
 
 def children(term: Term) -> tuple[Term, ...]:

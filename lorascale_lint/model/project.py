@@ -137,11 +137,19 @@ class Project:
 
     def definition(self, module: str, filename: str, name: str) -> Class | Function | None:
         """What the dotted ``name`` means in a module: a class, a function, or None."""
-        for candidate in (f"{module}.{name}", self._imported(filename, name)):
+        candidates = (f"{module}.{name}", self._imported(filename, name))
+        for candidate in (*candidates, *self._behind_stars(filename, name)):
             found = self.classes.get(candidate) or self.functions.get(candidate)
             if found is not None:
                 return found
         return None
+
+    def _behind_stars(self, filename: str, name: str) -> Iterator[str]:
+        """What ``name`` is in the modules that a file imports with ``from module import *``."""
+        if name.partition(".")[0] in self.files[filename].imports:
+            return
+        for star in self.files[filename].stars:
+            yield self._canonical(f"{star}.{name}")
 
     def _imported(self, filename: str, name: str) -> str:
         head, _, rest = name.partition(".")
@@ -158,7 +166,13 @@ class Project:
                 return dotted
             module, _, name = dotted.rpartition(".")
             filename = self._files_of.get(module)
-            target = self.files[filename].imports.get(name) if filename is not None else None
+            if filename is None:
+                return dotted
+            facts = self.files[filename]
+            defined = (f"{star}.{name}" for star in facts.stars)
+            target = facts.imports.get(name) or next(
+                (item for item in defined if item in self.classes or item in self.functions), None
+            )
             if target is None or target == dotted:
                 return dotted
             dotted = target
