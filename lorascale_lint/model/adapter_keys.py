@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Item, Loc, Op, Term, each_term
+from lorascale_lint.facts.terms import Attr, Call, Const, Event, Item, Loc, Op, Term, each_term
+from lorascale_lint.model.file_readers import reads_tensors
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, Project
 from lorascale_lint.model.vocabulary import key_role
 
-_READERS = frozenset(
-    "load_file safe_open load_safetensors load_torch_file load_state_dict lora_state_dict "
-    "load_safetensors_weights get_tensor load_lora_state_dict read_state_dict".split()
-)
 _LITERAL_TESTS = frozenset(
     "replace endswith startswith removesuffix removeprefix split rsplit partition rpartition find".split()
 )
@@ -64,17 +61,10 @@ def key_traffic(function: Function) -> KeyTraffic:
             continue
         for use in _term_uses(event, term):
             uses.setdefault((use.loc, use.how, use.pattern), use)
-        if isinstance(term, Call) and _reads_file(term):
+        if reads_tensors(term):
             files.setdefault(term.loc, event)
     ordered = sorted(uses.values(), key=lambda use: (use.loc.row, use.loc.column))
     return KeyTraffic(function, tuple(ordered), tuple(files.values()))
-
-
-def _reads_file(call: Call) -> bool:
-    name = call.func.name if isinstance(call.func, Attr | Global) else ""
-    if name == "load" and isinstance(call.func, Attr):
-        return isinstance(call.func.base, Global) and call.func.base.name in ("torch", "mx", "safetensors")
-    return name in _READERS
 
 
 def _term_uses(event: Event, term: Term) -> Iterator[KeyUse]:

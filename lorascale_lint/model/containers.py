@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from lorascale_lint.facts.terms import Attr, Call, Element, Event, Global, Item, Op, Opaque, Term
+from lorascale_lint.model.file_readers import reads_tensors
 
-_READS_FILES = frozenset(
-    "load_file load_safetensors load_torch_file load_state_dict safe_open get_tensor load".split()
-)
 _MAKES_CONTAINERS = frozenset("dict defaultdict OrderedDict list tuple sorted Counter".split())
 _CONTAINER_METHODS = frozenset(
     "items values get pop setdefault copy keys popitem chunk split unbind tensor_split".split()
@@ -35,7 +33,7 @@ def comes_from_call(term: Term) -> bool:
     while isinstance(term, Item | Element | Attr | Call):
         if isinstance(term, Call):
             name = term.func.name if isinstance(term.func, Attr | Global) else ""
-            if name in _READS_FILES or name in _MAKES_CONTAINERS:
+            if name == "load" or reads_tensors(term) or name in _MAKES_CONTAINERS:
                 return False
             if not isinstance(term.func, Attr) or name not in _CONTAINER_METHODS:
                 return True
