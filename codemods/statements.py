@@ -56,8 +56,8 @@ def _appended(items: Sequence[cst.Param] | Sequence[cst.Arg], new: cst.Param | c
 def statement_index(rewrite: Rewrite, body: cst.BaseSuite, loc: Loc) -> int | None:
     """Index of the statement of ``body`` that spans ``loc``, if it is a simple one."""
     for index, statement in enumerate(body.body):
-        span = rewrite.positions[statement]
-        if span.start.line <= loc.row <= span.end.line:
+        place = rewrite.positions[statement]
+        if place.row <= loc.row <= place.end_row:
             return index if isinstance(statement, cst.SimpleStatementLine) else None
     return None
 

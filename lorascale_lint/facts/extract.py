@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
 
 from lorascale_lint.facts.interpret import Interpreter, Scope, execute_function
+from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import (
     Attr,
     ClassAttribute,
@@ -29,8 +29,7 @@ def extract_facts(source: bytes | str, module: str = "") -> FileFacts:
         UnicodeDecodeError: the bytes are not in the declared encoding.
     """
     tree = cst.parse_module(source)
-    wrapper = MetadataWrapper(tree, unsafe_skip_copy=True)
-    scope = Scope(wrapper.resolve(PositionProvider))
+    scope = Scope(Positions(tree))
     imports: dict[str, str] = {}
     classes: list[ClassFacts] = []
     top = Interpreter(scope, MODULE, {})

@@ -8,12 +8,12 @@ from, in time linear in the size of the function.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping as MappingType
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import libcst as cst
-from libcst.metadata import CodeRange
 
+from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import (
     DEPTH_LIMIT,
     Attr,
@@ -56,21 +56,16 @@ _BINARY: dict[type[cst.CSTNode], str] = {
 }  # fmt: skip
 
 
-def location(span: CodeRange) -> Loc:
-    """LibCST counts columns from 0, this project from 1."""
-    return Loc(span.start.line, span.start.column + 1, span.end.line, span.end.column + 1)
-
-
 @dataclass
 class Scope:
     """What is shared by the functions of one file while they are executed."""
 
-    positions: MappingType[cst.CSTNode, CodeRange]
+    positions: Positions
     functions: list[FunctionFacts] = field(default_factory=list)
 
     def loc(self, node: cst.CSTNode) -> Loc:
         """Source range of ``node``."""
-        return location(self.positions[node])
+        return self.positions[node]
 
 
 class Interpreter:
@@ -397,9 +392,7 @@ class Interpreter:
             case cst.Integer() | cst.Float():
                 return Const(ast.literal_eval(node.value), self.scope.loc(node))
             case cst.SimpleString() | cst.ConcatenatedString():
-                evaluated = node.evaluated_value
-                text = evaluated if isinstance(evaluated, str) else ""
-                return Const(text, self.scope.loc(node))
+                return Const(_literal_text(node), self.scope.loc(node))
             case cst.FormattedString():
                 return self._text(node)
             case cst.NamedExpr():
@@ -586,6 +579,15 @@ def _captured(pattern: cst.MatchPattern) -> Iterable[str]:
         if isinstance(current, cst.MatchAs | cst.MatchStar) and current.name is not None:
             yield current.name.value
         pending.extend(current.children)
+
+
+def _literal_text(node: cst.SimpleString | cst.ConcatenatedString) -> str:
+    """The text of a string literal; empty for bytes, and for escapes that Python itself refuses."""
+    try:
+        evaluated = node.evaluated_value
+    except (SyntaxError, ValueError):
+        return ""
+    return evaluated if isinstance(evaluated, str) else ""
 
 
 def _name(name: str, loc: Loc) -> Term:

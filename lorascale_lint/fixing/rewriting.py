@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import libcst as cst
-from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
-from lorascale_lint.facts.interpret import location
+from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Edit, Position, Span
 
@@ -33,13 +32,8 @@ class Rewrite:
 
     def __post_init__(self) -> None:
         """Raises libcst.ParserSyntaxError if the file does not parse."""
-        self._wrapper = MetadataWrapper(cst.parse_module(self.source), unsafe_skip_copy=True)
-        self.positions: Mapping[cst.CSTNode, CodeRange] = self._wrapper.resolve(PositionProvider)
-
-    @property
-    def module(self) -> cst.Module:
-        """The file as parsed."""
-        return self._wrapper.module
+        self.module = cst.parse_module(self.source)
+        self.positions = Positions(self.module)
 
     def change(self, loc: Loc, kind: type[cst.CSTNode], how: Change) -> None:
         """Replace the node of ``kind`` at ``loc`` by ``how(node)``; later changes see earlier ones."""
@@ -49,22 +43,19 @@ class Rewrite:
     def find(self, loc: Loc, kind: type[cst.CSTNode]) -> cst.CSTNode | None:
         """The node of ``kind`` at ``loc``."""
         return next(
-            (
-                node
-                for node, span in self.positions.items()
-                if isinstance(node, kind) and location(span) == loc
-            ),
+            (node for node in self.positions if isinstance(node, kind) and self.positions[node] == loc),
             None,
         )
 
     def enclosing(self, loc: Loc, kind: type[cst.CSTNode]) -> tuple[cst.CSTNode, Loc] | None:
         """The innermost node of ``kind`` that spans ``loc``, and its place."""
         best: tuple[cst.CSTNode, Loc] | None = None
-        for node, span in self.positions.items():
-            if isinstance(node, kind) and _contains(location(span), loc):
-                place = location(span)
-                if best is None or _contains(best[1], place):
-                    best = node, place
+        for node in self.positions:
+            if not isinstance(node, kind):
+                continue
+            place = self.positions[node]
+            if _contains(place, loc) and (best is None or _contains(best[1], place)):
+                best = node, place
         return best
 
     def code(self, node: cst.CSTNode) -> str:
@@ -89,10 +80,9 @@ class _Apply(cst.CSTTransformer):
     def on_leave(self, original_node, updated_node):  # type: ignore[no-untyped-def]
         """Change the node if a codemod asked for it; every other node stays the same object."""
         updated = super().on_leave(original_node, updated_node)
-        span = self.rewrite.positions.get(original_node)
-        if span is None:
+        loc = self.rewrite.positions.get(original_node)
+        if loc is None:
             return updated
-        loc = location(span)
         for (place, kind), changes in self.rewrite._changes.items():
             if place == loc and isinstance(original_node, kind):
                 self.rewrite._done.add((place, kind))
