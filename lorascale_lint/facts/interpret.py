@@ -325,6 +325,8 @@ class Interpreter:
             for name in _captured(case.pattern):
                 self.env[name] = Element(subject, self.scope.loc(case))
             self._assume_pattern(case.pattern, subject)
+            for guard in self.guards[len(guards) :]:
+                self._emit("test", guard.test, guard.test.loc)
             if case.guard is not None:
                 self._assume(self.expr(case.guard), True)
             if not self.block(case.body):

@@ -31,9 +31,12 @@ from lorascale_lint.model.vocabulary import is_alpha_key
 
 _CONVERSIONS = frozenset(
     "to float half bfloat16 double cuda cpu type contiguous detach clone data T t transpose permute "
-    "squeeze unsqueeze flatten view reshape item".split()
+    "squeeze unsqueeze flatten view reshape item astype numpy mT swapaxes to_dense full_tensor type_as "
+    "requires_grad_ squeeze_ copy".split()
 )
 """What leaves the numbers of a tensor as they are."""
+_WRAPPERS = frozenset("tensor as_tensor asarray array from_numpy Parameter ascontiguousarray".split())
+_LIBRARIES = frozenset("torch np numpy jnp jax mx mlx nn tf".split())
 _LOOKUPS = frozenset(["get", "pop", "get_tensor"])
 _STEP_LIMIT = 200
 """Steps from a sum to a product; ways through nested branches double with each of them."""
@@ -44,9 +47,13 @@ def unconverted(term: Term) -> Term:
     """``term`` without the dtype, device and shape conversions around it."""
     while True:
         match term:
+            case Call(func=Attr(base=Global(name=library), name=name), args=(inner, *_)) if (
+                library in _LIBRARIES and name in _CONVERSIONS | _WRAPPERS
+            ):
+                term = inner
             case Call(func=Attr(base=base, name=name)) if name in _CONVERSIONS:
                 term = base
-            case Call(func=Attr(name="tensor" | "as_tensor"), args=(inner, *_)):
+            case Call(func=Attr(name="tensor" | "as_tensor" | "Parameter"), args=(inner, *_)):
                 term = inner
             case Attr(base=base, name=name) if name in _CONVERSIONS:
                 term = base
