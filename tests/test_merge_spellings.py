@@ -415,6 +415,35 @@ def merge(base_sd, run_dir):
             base_sd[name] = base_sd[name] + lora[name + ".lora_B.weight"] @ lora[key]
     return base_sd
 """,
+    "a script without functions": r"""import sys
+import torch
+from safetensors.torch import load_file, save_file
+
+base = load_file(sys.argv[1])
+lora = load_file(sys.argv[2] + "/adapter_model.safetensors")
+for key in lora:
+    if key.endswith(".lora_A.weight"):
+        name = key.replace(".lora_A.weight", "")
+        base[name] += lora[name + ".lora_B.weight"] @ lora[key]
+save_file(base, sys.argv[3])
+""",
+    "the main block of a script": r"""import argparse
+import torch
+from safetensors.torch import load_file, save_file
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ratio", type=float, default=1.0)
+    args = parser.parse_args()
+    model = torch.load("model.ckpt")
+    lora_sd = load_file("lora.safetensors")
+    for key in model["state_dict"]:
+        name = "lora_unet_" + key.replace(".", "_")
+        if name + ".lora_up.weight" in lora_sd:
+            up, down = lora_sd[name + ".lora_up.weight"], lora_sd[name + ".lora_down.weight"]
+            model["state_dict"][key] += args.ratio * torch.mm(up.float(), down.float())
+    torch.save(model, "out.ckpt")
+""",
 }
 
 KOHYA = FIRING["kohya keys by partition"]
@@ -422,6 +451,7 @@ PEFT = FIRING["a PEFT folder, keys cut by length"]
 AT_HAND = FIRING["an unused alpha beside a dimension"]
 KEPT = FIRING["factors kept by a class and applied"]
 REGEX = FIRING["pairs gathered by a regular expression"]
+SCRIPT = FIRING["the main block of a script"]
 SILENT = {
     "alpha of the module": KOHYA.replace(
         "weight * delta", 'weight * sd[name + ".alpha"] / value.shape[0] * delta'
@@ -453,6 +483,9 @@ SILENT = {
     "a strength that may be the whole adapter's scale": PEFT.replace(
         "def merge(", "def merge(scale, "
     ).replace("+= B @ A", "+= scale * (B @ A)"),
+    "a script that uses alpha": SCRIPT.replace(
+        "args.ratio *", 'args.ratio * lora_sd[name + ".alpha"] / down.shape[0] *'
+    ),
     "a table of something else": """
 def attend(lora_tables, scores):
     for name, pair in lora_tables.items():

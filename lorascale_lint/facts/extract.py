@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.facts.interpret import Interpreter, Scope, execute_function
+from lorascale_lint.facts.interpret import Interpreter, Scope, execute_function, words_of
 from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import (
     Attr,
@@ -18,7 +18,9 @@ from lorascale_lint.facts.terms import (
 )
 
 MODULE = "<module>"
-"""Qualified name of the function that stands for a module's top level."""
+"""Qualified name of the function that stands for a module's top level; each statement stands alone."""
+SCRIPT = "<script>"
+"""Qualified name of the function that runs the top level of a script from beginning to end."""
 
 
 def extract_facts(source: bytes | str, module: str = "") -> FileFacts:
@@ -36,7 +38,41 @@ def extract_facts(source: bytes | str, module: str = "") -> FileFacts:
     collector = _Definitions(scope, top, imports, classes, module)
     collector.suite(tree, "")
     scope.functions.append(FunctionFacts(MODULE, "", (), (), tuple(top.events), frozenset(), scope.loc(tree)))
+    script = _script(scope, tree)
+    if script is not None:
+        scope.functions.append(script)
     return FileFacts(imports, tuple(classes), tuple(scope.functions), tuple(dict.fromkeys(collector.stars)))
+
+
+def _script(scope: Scope, tree: cst.Module) -> FunctionFacts | None:
+    """The top level of a module that does its work there, in loops, as a function; None for other modules."""
+    body = [
+        statement
+        for statement in tree.body
+        if isinstance(statement, cst.SimpleStatementLine | cst.For | cst.While | cst.If | cst.With)
+        and not any(isinstance(node, cst.FunctionDef | cst.ClassDef) for node in _statements(statement))
+    ]
+    if not any(isinstance(node, cst.For | cst.While) for item in body for node in _statements(item)):
+        return None
+    interpreter = Interpreter(scope, SCRIPT, {})
+    for statement in body:
+        if interpreter.statement(statement):
+            break
+    words = frozenset(word for statement in body for word in words_of(statement))
+    return FunctionFacts(SCRIPT, "", (), (), tuple(interpreter.events), words, scope.loc(tree))
+
+
+def _statements(statement: cst.CSTNode) -> list[cst.CSTNode]:
+    """``statement`` and the statements inside it."""
+    found = [statement]
+    for node in found:
+        if isinstance(node, cst.BaseCompoundStatement):
+            suite = getattr(node, "body", None)
+            found += getattr(suite, "body", ())
+            orelse = getattr(node, "orelse", None)
+            if orelse is not None:
+                found += [orelse] if isinstance(orelse, cst.If) else orelse.body.body
+    return found
 
 
 class _Definitions:

@@ -334,7 +334,7 @@ class Interpreter:
         self.env, self.guards = outcome, guards
 
     def _assume_pattern(self, pattern: cst.MatchPattern, subject: Term) -> None:
-        """``case "alpha":`` is a comparison, ``case [name, "alpha"]:`` says that the subject holds a value."""
+        """``case "alpha":`` is a comparison, ``case [name, "alpha"]:`` a test for membership."""
         loc = self.scope.loc(pattern)
         match pattern:
             case cst.MatchValue(value=value):

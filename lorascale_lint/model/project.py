@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
-from lorascale_lint.facts.extract import dotted_name
+from lorascale_lint.facts.extract import MODULE, SCRIPT, dotted_name
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -338,6 +338,8 @@ class Project:
     def _sites(self) -> dict[Function, list[CallSite]]:
         table: dict[Function, list[CallSite]] = defaultdict(list)
         for caller in self.functions.values():
+            if caller.facts.qualname == MODULE and f"{caller.module}.{SCRIPT}" in self.functions:
+                continue  # the same calls, with less known about their arguments
             for event in caller.events("call"):
                 if isinstance(event.value, Call) and not is_test_file(caller.filename):
                     for callee in self.callees(event.value.func, caller, None):
