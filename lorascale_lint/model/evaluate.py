@@ -31,6 +31,7 @@ from lorascale_lint.facts.terms import (
     Term,
 )
 from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
+from lorascale_lint.model.factor_shapes import is_empty_container, module_side, registered_side
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import (
     Class,
@@ -57,6 +58,7 @@ from lorascale_lint.model.values import (
     contradict,
     distinct,
     folded_scale,
+    kronecker,
     map_values,
     operate,
     power,
@@ -94,9 +96,11 @@ _WRAPPERS = frozenset(
 )
 _MAKERS = frozenset(
     "zeros ones empty randn rand normal full zeros_like ones_like empty_like randn_like rand_like "
-    "linear conv2d conv1d conv3d embedding".split()
+    "linear conv2d conv1d conv3d embedding new_zeros new_ones new_empty new_full normal uniform "
+    "truncated_normal create_parameter add_weight param".split()
 )
 _MID_MODULE = re.compile(r"lora_mid|mid")
+_SCALE_ATTRIBUTE = re.compile(r"_?(lora_|adapter_)?(scale|scaling|gamma)")
 _MULTIPLIES = frozenset(["mul", "mul_", "multiply", "multiply_"])
 _DIVIDES = frozenset(["div", "div_", "divide", "divide_", "true_divide"])
 
@@ -303,6 +307,8 @@ class Evaluator:
         context = self.in_lora_context(frame.function) or has_lora_word([frame.self_class.name])
         named = _by_name(name, context)
         written = self._written(name, frame)
+        if named is None and context:
+            named = self._made_by_rank(name, frame) or self._stored_scale(name, frame)
         match named:
             case Factor():
                 if named.side in self.project.rescaled_sides or self._rescaled_nearby(frame):
@@ -326,6 +332,35 @@ class Evaluator:
             return tuple(factors)
         return (Alternative(Tensor(base=True) if is_base_name(name) else UNKNOWN_VALUE),)
 
+    def _made_by_rank(self, name: str, frame: Frame) -> Factor | None:
+        """The factor that a module attribute is made as: ``self.to_q_down = nn.Linear(width, rank)``."""
+        assert frame.self_class is not None
+        writes = [write for write in self.project.writes(frame.self_class, name) if write.on_self]
+        sides = {
+            module_side(self, write.event.value, self.frame(write.function, frame.self_class))
+            for write in writes
+            if not (isinstance(write.event.value, Const) and write.event.value.value is None)
+        }
+        match sorted(sides, key=str):
+            case ["A"]:
+                return Factor("A")
+            case ["B"]:
+                return Factor("B")
+            case _:
+                return None
+
+    def _stored_scale(self, name: str, frame: Frame) -> Number | None:
+        """The scale that a layer is made with: ``self.scale = scale`` in the constructor of a LoRA class."""
+        assert frame.self_class is not None
+        if _SCALE_ATTRIBUTE.fullmatch(name) is None:
+            return None
+        writes = [write for write in self.project.writes(frame.self_class, name) if write.on_self]
+        taken = [
+            isinstance(write.event.value, Param) and _SCALE_ATTRIBUTE.fullmatch(write.event.value.name)
+            for write in writes
+        ]
+        return Number(Scale.of(SCALING)) if taken and all(taken) else None
+
     def _rescaled_nearby(self, frame: Frame) -> bool:
         """Does the file of the class rescale entries of a state dict, from which factors may come?"""
         assert frame.self_class is not None
@@ -338,6 +373,8 @@ class Evaluator:
             if write.event.sign:
                 found.append(Alternative(UNKNOWN_VALUE))
                 continue
+            if is_empty_container(write.event.value):
+                continue  # what it is filled with are other writes
             if is_initialisation(write.event.value):
                 found.append(Alternative(Tensor()))
                 continue
@@ -468,7 +505,9 @@ class Evaluator:
     def _product_call(self, name: str, operands: tuple[Term, ...], frame: Frame) -> tuple[Alternative, ...]:
         if name == "linear":
             return self._pairwise(lambda x, w: product(x, transposed(w)), operands[0], operands[1], frame)
-        if name in ("einsum", "kron", "conv2d"):
+        if name == "kron":
+            return self._pairwise(kronecker, operands[0], operands[1], frame)
+        if name in ("einsum", "conv2d"):
             first, second = operands[-2:] if name == "einsum" else operands[:2]
             return self._pairwise(unordered_product, first, second, frame)
         return self._pairwise(product, operands[0], operands[1], frame)
@@ -564,6 +603,9 @@ class Evaluator:
             return (Alternative(UNKNOWN_VALUE),)
         if any(isinstance(value, Number) and _is_computed(value.scale) for value in arguments):
             return (Alternative(UNKNOWN_VALUE),)
+        registered = registered_side(term)
+        if registered is not None:
+            return (Alternative(Factor("A" if registered == "A" else "B")),)
         takes_tensor = any(isinstance(value, Tensor) for value in arguments) or isinstance(term.func, Attr)
         last = name.rpartition(".")[2]
         opaque = takes_tensor and last not in _MAKERS

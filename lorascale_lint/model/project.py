@@ -14,6 +14,7 @@ from lorascale_lint.facts.terms import (
     Call,
     Choice,
     ClassFacts,
+    Const,
     Element,
     Event,
     FileFacts,
@@ -23,6 +24,7 @@ from lorascale_lint.facts.terms import (
     Loc,
     Local,
     Mapping as MappingTerm,
+    Negative,
     Op,
     Param,
     Parameter,
@@ -30,7 +32,8 @@ from lorascale_lint.facts.terms import (
     Term,
 )
 from lorascale_lint.findings import Position, Span
-from lorascale_lint.model.vocabulary import factor_side
+from lorascale_lint.model.scale import ALPHA
+from lorascale_lint.model.vocabulary import factor_side, number_role
 
 _COMMON = frozenset(
     "forward update get pop items keys values append apply load save copy build call run step reset "
@@ -39,6 +42,9 @@ _COMMON = frozenset(
 """Method names too common to resolve a call on an unknown object by name alone."""
 
 _MAKERS = frozenset("zeros ones randn rand normal uniform zeros_like randn_like rand_like".split())
+
+_NEW_TENSORS = frozenset("mm matmul bmm dot linear kron einsum clone".split())
+"""Calls whose result shares no memory with what they are given."""
 
 FAMILY_LIMIT = 64
 CALLER_LIMIT = 24
@@ -380,7 +386,11 @@ class Project:
             function.filename
             for function in self.functions.values()
             for event in function.events("write")
-            if isinstance(event.target, Item) and (event.sign in ("*", "/") or is_rescaling(event.value))
+            if isinstance(event.target, Item)
+            and (
+                event.sign in ("*", "/")
+                or (is_rescaling(event.value) and not is_scalar_arithmetic(event.value))
+            )
         )
 
     def rescaled_arguments(self, function: Function, name: str) -> bool:
@@ -439,6 +449,36 @@ def is_rescaling(term: Term) -> bool:
     return isinstance(term, Op) and term.sign in ("*", "/")
 
 
+def is_scalar_arithmetic(term: Term) -> bool:
+    """Is ``term`` computed from an alpha, ranks and literals alone: a scale that is stored, no tensor?"""
+    leaves = list(_arithmetic_leaves(term))
+    roles = {number_role(leaf, True) for leaf in leaves if isinstance(leaf, str)}
+    return ALPHA in roles and None not in roles
+
+
+def _arithmetic_leaves(term: Term) -> Iterator[str | None]:
+    """Names under arithmetic; the empty name for what is none, None for an extent or a literal."""
+    match term:
+        case Op(left=left, right=right):
+            yield from _arithmetic_leaves(left)
+            yield from _arithmetic_leaves(right)
+        case Negative(operand=operand):
+            yield from _arithmetic_leaves(operand)
+        case Choice(then=then, other=other):
+            yield from _arithmetic_leaves(then)
+            yield from _arithmetic_leaves(other)
+        case Call(func=Attr(name="sqrt") | Global(name="float" | "int"), args=(inner,)):
+            yield from _arithmetic_leaves(inner)
+        case Const() | Item(base=Attr(name="shape")):
+            yield None
+        case Item(base=base):
+            yield from _arithmetic_leaves(base)
+        case Attr(name=name) | Param(name=name) | Global(name=name):
+            yield name
+        case _:
+            yield ""
+
+
 def is_initialisation(term: Term) -> bool:
     """Is ``term`` a fresh tensor multiplied by a constant of its initialisation: ``randn(...) * std``?"""
     while isinstance(term, Call) and term.args and _callee_name(term) in ("Parameter", "tensor"):
@@ -454,8 +494,10 @@ def _callee_name(call: Call) -> str:
 
 
 def attribute_chain(term: Term) -> Iterator[str]:
-    """Attribute names of ``x.a.b[0].c``, outermost first."""
+    """Attribute names of ``x.a.b[0].c``, outermost first; a product or copy is a tensor of its own."""
     while isinstance(term, Attr | Item | Call):
+        if isinstance(term, Call) and _callee_name(term) in _NEW_TENSORS:
+            return
         if isinstance(term, Attr):
             yield term.name
         term = term.func if isinstance(term, Call) else term.base

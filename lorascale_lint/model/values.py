@@ -165,6 +165,8 @@ def operate(sign: str, left: Value, right: Value) -> Value:
         for value, other in ((left, right), (right, left)):
             if isinstance(value, Factor | Through | Delta) and isinstance(other, Unknown | Tensor):
                 return scaled(value, UNKNOWN)
+        if isinstance(left, Delta) and isinstance(right, Delta):  # LoHa: one delta, made of two products
+            return Delta(left.scale * right.scale, "unknown")
         return UNKNOWN_VALUE
     if sign == "/":
         if isinstance(right, Number):
@@ -188,9 +190,23 @@ def power(value: Value, exponent: Fraction) -> Value:
 
 
 def unordered_product(left: Value, right: Value) -> Value:
-    """``einsum``, ``kron`` and ``conv2d`` of down by up: a product whose layout is not followed."""
+    """``einsum`` and ``conv2d`` of down by up: a product whose layout is not followed."""
     result = product(left, right)
-    return replace(result, layout="unknown") if isinstance(result, Delta) else result
+    if isinstance(left, Through) or isinstance(right, Through) or not isinstance(result, Delta):
+        return result
+    return replace(result, layout="unknown", misoriented=False)
+
+
+def kronecker(left: Value, right: Value) -> Value:
+    """``kron(w1, w2)`` of LoKr, where one or both are products of two factors."""
+    deltas = [value for value in (left, right) if isinstance(value, Delta)]
+    if len(deltas) == 2:
+        return Delta(deltas[0].scale * deltas[1].scale, "unknown")
+    if deltas and isinstance(left, Delta | Tensor) and isinstance(right, Delta | Tensor):
+        other = next(value for value in (left, right) if isinstance(value, Tensor))
+        opaque = other.opaque or not other.scale.known
+        return Delta(deltas[0].scale * (UNKNOWN if opaque else other.scale), "unknown")
+    return unordered_product(left, right)
 
 
 def through(module: Value, argument: Value) -> Value:

@@ -23,12 +23,20 @@ _STRONG = {
 _WEAK = {
     ALPHA: re.compile(r"_?(alphas?|alpha_value)"),
     RANK: re.compile(r"_?(rank|r|dim)"),
-    SCALING: re.compile(r"_?(scaling|scaling_factor)"),
+    SCALING: re.compile(r"_?(scalings?|scaling_factors?)"),
     STRENGTH: re.compile(r"_?(strength|multiplier)"),
 }
+_FACTOR_ENDING = (
+    r"(?:_(?:weights?|sliced|params?|stacked|list|cache|buffer|tensors?|mat|matrix|layer|proj|kernel|"
+    r"q|k|v|o|qkv|query|key|value|\d+))"
+)
 _STRONG_FACTOR = {
-    "A": re.compile(r"(?:.*_)?lora_?(A|a|down)(?:_weights?|_sliced|_params?)?"),
-    "B": re.compile(r"(?:.*_)?lora_?(B|b|up)(?:_weights?|_sliced|_params?)?"),
+    "A": re.compile(
+        rf"(?:.*_)?lora_?(?:kernel_|embeddings?_)?(A|a|down){_FACTOR_ENDING}?|hada_w[12]_b|lokr_w[12]_b"
+    ),
+    "B": re.compile(
+        rf"(?:.*_)?lora_?(?:kernel_|embeddings?_)?(B|b|up){_FACTOR_ENDING}?|hada_w[12]_a|lokr_w[12]_a"
+    ),
 }
 _WEAK_FACTOR = {
     "A": re.compile(r"(A|a|down|lora_down_proj|down_weight|weight_down|linear_in)"),
