@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,10 +19,12 @@ from lorascale_lint.model.applications import (
     find_restorations,
 )
 from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.factor_products import FactorProducts
 from lorascale_lint.model.multiplications import Multiplications
 from lorascale_lint.model.project import CallSite, Class, Function, Project, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.model.scaled_sums import ScaledSum, find_scaled_sums
+from lorascale_lint.model.source_names import SourceNames
 from lorascale_lint.model.state import AttributeState, Setter, find_setters, state_attributes
 
 
@@ -86,11 +88,15 @@ class Loader:
 class Model:
     """What rules, codemods and ``map`` ask. Everything is computed at the first question."""
 
-    def __init__(self, project: Project, read_source: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, project: Project, read_source: Callable[[str], bytes], filenames: Iterable[str] = ()
+    ) -> None:
         self.project = project
         self.read_source = read_source
+        self.names = SourceNames(tuple(sorted({*project.files, *filenames})), read_source)
         self.evaluator = Evaluator(project)
         self.multiplications = Multiplications(self.evaluator)
+        self.factor_products = FactorProducts(self.evaluator)
 
     def span(self, filename: str, loc: Loc) -> Span:
         """A source range as findings carry it."""
@@ -157,6 +163,11 @@ class Model:
                     if evidence is not None:
                         steps = (*implementation.factor_steps(), *application.delta_steps(), evidence)
                         yield implementation, application, steps
+
+    @cached_property
+    def unscaled(self) -> tuple[tuple[Implementation, Application, tuple[Step, ...]], ...]:
+        """Applications of any kind that are shown to lack the trained scale."""
+        return tuple(self.unscaled_applications("merge", "forward", "unmerge"))
 
     def _scale_evidence(self, implementation: Implementation, application: Application) -> Step | None:
         """Why an unscaled ``application`` is wrong here: a sibling that scales, or an alpha that the class
@@ -236,10 +247,14 @@ class Model:
 
 
 def build_model(
-    files: Mapping[str, FileFacts], modules: Mapping[str, str], read_source: Callable[[str], bytes]
+    files: Mapping[str, FileFacts],
+    modules: Mapping[str, str],
+    read_source: Callable[[str], bytes],
+    filenames: Iterable[str] = (),
 ) -> Model:
     """Link the facts of ``files``; ``modules`` gives the dotted module name of each.
 
-    ``read_source`` gives the bytes of a file; only codemods ask for them.
+    ``read_source`` gives the bytes of a file; only codemods and questions about whole texts ask for
+    them. ``filenames`` are the files that it knows, those without facts among them.
     """
-    return Model(Project(files, modules), read_source)
+    return Model(Project(files, modules), read_source, filenames)

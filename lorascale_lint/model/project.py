@@ -32,6 +32,7 @@ from lorascale_lint.facts.terms import (
     Term,
 )
 from lorascale_lint.findings import Position, Span
+from lorascale_lint.model.instances import called_instances, instances
 from lorascale_lint.model.scale import ALPHA
 from lorascale_lint.model.vocabulary import factor_side, number_role
 
@@ -291,13 +292,11 @@ class Project:
                 options = (self.callees(option, caller, self_class) for option in (then, other))
                 return tuple(dict.fromkeys(item for option in options for item in option))[:CHOICE_LIMIT]
             case Item() | Element():
-                return tuple(
-                    dict.fromkeys(
-                        item
-                        for option in stored_values(term)
-                        for item in self.callees(option, caller, self_class)
-                    )
-                )[:CHOICE_LIMIT]
+                named = (self.callees(option, caller, self_class) for option in stored_values(term))
+                chosen = tuple(dict.fromkeys(item for option in named for item in option))[:CHOICE_LIMIT]
+                return chosen or called_instances(self, term, caller, self_class)
+            case Call():
+                return called_instances(self, term, caller, self_class)
             case Global():
                 definition = self.definition(caller.module, caller.filename, term.name)
                 return (definition,) if definition is not None else ()
@@ -310,7 +309,10 @@ class Project:
         owner = self_class or caller.owner
         if owner is not None and is_receiver(base, caller):
             found = self.method(owner, name)
-            return (found,) if found is not None else ()
+            return (found,) if found is not None else called_instances(self, term, caller, owner)
+        held = tuple(self.method(cls, name) for cls in instances(self, base, caller, owner))
+        if held and all(method is not None for method in held):
+            return tuple(dict.fromkeys(method for method in held if method is not None))
         if owner is not None and isinstance(base, Call) and dotted_name(base.func) == "super":
             for ancestor in self.ancestors(caller.owner or owner)[1:]:
                 found = self.functions.get(f"{ancestor.module}.{ancestor.name}.{name}")

@@ -1,0 +1,350 @@
+"""Scales and strengths that are computed, stored or taken, and reach no delta."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.facts.extract import dotted_name
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Choice,
+    Const,
+    Event,
+    Item,
+    Loc,
+    Op,
+    Param,
+    Parameter,
+    Term,
+    source_text,
+    walk,
+)
+from lorascale_lint.findings import Confidence
+from lorascale_lint.model.applications import Application, Step
+from lorascale_lint.model.factor_products import (
+    SCALE_WORD,
+    FactorProduct,
+    is_log,
+    relatives,
+    unscaled_products,
+)
+from lorascale_lint.model.model import Model
+from lorascale_lint.model.project import (
+    AttributeWrite,
+    Class,
+    Function,
+    bound_arguments,
+    constructor,
+    is_receiver,
+    is_test_file,
+)
+from lorascale_lint.model.values import Number
+
+_SCALE_NAME = re.compile(
+    r"(?i)_*(lora_?|adapter_?|merge_?|alpha_?|delta_?|rs_?)*"
+    r"(scale|scales|scaling|scalings|scale_factor|scaling_factor|strength|multiplier|alpha_scale)"
+)
+_STRENGTH = re.compile(
+    r"(?i)(lora_|adapter_|merge_)*(strength|multiplier|scale|scaling|scale_factor|scaling_factor|weight_scale)"
+)
+_STRONG_STRENGTH = re.compile(
+    r"(?i)((lora|adapter|merge)_)+(strength|multiplier|scale|scaling|weight|ratio)|strength|multiplier"
+)
+_ALPHA = re.compile(r"(?i)(lora_|network_)?alpha")
+_ON_PURPOSE = re.compile(
+    r"(?i)unused|not used|ignore|deprecat|compat|placeholder|reserved|no[- ]op|interface"
+)
+_LIBRARIES = frozenset(
+    "torch nn keras mlx flax jax tensorflow tf lightning pytorch_lightning abc typing".split()
+)
+_PLAIN_BASES = frozenset("object ABC Module Layer Linear Generic Protocol Embedding Conv2d Parameter".split())
+_UNREAL = re.compile(r"overload|abstract|fake|register|meta|overrides_|deprecat|property|setter")
+_DYNAMIC = frozenset(["__getattr__", "__getattribute__"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnusedScale:
+    """``text`` at ``loc`` in ``function`` says what is not used; ``steps`` explain it."""
+
+    function: Function
+    loc: Loc
+    event: Event | None
+    text: str
+    steps: tuple[Step, ...]
+    confidence: Confidence = "high"
+
+
+def unused_locals(model: Model, function: Function) -> Iterator[UnusedScale]:
+    """Locals that hold a scale, in a function that makes a delta without any."""
+    if not model.factor_products.of(function):
+        return
+    for event in function.events("bind"):
+        value = event.value
+        if not _is_scale(model, function, event.name, value) or model.names.is_read(
+            function, event.name, event.end_row
+        ):
+            continue
+        if _known_unscaled(model, function):
+            return
+        if _used_elsewhere(function, event) or model.factor_products.may_be_scaled(
+            function, apart_from=value
+        ):
+            continue
+        products = model.factor_products.of(function)
+        if any(map(model.factor_products.is_folded, products)):
+            continue
+        yield UnusedScale(
+            function,
+            event.loc,
+            event,
+            f"`{function.facts.qualname}` computes `{event.name}` and never uses it",
+            (
+                (function.filename, value.loc, f"the scale `{source_text(value)}` is computed here"),
+                (function.filename, event.loc, f"`{event.name}` holds it, and is read nowhere after this"),
+                *_product_steps(products[-1:]),
+            ),
+        )
+
+
+def _known_unscaled(model: Model, function: Function) -> bool:
+    """Is a sum in ``function`` reported as unscaled already, because a sibling scales?"""
+    return any(found.function is function for _, found, _ in model.unscaled)
+
+
+def _is_scale(model: Model, function: Function, name: str, value: Term) -> bool:
+    """Is ``value`` arithmetic that makes a scale: alpha / rank, or named so and made of scales?"""
+    options = [value]
+    while any(isinstance(option, Choice) for option in options):
+        options = [
+            part
+            for option in options
+            for part in ((option.then, option.other) if isinstance(option, Choice) else (option,))
+        ]
+    computed = [term for term in options if isinstance(term, Op) and term.sign in ("*", "/", "//")]
+    if not computed:
+        return False
+    frame = model.evaluator.frame(function)
+    values = [a.value for term in computed for a in model.evaluator.values(term, frame)]
+    if any(isinstance(found, Number) and found.scale.is_trained for found in values):
+        return True
+    return _SCALE_NAME.fullmatch(name) is not None and any(
+        isinstance(part, Attr | Param) and SCALE_WORD.search(part.name)
+        for term in computed
+        for part in walk(term)
+    )
+
+
+def _used_elsewhere(function: Function, event: Event) -> bool:
+    """Is the computed term part of anything but this binding, and what logs say of it?"""
+    logged = {id(part) for call in function.events("call") if is_log(call.value) for part in walk(call.value)}
+    return any(
+        part is event.value
+        for other in function.facts.events
+        if other is not event and other.kind != "test" and id(other.value) not in logged
+        for root in ((other.value,) if other.target is None else (other.value, other.target))
+        for part in walk(root)
+        if not (other.kind == "bind" and other.name == event.name)
+    )
+
+
+# ---- attributes ---------------------------------------------------------------------------
+
+
+def unused_attributes(model: Model, cls: Class) -> Iterator[UnusedScale]:
+    """Attributes of ``cls`` that hold a scale and are read nowhere, where the class makes a delta."""
+    stored: dict[str, AttributeWrite] = {}
+    for method in model.project.methods(cls):
+        for event in method.events("write"):
+            target = event.target.base if isinstance(event.target, Item) else event.target
+            if (
+                isinstance(target, Attr)
+                and is_receiver(target.base, method)
+                and not event.sign
+                and _is_stored_scale(model, method, target.name, event)
+            ):
+                stored.setdefault(target.name, AttributeWrite(method, event, True))
+    if not stored or _is_open(model, cls):
+        return
+    family = relatives(model.evaluator, cls)
+    line = model.project.ancestors(cls)
+    methods = [method for member in line for method in model.project.methods(member)]
+    products = unscaled_products(model.factor_products, (m for m in methods if not _constructs(m)))
+    if not products or any(map(model.factor_products.is_folded, products)):
+        return
+    unread = {name: write for name, write in stored.items() if not _is_read_attribute(model, name, family)}
+    for name, write in unread.items():
+        if _ALPHA.fullmatch(name) and len(unread) > 1:
+            continue  # the scale computed from it is the finding
+        if _ALPHA.fullmatch(name) and any(_made_in(found, line) for _, found, _ in model.unscaled):
+            continue
+        applied = any(_made_in(application, line) for application in model.applications)
+        yield UnusedScale(
+            write.function,
+            write.event.loc,
+            write.event,
+            f"`{cls.name}` stores `{name}` and never reads it",
+            (
+                (
+                    write.function.filename,
+                    write.event.loc,
+                    f"`{name}` gets `{source_text(write.event.value)}`",
+                ),
+                *_product_steps(products[:3]),
+                (write.function.filename, cls.facts.loc, f"no code reads `{name}` of a `{cls.name}`"),
+            ),
+            "high" if applied else "medium",
+        )
+
+
+def _is_stored_scale(model: Model, method: Function, name: str, event: Event) -> bool:
+    if _is_scale(model, method, name, event.value):
+        return True
+    named = any(pattern.fullmatch(name) for pattern in (_STRONG_STRENGTH, _SCALE_NAME, _ALPHA))
+    return bool(named and isinstance(event.value, Param) and SCALE_WORD.search(event.value.name))
+
+
+def _made_in(application: Application, line: tuple[Class, ...]) -> bool:
+    """Does a method of these classes apply the delta, or make it for another class?"""
+    makers = (function.owner for found in application.deltas for function, _ in found.via)
+    return application.owner in line or any(maker in line for maker in makers)
+
+
+def _constructs(method: Function) -> bool:
+    return method.facts.name in ("__init__", "__post_init__", "reset_parameters", "extra_repr", "__repr__")
+
+
+def _is_open(model: Model, cls: Class) -> bool:
+    """May code that is not seen read the attributes of ``cls``: a base outside, a dynamic lookup?"""
+    for ancestor in model.project.ancestors(cls):
+        for base in ancestor.facts.bases:
+            name = dotted_name(base.base if isinstance(base, Item) else base)
+            if isinstance(model.project.definition(ancestor.module, ancestor.filename, name), Class):
+                continue
+            imported = model.project.files[ancestor.filename].imports.get(name.partition(".")[0], name)
+            plain = name.rpartition(".")[2] in _PLAIN_BASES
+            if not plain and imported.partition(".")[0] not in _LIBRARIES:
+                return True
+        for method in model.project.methods(ancestor):
+            if method.facts.name in _DYNAMIC or "__dict__" in method.facts.words:
+                return True
+            if any(_looks_up(event.value) for event in method.events("call")):
+                return True
+    return False
+
+
+def _looks_up(call: Term) -> bool:
+    """Does a call read an attribute whose name is not seen?"""
+    if not isinstance(call, Call) or dotted_name(call.func) not in ("getattr", "vars"):
+        return False
+    return len(call.args) < 2 or not isinstance(call.args[1], Const)
+
+
+def _is_read_attribute(model: Model, name: str, family: tuple[Class, ...]) -> bool:
+    inside = {(cls.filename, cls.name) for cls in family}
+    return any(
+        read.class_name is None or (read.filename, read.class_name) in inside
+        for read in model.names.attribute_reads(name)
+    )
+
+
+# ---- parameters ---------------------------------------------------------------------------
+
+
+def unused_parameters(model: Model, function: Function) -> Iterator[UnusedScale]:
+    """Strengths and alphas that a function takes and does not use, where it makes or asks for a delta."""
+    if any(_UNREAL.search(decorator) for decorator in function.facts.decorators):
+        return
+    for parameter in function.facts.parameters:
+        if not _is_strength(parameter) or model.names.is_read(function, parameter.name):
+            continue
+        if _ON_PURPOSE.search(model.names.docstring(function)):
+            continue
+        if _ALPHA.fullmatch(parameter.name) and _known_unscaled(model, function):
+            continue
+        steps = _lost_here(model, function, parameter) or _not_handed_on(model, function, parameter)
+        if steps:
+            where = (function.filename, parameter.loc, f"no computation uses `{parameter.name}`")
+            yield UnusedScale(
+                function,
+                parameter.loc,
+                None,
+                f"`{function.facts.qualname}` takes `{parameter.name}` and never uses it",
+                (where, *steps),
+            )
+
+
+def _is_strength(parameter: Parameter) -> bool:
+    name = parameter.name
+    if parameter.kind not in ("plain", "keyword") or name.startswith("_"):
+        return False
+    return any(pattern.fullmatch(name) for pattern in (_STRENGTH, _STRONG_STRENGTH, _ALPHA))
+
+
+def _lost_here(model: Model, function: Function, parameter: Parameter) -> tuple[Step, ...]:
+    """Steps to a product in ``function`` that nothing scales."""
+    products = model.factor_products.of(function)
+    if not products or model.factor_products.may_be_scaled(function):
+        return ()
+    if any(map(model.factor_products.is_folded, products)):
+        return ()
+    if function.owner is not None:
+        peers = [
+            other
+            for other in model.functions
+            if other is not function
+            and other.owner is not None
+            and other.facts.name == function.facts.name
+            and other.parameter(parameter.name) is not None
+        ]
+        using = next((other for other in peers if model.names.is_read(other, parameter.name)), None)
+        if peers and using is None:
+            return ()  # an interface of which nobody needs the parameter
+        if using is not None:
+            used = (using.filename, using.facts.loc, f"`{using.facts.qualname}` uses its `{parameter.name}`")
+            return (*_product_steps(products[-1:]), used)
+    return _product_steps(products[-1:])
+
+
+def _not_handed_on(model: Model, function: Function, parameter: Parameter) -> tuple[Step, ...]:
+    """Steps to a call that leaves the strength of its callee at the default."""
+    if _STRONG_STRENGTH.fullmatch(parameter.name) is None:
+        return ()
+    for event in function.events("call"):
+        call = event.value
+        if not isinstance(call, Call) or call.spread:
+            continue
+        for callee in model.project.callees(call.func, function, None):
+            target = constructor(model.project, callee)
+            taken = None if target is None else target.parameter(parameter.name)
+            if target is None or taken is None or target is function or taken.default is None:
+                continue
+            if parameter.name in bound_arguments(call, target) or not model.names.is_read(
+                target, parameter.name
+            ):
+                continue
+            return (
+                (function.filename, call.loc, f"this call of `{target.facts.qualname}` does not pass it"),
+                (target.filename, taken.loc, f"so `{taken.name}` is {source_text(taken.default)}"),
+            )
+    return ()
+
+
+def _product_steps(products: tuple[FactorProduct, ...]) -> tuple[Step, ...]:
+    return tuple(
+        (found.function.filename, found.term.loc, f"`{found.function.facts.name}` makes the delta without it")
+        for found in products
+    )
+
+
+def unused_scales(model: Model) -> Iterator[UnusedScale]:
+    """All of them, in file order."""
+    for function in model.functions:
+        if not is_test_file(function.filename):
+            yield from unused_locals(model, function)
+            yield from unused_parameters(model, function)
+    for cls in model.project.classes.values():
+        if not is_test_file(cls.filename):
+            yield from unused_attributes(model, cls)

@@ -1,0 +1,83 @@
+"""LS108: a scale or a strength is computed, stored or taken, and never used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.unused_scale import unused_scales
+from lorascale_lint.rule import Rule
+
+
+class UnusedScale(Rule):
+    """Scale computed, stored or taken, and never used
+
+    ## What it finds
+
+    A function or class that multiplies both factors, knows the scale, and leaves it out: a local
+    `scale = alpha / r` that nothing reads, a `self.scaling` that no code reads, a `strength`,
+    `multiplier` or `lora_alpha` parameter that is only logged, or not passed on to the function that
+    would apply it.
+
+    ## Why it is wrong
+
+    The author meant the delta to be scaled, and it is not. A caller who sets the strength sees no
+    error and no effect.
+
+    ## Effect
+
+    Effective scale 1 instead of alpha / rank: 2.00x too strong for alpha=64, rank=128.
+
+    ## Bad
+
+    ```python
+    def lora_forward(x, base_layer, lora_A, lora_B, lora_alpha):
+        scale = lora_alpha / lora_A.shape[0]
+        delta = x @ lora_A.T @ lora_B.T
+        return base_layer(x) + delta
+    ```
+
+    ## Good
+
+    ```python
+    def lora_forward(x, base_layer, lora_A, lora_B, lora_alpha):
+        scale = lora_alpha / lora_A.shape[0]
+        delta = x @ lora_A.T @ lora_B.T
+        return base_layer(x) + delta * scale
+    ```
+
+    ## Fix safety
+
+    No fix: where the factors were folded by hand, the scale is the superfluous part. Multiply the
+    delta by it, or delete it.
+
+    ## Limits
+
+    Silent where anything that the function or class computes, or that it calls, has a name that could
+    hold a scale; where a factor may have been scaled beforehand; where the attribute is read in any
+    file under any object; and for parameters that an interface asks for and nobody uses. A class
+    whose delta is added elsewhere is reported with medium confidence only.
+
+    ## References
+
+    - LyCORIS, `DyLoraModule.bypass_forward_diff`: `scale * gamma` is computed and dropped
+    - adapter-hub/adapters pull request 770: alpha accepted and not used
+    """
+
+    code = "LS108"
+    name = "unused-scale"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Every scale that reaches no delta."""
+        for found in unused_scales(model):
+            yield self.finding(
+                model,
+                found.function.filename,
+                found.loc,
+                found.text,
+                event=found.event,
+                confidence=found.confidence,
+                effect="effective scale 1 instead of alpha / rank or the strength that was asked for",
+                trace=found.steps,
+            )

@@ -1,0 +1,263 @@
+"""LS108: spellings of a scale that reaches no delta, and what only looks unused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.findings import Finding
+from tests.projects import lint_files
+
+HEADER = """\
+import logging
+import math
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+logger = logging.getLogger(__name__)
+"""
+LAYER = """
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, lora_A, lora_B, rank, lora_alpha, multiplier=1.0):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = lora_A
+        self.lora_B = lora_B
+        self.scaling = lora_alpha / rank
+"""
+FORWARD = """
+    def forward(self, x):
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
+"""
+
+UNUSED = {
+    "local of a merge": """
+def merge_lora(weight, lora_A, lora_B, lora_alpha, rank):
+    s = lora_alpha / math.sqrt(rank)
+    weight.add_(lora_B @ lora_A)
+""",
+    "local that is only logged": """
+def apply_lora(x, base, lora_down, lora_up, lora_alpha, lora_rank):
+    scale = lora_alpha / lora_rank
+    logger.debug("scale %s", scale)
+    return base(x) + lora_up(lora_down(x))
+""",
+    "local beside the element of a tuple that is used": """
+class DyLoRA:
+    def parts(self, rank):
+        return self.lora_A[:rank], self.lora_B[:, :rank], self.alpha / rank
+
+    def bypass(self, x, scale=1.0):
+        down, up, gamma = self.parts(4)
+        scale = scale * gamma
+        return self.op(self.op(x, down), up)
+""",
+    "attribute": LAYER + FORWARD,
+    "attribute of an embedding beside a linear layer that scales": LAYER
+    + """
+    def forward(self, x):
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+
+
+class LoRAEmbedding(nn.Embedding):
+    def __init__(self, rows, width, rank, lora_alpha):
+        super().__init__(rows, width)
+        self.lora_A = nn.Parameter(torch.zeros(rank, rows))
+        self.lora_B = nn.Parameter(torch.zeros(width, rank))
+        self.scaling = lora_alpha / rank
+
+    def forward(self, x):
+        return super().forward(x) + F.embedding(x, self.lora_A.T) @ self.lora_B.T
+""",
+    "alpha of a module whose delta another class adds": """
+class LoRAPart(nn.Module):
+    def __init__(self, width, rank, alpha):
+        super().__init__()
+        self.lora_A = nn.Linear(width, rank)
+        self.lora_B = nn.Linear(rank, width)
+        self.alpha = alpha
+
+    def forward(self, x):
+        return self.lora_B(self.lora_A(x))
+
+
+class LoRAWrapped(nn.Module):
+    def __init__(self, linear, rank, alpha):
+        super().__init__()
+        self.linear = linear
+        self.lora = LoRAPart(linear.in_features, rank, alpha)
+
+    def forward(self, x):
+        return self.linear(x) + self.lora(x)
+""",
+    "strength of a merge": """
+def merge_pair(layer, lora_A, lora_B, strength=1.0):
+    logger.info(f"merging at {strength}")
+    layer.weight.data += lora_B @ lora_A
+""",
+    "alpha of a merge": """
+def merge_pair(weight, lora_A, lora_B, lora_alpha):
+    return weight + torch.mm(lora_B, lora_A)
+""",
+    "strength that is not handed on": """
+class Pipeline:
+    def load_lora(self, layers, adapter, strength=1.0):
+        for name, layer in layers.items():
+            self.fuse_pair(layer, adapter[name])
+
+    def fuse_pair(self, layer, entry, strength=1.0):
+        layer.weight.data += entry["lora_B"] @ entry["lora_A"] * strength
+""",
+    "strength that the sibling uses": """
+class LoRALinear(nn.Module):
+    def lora_delta(self, x, multiplier=1.0):
+        return x @ self.lora_A.T @ self.lora_B.T * multiplier
+
+
+class LoRAConv(nn.Module):
+    def lora_delta(self, x, multiplier=1.0):
+        return F.conv2d(F.conv2d(x, self.lora_down), self.lora_up)
+""",
+}
+
+USED = {
+    "in a lambda": """
+def patch(base, lora_A, lora_B, lora_alpha, rank):
+    delta = lora_B @ lora_A
+    scale = lora_alpha / rank
+    return lambda x: base(x) + x @ (delta * scale).T
+""",
+    "in a closure that is defined before": """
+def patch(base, lora_A, lora_B, lora_alpha, rank):
+    def forward(x):
+        return base(x) + x @ lora_A.T @ lora_B.T * scale
+
+    scale = lora_alpha / rank
+    return forward
+""",
+    "in the next turn of the loop": """
+def merge_all(weight, lora_pairs, lora_alpha, rank):
+    scale = 1.0
+    for lora_A, lora_B in lora_pairs:
+        weight = weight + (lora_B @ lora_A) * scale
+        scale = lora_alpha / rank
+    return weight
+""",
+    "written out a second time": """
+def merge_pair(weight, lora_A, lora_B, lora_alpha, rank):
+    scale = lora_alpha / rank
+    return weight + (lora_B @ lora_A) * (lora_alpha / rank)
+""",
+    "by the function that takes the delta": """
+def merge_pair(layer, lora_A, lora_B, lora_alpha, rank):
+    scale = lora_alpha / rank
+    return put(layer, lora_B @ lora_A)
+
+
+def put(layer, delta):
+    return layer.weight + delta * layer.lora_scaling
+""",
+    "by deletion": """
+def merge_pair(weight, lora_A, lora_B, strength=1.0):
+    del strength  # the factors are scaled by the loader
+    return weight + lora_B @ lora_A
+""",
+    "by a test": """
+def merge_pair(weight, lora_A, lora_B, strength=1.0):
+    if strength != 1.0:
+        raise NotImplementedError("strength")
+    return weight + lora_B @ lora_A
+""",
+    "not at all, and says so": '''
+def merge_pair(weight, lora_A, lora_B, strength=1.0):
+    """Merge one pair. ``strength`` is ignored: the factors are scaled already."""
+    return weight + lora_B @ lora_A
+''',
+    "factor scaled on the way": """
+def merge_pair(weight, lora_A, lora_B, lora_alpha, rank):
+    lora_B = lora_B * (lora_alpha / rank)
+    scale = lora_alpha / rank
+    return weight + lora_B @ lora_A
+""",
+    "interface of which nobody needs the parameter": """
+class LoRALinear:
+    def lora_delta(self, x, multiplier=1.0):
+        return x @ self.lora_A.T @ self.lora_B.T
+
+
+class LoRAConv:
+    def lora_delta(self, x, multiplier=1.0):
+        return self.lora_up(self.lora_down(x))
+""",
+    "stub": """
+class LoRABase:
+    def merge(self, lora_A, lora_B, strength=1.0):
+        raise NotImplementedError
+
+    def unmerge(self, lora_A, lora_B, strength=1.0):
+        ...
+""",
+    "attribute, by a subclass": LAYER
+    + FORWARD
+    + """
+
+class LoRAConv(LoRALinear):
+    def merge(self):
+        self.base_layer.weight.data += self.lora_B @ self.lora_A * self.scaling
+""",
+    "attribute, by its string": LAYER
+    + FORWARD
+    + """
+
+def rescale(layer):
+    return getattr(layer, "scaling", 1.0)
+""",
+    "attribute, by a base outside": LAYER.replace("nn.Module", "ForeignLoraLayer") + FORWARD,
+    "attribute, by __getattr__": LAYER
+    + FORWARD
+    + """
+    def __getattr__(self, name):
+        return self.__dict__[name]
+""",
+    "attention's scale": """
+def attention(q, lora_A, lora_B, lora_scale_q=None, dim_head=64):
+    scale = dim_head ** -0.5
+    return q + q @ lora_A.T @ lora_B.T
+""",
+}
+
+
+def unused(source: str, folder: Path) -> list[Finding]:
+    return [f for f in lint_files(folder, {"lora_layer.py": HEADER + source}) if f.code == "LS108"]
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_unused(name: str, tmp_path: Path) -> None:
+    (finding,) = unused(UNUSED[name], tmp_path)
+    assert "never" in finding.message
+    assert len(finding.trace) >= 2
+
+
+@pytest.mark.parametrize("name", USED)
+def test_used(name: str, tmp_path: Path) -> None:
+    assert unused(USED[name], tmp_path) == []
+
+
+def test_a_read_in_a_file_without_lora_words_counts(tmp_path: Path) -> None:
+    run = "def run(m, x):\n    return m(x) * m.scaling\n"
+    files = {"lora_layer.py": HEADER + LAYER + FORWARD, "run.py": run}
+    assert [f.code for f in lint_files(tmp_path, files) if f.code == "LS108"] == []
+
+
+def test_a_configuration_of_the_same_name_does_not_count(tmp_path: Path) -> None:
+    files = {"lora_layer.py": HEADER + LAYER + FORWARD, "run.py": "def run(cfg):\n    return cfg.scaling\n"}
+    assert [f.code for f in lint_files(tmp_path, files) if f.code == "LS108"] == ["LS108"]
+
+
+def test_a_class_whose_delta_nobody_adds_here_is_medium(tmp_path: Path) -> None:
+    (finding,) = unused(
+        LAYER + "    def forward(self, x):\n        return x @ self.lora_A.T @ self.lora_B.T\n", tmp_path
+    )
+    assert finding.confidence == "medium"
