@@ -153,7 +153,8 @@ def _model(
     if cache is not None:
         cache.trim()
     linked = {name: modules[name] for name in facts}
-    model = build_model(facts, linked, lambda name: read.sources[Path(name)])
+    every = map(str, read.sources)
+    model = build_model(facts, linked, lambda name: read.sources[Path(name)], every)
     return model, sorted(failures, key=lambda failure: failure.filename)
 
 
