@@ -477,6 +477,8 @@ class Evaluator:
         operands = term.args if library or receiver is None else (receiver, *term.args)
         if name in _PRODUCTS and len(operands) >= 2:
             return self._product_call(name, operands, frame)
+        if name == "embedding" and library and len(operands) >= 2:  # rows of the weight: one-hot @ weight
+            return self._pairwise(product, operands[0], operands[1], frame)
         if name in _MULTIPLIES and len(operands) == 2:
             return self._combine("*", operands[0], operands[1], frame)
         if name in _DIVIDES and len(operands) == 2:
@@ -543,6 +545,8 @@ class Evaluator:
         if not functions or len(functions) != len(callees) or term.spread:
             return None
         same_object = isinstance(term.func, Attr) and is_receiver(term.func.base, frame.function)
+        if isinstance(term.func, Attr) and self_class is not None:  # `self.lora(x)` runs another object's
+            same_object = same_object and self.project.method(self_class, term.func.name) is not None
         if same_object and isinstance(term.func, Attr) and self_class is not None:
             functions = list(self.project.overrides(self_class, term.func.name)) or functions
         if any(not _is_transparent(decorator) for item in functions for decorator in item.facts.decorators):
