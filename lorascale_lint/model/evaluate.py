@@ -494,7 +494,8 @@ class Evaluator:
         followed = self._project_call(term, frame)
         if followed is not None:
             return followed
-        if name == "get" and receiver is not None and term.args:
+        keyed = name in ("pop", "get_tensor") and bool(term.args) and key_role(key_pattern(term.args[0]))
+        if (name == "get" or keyed) and receiver is not None and term.args:
             return self._item(Item(receiver, term.args[0], term.loc), frame)
         if name in _WRAPPERS and term.args:
             return self.values(term.args[0], frame)
