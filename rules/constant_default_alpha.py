@@ -13,6 +13,7 @@ from lorascale_lint.facts.terms import (
     Event,
     Global,
     Item,
+    Logic,
     Op,
     Param,
     Term,
@@ -23,7 +24,14 @@ from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import is_file_alpha, local_dictionaries, tensor_of_loop
 from lorascale_lint.model.adapter_keys import key_traffic
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.origins import Origin, is_presence_choice, is_presence_test, origins
+from lorascale_lint.model.origins import (
+    Origin,
+    is_alpha_or_default,
+    is_presence_choice,
+    is_presence_test,
+    literal_number,
+    origins,
+)
 from lorascale_lint.model.project import Function, is_test_file
 from lorascale_lint.model.scale import RANK
 from lorascale_lint.model.values import Factor, Number
@@ -186,24 +194,30 @@ def _factors(term: Term) -> Iterator[Term]:
 def _constant_default(term: Term, function: Function) -> Const | None:
     """The literal number that a lookup of a module's alpha gives for a missing key."""
     match term:
-        case Call(func=Attr(name="get" | "pop"), args=(key, Const() as default)) if _is_module_alpha(key):
-            return default if _is_number(default) else None
-        case Call(func=Attr(base=table, name="get" | "pop"), args=(key, Const() as default)) if (
-            _is_alpha_table(table, function) and not isinstance(key, Const)
-        ):
-            return default if _is_number(default) else None
+        case Call(func=Attr(name="get" | "pop"), args=(key, default)) if _is_module_alpha(key):
+            return literal_number(default)
+        case Call(func=Attr(base=table, name="get" | "pop"), args=(key, default)) if _is_alpha_table(
+            table, function
+        ) and not isinstance(key, Const):
+            return literal_number(default)
+        case Logic(sign="or", left=left, right=right) if is_alpha_or_default(term):
+            stored = _looked_up(left)
+            return literal_number(right) if stored is not None and _is_module_alpha(stored) else None
         case Choice(then=then, other=other) if is_presence_choice(term):
             for found, otherwise in ((then, other), (other, then)):
                 stored = _looked_up(found)
-                if stored is not None and _is_module_alpha(stored) and isinstance(otherwise, Const):
-                    return otherwise if _is_number(otherwise) else None
+                if stored is not None and _is_module_alpha(stored):
+                    return literal_number(otherwise)
     return None
+
+
+_LOOKUPS = ("get", "pop", "get_tensor")
 
 
 def _looked_up(term: Term) -> Term | None:
     """The key of ``table[key]`` or ``table.get(key)``, also below conversions."""
     while isinstance(term, Call):
-        if isinstance(term.func, Attr) and term.func.name in ("get", "pop"):
+        if isinstance(term.func, Attr) and term.func.name in _LOOKUPS:
             break
         if isinstance(term.func, Attr) and not isinstance(term.func.base, Global):
             term = term.func.base
@@ -212,7 +226,7 @@ def _looked_up(term: Term) -> Term | None:
         else:
             return None
     match term:
-        case Item(key=key) | Call(func=Attr(name="get" | "pop"), args=(key, *_)):
+        case Item(key=key) | Call(func=Attr(name="get" | "pop" | "get_tensor"), args=(key, *_)):
             return key
         case _:
             return None
@@ -243,10 +257,6 @@ def _is_module_alpha(key: Term) -> bool:
     """Is ``key`` computed for a module, and names its alpha (not alpha / rank)?"""
     pattern = key_pattern(key)
     return not isinstance(key, Const) and key_role(pattern) == "alpha" and "scale" not in pattern
-
-
-def _is_number(default: Const) -> bool:
-    return isinstance(default.value, int | float) and not isinstance(default.value, bool)
 
 
 def _asks_for_presence(function: Function, event: Event, quotient: Op, lookup: Term) -> bool:

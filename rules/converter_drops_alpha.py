@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lorascale_lint.effect import effect_of
@@ -9,12 +10,18 @@ from lorascale_lint.facts.terms import Attr, Call, Item, Loc, Mapping, Sequence,
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
+from lorascale_lint.model.conversions import Conversion, Renamed, conversion
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.project import Function
+from lorascale_lint.model.project import Function, is_test_file
 from lorascale_lint.model.scale import ONE
+from lorascale_lint.model.unused_alpha import UnusedAlpha
 from lorascale_lint.model.values import Value, folded_scale
 from lorascale_lint.model.vocabulary import key_role
 from lorascale_lint.rule import Rule
+
+_KOHYA = re.compile(r"lora_(?:down|up)(?![a-z])")
+"""The factor names of kohya files, which carry an ``.alpha`` beside each pair."""
+_CONVERTS = re.compile(r"(?i)convert|_to_|^to_|renam|remap|translat")
 
 
 class ConverterDropsAlpha(Rule):
@@ -22,9 +29,9 @@ class ConverterDropsAlpha(Rule):
 
     ## What it finds
 
-    A function that writes both factors under new keys into one dictionary, from a source whose alpha
-    key it (or the key parser it calls) recognises, and that neither writes an alpha nor multiplies it
-    into a factor.
+    A function that writes or renames both factors, from a source whose alpha key it (or the key parser
+    it calls) recognises, skips or throws away, or whose names are those of files with alphas, and that
+    neither writes an alpha nor multiplies it into a factor.
 
     ## Why it is wrong
 
@@ -100,7 +107,56 @@ class ConverterDropsAlpha(Rule):
     name = "converter-drops-alpha"
 
     def check(self, model: Model) -> Iterator[Finding]:
-        """Functions that write both factors, know an alpha key, and carry no alpha over."""
+        """Functions that write or rename both factors and carry no alpha over."""
+        reported: set[Function] = set()
+        for function, finding in self._writers(model):
+            reported.add(function)
+            yield finding
+        for function in model.functions:
+            if function not in reported and not is_test_file(function.filename):
+                found = conversion(model.project, function)
+                if found is not None:
+                    yield from self._renamers(model, found)
+
+    def _renamers(self, model: Model, found: Conversion) -> Iterator[Finding]:
+        """Tensors that go from one dictionary to another under new names, without their alpha."""
+        function = found.function
+        project = model.project
+        nearby = dict.fromkeys(project.reachable(function, 3))
+        for _ in range(2):
+            sites = (site for known in tuple(nearby) for site in project.call_sites(known))
+            nearby.update((site.caller, None) for site in sites)
+        unused = UnusedAlpha(project, nearby)
+        skipped = next(unused.skipped(), None)
+        kohya = next((text for text in found.source_names if _KOHYA.search(text)), None)
+        if (skipped is None and kohya is None) or unused.is_used:
+            return
+        first = found.renamed[0]
+        trace: list[tuple[str, Loc, str]] = []
+        if skipped is not None:
+            text = f"`{skipped.text}` keys are known here, and skipped"
+            trace.append((skipped.function.filename, skipped.loc, text))
+        else:
+            text = f"`{kohya}` is a name of files with an alpha per module"
+            trace.append((function.filename, first.loc, text))
+        trace += [
+            (function.filename, item.loc, f"{_named(item)} is written under a new key as it is")
+            for item in found.renamed[:4]
+        ]
+        seen = _CONVERTS.search(function.facts.name) or any(key_traffic(f).files_read for f in nearby)
+        yield self.finding(
+            model,
+            function.filename,
+            first.loc,
+            f"`{function.facts.name}` renames both factors and drops the alpha that its source has",
+            event=first.event,
+            effect=effect_of(ONE),
+            trace=trace,
+            confidence="high" if seen else "medium",
+        )
+
+    def _writers(self, model: Model) -> Iterator[tuple[Function, Finding]]:
+        """Functions that write both factors under literal keys and know an alpha key."""
         for traffic in model.key_traffic:
             if not {"A", "B"} <= traffic.roles("write") or "alpha" in traffic.roles("write"):
                 continue
@@ -118,15 +174,17 @@ class ConverterDropsAlpha(Rule):
             trace += [
                 (function.filename, use.loc, f"factor {use.role} is written as it is") for use in written
             ]
-            yield self.finding(
-                model,
-                function.filename,
-                first.loc,
-                f"`{function.facts.name}` writes both factors and drops the alpha that its source has",
-                event=first.event,
-                effect=effect_of(ONE),
-                trace=trace,
+            message = f"`{function.facts.name}` writes both factors and drops the alpha that its source has"
+            effect = effect_of(ONE)
+            where = function.filename, first.loc
+            yield (
+                function,
+                self.finding(model, *where, message, event=first.event, effect=effect, trace=trace),
             )
+
+
+def _named(item: Renamed) -> str:
+    return "every other tensor" if item.factor is None else f"factor {item.factor.side}"
 
 
 def _parsed_alpha_keys(function: Function) -> Iterator[tuple[Function, Loc, str]]:

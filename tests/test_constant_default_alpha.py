@@ -31,6 +31,10 @@ def merge_lora(weight, sd, name, strength=1.0):
         '    alpha = sd.get(name + ".alpha", None)\n    if alpha is None:\n        alpha = 1\n'
         "    scale = alpha / down.shape[0]",
         "    scale = network_alphas.get(name, 1.0) / down.shape[0]",
+        '    alpha = sd.get(name + ".alpha") or torch.tensor(1.0)\n    scale = alpha.item() / down.shape[0]',
+        '    alpha = sd.get(name + ".alpha", torch.tensor(4.0))\n    scale = alpha / down.shape[0]',
+        '    try:\n        alpha = sd[name + ".alpha"].item()\n    except KeyError:\n        alpha = 1\n'
+        "    scale = alpha / down.shape[0]",
     ],
 )
 def test_constant_default_fires(tmp_path: Path, body: str) -> None:

@@ -127,7 +127,7 @@ class LookUps:
                     return _agreed([self.factor(r.value, r.place, r.guards, depth - 1) for r in rows])
             case _:
                 pass
-        found_at = _stored_at(term)
+        found_at = stored_at(term)
         if found_at is None:
             return None
         container, key = found_at
@@ -172,7 +172,7 @@ class LookUps:
             )
         if isinstance(value, Param):
             return True
-        return _stored_at(value) is not None and depth > 0
+        return stored_at(value) is not None and depth > 0
 
     def _parameter(self, term: Param, place: Place, depth: int) -> LookedUp | None:
         for name, argument, outer in place.arguments:
@@ -196,7 +196,7 @@ class LookUps:
     def _held(self, container: Term, place: Place, depth: int) -> Iterator[_Held]:
         if depth <= 0:
             return
-        root = _root(container)
+        root = root_of(container)
         match root:
             case Choice(then=then, other=other):
                 for part in (then, other):
@@ -237,7 +237,11 @@ class LookUps:
     def _written(self, root: Term, place: Place) -> Iterator[_Held]:
         """Items that the function writes into ``root``, or a helper that it gives ``root`` to."""
         for event in place.function.facts.events:
-            if event.kind == "write" and isinstance(event.target, Item) and _same(_root(event.target), root):
+            if (
+                event.kind == "write"
+                and isinstance(event.target, Item)
+                and _same(root_of(event.target), root)
+            ):
                 yield from self._spread(
                     event.value, event.target.key, event.guards, place, event.sign in ("*", "/")
                 )
@@ -245,10 +249,10 @@ class LookUps:
             if event.kind != "call" or not isinstance(call, Call):
                 continue
             if isinstance(call.func, Attr) and call.func.name in ("append", "add") and call.args:
-                if _same(_root(call.func.base), root):
+                if _same(root_of(call.func.base), root):
                     yield from self._spread(call.args[0], None, event.guards, place)
             elif isinstance(call.func, Attr) and call.func.name in ("mul_", "div_"):
-                if isinstance(call.func.base, Item) and _same(_root(call.func.base), root):
+                if isinstance(call.func.base, Item) and _same(root_of(call.func.base), root):
                     yield _Held(call, None, event.guards, place, rescaled=True)
             elif any(_same(argument, root) for argument in call.args):
                 for body in self._bodies(call.func, place):
@@ -260,7 +264,7 @@ class LookUps:
         """Items that ``function`` writes into its parameter ``name``."""
         for event in function.events("write"):
             if isinstance(event.target, Item):
-                root = _root(event.target)
+                root = root_of(event.target)
                 if isinstance(root, Param) and root.name == name:
                     yield from self._spread(
                         event.value, event.target.key, event.guards, place, event.sign in ("*", "/")
@@ -295,7 +299,7 @@ class LookUps:
 
     def _is_known(self, container: Term, place: Place, held: tuple[_Held, ...], depth: int) -> bool:
         """Does the container come from a parameter, a file, or code of the project?"""
-        root = _root(container)
+        root = root_of(container)
         match root:
             case Choice(then=then, other=other):
                 return all(self._is_known(part, place, held, depth) for part in (then, other))
@@ -319,7 +323,7 @@ class LookUps:
             return False
         values = [write.event.value for write in self.project.writes(owner, root.name)]
         return bool(values) and all(
-            reads_tensors(part) or isinstance(part, Param) for part in map(_root, values)
+            reads_tensors(part) or isinstance(part, Param) for part in map(root_of, values)
         )
 
     def _components(self, term: Element | Item, place: Place, depth: int) -> tuple[_Held, ...]:
@@ -353,7 +357,7 @@ class LookUps:
                     if not is_none(event.value)
                 )
             case Element(source=source):
-                root = _root(source)
+                root = root_of(source)
                 return tuple(
                     _Held(call.args[0], None, event.guards, place)
                     for event in place.function.events("call")
@@ -361,13 +365,13 @@ class LookUps:
                     and isinstance(call.func, Attr)
                     and call.func.name == "append"
                     and call.args
-                    and _same(_root(call.func.base), root)
+                    and _same(root_of(call.func.base), root)
                 )
             case _:
                 return ()
 
     def _elements(self, source: Term, place: Place, depth: int) -> tuple[_Held, ...]:
-        root = _root(source)
+        root = root_of(source)
         if isinstance(root, Sequence) or (isinstance(root, Call) and callee_name(root) == "list"):
             return tuple(i for i in self.held(root, place, depth - 1) if not isinstance(i.value, Sequence))
         return ()
@@ -408,7 +412,7 @@ def _agreed(found: list[LookedUp | None]) -> LookedUp | None:
     return found[0] if len(sides) == 1 else None
 
 
-def _stored_at(term: Term) -> tuple[Term, Term | None] | None:
+def stored_at(term: Term) -> tuple[Term, Term | None] | None:
     """Container and key of a lookup, or of the value in a loop over the items of a dictionary."""
     row = _plain_row(term)
     match row:
@@ -449,7 +453,7 @@ def _is_dictionary_view(term: Term) -> bool:
     )
 
 
-def _root(term: Term) -> Term:
+def root_of(term: Term) -> Term:
     """The outermost container that ``term`` is a part or a view of."""
     while True:
         match term:

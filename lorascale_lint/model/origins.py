@@ -73,7 +73,7 @@ def _steps(project: Project, origin: Origin, depth: int) -> Iterator[Origin]:
         case Choice(then=then, other=other) if not is_presence_choice(term):
             yield Origin(then, function, via)
             yield Origin(other, function, via)
-        case Logic(sign="or", left=left, right=right):
+        case Logic(sign="or", left=left, right=right) if not is_alpha_or_default(term):
             yield Origin(left, function, via)
             yield Origin(right, function, via)
         case Call(func=Attr(base=base, name=name)) if name in _CONVERSIONS and not _is_module(base):
@@ -109,8 +109,45 @@ def _is_module(term: Term) -> bool:
 
 
 def is_presence_choice(term: Choice) -> bool:
-    """``table[key] if key in table else default`` for a key of alpha."""
-    return term.test is not None and any(is_presence_test(part) for part in walk(term.test))
+    """``table[key] if key in table else default`` for a key of alpha, also by way of an exception."""
+    if term.test is not None:
+        return any(is_presence_test(part) for part in walk(term.test))
+    branches = (term.then, term.other)
+    return any(literal_number(part) is not None for part in branches) and any(
+        isinstance(part, Item) and _is_alpha(part.key) for part in map(_unconverted, branches)
+    )
+
+
+def literal_number(term: Term) -> Const | None:
+    """The number that ``term`` is, also as ``torch.tensor(1.0)``."""
+    while isinstance(term, Call) and len(term.args) == 1:
+        name = term.func.name if isinstance(term.func, Attr | Global) else ""
+        if name not in ("tensor", "as_tensor", "array", "float", "int", "full"):
+            return None
+        term = term.args[0]
+    if isinstance(term, Const) and isinstance(term.value, int | float) and not isinstance(term.value, bool):
+        return term
+    return None
+
+
+def _unconverted(term: Term) -> Term:
+    while isinstance(term, Call):
+        if isinstance(term.func, Attr) and term.func.name in _CONVERSIONS:
+            term = term.args[0] if _is_module(term.func.base) and term.args else term.func.base
+        elif isinstance(term.func, Global) and term.func.name in _CONVERSIONS and term.args:
+            term = term.args[0]
+        else:
+            break
+    return term
+
+
+def is_alpha_or_default(term: Logic) -> bool:
+    """``table.get(key) or default`` for a key of alpha."""
+    match _unconverted(term.left):
+        case Call(func=Attr(name="get" | "pop"), args=(key, *rest)):
+            return _is_alpha(key) and all(map(is_none, rest)) and literal_number(term.right) is not None
+        case _:
+            return False
 
 
 def is_presence_test(term: Term) -> bool:
