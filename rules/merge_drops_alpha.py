@@ -122,7 +122,8 @@ class MergeDropsAlpha(Rule):
         strengths = {term.name for term, _ in delta.multipliers if isinstance(term, Param)}
         nearby = _nearby(model.project, merge)
         unused = UnusedAlpha(model.project, nearby, strengths)
-        known = _known_alpha(model.project, unused, nearby, merge)
+        way = _on_the_way(model.project, merge)
+        known = _known_alpha(model.project, UnusedAlpha(model.project, way, strengths), merge)
         if known is None or unused.is_used or _has_computed_strength(model.project, merge, known[3]):
             return
         if verb == "merged" and any(map(_rescales, nearby)):
@@ -159,15 +160,22 @@ def _nearby(project: Project, merge: DictionaryMerge) -> tuple[Function, ...]:
     return tuple(found)
 
 
-def _known_alpha(
-    project: Project, unused: UnusedAlpha, nearby: tuple[Function, ...], merge: DictionaryMerge
-) -> _Known | None:
+def _on_the_way(project: Project, merge: DictionaryMerge) -> tuple[Function, ...]:
+    """The functions that the factors pass through, what the merge calls, and who calls it."""
+    found = dict.fromkeys((*project.reachable(merge.function, 2), *merge.delta.functions))
+    callers = [site.caller for site in project.call_sites(merge.function)]
+    callers += [site.caller for caller in callers for site in project.call_sites(caller)]
+    found.update(dict.fromkeys(callers))
+    return tuple(found)
+
+
+def _known_alpha(project: Project, unused: UnusedAlpha, merge: DictionaryMerge) -> _Known | None:
     """Where code shows that there is an alpha: it skips or has it, or the names of its format say so."""
     skipped = next(unused.skipped(), None)
     if skipped is not None:
         return skipped.function, skipped.loc, f"`{skipped.text}` keys are known here, and skipped", True
     named: list[_Known] = []
-    for function in nearby:
+    for function in unused.functions:
         for _, term in each_term((*function.facts.events, *constants_of(project, function))):
             if not isinstance(term, Const) or not isinstance(term.value, str):
                 continue
