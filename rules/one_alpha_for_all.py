@@ -16,13 +16,21 @@ from lorascale_lint.facts.terms import (
     Loc,
     Op,
     Param,
+    Sequence,
     Term,
     source_text,
     walk,
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
-from lorascale_lint.model.adapter_flow import alpha_guard, is_file_alpha, lookup, same_place, tensor_of_loop
+from lorascale_lint.model.adapter_flow import (
+    alpha_guard,
+    is_file_alpha,
+    lookup,
+    picked_first,
+    same_place,
+    tensor_of_loop,
+)
 from lorascale_lint.model.adapter_keys import key_traffic
 from lorascale_lint.model.project import Function, bound_arguments, is_test_file
 from lorascale_lint.rule import Rule
@@ -192,6 +200,10 @@ def _chosen(
 
 def _loop_key(event: Event, function: Function) -> Element | None:
     """The loop variable if the event keeps the alpha of whichever key of a dictionary the loop meets."""
+    picked = picked_first(event.value)
+    if picked is not None:
+        tested = any(_counts(other, picked) for other in function.events("test"))
+        return None if tested or _is_container(event.value) else _variable(picked)
     guard = alpha_guard(event.guards)
     if guard is None or not any(is_file_alpha(term, event.guards) for term in walk(event.value)):
         return None
@@ -203,6 +215,16 @@ def _loop_key(event: Event, function: Function) -> Element | None:
     if _is_container(event.value):
         return None
     return elements[0]
+
+
+def _variable(alphas: Sequence) -> Element | None:
+    """The loop variable of a comprehension."""
+    return next((term for term in walk(alphas.items[0]) if isinstance(term, Element)), None)
+
+
+def _counts(event: Event, alphas: Sequence) -> bool:
+    """Does a condition look at all of the alphas, such as ``len(set(alphas)) > 1``?"""
+    return any(same_place(term, alphas) for term in walk(event.value))
 
 
 def _selects_module(test: Term, function: Function) -> bool:
@@ -254,7 +276,7 @@ def _loop_tensors(term: Term, chosen: _Chosen) -> Iterator[Loc]:
         if tensor_of_loop(part) is not None and isinstance(part, Item):
             keys.append(part.base)
         found = lookup(part)
-        if found is not None:
+        if found is not None and not any(isinstance(key, Sequence) for key in walk(found[1])):
             keys.extend(walk(found[1]))
         for key in keys:
             if isinstance(key, Element) and key.loc != chosen.key.loc and _same_file(key, chosen):

@@ -36,6 +36,26 @@ def convert(lora_sd):
             lora_sd[key] = lora_sd[key] * (alpha / 4)
     return lora_sd
 """,
+    "the first of all keys, by next": """
+def load(lora_sd):
+    alpha_key = next(key for key in lora_sd if key.endswith(".alpha"))
+    rank_key = next(key for key in lora_sd if "lora_down" in key)
+    scale = lora_sd[alpha_key].item() / lora_sd[rank_key].shape[0]
+    for key in lora_sd:
+        if "lora_up" in key:
+            lora_sd[key] = lora_sd[key] * scale
+    return lora_sd
+""",
+    "the first of a list": """
+def merge(base, lora_sd):
+    alphas = [value.item() for key, value in lora_sd.items() if key.endswith(".alpha")]
+    alpha = alphas[0]
+    for key in lora_sd:
+        if key.endswith("lora_down.weight"):
+            up = lora_sd[key.replace("lora_down", "lora_up")]
+            base[key] += alpha / up.shape[1] * (up @ lora_sd[key])
+    return base
+""",
     "in place": """
 def convert(lora_sd):
     def first_alpha(state_dict):
@@ -50,6 +70,18 @@ def convert(lora_sd):
 """,
 }
 SILENT = {
+    "a list that holds one alpha only": """
+def merge(base, lora_sd):
+    alphas = [value.item() for key, value in lora_sd.items() if key.endswith(".alpha")]
+    if len(set(alphas)) > 1:
+        raise ValueError("alphas differ")
+    alpha = alphas[0]
+    for key in lora_sd:
+        if key.endswith("lora_down.weight"):
+            up = lora_sd[key.replace("lora_down", "lora_up")]
+            base[key] += alpha / up.shape[1] * (up @ lora_sd[key])
+    return base
+""",
     "alpha of the same module": """
 def merge_lora(lora_sd):
     scaled = {}

@@ -121,6 +121,20 @@ def is_file_alpha(term: Term, guards: tuple[Guard, ...]) -> bool:
     return tensor_of_loop(term) is not None or (found is not None and isinstance(found[1], Element | Item))
 
 
+def picked_first(root: Term) -> Sequence | None:
+    """The comprehension over alpha keys of which ``next(...)`` or ``[...][0]`` takes the first."""
+    for term in walk(root):
+        match term:
+            case (
+                Call(func=Global(name="next"), args=(Sequence(repeated=True) as found, *_))
+                | Item(base=Sequence(repeated=True) as found, key=Const(value=0))
+            ) if alpha_guard(found.guards) is not None:
+                return found
+            case _:
+                pass
+    return None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalDictionary:
     """A dictionary that a function makes empty, with its name and what is written into it."""
