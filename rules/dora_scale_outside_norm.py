@@ -1,0 +1,98 @@
+"""LS404: the trained scale of a DoRA delta stands outside the norm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.decompositions import decompositions
+from lorascale_lint.model.weight_norm import Decomposed, Place
+from lorascale_lint.rule import Rule
+
+
+class DoraScaleOutsideNorm(Rule):
+    """DoRA's trained scale applied to the normalised difference
+
+    ## What it finds
+
+    A weight that is renormalised to a learned magnitude (DoRA), whose difference from the base weight
+    is then multiplied by alpha / rank.
+
+    ## Why it is wrong
+
+    Training computed `m * (W + s * B @ A) / norm(W + s * B @ A)`: the trained scale s turns the
+    direction, and the magnitude sets the length. Outside, it multiplies a difference that holds the
+    change of magnitude as well, and the direction inside is turned by an unscaled delta.
+
+    ## Effect
+
+    Depends on the shapes; right only for alpha = rank. For alpha = rank / 2 half of the learned change of
+    magnitude is lost, and the delta turns each row up to twice as far.
+
+    ## Bad
+
+    ```python
+    def merge_dora(org_weight, lora_up, lora_down, dora_scale, alpha, strength):
+        weight = org_weight + lora_up @ lora_down
+        norm = weight.norm(dim=1, keepdim=True)
+        difference = dora_scale * weight / norm - org_weight
+        return org_weight + difference * (alpha / lora_down.shape[0]) * strength
+    ```
+
+    ## Good
+
+    ```python
+    def merge_dora(org_weight, lora_up, lora_down, dora_scale, alpha, strength):
+        weight = org_weight + lora_up @ lora_down * (alpha / lora_down.shape[0])
+        norm = weight.norm(dim=1, keepdim=True)
+        difference = dora_scale * weight / norm - org_weight
+        return org_weight + difference * strength
+    ```
+
+    ## Fix safety
+
+    No fix: adapters with alpha other than the rank give other results.
+
+    ## Limits
+
+    The norm, the difference and the scale must be visible in the files given.
+
+    ## References
+
+    - AUTOMATIC1111/stable-diffusion-webui pull request 16151
+    - Liu et al., DoRA: Weight-Decomposed Low-Rank Adaptation, equation 5
+    """
+
+    code = "LS404"
+    name = "dora-scale-outside-norm"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """One finding for each multiplication of a renormalised difference by the trained scale."""
+        reported: set[Place] = set()
+        for found in decompositions(model):
+            form = found.form
+            if not isinstance(form, Decomposed) or not form.without_base or not form.norm.of.delta:
+                continue
+            trained = form.outer.trained
+            if trained is None or trained in reported:
+                continue
+            reported.add(trained)
+            norm = form.norm.place
+            yield self.finding(
+                model,
+                trained.function.filename,
+                trained.loc,
+                f"`{trained.function.facts.qualname}` multiplies the trained scale onto what DoRA has "
+                "normalised already",
+                effect="right only for alpha = rank",
+                trace=(
+                    (norm.function.filename, norm.loc, "the norm of base and delta is taken here"),
+                    (trained.function.filename, trained.loc, "the trained scale comes from here"),
+                    (
+                        found.function.filename,
+                        found.loc,
+                        "and multiplies the change of direction and magnitude together",
+                    ),
+                ),
+            )

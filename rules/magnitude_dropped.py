@@ -1,0 +1,95 @@
+"""LS408: a DoRA layer is saved or rebuilt without its magnitude."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.facts.terms import Loc
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.magnitudes import dropped_magnitudes
+from lorascale_lint.rule import Rule
+
+
+class MagnitudeDropped(Rule):
+    """DoRA layer saved or rebuilt without its magnitude
+
+    ## What it finds
+
+    A method that gathers both factors of a layer for a file, where the layer has a learned magnitude
+    (`dora_scale`, `magnitude`) that is not gathered; and a factory that makes such a layer from loaded
+    tensors without the option that switches the magnitude on.
+
+    ## Why it is wrong
+
+    The magnitude is a third of what DoRA trained. Without it the file is a plain LoRA, applied without
+    the renormalisation that its factors were trained with.
+
+    ## Effect
+
+    Each row is off by `m / norm(W + s * B @ A)`, without any error.
+
+    ## Bad
+
+    ```python
+    class DoRALinear(nn.Module):
+        def __init__(self, base_layer, rank):
+            self.lora_down = nn.Linear(base_layer.in_features, rank, bias=False)
+            self.lora_up = nn.Linear(rank, base_layer.out_features, bias=False)
+            self.dora_scale = nn.Parameter(base_layer.weight.norm(dim=1, keepdim=True))
+
+        def adapter_state(self):
+            state = {}
+            state["lora_up.weight"] = self.lora_up.weight
+            state["lora_down.weight"] = self.lora_down.weight
+            return state
+    ```
+
+    ## Good
+
+    ```python
+    class DoRALinear(nn.Module):
+        def __init__(self, base_layer, rank):
+            self.lora_down = nn.Linear(base_layer.in_features, rank, bias=False)
+            self.lora_up = nn.Linear(rank, base_layer.out_features, bias=False)
+            self.dora_scale = nn.Parameter(base_layer.weight.norm(dim=1, keepdim=True))
+
+        def adapter_state(self):
+            state = {"dora_scale": self.dora_scale}
+            state["lora_up.weight"] = self.lora_up.weight
+            state["lora_down.weight"] = self.lora_down.weight
+            return state
+    ```
+
+    ## Fix safety
+
+    No fix: the key's name is a matter of the format.
+
+    ## Limits
+
+    Needs the class that holds the magnitude among the files given. Silent if the method, or what it
+    calls, names DoRA in any way or takes a whole state dictionary.
+
+    ## References
+
+    - LyCORIS 9f6d0b07, `LoConModule.custom_state_dict`; a11764ce, `make_module`
+    """
+
+    code = "LS408"
+    name = "magnitude-dropped"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """One finding for each saver and each construction."""
+        reported: set[tuple[str, Loc]] = set()
+        for found in dropped_magnitudes(model):
+            key = (found.function.filename, found.loc)
+            if key not in reported:
+                reported.add(key)
+                yield self.finding(
+                    model,
+                    found.function.filename,
+                    found.loc,
+                    found.message,
+                    event=found.event,
+                    trace=found.steps,
+                )

@@ -1,0 +1,436 @@
+"""LS112, LS114, LS406, LS407, LS408, LS409: mistakes of adapter networks beyond plain LoRA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+
+CODES = ["LS112", "LS114", "LS406", "LS407", "LS408", "LS409"]
+
+
+def codes(folder: Path, **files: str) -> list[str]:
+    """Codes of the findings in a small project."""
+    paths = []
+    for name, source in files.items():
+        path = folder / f"{name}.py"
+        path.write_text(source)
+        paths.append(path)
+    return [finding.code for finding in lint(paths, [], codes=CODES).findings]
+
+
+# ---- LS112 -----------------------------------------------------------------------------------
+
+LOHA = """
+class LohaModule(nn.Module):
+    def __init__(self, org_module, lora_dim, alpha):
+        self.org_module = org_module
+        self.hada_w1_a = nn.Parameter(torch.zeros(4, lora_dim))
+        self.hada_w1_b = nn.Parameter(torch.zeros(lora_dim, 4))
+        self.hada_w2_a = nn.Parameter(torch.zeros(4, lora_dim))
+        self.hada_w2_b = nn.Parameter(torch.zeros(lora_dim, 4))
+        self.scale = alpha / lora_dim
+        self.scalar = nn.Parameter(torch.tensor(0.0))
+
+    def get_weight(self):
+        weight = (self.hada_w1_a @ self.hada_w1_b) * (self.hada_w2_a @ self.hada_w2_b)
+        return weight * self.scale * self.scalar
+
+    def forward(self, x):
+        first = F.linear(F.linear(x, self.hada_w1_b), self.hada_w1_a)
+        second = F.linear(F.linear(x, self.hada_w2_b), self.hada_w2_a)
+        return self.org_module(x) + first * second * LAST
+"""
+
+GLORA = """
+class GloraModule(nn.Module):
+    def __init__(self, org_module, rank, alpha):
+        self.org_module = org_module
+        self.a1 = nn.Linear(8, rank, bias=False)
+        self.a2 = nn.Linear(rank, 8, bias=False)
+        self.b1 = nn.Linear(8, rank, bias=False)
+        self.b2 = nn.Linear(rank, 8, bias=False)
+        self.lora_scale = alpha / rank
+
+    def delta_weight(self):
+        a = self.a2.weight @ self.a1.weight
+        b = self.b2.weight @ self.b1.weight
+        return (self.org_module.weight @ a + b).mul(self.lora_scale)
+
+    def bypass_on(self, h):
+        return self.org_module(self.a2(self.a1(h))) + self.b2(self.b1(h))
+
+    def call(self, x):
+        return self.org_module(x) + self.bypass_on(x) * LAST
+"""
+
+GATED = """
+class GatedLoRA(nn.Module):
+    def __init__(self, base, rank):
+        self.base = base
+        self.lora_A = nn.Parameter(torch.zeros(rank, 8))
+        self.lora_B = nn.Parameter(torch.zeros(8, rank))
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def merged(self):
+        return self.base.weight + self.gate * (self.lora_B @ self.lora_A)
+
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_A.T @ self.lora_B.T * LAST
+"""
+
+HELPED = """
+class LokrAdapter(nn.Module):
+    def __init__(self, base, lora_dim, alpha):
+        self.base = base
+        self.lokr_w1 = nn.Parameter(torch.zeros(2, 2))
+        self.lokr_w2 = nn.Parameter(torch.zeros(4, 4))
+        self.scaling = alpha / lora_dim
+
+    def fuse(self):
+        self.base.weight.data += make_kron(self.lokr_w1, self.lokr_w2, self.scaling)
+
+    def _bypass(self, hidden_states, strength):
+        h = F.linear(hidden_states, self.lokr_w2)
+        return F.linear(h, self.lokr_w1) * strength
+
+    def forward(self, x):
+        return self.base(x) + self._bypass(x, self.strength * LAST)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "complete"),
+    [
+        (LOHA, "self.scale * self.scalar"),
+        (GLORA, "self.lora_scale"),
+        (GATED, "self.gate"),
+        (HELPED, "self.scaling"),
+    ],
+    ids=["loha", "glora", "gated", "helped"],
+)
+def test_bypass_omits_scale(source: str, complete: str, tmp_path: Path) -> None:
+    found = codes(tmp_path, lora_module=source.replace("LAST", "1"))
+    assert set(found) == {"LS112"}
+    assert codes(tmp_path, lora_module=source.replace("LAST", complete)) == []
+
+
+def test_a_scale_under_another_name_is_silent(tmp_path: Path) -> None:
+    source = GLORA.replace("LAST", "(self.alpha / self.rank)")
+    assert codes(tmp_path, lora_module=source) == []
+
+
+def test_a_strength_of_the_merge_is_silent(tmp_path: Path) -> None:
+    source = GATED.replace("LAST", "1").replace("nn.Parameter(torch.zeros(1))", "rank")
+    assert codes(tmp_path, lora_module=source) == []
+
+
+# ---- LS114 -----------------------------------------------------------------------------------
+
+RATIOS = [
+    """
+def merge_models(models, ratios):
+    merged = {}
+    for model, ratio in zip(models, ratios):
+        state = load_file(model)
+        for key in state.keys():
+            if ".lora_" in key:
+                merged[key] = merged.get(key, 0) + state[key] * math.sqrt(alpha_of(key)) * ratio
+    return merged
+""",
+    """
+def merge_into_model(weight, lora_up, lora_down, strength):
+    return weight + strength * (lora_up @ lora_down)
+
+
+def combine(first, second, strength):
+    merged = {}
+    for key, value in first.items():
+        if "lora_up" in key or "lora_down" in key or "lora_mid" in key:
+            pass
+        merged[key] = value * strength + second[key]
+    return merged
+""",
+    """
+def add_lora(module, lora_A, lora_B, alpha_1):
+    module.weight.data += torch.mm(alpha_1 * lora_B, alpha_1 * lora_A)
+""",
+    """
+class LoRAMixer:
+    def delta(self, weight_a):
+        up = self.lora_up.weight.float() * weight_a
+        down = self.lora_down.weight.float() * weight_a
+        return up.matmul(down)
+""",
+]
+
+FAIR_RATIOS = [
+    """
+def delta(lora_up, lora_down, ratio):
+    root = math.sqrt(ratio)
+    return (lora_up * root) @ (lora_down * root)
+""",
+    """
+def delta(lora_up, lora_down, ratio, scale):
+    return (lora_up * ratio) @ (lora_down * scale)
+""",
+    """
+def average(models, weights):
+    merged = {}
+    for model, weight in zip(models, weights):
+        state = load_file(model)
+        for key in state.keys():
+            if ".lora_" in key:
+                merged[key] = merged.get(key, 0) + state[key] * weight
+    return merged
+""",
+    """
+def merge_models(models, ratios):
+    merged = {}
+    for model, ratio in zip(models, ratios):
+        state = load_file(model)
+        for key in state.keys():
+            if "lora_up" in key:
+                merged[key] = state[key] * math.sqrt(2) * ratio
+            else:
+                merged[key] = state[key]
+    return merged
+""",
+]
+
+
+@pytest.mark.parametrize("source", RATIOS)
+def test_ratio_on_both_factors(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_merge=source) == ["LS114"]
+
+
+@pytest.mark.parametrize("source", FAIR_RATIOS)
+def test_fair_ratios_are_silent(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_merge=source) == []
+
+
+# ---- LS406 -----------------------------------------------------------------------------------
+
+KINDS = [
+    """
+def create_network(unet, network_dim=4, network_alpha=1.0, **kwargs):
+    conv_dim = kwargs.get("conv_dim")
+    conv_alpha = kwargs.get("conv_alpha", 1.0)
+    return LoRAModule(unet, lora_dim=kwargs["conv_dim"], alpha=network_alpha)
+""",
+    """
+def add_lora(text_encoder, unet, rank, alpha, text_rank, text_alpha):
+    inject(unet, LoraLayer(rank, alpha))
+    inject(text_encoder, LoraLayer(text_rank, alpha))
+""",
+    """
+class LoRANetwork:
+    def __init__(self, conv_rank, conv_alpha, rank, alpha):
+        self.conv_rank, self.conv_alpha = conv_rank, conv_alpha
+        self.rank, self.alpha = rank, alpha
+
+    def make(self, module, is_linear):
+        return LoRAModule(module, self.rank if is_linear else self.conv_rank, self.alpha)
+""",
+    """
+def wrap(model, args):
+    for name, module in model.named_modules():
+        if is_expert(name):
+            swap(model, name, LoRALinear(module, r=int(args.expert_r), lora_alpha=float(args.lora_alpha)))
+    print(args.expert_alpha)
+""",
+]
+
+FAIR_KINDS = [
+    KINDS[1].replace("text_rank, alpha)", "text_rank, text_alpha)"),
+    KINDS[1].replace("text_rank, text_alpha", "text_rank").replace("alpha, text_rank", "alpha, text_rank"),
+    KINDS[2].replace("self.alpha)\n", "self.alpha if is_linear else self.conv_alpha)\n"),
+    """
+def wrap(model, lora_rank, lora_alpha, max_rank, max_alpha):
+    return LoRALinear(model, max_rank, lora_alpha)
+""",
+]
+
+
+@pytest.mark.parametrize("source", KINDS)
+def test_alpha_of_another_kind(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_network=source) == ["LS406"]
+
+
+@pytest.mark.parametrize("source", FAIR_KINDS)
+def test_alpha_of_the_kind_is_silent(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_network=source) == []
+
+
+# ---- LS407 -----------------------------------------------------------------------------------
+
+LOKR = """
+class LokrLayer(nn.Module):
+    def __init__(self, shape, lora_dim, alpha, full):
+        if lora_dim < 8:
+            self.lokr_w1_a = nn.Parameter(torch.empty(shape[0], lora_dim))
+            self.lokr_w1_b = nn.Parameter(torch.empty(lora_dim, shape[1]))
+        else:
+            self.lokr_w1 = nn.Parameter(torch.empty(shape[0], shape[1]))
+        if full:
+            self.lokr_w2 = nn.Parameter(torch.empty(shape[2], shape[3]))
+        else:
+            self.lokr_w2_a = nn.Parameter(torch.empty(shape[2], lora_dim))
+            self.lokr_w2_b = nn.Parameter(torch.empty(lora_dim, shape[3]))
+        alpha = lora_dim if alpha is None or alpha == 0 else alpha
+        SCALE
+"""
+
+STORED = 'self.register_buffer("alpha", torch.tensor(alpha))'
+SCALES = [
+    f"self.scale = alpha / lora_dim\n        {STORED}",
+    f"{STORED}\n        self.scaling = float(alpha) / float(lora_dim)",
+    f"self.lora_dim = lora_dim\n        {STORED}\n        self.scale = alpha / self.lora_dim",
+    f"factor = alpha / lora_dim\n        self.scale = factor\n        {STORED}",
+]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_full_kronecker_factors(scale: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lokr_layer=LOKR.replace("SCALE", scale)) == ["LS407"]
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        "self.scale = alpha / lora_dim",
+        f"if hasattr(self, 'lokr_w1') and self.use_w1 and self.use_w2:\n            alpha = lora_dim\n"
+        f"        self.scale = alpha / lora_dim\n        {STORED}",
+        f"self.scale = 1.0 if self.full_matrices else alpha / lora_dim\n        {STORED}",
+    ],
+)
+def test_lokr_that_knows_is_silent(scale: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lokr_layer=LOKR.replace("SCALE", scale)) == []
+
+
+# ---- LS408 -----------------------------------------------------------------------------------
+
+DORA = """
+class DoRALayer(nn.Module):
+    def __init__(self, base, rank, alpha, use_dora=False):
+        self.lora_A = nn.Linear(8, rank, bias=False)
+        self.lora_B = nn.Linear(rank, 8, bias=False)
+        self.alpha = alpha
+        if use_dora:
+            self.magnitude = nn.Parameter(base.weight.norm(dim=1))
+"""
+
+SAVERS = [
+    """
+    def custom_state_dict(self):
+        return {"alpha": self.alpha, "lora_A.weight": self.lora_A.weight, "lora_B.weight": self.lora_B.weight}
+""",
+    """
+    def export(self, prefix):
+        out = {}
+        out[f"{prefix}.lora_down.weight"] = self.lora_A.weight.detach().cpu()
+        out[prefix + ".lora_up.weight"] = self.lora_B.weight.detach().cpu()
+        return out
+""",
+    """
+
+def load_layer(base, tensors, rank, alpha):
+    layer = DoRALayer(base, rank, alpha)
+    layer.lora_A.weight.data.copy_(tensors["lora_A.weight"])
+    layer.lora_B.weight.data.copy_(tensors["lora_B.weight"])
+    return layer
+""",
+    """
+
+def restore(base, lora_down, lora_up, alpha):
+    layer = DoRALayer(base, rank=lora_down.shape[0], alpha=alpha)
+    layer.lora_A.weight.data = lora_down
+    layer.lora_B.weight.data = lora_up
+    return layer
+""",
+]
+
+
+@pytest.mark.parametrize("saver", SAVERS)
+def test_magnitude_dropped(saver: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_layer=DORA + saver) == ["LS408"]
+
+
+@pytest.mark.parametrize(
+    "saver",
+    [
+        SAVERS[0].replace('{"alpha"', '{"magnitude": self.magnitude, "alpha"'),
+        SAVERS[1].replace(
+            "        return out", "        out.update(self.extra_dora_tensors())\n        return out"
+        ),
+        SAVERS[2].replace("rank, alpha)\n    layer.", "rank, alpha, use_dora=has_magnitude)\n    layer."),
+        SAVERS[2].replace("DoRALayer(base, rank, alpha)", "DoRALayer(base, rank, alpha, **options)"),
+    ],
+)
+def test_kept_magnitude_is_silent(saver: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_layer=DORA + saver) == []
+
+
+# ---- LS409 -----------------------------------------------------------------------------------
+
+RSLORA = [
+    """
+class LoRALinear:
+    def __init__(self, base, r, lora_alpha, use_rslora=False):
+        self.base = base
+        self.scaling = lora_alpha / r
+""",
+    """
+def make_layer(base, r, lora_alpha, use_rslora):
+    if use_rslora:
+        print("training with rsLoRA")
+    return LoRALinear(base, r, lora_alpha)
+
+
+class LoRALinear:
+    def __init__(self, base, r, lora_alpha, use_rslora=False):
+        self.scaling = lora_alpha / (r**0.5 if use_rslora else r)
+""",
+    """
+class LoRALinear:
+    def __init__(self, r, lora_alpha, rs_lora=False):
+        self.update(r, lora_alpha, rs_lora=rs_lora)
+
+    def update(self, r, lora_alpha, **options):
+        self.scaling = lora_alpha / r
+""",
+    """
+class Base:
+    def __init__(self, lora_rank, lora_alpha, use_rslora=False):
+        self.scaling = lora_alpha / (math.sqrt(lora_rank) if use_rslora else lora_rank)
+
+
+class LoRAEmbedding(Base):
+    def __init__(self, lora_rank, lora_alpha, use_rslora=False):
+        super().__init__(lora_rank, lora_alpha)
+""",
+]
+
+FAIR_RSLORA = [
+    RSLORA[0].replace("self.base = base", "if use_rslora:\n            raise ValueError"),
+    RSLORA[2].replace("self.scaling", "super().update(r, lora_alpha, **options)\n        self.scaling"),
+    RSLORA[3].replace(
+        "super().__init__(lora_rank, lora_alpha)", "super().__init__(lora_rank, lora_alpha, use_rslora)"
+    ),
+    RSLORA[3].replace(
+        "super().__init__(lora_rank, lora_alpha)",
+        "super().__init__(lora_rank, lora_alpha)\n        self.use_rslora = use_rslora",
+    ),
+]
+
+
+@pytest.mark.parametrize("source", RSLORA)
+def test_rslora_dropped(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_layer=source) == ["LS409"]
+
+
+@pytest.mark.parametrize("source", FAIR_RSLORA)
+def test_rslora_used_is_silent(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_layer=source) == []
