@@ -106,8 +106,20 @@ class LoRASettings:
         return self.lora_alpha / self.r
 """
 
-SOURCES = [LOADER, ATTRIBUTES, HANDED_ON, FIELDS, FILTERED]
-NAMES = ["helper", "attributes", "handed-on", "fields", "filtered"]
+SCRIPT = """
+import peft
+from safetensors.torch import load_file
+
+lora_config = peft.LoraConfig.from_json_file("adapter_config.json")
+scale = lora_config["lora_alpha"] / lora_config["r"]
+tensors = load_file("adapter_model.safetensors")
+
+for name, weight in load_file("model.safetensors").items():
+    weight += scale * tensors[name + ".lora_B.weight"] @ tensors[name + ".lora_A.weight"]
+"""
+
+SOURCES = [LOADER, ATTRIBUTES, HANDED_ON, FIELDS, FILTERED, SCRIPT]
+NAMES = ["helper", "attributes", "handed-on", "fields", "filtered", "script"]
 
 
 def codes(folder: Path, **files: str) -> list[str]:

@@ -33,6 +33,7 @@ from lorascale_lint.facts.terms import (
 from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
 from lorascale_lint.model.factor_shapes import is_empty_container, module_side, registered_side
 from lorascale_lint.model.key_pattern import key_pattern
+from lorascale_lint.model.parameter_shapes import pair_side
 from lorascale_lint.model.project import (
     Class,
     Function,
@@ -347,7 +348,8 @@ class Evaluator:
             case ["B"]:
                 return Factor("B")
             case _:
-                return None
+                pair = pair_side(self, frame.self_class, name)
+                return None if pair is None else Factor(pair)
 
     def _stored_scale(self, name: str, frame: Frame) -> Number | None:
         """The scale that a layer is made with: ``self.scale = scale`` in the constructor of a LoRA class."""

@@ -255,7 +255,7 @@ class PeftConfigs:
     def _origin(self, term: Term, function: Function, depth: int) -> LoadedConfig | None:
         options: list[tuple[Term, Function]] = []
         match term:
-            case Call(func=Attr(base=Global() as cls, name=loader)) if loader in _LOADS:
+            case Call(func=Attr(base=Global() | Attr() as cls, name=loader)) if loader in _LOADS:
                 name = self.project.absolute_name(function, cls).rpartition(".")[2]
                 return LoadedConfig(function, term.loc) if name in ("PeftConfig", "LoraConfig") else None
             case Call() if self._loads_json(term, function):

@@ -483,8 +483,13 @@ def _arithmetic_leaves(term: Term) -> Iterator[str | None]:
 
 def is_initialisation(term: Term) -> bool:
     """Is ``term`` a fresh tensor multiplied by a constant of its initialisation: ``randn(...) * std``?"""
-    while isinstance(term, Call) and term.args and _callee_name(term) in ("Parameter", "tensor"):
-        term = term.args[0]
+    while isinstance(term, Call):
+        if term.args and _callee_name(term) in ("Parameter", "tensor"):
+            term = term.args[0]
+        elif isinstance(term.func, Attr) and term.func.name in ("to", "type", "cuda"):
+            term = term.func.base
+        else:
+            break
     if not (isinstance(term, Op) and term.sign in ("*", "/")):
         return False
     operands = (term.left, term.right) if term.sign == "*" else (term.left,)
