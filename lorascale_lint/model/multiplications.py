@@ -47,7 +47,7 @@ KEEPS = frozenset(
     "squeeze unsqueeze expand to_local full_tensor astype T mT t transpose permute swapaxes data".split()
 )
 WRAPPERS = frozenset("Parameter as_tensor tensor cast asarray array".split())
-_PRODUCTS = frozenset("mm matmul bmm dot linear conv1d conv2d conv3d kron einsum".split())
+_PRODUCTS = frozenset("mm matmul bmm dot linear conv1d conv2d conv3d kron einsum embedding".split())
 _MULTIPLIES = frozenset("mul mul_ multiply multiply_".split())
 _DIVIDES = frozenset("div div_ divide divide_ true_divide".split())
 _MODULES = re.compile(r"(?i).*(linear|conv\dd|dense|embedding)|module")
@@ -246,7 +246,10 @@ class Multiplications:
             return self._divided(operands[0], operands[1], term.loc, frame, calls)
         if name in _PRODUCTS and len(operands) >= 2 and (library or name in ("mm", "matmul", "bmm")):
             first, second = operands[-2:] if name == "einsum" else operands[:2]
-            return _joined(self.paths(first, frame, calls), self.paths(second, frame, calls))
+            joined = _joined(self.paths(first, frame, calls), self.paths(second, frame, calls))
+            if name == "kron":  # LoKr: a delta, whether its two factors are products or full matrices
+                return tuple(replace(path, sides=path.sides | {"A", "B"}) for path in joined)
+            return joined
         entered = self.evaluator.entered(term, frame)
         if entered is not None:
             return tuple(

@@ -1,0 +1,280 @@
+"""Deltas that one branch, method or class scales and its sibling does not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.facts.terms import Attr, Const, Event, Guard, Loc, Not, Op, Param, Term, walk
+from lorascale_lint.findings import Confidence
+from lorascale_lint.model.applications import Step, describe_guard
+from lorascale_lint.model.factor_products import unscaled_products
+from lorascale_lint.model.model import Model
+from lorascale_lint.model.multiplications import Multiplication, ScalePath
+from lorascale_lint.model.project import Class, Function, is_receiver, is_test_file
+from lorascale_lint.model.scale import ALPHA, RANK, SCALING
+from lorascale_lint.model.vocabulary import key_role
+
+_EXPLAINS = re.compile(
+    r"(?i)alpha|scal|rank|strength|multipl|merg|fus|fold|gamma|raw|norm|dora|magnitude|quant|^r$|ratio|factor"
+)
+"""A condition on one of these may be why a branch has no scale of its own."""
+_CALLED_BY_FRAMEWORK = frozenset("forward __call__ call".split())
+_SETUP = frozenset("__init__ __post_init__ build setup reset_parameters init_weights".split())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OneSided:
+    """A delta at ``loc`` that is not scaled where its sibling is."""
+
+    function: Function
+    loc: Loc
+    event: Event
+    text: str
+    steps: tuple[Step, ...]
+    confidence: Confidence = "high"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _End:
+    """A delta where it leaves a function: by a sum, or by a return; on one path."""
+
+    function: Function
+    event: Event
+    loc: Loc
+    path: ScalePath
+    guards: tuple[Guard, ...]
+
+    @property
+    def trained(self) -> Multiplication | None:
+        """The trained scale on this path."""
+        return next((step for step in self.path.steps if step.scale.is_trained), None)
+
+    @property
+    def is_unscaled(self) -> bool:
+        """Is everything on the path understood, and no trained scale in it?"""
+        path = self.path
+        plain = path.certain and not path.tensors and path.is_delta and path.scale.known
+        return plain and not any(path.scale.power(symbol) for symbol in (ALPHA, RANK, SCALING))
+
+
+def one_sided(model: Model) -> Iterator[OneSided]:
+    """Every unscaled delta beside a scaled one, the nearest comparison first."""
+    ends = {function: tuple(_ends(model, function)) for function in model.functions}
+    reported: set[Loc] = {found.loc for _, found, _ in model.unscaled}
+    for function, own in ends.items():
+        if is_test_file(function.filename):
+            continue
+        for found in _branches(own):
+            if found.loc not in reported:
+                reported.add(found.loc)
+                yield found
+    for cls in model.project.classes.values():
+        if not is_test_file(cls.filename):
+            methods = [m for m in model.project.methods(cls) if m.facts.name not in _SETUP]
+            for found in (*_methods(model, methods, ends), *_classes(model, cls, methods, ends)):
+                if found.loc not in reported:
+                    reported.add(found.loc)
+                    yield found
+
+
+def _ends(model: Model, function: Function) -> Iterator[_End]:
+    """The deltas of ``function``, each path of each sum; of returns if it adds none."""
+    frame = model.evaluator.frame(function)
+    summed = False
+    for application in model.applications:
+        if application.function is not function or application in model.scaled_sums:
+            continue
+        summed = True
+        for path in model.multiplications.paths(application.delta, frame):
+            guards = (*application.event.guards, *_own_guards(path, function))
+            yield _End(function, application.event, application.loc, path, guards)
+    if summed or not model.factor_products.of(function):
+        return
+    for event in function.events("return"):
+        for path in model.multiplications.paths(event.value, frame):
+            if path.is_delta:
+                yield _End(
+                    function, event, event.value.loc, path, (*event.guards, *_own_guards(path, function))
+                )
+
+
+def _own_guards(path: ScalePath, function: Function) -> tuple[Guard, ...]:
+    return tuple(guard for frame, guard in path.guards if frame.function is function)
+
+
+# ---- branches of one function -------------------------------------------------------------
+
+
+def _branches(ends: tuple[_End, ...]) -> Iterator[OneSided]:
+    scaled = [(end, step) for end in ends if (step := end.trained) is not None]
+    for end in ends:
+        if not end.is_unscaled or any(_explains(guard, end.function) for guard in end.guards):
+            continue
+        for other, step in scaled:
+            parting = _parting(end.guards, other.guards)
+            if parting is None or other.path.sides - end.path.sides:
+                continue
+            function = end.function
+            yield OneSided(
+                function,
+                end.loc,
+                end.event,
+                f"`{function.facts.qualname}` scales the delta only if {describe_guard(_turned(parting))}",
+                (
+                    (function.filename, step.loc, f"`{step.text}` is multiplied on in one branch"),
+                    (
+                        function.filename,
+                        parting.test.loc,
+                        f"where {describe_guard(parting)}, that line is not reached",
+                    ),
+                    (function.filename, end.loc, "and the delta leaves here without the trained scale"),
+                ),
+            )
+            break
+
+
+def _parting(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> Guard | None:
+    """The condition of ``left`` that ``right`` has the other way round."""
+    for first in map(_plain, left):
+        for second in map(_plain, right):
+            if first.test is second.test and first.holds != second.holds:
+                return first
+    return None
+
+
+def _turned(guard: Guard) -> Guard:
+    return Guard(guard.test, not guard.holds)
+
+
+def _plain(guard: Guard) -> Guard:
+    test, holds = guard.test, guard.holds
+    while isinstance(test, Not):
+        test, holds = test.operand, not holds
+    return Guard(test, holds, guard.required)
+
+
+def _explains(guard: Guard, function: Function) -> bool:
+    """May the condition itself say why there is no scale: a flag of the caller, a format without alpha?"""
+    test = _plain(guard).test
+    for part in walk(test):
+        if isinstance(part, Attr | Param) and _EXPLAINS.search(part.name) and not is_receiver(part, function):
+            return True
+        text = part.value if isinstance(part, Const) and isinstance(part.value, str) else ""
+        if text and (key_role(text) is not None or _EXPLAINS.search(text)):
+            return True
+    asked: tuple[Term, ...] = (test,)
+    if isinstance(test, Op):
+        asked = (test.left, test.right)
+    return any(isinstance(term, Param) and not is_receiver(term, function) for term in asked)
+
+
+# ---- methods of one class -----------------------------------------------------------------
+
+
+def _methods(
+    model: Model, methods: list[Function], ends: dict[Function, tuple[_End, ...]]
+) -> Iterator[OneSided]:
+    """Methods that return the bare product, beside one that scales it, and are used as they are."""
+    scaling = next(
+        (
+            (method, step)
+            for method in methods
+            for end in ends.get(method, ())
+            if (step := end.trained) is not None and end.path.is_delta and end.path.certain
+        ),
+        None,
+    )
+    if scaling is None:
+        return
+    other, step = scaling
+    for method in methods:
+        own = ends.get(method, ())
+        if method is other or not own or not all(end.is_unscaled for end in own):
+            continue
+        if own[0].event.kind != "return" or model.factor_products.may_be_scaled(method):
+            continue  # a sum is compared by LS101 and LS102
+        if any(map(model.factor_products.is_folded, model.factor_products.of(method))):
+            continue
+        sites = model.project.call_sites(method)
+        callers = [site.caller for site in sites]
+        if any(model.factor_products.may_be_scaled(caller) for caller in callers):
+            continue
+        if not callers and method.facts.name not in _CALLED_BY_FRAMEWORK:
+            continue
+        end = own[0]
+        used = tuple(
+            (site.caller.filename, site.call.loc, f"`{site.caller.facts.qualname}` uses it as it is")
+            for site in sites[:2]
+        )
+        yield OneSided(
+            method,
+            end.loc,
+            end.event,
+            f"`{method.facts.qualname}` leaves out the trained scale of `{other.facts.name}`",
+            (
+                (other.filename, step.loc, f"`{other.facts.qualname}` multiplies by `{step.text}`"),
+                (method.filename, end.loc, "and this is the same product without it"),
+                *used,
+            ),
+            "high" if callers else "medium",
+        )
+
+
+# ---- classes of one hierarchy -------------------------------------------------------------
+
+
+def _classes(
+    model: Model, cls: Class, methods: list[Function], ends: dict[Function, tuple[_End, ...]]
+) -> Iterator[OneSided]:
+    """A class that inherits the scale which a sibling multiplies on, and never uses it."""
+    own = [end for method in methods for end in ends.get(method, ())]
+    if not own or not all(end.is_unscaled for end in own):
+        return
+    line = model.project.ancestors(cls)
+    working = (m for member in line for m in model.project.methods(member) if m.facts.name not in _SETUP)
+    products = unscaled_products(model.factor_products, working)
+    if not products or any(map(model.factor_products.is_folded, products)):
+        return
+    for ancestor in line[1:]:
+        for sibling in model.project.family(ancestor):
+            if sibling in line or cls in model.project.ancestors(sibling):
+                continue
+            step = _inherited_step(model, sibling, ancestor, ends)
+            if step is None:
+                continue
+            end = own[0]
+            yield OneSided(
+                end.function,
+                end.loc,
+                end.event,
+                f"`{cls.name}` never uses the trained scale that `{sibling.name}` applies",
+                (
+                    (ancestor.filename, ancestor.facts.loc, f"both classes get it from `{ancestor.name}`"),
+                    (sibling.filename, step.loc, f"`{sibling.name}` multiplies by `{step.text}`"),
+                    (end.function.filename, end.loc, "and this is the bare product"),
+                ),
+            )
+            return
+
+
+def _inherited_step(
+    model: Model, sibling: Class, ancestor: Class, ends: dict[Function, tuple[_End, ...]]
+) -> Multiplication | None:
+    """A trained scale in ``sibling`` that is an attribute which ``ancestor`` itself writes."""
+    for method in model.project.methods(sibling):
+        for end in ends.get(method, ()):
+            step = end.trained
+            if step is None:
+                continue
+            own = [
+                p.name for p in walk(step.term) if isinstance(p, Attr) and is_receiver(p.base, step.function)
+            ]
+            if any(
+                write.on_self and write.function.owner in model.project.ancestors(ancestor)
+                for name in own
+                for write in model.project.writes(ancestor, name)
+            ):
+                return step
+    return None

@@ -1,0 +1,99 @@
+"""LS113: one branch, method or class scales the delta, and its sibling does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.effect import effect_of
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.scale import ONE
+from lorascale_lint.model.scale_branches import one_sided
+from lorascale_lint.rule import Rule
+
+
+class ScaleOnOneBranch(Rule):
+    """Trained scale on one branch only
+
+    ## What it finds
+
+    A delta that is multiplied by the trained scale where a condition holds and not where it does not
+    (gated or not, one module kind or the next); a method that returns the bare product beside one that
+    scales it; a class that inherits the scale which its sibling applies, and never uses it.
+
+    ## Why it is wrong
+
+    The condition says something about the layer, and nothing about the training: the same adapter is
+    applied at two strengths.
+
+    ## Effect
+
+    2.00x too strong for alpha=64, rank=128, on one of the branches.
+
+    ## Bad
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha, use_gating):
+            self.base_layer = base_layer
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+            self.scaling = lora_alpha / lora_rank
+            self.use_gating = use_gating
+
+        def forward(self, x):
+            delta = x @ self.lora_A.T @ self.lora_B.T
+            if self.use_gating:
+                delta = delta * self.gate(x) * self.scaling
+            return self.base_layer(x) + delta
+    ```
+
+    ## Good
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha, use_gating):
+            self.base_layer = base_layer
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+            self.scaling = lora_alpha / lora_rank
+            self.use_gating = use_gating
+
+        def forward(self, x):
+            delta = x @ self.lora_A.T @ self.lora_B.T * self.scaling
+            if self.use_gating:
+                delta = delta * self.gate(x)
+            return self.base_layer(x) + delta
+    ```
+
+    ## Fix safety
+
+    No fix: the branch may stand for adapters that were trained with it.
+
+    ## Limits
+
+    Silent where the condition itself speaks of alpha, rank, a scale, merging or a file format, or is an
+    argument of the caller; where anything on the way is not understood; and where LS101 or LS102 speak
+    of the same sum.
+
+    ## References
+
+    - adapter-hub/adapters pull request 770: the forward scaled only with a gate
+    """
+
+    code = "LS113"
+    name = "scale-on-one-branch"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Unscaled deltas with a scaled sibling."""
+        for found in one_sided(model):
+            yield self.finding(
+                model,
+                found.function.filename,
+                found.loc,
+                found.text,
+                event=found.event,
+                confidence=found.confidence,
+                effect=effect_of(ONE),
+                trace=found.steps,
+            )

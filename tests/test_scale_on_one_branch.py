@@ -1,0 +1,181 @@
+"""LS113: deltas scaled on one side of a condition, a class or a hierarchy, and reasons for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LAYER = """\
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, lora_A, lora_B, lora_rank, lora_alpha, gated):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = lora_A
+        self.lora_B = lora_B
+        self.lora_alpha = lora_alpha
+        self.lora_rank = lora_rank
+        self.scaling = lora_alpha / lora_rank
+        self.gated = gated
+"""
+
+ONE_SIDED = {
+    "training and evaluation": LAYER
+    + """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if self.training:
+            delta = self.dropout(delta) * self.scaling
+        return self.base_layer(x) + delta
+""",
+    "delta returned by a helper": LAYER
+    + """
+    def lora_delta(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if self.gated:
+            return delta * self.gate(x) * self.scaling
+        return delta
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_delta(x)
+""",
+    "module kinds of a merge function": """\
+import torch
+import torch.nn.functional as F
+
+
+def merge_lora(layers, lora_sd):
+    for name, layer in layers.items():
+        up = lora_sd[name + ".lora_up.weight"]
+        down = lora_sd[name + ".lora_down.weight"]
+        scale = lora_sd[name + ".alpha"].item() / down.shape[0]
+        if layer.weight.dim() == 4:
+            layer.weight.data += F.conv2d(down.permute(1, 0, 2, 3), up).permute(1, 0, 2, 3)
+        else:
+            layer.weight.data += (up @ down) * scale
+""",
+    "methods that return the product": LAYER
+    + """
+    def delta_weight(self):
+        return self.lora_B @ self.lora_A * self.scaling
+
+    def delta_output(self, x):
+        return x @ self.lora_A.T @ self.lora_B.T
+
+
+def wrapped(layer: LoRALinear, x):
+    return layer.base_layer(x) + layer.delta_output(x)
+""",
+    "siblings that inherit the scale": """\
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class LoRALayer:
+    def __init__(self, rank, lora_alpha):
+        self.scaling = lora_alpha / rank
+
+
+class LoRALinear(nn.Linear, LoRALayer):
+    def forward(self, x):
+        return super().forward(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+
+
+class LoRAEmbedding(nn.Embedding, LoRALayer):
+    def forward(self, x):
+        return super().forward(x) + F.embedding(x, self.lora_A.T) @ self.lora_B.T
+""",
+}
+
+EXPLAINED = {
+    "by alpha": LAYER
+    + """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if self.lora_alpha is not None:
+            delta = delta * (self.lora_alpha / self.lora_rank)
+        return self.base_layer(x) + delta
+""",
+    "by a flag that the factors are folded": LAYER
+    + """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if not self.is_folded:
+            delta = delta * self.scaling
+        return self.base_layer(x) + delta
+""",
+    "by the caller": LAYER
+    + """
+    def lora_delta(self, x, plain=False):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if plain:
+            return delta
+        return delta * self.scaling
+""",
+    "by the format": """\
+def merge_lora(layers, lora_sd, strength):
+    for key in lora_sd:
+        layer = layers[key.split(".")[0]]
+        if "lora_A" in key:
+            up = lora_sd[key.replace("lora_A", "lora_B")]
+            layer.weight.data += strength * (up @ lora_sd[key])
+        else:
+            up = lora_sd[key.replace("lora_down", "lora_up")]
+            alpha = lora_sd[key.replace("lora_down.weight", "alpha")].item()
+            layer.weight.data += strength * (up @ lora_sd[key]) * (alpha / lora_sd[key].shape[0])
+""",
+    "by a helper that its caller scales": LAYER
+    + """
+    def product(self, x):
+        return x @ self.lora_A.T @ self.lora_B.T
+
+    def delta_weight(self):
+        return self.lora_B @ self.lora_A * self.scaling
+
+    def forward(self, x):
+        return self.base_layer(x) + self.product(x) * self.scaling
+""",
+    "by a magnitude": LAYER
+    + """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if self.gated:
+            delta = delta * self.scaling
+        else:
+            delta = delta * self.learned(x)
+        return self.base_layer(x) + delta
+""",
+}
+
+
+@pytest.mark.parametrize("name", ONE_SIDED)
+def test_one_sided(name: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": ONE_SIDED[name]}, codes=["LS113"])
+    assert [finding.code for finding in found] == ["LS113"]
+    assert len(found[0].trace) >= 2
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_explained(name: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_layer.py": EXPLAINED[name]}, codes=["LS113"]) == ()
+
+
+def test_a_sum_that_another_rule_reports_is_left_to_it(tmp_path: Path) -> None:
+    source = (
+        LAYER
+        + """
+    def forward(self, x):
+        if self.gated:
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
+"""
+    )
+    assert [f.code for f in lint_files(tmp_path, {"lora_layer.py": source})] == ["LS102"]
