@@ -552,7 +552,7 @@ class Evaluator:
             same_object = same_object and self.project.method(self_class, term.func.name) is not None
         if same_object and isinstance(term.func, Attr) and self_class is not None:
             functions = list(self.project.overrides(self_class, term.func.name)) or functions
-        if any(not _is_transparent(decorator) for item in functions for decorator in item.facts.decorators):
+        if not all(map(is_undecorated, functions)):
             return None
         entered = (*frame.entered, frame.function)
         if any(function in entered for function in functions):
@@ -641,6 +641,11 @@ def _by_name(name: str, context: bool) -> Value | None:
     if side is not None:
         return Factor("A" if side == "A" else "B")
     return None
+
+
+def is_undecorated(function: Function) -> bool:
+    """Does a caller of ``function`` get what its body returns?"""
+    return all(map(_is_transparent, function.facts.decorators))
 
 
 def _is_transparent(decorator: str) -> bool:

@@ -26,7 +26,7 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.evaluate import Evaluator, is_undecorated
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Class, Function, constructor
 from lorascale_lint.model.scale import ONE
@@ -94,6 +94,8 @@ class FactorProducts:
 
     def may_be_scaled(self, function: Function, *, apart_from: Term | None = None) -> bool:
         """Can anything that ``function`` computes, apart from one dead term, hold a scale?"""
+        if not is_undecorated(function):
+            return True  # the decorator may scale what the body returns
         excluded = frozenset([id(apart_from)]) if apart_from is not None else frozenset[int]()
         return any(
             self._holds_scale(root, function, excluded, CALL_DEPTH)

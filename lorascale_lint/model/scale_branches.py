@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lorascale_lint.facts.terms import Attr, Const, Event, Guard, Loc, Not, Op, Param, Term, walk
 from lorascale_lint.findings import Confidence
 from lorascale_lint.model.applications import Step, describe_guard
+from lorascale_lint.model.evaluate import is_undecorated
 from lorascale_lint.model.factor_products import unscaled_products
 from lorascale_lint.model.model import Model
 from lorascale_lint.model.multiplications import Multiplication, ScalePath
@@ -90,7 +91,7 @@ def _ends(model: Model, function: Function) -> Iterator[_End]:
         for path in model.multiplications.paths(application.delta, frame):
             guards = (*application.event.guards, *_own_guards(path, function))
             yield _End(function, application.event, application.loc, path, guards)
-    if summed or not model.factor_products.of(function):
+    if summed or not model.factor_products.of(function) or not is_undecorated(function):
         return
     for event in function.events("return"):
         for path in model.multiplications.paths(event.value, frame):
