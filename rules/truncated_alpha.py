@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.keep_alpha_float import divide_exactly, keep_alpha_float
-from lorascale_lint.facts.terms import Attr, Call, Choice, Event, Global, Op, Param, Term, each_term, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Choice,
+    Event,
+    Global,
+    Item,
+    Op,
+    Param,
+    Term,
+    each_term,
+    walk,
+)
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.file_readers import reads_tensors
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ALPHA, RANK, Scale
 from lorascale_lint.model.values import Number
@@ -146,6 +159,8 @@ def _real_valued(model: Model, function: Function, term: Term) -> str | None:
             return f"`{term.name}` is declared `{parameter.annotation}`"
     if isinstance(term, Call) and isinstance(term.func, Attr) and term.func.name == "item":
         return "the value is read from a tensor"
+    if isinstance(term, Item) and reads_tensors(term.base):
+        return "the value is a tensor of the adapter file"
     return None
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.compare_with_none import compare_with_none
-from lorascale_lint.facts.terms import Attr, Logic, Param, Term
+from lorascale_lint.facts.terms import Attr, Call, Item, Logic, Param, Term
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Application
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.scale import ALPHA
-from lorascale_lint.model.vocabulary import number_role
+from lorascale_lint.model.vocabulary import is_alpha_key, number_role
 from lorascale_lint.rule import Rule
 
 
@@ -20,7 +21,7 @@ class TruthyAlpha(Rule):
     ## What it finds
 
     `alpha / rank if alpha and rank else 1.0` (or the same as a branch) at an application: where alpha
-    is 0, the delta is applied unscaled.
+    is 0, the delta is applied unscaled. An alpha that is looked up in an adapter counts as well.
 
     ## Why it is wrong
 
@@ -90,7 +91,7 @@ class TruthyAlpha(Rule):
                 trace=[
                     (function.filename, application.loc, f"the delta is applied at {application.formula()}"),
                 ],
-                fix=compare_with_none(model, function, term),
+                fix=compare_with_none(model, function, term) if isinstance(term, Attr | Param) else None,
             )
 
 
@@ -112,5 +113,13 @@ def _alpha_operand(test: Term) -> Term | None:
             return _alpha_operand(left) or _alpha_operand(right)
         case Attr(name=name) | Param(name=name) if number_role(name, True) == ALPHA:
             return test
+        case Item(key=key) | Call(func=Attr(name="get" | "pop"), args=(key, *_)) if _is_file_alpha(key):
+            return test
         case _:
             return None
+
+
+def _is_file_alpha(key: Term) -> bool:
+    """Is ``key`` one under which adapters (or tables made of them) carry alpha?"""
+    text = key_pattern(key)
+    return text.rpartition(".")[2] in ("alpha", "lora_alpha", "network_alpha") and is_alpha_key(text)
