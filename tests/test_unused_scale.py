@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 """
 LAYER = """
 class LoRALinear(nn.Module):
-    def __init__(self, base_layer, lora_A, lora_B, rank, lora_alpha, multiplier=1.0):
+    def __init__(self, base_layer, lora_A, lora_B, rank, lora_alpha):
         super().__init__()
         self.base_layer = base_layer
         self.lora_A = lora_A
@@ -91,6 +91,17 @@ class LoRAWrapped(nn.Module):
 
     def forward(self, x):
         return self.linear(x) + self.lora(x)
+""",
+    "strength of a constructor": """
+class LoRALinear(nn.Module):
+    def __init__(self, base, rank, multiplier=1.0):
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Linear(base.in_features, rank)
+        self.lora_B = nn.Linear(rank, base.out_features)
+
+    def forward(self, x):
+        return self.base(x) + self.lora_B(self.lora_A(x))
 """,
     "strength of a merge": """
 def merge_pair(layer, lora_A, lora_B, strength=1.0):

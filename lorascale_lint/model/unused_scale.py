@@ -24,6 +24,7 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.findings import Confidence
 from lorascale_lint.model.applications import Application, Step
+from lorascale_lint.model.dropped_alpha import dropped_alphas
 from lorascale_lint.model.factor_products import (
     SCALE_WORD,
     FactorProduct,
@@ -264,7 +265,11 @@ def unused_parameters(model: Model, function: Function) -> Iterator[UnusedScale]
             continue
         if _ALPHA.fullmatch(parameter.name) and _known_unscaled(model, function):
             continue
-        steps = _lost_here(model, function, parameter) or _not_handed_on(model, function, parameter)
+        steps = (
+            _lost_here(model, function, parameter)
+            or _lost_by_constructor(model, function, parameter)
+            or _not_handed_on(model, function, parameter)
+        )
         if steps:
             where = (function.filename, parameter.loc, f"no computation uses `{parameter.name}`")
             yield UnusedScale(
@@ -306,6 +311,24 @@ def _lost_here(model: Model, function: Function, parameter: Parameter) -> tuple[
             used = (using.filename, using.facts.loc, f"`{using.facts.qualname}` uses its `{parameter.name}`")
             return (*_product_steps(products[-1:]), used)
     return _product_steps(products[-1:])
+
+
+def _lost_by_constructor(model: Model, function: Function, parameter: Parameter) -> tuple[Step, ...]:
+    """Steps to a product of the class whose constructor does not keep its scale."""
+    cls = function.owner
+    if cls is None or function.facts.name != "__init__" or _is_open(model, cls):
+        return ()
+    if parameter.name == "scale" or any(dropped_alphas(model.project, function)):
+        return ()
+    line = model.project.ancestors(cls)
+    working = (m for member in line for m in model.project.methods(member) if not _constructs(m))
+    products = unscaled_products(model.factor_products, working)
+    if not products or any(map(model.factor_products.is_folded, products)):
+        return ()
+    if _ALPHA.fullmatch(parameter.name) and any(_made_in(found, line) for _, found, _ in model.unscaled):
+        return ()
+    applied = any(_made_in(application, line) for application in model.applications)
+    return _product_steps(products[:2]) if applied else ()
 
 
 def _not_handed_on(model: Model, function: Function, parameter: Parameter) -> tuple[Step, ...]:
