@@ -119,3 +119,13 @@ def test_fires_once(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SILENT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert "LS302" not in [finding.code for finding in lint_files(tmp_path, {"convert.py": SILENT[name]})]
+
+
+def test_many_moves_inside_one_dictionary_are_bounded(tmp_path: Path) -> None:
+    moves = "".join(
+        f'    sd["block.{n}.lora_A.weight"] = sd.pop("block_{n}.lora_down.weight")\n'
+        f'    sd[name.replace("x", "{n}")] = sd.pop(name + "{n}")\n'
+        for n in range(120)
+    )
+    source = f"def convert_lora(sd, name):\n{moves}    return sd\n"
+    assert lint_files(tmp_path, {"convert.py": source}) is not None

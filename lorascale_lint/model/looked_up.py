@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from lorascale_lint.facts.extract import MODULE
@@ -45,6 +46,8 @@ Side = Literal["A", "B"]
 
 _DEPTH = 9
 """Steps from a tensor to the key that says what it is."""
+_STEPS = 400
+"""Terms looked at for one question."""
 _HELD_LIMIT = 24
 _SITES = 6
 _SIDES = {
@@ -93,20 +96,28 @@ class LookUps:
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self._left = 0
+        self._entered: set[tuple[Loc, str]] = set()
+        self._kept: dict[tuple[Loc, Function], tuple[_Held, ...]] = {}
 
     # ---- factors ----------------------------------------------------------------------
 
-    def factor(
-        self, term: Term, place: Place, guards: tuple[Guard, ...] = (), depth: int = _DEPTH
-    ) -> LookedUp | None:
+    def factor(self, term: Term, place: Place, guards: tuple[Guard, ...] = ()) -> LookedUp | None:
         """The factor of an adapter that ``term`` is, unscaled, on every branch; None if that is not seen."""
+        self._left = _STEPS
+        return self._factor(term, place, guards, _DEPTH)
+
+    def _factor(self, term: Term, place: Place, guards: tuple[Guard, ...], depth: int) -> LookedUp | None:
         term = unconverted(term)
-        if depth <= 0:
+        self._left -= 1
+        if depth <= 0 or self._left < 0:
             return None
         match term:
             case Choice(then=then, other=other):
                 found = [
-                    self.factor(part, place, guards, depth - 1) for part in (then, other) if not is_none(part)
+                    self._factor(part, place, guards, depth - 1)
+                    for part in (then, other)
+                    if not is_none(part)
                 ]
                 return _agreed(found)
             case Param():
@@ -115,7 +126,7 @@ class LookUps:
                 pass
             case Call(func=func) if bodies := self._bodies(func, place):
                 found = [
-                    self.factor(event.value, self.inside(term, body, place), event.guards, depth - 1)
+                    self._factor(event.value, self.inside(term, body, place), event.guards, depth - 1)
                     for body in bodies
                     for event in body.events("return")
                     if not is_none(event.value)
@@ -124,7 +135,7 @@ class LookUps:
             case Element() | Item():
                 rows = self._components(term, place, depth)
                 if rows:
-                    return _agreed([self.factor(r.value, r.place, r.guards, depth - 1) for r in rows])
+                    return _agreed([self._factor(r.value, r.place, r.guards, depth - 1) for r in rows])
             case _:
                 pass
         found_at = stored_at(term)
@@ -140,7 +151,14 @@ class LookUps:
         if told is not None:
             side, text = told
         if side is None and held:
-            return self._from_held(container, text, held, depth)
+            entered = root_of(container).loc, place.function.filename
+            if entered in self._entered:
+                return None  # entries are moved inside one dictionary
+            self._entered.add(entered)
+            try:
+                return self._from_held(container, text, held, depth)
+            finally:
+                self._entered.discard(entered)
         if side is None or not all(self._is_bare(item, depth - 1) for item in held):
             return None
         return LookedUp("A" if side == "A" else "B", place, term.loc, text, container)
@@ -149,7 +167,7 @@ class LookUps:
         """A tensor of a table that the code filled: by the short key there, or by all that was put in."""
         weak = next((side for side, pattern in _SIDES.items() if pattern.fullmatch(text)), None)
         named = [item for item in held if item.key is not None and self.text(item.key, item.place) == text]
-        found = [self.factor(i.value, i.place, i.guards, depth - 1) for i in (named or held)]
+        found = [self._factor(i.value, i.place, i.guards, depth - 1) for i in (named or held)]
         agreed = _agreed(found)
         if agreed is not None or weak is None:
             return agreed
@@ -177,21 +195,26 @@ class LookUps:
     def _parameter(self, term: Param, place: Place, depth: int) -> LookedUp | None:
         for name, argument, outer in place.arguments:
             if name == term.name:
-                return self.factor(argument, outer, (), depth - 1)
+                return self._factor(argument, outer, (), depth - 1)
         if term.function != place.function.facts.qualname or is_receiver(term, place.function):
             return None
         found: list[LookedUp | None] = []
         for site in self.project.call_sites(place.function)[:_SITES]:
             given = bound_arguments(site.call, place.function).get(term.name)
             if given is not None:
-                found.append(self.factor(given, Place(site.caller), site.event.guards, depth - 2))
+                found.append(self._factor(given, Place(site.caller), site.event.guards, depth - 2))
         return _agreed(found)
 
     # ---- containers -------------------------------------------------------------------
 
     def held(self, container: Term, place: Place, depth: int) -> tuple[_Held, ...]:
         """What code puts into the container of ``container``; empty for the tensors of a file."""
-        return tuple(self._held(container, place, depth))[:_HELD_LIMIT]
+        key = root_of(container).loc, place.function
+        if place.arguments or depth < _DEPTH - 3:
+            return tuple(islice(self._held(container, place, depth), _HELD_LIMIT))
+        if key not in self._kept:
+            self._kept[key] = tuple(islice(self._held(container, place, depth), _HELD_LIMIT))
+        return self._kept[key]
 
     def _held(self, container: Term, place: Place, depth: int) -> Iterator[_Held]:
         if depth <= 0:
