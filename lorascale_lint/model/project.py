@@ -249,8 +249,9 @@ class Project:
     # ---- attributes -------------------------------------------------------------------
 
     @cached_property
-    def _writes(self) -> dict[str, list[AttributeWrite]]:
-        table: dict[str, list[AttributeWrite]] = defaultdict(list)
+    def _writes(self) -> dict[tuple[str, Class | None], list[AttributeWrite]]:
+        """By attribute, and by the class that writes it on itself; None for other objects' attributes."""
+        table: dict[tuple[str, Class | None], list[AttributeWrite]] = defaultdict(list)
         for function in self.functions.values():
             for event in function.events("write"):
                 target = event.target
@@ -258,17 +259,19 @@ class Project:
                     target = target.base
                 if isinstance(target, Attr):
                     on_self = is_receiver(target.base, function)
-                    table[target.name].append(AttributeWrite(function, event, on_self))
+                    owner = function.owner if on_self else None
+                    table[target.name, owner].append(AttributeWrite(function, event, on_self))
         return table
 
     def writes(self, cls: Class, attribute: str) -> tuple[AttributeWrite, ...]:
         """Writes of ``self.attribute`` in the family of ``cls``, and writes of it on other objects."""
-        family = self.family(cls)
-        return tuple(
-            write
-            for write in self._writes.get(attribute, ())
-            if not write.on_self or write.function.owner in family
-        )
+        owners = (None, *self.family(cls))
+        found = [write for owner in owners for write in self._writes.get((attribute, owner), ())]
+        return tuple(sorted(found, key=lambda write: self._order[id(write.function)]))
+
+    @cached_property
+    def _order(self) -> dict[int, int]:
+        return {id(function): place for place, function in enumerate(self.functions.values())}
 
     def class_attribute(self, cls: Class, name: str) -> tuple[Class, Term | None, Loc] | None:
         """``name = value`` in the body of the class or an ancestor: where, what, and its place."""

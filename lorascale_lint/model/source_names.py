@@ -39,6 +39,7 @@ class SourceNames:
     filenames: tuple[str, ...]
     read_source: Callable[[str], bytes]
     _trees: dict[str, ast.Module | None] = field(default_factory=dict)
+    _definitions: dict[str, dict[int, _Definition]] = field(default_factory=dict)
     _reads: dict[str, tuple[AttributeRead, ...]] = field(default_factory=dict)
 
     def tree(self, filename: str) -> ast.Module | None:
@@ -52,11 +53,14 @@ class SourceNames:
 
     def definition(self, function: Function) -> _Definition | None:
         """The syntax tree of ``function``."""
-        tree = self.tree(function.filename)
-        for node in ast.walk(tree) if tree is not None else ():
-            if isinstance(node, _Definition) and node.lineno == function.facts.loc.row:
-                return node
-        return None
+        filename = function.filename
+        if filename not in self._definitions:
+            tree = self.tree(filename)
+            nodes = () if tree is None else ast.walk(tree)
+            self._definitions[filename] = {
+                node.lineno: node for node in nodes if isinstance(node, _Definition)
+            }
+        return self._definitions[filename].get(function.facts.loc.row)
 
     def is_read(self, function: Function, name: str, after_row: int | None = None) -> bool:
         """Is the local or parameter ``name`` read in ``function``, logs aside (True if not known)?
