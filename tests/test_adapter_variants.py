@@ -434,3 +434,52 @@ def test_rslora_dropped(source: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", FAIR_RSLORA)
 def test_rslora_used_is_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_layer=source) == []
+
+
+# ---- LS106 across files ------------------------------------------------------------------------
+
+KRON = """
+def make_kron(w1, w2, scale):
+    for _ in range(w2.dim() - w1.dim()):
+        w1 = w1.unsqueeze(-1)
+    rebuild = torch.kron(w1, w2.contiguous())
+    if scale != 1:
+        rebuild = rebuild * scale
+    return rebuild  # of lokr
+"""
+
+LOKR_WEIGHT = """
+from lokr_functions import make_kron, rebuild_tucker
+
+
+class LokrModule:
+    def __init__(self, alpha, lora_dim, rs_lora=False):
+        r_factor = math.sqrt(lora_dim) if rs_lora else lora_dim
+        self.scale = alpha / r_factor
+
+    def get_weight(self, shape=None):
+        first = self.lokr_w1 if self.use_w1 else self.lokr_w1_a @ self.lokr_w1_b
+        if self.use_w2:
+            second = self.lokr_w2
+        elif self.tucker:
+            second = rebuild_tucker(self.lokr_t2, self.lokr_w2_a, self.lokr_w2_b)
+        else:
+            second = self.lokr_w2_a @ self.lokr_w2_b
+        weight = make_kron(first, second, self.scale)
+        if shape is not None:
+            weight = weight.view(shape)
+        return weight
+
+    def get_diff_weight(self, multiplier=1):
+        return self.get_weight() * SCALE
+"""
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [("self.scale * multiplier", ["LS106"]), ("multiplier", [])], ids=["twice", "once"]
+)
+def test_many_forms_of_one_kronecker_product(scale: str, expected: list[str], tmp_path: Path) -> None:
+    paths = [tmp_path / "lokr_functions.py", tmp_path / "lokr_module.py"]
+    paths[0].write_text(KRON)
+    paths[1].write_text(LOKR_WEIGHT.replace("SCALE", scale))
+    assert [finding.code for finding in lint(paths, [], codes=["LS106"]).findings] == expected

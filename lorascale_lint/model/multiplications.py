@@ -123,7 +123,7 @@ class Multiplications:
         self._active.add(key)
         found = self._follow(term, frame, calls)
         self._active.discard(key)
-        kept = tuple(path for path in found if not _contradictory(path.guards))
+        kept = _merged(tuple(path for path in found if not _contradictory(path.guards)))
         if len(kept) > PATH_LIMIT or not kept:
             kept = (ScalePath(certain=False),)
         self._memo[key] = kept
@@ -423,7 +423,7 @@ def _representative(scales: list[Scale]) -> Scale | None:
 
 def _joined(left: tuple[ScalePath, ...], right: tuple[ScalePath, ...]) -> tuple[ScalePath, ...]:
     """Paths of a product: every path of one operand with every path of the other."""
-    return tuple(
+    joined = tuple(
         ScalePath(
             (*first.steps, *second.steps),
             first.sides | second.sides,
@@ -435,7 +435,27 @@ def _joined(left: tuple[ScalePath, ...], right: tuple[ScalePath, ...]) -> tuple[
         for first in left
         for second in right
         if not _contradictory((*first.guards, *second.guards))
-    )[: PATH_LIMIT + 1]
+    )
+    return _merged(joined)[: PATH_LIMIT + 1]
+
+
+def _merged(paths: tuple[ScalePath, ...]) -> tuple[ScalePath, ...]:
+    """Too many paths: those of one kind that differ only in their conditions become one.
+
+    Flags that choose a form of the matrices (LoKr has four) multiply paths without changing a scale.
+    """
+    if len(paths) <= PATH_LIMIT:
+        return paths
+    groups: dict[object, list[ScalePath]] = {}
+    for path in paths:
+        key = (tuple(map(id, path.steps)), path.sides, path.certain, path.tensors)
+        groups.setdefault(key, []).append(path)
+    found: list[ScalePath] = []
+    for group in groups.values():
+        common = set.intersection(*({(id(f), id(g.test), g.holds) for f, g in p.guards} for p in group))
+        guards = tuple((f, g) for f, g in group[0].guards if (id(f), id(g.test), g.holds) in common)
+        found.append(replace(group[0], guards=guards))
+    return tuple(found)
 
 
 def _plain(guard: Guard) -> Guard:
