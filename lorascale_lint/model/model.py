@@ -121,6 +121,14 @@ class Model:
         )
 
     @cached_property
+    def applications_of(self) -> Mapping[Function, tuple[Application, ...]]:
+        """The applications by the function whose body holds them."""
+        found: dict[Function, tuple[Application, ...]] = {}
+        for application in self.applications:
+            found[application.function] = (*found.get(application.function, ()), application)
+        return found
+
+    @cached_property
     def implementations(self) -> tuple[Implementation, ...]:
         """Class families that apply deltas or take factors, in file order."""
         setters = {cls: tuple(find_setters(self.project, cls)) for cls in self._candidate_classes}

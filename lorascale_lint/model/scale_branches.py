@@ -84,8 +84,8 @@ def _ends(model: Model, function: Function) -> Iterator[_End]:
     """The deltas of ``function``, each path of each sum; of returns if it adds none."""
     frame = model.evaluator.frame(function)
     summed = False
-    for application in model.applications:
-        if application.function is not function or application in model.scaled_sums:
+    for application in model.applications_of.get(function, ()):
+        if application in model.scaled_sums:
             continue
         summed = True
         for path in model.multiplications.paths(application.delta, frame):

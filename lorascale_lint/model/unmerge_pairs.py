@@ -167,7 +167,7 @@ def _added_again(model: Model) -> Iterator[Asymmetry]:
             continue
         if not all(scale.known and scale.coefficient > 0 for scale in application.scales):
             continue
-        own = [a for a in model.applications if a.function is function]
+        own = model.applications_of[function]
         if any(a.kind == "unmerge" for a in own) or application.base is None:
             continue
         merge = next(
@@ -203,8 +203,8 @@ def _added_again(model: Model) -> Iterator[Asymmetry]:
 
 def _dropped_sums(model: Model, function: Function) -> Iterator[Asymmetry]:
     """Sums of a weight and a delta that are bound to a local nobody reads, or to nothing."""
-    for application in model.applications:
-        if application.function is not function or application.kind == "forward":
+    for application in model.applications_of.get(function, ()):
+        if application.kind == "forward":
             continue
         found = next((t for t in walk(application.event.value) if t.loc == application.loc), None)
         if not _is_new_tensor(found) or found is None or application.event.sign:

@@ -28,6 +28,7 @@ from lorascale_lint.model.dropped_alpha import dropped_alphas
 from lorascale_lint.model.factor_products import (
     SCALE_WORD,
     FactorProduct,
+    effects,
     is_log,
     relatives,
     unscaled_products,
@@ -258,8 +259,10 @@ def unused_parameters(model: Model, function: Function) -> Iterator[UnusedScale]
     """Strengths and alphas that a function takes and does not use, where it makes or asks for a delta."""
     if any(_UNREAL.search(decorator) for decorator in function.facts.decorators):
         return
-    for parameter in function.facts.parameters:
-        if not _is_strength(parameter) or model.names.is_read(function, parameter.name):
+    asked = [parameter for parameter in function.facts.parameters if _is_strength(parameter)]
+    used = _computed_from(function) if asked else frozenset()
+    for parameter in asked:
+        if parameter.name in used or model.names.is_read(function, parameter.name):
             continue
         if _ON_PURPOSE.search(model.names.docstring(function)):
             continue
@@ -279,6 +282,16 @@ def unused_parameters(model: Model, function: Function) -> Iterator[UnusedScale]
                 f"`{function.facts.qualname}` takes `{parameter.name}` and never uses it",
                 (where, *steps),
             )
+
+
+def _computed_from(function: Function) -> frozenset[str]:
+    """Parameters that an effect of ``function`` shows in use, so that nobody need read the source."""
+    return frozenset(
+        part.name
+        for event in effects(function)
+        for part in walk(event.value)
+        if isinstance(part, Param) and part.function == function.facts.qualname
+    )
 
 
 def _is_strength(parameter: Parameter) -> bool:
