@@ -127,6 +127,7 @@ class Evaluator:
     _memo: dict[tuple[int, int], tuple[Alternative, ...]] = field(default_factory=dict)
     _active: set[tuple[int, int]] = field(default_factory=set)
     _frames: dict[tuple[int, int], Frame] = field(default_factory=dict)
+    _calls: dict[tuple[object, ...], Frame] = field(default_factory=dict)
     _context: dict[int, bool] = field(default_factory=dict)
     _alive: list[object] = field(default_factory=list)
     _depth: int = 0
@@ -304,7 +305,7 @@ class Evaluator:
             decorator.rpartition(".")[2] in ("property", "cached_property")
             for decorator in method.facts.decorators
         ):
-            return self._returned(method, Frame(method, frame.self_class, {}))
+            return self._returned(method, self._call_frame(method, frame.self_class, {}))
         context = self.in_lora_context(frame.function) or has_lora_word([frame.self_class.name])
         named = _by_name(name, context)
         written = self._written(name, frame)
@@ -320,7 +321,8 @@ class Evaluator:
                 )
             case Number():
                 computed = [a for a in written if isinstance(a.value, Number) and _is_computed(a.value.scale)]
-                return tuple(computed) or (Alternative(named),)
+                constant = named.scale == Scale.of(SCALING) and self._is_literal(name, frame)
+                return tuple(computed) or tuple(written if constant else ()) or (Alternative(named),)
             case _:
                 pass
         numbers = [a for a in written if isinstance(a.value, Number | Nothing)]
@@ -332,6 +334,19 @@ class Evaluator:
         if factors:
             return tuple(factors)
         return (Alternative(Tensor(base=True) if is_base_name(name) else UNKNOWN_VALUE),)
+
+    def _is_literal(self, name: str, frame: Frame) -> bool:
+        """Is ``self.name`` a number that the constructor writes down, and nobody else sets?"""
+        assert frame.self_class is not None
+        writes = self.project.writes(frame.self_class, name)
+        return bool(writes) and all(
+            write.on_self
+            and write.function.facts.name == "__init__"
+            and isinstance(write.event.target, Attr)
+            and isinstance(write.event.value, Const)
+            and isinstance(write.event.value.value, int | float)
+            for write in writes
+        )
 
     def _made_by_rank(self, name: str, frame: Frame) -> Factor | None:
         """The factor that a module attribute is made as: ``self.to_q_down = nn.Linear(width, rank)``."""
@@ -562,10 +577,24 @@ class Evaluator:
             bound = bound_arguments(term, function)
             arguments = {name: (argument, frame) for name, argument in bound.items()}
             owner = self_class if same_object else function.owner
-            inner = Frame(function, owner, arguments, entered)
-            self._alive.append(inner)
-            found.append((function, inner))
+            found.append((function, self._call_frame(function, owner, arguments, entered)))
         return found
+
+    def _call_frame(
+        self,
+        function: Function,
+        owner: Class | None,
+        arguments: dict[str, tuple[Term, Frame]],
+        entered: tuple[Function, ...] = (),
+    ) -> Frame:
+        """One frame for all calls with the same arguments: helpers that call helpers stay linear work."""
+        arguments = {name: _origin(term, frame) for name, (term, frame) in arguments.items()}
+        given = ((name, id(term), id(frame)) for name, (term, frame) in sorted(arguments.items()))
+        key = (id(function), id(owner), len(entered), *given)
+        if key not in self._calls:
+            self._calls[key] = Frame(function, owner, arguments, entered)
+            self._alive.append(tuple(arguments.values()))
+        return self._calls[key]
 
     def is_library_call(self, call: Call, frame: Frame) -> bool:
         """Is ``call`` one of a tensor library's functions, and not a method of a tensor?"""
@@ -679,3 +708,15 @@ def _is_library(name: str) -> bool:
         "math",
         "ops",
     }
+
+
+def _origin(term: Term, frame: Frame) -> tuple[Term, Frame]:
+    """Where an argument that is only passed on was first given."""
+    while (
+        isinstance(term, Param)
+        and term.function == frame.function.facts.qualname
+        and frame.arguments is not None
+        and term.name in frame.arguments
+    ):
+        term, frame = frame.arguments[term.name]
+    return term, frame
