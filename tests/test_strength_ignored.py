@@ -1,0 +1,70 @@
+"""LS117: which strength parameters count as read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+
+LAYER = """
+class LoRAModule:
+    def __init__(self, lora_down, lora_up, lora_alpha, lora_rank, multiplier=1.0):
+        self.lora_down = lora_down
+        self.lora_up = lora_up
+        self.lora_scaling = lora_alpha / lora_rank
+        self.multiplier = multiplier
+
+    def get_weight(self, multiplier=None):
+        {body}
+
+    def merge_to(self, base, multiplier):
+        base.weight.data += self.get_weight(multiplier)
+"""
+PRODUCT = "(self.lora_up.weight @ self.lora_down.weight)"
+MERGE = """
+def merge_lora(weight, lora_A, lora_B, alpha, rank, strength=1.0):
+    {body}
+"""
+
+
+def found(folder: Path, source: str) -> list[tuple[str, str]]:
+    """Codes and confidences found in one file."""
+    path = folder / "lora_module.py"
+    path.write_text(source)
+    return [(finding.code, finding.confidence) for finding in lint([path], [], codes=["LS117"]).findings]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if multiplier is None:\n            multiplier = self.multiplier\n"
+        f"        return self.multiplier * {PRODUCT} * self.lora_scaling",
+        f"print('merging at', multiplier)\n        return {PRODUCT} * self.lora_scaling",
+        "multiplier = self.multiplier if multiplier is None else multiplier\n"
+        f"        weight = {PRODUCT} * self.lora_scaling\n        return weight",
+    ],
+)
+def test_fires_where_a_caller_gives_the_argument(body: str, tmp_path: Path) -> None:
+    assert found(tmp_path, LAYER.format(body=body)) == [("LS117", "high")]
+
+
+def test_medium_without_a_caller(tmp_path: Path) -> None:
+    source = MERGE.format(body="return weight + alpha / rank * (lora_B @ lora_A)")
+    assert found(tmp_path, source) == [("LS117", "medium")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"return (self.multiplier if multiplier is None else multiplier) * {PRODUCT} * self.lora_scaling",
+        f"self.multiplier = multiplier\n        return self.multiplier * {PRODUCT} * self.lora_scaling",
+        f"weight = {PRODUCT} * self.lora_scaling\n        weight *= multiplier\n        return weight",
+        f"return apply_multiplier({PRODUCT}, multiplier)",
+        f"return finish(lambda: {PRODUCT} * multiplier)",
+        f"scaled = unknown({PRODUCT})\n        return scaled",
+    ],
+)
+def test_silent_where_it_is_read(body: str, tmp_path: Path) -> None:
+    assert found(tmp_path, LAYER.format(body=body)) == []
