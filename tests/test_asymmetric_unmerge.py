@@ -80,6 +80,25 @@ ASYMMETRIC = {
         self.decompose(self.base_layer.weight.data, self.lora_B @ self.lora_A)
         self.merged = False
 """,
+    "result of an object of unknown class dropped": """
+    def compose(self, weight, delta):
+        return weight + delta * self.scaling
+
+    def com_inv(self, weight, delta):
+        return weight - delta * self.scaling
+
+
+class IA3(nn.Module):
+    def com_inv(self, weight, delta):
+        return weight / delta
+
+
+class LoRAHolder(nn.Module):
+    def reset_adapter(self):
+        lora = self.loras[self.merged]
+        lora.com_inv(self.weight.data, lora.lora_delta())
+        self.merged = None
+""",
     "backup that is no copy": """
     def merge(self):
         self.backup = self.base_layer.weight.data
@@ -172,6 +191,17 @@ SYMMETRIC = {
 
     def unmerge(self):
         self.take_back(self.base_layer.weight.data, self.lora_delta())
+""",
+    "a result that is stored": """
+    def com_inv(self, weight, delta):
+        return weight - delta * self.scaling
+
+
+class LoRAHolder(nn.Module):
+    def reset_adapter(self):
+        lora = self.loras[self.merged]
+        self.weight.data = lora.com_inv(self.weight.data, lora.lora_delta())
+        self.merged = None
 """,
     "an in-place sum of a local": """
     def unmerge(self):

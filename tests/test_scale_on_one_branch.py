@@ -46,6 +46,17 @@ ONE_SIDED = {
     def forward(self, x):
         return self.base_layer(x) + self.lora_delta(x)
 """,
+    "delta returned beside its gate": LAYER
+    + """
+    def forward(self, x):
+        hidden = self.dropout(x) @ torch.t(self.lora_A) @ torch.t(self.lora_B)
+        if self.gated:
+            gate = torch.sigmoid(self.gate(x))
+            hidden = hidden * gate * self.scaling
+        else:
+            gate = None
+        return hidden, gate
+""",
     "module kinds of a merge function": """\
 import torch
 import torch.nn.functional as F

@@ -331,6 +331,11 @@ class Project:
                 return ()  # a function of a library
         return self._by_unique_name(name)
 
+    def methods_named(self, name: str) -> tuple[Function, ...]:
+        """Every method of that name, for objects of unknown type; none for names that anything may have."""
+        common = name in _COMMON or len(name) < 3 or name.startswith("__")
+        return () if common else tuple(item for item in self._by_name.get(name, ()) if item.owner is not None)
+
     def _by_unique_name(self, name: str) -> tuple[Function, ...]:
         """A method that only one class family defines, called on an object of unknown type."""
         if name in _COMMON or len(name) < 6 or name.startswith("__"):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.facts.terms import Attr, Const, Event, Guard, Loc, Not, Op, Param, Term, walk
+from lorascale_lint.facts.terms import Attr, Const, Event, Guard, Loc, Not, Op, Param, Sequence, Term, walk
 from lorascale_lint.findings import Confidence
 from lorascale_lint.model.applications import Step, describe_guard
 from lorascale_lint.model.evaluate import is_undecorated
@@ -94,11 +94,11 @@ def _ends(model: Model, function: Function) -> Iterator[_End]:
     if summed or not model.factor_products.of(function) or not is_undecorated(function):
         return
     for event in function.events("return"):
-        for path in model.multiplications.paths(event.value, frame):
-            if path.is_delta:
-                yield _End(
-                    function, event, event.value.loc, path, (*event.guards, *_own_guards(path, function))
-                )
+        for part in event.value.items if isinstance(event.value, Sequence) else (event.value,):
+            for path in model.multiplications.paths(part, frame):
+                if path.is_delta:
+                    guards = (*event.guards, *_own_guards(path, function))
+                    yield _End(function, event, part.loc, path, guards)
 
 
 def _own_guards(path: ScalePath, function: Function) -> tuple[Guard, ...]:

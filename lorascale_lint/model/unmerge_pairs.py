@@ -23,7 +23,7 @@ from lorascale_lint.facts.terms import (
 from lorascale_lint.model.applications import Application, Step
 from lorascale_lint.model.factor_products import effects
 from lorascale_lint.model.model import Model
-from lorascale_lint.model.project import Class, Function, is_receiver, is_test_file
+from lorascale_lint.model.project import CHOICE_LIMIT, Class, Function, is_receiver, is_test_file
 from lorascale_lint.model.scale import SCALING, STRENGTH, Scale
 from lorascale_lint.model.values import Delta
 
@@ -269,12 +269,14 @@ def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
         if isinstance(call.func, Attr) and is_receiver(call.func.base, function) and function.owner:
             callees = model.project.overrides(function.owner, call.func.name)
         helpers = [item for item in callees if isinstance(item, Function)]
-        if not helpers or len(helpers) != len(callees):
+        if not callees and isinstance(call.func, Attr) and any(_holds_weight(term) for term in call.args):
+            helpers = list(model.project.methods_named(call.func.name))
+        helpers = [helper for helper in helpers if not _is_abstract(helper)]
+        if not helpers or len(helpers) > CHOICE_LIMIT or not all(map(_is_pure, helpers)):
             continue
-        sums = [_returned_sum(helper) for helper in helpers]
-        if all(map(_is_pure, helpers)) and all(found is not None for found in sums):
-            helper, total = helpers[0], sums[0]
-            assert total is not None
+        sums = [(helper, total) for helper in helpers if (total := _returned_sum(helper)) is not None]
+        if sums:
+            helper, total = sums[0]
             yield Asymmetry(
                 function,
                 call.loc,
@@ -287,6 +289,14 @@ def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
                     (function.filename, call.loc, "its result is dropped here"),
                 ),
             )
+
+
+def _holds_weight(term: Term) -> bool:
+    return any(isinstance(part, Attr) and part.name in ("weight", "data", "kernel") for part in walk(term))
+
+
+def _is_abstract(function: Function) -> bool:
+    return any(function.events("raise")) and not any(function.events("return"))
 
 
 def _is_pure(function: Function) -> bool:
