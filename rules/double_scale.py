@@ -13,7 +13,7 @@ from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
 from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
 from lorascale_lint.model.project import Function
-from lorascale_lint.model.scale import ALPHA, RANK, SCALING
+from lorascale_lint.model.scale import ALPHA, RANK, SCALING, Scale
 from lorascale_lint.rule import Rule
 
 _SCALE_WORD = re.compile(r"(?i)scal|alpha|gamma|rank|lora")
@@ -109,6 +109,25 @@ class DoubleScale(Rule):
                     path, last, first = found
                     reported.add(last.loc)
                     yield self._report(model, function, event, path, last, first)
+            yield from self._squares(model, function, frozenset(loc.row for loc in reported))
+
+    def _squares(self, model: Model, function: Function, rows: frozenset[int]) -> Iterator[Finding]:
+        """Applications at the square of the scale that no product shows: ``add(delta, alpha=s * s)``."""
+        for application in model.applications:
+            span = range(application.event.row, application.event.end_row + 1)
+            if application.function is not function or rows.intersection(span):
+                continue
+            if application.scales and all(map(_is_square, application.scales)):
+                square = application.scales[0]
+                yield self.finding(
+                    model,
+                    function.filename,
+                    application.loc,
+                    f"trained scale applied twice in `{function.facts.qualname}`: {square.formula()}",
+                    event=application.event,
+                    effect=effect_of(square),
+                    trace=application.delta_steps(),
+                )
 
     def _report(
         self,
@@ -140,6 +159,10 @@ class DoubleScale(Rule):
         )
 
 
+def _is_square(scale: Scale) -> bool:
+    return scale.power(ALPHA) == 2 and scale.power(RANK) == -2
+
+
 def _multiplies(term: Term) -> bool:
     if isinstance(term, Op):
         return term.sign in ("*", "/")
@@ -153,10 +176,12 @@ def _doubled(
     """A path of ``term`` with two trained scales, the last of them multiplied on by ``function``."""
     frame = model.evaluator.frame(function)
     for path in model.multiplications.paths(term, frame):
-        if not path.certain or not path.is_delta or not possible(path, guards, frame):
+        if not path.certain or not path.sides or not possible(path, guards, frame):
             continue
         for position, last in enumerate(path.steps):
             for first in path.steps[position + 1 :]:
+                if not path.is_delta and not (last.scale.power(ALPHA) and first.function is function):
+                    continue  # of a single factor, only this function's own arithmetic is sure
                 if last.function is function and not last.unseen and _twice(last, first):
                     if first.unseen and not _used_as_it_is(model, function, path, first):
                         continue

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lorascale_lint.facts.terms import source_text
+from lorascale_lint.facts.terms import Attr, Call, Term, source_text
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.multiplications import names_in
 from lorascale_lint.model.scale import ALPHA
 from lorascale_lint.rule import Rule
 
-_BASE = re.compile(r"(?i)^_?(org|orig|original|base|frozen|pretrained|super|linear)(_.*)?$|^weight$|^kernel$")
-_LORA = re.compile(r"(?i)lora|adapter|bias")
+_BASE = re.compile(
+    r"(?i)^_?(org|orig|original|base|frozen|pretrained|super|linear|wrapped|forward)(_.*)?$|^_?(weight|kernel)$"
+)
+_LORA = re.compile(r"(?i)lora|adapter|bias|delta|diff|residual")
+_LAYERS = re.compile(r"(?i)_?(layer|module|dense|conv\d?d?|fc|proj|to_\w+|\w+_proj)")
 
 
 class ScaledBase(Rule):
@@ -85,7 +88,7 @@ class ScaledBase(Rule):
             base = application.base
             if not (scaled.scale.is_trained and scaled.scale.power(ALPHA)) or base is None:
                 continue
-            if not names_in(base, _BASE) or names_in(base, _LORA):
+            if not (names_in(base, _BASE) or _is_layer_call(base)) or names_in(base, _LORA):
                 continue
             function = application.function
             yield self.finding(
@@ -105,3 +108,12 @@ class ScaledBase(Rule):
                     ),
                 ],
             )
+
+
+def _is_layer_call(base: Term) -> bool:
+    """Is the base the output of a layer beside the factors: ``self.layer(x)``, ``attn.to_q(x)``?"""
+    return (
+        isinstance(base, Call)
+        and isinstance(base.func, Attr)
+        and _LAYERS.fullmatch(base.func.name) is not None
+    )

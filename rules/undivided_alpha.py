@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
 from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Item, Loc, Op, Param, Term, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Event,
+    Item,
+    Loc,
+    Negative,
+    Op,
+    Param,
+    Term,
+    is_none,
+    source_text,
+    walk,
+)
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
-from lorascale_lint.model.project import Function, bound_arguments, is_receiver
+from lorascale_lint.model.project import Class, Function, bound_arguments, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING, STRENGTH, Scale
+from lorascale_lint.model.scale_definitions import ScaleDefinition, has_factors, scale_definitions
 from lorascale_lint.model.values import Number
-from lorascale_lint.model.vocabulary import is_alpha_key, number_role
+from lorascale_lint.model.vocabulary import factor_side, is_alpha_key, number_role
 from lorascale_lint.rule import Rule
 
 _ALPHA_WORD = re.compile(r"(?i)alpha")
 _CALLER_DEPTH = 3
+_REAL_ALPHAS = frozenset(["lora_alpha", "network_alpha"])
+"""In a signature with a rank, these are no strengths, whatever their default is."""
 
 
 class UndividedAlpha(Rule):
@@ -28,8 +46,9 @@ class UndividedAlpha(Rule):
     ## What it finds
 
     A delta multiplied by a real alpha and by nothing else of the trained scale: the `alpha` of a
-    constructor that takes the rank too, or the `.alpha` of an adapter file, where nothing in the class
-    or function divides by the rank.
+    constructor that takes the rank too, the `.alpha` of an adapter file, or an alpha that the rank stands in
+    for, where nothing in the class or function divides by the rank. Also `self.scaling = lora_alpha`, and one
+    method at alpha beside another at alpha / rank.
 
     ## Why it is wrong
 
@@ -103,6 +122,56 @@ class UndividedAlpha(Rule):
                     if origin is not None and not _divides_by_rank(model, function):
                         reported.add(step.loc)
                         yield self._report(model, function, event, step, origin)
+        yield from self._siblings(model)
+        yield from self._definitions(model)
+
+    def _siblings(self, model: Model) -> Iterator[Finding]:
+        """Applications at alpha whose sibling applies the same delta at alpha / rank."""
+        for implementation in model.implementations:
+            for application in implementation.applications:
+                scales = [scale.without(STRENGTH) for scale in application.scales]
+                if not scales or any(scale != Scale.of(ALPHA) for scale in scales):
+                    continue
+                for sibling in implementation.trained_applications:
+                    if sibling.owner is application.owner and all(
+                        scale.power(ALPHA) and scale.power(RANK) for scale in sibling.scales
+                    ):
+                        function = application.function
+                        told = f"`{sibling.function.facts.qualname}` applies it at {sibling.formula()}"
+                        yield self.finding(
+                            model,
+                            function.filename,
+                            application.loc,
+                            f"delta applied at alpha, undivided, in `{function.facts.qualname}`",
+                            event=application.event,
+                            effect=effect_of(Scale.of(ALPHA)),
+                            trace=[
+                                *application.delta_steps(),
+                                (sibling.function.filename, sibling.loc, told),
+                            ],
+                        )
+                        break
+
+    def _definitions(self, model: Model) -> Iterator[Finding]:
+        """Classes whose scale is set to alpha as it came: ``self.scaling = lora_alpha``."""
+        reported: set[Loc] = set()
+        for found in scale_definitions(model):
+            for term in found.leaves:
+                origin = _defining_alpha(model, found, term) if term.loc not in reported else None
+                if origin is None:
+                    continue
+                reported.add(term.loc)
+                filename = found.function.filename
+                use = f"`{found.name}`, which deltas are multiplied by, is set to it here"
+                yield self.finding(
+                    model,
+                    filename,
+                    term.loc,
+                    f"`{found.name}` is `{source_text(term)}`, which is never divided by the rank",
+                    event=found.event,
+                    effect=effect_of(Scale.of(ALPHA)),
+                    trace=[origin, (filename, found.loc, use)],
+                )
 
     def _report(
         self, model: Model, function: Function, event: Event, step: Multiplication, origin: Step
@@ -148,6 +217,93 @@ def _class_alpha(model: Model, function: Function, step: Multiplication) -> Step
     return writes[0].function.filename, writes[0].event.loc, text
 
 
+def _defining_alpha(model: Model, found: ScaleDefinition, term: Term) -> Step | None:
+    """Where a definition gets the real alpha that ``term`` is, beside the rank; None if it is none."""
+    function, owner = found.function, found.function.owner
+    frame = model.evaluator.frame(function)
+    if model.evaluator.single(_unwrapped(term), frame) != Number(Scale.of(ALPHA)):
+        return None
+    fallback = _falls_back_to_rank(model, found, term)
+    if not found.name:
+        return None if fallback is None or _divides(model, function) else fallback
+    if owner is None or not has_factors(model, owner) or _divides_in_line(model, owner):
+        return None
+    if fallback is not None:
+        return fallback
+    match term:
+        case Param(name=name) if term.function == function.facts.qualname:
+            return _taken_beside_rank(model, function, name)
+        case Attr(base=Param() as config, name=name) if name in _REAL_ALPHAS and not is_receiver(
+            config, function
+        ):
+            return _rank_of_same_object(function, term)
+        case Attr(base=base, name=name) if is_receiver(base, function):
+            values = [_unwrapped(write.event.value) for write in model.project.writes(owner, name)]
+            taken = {value.name for value in values if isinstance(value, Param)}
+            constructor = model.project.method(owner, "__init__")
+            if constructor is None or not values or len(taken) != 1:
+                return None
+            if not all(isinstance(value, Param) for value in values):
+                return None
+            return _taken_beside_rank(model, constructor, taken.pop())
+        case _:
+            return None
+
+
+def _taken_beside_rank(model: Model, function: Function, name: str) -> Step | None:
+    """``function`` takes alpha as ``name`` and the rank, or factor A that has it, beside it."""
+    ranks = [
+        p
+        for p in function.facts.parameters
+        if number_role(p.name, True) == RANK or factor_side(p.name, False) == "A"
+    ]
+    parameter = function.parameter(name)
+    if not ranks or parameter is None or not _is_real_alpha(model, function, name, _CALLER_DEPTH):
+        return None
+    text = f"`{function.facts.name}` takes alpha as `{name}`, and the rank with `{ranks[0].name}`"
+    return function.filename, parameter.loc, text
+
+
+def _rank_of_same_object(function: Function, alpha: Attr) -> Step | None:
+    """The rank is read from the configuration that alpha is read from."""
+    for event in function.facts.events:
+        for part in walk(event.value):
+            if isinstance(part, Attr) and part.base is alpha.base and number_role(part.name, True) == RANK:
+                text = f"the rank, `{source_text(part)}`, comes from where `{source_text(alpha)}` does"
+                return function.filename, part.loc, text
+    return None
+
+
+def _falls_back_to_rank(model: Model, found: ScaleDefinition, term: Term) -> Step | None:
+    """Where the rank stands in for a missing alpha: what is replaced by a rank is no plain multiplier."""
+    function = found.function
+    frame = model.evaluator.frame(function)
+    options = [option for option in found.leaves if option is not term]
+    if isinstance(term, Call) and getattr(term.func, "name", "") in ("get", "pop") and len(term.args) == 2:
+        options.append(term.args[1])
+    for option in options:
+        if model.evaluator.single(option, frame) == Number(Scale.of(RANK)):
+            return function.filename, option.loc, "a missing alpha is the rank, so alpha is a real one"
+    return None
+
+
+def _divides_in_line(model: Model, owner: Class) -> bool:
+    """Does the class, a relative, or whoever makes one of them divide by a rank?"""
+    relatives = model.project.family(owner)
+    for cls in relatives:
+        methods = tuple(model.project.methods(cls))
+        makers = [
+            site.caller
+            for method in methods
+            if method.facts.name == "__init__"
+            for site in model.project.call_sites(method)
+            if site.caller.owner not in relatives
+        ]
+        if any(_divides(model, function) for function in (*methods, *makers)):
+            return True
+    return False
+
+
 def _unwrapped(term: Term) -> Term:
     while isinstance(term, Call) and len(term.args) == 1:
         term = term.args[0]
@@ -159,7 +315,9 @@ def _is_real_alpha(model: Model, function: Function, name: str, depth: int) -> b
     parameter = function.parameter(name)
     if parameter is None or number_role(name, True) != ALPHA:
         return False
-    if isinstance(parameter.default, Const) and not _may_be_alpha(parameter.default):
+    whole = "int" in parameter.annotation or name in _REAL_ALPHAS
+    default = parameter.default
+    if isinstance(default, Const) and not is_none(default) and not _may_be_alpha(default) and not whole:
         return False
     for site in model.project.call_sites(function):
         argument = bound_arguments(site.call, function).get(name)
@@ -200,14 +358,29 @@ def _file_alpha(step: Multiplication) -> Step | None:
 
 def _divides_by_rank(model: Model, function: Function) -> bool:
     """Does anything in the file divide by a rank (an initialisation by its root set aside)?"""
-    for other in model.project.functions.values():
-        if other.filename != function.filename or not model.evaluator.in_lora_context(other):
-            continue
-        frame = model.evaluator.frame(other)
-        for event in other.facts.events:
-            for term in walk(event.value):
-                if isinstance(term, Op) and term.sign in ("/", "//"):
-                    divisor = model.evaluator.single(term.right, frame)
-                    if isinstance(divisor, Number) and divisor.scale.power(RANK) >= 1:
+    return any(
+        _divides(model, other)
+        for other in model.project.functions.values()
+        if other.filename == function.filename
+    )
+
+
+def _divides(model: Model, function: Function) -> bool:
+    """Is there a division by a rank, or a multiplication by its inverse or inverse root?"""
+    if not model.evaluator.in_lora_context(function):
+        return False
+    frame = model.evaluator.frame(function)
+    for event in function.facts.events:
+        for term in walk(event.value):
+            match term:
+                case Op(sign="/" | "//", right=right):
+                    divisor = model.evaluator.single(right, frame)
+                    if isinstance(divisor, Number) and divisor.scale.power(RANK) >= Fraction(1):
                         return True
+                case Op(sign="**", left=left, right=Negative()):
+                    base = model.evaluator.single(left, frame)
+                    if isinstance(base, Number) and base.scale.power(RANK) > 0:
+                        return True
+                case _:
+                    pass
     return False

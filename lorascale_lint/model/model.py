@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lorascale_lint.facts.extract import MODULE
-from lorascale_lint.facts.terms import Attr, Call, FileFacts, Loc
+from lorascale_lint.facts.terms import Attr, Call, Const, FileFacts, Loc, Param, walk
 from lorascale_lint.findings import Span
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
 from lorascale_lint.model.applications import (
@@ -26,6 +26,7 @@ from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.model.scaled_sums import ScaledSum, find_scaled_sums
 from lorascale_lint.model.source_names import SourceNames
 from lorascale_lint.model.state import AttributeState, Setter, find_setters, state_attributes
+from lorascale_lint.model.vocabulary import number_role
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,10 +188,25 @@ class Model:
                 return sibling.function.filename, sibling.loc, message
         alpha = implementation.alpha
         understood = all(scale.known for found in implementation.applications for scale in found.scales)
-        if alpha is None or implementation.scaling is not None or not understood or not alpha.writes:
+        scaling = implementation.scaling
+        literal = scaling is not None and all(isinstance(write.value, Const) for write in scaling.writes)
+        if not understood or not (scaling is None or literal):
             return None
+        if alpha is None or not alpha.writes:
+            return None if application.owner is None else self._untouched_alpha(application.owner)
         write = alpha.writes[0]
         return write.filename, write.loc, f"the class keeps `{alpha.name}`, and no application uses it"
+
+    def _untouched_alpha(self, cls: Class) -> Step | None:
+        """The alpha that a constructor takes beside the rank, and never mentions again."""
+        constructor = self.project.functions.get(f"{cls.module}.{cls.name}.__init__")
+        if constructor is None:
+            return None
+        roles = {number_role(p.name, True): p for p in constructor.facts.parameters}
+        alpha = roles.get(ALPHA)
+        if alpha is None or RANK not in roles or alpha.name in _mentioned(constructor):
+            return None
+        return constructor.filename, alpha.loc, f"the constructor takes `{alpha.name}` and never uses it"
 
     def _in_one_line(self, first: Class | None, second: Class | None) -> bool:
         """Is one of the classes the other, or an ancestor of it?"""
@@ -252,6 +268,13 @@ class Model:
             for event in function.events("write")
             if isinstance(event.target, Attr) and is_receiver(event.target.base, function)
         )
+
+
+def _mentioned(function: Function) -> frozenset[str]:
+    """Parameters that anything in ``function`` is computed from."""
+    roots = [term for e in function.facts.events for term in (e.value, e.target) if term is not None]
+    guards = [guard.test for event in function.facts.events for guard in event.guards]
+    return frozenset(part.name for part in walk(*roots, *guards) if isinstance(part, Param))
 
 
 def build_model(
