@@ -190,3 +190,27 @@ def test_a_sum_that_another_rule_reports_is_left_to_it(tmp_path: Path) -> None:
 """
     )
     assert [f.code for f in lint_files(tmp_path, {"lora_layer.py": source})] == ["LS102"]
+
+
+def test_a_helper_may_leave_out_a_factor_of_one(tmp_path: Path) -> None:
+    source = """
+import torch
+
+
+def delta_of(lora_up, lora_down, weight):
+    lora_delta = torch.mm(lora_up, lora_down)
+    if weight != 1.0:
+        lora_delta *= weight
+    return lora_delta
+
+
+def unfuse(layer, names):
+    total = None
+    for name in names:
+        if total is None:
+            total = delta_of(layer.lora_B[name], layer.lora_A[name], layer.scaling[name])
+        else:
+            total += delta_of(layer.lora_B[name], layer.lora_A[name], layer.scaling[name])
+    layer.weight.data -= total
+"""
+    assert lint_files(tmp_path, {"fuse_lora.py": source}, codes=["LS113"]) == ()

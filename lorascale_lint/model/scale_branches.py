@@ -113,6 +113,8 @@ def _branches(ends: tuple[_End, ...]) -> Iterator[OneSided]:
     for end in ends:
         if not end.is_unscaled or any(_explains(guard, end.function) for guard in end.guards):
             continue
+        if any(other.loc == end.loc and _parting(end.guards, other.guards) is None for other, _ in scaled):
+            continue  # scaled here as well: a helper leaves out a factor of 1
         for other, step in scaled:
             parting = _parting(end.guards, other.guards)
             if parting is None or other.path.sides - end.path.sides:
