@@ -20,6 +20,7 @@ from lorascale_lint.findings import Confidence, Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function, bound_arguments, is_test_file
 from lorascale_lint.model.scale import STRENGTH, Scale
+from lorascale_lint.model.unused_scale import unused_parameters
 from lorascale_lint.model.values import Delta
 from lorascale_lint.model.vocabulary import number_role
 from lorascale_lint.rule import Rule
@@ -106,6 +107,8 @@ class StrengthIgnored(Rule):
             for parameter in function.facts.parameters:
                 if not _means_strength(parameter) or _is_read(model, function, parameter.name):
                     continue
+                if any(found.loc == parameter.loc for found in unused_parameters(model, function)):
+                    continue  # LS108: nothing scales the delta at all
                 place = _delta(model, function)
                 if place is not None:
                     yield self._report(model, function, parameter, *place)

@@ -272,3 +272,9 @@ def test_a_class_whose_delta_nobody_adds_here_is_medium(tmp_path: Path) -> None:
         LAYER + "    def forward(self, x):\n        return x @ self.lora_A.T @ self.lora_B.T\n", tmp_path
     )
     assert finding.confidence == "medium"
+
+
+def test_a_strength_is_reported_once(tmp_path: Path) -> None:
+    """LS117 speaks of strengths where a trained scale is applied, LS108 where nothing is."""
+    files = {"lora_layer.py": HEADER + UNUSED["strength of a merge"]}
+    assert [finding.code for finding in lint_files(tmp_path, files)] == ["LS108"]
