@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.decompositions import decompositions
+from lorascale_lint.model.magnitudes import magnitude_statistics
 from lorascale_lint.model.weight_norm import Decomposed, Place
 from lorascale_lint.rule import Rule
 
@@ -52,7 +53,8 @@ class DoraWrongNorm(Rule):
 
     ## Limits
 
-    Needs a magnitude by name (`dora_scale`, `magnitude`) and a visible sum of base and delta.
+    Needs a magnitude by name (`dora_scale`, `magnitude`) and a visible sum of base and delta. Silent
+    where the magnitude itself is made as the same statistic.
 
     ## References
 
@@ -66,6 +68,7 @@ class DoraWrongNorm(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each statistic that stands in the place of the norm."""
         reported: set[Place] = set()
+        learned = magnitude_statistics(model)
         for found in decompositions(model):
             form = found.form
             norm = form.norm
@@ -74,6 +77,8 @@ class DoraWrongNorm(Rule):
             mix = form.mix if isinstance(form, Decomposed) else norm.of
             if not (mix.base and mix.delta):
                 continue
+            if norm.how in learned:
+                continue  # the magnitude was made as the same statistic: another design, and consistent
             if norm.how != "norm":
                 what = f"the {norm.how} of the adapted weight"
             elif norm.of.base and not norm.of.delta and norm.place.function is found.function:

@@ -205,6 +205,16 @@ class LoRALinear:
         return weight.norm() * strength
 """
 
+OWN_STATISTIC = """
+class MeanDecomposed(nn.Module):
+    def __init__(self, org_weight):
+        self.dora_scale = nn.Parameter(torch.mean(org_weight, dim=1, keepdim=True))
+
+    def decompose(self, org_weight, lora_diff):
+        weight = org_weight + lora_diff
+        return weight / weight.mean(dim=1, keepdim=True) * self.dora_scale
+"""
+
 ROOT_MEAN_SQUARE = """
 def init_dora(weight):
     magnitude = weight.norm(dim=1, keepdim=True)
@@ -213,7 +223,8 @@ def init_dora(weight):
 
 
 @pytest.mark.parametrize(
-    "source", [INTERPOLATED_RATIO, INTERPOLATED_WEIGHT, ACTIVATION, REGULARISER, ROOT_MEAN_SQUARE]
+    "source",
+    [INTERPOLATED_RATIO, INTERPOLATED_WEIGHT, ACTIVATION, REGULARISER, OWN_STATISTIC, ROOT_MEAN_SQUARE],
 )
 def test_correct_decompositions_are_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_dora=source) == []

@@ -35,6 +35,7 @@ _KEY_SIDES = (
     re.compile(r"lora_?(B|b|up)(?![a-z])|(hada|lokr)_w[12]_b$|lora\.up|\bb[12]\b"),
 )
 _PARAMETERS = frozenset(["Parameter", "register_parameter", "register_buffer", "UninitializedParameter"])
+_NORMS = frozenset(["norm", "vector_norm", "matrix_norm"])
 _WHOLE = frozenset("state_dict named_parameters named_buffers parameters get_peft_model_state_dict".split())
 
 
@@ -83,6 +84,18 @@ def _magnitudes(model: Model) -> dict[Class, tuple[str, str, Loc]]:
             ):
                 found.setdefault(function.owner, (target.name, function.filename, event.loc))
     return found
+
+
+def magnitude_statistics(model: Model) -> frozenset[str]:
+    """What magnitudes are made as, where it is not a norm: ``mean`` of ``weight.mean(dim=1)``."""
+    return frozenset(
+        part.func.name
+        for function in model.project.functions.values()
+        for event in function.events("write")
+        if isinstance(event.target, Attr) and MAGNITUDE.fullmatch(event.target.name)
+        for part in walk(event.value)
+        if isinstance(part, Call) and isinstance(part.func, Attr | Global) and part.func.name not in _NORMS
+    )
 
 
 def _speaks(function: Function, ignored: frozenset[str] = frozenset()) -> bool:
