@@ -176,7 +176,7 @@ def _doubled(
     """A path of ``term`` with two trained scales, the last of them multiplied on by ``function``."""
     frame = model.evaluator.frame(function)
     for path in model.multiplications.paths(term, frame):
-        if not path.certain or not path.sides or not possible(path, guards, frame):
+        if not path.certain or not (path.sides or path.is_delta) or not possible(path, guards, frame):
             continue
         for position, last in enumerate(path.steps):
             for first in path.steps[position + 1 :]:
