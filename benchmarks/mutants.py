@@ -104,6 +104,8 @@ class Mutations(cst.CSTVisitor):
         """Callables of the file and their parameters that may be left out."""
         self.found: list[tuple[str, cst.CSTNode, cst.CSTNode]] = []
         self.loose_guards: set[int] = set()
+        self.real_alphas: set[str] = set()
+        """Names that the file declares, or defaults, to be no integer."""
 
     def _is_scale(self, node: cst.BaseExpression) -> bool:
         if isinstance(node, cst.UnaryOperation):
@@ -113,6 +115,20 @@ class Mutations(cst.CSTVisitor):
     def add(self, operator: str, old: cst.CSTNode, new: cst.CSTNode) -> None:
         """Note one mutant."""
         self.found.append((operator, old, new))
+
+    def visit_Param(self, node: cst.Param) -> None:
+        self._declared(node.name.value, node.annotation, node.default)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if isinstance(node.target, cst.Name):
+            self._declared(node.target.value, node.annotation, node.value)
+
+    def _declared(
+        self, name: str, annotation: cst.Annotation | None, default: cst.BaseExpression | None
+    ) -> None:
+        declared = "" if annotation is None else _bare(annotation.annotation)
+        if "float" in declared or isinstance(default, cst.Float):
+            self.real_alphas.add(name)
 
     # ---- products ---------------------------------------------------------------------
 
@@ -198,8 +214,9 @@ class Mutations(cst.CSTVisitor):
         self.add("invert", node, node.with_changes(left=node.right, right=_parenthesised(node.left)))
         if not isinstance(node.right, cst.Call):
             self.add("floor division", node, node.with_changes(operator=cst.FloorDivide()))
-        whole = cst.Call(cst.Name("int"), [cst.Arg(node.left)])
-        self.add("alpha to int", node, node.with_changes(left=whole))
+        if _last_name(node.left) in self.real_alphas:  # of an integer, int() changes nothing
+            whole = cst.Call(cst.Name("int"), [cst.Arg(node.left)])
+            self.add("alpha to int", node, node.with_changes(left=whole))
         raw = node.left.with_changes(**around) if node.lpar else node.left
         self.add("alpha undivided", node, raw)
         self.add("scale is 1", node, cst.Float("1.0", **around))

@@ -31,7 +31,7 @@ from lorascale_lint.facts.terms import (
     Term,
 )
 from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
-from lorascale_lint.model.factor_shapes import is_empty_container, module_side, registered_side
+from lorascale_lint.model.factor_shapes import is_empty_container, is_number, module_side, registered_side
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.parameter_shapes import pair_side
 from lorascale_lint.model.project import (
@@ -336,15 +336,13 @@ class Evaluator:
         return (Alternative(Tensor(base=True) if is_base_name(name) else UNKNOWN_VALUE),)
 
     def _is_literal(self, name: str, frame: Frame) -> bool:
-        """Is ``self.name`` a number that the constructor writes down, and nobody else sets?"""
+        """Is ``self.name`` a number that the class writes down, and nobody sets to anything else?"""
         assert frame.self_class is not None
         writes = self.project.writes(frame.self_class, name)
         return bool(writes) and all(
             write.on_self
-            and write.function.facts.name == "__init__"
-            and isinstance(write.event.target, Attr)
-            and isinstance(write.event.value, Const)
-            and isinstance(write.event.value.value, int | float)
+            and (is_empty_container(write.event.value) or is_number(write.event.value))
+            and not write.event.sign
             for write in writes
         )
 

@@ -72,5 +72,12 @@ def is_empty_container(term: Term) -> bool:
             return False
 
 
+def is_number(term: Term) -> bool:
+    """Is ``term`` a literal number?"""
+    return (
+        isinstance(term, Const) and isinstance(term.value, int | float) and not isinstance(term.value, bool)
+    )
+
+
 def _called(term: Term) -> str:
     return term.func.name if isinstance(term, Call) and isinstance(term.func, Attr | Global) else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lorascale_lint.facts.extract import MODULE
-from lorascale_lint.facts.terms import Attr, Call, Const, FileFacts, Loc, Param, walk
+from lorascale_lint.facts.terms import Attr, Call, FileFacts, Loc, Op, Param, Term, walk
 from lorascale_lint.findings import Span
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
 from lorascale_lint.model.applications import (
@@ -20,6 +20,7 @@ from lorascale_lint.model.applications import (
 )
 from lorascale_lint.model.evaluate import Evaluator
 from lorascale_lint.model.factor_products import FactorProducts
+from lorascale_lint.model.factor_shapes import is_empty_container, is_number
 from lorascale_lint.model.multiplications import Multiplications
 from lorascale_lint.model.project import CallSite, Class, Function, Project, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
@@ -27,6 +28,8 @@ from lorascale_lint.model.scaled_sums import ScaledSum, find_scaled_sums
 from lorascale_lint.model.source_names import SourceNames
 from lorascale_lint.model.state import AttributeState, Setter, find_setters, state_attributes
 from lorascale_lint.model.vocabulary import number_role
+
+_KEEPING_CALLS = frozenset("register_buffer tensor as_tensor float isinstance type item detach print".split())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,7 +192,10 @@ class Model:
         alpha = implementation.alpha
         understood = all(scale.known for found in implementation.applications for scale in found.scales)
         scaling = implementation.scaling
-        literal = scaling is not None and all(isinstance(write.value, Const) for write in scaling.writes)
+        literal = scaling is not None and all(
+            write.value is not None and (is_number(write.value) or is_empty_container(write.value))
+            for write in scaling.writes
+        )
         if not understood or not (scaling is None or literal):
             return None
         if alpha is None or not alpha.writes:
@@ -204,9 +210,19 @@ class Model:
             return None
         roles = {number_role(p.name, True): p for p in constructor.facts.parameters}
         alpha = roles.get(ALPHA)
-        if alpha is None or RANK not in roles or alpha.name in _mentioned(constructor):
+        if alpha is None or RANK not in roles or _computes_with(constructor, alpha.name):
             return None
-        return constructor.filename, alpha.loc, f"the constructor takes `{alpha.name}` and never uses it"
+        if any(self._reads(function, alpha.name) for function in self.project.functions.values()):
+            return None
+        return constructor.filename, alpha.loc, f"the constructor takes `{alpha.name}`, and nothing uses it"
+
+    def _reads(self, function: Function, name: str) -> bool:
+        """Is an attribute called ``name`` part of anything that ``function`` computes?"""
+        return any(
+            isinstance(part, Attr) and part.name == name
+            for event in function.facts.events
+            for part in walk(event.value)
+        )
 
     def _in_one_line(self, first: Class | None, second: Class | None) -> bool:
         """Is one of the classes the other, or an ancestor of it?"""
@@ -270,11 +286,22 @@ class Model:
         )
 
 
-def _mentioned(function: Function) -> frozenset[str]:
-    """Parameters that anything in ``function`` is computed from."""
-    roots = [term for e in function.facts.events for term in (e.value, e.target) if term is not None]
-    guards = [guard.test for event in function.facts.events for guard in event.guards]
-    return frozenset(part.name for part in walk(*roots, *guards) if isinstance(part, Param))
+def _computes_with(function: Function, name: str) -> bool:
+    """Does ``function`` do more with a parameter than ask for it, convert it and keep it as a buffer?"""
+    for event in function.facts.events:
+        for term in walk(event.value):
+            inner: tuple[Term, ...] = ()
+            if isinstance(term, Op) and term.sign in ("*", "/", "//", "**", "+", "-", "@"):
+                inner = (term.left, term.right)
+            elif isinstance(term, Call) and getattr(term.func, "name", "") not in _KEEPING_CALLS:
+                inner = (*term.args, *(value for _, value in term.keywords))
+            if any(isinstance(part, Param) and part.name == name for part in walk(*inner)):
+                return True
+        if event.kind == "write" and any(
+            isinstance(part, Param) and part.name == name for part in walk(event.value)
+        ):
+            return True
+    return False
 
 
 def build_model(
