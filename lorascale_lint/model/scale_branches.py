@@ -6,7 +6,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.facts.terms import Attr, Const, Event, Guard, Loc, Not, Op, Param, Sequence, Term, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Event,
+    Global,
+    Guard,
+    Loc,
+    Not,
+    Op,
+    Param,
+    Sequence,
+    Term,
+    walk,
+)
 from lorascale_lint.findings import Confidence
 from lorascale_lint.model.applications import Step, describe_guard
 from lorascale_lint.model.evaluate import is_undecorated
@@ -111,7 +125,7 @@ def _own_guards(path: ScalePath, function: Function) -> tuple[Guard, ...]:
 def _branches(ends: tuple[_End, ...]) -> Iterator[OneSided]:
     scaled = [(end, step) for end in ends if (step := end.trained) is not None]
     for end in ends:
-        if not end.is_unscaled or any(_explains(guard, end.function) for guard in end.guards):
+        if not end.is_unscaled or _explained(end):
             continue
         if any(other.loc == end.loc and _parting(end.guards, other.guards) is None for other, _ in scaled):
             continue  # scaled here as well: a helper leaves out a factor of 1
@@ -158,6 +172,12 @@ def _plain(guard: Guard) -> Guard:
     return Guard(test, holds, guard.required)
 
 
+def _explained(end: _End) -> bool:
+    """Does a condition on the way, here or in a helper, say why there is no scale?"""
+    inner = ((guard, frame.function) for frame, guard in end.path.guards)
+    return any(_explains(g, f) for g, f in (*inner, *((guard, end.function) for guard in end.guards)))
+
+
 def _explains(guard: Guard, function: Function) -> bool:
     """May the condition itself say why there is no scale: a flag of the caller, a format without alpha?"""
     test = _plain(guard).test
@@ -167,6 +187,8 @@ def _explains(guard: Guard, function: Function) -> bool:
         text = part.value if isinstance(part, Const) and isinstance(part.value, str) else ""
         if text and (key_role(text) is not None or _EXPLAINS.search(text)):
             return True
+    if not any(isinstance(part, Attr | Param | Global | Call) for part in walk(test)):
+        return True  # decided when it is written: `None is None` of the first turn of a loop
     asked: tuple[Term, ...] = (test,)
     if isinstance(test, Op):
         asked = (test.left, test.right)
@@ -194,7 +216,7 @@ def _methods(
     other, step = scaling
     for method in methods:
         own = ends.get(method, ())
-        if method is other or not own or not all(end.is_unscaled for end in own):
+        if method is other or not own or not all(end.is_unscaled and not _explained(end) for end in own):
             continue
         if own[0].event.kind != "return" or model.factor_products.may_be_scaled(method):
             continue  # a sum is compared by LS101 and LS102
@@ -233,7 +255,7 @@ def _classes(
 ) -> Iterator[OneSided]:
     """A class that inherits the scale which a sibling multiplies on, and never uses it."""
     own = [end for method in methods for end in ends.get(method, ())]
-    if not own or not all(end.is_unscaled for end in own):
+    if not own or not all(end.is_unscaled and not _explained(end) for end in own):
         return
     line = model.project.ancestors(cls)
     working = (m for member in line for m in model.project.methods(member) if m.facts.name not in _SETUP)
