@@ -278,3 +278,11 @@ def test_a_strength_is_reported_once(tmp_path: Path) -> None:
     """LS117 speaks of strengths where a trained scale is applied, LS108 where nothing is."""
     files = {"lora_layer.py": HEADER + UNUSED["strength of a merge"]}
     assert [finding.code for finding in lint_files(tmp_path, files)] == ["LS108"]
+
+
+def test_a_class_beside_one_that_scales_itself_is_high(tmp_path: Path) -> None:
+    returns = "    def forward(self, x):\n        return x @ self.lora_A.T @ self.lora_B.T"
+    other = LAYER.replace("LoRALinear", "LoRAOther") + returns + " * self.scaling\n"
+    (finding,) = unused(LAYER + returns + "\n" + other, tmp_path)
+    assert finding.confidence == "high"
+    assert "`LoRAOther`" in finding.trace[-1].message

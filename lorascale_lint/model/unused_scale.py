@@ -183,6 +183,8 @@ def unused_attributes(model: Model, cls: Class) -> Iterator[UnusedScale]:
         if _ALPHA.fullmatch(name) and any(_made_in(found, line) for _, found, _ in model.unscaled):
             continue
         applied = any(_made_in(application, line) for application in model.applications)
+        peer = _peer_that_reads(model, cls, name)
+        steps = [] if peer is None else [(cls.filename, peer[1], f"`{peer[0]}` reads its own `{name}`")]
         yield UnusedScale(
             write.function,
             write.event.loc,
@@ -196,9 +198,25 @@ def unused_attributes(model: Model, cls: Class) -> Iterator[UnusedScale]:
                 ),
                 *_product_steps(products[:3]),
                 (write.function.filename, cls.facts.loc, f"no code reads `{name}` of a `{cls.name}`"),
+                *steps,
             ),
-            "high" if applied else "medium",
+            "high" if applied or peer is not None else "medium",
         )
+
+
+def _peer_that_reads(model: Model, cls: Class, name: str) -> tuple[str, Loc] | None:
+    """A class of the same file that makes a delta and scales it by its own attribute of that name."""
+    for other in model.project.classes.values():
+        if other.filename != cls.filename or other is cls:
+            continue
+        for method in model.project.methods(other):
+            if not model.factor_products.of(method):
+                continue
+            for event in effects(method):
+                for part in walk(event.value):
+                    if isinstance(part, Attr) and part.name == name and is_receiver(part.base, method):
+                        return other.name, part.loc
+    return None
 
 
 def _is_stored_scale(model: Model, method: Function, name: str, event: Event) -> bool:
