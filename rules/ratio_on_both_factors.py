@@ -26,7 +26,7 @@ class RatioOnBothFactors(Rule):
 
     ## Effect
 
-    Ratio 0.5 merges 0.25 of the adapter, -1.0 merges it forwards.
+    Ratio 0.5 merges 0.25 of the adapter; -1.0 merges it forwards, unless one side takes the absolute value.
 
     ## Bad
 
@@ -83,6 +83,6 @@ class RatioOnBothFactors(Rule):
                 f"`{function.facts.qualname}` multiplies both factors by `{found.ratio}`, so the delta by "
                 "its square",
                 event=found.event,
-                effect="ratio 0.5 merges 0.25 of the adapter, a negative ratio loses its sign",
+                effect="ratio 0.5 merges 0.25 of the adapter",
                 trace=steps,
             )
