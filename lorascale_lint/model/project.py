@@ -399,7 +399,7 @@ class Project:
             if isinstance(event.target, Item)
             and (
                 event.sign in ("*", "/")
-                or (is_rescaling(event.value) and not is_scalar_arithmetic(event.value))
+                or (not event.sign and is_rescaling(event.value) and not is_scalar_arithmetic(event.value))
             )
         )
 
