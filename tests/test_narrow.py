@@ -165,3 +165,31 @@ def test_prefilter_passes_any_lora_word(word: bytes) -> None:
 @pytest.mark.parametrize("source", [b"", b"alpha = rank = scaling = 1\n", b"l o r a\n"], ids=ascii)
 def test_prefilter_stops_other_files(source: bytes) -> None:
     assert not may_hold_lora(source)
+
+
+def test_methods_without_a_lora_word_stay_in_lora_classes() -> None:
+    text = """
+class LoRALinear(Base):
+    def idle(self, x):
+        return x
+
+
+class Layer:
+    def __init__(self):
+        self.lora = 1
+
+    def delta(self, name):
+        return self.B[name] @ self.A[name]
+
+    def idle(self, x):
+        return x
+
+
+class Other:
+    def product(self, x):
+        return x @ self.scale
+"""
+    blanked = narrow(text)
+    assert blanked.count("return x\n") == 1
+    assert "self.B[name] @" in blanked
+    assert "self.scale" not in blanked

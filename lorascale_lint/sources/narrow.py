@@ -1,8 +1,9 @@
 """Blank out the functions that can't matter, so that LibCST parses little.
 
 The standard library's parser (6 MB/s) finds the spans. A function matters if it has a word of LoRA
-code, or a word of scaling beside LoRA code: in the same class, or at the top level of the same file. What a
-function that matters names in the same file matters too. Line and column of what stays do not change.
+code, if its class is called after LoRA, or if it has a word of scaling or a product beside LoRA code: in
+the same class, or at the top level of the same file. What a function that matters names in the same file
+matters too. Line and column of what stays do not change.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _LORA = re.compile(r"(?i)lora|lokr|loha|hada_w|(?<!ip)(?<!ip[_-])adapter")
 _ALONE = re.compile(_LORA.pattern + r"|alpha|dora|magnitude|decompose|diff_weight|updown|bypass")
 _BESIDE_LORA = re.compile(
     r"(?i)alpha|scal(e|ing)|rank|factor|delta|hada_|\bup\b|\bdown\b|multiplier|strength|w1|w2|"
-    r"un_?(merge|fuse)|restore"
+    r"un_?(merge|fuse)|restore|@|matmul|mm\b|einsum|\blinear\("
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -112,9 +113,12 @@ class _Definitions:
         return kept
 
     def _has_word(self, node: _Function) -> bool:
+        owner = self._class.get(node)
+        if owner is not None and _LORA.search(" ".join([owner.name, *map(ast.unparse, owner.bases)])):
+            return True
         text = f"{node.name} {self._text[node]}"
         return _ALONE.search(text) is not None or (
-            _BESIDE_LORA.search(text) is not None and self._is_beside_lora(self._class.get(node))
+            _BESIDE_LORA.search(text) is not None and self._is_beside_lora(owner)
         )
 
     def _is_beside_lora(self, owner: ast.ClassDef | None) -> bool:
