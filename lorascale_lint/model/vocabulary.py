@@ -50,6 +50,9 @@ _KEY_SIDE = {
 }
 _KEY_ALPHA = re.compile(r"(?:^|[._])(lora_)?(network_)?alphas?(_scale)?(?![a-z]|_[a-z])")
 
+_LORA = re.compile(r"(?i)lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))|lokr")
+"""LoRa is also a radio, and its code sends and receives."""
+
 ALPHA_KEYS = (".alpha", ".lora_alpha", ".alpha_scale")
 """Spellings under which adapter files carry alpha (``.alpha_scale`` is alpha / rank already)."""
 
@@ -101,4 +104,4 @@ def key_role(text: str) -> str | None:
 
 def has_lora_word(words: Iterable[str]) -> bool:
     """Is there a word of LoRA code among ``words`` (the bare word ``lora`` is enough for context)?"""
-    return any("lora" in word.lower() or "lokr" in word.lower() for word in words)
+    return any(_LORA.search(word) is not None for word in words)
