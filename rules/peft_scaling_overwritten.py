@@ -77,8 +77,8 @@ class PeftScalingOverwritten(Rule):
 
     Silent where the function multiplies or divides a scaling (it folds it, or scales what is there),
     and where any caller gives a quotient, an alpha or a stored scaling. 0 switches an adapter off.
-    Literals and values called `scale` or `weight`, which may hold the whole product, are of medium
-    confidence.
+    Values called `scale` or `weight`, which may hold the whole product, are of medium confidence, and
+    so are literals where the function does not read the entries that it overwrites.
 
     ## References
 
@@ -102,6 +102,8 @@ class PeftScalingOverwritten(Rule):
                     continue
                 for value in _branches(event.value):
                     confidence = _bare_strength(model, function, value)
+                    if confidence == "medium" and isinstance(value, Const) and _keeps_former(function):
+                        confidence = "high"
                     if confidence is not None:
                         yield self._report(model, function, event, value, confidence)
                         break
@@ -147,7 +149,11 @@ def _is_peft_layer(model: Model, function: Function, event: Event) -> bool:
     text = model.read_source(function.filename)
     if re.search(rb"(?m)^\s*(from|import) peft\b", text) is None:
         return False
-    return not any(model.project.writes(cls, "scaling") for cls in model.project.classes.values())
+    return not any(
+        write.on_self
+        for cls in model.project.classes.values()
+        for write in model.project.writes(cls, "scaling")
+    )
 
 
 def _names_peft(model: Model, function: Function, term: Term) -> bool:
@@ -165,6 +171,22 @@ def _rescales(function: Function) -> bool:
         event.sign and event.target is not None and "scaling" in source_text(event.target)
         for event in function.events("write")
     )
+
+
+def _keeps_former(function: Function) -> bool:
+    """Does the function put away what was in a layer's table, and so knows that it is no constant?"""
+    written = {id(event.target) for event in function.events("write")}
+    for _, term in each_term(function.facts.events):
+        match term:
+            case Item(base=Attr(name="scaling")) if id(term) not in written:
+                return True
+            case Call(func=Attr(base=Attr(name="scaling"), name="copy" | "items" | "get")):
+                return True
+            case Call(func=Global(name="dict" | "copy" | "deepcopy"), args=(Attr(name="scaling"),)):
+                return True
+            case _:
+                pass
+    return False
 
 
 def _branches(term: Term) -> Iterator[Term]:

@@ -44,6 +44,22 @@ def findings(folder: Path, source: str) -> list[str]:
             "medium",
         ),
         (
+            "def only(layers, wanted):\n"
+            "    former = [{name: m.scaling[name] for name in m.active_adapters} for m in layers]\n"
+            "    for m in layers:\n        for name in m.active_adapters:\n"
+            "            if name in m.scaling:\n"
+            "                m.scaling[name] = 1 if name == wanted else 0\n"
+            "    yield\n"
+            "    for m, values in zip(layers, former):\n        m.scaling.update(values)\n",
+            "high",
+        ),
+        (
+            "def run_lora(layers, x):\n    former = [dict(m.scaling) for m in layers]\n    for m in layers:\n"
+            "        m.scaling['default'] = 1.0\n    y = x()\n"
+            "    for m, values in zip(layers, former):\n        m.scaling.update(values)\n    return y\n",
+            "high",
+        ),
+        (
             "def set_scale(model, scale):\n    for m in model.modules():\n"
             "        if isinstance(m, LoraLayer):\n            m.scaling['default'] = scale\n",
             "medium",

@@ -203,3 +203,52 @@ def test_a_dataclass_with_the_flag_is_silent(tmp_path: Path) -> None:
 def test_a_dataclass_that_the_trainer_fills_is_silent(tmp_path: Path) -> None:
     source = FILTERED.replace("adapter_config.json", "recipe.json")
     assert codes(tmp_path, lora_settings=source) == []
+
+
+HUB = """
+import json
+import os
+
+from huggingface_hub import snapshot_download
+
+
+def read_config(folder, mode="adapter"):
+    if not os.path.isdir(folder):
+        folder = snapshot_download(folder)
+    name = "adapter_config.json" if mode == "adapter" else "config.json"
+    with open(os.path.join(folder, name)) as file:
+        return json.load(file), folder
+"""
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "self.config, folder = adapter_config(folder)",
+        "self.config = adapter_config(folder)[0]",
+        "config, _ = read_config(folder)\n        self.config = config",
+    ],
+)
+def test_a_configuration_among_the_results_of_helpers(taken: str, tmp_path: Path) -> None:
+    part = f"""
+from deep.utils.hub_files import read_config
+
+
+def adapter_config(folder, dummy=False):
+    if dummy:
+        return {{"r": 8}}, folder
+    return read_config(folder)
+
+
+class LoraPart:
+    def __init__(self, folder):
+        {taken}
+        self.r = self.config["r"]
+        self.scaling = self.config["lora_alpha"] / self.r
+"""
+    for name, source in {"utils/hub_files.py": HUB, "layers/lora_part.py": part}.items():
+        path = tmp_path / "deep" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(source)
+    found = lint(list(tmp_path.rglob("*.py")), [], codes=["LS401"]).findings
+    assert [finding.code for finding in found] == ["LS401"]

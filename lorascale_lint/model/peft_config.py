@@ -50,6 +50,11 @@ _GENERAL = frozenset(
 )
 """Further fields of the configuration; code that reads one takes adapters as PEFT writes them."""
 
+_FETCHES = frozenset(
+    "snapshot_download hf_hub_download adapter_model.safetensors adapter_model.bin adapter_model.pt".split()
+)
+"""Words of code that takes whatever adapter somebody published, or as PEFT saves it."""
+
 _RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
 _DEPTH = 7
 _IMPORT_DEPTH = 4
@@ -130,7 +135,7 @@ class PeftConfigs:
         return bool(self._connected(files) & self._flag_files)
 
     def takes_any_adapter(self, scale: PlainScale) -> bool:
-        """Is this a reader of PEFT adapters, by a further field or by the keys of both factors?
+        """Is this a reader of PEFT adapters: by a further field, by both factors' keys, or from the hub?
 
         A file that only borrows the name and two fields of the format may come from one trainer alone.
         """
@@ -141,7 +146,7 @@ class PeftConfigs:
             if function.owner is not None:
                 words.update(attribute.name for attribute in function.owner.facts.attributes)
         sides = {factor_side(word, False) or key_side(word) for word in words}
-        return bool(words & _GENERAL) or {"A", "B"} <= sides
+        return bool(words & (_GENERAL | _FETCHES)) or {"A", "B"} <= sides
 
     def _paired(
         self, alpha: Term, rank: Term, function: Function, event: Event, loc: Loc, callee: Function | None
@@ -266,6 +271,8 @@ class PeftConfigs:
                         options += [(event.value, callee) for event in callee.events("return")]
             case Choice(then=then, other=other) | Logic(left=then, right=other) | Op("+", then, other):
                 options = [(then, function), (other, function)]
+            case Item(base=Call() as call, key=Const(value=int() as index)):
+                options = self._returned_part(call, index, function, depth)
             case Element(source=source) | Item(base=source):
                 options = [(source, function)]
             case Sequence(items=items, repeated=True):
@@ -285,6 +292,23 @@ class PeftConfigs:
             if found is not None:
                 return found
         return None
+
+    def _returned_part(
+        self, call: Call, index: int, function: Function, depth: int
+    ) -> list[tuple[Term, Function]]:
+        """What ``call(...)[index]`` may be: a part of the tuples that a helper, or its helper, returns."""
+        found: list[tuple[Term, Function]] = []
+        callees = self.project.callees(call.func, function, function.owner) if depth > 0 else ()
+        for callee in [item for item in callees if isinstance(item, Function)]:
+            for event in callee.events("return"):
+                match event.value:
+                    case Sequence(items=items, repeated=False):
+                        found += [(items[index], callee)] if index < len(items) else []
+                    case Call() as inner:
+                        found += self._returned_part(inner, index, callee, depth - 1)
+                    case _:
+                        found.append((event.value, callee))
+        return found
 
     def _loads_json(self, call: Call, function: Function) -> bool:
         return self.project.absolute_name(function, call.func).endswith(("json.load", "json.loads"))

@@ -164,7 +164,34 @@ class Project:
         if target is None:
             return name
         dotted = f"{target}.{rest}" if rest else target
-        return self._canonical(dotted)
+        return self._canonical(self._rooted(dotted))
+
+    def _rooted(self, dotted: str) -> str:
+        """``dotted`` under the module names of the project, where those are counted from another folder."""
+        parts = dotted.split(".")
+        heads = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+        if parts[0] not in self._folders or any(head in self._files_of for head in heads):
+            return dotted
+        for head in heads[:-1]:
+            module = self._by_path.get(head)
+            if module is not None:
+                return module + dotted[len(head) :]
+        return dotted
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        return frozenset(part for filename in self.modules for part in PurePath(filename).parts)
+
+    @cached_property
+    def _by_path(self) -> dict[str, str]:
+        """Modules by the ends of their paths, of two parts or more, that only one file has."""
+        found: dict[str, str | None] = {}
+        for filename, module in self.modules.items():
+            parts = PurePath(filename).with_suffix("").parts
+            for length in range(2, min(len(parts), 12) + 1):
+                end = ".".join(parts[-length:])
+                found[end] = None if end in found else module
+        return {end: module for end, module in found.items() if module is not None}
 
     def _canonical(self, dotted: str) -> str:
         """Follow a re-export (``from .linear import X`` in a package) one step at a time."""

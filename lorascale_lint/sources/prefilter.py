@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_TRIGGER = re.compile(rb"(?i)lora|lokr|loha|network_alpha|dora_")
+_TRIGGER = re.compile(rb"(?i)lora|lokr|loha|network_alpha|dora_|adapter_config")
 
 
 def may_hold_lora(source: bytes) -> bool:
