@@ -107,10 +107,14 @@ class Application:
         if len(guarded) == 2 and _opposite(guarded[0][1], guarded[1][1]):
             (scale, (guard,)), (otherwise, _) = guarded
             return f"{scale.formula()} if {describe_guard(guard)} else {otherwise.formula()}"
-        parts = [
-            scale.formula() + (f" if {' and '.join(map(describe_guard, guards))}" if guards else "")
-            for scale, guards in guarded
-        ]
+        conditions: dict[Scale, list[tuple[Guard, ...]]] = {}
+        for scale, guards in sorted(guarded, key=lambda item: not item[0].known):
+            conditions.setdefault(scale, []).append(guards)
+        parts = []
+        for scale, cases in conditions.items():
+            always = len(cases) > 1 or not cases[0]
+            condition = "" if always else " if " + " and ".join(dict.fromkeys(map(describe_guard, cases[0])))
+            parts.append(scale.formula() + condition)
         return " | ".join(parts)
 
 

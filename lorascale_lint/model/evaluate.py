@@ -29,12 +29,14 @@ from lorascale_lint.facts.terms import (
     Param,
     Sequence,
     Term,
+    walk,
 )
 from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
 from lorascale_lint.model.factor_shapes import is_empty_container, is_number, module_side, registered_side
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.parameter_shapes import pair_side
 from lorascale_lint.model.project import (
+    AttributeWrite,
     Class,
     Function,
     Project,
@@ -382,9 +384,15 @@ class Evaluator:
         return frame.self_class.filename in self.project.rescaling_files
 
     def _written(self, name: str, frame: Frame) -> list[Alternative]:
+        """What is written to ``self.name``.
+
+        A class that makes a trained scale has it, whatever strength is multiplied onto it later.
+        """
         assert frame.self_class is not None
-        found: list[Alternative] = []
+        made: list[Alternative] = []
+        rescaled: list[Alternative] = []
         for write in self.project.writes(frame.self_class, name):
+            found = rescaled if _is_rescaling(write) else made
             if write.event.sign:
                 found.append(Alternative(UNKNOWN_VALUE))
                 continue
@@ -398,8 +406,10 @@ class Evaluator:
         declared = self.project.class_attribute(frame.self_class, name)
         if declared is not None and declared[1] is not None:
             value = _constant(declared[1].value) if isinstance(declared[1], Const) else UNKNOWN_VALUE
-            found.append(Alternative(value))
-        return [replace(a, guards=()) for a in found]
+            made.append(Alternative(value))
+        trained = [isinstance(a.value, Number) and a.value.scale.is_trained for a in made]
+        kept = made if trained and all(trained) else [*made, *rescaled]
+        return [replace(a, guards=()) for a in kept]
 
     def _item(self, term: Item, frame: Frame) -> tuple[Alternative, ...]:
         base = term.base
@@ -718,3 +728,20 @@ def _origin(term: Term, frame: Frame) -> tuple[Term, Frame]:
     ):
         term, frame = frame.arguments[term.name]
     return term, frame
+
+
+_SETS_STRENGTH = re.compile(r"(?i)_*((un|re|set_)*(scale|strength|multiplier|weight))(_.*)?")
+
+
+def _is_rescaling(write: AttributeWrite) -> bool:
+    """Does the write change what an attribute holds already, by a strength or from outside the class?"""
+    target = write.event.target
+    while isinstance(target, Item):
+        target = target.base
+    name = target.name if isinstance(target, Attr) else ""
+    return (
+        not write.on_self
+        or write.event.sign in ("*", "/")
+        or _SETS_STRENGTH.fullmatch(write.function.facts.name) is not None
+        or any(isinstance(part, Attr) and part.name == name for part in walk(write.event.value))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ _COMMON = frozenset(
     "add remove setup init train eval to merge unmerge fuse main wrapper process encode decode".split()
 )
 """Method names too common to resolve a call on an unknown object by name alone."""
+
+_GIVES_START_VALUES = re.compile(r"(?i)_*(\w+_init|reset_\w*parameters|init_weights|init_parameters)")
+"""Methods such as PEFT's ``pissa_init``, which divide factors by the scale that the layer multiplies on."""
 
 _MAKERS = frozenset("zeros ones randn rand normal uniform zeros_like randn_like rand_like".split())
 
@@ -396,6 +400,8 @@ class Project:
         """Attributes that some code multiplies or divides in place: evidence of a fold."""
         found: set[str] = set()
         for function in self.functions.values():
+            if _GIVES_START_VALUES.fullmatch(function.facts.name):
+                continue  # training goes on from there; what is applied is still the scaled product
             for event in function.facts.events:
                 if event.kind == "write" and event.target is not None:
                     fold = is_rescaling(event.value) and not is_initialisation(event.value)
@@ -424,6 +430,8 @@ class Project:
             for function in self.functions.values()
             for event in function.events("write")
             if isinstance(event.target, Item)
+            and not _GIVES_START_VALUES.fullmatch(function.facts.name)
+            and not _holds_scalars(event.target.base)
             and (
                 event.sign in ("*", "/")
                 or (not event.sign and is_rescaling(event.value) and not is_scalar_arithmetic(event.value))
@@ -581,3 +589,9 @@ def stored_values(term: Term) -> Iterable[Term]:
             return row.items
         case _:
             return ()
+
+
+def _holds_scalars(container: Term) -> bool:
+    """Is this a dictionary of numbers by its name, such as ``self.scaling``?"""
+    name = container.name if isinstance(container, Attr | Param | Global) else ""
+    return number_role(name, lora_context=True) is not None
