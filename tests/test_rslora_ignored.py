@@ -252,3 +252,93 @@ class LoraPart:
         path.write_text(source)
     found = lint(list(tmp_path.rglob("*.py")), [], codes=["LS401"]).findings
     assert [finding.code for finding in found] == ["LS401"]
+
+
+DECLARED = """
+from peft import LoraConfig
+
+
+class AdapterServer:
+    def load_layer(self, module_map, adapter_config: LoraConfig, layer):
+        lora_a = module_map[layer]["lora_A"]
+        lora_b = module_map[layer]["lora_B"]
+        scale = adapter_config.lora_alpha / adapter_config.r
+        self.add(lora_a.transpose(0, 1), lora_b.transpose(0, 1) * scale)
+"""
+
+PREFIXED = """
+def ranks_and_scales(target, cfgs):
+    for cfg in cfgs:
+        if target in cfg.target_modules:
+            yield cfg.r, float(cfg.lora_alpha / cfg.r)
+
+
+def load_lora_weights(params, weights):
+    for name, weight in weights:
+        name = name[len("base_model.model.") :]
+        if name.split(".")[-2] in ("lora_A", "lora_B"):
+            params[name].copy_(weight)
+"""
+
+GIVEN = """
+def fold_adapter(state_dict, adapter_config):
+    scale = adapter_config["lora_alpha"] / adapter_config["r"]
+    return {
+        key: value * scale if key.endswith("lora_B.weight") else value
+        for key, value in state_dict.items()
+        if "lora_A" in key or "lora_B" in key
+    }
+"""
+
+HELD = """
+import peft
+
+
+class LoraMerger:
+    def __init__(self, peft_config: "peft.PeftConfig | None", tensors):
+        self.peft_config = peft_config
+        self.tensors = tensors
+
+    def scale(self):
+        return self.peft_config.lora_alpha / self.peft_config.r
+
+    def delta(self, name):
+        return self.tensors[name + ".lora_B.weight"] @ self.tensors[name + ".lora_A.weight"] * self.scale()
+"""
+
+
+@pytest.mark.parametrize("source", [DECLARED, PREFIXED, GIVEN, HELD], ids=["peft", "prefix", "name", "held"])
+def test_a_configuration_that_is_filled_out_of_sight(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_served=source) == ["LS401"]
+
+
+OWN = DECLARED + (
+    "\n\ndef train(server, maps):\n    server.load_layer(maps, LoraConfig(r=8, lora_alpha=16), 0)\n"
+)
+MAKES = """
+from peft import LoraConfig
+from torch import nn
+
+
+class LoraLinear(nn.Module):
+    def __init__(self, base, config: LoraConfig):
+        self.lora_A = nn.Linear(base.in_features, config.r)
+        self.lora_B = nn.Linear(config.r, base.out_features)
+        self.scaling = config.lora_alpha / config.r
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        OWN,
+        MAKES,
+        DECLARED.replace("from peft import", "from own_layers import"),
+        PREFIXED.replace("base_model.model.", "model."),
+        PREFIXED.replace("cfgs)", "cfgs: list[TrainingSettings])"),
+        GIVEN.replace("adapter_config", "train_config"),
+        DECLARED.replace("adapter_config.lora_alpha / adapter_config.r", "adapter_config.lora_alpha"),
+    ],
+)
+def test_a_configuration_of_a_trainer_is_silent(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_served=source) == []

@@ -85,6 +85,8 @@ VIA_LIMIT = 4
 CALL_LIMIT = 6
 DEPTH_LIMIT = 28
 """Nested calls, attributes and parameters followed from one term."""
+SELF_READ_LIMIT = 2
+"""How often writes of an attribute that read it themselves are followed."""
 
 _KEEPS = frozenset(
     "to float half bfloat16 double cuda cpu npu type type_as contiguous detach clone data to_local "
@@ -132,6 +134,8 @@ class Evaluator:
     _calls: dict[tuple[object, ...], Frame] = field(default_factory=dict)
     _context: dict[int, bool] = field(default_factory=dict)
     _alive: list[object] = field(default_factory=list)
+    _attributes: dict[tuple[int, str, int], list[Alternative]] = field(default_factory=dict)
+    _reading: dict[tuple[int, str], int] = field(default_factory=dict)
     _depth: int = 0
 
     def frame(self, function: Function, self_class: Class | None = None) -> Frame:
@@ -384,10 +388,30 @@ class Evaluator:
         return frame.self_class.filename in self.project.rescaling_files
 
     def _written(self, name: str, frame: Frame) -> list[Alternative]:
-        """What is written to ``self.name``.
+        """What the class writes to ``self.name``, kept, for each read would walk all writes again.
 
-        A class that makes a trained scale has it, whatever strength is multiplied onto it later.
+        Writes that read the attribute themselves (``self.scale = self.scale * x``) are followed twice.
         """
+        key = (id(frame.self_class), name)
+        level = self._reading.get(key, 0)
+        known = self._attributes.get((*key, level))
+        if known is not None:
+            return known
+        if level == SELF_READ_LIMIT:
+            return [Alternative(UNKNOWN_VALUE)]
+        self._reading[key] = level + 1
+        try:
+            found = self._read_writes(name, frame)
+        finally:
+            self._reading[key] = level
+        self._attributes[*key, level] = found
+        if level == 0:
+            for inner in range(1, SELF_READ_LIMIT):  # these lack what was not known yet
+                self._attributes.pop((*key, inner), None)
+        return found
+
+    def _read_writes(self, name: str, frame: Frame) -> list[Alternative]:
+        """What is written; a class that makes a trained scale has it, whatever strength comes later."""
         assert frame.self_class is not None
         made: list[Alternative] = []
         rescaled: list[Alternative] = []

@@ -55,6 +55,13 @@ _FETCHES = frozenset(
 )
 """Words of code that takes whatever adapter somebody published, or as PEFT saves it."""
 
+_PREFIX = "base_model.model"
+"""What PEFT puts before the keys of every adapter that it saves."""
+_PEFT_CONFIG = re.compile(r"peft\.(?:\w+\.)*(?:Peft|Lora)Config")
+_PEFT_NAME = re.compile(r"(?:adapter|peft)_(?:config|cfg)s?(?:_dict)?")
+_CONTAINER_NAMES = frozenset(
+    "dict Dict list List Iterable Sequence Mapping Any str typing t Union Optional None tuple Tuple".split()
+)
 _RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
 _DEPTH = 7
 _IMPORT_DEPTH = 4
@@ -291,7 +298,44 @@ class PeftConfigs:
             found = self._loaded(option, where, depth - 1)
             if found is not None:
                 return found
+        if isinstance(term, Param) and not any(_is_own(option) for option, _ in options):
+            return self._declared(term, function, bool(options))
         return None
+
+    def _declared(self, parameter: Param, function: Function, given: bool) -> LoadedConfig | None:
+        """A parameter filled out of sight: PEFT's by its annotation, or by what the code reads beside it.
+
+        The factors must be looked up by their keys: code that makes them is a trainer, whose
+        configuration is its own.
+        """
+        maker = self.project.functions.get(f"{function.module}.{parameter.function}")
+        declared = None if maker is None else maker.parameter(parameter.name)
+        if maker is None or declared is None or is_receiver(parameter, maker):
+            return None
+        names = re.findall(r"[\w.]+", declared.annotation)
+        owners = {self.project.absolute_name(maker, Global(name)) for name in names}
+        if any(_PEFT_CONFIG.fullmatch(name) for name in owners):
+            return LoadedConfig(maker, declared.loc) if self._looks_factors_up(maker) else None
+        if given or not {name.rpartition(".")[2] for name in names} <= _CONTAINER_NAMES:
+            return None
+        if _PEFT_NAME.fullmatch(parameter.name) and self._looks_factors_up(maker):
+            return LoadedConfig(maker, declared.loc)
+        return LoadedConfig(maker, declared.loc) if self._reads_peft_files(maker) else None
+
+    def _looks_factors_up(self, function: Function) -> bool:
+        """Are literals in the function, or its class, keys of both factors?"""
+        near = self.project.methods(function.owner) if function.owner is not None else (function,)
+        words = {word for method in near for word in method.facts.words if word[-1:] in "\"'"}
+        return {"A", "B"} <= {key_side(word) for word in words}
+
+    def _reads_peft_files(self, function: Function) -> bool:
+        """Does the function ask for the modules of the adapter, in a file that knows PEFT's prefix?"""
+        if "target_modules" not in function.facts.words:
+            return False
+        beside = [item for item in self.project.functions.values() if item.filename == function.filename]
+        return any(_PREFIX in word for item in beside for word in item.facts.words) and any(
+            self._looks_factors_up(item) for item in beside
+        )
 
     def _returned_part(
         self, call: Call, index: int, function: Function, depth: int
@@ -405,3 +449,12 @@ class PeftConfigs:
         beside = {target for name in above for target in self._imported.get(name, ())}
         neighbours = {name for name in self.project.files if PurePath(name).parent in folders}
         return frozenset(below | above | beside | neighbours)
+
+
+def _is_own(term: Term) -> bool:
+    """Does the program make this configuration itself, or take that of a model in training?"""
+    return any(
+        (isinstance(part, Attr) and part.name == "peft_config")
+        or (isinstance(part, Call) and getattr(part.func, "name", "") in ("LoraConfig", "get_peft_config"))
+        for part in walk(term)
+    )

@@ -130,6 +130,7 @@ class Project:
         self.classes: dict[str, Class] = {}
         self.functions: dict[str, Function] = {}
         self._by_name: dict[str, list[Function]] = defaultdict(list)
+        self._ancestors: dict[Class, tuple[Class, ...]] = {}
         for filename in sorted(files):
             facts, module = files[filename], modules[filename]
             for found in facts.classes:
@@ -229,6 +230,12 @@ class Project:
 
     def ancestors(self, cls: Class) -> tuple[Class, ...]:
         """The class and its project bases, nearest first (depth first, no duplicates)."""
+        known = self._ancestors.get(cls)
+        if known is None:
+            known = self._ancestors[cls] = self._find_ancestors(cls)
+        return known
+
+    def _find_ancestors(self, cls: Class) -> tuple[Class, ...]:
         found: list[Class] = []
         pending = [cls]
         while pending and len(found) < FAMILY_LIMIT:
