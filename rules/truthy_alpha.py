@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.compare_with_none import compare_with_none
-from lorascale_lint.facts.terms import Attr, Call, Item, Logic, Param, Term
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Guard,
+    Item,
+    Logic,
+    Not,
+    Op,
+    Param,
+    Term,
+    source_text,
+)
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Application
@@ -96,14 +109,36 @@ class TruthyAlpha(Rule):
 
 
 def _truth_test(application: Application) -> Term | None:
-    unscaled = any(scale.is_unscaled for scale in application.scales)
-    for scale, guards in application.guarded_scales:
-        for guard in guards:
-            if unscaled and scale.is_trained and guard.holds:
-                found = _alpha_operand(guard.test)
-                if found is not None:
-                    return found
+    """The alpha whose truth tells a trained branch from an unscaled one."""
+    scaled = [guards for scale, guards in application.guarded_scales if scale.is_trained]
+    unscaled = [guards for scale, guards in application.guarded_scales if scale.is_unscaled]
+    if not scaled or not unscaled:
+        return None
+    for holds, branches in ((True, scaled), (False, unscaled)):
+        for guard in (_plain(guard) for guards in branches for guard in guards):
+            found = _alpha_operand(guard.test) if guard.holds == holds else None
+            if found is None:
+                continue
+            if not all(any(_says_none(other, found) for other in guards) for guards in unscaled):
+                return found
     return None
+
+
+def _plain(guard: Guard) -> Guard:
+    """``guard`` without ``not`` around its test."""
+    test, holds = guard.test, guard.holds
+    while isinstance(test, Not):
+        test, holds = test.operand, not holds
+    return Guard(test, holds)
+
+
+def _says_none(guard: Guard, alpha: Term) -> bool:
+    """Does ``guard`` say that ``alpha`` is None, so that 0 goes another way?"""
+    match guard.test:
+        case Op(sign=("is" | "is not") as sign, left=left, right=Const(value=None)):
+            return guard.holds == (sign == "is") and source_text(left) == source_text(alpha)
+        case _:
+            return False
 
 
 def _alpha_operand(test: Term) -> Term | None:
@@ -115,8 +150,16 @@ def _alpha_operand(test: Term) -> Term | None:
             return test
         case Item(key=key) | Call(func=Attr(name="get" | "pop"), args=(key, *_)) if _is_file_alpha(key):
             return test
+        case (
+            Item(base=Attr(name=table) | Param(name=table))
+            | Call(func=Attr(base=Attr(name=table) | Param(name=table), name="get" | "pop"))
+        ) if _ALPHA_TABLE.fullmatch(table):
+            return test
         case _:
             return None
+
+
+_ALPHA_TABLE = re.compile(r"_?(?:(?:network|lora|layer|modules?)_)?alphas|_?modules?_alpha")
 
 
 def _is_file_alpha(key: Term) -> bool:

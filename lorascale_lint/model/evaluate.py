@@ -21,6 +21,7 @@ from lorascale_lint.facts.terms import (
     Global,
     Guard,
     Item,
+    Loc,
     Logic,
     Mapping as MappingTerm,
     Negative,
@@ -31,6 +32,7 @@ from lorascale_lint.facts.terms import (
     Term,
     walk,
 )
+from lorascale_lint.model.bound_names import bound_sides
 from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
 from lorascale_lint.model.factor_shapes import is_empty_container, is_number, module_side, registered_side
 from lorascale_lint.model.key_pattern import key_pattern
@@ -133,6 +135,7 @@ class Evaluator:
     _frames: dict[tuple[int, int], Frame] = field(default_factory=dict)
     _calls: dict[tuple[object, ...], Frame] = field(default_factory=dict)
     _context: dict[int, bool] = field(default_factory=dict)
+    _bound: dict[int, dict[Loc, str]] = field(default_factory=dict)
     _alive: list[object] = field(default_factory=list)
     _attributes: dict[tuple[int, str, int], list[Alternative]] = field(default_factory=dict)
     _reading: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -445,7 +448,7 @@ class Evaluator:
         if stored:
             return tuple(a for option in stored for a in self.values(option, frame))
         key = key_pattern(term.key)
-        side = key_side(key)
+        side = key_side(key) or self._bound_side(term, frame)
         if side is None and is_alpha_key(key) and self.in_lora_context(frame.function):
             role = Scale.of(SCALING if key.endswith("_scale") else ALPHA)
             return tuple(Alternative(Number(role * scale)) for scale in self._folded(term, frame))
@@ -465,6 +468,13 @@ class Evaluator:
             return inner
         opaque = comes_from_call(base)
         return tuple(Alternative(Tensor(scale, opaque=opaque)) for scale in self._folded(term, frame))
+
+    def _bound_side(self, term: Item | Call, frame: Frame) -> str | None:
+        """The factor that a lookup gives by the name of its local, where the key does not tell."""
+        known = self._bound.get(id(frame.function))
+        if known is None:
+            known = self._bound[id(frame.function)] = bound_sides(frame.function)
+        return known.get(term.loc)
 
     def _returned_part(self, call: Call, key: Term, frame: Frame) -> tuple[Alternative, ...] | None:
         """``f(...)[i]`` for a project function that returns tuples."""
@@ -543,7 +553,8 @@ class Evaluator:
         followed = self._project_call(term, frame)
         if followed is not None:
             return followed
-        keyed = name in ("pop", "get_tensor") and bool(term.args) and key_role(key_pattern(term.args[0]))
+        keyed = name in ("pop", "get_tensor") and bool(term.args)
+        keyed = keyed and bool(key_role(key_pattern(term.args[0])) or self._bound_side(term, frame))
         if (name == "get" or keyed) and receiver is not None and term.args:
             return self._item(Item(receiver, term.args[0], term.loc), frame)
         if name in _WRAPPERS and term.args:
