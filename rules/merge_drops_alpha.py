@@ -9,6 +9,7 @@ from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Call, Const, Item, Loc, Op, Param, Term, each_term, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.adapter_formats import loaded_configuration, scaled_layer
 from lorascale_lint.model.dictionary_merges import DictionaryMerge, DictionaryMerges
 from lorascale_lint.model.looked_up import constants_of
 from lorascale_lint.model.project import Function, Project, bound_arguments, is_rescaling, is_test_file
@@ -31,9 +32,11 @@ class MergeDropsAlpha(Rule):
     Code that looks both factors of a module up by their keys, adds their product to a weight or an
     output with at most a user's strength, and uses no alpha on that way, although there is one: the
     format carries it (`lora_down` and `lora_up` keys, PEFT's `adapter_model.safetensors` beside its
-    `adapter_config.json`, an `.alpha` key that the code skips), or the code has it at hand, as a
-    parameter or a field of a configuration, and at most prints it. The factors may pass through
-    loops, local tables, lists and helpers. Also code that clamps the norm of the bare product.
+    `adapter_config.json`, an `.alpha` key that the code skips), the layer of the project whose
+    attributes the keys name scales by it, or the code has it at hand, as a parameter, a field of a
+    configuration or a configuration loaded beside the tensors, and at most prints it. The factors may
+    pass through loops, local tables, shards, lists and helpers. Also code that clamps the norm of the
+    bare product.
 
     ## Why it is wrong
 
@@ -91,7 +94,8 @@ class MergeDropsAlpha(Rule):
 
     ## Limits
 
-    Silent for names without an alpha in their format (`lora_A` / `lora_B` alone), where anything that
+    Silent for names without an alpha in their format (`lora_A` / `lora_B` alone) unless every layer of
+    the project that keeps both names is seen to scale; where anything that
     the function calls or is called by uses an alpha or a scaling, and where the product meets any
     factor that is not a plain number, parameter or strength. Setters of layers that are given no
     alpha are LS301's.
@@ -123,7 +127,9 @@ class MergeDropsAlpha(Rule):
         nearby = _nearby(model.project, merge)
         unused = UnusedAlpha(model.project, nearby, strengths)
         way = _on_the_way(model.project, merge)
-        known = _known_alpha(model.project, UnusedAlpha(model.project, way, strengths), merge)
+        known = _known_alpha(model.project, UnusedAlpha(model.project, way, strengths), merge) or _formatted(
+            model, merge, way
+        )
         if known is None or unused.is_used or _has_computed_strength(model.project, merge, known[3]):
             return
         if verb == "merged" and any(map(_rescales, nearby)):
@@ -197,6 +203,21 @@ def _known_alpha(project: Project, unused: UnusedAlpha, merge: DictionaryMerge) 
     if at_hand is not None:
         return at_hand.function, at_hand.loc, f"`{at_hand.text}` is at hand here, and not used", False
     return named[0] if named else None
+
+
+def _formatted(model: Model, merge: DictionaryMerge, way: tuple[Function, ...]) -> _Known | None:
+    """The layer of the project that the factors belong to, or the configuration loaded beside them."""
+    layer = scaled_layer(model.evaluator, merge)
+    if layer is not None:
+        text = (
+            f"`{layer.cls.name}` keeps `{layer.names[0]}` and `{layer.names[1]}`, and scales their delta here"
+        )
+        return layer.function, layer.loc, text, False
+    loading = tuple(dict.fromkeys(near for item in way for near in model.project.reachable(item, 1)))
+    loaded = loaded_configuration(merge, loading)
+    if loaded is None or UnusedAlpha(model.project, loading).is_used:
+        return None
+    return *loaded, "the adapter's configuration, which states `alpha`, is loaded beside its tensors", False
 
 
 def _has_computed_strength(project: Project, merge: DictionaryMerge, per_module: bool) -> bool:

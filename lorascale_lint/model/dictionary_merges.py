@@ -31,7 +31,7 @@ from lorascale_lint.facts.terms import (
 from lorascale_lint.model.adapter_flow import lookup, options, same_place, unconverted
 from lorascale_lint.model.file_readers import callee_name
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.looked_up import LookedUp, LookUps, Place
+from lorascale_lint.model.looked_up import LookedUp, LookUps, Place, linear_side
 from lorascale_lint.model.project import Function, Project
 from lorascale_lint.model.vocabulary import key_side
 
@@ -220,17 +220,30 @@ class DictionaryMerges:
                 ):
                     swapped = roles[0] == "A" or roles[1] == "B"
                     up, down = (second, first) if swapped else (first, second)
+                    shown = _shown(found[1], other[1]), _shown(other[1], found[1])
+                    up_shown, down_shown = reversed(shown) if swapped else shown
                     return (
-                        LookedUp("B", place, up.loc, "", found[0]),
-                        LookedUp("A", place, down.loc, "", found[0]),
+                        LookedUp("B", place, up.loc, up_shown, found[0]),
+                        LookedUp("A", place, down.loc, down_shown, found[0]),
                     )
         return None
+
+
+def _shown(key: Term, other: Term) -> str:
+    """The literal that tells the side of ``key``: its own, or what the key of its pair replaces."""
+    if _role(key) in ("A", "B"):
+        return key_pattern(key)
+    match other:
+        case Call(func=Attr(base=base, name="replace"), args=(old, _)) if base is key and _role(old) in "AB":
+            return key_pattern(old)
+        case _:
+            return ""
 
 
 def _role(key: Term) -> str:
     """``A`` or ``B`` by a literal part of the key, ``any`` if it has none, ``other`` for other literals."""
     pattern = key_pattern(key)
-    return key_side(pattern) or ("other" if pattern.strip("*.") else "any")
+    return key_side(pattern) or linear_side(pattern) or ("other" if pattern.strip("*.") else "any")
 
 
 def _sums(function: Function) -> Iterator[tuple[Event, Loc, tuple[Term, ...]]]:

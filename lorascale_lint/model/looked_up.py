@@ -58,6 +58,8 @@ _SIDES = {
 _LINEAR_SIDES = {"A": re.compile(r"\blinear_in\b"), "B": re.compile(r"\blinear_out\b")}
 _KEEPS_ELEMENTS = frozenset("list tuple sorted reversed iter dict tqdm trange set track OrderedDict".split())
 _EMPTY = frozenset("dict defaultdict OrderedDict list".split())
+_JOINS = frozenset("cat concat concatenate".split())
+"""How the shards of one factor, or the factors of fused layers, become one tensor."""
 _VIEWS = frozenset("items values keys copy get pop setdefault".split())
 
 
@@ -124,6 +126,8 @@ class LookUps:
                 return self._parameter(term, place, depth)
             case Call() if reads_tensors(term) or callee_name(term) in _VIEWS:
                 pass
+            case Call(args=(Sequence(items=items), *_)) if items and callee_name(term) in _JOINS:
+                return _agreed([self._factor(part, place, guards, depth - 1) for part in items])
             case Call(func=func) if bodies := self._bodies(func, place):
                 found = [
                     self._factor(event.value, self.inside(term, body, place), event.guards, depth - 1)
@@ -146,7 +150,7 @@ class LookUps:
         if any(item.rescaled for item in held) or not self._is_known(container, place, held, depth - 1):
             return None
         text = self.text(key, place) if key is not None else "*"
-        side = key_side(text) or _linear_side(text)
+        side = key_side(text) or linear_side(text)
         told = None if side is not None else _guarded_side(key, guards)
         if told is not None:
             side, text = told
@@ -188,7 +192,7 @@ class LookUps:
                 self._is_bare(_Held(part, held.key, held.guards, held.place), depth)
                 for part in (value.then, value.other)
             )
-        if isinstance(value, Param):
+        if isinstance(value, Param) or reads_tensors(value):
             return True
         return stored_at(value) is not None and depth > 0
 
@@ -218,6 +222,11 @@ class LookUps:
 
     def _held(self, container: Term, place: Place, depth: int) -> Iterator[_Held]:
         if depth <= 0:
+            return
+        parts = self._returned_parts(container, place)
+        if parts:
+            for part, where in parts:
+                yield from self._held(part, where, depth - 1)
             return
         root = root_of(container)
         match root:
@@ -256,6 +265,25 @@ class LookUps:
             case _:
                 pass
         yield from self._written(root, place)
+
+    def _returned_parts(self, container: Term, place: Place) -> list[tuple[Term, Place]]:
+        """The containers that ``load(path)[0]`` may be, where all bodies return tuples."""
+        match container:
+            case Item(base=Call(func=func) as call, key=Const(value=int() as index)):
+                pass
+            case _:
+                return []
+        returned = [
+            (event.value, self.inside(call, body, place))
+            for body in self._bodies(func, place)
+            for event in body.events("return")
+        ]
+        rows = [
+            (value.items[index], where)
+            for value, where in returned
+            if isinstance(value, Sequence) and not value.repeated and 0 <= index < len(value.items)
+        ]
+        return rows if len(rows) == len(returned) else []
 
     def _written(self, root: Term, place: Place) -> Iterator[_Held]:
         """Items that the function writes into ``root``, or a helper that it gives ``root`` to."""
@@ -484,6 +512,8 @@ def root_of(term: Term) -> Term:
                 term = base
             case Element(source=source):
                 term = source
+            case Op(sign="*", left=Sequence() as rows):  # `[{}] * shards`
+                term = rows
             case Call(func=Attr(base=base, name=name)) if name in _VIEWS or name == "get_tensor":
                 term = base
             case Call(func=Global(name=name), args=(first, *_)) if name in _KEEPS_ELEMENTS:
@@ -498,7 +528,7 @@ def _same(left: Term, right: Term) -> bool:
     return type(left) is type(right) and left.loc == right.loc
 
 
-def _linear_side(text: str) -> str | None:
+def linear_side(text: str) -> str | None:
     """Megatron's names of the factors: ``linear_in`` is A, ``linear_out`` is B."""
     return next((side for side, pattern in _LINEAR_SIDES.items() if pattern.search(text)), None)
 
