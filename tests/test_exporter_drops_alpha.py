@@ -56,8 +56,76 @@ def main(args, accelerator, unet):
 
     accelerator.register_save_state_pre_hook(save_model_hook)
 """,
+    "a hook of a method": """
+import json
+from peft import LoraConfig, get_peft_model_state_dict
+
+class Trainer:
+    def prepare(self):
+        lora_config = LoraConfig(r=self.args.rank, lora_alpha=self.args.lora_alpha)
+        self.transformer.add_adapter(lora_config)
+        self.register_hooks()
+
+    def register_hooks(self):
+        def save_model_hook(models, weights, output_dir):
+            layers = None
+            for model in models:
+                layers = get_peft_model_state_dict(model)
+            self.pipeline_cls.save_lora_weights(output_dir, transformer_lora_layers=layers)
+
+        self.accelerator.register_save_state_pre_hook(save_model_hook)
+
+    def train(self):
+        print(json.dumps(self.memory_statistics()))
+""",
+    "a configuration that is kept": """
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
+
+class Trainer:
+    def __init__(self, config):
+        self.config = config
+        self.adapter = LoraConfig(r=config["rank"], lora_alpha=config["lora_alpha"])
+
+    def prepare(self, model):
+        model.add_adapter(self.adapter)
+
+    def save(self, model):
+        save_file(get_peft_model_state_dict(model), self.config["output_dir"] + "/lora.safetensors")
+""",
+    "literals": trainer(alpha="64").replace("r=lora_rank", "r=128"),
+    "twice the rank": trainer(alpha="2 * lora_rank"),
+    "a selection": trainer(
+        save='save_file({k: v for k, v in self.model.state_dict().items() if "lora" in k}, path)'
+    ),
+    "a helper selects": trainer(save="save_file(self.trained(), path)")
+    + """
+    def trained(self):
+        return {name: p.data for name, p in self.model.named_parameters() if p.requires_grad}
+""",
+    "a helper saves": trainer(save="write_lora(get_peft_model_state_dict(self.model), path)")
+    + """
+def write_lora(tensors, path):
+    save_file(tensors, path)
+""",
 }
 SILENT = {
+    "equal literals": trainer(alpha="64").replace("r=lora_rank", "r=64"),
+    "a dumped configuration": trainer(
+        save="save_file(get_peft_model_state_dict(self.model), path)\n        self.dump_settings(path)"
+    )
+    + """
+    def dump_settings(self, path):
+        with open(path + ".txt", "w") as file:
+            file.write(str(self.config))
+""",
+    "the frozen part too": trainer(
+        save='save_file({k: v for k, v in self.model.state_dict().items() if "bias" in k}, path)'
+    ),
+    "a saver that gets the configuration": trainer(
+        save="save_file(get_peft_model_state_dict(self.model), path)\n        publish(path, self.lora_args)"
+    ),
+    "wrapped, as plausible only": trainer(inject="get_peft_model(model, lora_config)"),
     "alpha is the rank": trainer(alpha="lora_rank"),
     "alpha defaults to the rank": trainer(
         default="None", alpha="lora_rank if lora_alpha is None else lora_alpha"
@@ -91,5 +159,5 @@ def test_fires_once(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SILENT)
 def test_silent(name: str, tmp_path: Path) -> None:
-    found = [finding.code for finding in lint_files(tmp_path, {"trainer.py": SILENT[name]})]
-    assert "LS309" not in found
+    found = lint_files(tmp_path, {"trainer.py": SILENT[name]})
+    assert not [item for item in found if item.code == "LS309" and item.confidence == "high"]
