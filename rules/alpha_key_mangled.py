@@ -22,6 +22,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import asks_for_alpha, is_file_alpha, same_place, tensor_of_loop
 from lorascale_lint.model.adapter_keys import key_traffic
+from lorascale_lint.model.alpha_key_cuts import MisfitCut, misfit_cuts
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, is_test_file
 from lorascale_lint.model.scale import ONE
@@ -44,11 +45,14 @@ class AlphaKeyMangled(Rule):
     ## What it finds
 
     A conversion that goes through all keys of a file, replaces every dot by an underscore, restores
-    the dots of the factors' suffixes only, and writes the alpha of each module from the rank.
+    the dots of the factors' suffixes only, and writes the alpha of each module from the rank. Also a
+    look-up of alpha whose key is a factor's key less a fixed number of letters, `key[:-13] + "alpha"`,
+    that fits `lora_A.weight` and not `lora_down.weight`, where both spellings come to it.
 
     ## Why it is wrong
 
-    `layer.0.alpha` becomes `layer_0_alpha`, a name that no reader asks for. The alpha that is written
+    `layer.0.alpha` becomes `layer_0_alpha`, a name that no reader asks for, or `layer.0.loalpha` is asked
+    for, a name that no file has. The alpha that is written
     under the right name is the rank, so a file that has an alpha comes out with scale 1.
 
     ## Effect
@@ -113,14 +117,18 @@ class AlphaKeyMangled(Rule):
     ## References
 
     - kohya-ss/musubi-tuner commit 27c5a188: `convert_from_diffusers` keeps `.alpha`
+    - deepbeepmeep/mmgp commit 186597b5: the alpha key of `lora_up` and `lora_down` names
     """
 
     code = "LS306"
     name = "alpha-key-mangled"
 
     def check(self, model: Model) -> Iterator[Finding]:
-        """Renamings that lose alpha, in functions that write one of their own."""
+        """Renamings that lose alpha, in functions that write one of their own, and cuts that miss it."""
         for function in model.functions:
+            if "alpha" in " ".join(function.facts.words) and not is_test_file(function.filename):
+                for cut in misfit_cuts(model, function):
+                    yield self._misfit(model, cut)
             if "replace" not in function.facts.words or is_test_file(function.filename):
                 continue
             for renaming in _renamings(function):
@@ -149,6 +157,22 @@ class AlphaKeyMangled(Rule):
                         ),
                     ),
                 )
+
+    def _misfit(self, model: Model, cut: MisfitCut) -> Finding:
+        filename = cut.function.filename
+        return self.finding(
+            model,
+            filename,
+            cut.loc,
+            f"the alpha key cut from a key that ends with `{cut.missed}` names no alpha",
+            event=cut.event,
+            effect="the default for a missing alpha replaces the trained scale",
+            trace=(
+                (filename, cut.accepted, f"keys that end with `{cut.missed}` are taken here"),
+                (filename, cut.loc, f"the length that is cut off is right for `{cut.fitting}` only"),
+                (filename, cut.event.loc, "the look-up misses, and says nothing"),
+            ),
+        )
 
 
 def _knows_alpha(function: Function) -> bool:

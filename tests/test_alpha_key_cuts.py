@@ -1,0 +1,91 @@
+"""LS306 where the alpha's key is cut from a factor's: which cuts fit every spelling that comes to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LOADER = """
+def load_adapter(state_dict, modules):
+    alphas = {{key: value for key, value in state_dict.items() if "alpha" in key}}
+    for key, value in state_dict.items():
+        down = up = None
+        position = key.rfind(".lora_")
+        ending = key[position + 1 :]
+        if ending in ("lora_A.weight", "lora_down.weight"):
+            down = value
+        elif ending in ("lora_B.weight", "lora_up.weight"):
+            up = value
+        else:
+            continue
+        {look_up}
+        modules[key[:position]].add(down, up, alpha)
+"""
+
+ENDSWITH = """
+def load_adapter(state_dict, modules):
+    for key in list(state_dict):
+        if not key.endswith((".lora_A.weight", ".lora_down.weight")):
+            continue
+        {look_up}
+        rank = state_dict[key].shape[0]
+        modules[key].scale = (rank if alpha is None else alpha) / rank
+"""
+
+FIRING = {
+    "the length of a placeholder": LOADER.format(
+        look_up='alpha = alphas.get(key[: -len("lora_X.weight")] + "alpha", 1.0)'
+    ),
+    "a number": LOADER.format(look_up='alpha = alphas.get(key[:-14] + ".alpha")'),
+    "a name for the module": LOADER.format(
+        look_up='name = key[:-16]\n        alpha = alphas.get(f"{name}alpha")'
+    ),
+    "a test beforehand": LOADER.format(
+        look_up='name = key[:-13] + "alpha"\n        alpha = alphas[name] if name in alphas else 1.0'
+    ),
+    "endswith": ENDSWITH.format(look_up='alpha = state_dict.get(key[:-14] + ".alpha")'),
+    "removesuffix": ENDSWITH.format(
+        look_up='alpha = state_dict.get(key.removesuffix(".lora_A.weight") + ".alpha")'
+    ),
+}
+
+SILENT = {
+    "the length that was found": LOADER.format(
+        look_up='alpha = alphas.get(key[: -len(ending)] + "alpha", 1.0)'
+    ),
+    "the place of the ending": LOADER.format(look_up='alpha = alphas.get(key[: position + 1] + "alpha")'),
+    "a miss is an error": LOADER.format(look_up='alpha = alphas[key[:-13] + "alpha"]'),
+    "one spelling": ENDSWITH.replace(', ".lora_down.weight"', "").format(
+        look_up='alpha = state_dict.get(key[:-14] + ".alpha")'
+    ),
+    "a cut for each spelling": ENDSWITH.format(
+        look_up='if "lora_down" in key:\n            alpha = state_dict.get(key[:-17] + ".alpha")\n'
+        '        else:\n            alpha = state_dict.get(key[:-14] + ".alpha")'
+    ),
+    "half of a pair": LOADER.replace('"lora_A.weight", ', "")
+    .replace('"lora_B.weight", ', "")
+    .format(look_up='alpha = alphas.get(key[:-16] + "alpha")'),
+    "both renamed before": LOADER.replace(
+        "        down = up = None\n",
+        '        key = key.replace("lora_down", "lora_A").replace("lora_up", "lora_B")\n'
+        "        down = up = None\n",
+    )
+    .replace(', "lora_down.weight"', "")
+    .replace(', "lora_up.weight"', "")
+    .format(look_up='alpha = alphas.get(key[:-13] + "alpha")'),
+}
+
+
+@pytest.mark.parametrize("name", FIRING)
+def test_fires(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"lora_loader.py": FIRING[name]})]
+    assert found.count("LS306") == 1
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"lora_loader.py": SILENT[name]})]
+    assert "LS306" not in found
