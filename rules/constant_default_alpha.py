@@ -21,9 +21,16 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
-from lorascale_lint.model.adapter_flow import is_file_alpha, local_dictionaries, tensor_of_loop
+from lorascale_lint.model.adapter_flow import (
+    alpha_guard,
+    is_file_alpha,
+    local_dictionaries,
+    same_place,
+    tensor_of_loop,
+)
 from lorascale_lint.model.adapter_keys import key_traffic
 from lorascale_lint.model.key_pattern import key_pattern
+from lorascale_lint.model.looked_up import LookUps, Place
 from lorascale_lint.model.origins import (
     Origin,
     is_alpha_or_default,
@@ -32,10 +39,10 @@ from lorascale_lint.model.origins import (
     literal_number,
     origins,
 )
-from lorascale_lint.model.project import Function, is_test_file
+from lorascale_lint.model.project import Function, bound_arguments, is_test_file
 from lorascale_lint.model.scale import RANK
 from lorascale_lint.model.values import Factor, Number
-from lorascale_lint.model.vocabulary import key_role, key_side
+from lorascale_lint.model.vocabulary import is_alpha_key, key_role, key_side
 from lorascale_lint.rule import Rule
 
 _ALPHA_TABLE = re.compile(
@@ -105,12 +112,14 @@ class ConstantDefaultAlpha(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """Divisions by the rank of what a lookup with a constant default may return."""
         seen: set[int] = set()
-        for function in model.functions:
+        lookups = LookUps(model.project)
+        called = (near for function in model.functions for near in model.project.reachable(function, 1))
+        for function in dict.fromkeys((*model.functions, *called)):
             if is_test_file(function.filename):
                 continue
-            for event, quotient, dividend in _divisions(model, function):
+            for event, quotient, dividend in _divisions(model, lookups, function):
                 for origin in origins(model.project, dividend, function):
-                    default = _constant_default(origin.term, origin.function)
+                    default = _constant_default(origin.term, origin.function, quotient)
                     if default is None or id(origin.term) in seen:
                         continue
                     if _asks_for_presence(function, event, quotient, origin.term) or _fills_missing(
@@ -141,7 +150,7 @@ class ConstantDefaultAlpha(Rule):
         )
 
 
-def _divisions(model: Model, function: Function) -> Iterator[tuple[Event, Op, Term]]:
+def _divisions(model: Model, lookups: LookUps, function: Function) -> Iterator[tuple[Event, Op, Term]]:
     """Quotients by a rank, with each factor of the dividend."""
     seen: set[int] = set()
     for event in function.facts.events:
@@ -149,24 +158,39 @@ def _divisions(model: Model, function: Function) -> Iterator[tuple[Event, Op, Te
             if not isinstance(term, Op) or term.sign != "/" or id(term) in seen:
                 continue
             seen.add(id(term))
-            if _is_rank(model, function, term.right, event):
+            if _is_rank(model, lookups, function, term.right, event):
                 for part in _factors(term.left):
                     yield event, term, part
 
 
-def _is_rank(model: Model, function: Function, term: Term, event: Event) -> bool:
+def _is_rank(model: Model, lookups: LookUps, function: Function, term: Term, event: Event) -> bool:
     """Is ``term`` a rank: by its name, or as an extent of a factor, also one that was handed here?"""
     values = [a.value for a in model.evaluator.values(term, model.evaluator.frame(function))]
     if any(isinstance(value, Number) and value.scale.power(RANK) > 0 for value in values):
         return True
     match term:
-        case Item(base=Attr(base=tensor, name="shape")) | Call(func=Attr(base=tensor, name="size")):
+        case (
+            Item(base=Attr(base=tensor, name="shape"))
+            | Call(func=Attr(base=tensor, name="size"))
+            | Item(base=Call(func=Attr(base=tensor, name="size")))
+        ):
             if tensor_of_loop(tensor) is not None:
                 return any(guard.holds and _asks_for_factor(guard.test) for guard in event.guards)
+            if lookups.factor(tensor, Place(function), event.guards) is not None:
+                return True
             return any(
                 isinstance(a.value, Factor)
                 for origin in origins(model.project, tensor, function)
                 for a in model.evaluator.values(origin.term, model.evaluator.frame(origin.function))
+            )
+        case Param(name=name) if term.function == function.facts.qualname:
+            sites = model.project.call_sites(function)
+            given = [(site, bound_arguments(site.call, function).get(name)) for site in sites]
+            return any(
+                argument is not None
+                and not isinstance(argument, Param)
+                and _is_rank(model, lookups, site.caller, argument, site.event)
+                for site, argument in given
             )
         case _:
             return False
@@ -191,9 +215,13 @@ def _factors(term: Term) -> Iterator[Term]:
         yield term
 
 
-def _constant_default(term: Term, function: Function) -> Const | None:
+def _constant_default(term: Term, function: Function, quotient: Op) -> Const | None:
     """The literal number that a lookup of a module's alpha gives for a missing key."""
     match term:
+        case Call(func=Attr(base=table, name="get" | "pop"), args=(Const(value=str() as key), default)) if (
+            is_alpha_key(key) and "scale" not in key and _holds_factor(table, quotient.right)
+        ):
+            return literal_number(default)
         case Call(func=Attr(name="get" | "pop"), args=(key, default)) if _is_module_alpha(key):
             return literal_number(default)
         case Call(func=Attr(base=table, name="get" | "pop"), args=(key, default)) if _is_alpha_table(
@@ -209,6 +237,17 @@ def _constant_default(term: Term, function: Function) -> Const | None:
                 if stored is not None and _is_module_alpha(stored):
                     return literal_number(otherwise)
     return None
+
+
+def _holds_factor(table: Term, rank: Term) -> bool:
+    """Is ``rank`` an extent of a factor of ``table``, which then holds the tensors of one module?"""
+    return any(
+        isinstance(part, Item)
+        and isinstance(part.key, Const)
+        and key_side(key_pattern(part.key)) is not None
+        and same_place(part.base, table)
+        for part in walk(rank)
+    )
 
 
 _LOOKUPS = ("get", "pop", "get_tensor")
@@ -279,8 +318,11 @@ def _asks_for_presence(function: Function, event: Event, quotient: Op, lookup: T
 
 
 def _fills_missing(function: Function) -> bool:
-    """Does the function write a module's alpha itself, so that the default may never be used?"""
-    return any(use.how == "write" and use.role == "alpha" for use in key_traffic(function).uses)
+    """Does the function write a module's alpha itself, other than the one that a file has?"""
+    return any(
+        use.how == "write" and use.role == "alpha" and alpha_guard(use.event.guards) is None
+        for use in key_traffic(function).uses
+    )
 
 
 def _dead_fallback(model: Model, function: Function, origin: Origin) -> Op | None:

@@ -129,3 +129,69 @@ def test_default_of_a_gathered_table_fires(tmp_path: Path) -> None:
 def test_a_complete_table_is_silent(tmp_path: Path, more: str, default: str) -> None:
     source = GATHERED.format(more=more, default=default)
     assert findings(source, tmp_path, "LS207") == ()
+
+
+def test_division_in_a_helper_without_lora_words(tmp_path: Path) -> None:
+    source = """\
+def compute_delta(down, up, alpha, rank):
+    return alpha / rank * (up @ down)
+
+
+def merge_lora(weights, sd):
+    for name in weights:
+        down = sd[name + ".lora_down.weight"]
+        alpha = sd.get(name + ".alpha", {default})
+        weights[name] += compute_delta(down, sd[name + ".lora_up.weight"], alpha, down.shape[0])
+"""
+    assert [f.code for f in findings(source.format(default="1.0"), tmp_path, "LS207")] == ["LS207"]
+    assert findings(source.format(default="down.shape[0]"), tmp_path, "LS207") == ()
+
+
+LOOP = """\
+def convert_lora(sd):
+    converted = {{}}
+    for key in list(sd):
+        if not key.endswith(".lora_down.weight"):
+            continue
+        alpha_key = key[: key.index("lora_down")] + "alpha"
+        down = sd.pop(key)
+        rank = down.{extent}
+        converted[key] = down * (sd.pop(alpha_key, {default}) / rank)
+    return converted
+"""
+
+
+@pytest.mark.parametrize("extent", ["shape[0]", "size(0)", "size()[0]"])
+def test_the_rank_is_an_extent_of_what_a_loop_pops(tmp_path: Path, extent: str) -> None:
+    source = LOOP.format(extent=extent, default="1.0")
+    assert [f.code for f in findings(source, tmp_path, "LS207")] == ["LS207"]
+    assert findings(LOOP.format(extent=extent, default="rank"), tmp_path, "LS207") == ()
+
+
+TABLES = """\
+def fuse_lora(weights, sd):
+    groups = defaultdict(dict)
+    for key, value in sd.items():
+        if key.endswith(".alpha"):
+            groups[key.removesuffix(".alpha")]["alpha"] = value.item()
+        elif ".lora_down" in key:
+            groups[key.partition(".lora_")[0]]["lora_down"] = value
+        else:
+            groups[key.partition(".lora_")[0]]["lora_up"] = value
+    {more}
+    for name, group in groups.items():
+        scale = group.get("alpha", {default}) / group["lora_down"].shape[0]
+        weights[name] += scale * (group["lora_up"] @ group["lora_down"])
+"""
+
+
+def test_default_in_the_table_of_one_module(tmp_path: Path) -> None:
+    source = TABLES.format(default="1.0", more="")
+    assert [f.code for f in findings(source, tmp_path, "LS207")] == ["LS207"]
+    rank = 'group["lora_down"].shape[0]'
+    assert findings(TABLES.format(default=rank, more=""), tmp_path, "LS207") == ()
+    filled = (
+        "for group in groups.values():\n"
+        '        if "alpha" not in group:\n            group["alpha"] = group["lora_down"].shape[0]'
+    )
+    assert findings(TABLES.format(default="1.0", more=filled), tmp_path, "LS207") == ()

@@ -48,7 +48,7 @@ _KEY_SIDE = {
     "A": re.compile(r"lora_?(A|a|down|embedding_A)(?![a-z])|(?<![a-z])lora\.down|hada_w1_a|lokr_w1_a"),
     "B": re.compile(r"lora_?(B|b|up|embedding_B)(?![a-z])|(?<![a-z])lora\.up|hada_w1_b|lokr_w1_b"),
 }
-_KEY_ALPHA = re.compile(r"(?:^|[._])(lora_)?(network_)?alphas?(_scale)?(?![a-z]|_[a-z])")
+_KEY_ALPHA = re.compile(r"(?:^|[._*])(lora_)?(network_)?alphas?(_scale)?(?![a-z]|_[a-z])")
 
 _LORA = re.compile(r"(?i)lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))|lokr")
 """LoRa is also a radio, and its code sends and receives."""
