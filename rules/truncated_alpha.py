@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from lorascale_lint.codemods.keep_alpha_float import divide_exactly, keep_alpha_float
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
     Choice,
+    Const,
     Event,
     Global,
     Item,
@@ -16,12 +18,13 @@ from lorascale_lint.facts.terms import (
     Param,
     Term,
     each_term,
+    source_text,
     walk,
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.file_readers import reads_tensors
-from lorascale_lint.model.project import Function
+from lorascale_lint.model.project import Function, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, Scale
 from lorascale_lint.model.values import Number
 from lorascale_lint.model.vocabulary import number_role
@@ -33,8 +36,8 @@ class TruncatedAlpha(Rule):
 
     ## What it finds
 
-    `int(alpha)` stored as a layer's alpha where the value is declared a float or comes from a tensor,
-    and `alpha // rank` used as a scale.
+    `int(alpha)` stored as a layer's alpha, or divided by the rank, where the value is declared a float,
+    has a float for its default or comes from a tensor, and `alpha // rank` used as a scale.
 
     ## Why it is wrong
 
@@ -105,19 +108,15 @@ class TruncatedAlpha(Rule):
     def _truncation(self, model: Model, function: Function, event: Event, term: Term) -> Finding | None:
         match term:
             case Call(func=Global(name="int"), args=(argument,)) if _is_stored_as_alpha(term, event):
-                origin = _real_valued(model, function, argument)
-                if origin is None:
+                return self._whole(model, function, event, term, argument)
+            case Op(sign="/", left=Call(func=Global(name="int"), args=(argument,)) as whole, right=right):
+                frame = model.evaluator.frame(function)
+                alpha, rank = (model.evaluator.single(side, frame) for side in (argument, right))
+                if alpha != Number(Scale.of(ALPHA)) or not isinstance(rank, Number):
                     return None
-                return self.finding(
-                    model,
-                    function.filename,
-                    term.loc,
-                    "alpha is truncated by `int()`",
-                    event=event,
-                    effect="for rank=8: 1.20x too weak for alpha=2.4, no effect at all for alpha=0.5",
-                    trace=[(function.filename, argument.loc, origin)],
-                    fix=keep_alpha_float(model, function, term),
-                )
+                if rank.scale.power(RANK) <= 0 or _is_stored_as_alpha(whole, event):
+                    return None
+                return self._whole(model, function, event, whole, argument)
             case Op(sign="//", left=left, right=right) if "%" not in _signs(function):
                 frame = model.evaluator.frame(function)
                 alpha, rank = (model.evaluator.single(side, frame) for side in (left, right))
@@ -136,6 +135,24 @@ class TruncatedAlpha(Rule):
             case _:
                 return None
 
+    def _whole(
+        self, model: Model, function: Function, event: Event, call: Call, argument: Term
+    ) -> Finding | None:
+        """The finding for ``int(argument)`` if the alpha may be no integer."""
+        origin = _real_valued(model, function, argument)
+        if origin is None:
+            return None
+        return self.finding(
+            model,
+            function.filename,
+            call.loc,
+            "alpha is truncated by `int()`",
+            event=event,
+            effect="for rank=8: 1.20x too weak for alpha=2.4, no effect at all for alpha=0.5",
+            trace=[(function.filename, argument.loc, origin)],
+            fix=keep_alpha_float(model, function, call),
+        )
+
 
 def _is_stored_as_alpha(term: Term, event: Event) -> bool:
     """Is ``term`` itself, or as a branch of a choice, what the statement stores as an alpha?"""
@@ -149,19 +166,34 @@ def _is_stored_as_alpha(term: Term, event: Event) -> bool:
 
 def _real_valued(model: Model, function: Function, term: Term) -> str | None:
     """Why an alpha may be no integer, or None if it may well be declared one."""
-    if isinstance(term, Param):
-        parameter = function.parameter(term.name)
-        if (
-            parameter is not None
-            and "float" in parameter.annotation
-            and number_role(term.name, True) == ALPHA
+    match term:
+        case Param(name=name) if number_role(name, True) == ALPHA:
+            parameter = function.parameter(name)
+            if parameter is not None and "float" in parameter.annotation:
+                return f"`{name}` is declared `{parameter.annotation}`"
+            if parameter is not None and not parameter.annotation and _is_real(parameter.default):
+                return f"`{name}` has the default `{source_text(parameter.default)}`"
+        case Call(func=Attr(name="item")):
+            return "the value is read from a tensor"
+        case Item(base=base) if reads_tensors(base):
+            return "the value is a tensor of the adapter file"
+        case Attr(base=base, name=name) if (
+            function.owner is not None and is_receiver(base, function) and number_role(name, True) == ALPHA
         ):
-            return f"`{term.name}` is declared `{parameter.annotation}`"
-    if isinstance(term, Call) and isinstance(term.func, Attr) and term.func.name == "item":
-        return "the value is read from a tensor"
-    if isinstance(term, Item) and reads_tensors(term.base):
-        return "the value is a tensor of the adapter file"
+            declared = model.project.class_attribute(function.owner, name)
+            if declared is not None and _is_real(declared[1]):
+                return f"`{name}` has the default `{source_text(declared[1])}`"
+            writes = model.project.writes(function.owner, name)
+            reasons = [_real_valued(model, write.function, write.event.value) for write in writes]
+            return reasons[0] if reasons and all(reasons) else None
+        case _:
+            pass
     return None
+
+
+def _is_real(term: Term | None) -> TypeGuard[Const]:
+    """Is ``term`` a literal such as ``16.0``?"""
+    return isinstance(term, Const) and isinstance(term.value, float)
 
 
 def _signs(function: Function) -> frozenset[str]:
