@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.discarded_weights import discarded_weights
 from lorascale_lint.model.unmerge_pairs import asymmetries
 from lorascale_lint.rule import Rule
 
@@ -17,8 +18,8 @@ class AsymmetricUnmerge(Rule):
 
     A merge and an unmerge of one class (or `merge_x` and `unmerge_x` of one file) that differ in more
     than the sign: another scale, a strength on one side, a transpose on one side, an unmerge that adds.
-    Also a weight plus or minus a delta whose result is dropped, and a saved weight that is no copy
-    although the merge changes the weight in place.
+    Also a weight plus or minus a delta whose result is dropped, everywhere or on one branch only, and a
+    saved weight that is no copy although the merge changes the weight in place.
 
     ## Why it is wrong
 
@@ -77,6 +78,7 @@ class AsymmetricUnmerge(Rule):
 
     ## References
 
+    - adapter-hub/adapters, `reset_adapter`: the DoRA branch drops what it computes
     - microsoft/LoRA, `Embedding.train`: the unmerge transposes the delta, the merge did not
     """
 
@@ -85,7 +87,7 @@ class AsymmetricUnmerge(Rule):
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Every asymmetry of a merge and its unmerge."""
-        for found in asymmetries(model):
+        for found in (*asymmetries(model), *discarded_weights(model)):
             yield self.finding(
                 model,
                 found.function.filename,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.effect import effect_of
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.compositions import past_compositions
 from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.scale_branches import one_sided
 from lorascale_lint.rule import Rule
@@ -19,7 +20,9 @@ class ScaleOnOneBranch(Rule):
 
     A delta that is multiplied by the trained scale where a condition holds and not where it does not
     (gated or not, one module kind or the next); a method that returns the bare product beside one that
-    scales it; a class that inherits the scale which its sibling applies, and never uses it.
+    scales it, or beside one that scales what it is given and is told to apply 1; a delta that one branch
+    gives to such a method and the other adds as it is; a class that inherits the scale which its sibling
+    applies, and never uses it.
 
     ## Why it is wrong
 
@@ -86,7 +89,7 @@ class ScaleOnOneBranch(Rule):
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Unscaled deltas with a scaled sibling."""
-        for found in one_sided(model):
+        for found in (*one_sided(model), *past_compositions(model)):
             yield self.finding(
                 model,
                 found.function.filename,

@@ -31,7 +31,7 @@ from lorascale_lint.model.project import Class, Function, is_receiver, is_test_f
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.model.vocabulary import key_role
 
-_EXPLAINS = re.compile(
+EXPLAINS = re.compile(
     r"(?i)alpha|scal|rank|strength|multipl|merg|fus|fold|gamma|raw|norm|dora|magnitude|quant|^r$|ratio|factor"
 )
 """A condition on one of these may be why a branch has no scale of its own."""
@@ -70,8 +70,8 @@ class _End:
     def is_unscaled(self) -> bool:
         """Is everything on the path understood, and no trained scale in it?"""
         path = self.path
-        plain = path.certain and not path.tensors and path.is_delta and path.scale.known
-        return plain and not any(path.scale.power(symbol) for symbol in (ALPHA, RANK, SCALING))
+        bare = path.certain and not path.tensors and path.is_delta and path.scale.known
+        return bare and not any(path.scale.power(symbol) for symbol in (ALPHA, RANK, SCALING))
 
 
 def one_sided(model: Model) -> Iterator[OneSided]:
@@ -127,24 +127,24 @@ def _branches(ends: tuple[_End, ...]) -> Iterator[OneSided]:
     for end in ends:
         if not end.is_unscaled or _explained(end):
             continue
-        if any(other.loc == end.loc and _parting(end.guards, other.guards) is None for other, _ in scaled):
+        if any(other.loc == end.loc and parting(end.guards, other.guards) is None for other, _ in scaled):
             continue  # scaled here as well: a helper leaves out a factor of 1
         for other, step in scaled:
-            parting = _parting(end.guards, other.guards)
-            if parting is None or other.path.sides - end.path.sides:
+            condition = parting(end.guards, other.guards)
+            if condition is None or other.path.sides - end.path.sides:
                 continue
             function = end.function
             yield OneSided(
                 function,
                 end.loc,
                 end.event,
-                f"`{function.facts.qualname}` scales the delta only if {describe_guard(_turned(parting))}",
+                f"`{function.facts.qualname}` scales the delta only if {describe_guard(_turned(condition))}",
                 (
                     (function.filename, step.loc, f"`{step.text}` is multiplied on in one branch"),
                     (
                         function.filename,
-                        parting.test.loc,
-                        f"where {describe_guard(parting)}, that line is not reached",
+                        condition.test.loc,
+                        f"where {describe_guard(condition)}, that line is not reached",
                     ),
                     (function.filename, end.loc, "and the delta leaves here without the trained scale"),
                 ),
@@ -152,10 +152,10 @@ def _branches(ends: tuple[_End, ...]) -> Iterator[OneSided]:
             break
 
 
-def _parting(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> Guard | None:
+def parting(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> Guard | None:
     """The condition of ``left`` that ``right`` has the other way round."""
-    for first in map(_plain, left):
-        for second in map(_plain, right):
+    for first in map(plain, left):
+        for second in map(plain, right):
             if first.test is second.test and first.holds != second.holds:
                 return first
     return None
@@ -165,7 +165,8 @@ def _turned(guard: Guard) -> Guard:
     return Guard(guard.test, not guard.holds)
 
 
-def _plain(guard: Guard) -> Guard:
+def plain(guard: Guard) -> Guard:
+    """The guard without the negations of its condition."""
     test, holds = guard.test, guard.holds
     while isinstance(test, Not):
         test, holds = test.operand, not holds
@@ -180,12 +181,12 @@ def _explained(end: _End) -> bool:
 
 def _explains(guard: Guard, function: Function) -> bool:
     """May the condition itself say why there is no scale: a flag of the caller, a format without alpha?"""
-    test = _plain(guard).test
+    test = plain(guard).test
     for part in walk(test):
-        if isinstance(part, Attr | Param) and _EXPLAINS.search(part.name) and not is_receiver(part, function):
+        if isinstance(part, Attr | Param) and EXPLAINS.search(part.name) and not is_receiver(part, function):
             return True
         text = part.value if isinstance(part, Const) and isinstance(part.value, str) else ""
-        if text and (key_role(text) is not None or _EXPLAINS.search(text)):
+        if text and (key_role(text) is not None or EXPLAINS.search(text)):
             return True
     if not any(isinstance(part, Attr | Param | Global | Call) for part in walk(test)):
         return True  # decided when it is written: `None is None` of the first turn of a loop

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from lorascale_lint.facts.terms import (
     Attr,
@@ -16,6 +17,7 @@ from lorascale_lint.facts.terms import (
     Param,
     Sequence,
     Term,
+    children,
     is_none,
     source_text,
     walk,
@@ -54,9 +56,10 @@ def asymmetries(model: Model) -> Iterator[Asymmetry]:
         if found is not None and found.loc not in reported:
             yield found
     yield from _added_again(model)
+    effects_of = _Effects(model)
     for function in model.functions:
         if not is_test_file(function.filename):
-            yield from _dropped_sums(model, function)
+            yield from _dropped_sums(model, function, effects_of)
             yield from _dropped_calls(model, function)
     for cls in model.project.classes.values():
         yield from _aliased_backups(model, cls)
@@ -201,15 +204,15 @@ def _added_again(model: Model) -> Iterator[Asymmetry]:
 # ---- dropped results ----------------------------------------------------------------------
 
 
-def _dropped_sums(model: Model, function: Function) -> Iterator[Asymmetry]:
+def _dropped_sums(model: Model, function: Function, effects_of: _Effects) -> Iterator[Asymmetry]:
     """Sums of a weight and a delta that are bound to a local nobody reads, or to nothing."""
     for application in model.applications_of.get(function, ()):
-        if application.kind == "forward":
+        if application.kind == "forward" or application.event.sign:
+            continue
+        if application.event.kind not in ("bind", "call"):
             continue
         found = next((t for t in walk(application.event.value) if t.loc == application.loc), None)
-        if not _is_new_tensor(found) or found is None or application.event.sign:
-            continue
-        if application.event.kind not in ("bind", "call") or _reaches_effect(model, function, found):
+        if found is None or not _is_new_tensor(found) or id(found) in effects_of.reached(function):
             continue
         verb = "subtracts the delta" if application.kind == "unmerge" else "adds the delta"
         yield Asymmetry(
@@ -237,21 +240,43 @@ def _is_new_tensor(term: Term | None) -> bool:
     )
 
 
-def _reaches_effect(model: Model, function: Function, term: Term) -> bool:
-    """Is ``term`` part of anything that leaves the function, or bound to a name that is read again?"""
-    prefix = f"{function.facts.qualname}."
-    for other in model.project.functions.values():
-        nested = other.filename == function.filename and other.facts.qualname.startswith(prefix)
-        if other is not function and not nested:
-            continue
-        for event in other.facts.events:
-            roots = (event.value,) if event.target is None else (event.value, event.target)
-            held = any(part is term for part in walk(*roots, *(guard.test for guard in event.guards)))
-            if not held or (event.kind == "call" and event.value is term):
+@dataclass
+class _Effects:
+    """The terms of each function that leave it, or that it binds to a name which is read again."""
+
+    model: Model
+    _terms: dict[Function, frozenset[int]] = field(default_factory=dict)
+
+    def reached(self, function: Function) -> frozenset[int]:
+        """Identities of the terms: one walk, where a walk for each sum would take quadratic time."""
+        if function not in self._terms:
+            self._terms[function] = frozenset(
+                id(part) for part in walk(*self._roots(function), *self._roots_of_nested(function))
+            )
+        return self._terms[function]
+
+    def _roots_of_nested(self, function: Function) -> Iterator[Term]:
+        prefix = f"{function.facts.qualname}."
+        for other in self._by_file.get(function.filename, ()):
+            if other is not function and other.facts.qualname.startswith(prefix):
+                yield from self._roots(function, other)
+
+    @cached_property
+    def _by_file(self) -> dict[str, list[Function]]:
+        table: dict[str, list[Function]] = {}
+        for function in self.model.project.functions.values():
+            table.setdefault(function.filename, []).append(function)
+        return table
+
+    def _roots(self, function: Function, inner: Function | None = None) -> Iterator[Term]:
+        for event in (inner or function).facts.events:
+            if event.kind == "bind" and not self.model.names.is_read(function, event.name, event.end_row):
                 continue
-            if event.kind != "bind" or model.names.is_read(function, event.name, event.end_row):
-                return True
-    return False
+            yield from (guard.test for guard in event.guards)
+            if event.target is not None:
+                yield event.target
+            # A call that is a statement reads its arguments; nobody reads its own result.
+            yield from children(event.value) if event.kind == "call" else (event.value,)
 
 
 def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
@@ -272,7 +297,7 @@ def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
         if not callees and isinstance(call.func, Attr) and any(_holds_weight(term) for term in call.args):
             helpers = list(model.project.methods_named(call.func.name))
         helpers = [helper for helper in helpers if not _is_abstract(helper)]
-        if not helpers or len(helpers) > CHOICE_LIMIT or not all(map(_is_pure, helpers)):
+        if not helpers or len(helpers) > CHOICE_LIMIT or not all(map(is_pure, helpers)):
             continue
         sums = [(helper, total) for helper in helpers if (total := _returned_sum(helper)) is not None]
         if sums:
@@ -299,7 +324,7 @@ def _is_abstract(function: Function) -> bool:
     return any(function.events("raise")) and not any(function.events("return"))
 
 
-def _is_pure(function: Function) -> bool:
+def is_pure(function: Function) -> bool:
     """Does the function only compute: no writes, no calls that could change something?"""
     if any(function.events("write", "yield")) or "abstractmethod" in function.facts.decorators:
         return False
