@@ -7,6 +7,9 @@ names, with the expressions that are the trained scale (or a strength that stand
 
 A mutant is wrong for sure: only multiplications by such an expression, quotients of an alpha by a rank, tests
 whether alpha is None, defaults for a missing alpha, and alphas that are forwarded or written are changed.
+Two conventions are left alone. "0 or None means the rank" is kohya's rule, so a test for None becomes one for
+truth only where the other branch is neither the rank nor None. A default alpha is the trainer's choice, so
+the default of a parameter is made constant only in functions that are given the factors as well.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ MARKS = HERE / "mutants.toml"
 
 _ALPHA = re.compile(r"(?i)_?(lora_|network_|conv_)?alpha(_i|_val|_value)?")
 _RANK = re.compile(r"_?(lora_rank|lora_dim|sd_lora_rank|lora_r|old_rank|new_rank|rank|r|dim|shape|size)")
+_FACTOR = re.compile(r"lora_?(a|A|down)(?![a-z])|(down|up)_weight")
 _ALPHA_KEY = re.compile(r"""(alpha["']|alpha_key)$""")
 
 
@@ -106,6 +110,8 @@ class Mutations(cst.CSTVisitor):
         self.loose_guards: set[int] = set()
         self.real_alphas: set[str] = set()
         """Names that the file declares, or defaults, to be no integer."""
+        self.parameters: list[set[str]] = []
+        """Parameters of the functions around the current place."""
 
     def _is_scale(self, node: cst.BaseExpression) -> bool:
         if isinstance(node, cst.UnaryOperation):
@@ -115,6 +121,13 @@ class Mutations(cst.CSTVisitor):
     def add(self, operator: str, old: cst.CSTNode, new: cst.CSTNode) -> None:
         """Note one mutant."""
         self.found.append((operator, old, new))
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        taken = (*node.params.posonly_params, *node.params.params, *node.params.kwonly_params)
+        self.parameters.append({item.name.value for item in taken})
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
+        self.parameters.pop()
 
     def visit_Param(self, node: cst.Param) -> None:
         self._declared(node.name.value, node.annotation, node.default)
@@ -239,7 +252,9 @@ class Mutations(cst.CSTVisitor):
     def visit_IfExp(self, node: cst.IfExp) -> None:
         if self._asks_for_alpha(node.test):
             for name, branch in (("body", node.body), ("orelse", node.orelse)):
-                if _is_rank(branch):
+                if _is_rank(branch) or _bare(branch) == "None":
+                    self.loose_guards.add(id(node.test))
+                if _is_rank(branch) and not self._is_choice(node.test):
                     self.add("constant default", node, node.with_changes(**{name: cst.Float("1.0")}))
 
     def visit_If(self, node: cst.If) -> None:
@@ -248,13 +263,22 @@ class Mutations(cst.CSTVisitor):
         for line in node.body.body:
             match line:
                 case cst.SimpleStatementLine(body=[cst.Assign(targets=[target], value=value) as only]):
-                    if _is_alpha(target.target) and _is_rank(value):
+                    if not _is_alpha(target.target) or not _is_rank(value):
+                        continue
+                    self.loose_guards.add(id(node.test))
+                    if not self._is_choice(node.test):
                         self.add("constant default", only, only.with_changes(value=cst.Float("1.0")))
                 case _:
                     pass
 
     def _asks_for_alpha(self, node: cst.BaseExpression) -> bool:
         return isinstance(node, cst.Comparison) and _is_alpha(node.left) and "None" in _bare(node)
+
+    def _is_choice(self, test: cst.BaseExpression) -> bool:
+        """Is the alpha that is tested a parameter of a function that is not given the factors?"""
+        assert isinstance(test, cst.Comparison)
+        taken = self.parameters[-1] if self.parameters else set()
+        return _bare(test.left) in taken and not any(map(_FACTOR.search, taken))
 
     # ---- forwarding, loading, exporting -------------------------------------------------
 

@@ -39,10 +39,10 @@ from lorascale_lint.model.origins import (
     literal_number,
     origins,
 )
-from lorascale_lint.model.project import Function, bound_arguments, is_test_file
-from lorascale_lint.model.scale import RANK
+from lorascale_lint.model.project import Function, Project, bound_arguments, is_test_file
+from lorascale_lint.model.scale import ALPHA, RANK
 from lorascale_lint.model.values import Factor, Number
-from lorascale_lint.model.vocabulary import is_alpha_key, key_role, key_side
+from lorascale_lint.model.vocabulary import factor_side, is_alpha_key, key_role, key_side, number_role
 from lorascale_lint.rule import Rule
 
 _ALPHA_TABLE = re.compile(
@@ -56,7 +56,8 @@ class ConstantDefaultAlpha(Rule):
     ## What it finds
 
     A lookup of a layer's alpha in an adapter file whose default is a literal number, `sd.get(name +
-    ".alpha", 1.0)`, where the result is then divided by the rank.
+    ".alpha", 1.0)`, where the result is then divided by the rank. The same for an optional alpha of a
+    function that is given the factors.
 
     ## Why it is wrong
 
@@ -118,8 +119,10 @@ class ConstantDefaultAlpha(Rule):
             if is_test_file(function.filename):
                 continue
             for event, quotient, dividend in _divisions(model, lookups, function):
-                for origin in origins(model.project, dividend, function):
+                for origin in _origins(model.project, dividend, function):
                     default = _constant_default(origin.term, origin.function, quotient)
+                    if default is None and isinstance(origin.term, Choice):
+                        default = _left_out(model.project, origin.term, origin.function)
                     if default is None or id(origin.term) in seen:
                         continue
                     if _asks_for_presence(function, event, quotient, origin.term) or _fills_missing(
@@ -237,6 +240,35 @@ def _constant_default(term: Term, function: Function, quotient: Op) -> Const | N
                 if stored is not None and _is_module_alpha(stored):
                     return literal_number(otherwise)
     return None
+
+
+def _origins(project: Project, dividend: Term, function: Function) -> Iterator[Origin]:
+    """Where the dividend comes from; a choice by an alpha that the caller leaves out stays as it is."""
+    if isinstance(dividend, Choice) and _left_out(project, dividend, function) is not None:
+        yield Origin(dividend, function)
+    yield from origins(project, dividend, function)
+
+
+def _left_out(project: Project, choice: Choice, function: Function) -> Const | None:
+    """The literal of `alpha if alpha is not None else 1.0` in a function that is given both factors.
+
+    Where the function makes the factors itself, the default is the trainer's own choice.
+    """
+    match choice.test:
+        case Op(sign="is" | "is not", left=Param(name=name), right=Const(value=None)) if (
+            number_role(name, True) == ALPHA
+        ):
+            pass
+        case _:
+            return None
+    sides = {factor_side(parameter.name, True) for parameter in function.facts.parameters}
+    sites = project.call_sites(function)
+    if not {"A", "B"} <= sides or (sites and all(name in bound_arguments(s.call, function) for s in sites)):
+        return None
+    branches = (choice.then, choice.other)
+    if not any(isinstance(branch, Param) and branch.name == name for branch in branches):
+        return None
+    return next((found for found in map(literal_number, branches) if found is not None), None)
 
 
 def _holds_factor(table: Term, rank: Term) -> bool:

@@ -9,21 +9,27 @@ from lorascale_lint.codemods.compare_with_none import compare_with_none
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
+    Choice,
     Const,
+    Event,
     Guard,
     Item,
+    Loc,
     Logic,
     Not,
     Op,
     Param,
     Term,
+    each_term,
     source_text,
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Application
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.scale import ALPHA
+from lorascale_lint.model.project import Function, is_test_file
+from lorascale_lint.model.scale import ALPHA, Scale
+from lorascale_lint.model.values import Delta, Factor, Number, Value
 from lorascale_lint.model.vocabulary import is_alpha_key, number_role
 from lorascale_lint.rule import Rule
 
@@ -33,8 +39,9 @@ class TruthyAlpha(Rule):
 
     ## What it finds
 
-    `alpha / rank if alpha and rank else 1.0` (or the same as a branch) at an application: where alpha
-    is 0, the delta is applied unscaled. An alpha that is looked up in an adapter counts as well.
+    `alpha / rank if alpha and rank else 1.0` (or the same as a branch) at an application, or where its
+    scale is made: where alpha is 0, the delta is applied unscaled. An alpha that is looked up in an
+    adapter counts as well; a parameter that nobody applies in sight is of medium confidence.
 
     ## Why it is wrong
 
@@ -89,12 +96,14 @@ class TruthyAlpha(Rule):
     fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
-        """Applications whose trained branch is chosen by the truth of alpha."""
+        """Applications, and scales made beforehand, whose trained branch is chosen by the truth of alpha."""
+        reported: set[tuple[str, Loc]] = set()
         for application in model.applications:
             term = _truth_test(application)
             if term is None:
                 continue
             function = application.function
+            reported.add((function.filename, term.loc))
             yield self.finding(
                 model,
                 function.filename,
@@ -106,6 +115,52 @@ class TruthyAlpha(Rule):
                 ],
                 fix=compare_with_none(model, function, term) if isinstance(term, Attr | Param) else None,
             )
+        for function in model.functions:
+            if is_test_file(function.filename):
+                continue
+            for event, choice, term in _chosen_scales(model, function):
+                if (function.filename, term.loc) in reported:
+                    continue
+                reported.add((function.filename, term.loc))
+                yield self.finding(
+                    model,
+                    function.filename,
+                    term.loc,
+                    "alpha 0 is taken for a missing alpha, so the scale becomes 1",
+                    event=event,
+                    effect="effective scale 1 instead of 0 for alpha=0",
+                    trace=[
+                        (
+                            function.filename,
+                            choice.loc,
+                            "alpha / rank on one branch, and no scale on the other",
+                        )
+                    ],
+                    fix=compare_with_none(model, function, term) if isinstance(term, Attr | Param) else None,
+                    confidence="medium" if isinstance(term, Param) else "high",
+                )
+
+
+def _chosen_scales(model: Model, function: Function) -> Iterator[tuple[Event, Choice, Term]]:
+    """Choices between the trained scale and none by the truth of an alpha, made into a number or a tensor."""
+    frame = model.evaluator.frame(function)
+    for event, choice in each_term(function.events("write", "bind", "return", "call")):
+        if not isinstance(choice, Choice) or choice.test is None:
+            continue
+        guard = _plain(Guard(choice.test, True))
+        alpha = _alpha_operand(guard.test)
+        if alpha is None:
+            continue
+        present, missing = (choice.then, choice.other) if guard.holds else (choice.other, choice.then)
+        scaled = _scale(model.evaluator.single(present, frame))
+        unscaled = _scale(model.evaluator.single(missing, frame))
+        if scaled is not None and unscaled is not None and scaled.is_trained and unscaled.is_unscaled:
+            yield event, choice, alpha
+
+
+def _scale(value: Value) -> Scale | None:
+    """The scale of a number, or the one that a factor or delta carries."""
+    return value.scale if isinstance(value, Number | Factor | Delta) else None
 
 
 def _truth_test(application: Application) -> Term | None:

@@ -195,3 +195,29 @@ def test_default_in_the_table_of_one_module(tmp_path: Path) -> None:
         '        if "alpha" not in group:\n            group["alpha"] = group["lora_down"].shape[0]'
     )
     assert findings(TABLES.format(default="1.0", more=filled), tmp_path, "LS207") == ()
+
+
+PATCH = """\
+def patch_linear(module, lora_down, {up}alpha=None):
+    rank = lora_down.shape[0]
+    {body}
+    scale = alpha / rank
+    return lambda x: module(x) + scale * (x @ lora_down.T @ lora_up.T)
+"""
+
+
+@pytest.mark.parametrize(
+    ("up", "body", "calls", "fires"),
+    [
+        ("lora_up, ", "if alpha is None:\n        alpha = 1.0", "", True),
+        ("lora_up, ", "alpha = alpha if alpha is not None else 16", "patch_linear(m, down, up)", True),
+        ("lora_up, ", "alpha = rank if alpha is None else alpha", "patch_linear(m, down, up)", False),
+        ("", "if alpha is None:\n        alpha = 1.0", "", False),
+        ("lora_up, ", "if alpha is None:\n        alpha = 1.0", "patch_linear(m, down, up, alpha=a)", False),
+    ],
+)
+def test_an_alpha_left_out_beside_the_factors(
+    up: str, body: str, calls: str, fires: bool, tmp_path: Path
+) -> None:
+    source = PATCH.format(up=up, body=body) + (f"\n\ndef patch(m, down, up, a):\n    {calls}\n" * bool(calls))
+    assert [f.code for f in findings(source, tmp_path, "LS207")] == ["LS207"] * fires

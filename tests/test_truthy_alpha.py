@@ -1,0 +1,69 @@
+"""LS205: scales that are made where no delta is applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_rule_examples import findings
+
+LAYER = """\
+class LoRALayer:
+    def __init__(self, rank=4, network_alpha=None):
+        self.down = nn.Linear(8, rank, bias=False)
+        self.up = nn.Linear(rank, 8, bias=False)
+        self.network_alpha = network_alpha
+        self.rank = rank
+        {made}
+
+    def forward(self, x):
+        out = self.up(self.down(x))
+        {used}
+        return out
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "used", "confidence"),
+    [
+        ("self.scale = network_alpha / rank if network_alpha else 1.0", "out = out * self.scale", "medium"),
+        ("self.scale = 1.0 if not network_alpha else network_alpha / rank", "out *= self.scale", "medium"),
+        ("pass", "if self.network_alpha:\n            out = out * (self.network_alpha / self.rank)", "high"),
+        (
+            "pass",
+            "out = out * (self.network_alpha / self.rank if self.network_alpha and self.rank else 1.0)",
+            "high",
+        ),
+    ],
+)
+def test_truth_chooses_the_scale_of_a_layer(made: str, used: str, confidence: str, tmp_path: Path) -> None:
+    found = findings(LAYER.format(made=made, used=used), tmp_path, "LS205")
+    assert [(item.code, item.confidence) for item in found] == [("LS205", confidence)]
+
+
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        ("self.scale = network_alpha / rank if network_alpha is not None else 1.0", "out = out * self.scale"),
+        ("self.alpha = network_alpha if network_alpha else rank", "out = out * (self.alpha / self.rank)"),
+        ("self.alpha = network_alpha or rank", "out = out * (self.alpha / self.rank)"),
+        ("self.scale = network_alpha / rank if rank else 1.0", "out = out * self.scale"),
+        ("self.name = f'lora-{network_alpha}' if network_alpha else 'lora'", "pass"),
+    ],
+)
+def test_other_tests_are_silent(made: str, used: str, tmp_path: Path) -> None:
+    assert findings(LAYER.format(made=made, used=used), tmp_path, "LS205") == ()
+
+
+def test_truth_of_the_alpha_of_a_file(tmp_path: Path) -> None:
+    source = """\
+def load_lora_weights(layers, sd):
+    for name, layer in layers.items():
+        down = sd[f"{name}.lora_down.weight"]
+        alpha = sd.get(f"{name}.alpha")
+        scale = 1.0 if {test} else float(alpha) / down.shape[0]
+        layer.set_lora(down, sd[f"{name}.lora_up.weight"] * scale)
+"""
+    assert [f.code for f in findings(source.replace("{test}", "not alpha"), tmp_path, "LS205")] == ["LS205"]
+    assert findings(source.replace("{test}", "alpha is None"), tmp_path, "LS205") == ()
