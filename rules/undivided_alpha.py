@@ -25,9 +25,10 @@ from lorascale_lint.facts.terms import (
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
+from lorascale_lint.model.carried_alpha import carried_alphas, divides_by_an_extent
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
-from lorascale_lint.model.project import Class, Function, bound_arguments, is_receiver
+from lorascale_lint.model.project import Class, Function, bound_arguments, is_receiver, is_test_file
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING, STRENGTH, Scale
 from lorascale_lint.model.scale_definitions import ScaleDefinition, has_factors, scale_definitions
 from lorascale_lint.model.values import Number
@@ -48,7 +49,8 @@ class UndividedAlpha(Rule):
     A delta multiplied by a real alpha and by nothing else of the trained scale: the `alpha` of a
     constructor that takes the rank too, the `.alpha` of an adapter file, or an alpha that the rank stands in
     for, where nothing in the class or function divides by the rank. Also `self.scaling = lora_alpha`, and one
-    method at alpha beside another at alpha / rank.
+    method at alpha beside another at alpha / rank, and a file's alpha that is kept in a tuple, table or
+    record with its factors and multiplies their product where they are used.
 
     ## Why it is wrong
 
@@ -101,6 +103,7 @@ class UndividedAlpha(Rule):
 
     - Hu et al., LoRA, section 4.1
     - rasbt/LLMs-from-scratch pull request 1080
+    - deepbeepmeep/mmgp commit f261ed2d: the alpha of a list of factors is divided by the rank
     """
 
     code = "LS107"
@@ -124,6 +127,32 @@ class UndividedAlpha(Rule):
                         yield self._report(model, function, event, step, origin)
         yield from self._siblings(model)
         yield from self._definitions(model)
+        yield from self._carried(model)
+
+    def _carried(self, model: Model) -> Iterator[Finding]:
+        """Alphas of files that travel beside their factors and meet the delta as they are."""
+        for function in model.functions:
+            for found in () if is_test_file(function.filename) else carried_alphas(model.project, function):
+                files = {function.filename, found.maker.filename}
+                near = [f for f in model.project.functions.values() if f.filename in files]
+                if any(divides_by_an_extent(other) for other in near):
+                    continue
+                yield self.finding(
+                    model,
+                    function.filename,
+                    found.loc,
+                    "delta multiplied by an alpha kept beside its factors and never divided by the rank",
+                    event=found.event,
+                    effect=effect_of(Scale.of(ALPHA)),
+                    trace=[
+                        (
+                            found.maker.filename,
+                            found.stored,
+                            "the alpha of the file is kept beside the factors",
+                        ),
+                        (function.filename, found.loc, "and multiplies their product here, undivided"),
+                    ],
+                )
 
     def _siblings(self, model: Model) -> Iterator[Finding]:
         """Applications at alpha whose sibling applies the same delta at alpha / rank."""
