@@ -6,11 +6,15 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.thread_alpha import passes_alpha, thread_alpha
 from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Loc
+from lorascale_lint.facts.terms import Event, Loc
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Loader, Model
+from lorascale_lint.model.adapter_flow import is_file_alpha
 from lorascale_lint.model.adapter_keys import alpha_mentions, key_traffic
+from lorascale_lint.model.origins import value_converted
+from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE
+from lorascale_lint.model.unused_alpha import UnusedAlpha
 from lorascale_lint.model.vocabulary import ALPHA_KEYS
 from lorascale_lint.rule import Rule
 
@@ -122,7 +126,8 @@ class LoaderDropsAlpha(Rule):
 
     ## Limits
 
-    Silent if the function, or anything it calls, mentions an alpha key, and for layers that keep no
+    Silent if the function, or anything it calls, mentions an alpha key (except to bind what it finds
+    there to a name that nothing uses), and for layers that keep no
     alpha at all (formats whose scale is always 1).
 
     ## References
@@ -138,7 +143,9 @@ class LoaderDropsAlpha(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """Setter calls without alpha in loaders that never read one."""
         for loader in model.loaders:
-            if not _reads_files(model, loader) or alpha_mentions(model.project, loader.function):
+            left = _left_behind(model, loader.function)
+            mentions = alpha_mentions(model.project, loader.function)
+            if left is None and (mentions or not _reads_files(model, loader)):
                 continue
             for site, implementation, setter in loader.setter_calls:
                 alpha = implementation.alpha
@@ -154,7 +161,7 @@ class LoaderDropsAlpha(Rule):
                     f"factors are looked up and given to `{setter.function.facts.name}` without their alpha",
                     event=site.event,
                     effect=effect_of(ONE),
-                    trace=_steps(loader),
+                    trace=_steps(loader, left),
                     fix=thread_alpha(model, implementation, setter),
                 )
 
@@ -166,7 +173,18 @@ def _reads_files(model: Model, loader: Loader) -> bool:
     return any(key_traffic(function).files_read for function in nearby)
 
 
-def _steps(loader: Loader) -> Iterator[tuple[str, Loc, str]]:
+def _left_behind(model: Model, function: Function) -> Event | None:
+    """The lookup of a module's alpha whose result the loader binds to a name and never uses."""
+    if any(where is not function for where, _ in alpha_mentions(model.project, function)):
+        return None
+    bound = [event for event in function.events("bind") if is_file_alpha(value_converted(event.value), ())]
+    tested = any(use.role == "alpha" and use.how != "read" for use in key_traffic(function).uses)
+    if not bound or tested or UnusedAlpha(model.project, (function,)).is_used:
+        return None
+    return bound[0]
+
+
+def _steps(loader: Loader, left: Event | None) -> Iterator[tuple[str, Loc, str]]:
     filename = loader.function.filename
     for event in loader.traffic.files_read:
         yield filename, event.loc, "the adapter file is read here"
@@ -174,6 +192,9 @@ def _steps(loader: Loader) -> Iterator[tuple[str, Loc, str]]:
         use = next((use for use in loader.traffic.uses if use.role == role and use.how != "write"), None)
         if use is not None:
             yield filename, use.loc, f"factor {role} is looked up as `{use.pattern}`"
+    if left is not None:
+        yield filename, left.loc, f"alpha is looked up as `{left.name}`, and nothing uses it"
+        return
     keys = ", ".join(f"`{key}`" for key in ALPHA_KEYS)
     yield (
         filename,

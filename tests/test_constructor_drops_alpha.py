@@ -142,3 +142,44 @@ def apply_lora_layers(model, path{more}):
 def test_loader_with_defaults(tmp_path: Path, more: str, given: str, codes: list[str]) -> None:
     source = LOADER.format(more=more, given=given)
     assert [f.code for f in findings(source, tmp_path, "LS206")] == codes
+
+
+MAKERS = """\
+class LoRALinear:
+    def __init__(self, base, rank=8, alpha=8.0):
+        self.base = base
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return self.base(x) + (x @ self.lora_a.T @ self.lora_b.T) * self.scale
+
+
+def add_lora(model, rank, lora_alpha):
+    {first}
+    for name, child in model.named_children():
+        {made}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "made", "codes"),
+    [
+        ("make = partial(LoRALinear, rank=rank)", "setattr(model, name, make(child))", ["LS206"]),
+        ("make = functools.partial(LoRALinear, rank=rank)", "setattr(model, name, make(child))", ["LS206"]),
+        (
+            "make = partial(LoRALinear, rank=rank, alpha=lora_alpha)",
+            "setattr(model, name, make(child))",
+            [],
+        ),
+        (
+            "make = partial(LoRALinear, rank=rank)",
+            "setattr(model, name, make(child, alpha=lora_alpha))",
+            [],
+        ),
+        ("pass", "add_lora(child, rank, lora_alpha); LoRALinear(child, rank=rank)", ["LS206"]),
+        ("pass", "add_lora(child, rank, 2 * lora_alpha); LoRALinear(child, rank=rank)", []),
+    ],
+)
+def test_partials_and_recursion(first: str, made: str, codes: list[str], tmp_path: Path) -> None:
+    source = MAKERS.format(first=first, made=made)
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == codes

@@ -6,7 +6,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Loc, Local, Param, Parameter, Term, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Event,
+    Global,
+    Loc,
+    Local,
+    Param,
+    Parameter,
+    Term,
+    walk,
+)
 from lorascale_lint.model.adapter_keys import key_traffic
 from lorascale_lint.model.applications import Step
 from lorascale_lint.model.project import (
@@ -41,6 +53,7 @@ def dropped_alphas(project: Project, function: Function) -> Iterator[DroppedAlph
         call = event.value
         if not isinstance(call, Call) or call.spread:
             continue
+        call = _completed(call)
         for callee in project.callees(call.func, function, None):
             target = constructor(project, callee)
             if target is None or target is function:
@@ -55,6 +68,13 @@ def dropped_alphas(project: Project, function: Function) -> Iterator[DroppedAlph
             if found is not None:
                 yield found
                 break
+
+
+def _completed(call: Call) -> Call:
+    """``Layer(rank=rank)`` for ``partial(Layer, rank=rank)``."""
+    if isinstance(call.func, Attr | Global) and call.func.name == "partial" and call.args:
+        return Call(call.args[0], call.args[1:], call.keywords, call.spread, call.loc)
+    return call
 
 
 def _bound(call: Call, target: Function, caller: Function) -> dict[str, Term]:
@@ -99,7 +119,7 @@ def _unused_parameter(
         for name, term in bound.items()
     )
     related = _with_nested(project, function)
-    if not (makes or rank_given) or _is_used(function, alpha.name, related):
+    if not (makes or rank_given) or _is_used(function, alpha.name, related, project):
         return None
     if any(isinstance(e.value, Call) and e.value.spread for f in related for e in f.events("call")):
         return None  # arguments behind `*` are not followed, alpha may be one of them
@@ -245,13 +265,28 @@ def _with_nested(project: Project, function: Function) -> tuple[Function, ...]:
     )
 
 
-def _is_used(owner: Function, name: str, where: tuple[Function, ...]) -> bool:
-    """Does any term of ``where`` contain the parameter ``name`` of ``owner``?"""
+def _is_used(owner: Function, name: str, where: tuple[Function, ...], project: Project | None = None) -> bool:
+    """Does any term of ``where`` contain the parameter ``name`` of ``owner``?
+
+    With ``project`` a call of ``owner`` by itself that only hands the parameter down is no use of it.
+    """
     for function in where:
         for event in function.facts.events:
             roots = [event.value, *(guard.test for guard in event.guards)]
             if event.target is not None:
                 roots.append(event.target)
+            call = event.value
+            if (
+                project is not None
+                and event.kind == "call"
+                and isinstance(call, Call)
+                and owner in project.callees(call.func, function, None)
+            ):
+                bound = bound_arguments(call, owner)
+                handed = bound.pop(name, None)
+                if isinstance(handed, Param) and handed.name == name:
+                    roots[0] = call.func
+                    roots += bound.values()
             for part in walk(*roots):
                 if isinstance(part, Param) and part.name == name and part.function == owner.facts.qualname:
                     return True

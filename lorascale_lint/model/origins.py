@@ -114,7 +114,7 @@ def is_presence_choice(term: Choice) -> bool:
         return any(is_presence_test(part) for part in walk(term.test))
     branches = (term.then, term.other)
     return any(literal_number(part) is not None for part in branches) and any(
-        isinstance(part, Item) and _is_alpha(part.key) for part in map(_unconverted, branches)
+        isinstance(part, Item) and _is_alpha(part.key) for part in map(value_converted, branches)
     )
 
 
@@ -130,7 +130,8 @@ def literal_number(term: Term) -> Const | None:
     return None
 
 
-def _unconverted(term: Term) -> Term:
+def value_converted(term: Term) -> Term:
+    """``value`` of ``float(value)``, ``value.item()`` or ``torch.tensor(value)``."""
     while isinstance(term, Call):
         if isinstance(term.func, Attr) and term.func.name in _CONVERSIONS:
             term = term.args[0] if _is_module(term.func.base) and term.args else term.func.base
@@ -143,7 +144,7 @@ def _unconverted(term: Term) -> Term:
 
 def is_alpha_or_default(term: Logic) -> bool:
     """``table.get(key) or default`` for a key of alpha."""
-    match _unconverted(term.left):
+    match value_converted(term.left):
         case Call(func=Attr(name="get" | "pop"), args=(key, *rest)):
             return _is_alpha(key) and all(map(is_none, rest)) and literal_number(term.right) is not None
         case _:
