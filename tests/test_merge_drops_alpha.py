@@ -129,6 +129,13 @@ def load(model, lora_sd, lora):
     "factors from a library that may fold": PAIRS.replace(
         "    layers = dict", "    lora_sd = prepare(lora_sd)\n    layers = dict"
     ).format(merge="layer.weight.data += multiplier * (up @ down)"),
+    "a delta that is None on both branches": """
+def merge_lora(model, lora_sd, use_cache):
+    for key in lora_sd:
+        if "lora_down" in key:
+            delta = None if use_cache else None
+            model[key] = model[key] + delta
+""",
     "a norm that is only printed": """
 def print_norms(lora_sd):
     for key in lora_sd:

@@ -77,6 +77,9 @@ class DictionaryMerges:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.look_ups = LookUps(project)
+        # Branches share what they begin with: without this table the work would be exponential.
+        self._deltas: dict[tuple[int, int, int, int], LookedUpDelta | None] = {}
+        self._alive: list[object] = []
 
     def in_function(self, function: Function) -> Iterator[DictionaryMerge]:
         """Each sum in ``function`` once, in source order."""
@@ -117,7 +120,15 @@ class DictionaryMerges:
         self, term: Term, place: Place, guards: tuple[Guard, ...], depth: int = _DEPTH
     ) -> LookedUpDelta | None:
         """The delta that ``term`` is on every branch; None if more happens on its way than is seen."""
-        term = unconverted(term)
+        key = (id(term), id(place), id(guards), depth)
+        if key not in self._deltas:
+            self._deltas[key] = self._find_delta(unconverted(term), place, guards, depth)
+            self._alive.append((place, guards))
+        return self._deltas[key]
+
+    def _find_delta(
+        self, term: Term, place: Place, guards: tuple[Guard, ...], depth: int
+    ) -> LookedUpDelta | None:
         if depth <= 0:
             return None
         match term:
@@ -125,7 +136,7 @@ class DictionaryMerges:
                 found = [
                     self.delta(part, place, guards, depth) for part in (then, other) if not is_none(part)
                 ]
-                return found[0] if all(item is not None for item in found) else None
+                return found[0] if found and all(item is not None for item in found) else None
             case Negative(operand=operand):
                 return self.delta(operand, place, guards, depth)
             case Op(sign="*", left=left, right=right):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Literal
 
 from lorascale_lint.facts.extract import dotted_name
 from lorascale_lint.facts.terms import (
@@ -36,7 +37,7 @@ from lorascale_lint.model.bound_names import bound_sides
 from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
 from lorascale_lint.model.factor_shapes import is_empty_container, is_number, module_side, registered_side
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.parameter_shapes import pair_side
+from lorascale_lint.model.parameter_shapes import factor_pair
 from lorascale_lint.model.project import (
     AttributeWrite,
     Class,
@@ -139,6 +140,7 @@ class Evaluator:
     _alive: list[object] = field(default_factory=list)
     _attributes: dict[tuple[int, str, int], list[Alternative]] = field(default_factory=dict)
     _reading: dict[tuple[int, str], int] = field(default_factory=dict)
+    _factor_pairs: dict[int, dict[str, Literal["A", "B"]]] = field(default_factory=dict)
     _depth: int = 0
 
     def frame(self, function: Function, self_class: Class | None = None) -> Frame:
@@ -370,8 +372,10 @@ class Evaluator:
             case ["B"]:
                 return Factor("B")
             case _:
-                pair = pair_side(self, frame.self_class, name)
-                return None if pair is None else Factor(pair)
+                pair = self._factor_pairs.get(id(frame.self_class))
+                if pair is None:
+                    pair = self._factor_pairs[id(frame.self_class)] = factor_pair(self, frame.self_class)
+                return Factor(pair[name]) if name in pair else None
 
     def _stored_scale(self, name: str, frame: Frame) -> Number | None:
         """The scale that a layer is made with: ``self.scale = scale`` in the constructor of a LoRA class."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from lorascale_lint.facts.terms import (
     Attr,
@@ -485,16 +486,20 @@ def _contradictory(guards: tuple[tuple[Frame, Guard], ...]) -> bool:
     """Do two guards of one object say the opposite of each other?"""
     seen: dict[str, bool] = {}
     for frame, guard in guards:
-        own = all(
-            is_receiver(part, frame.function) or part.function == frame.function.facts.qualname
-            for part in walk(guard.test)
-            if isinstance(part, Param)
-        )
-        uses_parameters = any(
-            isinstance(part, Param) and not is_receiver(part, frame.function) for part in walk(guard.test)
-        )
-        text = source_text(guard.test)
+        own, uses_parameters, text = _read_test(guard.test, frame.function)
         key = f"{id(frame)}:{text}" if uses_parameters else text
         if own and seen.setdefault(key, guard.holds) != guard.holds:
             return True
     return False
+
+
+@lru_cache(maxsize=4096)
+def _read_test(test: Term, function: Function) -> tuple[bool, bool, str]:
+    """Is a test made of what ``function`` has, does it use its parameters, and what does it say?
+
+    Kept, because each path through a choice carries the same few tests.
+    """
+    parameters = [part for part in walk(test) if isinstance(part, Param)]
+    others = [part for part in parameters if not is_receiver(part, function)]
+    own = all(part.function == function.facts.qualname for part in others)
+    return own, bool(others), source_text(test)

@@ -22,21 +22,21 @@ _ZERO = frozenset("zeros new_zeros".split())
 _PARAMETERS = frozenset(["Parameter"])
 
 
-def pair_side(evaluator: Evaluator, cls: Class, name: str) -> Literal["A", "B"] | None:
-    """The factor that ``self.name`` is, if the constructor of ``cls`` makes exactly one A and one B."""
+def factor_pair(evaluator: Evaluator, cls: Class) -> dict[str, Literal["A", "B"]]:
+    """Sides of the factors by attribute, if the constructor of ``cls`` makes exactly one A and one B."""
     constructor = evaluator.project.method(cls, "__init__")
     if constructor is None:
-        return None
+        return {}
     frame = evaluator.frame(constructor, cls)
-    made: dict[str, set[str]] = {"A": set(), "B": set()}
+    made: dict[Literal["A", "B"], set[str]] = {"A": set(), "B": set()}
     for event in constructor.events("write"):
         if isinstance(event.target, Attr) and is_receiver(event.target.base, constructor) and not event.sign:
             side = _parameter_side(evaluator, event.value, frame)
             if side is not None:
                 made[side].add(event.target.name)
     if len(made["A"]) != 1 or len(made["B"]) != 1 or made["A"] == made["B"]:
-        return None
-    return "A" if name in made["A"] else "B" if name in made["B"] else None
+        return {}
+    return {name: side for side, names in made.items() for name in names}
 
 
 def _parameter_side(evaluator: Evaluator, value: Term, frame: Frame) -> Literal["A", "B"] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lorascale_lint.model.project import Function
@@ -32,6 +32,19 @@ class AttributeRead:
     class_name: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _NameReads:
+    """Rows where a function reads each name, logs aside; ``shared`` names others may read too.
+
+    ``everything``: the function looks names up by strings; ``loops`` by their first and last rows.
+    """
+
+    everything: bool
+    shared: frozenset[str]
+    rows: dict[str, list[int]]
+    loops: tuple[tuple[int, int], ...]
+
+
 @dataclass
 class SourceNames:
     """Answers from source text; one per model, trees are kept by file."""
@@ -41,6 +54,8 @@ class SourceNames:
     _trees: dict[str, ast.Module | None] = field(default_factory=dict)
     _definitions: dict[str, dict[int, _Definition]] = field(default_factory=dict)
     _reads: dict[str, tuple[AttributeRead, ...]] = field(default_factory=dict)
+    _in_file: dict[str, dict[str, list[AttributeRead]]] = field(default_factory=dict)
+    _names: dict[int, _NameReads] = field(default_factory=dict)
 
     def tree(self, filename: str) -> ast.Module | None:
         """The syntax tree of a file; None if it has none."""
@@ -70,25 +85,16 @@ class SourceNames:
         node = self.definition(function)
         if node is None:
             return True
-        logged = {id(part) for call in ast.walk(node) if _is_log(call) for part in ast.walk(call)}
-        loop = None if after_row is None else _outermost_loop(node, after_row)
-        for part in ast.walk(node):
-            match part:
-                case ast.Name(id=found) if found in _LOOKUPS:
-                    return True
-                case ast.Global(names=names) | ast.Nonlocal(names=names) if name in names:
-                    return True
-                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() if part is not node:
-                    if any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(part)):
-                        return True
-                case ast.Name(id=found, ctx=ast.Load() | ast.Del()) if found == name:
-                    behind = after_row is None or part.lineno > after_row
-                    again = loop is not None and loop[0] <= part.lineno < (after_row or 0)
-                    if (behind or again) and id(part) not in logged:
-                        return True
-                case _:
-                    pass
-        return False
+        reads = self._names.get(id(node))
+        if reads is None:
+            reads = self._names[id(node)] = _name_reads(node)
+        if reads.everything or name in reads.shared:
+            return True
+        rows = reads.rows.get(name, ())
+        if after_row is None:
+            return bool(rows)
+        loop = min((loop for loop in reads.loops if loop[0] <= after_row <= loop[1]), default=None)
+        return any(row > after_row or (loop is not None and loop[0] <= row < after_row) for row in rows)
 
     def docstring(self, function: Function) -> str:
         """The docstring of ``function``, or an empty text."""
@@ -103,33 +109,42 @@ class SourceNames:
                 read
                 for filename in self.filenames
                 if word.search(self.read_source(filename))
-                for read in self._reads_in(filename, name)
+                for read in self._reads_of(filename, name)
             )
         return self._reads[name]
 
-    def _reads_in(self, filename: str, name: str) -> Iterator[AttributeRead]:
+    def _reads_of(self, filename: str, name: str) -> list[AttributeRead]:
         tree = self.tree(filename)
         if tree is None:
-            yield AttributeRead(filename, 1, None)
-            return
-        text = self.read_source(filename)
-        by_string = any(word.encode() in text for word in _BY_STRING)
-        pending: list[tuple[ast.AST, str]] = [(tree, "")]
-        while pending:
-            node, inside = pending.pop()
-            match node:
-                case ast.ClassDef(name=own):
-                    inside = f"{inside}.{own}".strip(".")
-                case ast.Attribute(attr=attribute, value=base, ctx=ast.Load()) if attribute == name:
-                    own_read = isinstance(base, ast.Name) and base.id in ("self", "cls")
-                    holder = getattr(base, "attr", getattr(base, "id", ""))
-                    if own_read or not _CONFIGURATION.fullmatch(holder):
-                        yield AttributeRead(filename, node.lineno, inside if own_read else None)
-                case ast.Constant(value=str(value)) if value == name and by_string:
-                    yield AttributeRead(filename, node.lineno, None)
-                case _:
-                    pass
-            pending.extend((child, inside) for child in ast.iter_child_nodes(node))
+            return [AttributeRead(filename, 1, None)]
+        if filename not in self._in_file:
+            text = self.read_source(filename)
+            by_string = any(word.encode() in text for word in _BY_STRING)
+            self._in_file[filename] = _attribute_reads(tree, filename, by_string)
+        return self._in_file[filename].get(name, [])
+
+
+def _attribute_reads(tree: ast.Module, filename: str, by_string: bool) -> dict[str, list[AttributeRead]]:
+    """All reads of attributes in a file, by their names, in one walk."""
+    found: dict[str, list[AttributeRead]] = {}
+    pending: list[tuple[ast.AST, str]] = [(tree, "")]
+    while pending:
+        node, inside = pending.pop()
+        match node:
+            case ast.ClassDef(name=own):
+                inside = f"{inside}.{own}".strip(".")
+            case ast.Attribute(attr=attribute, value=base, ctx=ast.Load()):
+                own_read = isinstance(base, ast.Name) and base.id in ("self", "cls")
+                holder = getattr(base, "attr", getattr(base, "id", ""))
+                if own_read or not _CONFIGURATION.fullmatch(holder):
+                    read = AttributeRead(filename, node.lineno, inside if own_read else None)
+                    found.setdefault(attribute, []).append(read)
+            case ast.Constant(value=str(value)) if by_string and value.isidentifier():
+                found.setdefault(value, []).append(AttributeRead(filename, node.lineno, None))
+            case _:
+                pass
+        pending.extend((child, inside) for child in ast.iter_child_nodes(node))
+    return found
 
 
 def _is_log(node: ast.AST) -> bool:
@@ -148,12 +163,24 @@ def _is_logger(holder: str) -> bool:
     return any(word in holder.lower() for word in ("log", "warn", "tqdm", "console", "print", "accelerator"))
 
 
-def _outermost_loop(node: _Definition, row: int) -> tuple[int, int] | None:
-    """First and last row of the outermost loop in ``node`` around ``row``."""
-    loops = [
-        (part.lineno, part.end_lineno or part.lineno)
-        for part in ast.walk(node)
-        if isinstance(part, ast.For | ast.While | ast.AsyncFor)
-        and part.lineno <= row <= (part.end_lineno or part.lineno)
-    ]
-    return min(loops, default=None)
+def _name_reads(node: _Definition) -> _NameReads:
+    """One walk over a function for all questions about its names."""
+    parts = list(ast.walk(node))
+    logged = {id(part) for call in parts if _is_log(call) for part in ast.walk(call)}
+    everything, shared, loops = False, set[str](), list[tuple[int, int]]()
+    rows: dict[str, list[int]] = {}
+    for part in parts:
+        match part:
+            case ast.Name(id=name, ctx=context, lineno=row):
+                everything = everything or name in _LOOKUPS
+                if not isinstance(context, ast.Store) and id(part) not in logged:
+                    rows.setdefault(name, []).append(row)
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                shared.update(names)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() if part is not node:
+                shared.update(inner.id for inner in ast.walk(part) if isinstance(inner, ast.Name))
+            case ast.For() | ast.While() | ast.AsyncFor():
+                loops.append((part.lineno, part.end_lineno or part.lineno))
+            case _:
+                pass
+    return _NameReads(everything, frozenset(shared), rows, tuple(loops))
