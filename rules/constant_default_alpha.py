@@ -29,8 +29,9 @@ from lorascale_lint.model.adapter_flow import (
     tensor_of_loop,
 )
 from lorascale_lint.model.adapter_keys import key_traffic
+from lorascale_lint.model.filled_containers import Place
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.looked_up import LookUps, Place
+from lorascale_lint.model.looked_up import LookUps
 from lorascale_lint.model.origins import (
     Origin,
     is_alpha_or_default,

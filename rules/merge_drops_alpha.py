@@ -11,7 +11,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_formats import loaded_configuration, scaled_layer
 from lorascale_lint.model.dictionary_merges import DictionaryMerge, DictionaryMerges
-from lorascale_lint.model.looked_up import constants_of
+from lorascale_lint.model.filled_containers import constants_of
 from lorascale_lint.model.project import Function, Project, bound_arguments, is_rescaling, is_test_file
 from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.unused_alpha import UnusedAlpha

@@ -19,7 +19,8 @@ from lorascale_lint.facts.terms import (
     walk,
 )
 from lorascale_lint.model.adapter_flow import asks_for_alpha, unconverted
-from lorascale_lint.model.looked_up import LookedUp, LookUps, Place, constants_of, root_of, stored_at
+from lorascale_lint.model.filled_containers import Place, constants_of, root_of, stored_at
+from lorascale_lint.model.looked_up import LookedUp, LookUps
 from lorascale_lint.model.project import Function, Project, is_rescaling
 from lorascale_lint.model.vocabulary import key_side
 
@@ -104,10 +105,10 @@ def _entry(
 def _is_new_key(item: Renamed, look_ups: LookUps, function: Function) -> bool:
     """Is the tensor written under a name of a factor, or under a key that is made from its old one?"""
     if item.factor is not None:
-        text = look_ups.text(item.key, Place(function))
+        text = look_ups.containers.text(item.key, Place(function))
         return key_side(text) is not None and text != item.factor.shown
     found = stored_at(item.value)
     if found is None or isinstance(item.key, Element | Item):
         return False
     variables = {part.loc for part in walk(item.key) if isinstance(part, Element)}
-    return bool(variables) and look_ups.is_known(found[0], Place(function))
+    return bool(variables) and look_ups.containers.is_known(found[0], Place(function))

@@ -30,8 +30,9 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.model.adapter_flow import lookup, options, same_place, unconverted
 from lorascale_lint.model.file_readers import callee_name
+from lorascale_lint.model.filled_containers import Place
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.looked_up import LookedUp, LookUps, Place, linear_side
+from lorascale_lint.model.looked_up import LookedUp, LookUps, linear_side
 from lorascale_lint.model.project import Function, Project
 from lorascale_lint.model.vocabulary import key_side
 
@@ -151,7 +152,12 @@ class DictionaryMerges:
                 if len(bodies) != len(callees):
                     return None
                 found = [
-                    self.delta(event.value, self.look_ups.inside(term, body, place), event.guards, depth - 1)
+                    self.delta(
+                        event.value,
+                        self.look_ups.containers.inside(term, body, place),
+                        event.guards,
+                        depth - 1,
+                    )
                     for body in bodies
                     for event in body.events("return")
                     if not is_none(event.value)
@@ -221,7 +227,7 @@ class DictionaryMerges:
                 found, other = lookup(first), lookup(second)
                 if found is None or other is None or not same_place(found[0], other[0]):
                     continue
-                if not self.look_ups.is_known(found[0], place, rescaled):
+                if not self.look_ups.containers.is_known(found[0], place, rescaled):
                     continue
                 roles = [_role(found[1]), _role(other[1])]
                 if (
