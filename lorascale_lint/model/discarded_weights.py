@@ -40,9 +40,14 @@ def _written(function: Function) -> Iterator[Event]:
         call = event.value
         if event.kind == "write" and _is_weight(event.target):
             yield event
-        elif event.kind == "call" and isinstance(call, Call) and isinstance(call.func, Attr):
-            if call.func.name in _IN_PLACE and _is_weight(call.func.base):
-                yield replace(event, target=call.func.base, sign=_IN_PLACE[call.func.name])
+        elif (
+            event.kind == "call"
+            and isinstance(call, Call)
+            and isinstance(call.func, Attr)
+            and call.func.name in _IN_PLACE
+            and _is_weight(call.func.base)
+        ):
+            yield replace(event, target=call.func.base, sign=_IN_PLACE[call.func.name])
 
 
 def _is_weight(target: Term | None) -> bool:
