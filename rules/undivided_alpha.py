@@ -12,6 +12,7 @@ from lorascale_lint.facts.terms import (
     Call,
     Const,
     Event,
+    Global,
     Item,
     Loc,
     Negative,
@@ -406,6 +407,8 @@ def _divides(model: Model, function: Function) -> bool:
                     divisor = model.evaluator.single(right, frame)
                     if isinstance(divisor, Number) and divisor.scale.power(RANK) >= Fraction(1):
                         return True
+                    if _is_called_rank(right):
+                        return True
                 case Op(sign="**", left=left, right=Negative()):
                     base = model.evaluator.single(left, frame)
                     if isinstance(base, Number) and base.scale.power(RANK) > 0:
@@ -413,3 +416,11 @@ def _divides(model: Model, function: Function) -> bool:
                 case _:
                     pass
     return False
+
+
+def _is_called_rank(divisor: Term) -> bool:
+    """Is it a rank by its name: AdaLoRA's ``self.ranknum[adapter] + 1e-5``, a tensor?"""
+    while isinstance(divisor, Op | Item):
+        divisor = divisor.left if isinstance(divisor, Op) else divisor.base
+    name = divisor.name if isinstance(divisor, Attr | Global | Param) else ""
+    return number_role(name, True) == RANK

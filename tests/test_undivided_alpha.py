@@ -52,6 +52,17 @@ def merge_lora(weight, lora_sd, name, alpha=1.0):
     up, down = lora_sd[name + ".lora_up.weight"], lora_sd[name + ".lora_down.weight"]
     weight += alpha * (up @ down)
 """,
+    "a rank that training changes": """\
+class AdaLoraLayer:
+    def __init__(self, r, lora_alpha):
+        self.lora_A = torch.nn.Parameter(torch.randn(r, 4))
+        self.lora_B = torch.nn.Parameter(torch.randn(4, r))
+        self.ranknum = torch.nn.Parameter(torch.tensor(float(r)))
+        self.scaling = lora_alpha if lora_alpha > 0 else float(r)
+
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling / (self.ranknum + 1e-5)
+""",
     "a stored scale": """\
 def merge_lora(weight, lora_sd, name):
     up, down = lora_sd[name + ".lora_up.weight"], lora_sd[name + ".lora_down.weight"]
