@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
 from lorascale_lint.model.factor_ratios import squared_ratios
+from lorascale_lint.model.scaled_files import scaled_files
 from lorascale_lint.rule import Rule
 
 
@@ -17,7 +18,7 @@ class RatioOnBothFactors(Rule):
     ## What it finds
 
     A user's ratio or strength that is multiplied onto factor A and onto factor B of the same delta:
-    in a product of both, or entry by entry over a whole adapter file.
+    in a product of both, or entry by entry over a whole adapter file (where alpha gets it as well).
 
     ## Why it is wrong
 
@@ -51,14 +52,15 @@ class RatioOnBothFactors(Rule):
 
     ## Limits
 
-    Over a whole file it needs a sign that the product is meant: a root of another scalar beside the
-    ratio, or a function of the same file that multiplies the delta by the ratio once. An average of
-    checkpoints whose ratios sum to 1 shows neither.
+    Over a whole file a value called strength or multiplier counts by itself; a ratio needs a sign that the
+    product is meant: a root of another scalar beside the ratio, or a function of the same file that
+    multiplies the delta by the ratio once. An average of checkpoints whose ratios sum to 1 shows neither.
 
     ## References
 
     - kohya-ss/sd-scripts, `merge_lora.py`, issues 586 and 868
     - cloneofsimo/lora, `monkeypatch_add_lora`
+    - LukeCoulson1/Comfyui_LoraCombine, `_fallback_linear_merge`
     """
 
     code = "LS114"
@@ -66,8 +68,12 @@ class RatioOnBothFactors(Rule):
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each place where both factors carry the ratio."""
-        for found in squared_ratios(model):
+        seen: set[tuple[str, int]] = set()
+        for found in (*squared_ratios(model), *scaled_files(model)):
             function = found.function
+            if (function.filename, found.loc.row) in seen:
+                continue
+            seen.add((function.filename, found.loc.row))
             steps: list[Step] = [(function.filename, found.first, f"`{found.ratio}` is multiplied on here")]
             if found.second != found.first:
                 steps.append((function.filename, found.second, "and onto the other factor here"))

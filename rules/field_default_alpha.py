@@ -1,0 +1,128 @@
+"""LS210: the field that holds a module's alpha starts as a number, and is divided by the rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.entry_defaults import defaulted_entries
+from lorascale_lint.rule import Rule
+
+
+class FieldDefaultAlpha(Rule):
+    """Alpha field that starts as a constant instead of the rank
+
+    ## What it finds
+
+    A record of one module's tensors (a dataclass, a plain class or a dictionary) whose factors start as
+    None and whose alpha starts as a number. A loader fills the fields by the keys of a file, and alpha is
+    divided by the rank of the factors.
+
+    ## Why it is wrong
+
+    A file without alpha keys leaves the number there. Its factors apply as they are, with alpha equal to
+    the rank of each module; a constant makes the scale constant / rank.
+
+    ## Effect
+
+    Effective scale 1 / rank instead of 1 for files without alpha: 128x too weak for rank=128.
+
+    ## Bad
+
+    ```python
+    from dataclasses import dataclass
+
+    import torch
+
+
+    @dataclass
+    class LoraBlock:
+        name: str
+        up: torch.Tensor = None
+        down: torch.Tensor = None
+        alpha: float = 1.0
+
+        def delta(self):
+            return (self.up @ self.down) * (self.alpha / self.down.shape[0])
+
+
+    def load_lora(state_dict):
+        blocks = {}
+        for key, value in state_dict.items():
+            name, part = key.rsplit(".", 1)
+            block = blocks.setdefault(name, LoraBlock(name))
+            setattr(block, part, value)
+        return blocks
+    ```
+
+    ## Good
+
+    ```python
+    from dataclasses import dataclass
+
+    import torch
+
+
+    @dataclass
+    class LoraBlock:
+        name: str
+        up: torch.Tensor = None
+        down: torch.Tensor = None
+        alpha: float | None = None
+
+        def delta(self):
+            rank = self.down.shape[0]
+            alpha = rank if self.alpha is None else self.alpha
+            return (self.up @ self.down) * (alpha / rank)
+
+
+    def load_lora(state_dict):
+        blocks = {}
+        for key, value in state_dict.items():
+            name, part = key.rsplit(".", 1)
+            block = blocks.setdefault(name, LoraBlock(name))
+            setattr(block, part, value)
+        return blocks
+    ```
+
+    ## Fix safety
+
+    No fix is offered, because it changes what files without alpha do. Start with None, and take the rank
+    of the module's own factor where it is still None.
+
+    ## Limits
+
+    The record, what fills it and the division must be in one file. Silent if alpha is also set without
+    a test for its key.
+
+    ## References
+
+    - easydiffusion/sdkit `lora.py`
+    """
+
+    code = "LS210"
+    name = "field-default-alpha"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """One finding for each record."""
+        for entry in defaulted_entries(model):
+            value = entry.default.value
+            filler, filled = entry.filled
+            divider, _, quotient = entry.divided
+            yield self.finding(
+                model,
+                entry.filename,
+                entry.default.loc,
+                f"`{entry.name}` starts as {value}, and not as the rank of the module's own factors",
+                effect=f"effective scale {value} / rank instead of 1 for a file without alpha",
+                trace=(
+                    (
+                        entry.filename,
+                        entry.default.loc,
+                        f"a file without alpha leaves `{entry.name}` at {value}",
+                    ),
+                    (filler.filename, filled.loc, "the fields are set for the keys that the file has"),
+                    (divider.filename, quotient.loc, "and alpha is divided by the rank"),
+                ),
+            )
