@@ -5,7 +5,7 @@
 ``CLONES`` holds a git repository for each ``owner/name``, as ``owner+name`` (bare or not, also with the git
 directory one level down). A bug is found if a finding, or a step of its trace, is within 3 lines of a listed
 line of its file. Files of the same top folder that speak of LoRA are read for linking, as they are when a
-project is linted.
+project is linted; with ``--alone`` each file is all there is.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def git_directory(clones: Path, repository: str) -> Path | None:
     return None
 
 
-def checkout(git: Path, revision: str, path: str, folder: Path) -> bool:
+def checkout(git: Path, revision: str, path: str, folder: Path, *, alone: bool) -> bool:
     """Write ``path`` and the LoRA files of its top folder at ``revision`` below ``folder``."""
     top = path.split("/", 1)[0] if "/" in path else ":(glob)*.py"
     listed = subprocess.run(
@@ -87,8 +87,8 @@ def checkout(git: Path, revision: str, path: str, folder: Path) -> bool:
         text=True,
         check=False,
     )
-    names = {line.partition(":")[2] for line in listed.stdout.splitlines() if line.endswith(".py")} | {path}
-    for name in sorted(names):
+    beside = {line.partition(":")[2] for line in listed.stdout.splitlines() if line.endswith(".py")}
+    for name in sorted({path} if alone else {path, *beside}):
         blob = subprocess.run(
             ["git", "--git-dir", str(git), "show", f"{revision}:{name}"], capture_output=True, check=False
         )
@@ -99,13 +99,13 @@ def checkout(git: Path, revision: str, path: str, folder: Path) -> bool:
     return (folder / path).is_file()
 
 
-def findings_at(git: Path, revision: str, path: str, cache: Path | None) -> tuple[Finding, ...] | None:
+def findings_at(git: Path, revision: str, path: str, *, alone: bool) -> tuple[Finding, ...] | None:
     """Findings in the project around one file; None if the revision is not in the clone."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if not checkout(git, revision, path, folder):
+        if not checkout(git, revision, path, folder, alone=alone):
             return None
-        found = lint(sorted(folder.rglob("*.py")), [], cache_dir=cache).findings
+        found = lint(sorted(folder.rglob("*.py")), []).findings
         return tuple(finding for finding in found if _touches(finding, path))
 
 
@@ -124,15 +124,15 @@ def is_near(finding: Finding, entry: Entry) -> bool:
     return any(abs(row - line) <= TOLERANCE for row in rows for line in entry.lines)
 
 
-def judge(git: Path, entry: Entry, cache: Path | None) -> Outcome | None:
+def judge(git: Path, entry: Entry, *, alone: bool) -> Outcome | None:
     """Look for one bug before and after its fix."""
-    found = findings_at(git, entry.revision, entry.path, cache)
+    found = findings_at(git, entry.revision, entry.path, alone=alone)
     if found is None:
         return None
     codes = frozenset(finding.code for finding in found if is_near(finding, entry))
     silent: bool | None = None
     if codes and entry.fixed_revision:
-        after = findings_at(git, entry.fixed_revision, entry.fixed_path, cache)
+        after = findings_at(git, entry.fixed_revision, entry.fixed_path, alone=alone)
         silent = None if after is None else not codes & {finding.code for finding in after}
     return Outcome(entry, codes, silent)
 
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("bugs", type=Path)
     parser.add_argument("clones", type=Path)
     parser.add_argument("--hold-out", nargs="*", default=[], metavar="REPO", help="reported apart")
-    parser.add_argument("--cache", type=Path, help="folder for facts, to be quick the second time")
+    parser.add_argument("--alone", action="store_true", help="read no other file of the project")
     arguments = parser.parse_args()
     outcomes: list[Outcome] = []
     clean = noisy = 0
@@ -165,7 +165,7 @@ def main() -> None:
             print(f"no clone of {entry.repository}")
             continue
         if entry.kind == "clean":
-            found = findings_at(git, entry.revision, entry.path, arguments.cache)
+            found = findings_at(git, entry.revision, entry.path, alone=arguments.alone)
             clean += found is not None
             for finding in found or ():
                 if finding.span.filename.endswith(entry.path):
@@ -173,7 +173,7 @@ def main() -> None:
                     place = f"{finding.code} at row {finding.span.start.row}"
                     print(f"FALSE {entry.name}: {place}: {finding.message}")
             continue
-        outcome = judge(git, entry, arguments.cache)
+        outcome = judge(git, entry, alone=arguments.alone)
         if outcome is None:
             print(f"no revision {entry.revision} of {entry.repository}")
             continue
