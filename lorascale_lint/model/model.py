@@ -101,6 +101,8 @@ class Model:
         self.evaluator = Evaluator(project)
         self.multiplications = Multiplications(self.evaluator)
         self.factor_products = FactorProducts(self.evaluator)
+        self.keeps_factors: dict[Class, bool] = {}
+        """What `scale_definitions.has_factors` found, for it is asked for each method."""
 
     def span(self, filename: str, loc: Loc) -> Span:
         """A source range as findings carry it."""
@@ -131,6 +133,12 @@ class Model:
         for application in self.applications:
             found[application.function] = (*found.get(application.function, ()), application)
         return found
+
+    @cached_property
+    def applying_classes(self) -> tuple[Class, ...]:
+        """Classes whose methods apply deltas."""
+        owners = (application.owner for application in self.applications)
+        return tuple(dict.fromkeys(owner for owner in owners if owner is not None))
 
     @cached_property
     def implementations(self) -> tuple[Implementation, ...]:

@@ -25,6 +25,7 @@ from lorascale_lint.facts.terms import (
     Op,
     Param,
     Term,
+    each_term,
     walk,
 )
 from lorascale_lint.model.model import Model
@@ -123,11 +124,11 @@ def _given(model: Model, function: Function) -> Iterator[ScaleDefinition]:
                 for name, value in bound_arguments(event.value, target).items():
                     if SCALE_NAME.fullmatch(name):
                         yield ScaleDefinition(function, event, name, value, value.loc)
-        for term in walk(event.value):
-            if isinstance(term, Mapping):
-                for key, value in term.pairs:
-                    if isinstance(key, Const) and SCALE_NAME.fullmatch(str(key.value)):
-                        yield ScaleDefinition(function, event, str(key.value), value, value.loc)
+    for event, term in each_term(function.facts.events):
+        if isinstance(term, Mapping):
+            for key, value in term.pairs:
+                if isinstance(key, Const) and SCALE_NAME.fullmatch(str(key.value)):
+                    yield ScaleDefinition(function, event, str(key.value), value, value.loc)
 
 
 def _multiplied(model: Model, function: Function) -> Iterator[ScaleDefinition]:
@@ -170,22 +171,20 @@ def _multiplied(model: Model, function: Function) -> Iterator[ScaleDefinition]:
 
 def has_factors(model: Model, cls: Class) -> bool:
     """Does the class, or one it derives from, keep both factors?"""
-    for ancestor in model.project.ancestors(cls):
-        names = {
-            part.name
-            for method in model.project.methods(ancestor)
-            for event in method.facts.events
-            for part in walk(*((event.value,) if event.target is None else (event.value, event.target)))
-            if isinstance(part, Attr)
-        }
-        if {factor_side(name, True) for name in names} >= {"A", "B"}:
-            return True
-    return any(
-        owner in model.project.ancestors(cls) or cls in model.project.ancestors(owner)
-        for owner in (
-            application.owner for application in model.applications if application.owner is not None
+    known = model.keeps_factors.get(cls)
+    if known is None:
+        line = model.project.ancestors(cls)
+        known = model.keeps_factors[cls] = any(_names_factors(model, member) for member in line) or any(
+            owner in line or cls in model.project.ancestors(owner) for owner in model.applying_classes
         )
-    )
+    return known
+
+
+def _names_factors(model: Model, cls: Class) -> bool:
+    """Do the methods of the class itself name both factors as attributes?"""
+    terms = (term for method in model.project.methods(cls) for _, term in each_term(method.facts.events))
+    names = {term.name for term in terms if isinstance(term, Attr)}
+    return {factor_side(name, True) for name in names} >= {"A", "B"}
 
 
 def rank_over_alpha(model: Model, function: Function, term: Term) -> bool:
