@@ -203,6 +203,23 @@ class LoRAHolder(nn.Module):
         self.weight.data = lora.com_inv(self.weight.data, lora.lora_delta())
         self.merged = None
 """,
+    "a helper that tests and is tested": """
+    def fits(self, need, more):
+        return self.free >= need + more
+
+    def merge_into(self, folder, need, more):
+        if not self.fits(need, more):
+            return None
+        return folder
+""",
+    "a helper whose sum is tested": """
+    def left(self, weight, delta):
+        return weight - delta
+
+    def unmerge(self):
+        while self.left(self.base_layer.weight.data, self.lora_delta()):
+            break
+""",
     "an in-place sum of a local": """
     def unmerge(self):
         weight = self.base_layer.weight.data

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lorascale_lint.facts.terms import Loc
 from lorascale_lint.model.project import Function
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
@@ -76,6 +77,14 @@ class SourceNames:
                 node.lineno: node for node in nodes if isinstance(node, _Definition)
             }
         return self._definitions[filename].get(function.facts.loc.row)
+
+    def is_statement(self, function: Function, loc: Loc) -> bool:
+        """Is the expression at ``loc`` a whole statement of ``function``, so that nobody reads its value?"""
+        node = self.definition(function)
+        return node is not None and any(
+            isinstance(part, ast.Expr) and (part.lineno, part.col_offset + 1) == (loc.row, loc.column)
+            for part in ast.walk(node)
+        )
 
     def is_read(self, function: Function, name: str, after_row: int | None = None) -> bool:
         """Is the local or parameter ``name`` read in ``function``, logs aside (True if not known)?

@@ -15,7 +15,6 @@ from lorascale_lint.facts.terms import (
     Loc,
     Op,
     Param,
-    Sequence,
     Term,
     children,
     is_none,
@@ -34,6 +33,7 @@ _PUTS_IN = re.compile(r"(?i)_*(merge|fuse|fold|apply|patch|load|add)\w*")
 _DROPPING = re.compile(r"(?i)(un|de)_?(merge|fuse|fold|patch)|merge|fuse|reset|restore|remove")
 _ALIASES = frozenset("data detach requires_grad_ T weight".split())
 _SUMS = frozenset("add sub subtract".split())
+_CASTS = frozenset("to type float half bfloat16 type_as contiguous clone detach astype".split())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,6 +288,8 @@ def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
         if event.kind != "call" or not isinstance(call, Call):
             continue
         bound = [e for e in function.events("bind") if e.value is call]
+        if not bound and not model.names.is_statement(function, call.loc):
+            continue
         if any(model.names.is_read(function, e.name, e.end_row) for e in bound):
             continue
         callees = model.project.callees(call.func, function, function.owner)
@@ -339,14 +341,15 @@ def is_pure(function: Function) -> bool:
 def _returned_sum(function: Function) -> Term | None:
     """The sum or difference of a parameter and something else that the function returns."""
     for event in function.events("return"):
-        for term in walk(event.value):
-            if (
-                isinstance(term, Op)
-                and term.sign in ("+", "-")
-                and not isinstance(event.value, Sequence)
-                and any(isinstance(side, Param) for side in (term.left, term.right))
-            ):
-                return term
+        term = event.value
+        while isinstance(term, Call) and isinstance(term.func, Attr) and term.func.name in _CASTS:
+            term = term.func.base
+        if (
+            isinstance(term, Op)
+            and term.sign in ("+", "-")
+            and any(isinstance(side, Param) for side in (term.left, term.right))
+        ):
+            return term
     return None
 
 
