@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from lorascale_lint.codemods.drop_factor import drop_trained_scale
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Op, Term, source_text, walk
 from lorascale_lint.findings import Finding
@@ -80,8 +81,10 @@ class DoubleScale(Rule):
 
     ## Fix safety
 
-    No fix: either multiplication may be the superfluous one. Keep the one that the other callers of
-    the helper rely on, and look at what adapters trained with the doubled scale need.
+    Safe: for alpha = rank both factors are 1. The outer multiplication goes, since other callers may rely
+    on the inner one. Unsafe where the rank divides once more: that changes every adapter. An adapter that was
+    trained with the doubled scale needs `alpha ** 2 / rank` in its file. No fix where the second factor is
+    an argument, as in `add_(delta, alpha=scale)`.
 
     ## Limits
 
@@ -98,6 +101,7 @@ class DoubleScale(Rule):
 
     code = "LS106"
     name = "double-scale"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Products in LoRA code whose path multiplies by the trained scale twice."""
@@ -117,6 +121,8 @@ class DoubleScale(Rule):
             span = range(application.event.row, application.event.end_row + 1)
             if application.function is not function or rows.intersection(span):
                 continue
+            if rows.intersection(part.loc.row for part in walk(application.delta)):
+                continue  # the delta was bound to a name before
             if application.scales and all(map(_is_square, application.scales)):
                 square = application.scales[0]
                 yield self.finding(
@@ -148,6 +154,12 @@ class DoubleScale(Rule):
             (via.filename, loc, f"`{via.facts.name}` returns the scaled delta") for via, loc in path.via[:3]
         ]
         steps.append((function.filename, last.loc, f"and `{last.text}` is multiplied on again here"))
+        fix = drop_trained_scale(
+            model,
+            last,
+            "safe" if last.scale.is_trained and first.scale.is_trained else "unsafe",
+            f"Leave out `{last.text}`, which is multiplied on before",
+        )
         return self.finding(
             model,
             function.filename,
@@ -156,6 +168,7 @@ class DoubleScale(Rule):
             event=event,
             effect=effect_of(last.scale * first.scale),
             trace=steps,
+            fix=fix,
         )
 
 

@@ -10,9 +10,11 @@ from lorascale_lint.engine import LintResult, lint
 from lorascale_lint.facts.extract import MODULE, extract_facts
 from lorascale_lint.facts.terms import Event, FunctionFacts, Term
 from lorascale_lint.findings import Finding
+from lorascale_lint.fixing.apply import apply_fixes
 from lorascale_lint.model import Model, build_model
 from lorascale_lint.model.applications import Application
 from lorascale_lint.model.state import AttributeState, state_attributes
+from lorascale_lint.report.content import Report
 
 
 def model_of(files: Mapping[str, str] | str) -> Model:
@@ -77,6 +79,25 @@ def lint_files(
     result = lint(write_files(folder, files), [], codes=codes)
     assert result.failures == ()
     return result.findings
+
+
+def fix_files(
+    folder: Path, files: Mapping[str, str], *, codes: Collection[str] | None = None, unsafe: bool = False
+) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """Sources on disk after all rounds of fixes, by name, and the findings of all rules that are left.
+
+    Fails if a fix does not parse, is not usable, or does not come to an end.
+    """
+    paths = write_files(folder, files)
+
+    def check(overlay: Mapping[Path, bytes]) -> Report:
+        return Report(lint(paths, [], overlay=overlay, codes=codes).findings)
+
+    outcome = apply_fixes(check, dict.fromkeys(paths), unsafe=unsafe)
+    assert outcome.report.failures == ()
+    after = {change.path: change.after for group in outcome.groups for change in group}
+    texts = {name: after.get(folder / name, (folder / name).read_bytes()).decode() for name in files}
+    return texts, lint(paths, [], overlay=after).findings
 
 
 def places(result: LintResult | Collection[Finding], folder: Path) -> list[tuple[str, int, str]]:

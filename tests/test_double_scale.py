@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.findings import Finding
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 INIT = """\
 class LoRALinear:
@@ -138,3 +138,93 @@ def test_doubled_scale_is_found(body: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("body", SINGLE.values(), ids=SINGLE)
 def test_single_scale_is_silent(body: str, tmp_path: Path) -> None:
     assert doubled(tmp_path, INIT + body) == []
+
+
+REPAIRED = {
+    "a statement": (
+        """
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self):
+        change = self.delta()
+        change *= self.scale
+        self.base_layer.weight.data += change
+""",
+        """
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self):
+        change = self.delta()
+        self.base_layer.weight.data += change
+""",
+    ),
+    "a method and a function": (
+        """
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self):
+        change = self.delta().mul_(self.scale)  # in place
+        self.base_layer.weight.data += change
+
+    def bake(self):
+        self.base_layer.weight.data.add_(torch.mul(self.scale, self.delta()))
+""",
+        """
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self):
+        change = self.delta()  # in place
+        self.base_layer.weight.data += change
+
+    def bake(self):
+        self.base_layer.weight.data.add_(self.delta())
+""",
+    ),
+    "a strength stays": (
+        """
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self, strength=1.0):
+        scale = self.scale * strength
+        self.base_layer.weight.data += self.delta() * scale
+""",
+        """
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self, strength=1.0):
+        scale = strength
+        self.base_layer.weight.data += self.delta() * scale
+""",
+    ),
+    "lines in parentheses": (
+        """
+    def forward(self, x):
+        return self.base_layer(x) + self.scale * (
+            # through both
+            x @ self.lora_A.T * self.scale @ self.lora_B.T
+        )
+""",
+        """
+    def forward(self, x):
+        return self.base_layer(x) + (
+            # through both
+            x @ self.lora_A.T * self.scale @ self.lora_B.T
+        )
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_the_outer_factor_goes(name: str, tmp_path: Path) -> None:
+    before, after = REPAIRED[name]
+    start = "import torch\n\n\n" + INIT
+    texts, left = fix_files(tmp_path, {"lora_layer.py": start + before})
+    assert texts["lora_layer.py"] == start + after
+    assert left == ()

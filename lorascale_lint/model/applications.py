@@ -91,12 +91,10 @@ class Application:
     def delta_steps(self) -> tuple[Step, ...]:
         """Where the delta is made and which functions hand it or its factors on, for a trace."""
         via = dict.fromkeys(step for a in self.deltas for step in a.via)
+        how = "hands it on unscaled" if all(s.is_unscaled for s in self.scales) else "returns it"
         return (
             (self.function.filename, self.delta.loc, "the delta reaches the sum from here"),
-            *(
-                (function.filename, loc, f"`{function.facts.name}` hands it on unscaled")
-                for function, loc in list(via)[:4]
-            ),
+            *((function.filename, loc, f"`{function.facts.name}` {how}") for function, loc in list(via)[:4]),
         )
 
     def formula(self) -> str:

@@ -180,10 +180,10 @@ class Multiplications:
             sides = (self.paths(left, frame, calls), self.paths(right, frame, calls))
             mixed = any(not path.sides and not path.steps for side in sides for path in side)
             return tuple(replace(path, tensors=path.tensors or mixed) for path in _joined(*sides))
-        return _joined(
-            (second,) if second is not None else self.paths(right, frame, calls),
-            (first,) if first is not None else self.paths(left, frame, calls),
-        )
+        if second is not None:
+            return _joined((second,), (first,) if first is not None else self.paths(left, frame, calls))
+        assert first is not None
+        return _joined((first,), self.paths(right, frame, calls))
 
     def _divided(self, left: Term, right: Term, loc: Loc, frame: Frame, calls: int) -> tuple[ScalePath, ...]:
         divisor = self._scalar(right, loc, frame)
@@ -419,7 +419,7 @@ def _representative(scales: list[Scale]) -> Scale | None:
             return None
         if abs(scale.power(RANK)) > 0.5:
             return None
-    return trained[0] if trained else None
+    return min(trained, key=lambda scale: abs(scale.power(RANK) + 1)) if trained else None
 
 
 def _joined(left: tuple[ScalePath, ...], right: tuple[ScalePath, ...]) -> tuple[ScalePath, ...]:
