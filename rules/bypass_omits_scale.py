@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
+from lorascale_lint.codemods.scale_returned import scale_returned
+from lorascale_lint.facts.terms import is_none
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_paths import left_out_scalars
@@ -69,8 +72,7 @@ class BypassOmitsScale(Rule):
         def bypass(self, x):
             h = x.unflatten(-1, (self.lokr_w1.shape[1], -1))
             h = F.linear(F.linear(h, self.lokr_w2_b), self.lokr_w2_a)
-            h = F.linear(h.transpose(-1, -2), self.lokr_w1).transpose(-1, -2).flatten(-2)
-            return h * self.scale
+            return F.linear(h.transpose(-1, -2), self.lokr_w1).transpose(-1, -2).flatten(-2) * self.scale
 
         def forward(self, x):
             return self.org_module(x) + self.bypass(x)
@@ -78,7 +80,9 @@ class BypassOmitsScale(Rule):
 
     ## Fix safety
 
-    No fix: adapters may have been trained on the path without the scalar.
+    Safe for the trained scale, which is 1 for alpha = rank; unsafe for a learned scalar. An adapter that
+    was trained on the path without it needs another alpha. No fix where the method returns in several
+    places, or a sum.
 
     ## Limits
 
@@ -92,6 +96,7 @@ class BypassOmitsScale(Rule):
 
     code = "LS112"
     name = "bypass-omits-scale"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each scalar that a path leaves out."""
@@ -101,6 +106,11 @@ class BypassOmitsScale(Rule):
             if use.trained and missing in known:
                 continue  # LS102 says it
             kind = "the trained scale" if use.trained else "the learned scalar"
+            returns = [event for event in missing.events("return") if not is_none(event.value)]
+            fix = None
+            if len(returns) == 1:
+                applicability: Literal["safe", "unsafe"] = "safe" if use.trained else "unsafe"
+                fix = scale_returned(model, missing, found.event, use.name, applicability)
             yield self.finding(
                 model,
                 missing.filename,
@@ -114,4 +124,5 @@ class BypassOmitsScale(Rule):
                     (missing.filename, missing.facts.loc, "the same tensors are applied to the activation"),
                     (missing.filename, found.event.loc, "and returned without it"),
                 ),
+                fix=fix,
             )
