@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.swap_quotient import swap_quotient
 from lorascale_lint.facts.terms import Loc, Op, Term, each_term, source_text
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
@@ -66,7 +67,8 @@ class InvertedScale(Rule):
 
     ## Fix safety
 
-    No fix: adapters that were trained with the inverse need `alpha = rank ** 2 / alpha` in their files.
+    Safe: both quotients are 1 for alpha = rank. Adapters that were trained with the inverse need
+    `alpha = rank ** 2 / alpha` in their files.
 
     ## Limits
 
@@ -80,6 +82,7 @@ class InvertedScale(Rule):
 
     code = "LS111"
     name = "inverted-scale"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Definitions of a scale that are a rank divided by an alpha."""
@@ -113,6 +116,7 @@ class InvertedScale(Rule):
                 (filename, term.right.loc, f"`{source_text(term.right)}` is alpha"),
                 (filename, found.loc, use),
             ],
+            fix=swap_quotient(model, filename, term.loc),
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 LAYER = """\
 class LoRALinear:
@@ -92,3 +92,10 @@ def test_reported(source: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [pytest.param(source, id=name) for name, source in RIGHT.items()])
 def test_silent(source: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora.py": source}, codes=["LS111"]) == ()
+
+
+@pytest.mark.parametrize("source", WRONG.values(), ids=WRONG)
+def test_repaired(source: str, tmp_path: Path) -> None:
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source})
+    assert "rank / " not in texts["lora_layer.py"] and "rank) / " not in texts["lora_layer.py"]
+    assert left == ()

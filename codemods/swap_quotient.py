@@ -1,0 +1,30 @@
+"""Turn a quotient upside down."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.facts.terms import Loc
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Model
+
+
+def swap_quotient(model: Model, filename: str, quotient: Loc) -> Fix | None:
+    """``rank / alpha`` becomes ``alpha / rank``. Safe: both are 1 for alpha = rank."""
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(filename)
+    node = rewrite.find(quotient, cst.BinaryOperation)
+    if not isinstance(node, cst.BinaryOperation) or not isinstance(node.operator, cst.Divide):
+        return None
+    if isinstance(node.left, cst.BinaryOperation) and not node.left.lpar:
+        return None  # ``2 * rank / alpha``: the quotient is not all of it
+    rewrite.change(quotient, cst.BinaryOperation, _swapped)
+    edits = rewrites.finish()
+    return Fix("safe", "Divide alpha by the rank", edits) if edits else None
+
+
+def _swapped(node: cst.CSTNode) -> cst.BinaryOperation:
+    quotient = cst.ensure_type(node, cst.BinaryOperation)
+    return quotient.with_changes(left=quotient.right, right=parenthesized(quotient.left))
