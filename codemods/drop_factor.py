@@ -34,7 +34,7 @@ def drop_factor(
     rewrite = rewrites.of(filename)
     statement = _augmented(rewrite, product, factor)
     if statement is not None:
-        rewrite.change(rewrite.positions[statement], type(statement), lambda node: cst.RemoveFromParent())
+        rewrite.change(rewrite.positions[statement], type(statement), lambda node: cst.FlattenSentinel([]))
     else:
         kept = _kept(rewrite, product, factor)
         if kept is None:

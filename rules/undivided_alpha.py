@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from lorascale_lint.codemods.divide_by_rank import divide_by_rank
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import (
     Attr,
@@ -92,8 +93,8 @@ class UndividedAlpha(Rule):
 
     ## Fix safety
 
-    No fix: for a rank other than 1 every result changes, and adapters trained with the raw alpha need
-    alpha * rank in its place. Divide by the rank, and say so in the release notes.
+    Unsafe: for a rank other than 1 every result changes, and adapters trained with the raw alpha need
+    alpha * rank in its place; say so in the release notes. No fix where the rank is not at hand.
 
     ## Limits
 
@@ -109,6 +110,7 @@ class UndividedAlpha(Rule):
 
     code = "LS107"
     name = "undivided-alpha"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Deltas whose whole scale is alpha, where alpha is shown to be a real one."""
@@ -201,6 +203,7 @@ class UndividedAlpha(Rule):
                     event=found.event,
                     effect=effect_of(Scale.of(ALPHA)),
                     trace=[origin, (filename, found.loc, use)],
+                    fix=divide_by_rank(model, found.function, term, found.event.loc),
                 )
 
     def _report(
@@ -214,6 +217,7 @@ class UndividedAlpha(Rule):
             event=event,
             effect=effect_of(step.scale.without(STRENGTH)),
             trace=[origin, (function.filename, step.loc, "alpha reaches the delta undivided here")],
+            fix=divide_by_rank(model, function, step.term, step.loc),
         )
 
 

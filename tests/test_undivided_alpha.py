@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 LAYER = """\
 class LoRALayer:
@@ -118,3 +118,48 @@ def test_scaled_base_is_found(result: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("result", SCALED_DELTA.values(), ids=SCALED_DELTA)
 def test_scaled_delta_is_silent(result: str, tmp_path: Path) -> None:
     assert "LS110" not in codes(tmp_path, SUM.format(result=result))
+
+
+STORED = """\
+import torch
+
+
+class LoRALayer:
+    def __init__(self, in_dim, out_dim, rank, alpha):
+        self.lora_A = torch.nn.Parameter(torch.randn(in_dim, rank))
+        self.lora_B = torch.nn.Parameter(torch.zeros(rank, out_dim))
+{stored}
+    def forward(self, x):
+        return {result}
+"""
+
+
+@pytest.mark.parametrize(
+    ("stored", "result", "new_stored", "new_result"),
+    [
+        (
+            "        self.alpha = alpha\n",
+            "x @ self.lora_A @ self.lora_B * self.alpha",
+            "        self.rank = rank\n        self.alpha = alpha\n",
+            "x @ self.lora_A @ self.lora_B * (self.alpha / self.rank)",
+        ),
+        (
+            "        self.alpha, self.r = float(alpha), rank\n",
+            "self.alpha * (x @ self.lora_A @ self.lora_B)",
+            "        self.alpha, self.r = float(alpha), rank\n",
+            "self.alpha / self.r * (x @ self.lora_A @ self.lora_B)",
+        ),
+        (
+            "        self.scaling = alpha\n",
+            "x @ self.lora_A @ self.lora_B * self.scaling",
+            "        self.scaling = alpha / rank\n",
+            "x @ self.lora_A @ self.lora_B * self.scaling",
+        ),
+    ],
+)
+def test_alpha_is_divided(stored: str, result: str, new_stored: str, new_result: str, tmp_path: Path) -> None:
+    files = {"lora_layer.py": STORED.format(stored=stored, result=result)}
+    texts, left = fix_files(tmp_path, files, unsafe=True)
+    assert texts["lora_layer.py"] == STORED.format(stored=new_stored, result=new_result)
+    assert left == ()
+    assert fix_files(tmp_path, files)[0] == files
