@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.honour_rslora import honour_rslora
 from lorascale_lint.effect import effect_of
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
@@ -58,7 +59,6 @@ class RsloraIgnored(Rule):
 
     ```python
     import json
-    import math
     import os
 
     import torch
@@ -69,9 +69,9 @@ class RsloraIgnored(Rule):
             with open(os.path.join(folder, "adapter_config.json")) as file:
                 config = json.load(file)
             self.rank = config["r"]
-            self.lora_alpha = config["lora_alpha"]
-            divisor = math.sqrt(self.rank) if config.get("use_rslora") else self.rank
-            self.scaling = self.lora_alpha / divisor
+            rslora_factor = config["r"] ** 0.5 if config.get("use_rslora", False) else 1
+            self.lora_alpha = config["lora_alpha"] * rslora_factor
+            self.scaling = self.lora_alpha / self.rank
             self.tensors = tensors
 
         def apply(self, x, module):
@@ -82,8 +82,8 @@ class RsloraIgnored(Rule):
 
     ## Fix safety
 
-    No fix: some code should refuse such adapters rather than support them. Divide by `sqrt(r)` where
-    the configuration says `use_rslora`, or raise an error there.
+    Unsafe: an rsLoRA adapter with alpha = rank changes, and some code should rather refuse such adapters.
+    No fix where the configuration is not at hand beside both fields.
 
     ## Limits
 
@@ -99,6 +99,7 @@ class RsloraIgnored(Rule):
 
     code = "LS401"
     name = "rslora-ignored"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each loaded configuration, at its alpha."""
@@ -133,4 +134,5 @@ class RsloraIgnored(Rule):
                 (rank.function.filename, rank.loc, "the rank is read"),
                 (scale.function.filename, scale.loc, meeting),
             ),
+            fix=honour_rslora(model, scale),
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import fix_files
 
 LOADER = """
 import json, os
@@ -135,6 +136,15 @@ def codes(folder: Path, **files: str) -> list[str]:
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
 def test_fires(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_loader=source) == ["LS401"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_repairs_read_the_flag(source: str, tmp_path: Path) -> None:
+    texts, left = fix_files(tmp_path, {"lora.py": source}, unsafe=True)
+    repaired = texts["lora.py"] != source
+    assert repaired == ("use_rslora" in texts["lora.py"])
+    assert [finding.code for finding in left] == ([] if repaired else ["LS401"])
+    assert fix_files(tmp_path, {"lora.py": source})[0]["lora.py"] == source, "unsafe"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
