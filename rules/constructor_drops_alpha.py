@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.dropped_alpha import dropped_alphas, rebuilt_with_defaults
@@ -75,8 +76,9 @@ class ConstructorDropsAlpha(Rule):
 
     ## Fix safety
 
-    No fix is offered, because adapters may have been trained with the default meanwhile. Pass the alpha
-    on, and say so in the notes of the release; a loader needs the values that training stored.
+    Safe where the callee takes the rank for a missing alpha: alpha = rank stays as it is. Otherwise unsafe:
+    adapters may have been trained with the default meanwhile; say so in the notes of the release. No fix
+    for a loader, which needs the values that training stored.
 
     ## Limits
 
@@ -93,6 +95,7 @@ class ConstructorDropsAlpha(Rule):
 
     code = "LS206"
     name = "constructor-drops-alpha"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Calls of functions that speak of LoRA which leave an alpha at its default."""
@@ -111,4 +114,11 @@ class ConstructorDropsAlpha(Rule):
                     event=dropped.event,
                     effect="effective scale default / rank instead of alpha / rank",
                     trace=dropped.steps,
+                    fix=forward_arguments(
+                        model,
+                        function.filename,
+                        dropped.loc,
+                        dropped.arguments,
+                        "safe" if dropped.harmless else "unsafe",
+                    ),
                 )

@@ -38,13 +38,19 @@ _PUTS_WEIGHTS = frozenset("update load_state_dict load_weights update_modules se
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DroppedAlpha:
-    """A call at ``loc`` in ``function`` that leaves the alpha of its callee at a default."""
+    """A call at ``loc`` in ``function`` that leaves the alpha of its callee at a default.
+
+    ``arguments`` are the keywords that it lacks, with what the caller has for them; ``harmless`` says that
+    the default of a missing alpha is the rank, so that adapters with alpha = rank stay as they are.
+    """
 
     function: Function
     loc: Loc
     event: Event
     message: str
     steps: tuple[Step, ...]
+    arguments: tuple[tuple[str, str], ...] = ()
+    harmless: bool = False
 
 
 def dropped_alphas(project: Project, function: Function) -> Iterator[DroppedAlpha]:
@@ -141,7 +147,21 @@ def _unused_parameter(
             (function.filename, event.value.loc, f"this call of `{called}` does not pass it"),
             (target.filename, parameter.loc, f"so `{parameter.name}` is {default.value}"),
         ),
+        (*_ranks_to_pass(function, target, bound), (parameter.name, alpha.name)),
     )
+
+
+def _ranks_to_pass(
+    function: Function, target: Function, bound: dict[str, Term]
+) -> tuple[tuple[str, str], ...]:
+    """The rank that ``function`` takes, if ``target`` has one and is not given it either."""
+    taken, wanted = (
+        [p for p in found.facts.parameters if number_role(p.name, True) == RANK]
+        for found in (function, target)
+    )
+    if len(taken) != 1 or len(wanted) != 1 or wanted[0].name in bound or wanted[0].default is None:
+        return ()
+    return ((wanted[0].name, taken[0].name),)
 
 
 def _reset_attribute(
@@ -191,6 +211,9 @@ def _reset_attribute(
                 (target.filename, parameter.loc, f"so `{parameter.name}` is {default.value}"),
                 (target.filename, write.loc, f"and `{name}` is overwritten"),
             ),
+            ((parameter.name, f"{function.receiver}.{name}"),),
+            harmless=default.value is None
+            and any(isinstance(part, Param) and number_role(part.name, True) == RANK for part in parts),
         )
     return None
 
