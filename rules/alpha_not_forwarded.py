@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.facts.terms import Call, Loc
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
@@ -88,8 +89,9 @@ class AlphaNotForwarded(Rule):
 
     ## Fix safety
 
-    No fix: passing the dictionary changes what every file does, and the consumer may want the ranks
-    with it. Pass all dictionaries that were gathered for it, by keyword.
+    Unsafe: passing the dictionary changes what every file does, and the consumer may use it in ways of its
+    own. Other dictionaries that were gathered for parameters of their name go with it. No fix where the
+    consumer takes one number for all modules.
 
     ## Limits
 
@@ -105,6 +107,7 @@ class AlphaNotForwarded(Rule):
 
     code = "LS305"
     name = "alpha-not-forwarded"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Dictionaries of alphas that nobody reads, beside a call of somebody who would."""
@@ -124,6 +127,13 @@ class AlphaNotForwarded(Rule):
                         event=site.event,
                         effect=f"`{parameter}` keeps its default, so the alphas of the file have no effect",
                         trace=_steps(model, function, gathered, consumer, parameter),
+                        fix=forward_arguments(
+                            model,
+                            function.filename,
+                            site.call.loc,
+                            _arguments(model, function, gathered, site, consumer, parameter),
+                            "unsafe",
+                        ),
                     )
 
 
@@ -150,6 +160,31 @@ def _consumers(
             takes = _alpha_parameters(consumer, gathered.name)
             if takes and not any(name in given for name in takes):
                 yield CallSite(function, call, event), consumer, takes[0]
+
+
+def _arguments(
+    model: Model,
+    function: Function,
+    gathered: LocalDictionary,
+    site: CallSite,
+    consumer: Function,
+    parameter: str,
+) -> list[tuple[str, str]]:
+    """The dictionary for a parameter that takes one, and what was gathered for nothing under its name."""
+    if number_role(parameter, True) == ALPHA and parameter != gathered.name:
+        return []  # it takes one number
+    given = bound_arguments(site.call, consumer)
+    also = [
+        (other.name, other.name)
+        for other in local_dictionaries(function)
+        if other.name != gathered.name
+        and other.writes
+        and consumer.parameter(other.name) is not None
+        and other.name not in given
+        and not is_read(model.project, function, other.made)
+    ]
+    order = [found.name for found in consumer.facts.parameters]
+    return sorted([(parameter, gathered.name), *also], key=lambda item: order.index(item[0]))
 
 
 def _alpha_parameters(consumer: Function, name: str) -> tuple[str, ...]:

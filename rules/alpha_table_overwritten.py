@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.write_entry import write_entry
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -85,8 +86,8 @@ class AlphaTableOverwritten(Rule):
 
     ## Fix safety
 
-    No fix is offered, because the entry that was meant is not always the one that was asked for. Write
-    to the entry of the module at hand, `modules_alpha[name] = rank`.
+    Safe: a missing alpha means the rank, and where the table became a number, the next look into it failed
+    or lost every other alpha. No fix where the question about the module is not the branch around it.
 
     ## Limits
 
@@ -101,6 +102,7 @@ class AlphaTableOverwritten(Rule):
 
     code = "LS209"
     name = "alpha-table-overwritten"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Rebindings of a mapping of alphas to a number, under a question about one of its keys."""
@@ -135,6 +137,7 @@ class AlphaTableOverwritten(Rule):
                         (filename, asked.loc, "a module has no entry in it"),
                         (filename, event.loc, f"so the whole table is replaced; `{name}[...]` was meant"),
                     ],
+                    fix=write_entry(model, filename, event),
                 )
 
 

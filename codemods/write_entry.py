@@ -1,0 +1,56 @@
+"""Write to an entry of a table where the table itself is overwritten."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.facts.terms import Event
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Model
+
+
+def write_entry(model: Model, filename: str, event: Event) -> Fix | None:
+    """``alphas = rank`` under ``if name not in alphas`` becomes ``alphas[name] = rank``.
+
+    Safe: the rank is what a missing alpha means, and the table stays a table.
+    """
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(filename)
+    assign = rewrite.enclosing(event.loc, cst.Assign)
+    branch = rewrite.enclosing(event.loc, cst.If)
+    if assign is None or branch is None:
+        return None
+    statement = cst.ensure_type(assign[0], cst.Assign)
+    name = _asked_name(cst.ensure_type(branch[0], cst.If).test, event.name)
+    target = statement.targets[0].target
+    if len(statement.targets) != 1 or name is None or not isinstance(target, cst.Name):
+        return None
+    entry = cst.parse_expression(f"{target.value}[{name}]")
+    rewrite.change(
+        assign[1],
+        cst.Assign,
+        lambda node: cst.ensure_type(node, cst.Assign).with_changes(
+            targets=[statement.targets[0].with_changes(target=entry)]
+        ),
+    )
+    edits = rewrites.finish()
+    return Fix("safe", f"Write to `{target.value}[{name}]`", edits) if edits else None
+
+
+def _asked_name(test: cst.BaseExpression, table: str) -> str | None:
+    """``key`` of ``key not in table``."""
+    match test:
+        case cst.Comparison(
+            left=cst.Name(value=name),
+            comparisons=[
+                cst.ComparisonTarget(
+                    operator=cst.NotIn(),
+                    comparator=cst.Name(value=asked)
+                    | cst.Call(func=cst.Attribute(value=cst.Name(value=asked), attr=cst.Name(value="keys"))),
+                )
+            ],
+        ) if asked == table:
+            return name
+        case _:
+            return None
