@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.codemods.map_whole_key import map_whole_key
 from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Attr, Call, Const, Item, Mapping, Op, Term, source_text, walk
-from lorascale_lint.findings import Finding
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Item,
+    Mapping,
+    Op,
+    Sequence,
+    Term,
+    Text,
+    each_term,
+    source_text,
+    walk,
+)
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Loader, Model
 from lorascale_lint.model.adapter_keys import KeyUse
 from lorascale_lint.model.key_pattern import key_pattern
@@ -24,6 +39,7 @@ class _Pattern:
 
     filename: str
     term: Term
+    replacement: Term
 
 
 class UnmappedAlphaKey(Rule):
@@ -109,16 +125,22 @@ class UnmappedAlphaKey(Rule):
         adapter = {}
         mapping_fn = get_mapping(MAPPING)
         for name, weight in load_file(path).items():
+            if "lora_alpha" in name:
+                layer_name = mapping_fn(name)
+                adapter[layer_name] = weight.item()
+                continue
             adapter[mapping_fn(name)] = weight
         for name, layer in layers.items():
-            alpha = adapter[name + ".lora_alpha"].item()
+            alpha = adapter.get(name + ".lora_alpha")
             lora_A, lora_B = adapter[name + ".lora_A"], adapter[name + ".lora_B"]
             layer.weight.data += (alpha / lora_A.shape[0]) * (lora_B @ lora_A)
     ```
 
     ## Fix safety
 
-    No fix yet: map the whole key, suffix included.
+    Safe: the key is mapped whole, as those of the factors are. Alpha is then found where it was not, and
+    an alpha that equals the rank gives the scale of a missing one. Offered where every replacement ends in
+    what the last group matched, so that the suffix survives.
 
     ## Limits
 
@@ -131,6 +153,7 @@ class UnmappedAlphaKey(Rule):
 
     code = "LS303"
     name = "unmapped-alpha-key"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Alpha keys made from a name that was mapped without its suffix."""
@@ -159,7 +182,35 @@ class UnmappedAlphaKey(Rule):
                         ),
                         (filename, use.loc, "alpha is stored under a name that the mapping left as it was"),
                     ],
+                    fix=_repair(model, loader, use, call, patterns),
                 )
+
+
+def _repair(
+    model: Model, loader: Loader, use: KeyUse, mapping: Call, patterns: tuple[_Pattern, ...]
+) -> Fix | None:
+    strip = next((part for part in walk(mapping.args[0]) if _strips_alpha(part)), None)
+    key = use.event.target.key if isinstance(use.event.target, Item) else None
+    if not isinstance(strip, Call) or key is None or not all(_keeps_suffix(item) for item in patterns):
+        return None
+    known = {id(part) for part in walk(key)}
+    others = (
+        term
+        for _, term in each_term(loader.function.facts.events)
+        if isinstance(term, Op | Text) and id(term) not in known
+    )
+    if any(part is strip for term in others for part in walk(term)):
+        return None  # the bare name is part of something else, too
+    return map_whole_key(model, loader.function, strip, [key])
+
+
+def _keeps_suffix(pattern: _Pattern) -> bool:
+    """Does the replacement, or the name in a tuple of it and the place in a fused tensor, end in a group?"""
+    replacement = pattern.replacement
+    if isinstance(replacement, Sequence) and replacement.items:
+        replacement = replacement.items[0]
+    text = replacement.value if isinstance(replacement, Const) else None
+    return isinstance(text, str) and re.search(r"\\(\d|g<\w+>)$", text) is not None
 
 
 def _stripped_mapping(use: KeyUse) -> Call | None:
@@ -208,11 +259,11 @@ def _maps_whole_names(loader: Loader, call: Call) -> bool:
 def _patterns(model: Model) -> tuple[_Pattern, ...]:
     """Keys of literal dictionaries that are regular expressions ending in a further segment."""
     return tuple(
-        _Pattern(function.filename, key)
+        _Pattern(function.filename, key, value)
         for function in model.project.functions.values()
         for event in function.facts.events
         for term in walk(event.value)
         if isinstance(term, Mapping)
-        for key, _ in term.pairs
+        for key, value in term.pairs
         if isinstance(key, Const) and isinstance(key.value, str) and key.value.endswith(_TRAILING_SEGMENT)
     )

@@ -33,11 +33,7 @@ def write_adapter(
     """
     folder.mkdir(parents=True, exist_ok=True)
     style = adapter.style
-    prefix = adapter.prefix
-    if style is KeyStyle.PEFT_FOLDER:
-        prefix = "base_model.model."
-    elif style is KeyStyle.DIFFUSERS_METADATA:
-        prefix = "transformer."
+    prefix = adapter.file_prefix
     down, up = {
         KeyStyle.KOHYA: ("lora_down.weight", "lora_up.weight"),
         KeyStyle.NAMED_ADAPTER: ("lora_A.default.weight", "lora_B.default.weight"),

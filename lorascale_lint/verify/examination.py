@@ -290,7 +290,8 @@ class _ModelSubject:
                 for layer in chosen
             }
             self.factors[adapter.name] = made
-            file_names = {layer.name: layer.file_names[adapter.naming] for layer in chosen}
+            before = "" if adapter.file_prefix else driver.file_prefix
+            file_names = {layer.name: before + layer.file_names[adapter.naming] for layer in chosen}
             self.folders[adapter.name] = write_adapter(
                 folder / f"adapter_{adapter.name}",
                 adapter,

@@ -164,6 +164,10 @@ class Driver(Protocol):
     def model_layers(self) -> Sequence[ModelLayer]:
         """The layers of the model that `make_model` makes."""
 
+    @property
+    def file_prefix(self) -> str:
+        """What the loader wants before every name of a file that has no prefix of its own."""
+
     def facts(self) -> TargetFacts:
         """What was found, changed and stubbed so far."""
 

@@ -47,7 +47,10 @@ class UnknownDriverError(Exception):
 
 def _locate_fastvideo(path: Path) -> Path | None:
     for folder in (path / "fastvideo", path):
-        if (folder / "layers" / "lora" / "linear.py").is_file() and (folder / "__init__.py").is_file():
+        # 0.1.0 to 0.1.2 keep the code one package lower.
+        inner = (folder, folder / "v1")
+        layers = any((place / "layers" / "lora" / "linear.py").is_file() for place in inner)
+        if layers and (folder / "__init__.py").is_file() and folder.name != "v1":
             return folder.resolve()
     return None
 

@@ -59,6 +59,15 @@ class Adapter:
         return replace(self, alpha=alpha, rank=rank, per_layer=())
 
     @property
+    def file_prefix(self) -> str:
+        """What stands before the layers' names in the file."""
+        own = {
+            KeyStyle.PEFT_FOLDER: "base_model.model.",
+            KeyStyle.DIFFUSERS_METADATA: "transformer.",
+        }
+        return own.get(self.style, self.prefix)
+
+    @property
     def scale(self) -> float:
         """The trained scale."""
         return trained_scale(self.alpha, self.rank)

@@ -67,6 +67,10 @@ class TinyDriver:
     def model_layers(self) -> Sequence[ModelLayer]:
         return _LAYERS
 
+    @property
+    def file_prefix(self) -> str:
+        return ""
+
     def facts(self) -> TargetFacts:
         return TargetFacts(
             name="Tiny",

@@ -105,6 +105,8 @@ class _Importer:
     def __init__(self, package: Path, import_mode: str) -> None:
         self.package = package
         self.import_mode = import_mode
+        self.prefix = _PACKAGE if (package / "layers").is_dir() else f"{_PACKAGE}.v1"
+        self.folder = package.joinpath(*self.prefix.split(".")[1:])
         self.interventions: list[str] = []
         self.replaced: list[str] = []
         self.stub_finder: StubFinder | None = None
@@ -120,16 +122,20 @@ class _Importer:
         self.stub_finder = stub_if_unusable(["torchvision"])
         if self.import_mode == "lean":
             self._replace_first_party()
+            self._name_platform()
         else:
             sys.meta_path.insert(0, PackageFinder(_PACKAGE, str(self.package)))
-        self.linear = importlib.import_module("fastvideo.layers.lora.linear")
-        self.layers = importlib.import_module("fastvideo.layers.linear")
-        self.pipeline = importlib.import_module("fastvideo.pipelines.lora_pipeline")
-        self.mappings = importlib.import_module("fastvideo.configs.models.dits.wanvideo").WanVideoArchConfig()
+        self.linear = self._import("layers.lora.linear")
+        self.layers = self._import("layers.linear")
+        self.pipeline = self._import("pipelines.lora_pipeline")
+        self.mappings = self._import("configs.models.dits.wanvideo").WanVideoArchConfig()
         self._force_cpu()
         self._unpin_offload()
         self._start_process_group()
         self._separate_backups()
+
+    def _import(self, name: str) -> Any:
+        return importlib.import_module(f"{self.prefix}.{name}")
 
     def _poison_memory(self) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -149,16 +155,33 @@ class _Importer:
                 continue
 
     def _replace_first_party(self) -> None:
-        for name, folder in ((_PACKAGE, self.package), (f"{_PACKAGE}.pipelines", self.package / "pipelines")):
+        bare_packages = {
+            _PACKAGE: self.package,
+            self.prefix: self.folder,
+            f"{self.prefix}.pipelines": self.folder / "pipelines",
+        }
+        for name, folder in bare_packages.items():
             bare = ModuleType(name)
             bare.__path__ = [str(folder)]
             sys.modules[name] = bare
+            parent, _, last = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], last, bare)
             self.replaced.append(f"{name} (its __init__ was not run)")
-        self._dummy(f"{_PACKAGE}.pipelines.composed_pipeline_base", "ComposedPipelineBase")
+        self._dummy(f"{self.prefix}.pipelines.composed_pipeline_base", "ComposedPipelineBase")
         # Real in old versions; from 0.2.0 on it imports in a circle unless the package's own __init__ came
         # first.
-        if (self.package / "api").is_dir():
-            self._dummy(f"{_PACKAGE}.fastvideo_args", "FastVideoArgs", "TrainingArgs")
+        if (self.folder / "api").is_dir():
+            self._dummy(f"{self.prefix}.fastvideo_args", "FastVideoArgs", "TrainingArgs")
+
+    def _name_platform(self) -> None:
+        # Versions that know no platform but CUDA raise while they are imported on any other machine.
+        platforms = self._import("platforms")
+        if "cpu" not in vars(platforms).get("builtin_platform_plugins", {"cpu": None}):
+            interface = self._import("platforms.interface")
+            interface.Platform._enum = interface.PlatformEnum.CPU
+            platforms._current_platform = interface.Platform()
+            self.interventions.append("the platform is the package's base class: it knows none but CUDA")
 
     def _dummy(self, name: str, *classes: str) -> None:
         module = ModuleType(name)
@@ -189,8 +212,11 @@ class _Importer:
         distributed = torch.distributed
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-        state = importlib.import_module("fastvideo.distributed.parallel_state")
-        state.init_distributed_environment(world_size=1, rank=0, local_rank=0)
+        state = self._import("distributed.parallel_state")
+        start = state.init_distributed_environment
+        # Old versions ask for NCCL unless told otherwise.
+        backend = {"backend": "gloo"} if "backend" in inspect.signature(start).parameters else {}
+        start(world_size=1, rank=0, local_rank=0, **backend)
         state.initialize_model_parallel(1, 1)
         self.interventions.append("process group: gloo, one rank, in-memory store")
 
@@ -277,6 +303,11 @@ class FastVideoDriver:
         """A few layers of a Wan transformer, every kind of renaming among them."""
         return MODEL_LAYERS
 
+    @property
+    def file_prefix(self) -> str:
+        """0.1.2 drops the first part of every name, whatever it is."""
+        return "transformer." if self._importer.prefix != _PACKAGE else ""
+
     def facts(self) -> TargetFacts:
         """What was imported and how."""
         importer = self._importer
@@ -295,13 +326,14 @@ class FastVideoDriver:
         dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[spec.dtype]
         base = self._base_layer(spec.kind, (int(weight.shape[0]), int(weight.shape[1])), dtype)
         _fill(base, weight, bias)
-        told: dict[str, Any] = {}
-        if spec.rank is not None:
-            told["lora_rank"] = spec.rank
-        if spec.alpha is not None:
-            told["lora_alpha"] = spec.alpha
-        if spec.training:
-            told["training_mode"] = True
+        wanted = {
+            "lora_rank": spec.rank,
+            "lora_alpha": spec.alpha,
+            "training_mode": spec.training or None,
+        }
+        told = {name: value for name, value in wanted.items() if value is not None}
+        if not self._constructor.keys() & told.keys():
+            told = {}
         _HOST_RESIDENT[0] = spec.host_resident
         try:
             layer = self._linear.get_lora_layer(base, **told)
@@ -309,7 +341,8 @@ class FastVideoDriver:
             _HOST_RESIDENT[0] = False
         if layer is None:
             raise Unsupported(f"the target wraps no {spec.kind}")
-        return _Layer(layer, spec, self._alpha_keyword, self._scale_keyword, self._has_strength)
+        in_constructor = "lora_alpha" in told
+        return _Layer(layer, in_constructor, self._alpha_keyword, self._scale_keyword, self._has_strength)
 
     def _base_layer(self, kind: str, shape: tuple[int, int], dtype: torch.dtype) -> Any:
         cls = getattr(self._importer.layers, kind, None)
@@ -365,10 +398,14 @@ class FastVideoDriver:
                 lora_nickname="default",
                 lora_target_modules=None,
                 lora_strength=1.0,
+                pipeline_config=SimpleNamespace(lora_target_names=None),
             ),
         }
         for name, value in settings.items():
             setattr(pipeline, name, value)
+        if not hasattr(base, "lora_initialized"):
+            # Later versions do this when the first adapter is loaded, this one in the constructor.
+            pipeline.convert_to_lora_layers()
         return pipeline
 
 
@@ -414,13 +451,13 @@ class _Layer:
     def __init__(
         self,
         layer: Any,
-        spec: LayerSpec,
+        in_constructor: bool,
         alpha_keyword: str | None,
         scale_keyword: str | None,
         has_strength: bool,
     ) -> None:
         self._layer = layer
-        self._spec = spec
+        self._in_constructor = in_constructor
         self._alpha_keyword = alpha_keyword
         self._scale_keyword = scale_keyword
         self._has_strength = has_strength
@@ -435,8 +472,10 @@ class _Layer:
                 told[self._alpha_keyword] = alpha
             elif self._scale_keyword:
                 told[self._scale_keyword] = alpha / a.shape[0]
-            elif self._spec.alpha is not None:
+            elif self._in_constructor:
                 note = "alpha through the constructor, set_lora_weights takes none"
+            else:
+                note = "the layer can be told no alpha"
         dtype = self._layer.base_layer.weight.dtype
         self._layer.set_lora_weights(_tensor(a, dtype), _tensor(b, dtype), **told)
         return note

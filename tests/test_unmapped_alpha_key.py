@@ -1,0 +1,112 @@
+"""LS303's repair in other spellings, and where it must not be offered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+from lorascale_lint.findings import Finding
+from tests.test_rule_examples import apply
+
+LOADER = """
+import re
+
+from safetensors.torch import load_file
+
+MAPPING = {{
+    r"^blocks\\.(\\d+)\\.attn1\\.to_q\\.(.*)$": r"blocks.\\1.to_q{end}",
+    r"^blocks\\.(\\d+)\\.attn1\\.to_k\\.(.*)$": r"blocks.\\1.to_k{end}",
+}}
+
+
+def get_mapping(table):
+    def mapping_fn(name):
+        for pattern, replacement in table.items():
+            if re.match(pattern, name):
+                return re.sub(pattern, replacement, name)
+        return name
+
+    return mapping_fn
+
+
+def load_adapter(layers, path):
+    adapter = {{}}
+    mapping_fn = get_mapping(MAPPING)
+    for name, weight in load_file(path).items():
+        if name.endswith(".lora_alpha"):
+{store}
+            continue
+        adapter[mapping_fn(name)] = weight
+    for name, layer in layers.items():
+        alpha = adapter.get(name + ".lora_alpha")
+        lora_A, lora_B = adapter[name + ".lora_A"], adapter[name + ".lora_B"]
+        layer.weight.data += (alpha / lora_A.shape[0]) * (lora_B @ lora_A)
+"""
+
+
+def loader(store: str, end: str = r".\2") -> str:
+    return LOADER.format(store="\n".join(" " * 12 + line for line in store.splitlines()), end=end)
+
+
+def found(folder: Path, store: str, end: str = r".\2") -> tuple[str, Finding]:
+    path = folder / "loader.py"
+    path.write_text(loader(store, end))
+    (finding,) = lint([path], [], codes=("LS303",)).findings
+    return path.read_text(), finding
+
+
+@pytest.mark.parametrize(
+    ("store", "repaired"),
+    [
+        (
+            'layer = name.replace(".lora_alpha", "")\n'
+            "layer = mapping_fn(layer)\n"
+            'adapter[layer + ".lora_alpha"] = weight.item()',
+            "layer = mapping_fn(name)\nadapter[layer] = weight.item()",
+        ),
+        (
+            '# without its suffix\nlayer = name.removesuffix(".lora_alpha")\n'
+            "mapped = mapping_fn(layer)\n"
+            'key = mapped + ".lora_alpha"\n'
+            "adapter[key] = weight.item()",
+            "# without its suffix\nlayer = name\nmapped = mapping_fn(layer)\nkey = mapped\n"
+            "adapter[key] = weight.item()",
+        ),
+        (
+            'mapped = mapping_fn(name.removesuffix(".lora_alpha"))\n'
+            'adapter[mapped + ".lora_alpha"] = weight.item()',
+            "mapped = mapping_fn(name)\nadapter[mapped] = weight.item()",
+        ),
+    ],
+)
+def test_the_key_is_mapped_whole(tmp_path: Path, store: str, repaired: str) -> None:
+    source, finding = found(tmp_path, store)
+    assert apply(source, finding) == loader(repaired)
+    (tmp_path / "loader.py").write_text(apply(source, finding))
+    assert lint([tmp_path / "loader.py"], []).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("store", "end"),
+    [
+        # The replacement would lose the suffix.
+        (
+            'mapped = mapping_fn(name.replace(".lora_alpha", ""))\nadapter[mapped + ".lora_alpha"] = weight',
+            "",
+        ),
+        # The bare name is needed for another key.
+        (
+            'mapped = mapping_fn(name.replace(".lora_alpha", ""))\n'
+            'adapter[mapped + ".lora_alpha"] = weight\n'
+            'adapter[mapped + ".rank"] = weight.numel()',
+            r".\2",
+        ),
+        # What is put back is another suffix.
+        ('mapped = mapping_fn(name.replace(".lora_alpha", ""))\nadapter[mapped + ".alpha"] = weight', r".\2"),
+    ],
+)
+def test_no_repair_that_is_not_certain(tmp_path: Path, store: str, end: str) -> None:
+    _, finding = found(tmp_path, store, end)
+    assert finding.fix is None
