@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.save_effective_alpha import save_effective_alpha
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Attr, Call, Const, Event, Item, Mapping, Param, Term, walk
 from lorascale_lint.findings import Finding
@@ -76,7 +77,7 @@ class RsloraAlphaSavedRaw(Rule):
             self.lora_up = torch.nn.Linear(lora_dim, org_module.out_features, bias=False)
             divisor = math.sqrt(lora_dim) if rs_lora else lora_dim
             self.scale = alpha / divisor
-            self.register_buffer("alpha", torch.tensor(alpha * lora_dim / divisor))
+            self.register_buffer("alpha", torch.tensor(self.scale * lora_dim))
 
         def forward(self, x):
             return self.org_forward(x) + self.lora_up(self.lora_down(x)) * self.scale
@@ -84,8 +85,8 @@ class RsloraAlphaSavedRaw(Rule):
 
     ## Fix safety
 
-    No fix: a checkpoint to resume from may hold the raw alpha already. Register scale * rank, which
-    is alpha without the flag and alpha * sqrt(rank) with it, and convert old files once.
+    Unsafe: a checkpoint to resume from may hold the raw alpha already. What is saved now, scale * rank,
+    is alpha without the flag and alpha * sqrt(rank) with it; convert old files once.
 
     ## Limits
 
@@ -100,6 +101,7 @@ class RsloraAlphaSavedRaw(Rule):
 
     code = "LS402"
     name = "rslora-alpha-saved-raw"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Classes with a scale that depends on the flag and a saved alpha that does not."""
@@ -133,6 +135,7 @@ class RsloraAlphaSavedRaw(Rule):
                                     "the file gets alpha itself, flag or no flag",
                                 ),
                             ),
+                            fix=save_effective_alpha(model, method, scale, event),
                         )
 
 
