@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.default_to_rank import default_to_rank
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -94,8 +95,8 @@ class ConstantDefaultAlpha(Rule):
 
     ## Fix safety
 
-    No fix is offered, because it changes what files without alpha do. Default to the rank of the layer's
-    own factor, or to `None` where a fallback to the rank follows.
+    Unsafe: files without alpha change. The default becomes the rank as the function spells it, or `None`
+    where a fallback to the rank follows. No fix where the rank is not known before the lookup.
 
     ## Limits
 
@@ -110,6 +111,7 @@ class ConstantDefaultAlpha(Rule):
 
     code = "LS207"
     name = "constant-default-alpha"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Divisions by the rank of what a lookup with a constant default may return."""
@@ -142,8 +144,12 @@ class ConstantDefaultAlpha(Rule):
             (function.filename, quotient.loc, "and is divided by the rank"),
         ]
         fallback = _dead_fallback(model, function, origin)
+        fix = None
         if fallback is not None:
             steps.append((function.filename, fallback.loc, "this fallback to the rank can never run"))
+            fix = default_to_rank(model, origin.function.filename, origin.term, default, None)
+        elif origin.function is function:
+            fix = default_to_rank(model, function.filename, origin.term, default, quotient.right.loc)
         return self.finding(
             model,
             origin.function.filename,
@@ -151,6 +157,7 @@ class ConstantDefaultAlpha(Rule):
             f"a missing alpha defaults to {default.value}, and not to the layer's rank",
             effect=f"effective scale {default.value} / rank instead of 1 for a file without alpha",
             trace=steps,
+            fix=fix,
         )
 
 

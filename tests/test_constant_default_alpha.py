@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.projects import fix_files
 from tests.test_rule_examples import findings
 
 MERGE = """\
@@ -40,6 +41,39 @@ def merge_lora(weight, sd, name, strength=1.0):
 def test_constant_default_fires(tmp_path: Path, body: str) -> None:
     found = findings(MERGE.format(body=body), tmp_path, "LS207")
     assert [finding.code for finding in found] == ["LS207"]
+
+
+@pytest.mark.parametrize(
+    ("lookup", "new"),
+    [
+        ('sd.get(name + ".alpha", 1.0)', 'sd.get(name + ".alpha", down.shape[0])'),
+        ('float(sd.pop(f"{name}.alpha", 1))', 'float(sd.pop(f"{name}.alpha", down.shape[0]))'),
+    ],
+)
+def test_the_default_becomes_the_rank(tmp_path: Path, lookup: str, new: str) -> None:
+    source = """\
+def merge_lora(weight, sd, name):
+    up, down = sd[name + ".lora_up.weight"], sd[name + ".lora_down.weight"]
+    alpha = {lookup}
+    return weight + alpha / down.shape[0] * (up @ down)
+"""
+    files = {"lora.py": source.format(lookup=lookup)}
+    texts, left = fix_files(tmp_path, files, unsafe=True)
+    assert texts["lora.py"] == source.format(lookup=new)
+    assert left == ()
+    assert fix_files(tmp_path, files)[0] == files
+
+
+def test_no_repair_where_the_rank_comes_later(tmp_path: Path) -> None:
+    source = """\
+def merge_lora(weight, sd, name):
+    alpha = sd.get(name + ".alpha", 1.0)
+    up, down = sd[name + ".lora_up.weight"], sd[name + ".lora_down.weight"]
+    return weight + alpha / down.shape[0] * (up @ down)
+"""
+    texts, left = fix_files(tmp_path, {"lora.py": source}, unsafe=True)
+    assert texts["lora.py"] == source
+    assert [finding.code for finding in left] == ["LS207"]
 
 
 def test_default_through_a_helper_and_a_dead_fallback(tmp_path: Path) -> None:
