@@ -11,6 +11,7 @@ from lorascale_lint.facts.terms import (
     Call,
     Choice,
     Const,
+    Element,
     Event,
     Global,
     Item,
@@ -26,6 +27,7 @@ from lorascale_lint.model.adapter_flow import (
     alpha_guard,
     is_file_alpha,
     local_dictionaries,
+    lookup,
     same_place,
     tensor_of_loop,
 )
@@ -128,9 +130,7 @@ class ConstantDefaultAlpha(Rule):
                         default = _left_out(model.project, origin.term, origin.function)
                     if default is None or id(origin.term) in seen:
                         continue
-                    if _asks_for_presence(function, event, quotient, origin.term) or _fills_missing(
-                        origin.function
-                    ):
+                    if _asks_for_presence(function, event, quotient, origin.term) or _fills_missing(origin):
                         continue
                     seen.add(id(origin.term))
                     yield self._finding(model, function, quotient, origin, default)
@@ -189,6 +189,15 @@ def _is_rank(model: Model, lookups: LookUps, function: Function, term: Term, eve
                 return any(guard.holds and _asks_for_factor(guard.test) for guard in event.guards)
             if lookups.factor(tensor, Place(function), event.guards) is not None:
                 return True
+            found = lookup(tensor)
+            if found is not None and (
+                key_side(key_pattern(found[1])) is not None
+                or (
+                    isinstance(found[1], Element)
+                    and any(g.holds and _asks_for_factor(g.test) for g in event.guards)
+                )
+            ):
+                return True  # scaled or not, it has the rank's extent
             return any(
                 isinstance(a.value, Factor)
                 for origin in origins(model.project, tensor, function)
@@ -214,6 +223,8 @@ def _asks_for_factor(test: Term) -> bool:
             return key_side(text) == "A"
         case Call(func=Attr(name="endswith"), args=(Const(value=str() as text), *_)):
             return key_side(text) == "A"
+        case Logic(sign="and", left=left, right=right):
+            return _asks_for_factor(left) or _asks_for_factor(right)
         case _:
             return False
 
@@ -357,11 +368,14 @@ def _asks_for_presence(function: Function, event: Event, quotient: Op, lookup: T
     return False
 
 
-def _fills_missing(function: Function) -> bool:
-    """Does the function write a module's alpha itself, other than the one that a file has?"""
+def _fills_missing(origin: Origin) -> bool:
+    """Does the function first write a module's alpha itself, other than the one that a file has?"""
     return any(
-        use.how == "write" and use.role == "alpha" and alpha_guard(use.event.guards) is None
-        for use in key_traffic(function).uses
+        use.how == "write"
+        and use.role == "alpha"
+        and alpha_guard(use.event.guards) is None
+        and use.event.loc.row < origin.term.loc.row
+        for use in key_traffic(origin.function).uses
     )
 
 

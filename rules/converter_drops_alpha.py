@@ -112,7 +112,8 @@ class ConverterDropsAlpha(Rule):
         for function, finding in self._writers(model):
             reported.add(function)
             yield finding
-        for function in model.functions:
+        callers = (site.caller for near in model.functions for site in model.project.call_sites(near))
+        for function in dict.fromkeys((*model.functions, *callers)):
             if function not in reported and not is_test_file(function.filename):
                 found = conversion(model.project, function)
                 if found is not None:

@@ -10,7 +10,8 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import lookup, same_place, sequence_of, unconverted
 from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.project import Function
+from lorascale_lint.model.project import Function, is_test_file
+from lorascale_lint.model.rank_changes import resized_configs
 from lorascale_lint.model.vocabulary import is_alpha_key, key_role, key_side
 from lorascale_lint.rule import Rule
 
@@ -34,7 +35,8 @@ class FusedRankAlpha(Rule):
 
     A function that concatenates several A factors along the rank (`torch.cat(downs, dim=0)`), puts
     the B factors side by side or on a block diagonal, and writes the alpha of one of them unchanged
-    under the fused module's key.
+    under the fused module's key. Also a function that decomposes the delta of a PEFT adapter anew
+    (`torch.linalg.svd`), writes the new rank into its configuration, and says nothing of alpha.
 
     ## Why it is wrong
 
@@ -100,7 +102,8 @@ class FusedRankAlpha(Rule):
     ## Limits
 
     Silent unless both factors are visibly fused and alpha is visibly the one that was read. Copying
-    A to each block and splitting only B keeps rank and alpha, and is no fusion.
+    A to each block and splitting only B keeps rank and alpha, and is no fusion. A decomposition counts
+    only in code that has no word of alpha or of any scale, which may be in the new factors.
 
     ## References
 
@@ -114,6 +117,22 @@ class FusedRankAlpha(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """Modules whose factors are fused and whose alpha is handed through."""
         for function in model.functions:
+            if is_test_file(function.filename):
+                continue
+            for resized in resized_configs(model.project, function):
+                yield self.finding(
+                    model,
+                    function.filename,
+                    resized.written.loc,
+                    f"`{function.facts.name}` decomposes an adapter to another rank and keeps its alpha",
+                    event=resized.written,
+                    effect="effective scale alpha / new rank: 4.00x too strong from rank 64 to 16",
+                    trace=[
+                        (function.filename, resized.decomposed, "the delta is decomposed into new factors"),
+                        (function.filename, resized.written.loc, "their rank is written, `lora_alpha` stays"),
+                        (function.filename, resized.saved, "and the configuration is saved with both"),
+                    ],
+                )
             for fusion in _fusions(function):
                 yield self.finding(
                     model,

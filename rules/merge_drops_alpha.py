@@ -19,7 +19,7 @@ from lorascale_lint.rule import Rule
 
 _KOHYA = re.compile(r"lora_(?:\((?:\?(?:P<\w+>|:))?)?(?:down|up)(?![a-z])")
 """The factor names of kohya files, which carry an ``.alpha`` beside each pair."""
-_PEFT = re.compile(r"adapter_config\.json|adapter_model\.(?:safetensors|bin)|base_model\.model\.")
+_PEFT = re.compile(r"adapter_config\.json|adapter_model\.(?:safetensors|bin)|base_model\.(?:model\.|$)")
 """File names and key prefixes of PEFT, whose adapters state ``lora_alpha`` in ``adapter_config.json``."""
 _USER_STRENGTH = re.compile(r"(?i)(?:\w+_)?(?:strengths?|multipliers?|ratios?|weights?|coeff?\w*)")
 

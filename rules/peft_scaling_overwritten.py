@@ -165,6 +165,7 @@ def _rescales(function: Function) -> bool:
     """Does the function multiply or divide a scaling, or something by one?"""
     for _, term in each_term(function.facts.events):
         scales = isinstance(term, Op) and term.sign in ("*", "/", "**")
+        scales = scales or (isinstance(term, Call) and getattr(term.func, "name", "") in _MULTIPLIES)
         if scales and any(isinstance(part, Attr) and "scaling" in part.name for part in walk(term)):
             return True
     return any(
@@ -233,6 +234,8 @@ def _given_bare(model: Model, function: Function, value: Term) -> bool:
     return True
 
 
+_MULTIPLIES = frozenset("mul mul_ multiply multiply_ div div_ divide divide_ addmm addmm_ add_ add".split())
+"""Functions of tensors by which the former scaling may be folded into a factor."""
 _STRENGTH = re.compile(r"(?i)_?(\w+_)?(strength|multiplier)|(lora|adapter|user)_weight|lora_strength_\w+")
 _MAYBE_STRENGTH = re.compile(r"(?i)_?(lora|adapter|user|new|target)?_?(scale|weight|scale_value)")
 _TRAINED = re.compile(r"(?i)alpha|scaling|rank")

@@ -21,12 +21,14 @@ from lorascale_lint.facts.terms import (
     Param,
     Term,
     each_term,
+    is_none,
     source_text,
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Application
 from lorascale_lint.model.key_pattern import key_pattern
+from lorascale_lint.model.origins import value_converted
 from lorascale_lint.model.project import Function, is_test_file
 from lorascale_lint.model.scale import ALPHA, Scale
 from lorascale_lint.model.values import Delta, Factor, Number, Value
@@ -210,6 +212,10 @@ def _alpha_operand(test: Term) -> Term | None:
             | Call(func=Attr(base=Attr(name=table) | Param(name=table), name="get" | "pop"))
         ) if _ALPHA_TABLE.fullmatch(table):
             return test
+        case Choice(then=then, other=other) if is_none(then) or is_none(other):
+            return _alpha_operand(other if is_none(then) else then)
+        case Call() if (inner := value_converted(test)) is not test:
+            return _alpha_operand(inner)
         case _:
             return None
 

@@ -83,6 +83,8 @@ def asks_for_alpha(test: Term, holds: bool = True) -> bool:
             return not holds and (_is_alpha_literal(left) or _is_alpha_literal(right))
         case Call(func=Attr(name="endswith"), args=(suffix, *_)):
             return holds and any(map(_is_alpha_literal, getattr(suffix, "items", (suffix,))))
+        case Call(func=Global(name="any"), args=(Sequence(items=(inner,), repeated=True),)):
+            return holds and asks_for_alpha(inner)
         case Logic(sign="and", left=left, right=right):
             return holds and (asks_for_alpha(left) or asks_for_alpha(right))
         case Logic(sign="or", left=left, right=right):
@@ -92,6 +94,9 @@ def asks_for_alpha(test: Term, holds: bool = True) -> bool:
 
 
 def _is_alpha_literal(term: Term) -> bool:
+    """Is ``term`` the text of an alpha key, or does it go through a list that has one?"""
+    if isinstance(term, Element) and isinstance(term.source, Sequence):
+        return any(map(_is_alpha_literal, term.source.items))
     return isinstance(term, Const) and isinstance(term.value, str) and is_alpha_key(term.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from lorascale_lint.model.filled_containers import Place, constants_of, root_of,
 from lorascale_lint.model.looked_up import LookedUp, LookUps
 from lorascale_lint.model.project import Function, Project, is_rescaling
 from lorascale_lint.model.vocabulary import key_side
+
+_KOHYA_PREFIX = re.compile(r"lora_(?:unet|te\d?|transformer)(?![a-z])")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +60,10 @@ class Conversion:
 
 def conversion(project: Project, function: Function) -> Conversion | None:
     """The renaming of both factors in ``function``; None if alpha may be carried over with them."""
-    if not {"A", "B"} <= _sides(project, function):
-        return None
     look_ups = LookUps(project)
     renamed = tuple(_renamed(look_ups, function))
+    if not {"A", "B"} <= _sides(project, function) and not _names_kohya(project, function, renamed):
+        return None
     if not renamed or any(is_rescaling(item.value) for item in renamed):
         return None
     if any(item.factor is None and item.skips_alpha is None for item in renamed):
@@ -78,6 +81,16 @@ def _sides(project: Project, function: Function) -> set[str | None]:
     events = (*function.facts.events, *constants_of(project, function))
     texts = (term.value for _, term in each_term(events) if isinstance(term, Const))
     return {key_side(text) for text in texts if isinstance(text, str)}
+
+
+def _names_kohya(project: Project, function: Function, renamed: tuple[Renamed, ...]) -> bool:
+    """Do all tensors but the alphas get new names in code that knows the prefixes of kohya's keys?"""
+    if not any(item.factor is None and item.skips_alpha is not None for item in renamed):
+        return False
+    near = project.reachable(function, 1)
+    events = [event for item in near for event in (*item.facts.events, *constants_of(project, item))]
+    texts = (term.value for _, term in each_term(events) if isinstance(term, Const))
+    return any(isinstance(text, str) and _KOHYA_PREFIX.search(text) is not None for text in texts)
 
 
 def _renamed(look_ups: LookUps, function: Function) -> Iterator[Renamed]:

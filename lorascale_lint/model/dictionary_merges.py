@@ -40,7 +40,9 @@ _PRODUCTS = frozenset("mm matmul bmm dot linear conv2d".split())
 _STRENGTH = re.compile(
     r"(?i)(?:\w+_)?(?:strengths?|multipliers?|ratios?|weights?|weighting|coeff?\w*|lora_scales?|adapter_scales?)"
 )
+_STRENGTHS = re.compile(rf"{_STRENGTH.pattern}(?:_(?i:map|maps|list|dict|table|presets?))?")
 _ADDS = frozenset("add add_ sub sub_ subtract subtract_".split())
+_MEASURES = frozenset("norm vector_norm matrix_norm abs square pow mean std max sum".split())
 _PRODUCT_ADDS = frozenset("addmm addmm_ baddbmm baddbmm_ addbmm addbmm_".split())
 _DEPTH = 5
 
@@ -268,8 +270,11 @@ def _sums(function: Function) -> Iterator[tuple[Event, Loc, tuple[Term, ...]]]:
     for event in function.events("write"):
         if event.sign in ("+", "-"):
             yield event, event.loc, (event.value,)
+    measured = _measured(function)
     for event, term in each_term(function.events("write", "bind", "call", "return", "yield")):
         match term:
+            case Op(sign="-") if id(term) in measured:
+                pass  # how far the product is from what it was made of
             case Op(sign=("+" | "-"), left=left, right=right):
                 yield event, term.loc, (right, left)
             case Call(func=Attr(name=name), args=args) if name in _ADDS and args:
@@ -278,6 +283,22 @@ def _sums(function: Function) -> Iterator[tuple[Event, Loc, tuple[Term, ...]]]:
                 yield event, term.loc, (Op("@", args[-2], args[-1], term.loc),)
             case _:
                 pass
+
+
+def _measured(function: Function) -> frozenset[int]:
+    """Differences that are squared, or whose size is taken: errors, and no weights."""
+    found: set[int] = set()
+    for _, term in each_term(function.facts.events):
+        match term:
+            case Op(sign="**", left=inner):
+                found.add(id(unconverted(inner)))
+            case Call(func=func, args=args) if callee_name(term) in _MEASURES:
+                found.update(id(unconverted(inner)) for inner in args)
+                if isinstance(func, Attr):
+                    found.add(id(unconverted(func.base)))
+            case _:
+                pass
+    return frozenset(found)
 
 
 def _operands(term: Term) -> tuple[Term, ...]:
@@ -312,6 +333,17 @@ def _is_plain_scalar(term: Term) -> bool:
                 _is_plain_scalar(argument) and not isinstance(argument, Param) for argument in args
             ) or any(isinstance(argument, Param) and _STRENGTH.fullmatch(argument.name) for argument in args)
         case Item(base=base):
-            return isinstance(base, Param | Attr) and _STRENGTH.fullmatch(base.name) is not None
+            return all(map(_names_strengths, options(base)))
+        case _:
+            return False
+
+
+def _names_strengths(term: Term) -> bool:
+    """Is ``term`` a list of strengths, such as those of the blocks, or a table of such lists?"""
+    match term:
+        case Param(name=name) | Attr(name=name) | Global(name=name):
+            return _STRENGTHS.fullmatch(name) is not None
+        case Item(base=base) | Call(func=Attr(base=base, name="get")):
+            return all(map(_names_strengths, options(base)))
         case _:
             return False

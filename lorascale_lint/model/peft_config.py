@@ -316,11 +316,11 @@ class PeftConfigs:
         owners = {self.project.absolute_name(maker, Global(name)) for name in names}
         if any(_PEFT_CONFIG.fullmatch(name) for name in owners):
             return LoadedConfig(maker, declared.loc) if self._looks_factors_up(maker) else None
-        if given or not {name.rpartition(".")[2] for name in names} <= _CONTAINER_NAMES:
+        if not {name.rpartition(".")[2] for name in names} <= _CONTAINER_NAMES:
             return None
         if _PEFT_NAME.fullmatch(parameter.name) and self._looks_factors_up(maker):
             return LoadedConfig(maker, declared.loc)
-        return LoadedConfig(maker, declared.loc) if self._reads_peft_files(maker) else None
+        return LoadedConfig(maker, declared.loc) if not given and self._reads_peft_files(maker) else None
 
     def _looks_factors_up(self, function: Function) -> bool:
         """Are literals in the function, or its class, keys of both factors?"""
@@ -454,7 +454,8 @@ class PeftConfigs:
 def _is_own(term: Term) -> bool:
     """Does the program make this configuration itself, or take that of a model in training?"""
     return any(
-        (isinstance(part, Attr) and part.name == "peft_config")
+        (isinstance(part, Mapping) and bool(part.pairs))
+        or (isinstance(part, Attr) and part.name == "peft_config")
         or (isinstance(part, Call) and getattr(part.func, "name", "") in ("LoraConfig", "get_peft_config"))
         for part in walk(term)
     )

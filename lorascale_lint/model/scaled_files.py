@@ -30,7 +30,8 @@ from lorascale_lint.model.project import Function, is_test_file
 _STRENGTH = re.compile(
     r"(?i)_?(lora_|adapter_|user_|merge_)?(strength|multiplier)s?(_?(\d|[abi]|model|clip))?"
 )
-_FILE = re.compile(r"(?i)lora")
+_SCALE = re.compile(r"(?i)_?(lora|adapter)_scales?(_?(\d|[abi]))?")
+_FILE = re.compile(r"(?i)lora|adapter")
 _NO_FACTORS = re.compile(r"(?i)delta|diff|merged|full|base|grad|scale|alphas?\b|config|name|path|dir|block")
 _CONVERSIONS = frozenset("to float half bfloat16 clone detach cpu cuda type".split())
 _LOOKUPS = frozenset("get zeros_like set keys".split())
@@ -104,12 +105,25 @@ def _parts(term: Term) -> Iterator[Term]:
 def _strength(term: Term) -> str | None:
     """The name of a strength as the user gave it."""
     match term:
-        case Param(name=name) | Attr(name=name) if _STRENGTH.fullmatch(name):
+        case Param(name=name) | Attr(name=name) if _STRENGTH.fullmatch(name) or _SCALE.fullmatch(name):
             return name
+        case Attr(base=owner, name="scale") if _is_adapter(owner):
+            return "scale"
         case Call(func=Global(name="float"), args=(inner,)):
             return _strength(inner)
         case _:
             return None
+
+
+def _is_adapter(term: Term) -> bool:
+    """Is ``term`` one of the adapters that a user names, each with a scale?"""
+    match term:
+        case Param(name=name) | Attr(name=name):
+            return _FILE.search(name) is not None
+        case Element(source=source) | Item(base=source):
+            return _is_adapter(source)
+        case _:
+            return False
 
 
 def _is_entry(term: Term, key: Term) -> bool:
@@ -142,7 +156,7 @@ def _is_file(term: Term) -> bool:
             case Param(name=name) | Attr(name=name):
                 return _FILE.search(name) is not None and _NO_FACTORS.search(name) is None
             case Call(args=(path, *_)) as call if "load" in getattr(call.func, "name", ""):
-                return any(
+                return _FILE.search(getattr(call.func, "name", "")) is not None or any(
                     isinstance(part, Param | Attr | Const) and _FILE.search(_text(part)) is not None
                     for part in walk(path)
                 )

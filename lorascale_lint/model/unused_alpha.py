@@ -10,6 +10,7 @@ from lorascale_lint.facts.terms import (
     Attr,
     Call,
     Const,
+    Element,
     Event,
     Global,
     Loc,
@@ -248,6 +249,8 @@ def _tested_key(term: Term) -> str | None:
         case Op(sign="in" | "not in" | "==" | "!=", left=left, right=right):
             texts = [key_pattern(left), key_pattern(right)]
             texts += [key_pattern(item) for item in getattr(right, "items", ())]
+            if isinstance(left, Element):  # `any(word in key for word in ["alpha", ...])`
+                texts += [key_pattern(item) for item in getattr(left.source, "items", ())]
         case Call(func=Attr(name="endswith" | "pop" | "removesuffix"), args=(first, *_)):
             texts = [key_pattern(item) for item in getattr(first, "items", (first,))]
         case _:
