@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lorascale_lint.facts.terms import Attr, Call, Term, source_text
+from lorascale_lint.codemods.scale_delta_alone import scale_delta_alone
+from lorascale_lint.facts.terms import Attr, Call, Term, source_text, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.applications import Application
 from lorascale_lint.model.multiplications import names_in
-from lorascale_lint.model.scale import ALPHA
+from lorascale_lint.model.scale import ALPHA, SCALING
+from lorascale_lint.model.scaled_sums import ScaledSum
+from lorascale_lint.model.vocabulary import number_role
 from lorascale_lint.rule import Rule
 
 _BASE = re.compile(
@@ -66,8 +70,9 @@ class ScaledBase(Rule):
 
     ## Fix safety
 
-    No fix: where dropout or other steps stand around the sum, only a person knows which of them
-    the base output should go through. Move the scale onto the delta alone.
+    Safe where the trained scale alone is moved, which is 1 for alpha = rank; unsafe where a strength goes
+    with it. No fix where dropout or other steps stand around the sum: only a person knows which of them
+    the base output should go through.
 
     ## Limits
 
@@ -81,12 +86,13 @@ class ScaledBase(Rule):
 
     code = "LS110"
     name = "scaled-base"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Applications whose sum is multiplied by alpha / rank."""
         for application, scaled in model.scaled_sums.items():
             base = application.base
-            if not (scaled.scale.is_trained and scaled.scale.power(ALPHA)) or base is None:
+            if not (scaled.scale.is_trained and _is_of_lora(model, application, scaled)) or base is None:
                 continue
             if not (names_in(base, _BASE) or _is_layer_call(base)) or names_in(base, _LORA):
                 continue
@@ -107,7 +113,30 @@ class ScaledBase(Rule):
                         f"`{source_text(scaled.term)}` multiplies the sum of both",
                     ),
                 ],
+                fix=scale_delta_alone(model, scaled),
             )
+
+
+def _is_of_lora(model: Model, application: Application, scaled: ScaledSum) -> bool:
+    """Is the scale an adapter's: made of alpha, called so, or what a sibling puts on the delta alone?
+
+    Attention has a `self.scaling` too, which multiplies queries that have got their delta.
+    """
+    if scaled.scale.power(ALPHA):
+        return True
+    text = source_text(scaled.term)
+    if any(isinstance(part, Attr) and number_role(part.name, False) == SCALING for part in walk(scaled.term)):
+        return True
+    if application.owner is None:
+        return False
+    return any(
+        sibling.owner is application.owner
+        and sibling is not application
+        and sibling not in model.scaled_sums
+        and sibling.is_trained
+        and any(source_text(part) == text for part in walk(sibling.delta))
+        for sibling in model.applications
+    )
 
 
 def _is_layer_call(base: Term) -> bool:

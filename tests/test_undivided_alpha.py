@@ -163,3 +163,24 @@ def test_alpha_is_divided(stored: str, result: str, new_stored: str, new_result:
     assert texts["lora_layer.py"] == STORED.format(stored=new_stored, result=new_result)
     assert left == ()
     assert fix_files(tmp_path, files)[0] == files
+
+
+SUMS = {
+    "(self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T) * self.scale": (
+        "self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scale"
+    ),
+    "self.scale * (x @ self.lora_A.T @ self.lora_B.T + self.base_layer(x))": (
+        "self.scale * (x @ self.lora_A.T @ self.lora_B.T) + self.base_layer(x)"
+    ),
+    "((self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T) * self.scale).to(x.dtype)": (
+        "(self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scale).to(x.dtype)"
+    ),
+    "self.dropout(self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T) * self.scale": None,
+}
+
+
+@pytest.mark.parametrize("result", SUMS)
+def test_the_delta_alone_is_scaled(result: str, tmp_path: Path) -> None:
+    texts, left = fix_files(tmp_path, {"lora_layer.py": SUM.format(result=result)})
+    assert texts["lora_layer.py"] == SUM.format(result=SUMS[result] or result)
+    assert [finding.code for finding in left] == ([] if SUMS[result] else ["LS110"])
