@@ -6,6 +6,7 @@ from functools import partial
 
 import libcst as cst
 
+from lorascale_lint.codemods.complete_alphas import ALPHA_SUFFIX, add_alphas_at_load, insert_helper
 from lorascale_lint.codemods.statements import (
     append_argument,
     append_parameter,
@@ -74,7 +75,7 @@ def _extend_setter(model: Model, implementation: Implementation, setter: Setter,
     kept = _keep_configured_alpha(model, implementation, rewrites)
     unset = f"self.{kept}" if kept else f"self.{alpha.name}"
     lines = [f"self.{rank.name} = {tensor}.shape[0]"] if rank is not None else []
-    lines.append(f"self.{alpha.name} = {unset} if {alpha.name} is None else {alpha.name}")
+    lines.append(f"self.{alpha.name} = {unset} if {alpha.name} is None else float({alpha.name})")
     annotation = "float | None" if is_annotated(node) else ""
     config = rewrite.module.config_for_parsing
     rewrite.change(
@@ -138,8 +139,13 @@ def _pass_alpha(loader: Loader, site: CallSite, setter: Setter, parameter: str, 
     if stem is None or container is None:
         return
     prefix, suffix = stem
-    helper = _add_lookup(loader, rewrite, suffix)
-    value = f"{helper}({rewrite.code(container[0])}, {prefix})"
+    adapter = rewrite.code(container[0])
+    if loader.traffic.files_read and add_alphas_at_load(
+        rewrite, loader.function, loader.traffic.files_read[0]
+    ):
+        value = f'{adapter}.get({prefix} + "{ALPHA_SUFFIX}")'
+    else:
+        value = f"{_add_lookup(loader, rewrite, suffix)}({adapter}, {prefix})"
     rewrite.change(
         site.call.loc,
         cst.Call,
@@ -178,10 +184,6 @@ def _stem(rewrite: Rewrite, key: Term) -> tuple[str, str] | None:
 def _add_lookup(loader: Loader, rewrite: Rewrite, suffix: str) -> str:
     """Add a function that looks up a layer's alpha in front of the loader's class or function."""
     name = "get_lora_alpha"
-    owner = loader.function.owner
-    place = owner.facts.loc if owner is not None else loader.function.facts.loc
-    kind = cst.ClassDef if owner is not None else cst.FunctionDef
-    found = rewrite.enclosing(place, kind)
     method = function_at(rewrite, loader.function.facts.loc)
     hinted = method is not None and is_annotated(method[0])
     signature = "adapter: dict[str, torch.Tensor], name: str) -> float:" if hinted else "adapter, name):"
@@ -198,26 +200,8 @@ def _add_lookup(loader: Loader, rewrite: Rewrite, suffix: str) -> str:
         '        return float(adapter[name + ".alpha_scale"]) * rank\n'
         "    return rank\n"
     )
-    if found is not None:
-        rewrite.change(
-            found[1], kind, lambda node: _preceded(node, source, rewrite.module.config_for_parsing)
-        )
+    insert_helper(rewrite, loader.function, source)
     return name
-
-
-def _preceded(
-    node: cst.CSTNode, source: str, config: cst.PartialParserConfig
-) -> cst.FlattenSentinel[cst.CSTNode]:
-    assert isinstance(node, cst.ClassDef | cst.FunctionDef)
-    helper = cst.ensure_type(cst.parse_statement(source, config=config), cst.FunctionDef)
-    blank = cst.EmptyLine(indent=False)
-    comments = [line for line in node.leading_lines if line.comment is not None]
-    return cst.FlattenSentinel(
-        [
-            helper.with_changes(leading_lines=[blank, blank]),
-            node.with_changes(leading_lines=[blank, blank, *comments]),
-        ]
-    )
 
 
 def _parameters(term: Term) -> list[Param]:

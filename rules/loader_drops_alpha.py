@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.complete_alphas import complete_alphas
 from lorascale_lint.codemods.thread_alpha import passes_alpha, thread_alpha
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Event, Loc
@@ -11,6 +12,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Loader, Model
 from lorascale_lint.model.adapter_flow import is_file_alpha
 from lorascale_lint.model.adapter_keys import alpha_mentions, key_traffic
+from lorascale_lint.model.alpha_spellings import foreign_name
 from lorascale_lint.model.origins import value_converted
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE
@@ -26,7 +28,9 @@ class LoaderDropsAlpha(Rule):
 
     A function that looks both factors up by key (`.lora_A`, `.lora_B`, `.lora_down` ...), gives them
     to a layer's setter without an alpha, and reads no alpha anywhere on that way: no `.alpha`,
-    `.lora_alpha` or `.alpha_scale` key, no `adapter_config.json`, no file metadata.
+    `.lora_alpha` or `.alpha_scale` key, no `adapter_config.json`, no file metadata. Also a loader that knows
+    alpha as `.lora_alpha` only, while it takes names of formats that spell it `.alpha` (`diffusion_model.`,
+    `lora_down` ...).
 
     ## Why it is wrong
 
@@ -121,8 +125,10 @@ class LoaderDropsAlpha(Rule):
 
     ## Fix safety
 
-    Safe: an adapter without alpha keys gets its own rank as alpha, so that its scale stays 1. Offered
-    where the loader keeps every key of the file; `adapter_config.json` is left to the maintainer.
+    Safe: an adapter without alpha keeps the scale 1, and one whose alpha equals its rank has it anyway
+    (unless it asks for `use_rslora`, which nothing honoured before). Offered where the loader keeps every
+    key of the file. Where the file is bound to a name, the repair also looks into `adapter_config.json` and
+    the metadata; `alpha_pattern` is left to the maintainer.
 
     ## Limits
 
@@ -143,6 +149,7 @@ class LoaderDropsAlpha(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """Setter calls without alpha in loaders that never read one."""
         for loader in model.loaders:
+            yield from self._other_spellings(model, loader)
             left = _left_behind(model, loader.function)
             mentions = alpha_mentions(model.project, loader.function)
             if left is None and (mentions or not _reads_files(model, loader)):
@@ -164,6 +171,27 @@ class LoaderDropsAlpha(Rule):
                     trace=_steps(loader, left),
                     fix=thread_alpha(model, implementation, setter),
                 )
+
+    def _other_spellings(self, model: Model, loader: Loader) -> Iterator[Finding]:
+        """Loaders that take the names of other formats and know alpha as ``.lora_alpha`` only."""
+        function, files = loader.function, loader.traffic.files_read
+        foreign = foreign_name(model.project, function) if files and loader.setter_calls else None
+        if foreign is None:
+            return
+        use = next(use for use in loader.traffic.uses if use.role == "alpha" and use.how == "read")
+        yield self.finding(
+            model,
+            function.filename,
+            use.loc,
+            f"alpha is looked up as `{use.pattern}` only; the loader takes files that state it as `.alpha`",
+            event=use.event,
+            effect=effect_of(ONE) + ", for such files",
+            trace=[
+                (function.filename, files[0].loc, "the adapter file is read here"),
+                (function.filename, foreign.loc, f"`{foreign.value}` belongs to files that state `.alpha`"),
+            ],
+            fix=complete_alphas(model, function, files[0]),
+        )
 
 
 def _reads_files(model: Model, loader: Loader) -> bool:

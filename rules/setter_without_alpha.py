@@ -72,7 +72,7 @@ class SetterWithoutAlpha(Rule):
             self.lora_A = A
             self.lora_B = B
             self.lora_rank = A.shape[0]
-            self.lora_alpha = self.default_lora_alpha if lora_alpha is None else lora_alpha
+            self.lora_alpha = self.default_lora_alpha if lora_alpha is None else float(lora_alpha)
 
         def merge(self):
             self.base_layer.weight.data += self.lora_scale * (self.lora_B @ self.lora_A)

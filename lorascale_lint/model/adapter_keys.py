@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Item, Loc, Op, Term, each_term
+from lorascale_lint.facts.terms import Attr, Call, Const, Event, Guard, Item, Loc, Op, Term, each_term
 from lorascale_lint.model.file_readers import reads_tensors
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, Project
@@ -90,6 +90,21 @@ def _use(
     role = key_role(pattern)
     if role is not None:
         yield KeyUse(how, role, pattern, key.loc, event, container)
+
+
+def guarded_role(guards: Iterable[Guard]) -> str | None:
+    """Role of the keys that reach a place under ``if ".alpha" in key`` or ``key.endswith(".alpha")``."""
+    for guard in guards:
+        match guard.test:
+            case Op(sign="in", left=Const(value=str() as text)) if guard.holds:
+                role = key_role(text)
+            case Call(func=Attr(name="endswith"), args=(Const(value=str() as text),)) if guard.holds:
+                role = key_role(text)
+            case _:
+                continue
+        if role is not None:
+            return role
+    return None
 
 
 def alpha_mentions(project: Project, function: Function, depth: int = 3) -> tuple[tuple[Function, str], ...]:

@@ -33,6 +33,7 @@ from lorascale_lint.facts.terms import (
     Term,
     walk,
 )
+from lorascale_lint.model.adapter_keys import guarded_role
 from lorascale_lint.model.bound_names import bound_sides
 from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
 from lorascale_lint.model.factor_shapes import is_empty_container, is_number, module_side, registered_side
@@ -498,8 +499,8 @@ class Evaluator:
         """Scales multiplied into the tensors that were stored in the container of an item."""
         scales: dict[Scale, None] = {}
         wanted = key_role(key_pattern(term.key))
-        for key, value, inner in self._stored(container_of(term), frame):
-            stored = key_role(key_pattern(key))
+        for key, value, asked, inner in self._stored(container_of(term), frame):
+            stored = key_role(key_pattern(key)) or asked
             if wanted is not None and stored is not None and stored != wanted:
                 continue
             if isinstance(value, Opaque):  # rescaled where it is stored
@@ -513,17 +514,22 @@ class Evaluator:
                     scales[UNKNOWN] = None
         return tuple(scales) or (ONE,)
 
-    def _stored(self, container: Term, frame: Frame) -> Iterator[tuple[Term, Term, Frame]]:
-        """Keys and values stored in ``self.container`` anywhere, or of a local dictionary here."""
+    def _stored(self, container: Term, frame: Frame) -> Iterator[tuple[Term, Term, str | None, Frame]]:
+        """Keys and values stored in ``self.container`` anywhere, or in a local dictionary here.
+
+        With them goes the role that the code has asked for, where the key itself shows none.
+        """
         if isinstance(container, Attr) and is_receiver(container.base, frame.function) and frame.self_class:
             for write in self.project.writes(frame.self_class, container.name):
                 if isinstance(write.event.target, Item):
-                    yield write.event.target.key, new_value(write.event), self.frame(write.function)
+                    event = write.event
+                    asked = guarded_role(event.guards)
+                    yield write.event.target.key, new_value(event), asked, self.frame(write.function)
         elif isinstance(container, Call | MappingTerm):
             for event in frame.function.events("write"):
                 target = event.target
                 if isinstance(target, Item) and container_of(target).loc == container.loc:
-                    yield target.key, new_value(event), frame
+                    yield target.key, new_value(event), guarded_role(event.guards), frame
 
     def _extent(self, tensor: Term, frame: Frame) -> Value:
         """``tensor.shape[i]``: the rank if the tensor is a factor (no other extent is a divisor)."""

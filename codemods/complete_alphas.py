@@ -1,0 +1,194 @@
+"""State the alpha of every layer under one key, wherever the formats of adapter files keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import function_at, is_annotated
+from lorascale_lint.facts.terms import Event
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.model import Model
+from lorascale_lint.model.project import Function
+
+ALPHA_SUFFIX = ".lora_alpha"
+_HELPER = "add_lora_alphas"
+_SOURCE = '''\
+def add_lora_alphas({signature}:
+    """
+    Add `.lora_alpha` to the layers of an adapter that state alpha under another key, or only in
+    adapter_config.json or the metadata of the file.
+    """
+    config_path = os.path.join(os.path.dirname(path), "adapter_config.json")
+    if os.path.isfile(config_path):
+        with open(config_path) as f:
+            config = json.load(f)
+    else:
+        with safe_open(path, framework="pt") as f:
+            config = f.metadata() or {{}}
+    for name in [key for key in state_dict if ".lora_A" in key]:
+        layer, rank = name.split(".lora_A")[0], state_dict[name].shape[0]
+        alpha = config.get("lora_alpha")
+        if alpha is not None and str(config.get("use_rslora")).lower() == "true":
+            alpha = float(alpha) * rank**0.5  # alpha / sqrt(rank)
+        if layer + ".alpha_scale" in state_dict:  # alpha / rank
+            alpha = state_dict[layer + ".alpha_scale"] * rank
+        alpha = state_dict.get(layer + ".alpha", alpha)
+        if alpha is not None and layer + ".lora_alpha" not in state_dict:
+            state_dict[layer + ".lora_alpha"] = torch.tensor(float(alpha))
+'''
+
+
+def complete_alphas(model: Model, function: Function, load: Event) -> Fix | None:
+    """``tensors = load_file(path)`` is followed by a helper that adds the ``.lora_alpha`` of every layer.
+
+    Safe: keys that are there stay, and an alpha that equals the rank gives the scale of a missing one.
+    """
+    rewrites = Rewrites(model.read_source)
+    if not add_alphas_at_load(rewrites.of(function.filename), function, load):
+        return None
+    edits = rewrites.finish()
+    return Fix("safe", "Look alpha up wherever the file may state it", edits) if edits else None
+
+
+def add_alphas_at_load(rewrite: Rewrite, function: Function, load: Event) -> bool:
+    """Add the helper and its call behind the statement that reads the file; False if it has no such form."""
+    line = rewrite.enclosing(load.loc, cst.SimpleStatementLine)
+    method = function_at(rewrite, function.facts.loc)
+    names = _loaded(rewrite, line[0]) if line is not None else None
+    if line is None or names is None or method is None or not _binds(rewrite, "torch"):
+        return False
+    if _HELPER in rewrite.module.code:
+        return False
+    config = rewrite.module.config_for_parsing
+    call = cst.parse_statement(f"{_HELPER}({', '.join(names)})\n", config=config)
+    rewrite.change(
+        line[1],
+        cst.SimpleStatementLine,
+        lambda node: cst.FlattenSentinel([cst.ensure_type(node, cst.SimpleStatementLine), call]),
+    )
+    hinted = is_annotated(method[0])
+    signature = "state_dict: dict[str, torch.Tensor], path: str) -> None" if hinted else "state_dict, path)"
+    insert_helper(rewrite, function, _SOURCE.format(signature=signature))
+    _add_imports(rewrite)
+    return True
+
+
+def insert_helper(rewrite: Rewrite, function: Function, source: str) -> None:
+    """Add a function in front of the class or function that ``function`` belongs to."""
+    owner = function.owner
+    place = owner.facts.loc if owner is not None else function.facts.loc
+    kind = cst.ClassDef if owner is not None else cst.FunctionDef
+    found = rewrite.enclosing(place, kind)
+    if found is not None:
+        config = rewrite.module.config_for_parsing
+        rewrite.change(found[1], kind, lambda node: _preceded(node, source, config))
+
+
+def _preceded(
+    node: cst.CSTNode, source: str, config: cst.PartialParserConfig
+) -> cst.FlattenSentinel[cst.CSTNode]:
+    assert isinstance(node, cst.ClassDef | cst.FunctionDef)
+    helper = cst.ensure_type(cst.parse_statement(source, config=config), cst.FunctionDef)
+    blank = cst.EmptyLine(indent=False)
+    comments = [line for line in node.leading_lines if line.comment is not None]
+    return cst.FlattenSentinel(
+        [
+            helper.with_changes(leading_lines=[blank, blank]),
+            node.with_changes(leading_lines=[blank, blank, *comments]),
+        ]
+    )
+
+
+def _loaded(rewrite: Rewrite, line: cst.CSTNode) -> tuple[str, str] | None:
+    """Source of the dictionary and of the path in ``tensors = load_file(path)`` of safetensors."""
+    match line:
+        case cst.SimpleStatementLine(
+            body=[
+                cst.Assign(
+                    targets=[cst.AssignTarget(target=cst.Name(value=tensors))], value=cst.Call() as call
+                )
+            ]
+        ):
+            pass
+        case _:
+            return None
+    name = rewrite.code(call.func)
+    path = call.args[0] if call.args else None
+    if name.rpartition(".")[2] != "load_file" or "safetensors" not in rewrite.module.code:
+        return None
+    if (
+        path is None
+        or path.keyword is not None
+        or path.star
+        or not isinstance(path.value, cst.Name | cst.Attribute)
+    ):
+        return None
+    return tensors, rewrite.code(path.value)
+
+
+def _binds(rewrite: Rewrite, module: str) -> bool:
+    """Does the file import the module under its own name?"""
+    return any(module in _imported(line) for line in _import_lines(rewrite))
+
+
+def _import_lines(rewrite: Rewrite) -> Sequence[cst.SimpleStatementLine]:
+    return [
+        line
+        for line in rewrite.module.body
+        if isinstance(line, cst.SimpleStatementLine) and isinstance(line.body[0], cst.Import | cst.ImportFrom)
+    ]
+
+
+def _imported(line: cst.SimpleStatementLine) -> set[str]:
+    """Names that the imports of a line bind."""
+    aliases: list[cst.ImportAlias] = []
+    for part in line.body:
+        if isinstance(part, cst.Import | cst.ImportFrom) and not isinstance(part.names, cst.ImportStar):
+            aliases += part.names
+    names = set()
+    for alias in aliases:
+        bound = alias.asname.name if alias.asname is not None else alias.name
+        names.add(bound.value if isinstance(bound, cst.Name) else "")
+    return names
+
+
+def _add_imports(rewrite: Rewrite) -> None:
+    """Import what the helper needs: modules first, and `safe_open` beside the other names of safetensors."""
+    lines = _import_lines(rewrite)
+    bound = {name for line in lines for name in _imported(line)}
+    config = rewrite.module.config_for_parsing
+    first = next(line for line in lines if not _is_future(line))
+    new = [
+        cst.parse_statement(f"import {name}\n", config=config) for name in ("json", "os") if name not in bound
+    ]
+    if new:
+        rewrite.change(rewrite.positions[first], cst.SimpleStatementLine, lambda node: _led_by(node, new))
+    if "safe_open" not in bound:
+        reader = next(
+            line for line in lines if "load_file" in _imported(line) or "safetensors" in rewrite.code(line)
+        )
+        also = [cst.parse_statement("from safetensors import safe_open\n", config=config)]
+        rewrite.change(rewrite.positions[reader], cst.SimpleStatementLine, lambda node: _led_by(node, also))
+
+
+def _is_future(line: cst.SimpleStatementLine) -> bool:
+    part = line.body[0]
+    return (
+        isinstance(part, cst.ImportFrom)
+        and isinstance(part.module, cst.Name)
+        and part.module.value == "__future__"
+    )
+
+
+def _led_by(
+    node: cst.CSTNode, new: Sequence[cst.BaseCompoundStatement | cst.SimpleStatementLine]
+) -> cst.FlattenSentinel[cst.CSTNode]:
+    """Statements in front of ``node``, whose comments and blank lines then stand above the first of them."""
+    line = cst.ensure_type(node, cst.SimpleStatementLine)
+    head, *rest = new
+    return cst.FlattenSentinel(
+        [head.with_changes(leading_lines=line.leading_lines), *rest, line.with_changes(leading_lines=[])]
+    )
