@@ -105,7 +105,7 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
 
     console = Console()
     sources = discover(map(Path, paths), Configs())
-    model, unread = load_model(sources.targets, sources.context)
+    model, unread = load_model(sources.targets, sources.context, for_map=True)
     failures = [*sources.failures, *(item for item in unread if Path(item.filename) in sources.targets)]
     for failure in failures:
         console.error_text("error: " + render_failure(failure, Style()))

@@ -112,9 +112,11 @@ def load_model(
     overlay: Mapping[Path, bytes] | None = None,
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    for_map: bool = False,
 ) -> tuple[Model, list[FileFailure]]:
     """The model of all files, and the files among them that could not be read or parsed."""
-    return _model(_Read.of({*targets, *context}, overlay or {}), targets, cache_dir, progress)
+    read = _Read.of({*targets, *context}, overlay or {})
+    return _model(read, targets, cache_dir, progress, for_map=for_map)
 
 
 def _model(
@@ -122,6 +124,8 @@ def _model(
     targets: Collection[Path],
     cache_dir: Path | None,
     progress: Callable[[int, int], None] | None,
+    *,
+    for_map: bool = False,
 ) -> tuple[Model, list[FileFailure]]:
     wanted = set(targets)
     cache = FactsCache(cache_dir) if cache_dir is not None else None
@@ -154,7 +158,7 @@ def _model(
         cache.trim()
     linked = {name: modules[name] for name in facts}
     every = map(str, read.sources)
-    model = build_model(facts, linked, lambda name: read.sources[Path(name)], every)
+    model = build_model(facts, linked, lambda name: read.sources[Path(name)], every, for_map=for_map)
     return model, sorted(failures, key=lambda failure: failure.filename)
 
 

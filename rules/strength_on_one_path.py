@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.multiply_strength import multiply_strength
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.rule import Rule
@@ -36,8 +35,7 @@ class StrengthOnOnePath(Rule):
             self.lora_strength = 1.0
 
         def forward(self, x):
-            delta = x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
-            return self.base_layer(x) + delta
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
 
         def merge(self):
             scale = self.lora_scaling * self.lora_strength
@@ -54,8 +52,8 @@ class StrengthOnOnePath(Rule):
             self.lora_strength = 1.0
 
         def forward(self, x):
-            delta = x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
-            return self.base_layer(x) + delta * self.lora_strength
+            scale = self.lora_scaling * self.lora_strength
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * scale
 
         def merge(self):
             scale = self.lora_scaling * self.lora_strength
@@ -64,8 +62,7 @@ class StrengthOnOnePath(Rule):
 
     ## Fix safety
 
-    Unsafe by definition: the output changes for every strength but 1. Offered where the path is a sum of
-    base and delta.
+    No fix yet: multiply by the stored strength on the other path as well.
 
     ## Limits
 
@@ -78,7 +75,6 @@ class StrengthOnOnePath(Rule):
 
     code = "LS105"
     name = "strength-on-one-path"
-    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Applications without strength beside a sibling of the other kind that has it."""
@@ -110,5 +106,4 @@ class StrengthOnOnePath(Rule):
                         *application.delta_steps(),
                         (function.filename, application.loc, f"and at {application.formula()} here"),
                     ],
-                    fix=multiply_strength(model, implementation, application),
                 )

@@ -17,14 +17,14 @@ from lorascale_lint.model.state import AttributeState, state_attributes
 from lorascale_lint.report.content import Report
 
 
-def model_of(files: Mapping[str, str] | str) -> Model:
-    """The linked model of sources by path; one source alone is ``layer.py``."""
+def model_of(files: Mapping[str, str] | str, *, for_map: bool = False) -> Model:
+    """The linked model of sources by path, as rules or `map` see it; one source alone is ``layer.py``."""
     sources = {"layer.py": files} if isinstance(files, str) else files
     texts = {name: dedent(text) for name, text in sources.items()}
     modules = {name: _module(name) for name in texts}
     origins = {name: name.removesuffix(".py").replace("/", ".") for name in texts}
     facts = {name: extract_facts(text, origins[name]) for name, text in texts.items()}
-    return build_model(facts, modules, lambda name: texts[name].encode())
+    return build_model(facts, modules, lambda name: texts[name].encode(), for_map=for_map)
 
 
 def _module(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lorascale_lint.facts.terms import Attr, Call, Element, Event, Global, Item, Op, Opaque, Term
+from lorascale_lint.facts.terms import Attr, Call, Const, Element, Event, Global, Item, Op, Opaque, Term
 from lorascale_lint.model.file_readers import reads_tensors
 
 _MAKES_CONTAINERS = frozenset("dict defaultdict OrderedDict list tuple sorted Counter".split())
@@ -26,6 +26,17 @@ def container_of(term: Term) -> Term:
     while isinstance(term, Item):
         term = term.base
     return term
+
+
+def zipped_source(term: Item) -> Term | None:
+    """``sources[i]`` of ``for ... in zip(*sources)``, for the variable at place ``i``."""
+    match term:
+        case Item(
+            base=Element(source=Call(func=Global(name="zip"), args=sources)), key=Const(value=int(place))
+        ) if place < len(sources):
+            return sources[place]
+        case _:
+            return None
 
 
 def comes_from_call(term: Term) -> bool:

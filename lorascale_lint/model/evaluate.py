@@ -7,7 +7,7 @@ through their writes. Every way is bounded; past a bound the answer is `Unknown`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
@@ -35,10 +35,25 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.model.adapter_keys import guarded_role
 from lorascale_lint.model.bound_names import bound_sides
-from lorascale_lint.model.containers import comes_from_call, container_of, may_fold, new_value
-from lorascale_lint.model.factor_shapes import is_empty_container, is_number, module_side, registered_side
+from lorascale_lint.model.containers import (
+    comes_from_call,
+    container_of,
+    may_fold,
+    new_value,
+    zipped_source,
+)
+from lorascale_lint.model.factor_shapes import (
+    is_empty_container,
+    is_number,
+    makes_module,
+    module_side,
+    registered_side,
+)
 from lorascale_lint.model.key_pattern import key_pattern
+from lorascale_lint.model.key_tables import table_place, tabled_role
+from lorascale_lint.model.learned_scalars import is_dropout_mask, is_learned_scalar, is_mean_of
 from lorascale_lint.model.parameter_shapes import factor_pair
+from lorascale_lint.model.plain_multipliers import asks_for_alpha, is_plain_multiplier
 from lorascale_lint.model.project import (
     AttributeWrite,
     Class,
@@ -49,7 +64,7 @@ from lorascale_lint.model.project import (
     is_receiver,
     stored_values,
 )
-from lorascale_lint.model.scale import ALPHA, ONE, RANK, SCALING, STRENGTH, UNKNOWN, Scale
+from lorascale_lint.model.scale import ALPHA, GATE, MULTIPLIER, ONE, RANK, SCALING, STRENGTH, UNKNOWN, Scale
 from lorascale_lint.model.values import (
     ALTERNATIVE_LIMIT,
     UNKNOWN_VALUE,
@@ -132,6 +147,8 @@ class Evaluator:
     """Evaluates terms of one project; results are kept by term and frame."""
 
     project: Project
+    for_map: bool = False
+    """Is it `map` that asks? It names what rules take as unknown: ``scale=1.0``, learned scalars, masks."""
     _memo: dict[tuple[int, int], tuple[Alternative, ...]] = field(default_factory=dict)
     _active: set[tuple[int, int]] = field(default_factory=set)
     _frames: dict[tuple[int, int], Frame] = field(default_factory=dict)
@@ -215,6 +232,10 @@ class Evaluator:
             case Global(name=name):
                 return self._named(name, frame)
             case Op(sign=sign, left=left, right=right):
+                if self.for_map and is_dropout_mask(term):
+                    return (Alternative(Number(ONE)),)
+                if self.for_map and sign == "/" and is_mean_of(right, left):
+                    return self.values(left, frame)
                 return self._combine(sign, left, right, frame)
             case Negative(operand=operand):
                 minus = Scale(Fraction(-1))
@@ -222,14 +243,15 @@ class Evaluator:
             case Choice(test=test, then=then, other=other):
                 return self._choice(test, then, other, frame)
             case Logic(sign="or", left=left, right=right):
-                return (*self.values(left, frame), *self.values(right, frame))
+                either = (*self.values(left, frame), *self.values(right, frame))
+                return _without_stand_in(either) if self.for_map else either
             case Call():
                 return self._call(term, frame)
             case Element():
                 stored = tuple(stored_values(term))
                 if stored:
                     return tuple(a for option in stored for a in self.values(option, frame))
-                return (Alternative(Tensor()),)
+                return self._element(term.source, frame) or (Alternative(Tensor()),)
             case Sequence():
                 return (Alternative(UNKNOWN_VALUE),)
             case _:
@@ -240,6 +262,8 @@ class Evaluator:
         for branch, holds in ((then, True), (other, False)):
             extra = () if test is None else (Guard(test, holds),)
             guarded.extend(replace(a, guards=(*extra, *a.guards)) for a in self.values(branch, frame))
+        if self.for_map and test is not None and asks_for_alpha(test):
+            return _without_stand_in(guarded)
         return tuple(guarded)
 
     def _combine(self, sign: str, left: Term, right: Term, frame: Frame) -> tuple[Alternative, ...]:
@@ -257,7 +281,7 @@ class Evaluator:
         if term.function != function.facts.qualname:  # captured from an enclosing function
             return (Alternative(_by_name(term.name, context) or Tensor()),)
         named = _by_name(term.name, context)
-        if isinstance(named, Number):
+        if isinstance(named, Number) and not self._is_multiplier(term.name, frame):
             return (Alternative(named),)
         if frame.arguments is not None:
             if term.name in frame.arguments:
@@ -266,9 +290,15 @@ class Evaluator:
             parameter = function.parameter(term.name)
             if parameter is not None and parameter.default is not None:
                 return self.values(parameter.default, frame)
+        elif self._is_multiplier(term.name, frame):
+            strength = Number(Scale.of(STRENGTH))
+            return (Alternative(strength if named == strength else Number(Scale.of(MULTIPLIER))),)
         folded = self._folded_by_callers(term, frame)
         base = named or Tensor(base=is_base_name(term.name))
         return tuple(Alternative(scaled(base, scale)) for scale in folded)
+
+    def _is_multiplier(self, name: str, frame: Frame) -> bool:
+        return self.for_map and is_plain_multiplier(frame.function, name)
 
     def _folded_by_callers(self, term: Param, frame: Frame) -> tuple[Scale, ...]:
         """Scales that callers have multiplied into a tensor parameter; ``(ONE,)`` if none is seen."""
@@ -318,6 +348,8 @@ class Evaluator:
             for decorator in method.facts.decorators
         ):
             return self._returned(method, self._call_frame(method, frame.self_class, {}))
+        if self.for_map and is_learned_scalar(self.project, frame.self_class, name):
+            return (Alternative(Number(Scale.of(GATE))),)
         context = self.in_lora_context(frame.function) or has_lora_word([frame.self_class.name])
         named = _by_name(name, context)
         written = self._written(name, frame)
@@ -325,7 +357,7 @@ class Evaluator:
             named = self._made_by_rank(name, frame) or self._stored_scale(name, frame)
         match named:
             case Factor():
-                if named.side in self.project.rescaled_sides or self._rescaled_nearby(frame):
+                if self._is_rescaled(name, named, frame):
                     return (Alternative(scaled(named, UNKNOWN)),)
                 scales = {folded_scale(a.value) for a in written} - {None}
                 return tuple(Alternative(scaled(named, scale)) for scale in scales if scale is not None) or (
@@ -339,6 +371,9 @@ class Evaluator:
                 pass
         numbers = [a for a in written if isinstance(a.value, Number | Nothing)]
         if written and len(numbers) == len(written):
+            given = [a for a in numbers if a.value == Number(Scale.of(MULTIPLIER))]
+            if given and all(a.value in (Number(Scale.of(MULTIPLIER)), Number(ONE)) for a in numbers):
+                return (given[0],)  # 1 is what a multiplier is if nobody gives one
             return tuple(written)
         factors = [a for a in written if isinstance(a.value, Factor | Delta)]
         if factors and name in self.project.rescaled_attributes:
@@ -388,7 +423,22 @@ class Evaluator:
             isinstance(write.event.value, Param) and _SCALE_ATTRIBUTE.fullmatch(write.event.value.name)
             for write in writes
         ]
+        if self.for_map and any(
+            isinstance(write.event.value, Param)
+            and self._is_multiplier(write.event.value.name, self.frame(write.function))
+            for write in writes
+        ):
+            return None  # what is written says so
         return Number(Scale.of(SCALING)) if taken and all(taken) else None
+
+    def _is_rescaled(self, name: str, factor: Factor, frame: Frame) -> bool:
+        """May some code have multiplied a scale into the factor?"""
+        if not self.for_map:
+            return factor.side in self.project.rescaled_sides or self._rescaled_nearby(frame)
+        assert frame.self_class is not None
+        return (
+            name in self.project.rescaled_attributes and factor_side(name, False) is not None
+        ) or frame.self_class.filename in self.project.folding_files
 
     def _rescaled_nearby(self, frame: Frame) -> bool:
         """Does the file of the class rescale entries of a state dict, from which factors may come?"""
@@ -430,7 +480,7 @@ class Evaluator:
                 continue
             if is_empty_container(write.event.value):
                 continue  # what it is filled with are other writes
-            if is_initialisation(write.event.value):
+            if is_initialisation(write.event.value) or (self.for_map and makes_module(write.event.value)):
                 found.append(Alternative(Tensor()))
                 continue
             self_class = frame.self_class if write.on_self else None
@@ -452,9 +502,16 @@ class Evaluator:
         stored = tuple(stored_values(term))
         if stored:
             return tuple(a for option in stored for a in self.values(option, frame))
+        zipped = zipped_source(term)
+        if zipped is not None:
+            found = self._element(zipped, frame)
+            if found:
+                return found
         key = key_pattern(term.key)
         side = key_side(key) or self._bound_side(term, frame)
-        if side is None and is_alpha_key(key) and self.in_lora_context(frame.function):
+        tabled = None if side is not None else self._tabled_role(term.key, frame)
+        side = tabled if tabled in ("A", "B") else side
+        if side is None and (is_alpha_key(key) or tabled == "alpha") and self.in_lora_context(frame.function):
             role = Scale.of(SCALING if key.endswith("_scale") else ALPHA)
             return tuple(Alternative(Number(role * scale)) for scale in self._folded(term, frame))
         if side in ("A", "B"):
@@ -474,12 +531,35 @@ class Evaluator:
         opaque = comes_from_call(base)
         return tuple(Alternative(Tensor(scale, opaque=opaque)) for scale in self._folded(term, frame))
 
+    def _element(self, source: Term, frame: Frame) -> tuple[Alternative, ...]:
+        """An element of a list of factors (``self.lora_A_weights``), as it was appended; only for `map`."""
+        if not self.for_map or not isinstance(source, Attr):
+            return ()
+        side = factor_side(source.name, False)
+        if side is None:
+            return ()
+        scales: dict[Scale, None] = {}
+        for caller, value in self.project.appended(source.name):
+            for alternative in self.values(value, self.frame(caller)):
+                scale = folded_scale(alternative.value)
+                scales[UNKNOWN if scale is None else scale] = None
+        factor = Factor("A" if side == "A" else "B")
+        return tuple(Alternative(scaled(factor, scale)) for scale in scales or (UNKNOWN,))
+
     def _bound_side(self, term: Item | Call, frame: Frame) -> str | None:
         """The factor that a lookup gives by the name of its local, where the key does not tell."""
         known = self._bound.get(id(frame.function))
         if known is None:
             known = self._bound[id(frame.function)] = bound_sides(frame.function)
         return known.get(term.loc)
+
+    def _tabled_role(self, key: Term, frame: Frame) -> str | None:
+        """What a key names that is kept in a table of keys, here or in what a project function returns."""
+        place = table_place(key)
+        if place is None:
+            return None
+        table, position = place
+        return tabled_role([value for _, value, *_ in self._stored(table, frame)], position)
 
     def _returned_part(self, call: Call, key: Term, frame: Frame) -> tuple[Alternative, ...] | None:
         """``f(...)[i]`` for a project function that returns tuples."""
@@ -512,6 +592,8 @@ class Evaluator:
                     scales[scale] = None
                 elif isinstance(alternative.value, Unknown) and may_fold(value):
                     scales[UNKNOWN] = None
+        if self.for_map and not scales and comes_from_call(term.base):
+            return (UNKNOWN,)
         return tuple(scales) or (ONE,)
 
     def _stored(self, container: Term, frame: Frame) -> Iterator[tuple[Term, Term, str | None, Frame]]:
@@ -530,6 +612,14 @@ class Evaluator:
                 target = event.target
                 if isinstance(target, Item) and container_of(target).loc == container.loc:
                     yield target.key, new_value(event), guarded_role(event.guards), frame
+            for function, inner in self._makers(container, frame):
+                for event in function.events("return"):
+                    if isinstance(event.value, Call | MappingTerm) and event.value is not container:
+                        yield from self._stored(event.value, inner)
+
+    def _makers(self, container: Term, frame: Frame) -> list[tuple[Function, Frame]]:
+        """The project functions that make ``container``."""
+        return self.entered(container, frame) or [] if isinstance(container, Call) else []
 
     def _extent(self, tensor: Term, frame: Frame) -> Value:
         """``tensor.shape[i]``: the rank if the tensor is a factor (no other extent is a divisor)."""
@@ -685,7 +775,7 @@ class Evaluator:
         name = dotted_name(term.func).lower() or getattr(term.func, "name", "").lower()
         arguments = [self.single(argument, frame) for argument in term.args]
         if "dropout" in name and arguments:
-            return (Alternative(arguments[0]),)
+            return self.values(term.args[0], frame)
         if len(arguments) == 1 and _MID_MODULE.fullmatch(getattr(term.func, "name", "")):
             return self.values(term.args[0], frame)  # a Tucker core between the factors has no scale
         if any(isinstance(value, Factor | Through | Delta) for value in arguments):
@@ -723,6 +813,13 @@ def _by_name(name: str, context: bool) -> Value | None:
     if side is not None:
         return Factor("A" if side == "A" else "B")
     return None
+
+
+def _without_stand_in(found: Iterable[Alternative]) -> tuple[Alternative, ...]:
+    """Alpha alone, where the rank stands in for a missing one."""
+    found = tuple(found)
+    alpha = Number(Scale.of(ALPHA))
+    return (Alternative(alpha),) if {a.value for a in found} == {alpha, Number(Scale.of(RANK))} else found
 
 
 def is_undecorated(function: Function) -> bool:

@@ -46,6 +46,11 @@ def module_side(evaluator: Evaluator, made: Term, frame: Frame) -> ModuleSide | 
     return None
 
 
+def makes_module(term: Term) -> bool:
+    """Does a call make a layer of whatever class: ``self.module(width, rank, bias=False)``?"""
+    return isinstance(term, Call) and any(name == "bias" for name, _ in term.keywords)
+
+
 def _is_rank(evaluator: Evaluator, term: Term, frame: Frame) -> bool:
     value = evaluator.single(term, frame)
     return isinstance(value, Number) and value.scale == Scale.of(RANK)

@@ -6,6 +6,7 @@ in one class and added to the base in another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from lorascale_lint.facts.terms import (
     Item,
     Local,
     Mapping,
+    Param,
     Sequence,
     Term,
     is_none,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _CONTAINERS = frozenset("ModuleList ModuleDict list dict Sequential OrderedDict defaultdict".split())
 _CALLED = ("forward", "__call__", "call")
 LIMIT = 4
+_NAMES = re.compile(r"[A-Za-z_][\w.]*")
+_NO_CLASSES = frozenset(["None", "Optional", "Union"])
 
 
 def called_instances(
@@ -70,6 +74,8 @@ def instances(project: Project, term: Term, caller: Function, self_class: Class 
             base=Element(source=Call(func=Attr(base=Attr() as container, name="items"))), key=Const(value=1)
         ):
             stored = list(_elements(project, container, caller, owner))
+        case Param():
+            stored = [(term, caller)]
         case _:
             return ()
     found: dict[Class, None] = {}
@@ -79,11 +85,30 @@ def instances(project: Project, term: Term, caller: Function, self_class: Class 
         if isinstance(value, Choice):
             pending += [(value.then, function), (value.other, function)]
         elif not is_none(value):
-            held = instances(project, value, function, None) if isinstance(value, Call) else ()
+            held = _annotated(project, value, function) if isinstance(value, Param) else ()
+            if isinstance(value, Call):
+                held = instances(project, value, function, None)
             if not held:
                 return ()
             for cls in held:
                 found[cls] = None
+    return tuple(found) if len(found) <= LIMIT else ()
+
+
+def _annotated(project: Project, term: Param, function: Function) -> tuple[Class, ...]:
+    """Classes that the annotation of a parameter names (``LoRALayer | None``), with their subclasses."""
+    from lorascale_lint.model.project import Class
+
+    parameter = function.parameter(term.name) if term.function == function.facts.qualname else None
+    names = _NAMES.findall(parameter.annotation) if parameter is not None else []
+    found: dict[Class, None] = {}
+    for name in names:
+        if name.rpartition(".")[2] in _NO_CLASSES:
+            continue
+        made = project.definition(function.module, function.filename, name)
+        if not isinstance(made, Class):
+            return ()
+        found.update(dict.fromkeys((made, *project.subclasses(made))))
     return tuple(found) if len(found) <= LIMIT else ()
 
 

@@ -93,12 +93,18 @@ class Model:
     """What rules, codemods and ``map`` ask. Everything is computed at the first question."""
 
     def __init__(
-        self, project: Project, read_source: Callable[[str], bytes], filenames: Iterable[str] = ()
+        self,
+        project: Project,
+        read_source: Callable[[str], bytes],
+        filenames: Iterable[str] = (),
+        *,
+        for_map: bool = False,
     ) -> None:
+        """``for_map`` also names what rules take as unknown: ``scale=1.0``, learned scalars, masks."""
         self.project = project
         self.read_source = read_source
         self.names = SourceNames(tuple(sorted({*project.files, *filenames})), read_source)
-        self.evaluator = Evaluator(project)
+        self.evaluator = Evaluator(project, for_map)
         self.multiplications = Multiplications(self.evaluator)
         self.factor_products = FactorProducts(self.evaluator)
         self.keeps_factors: dict[Class, bool] = {}
@@ -317,10 +323,12 @@ def build_model(
     modules: Mapping[str, str],
     read_source: Callable[[str], bytes],
     filenames: Iterable[str] = (),
+    *,
+    for_map: bool = False,
 ) -> Model:
     """Link the facts of ``files``; ``modules`` gives the dotted module name of each.
 
     ``read_source`` gives the bytes of a file; only codemods and questions about whole texts ask for
     them. ``filenames`` are the files that it knows, those without facts among them.
     """
-    return Model(Project(files, modules), read_source, filenames)
+    return Model(Project(files, modules), read_source, filenames, for_map=for_map)

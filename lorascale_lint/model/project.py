@@ -31,6 +31,7 @@ from lorascale_lint.facts.terms import (
     Parameter,
     Sequence,
     Term,
+    walk,
 )
 from lorascale_lint.findings import Position, Span
 from lorascale_lint.model.instances import called_instances, instances
@@ -257,6 +258,10 @@ class Project:
                 table[ancestor].append(cls)
         return table
 
+    def subclasses(self, cls: Class) -> tuple[Class, ...]:
+        """Project classes that inherit from ``cls``, at any distance."""
+        return tuple(self._subclasses.get(cls, ()))
+
     def family(self, cls: Class) -> tuple[Class, ...]:
         """The class, its project ancestors and its project subclasses."""
         return (*self.ancestors(cls), *self._subclasses.get(cls, ()))[:FAMILY_LIMIT]
@@ -336,7 +341,7 @@ class Project:
                 named = (self.callees(option, caller, self_class) for option in stored_values(term))
                 chosen = tuple(dict.fromkeys(item for option in named for item in option))[:CHOICE_LIMIT]
                 return chosen or called_instances(self, term, caller, self_class)
-            case Call():
+            case Call() | Param():
                 return called_instances(self, term, caller, self_class)
             case Global():
                 definition = self.definition(caller.module, caller.filename, term.name)
@@ -432,8 +437,18 @@ class Project:
     @cached_property
     def rescaling_files(self) -> frozenset[str]:
         """Files where entries of a state dict are rescaled under their keys."""
+        return frozenset(function.filename for function, _ in self._rescaled_entries())
+
+    @cached_property
+    def folding_files(self) -> frozenset[str]:
+        """Those where what is rescaled is not a layer's own factor, on its way out to a file."""
         return frozenset(
-            function.filename
+            function.filename for function, event in self._rescaled_entries() if not _exports(event, function)
+        )
+
+    def _rescaled_entries(self) -> Iterator[tuple[Function, Event]]:
+        return (
+            (function, event)
             for function in self.functions.values()
             for event in function.events("write")
             if isinstance(event.target, Item)
@@ -443,6 +458,17 @@ class Project:
                 event.sign in ("*", "/")
                 or (not event.sign and is_rescaling(event.value) and not is_scalar_arithmetic(event.value))
             )
+        )
+
+    def appended(self, attribute: str) -> tuple[tuple[Function, Term], ...]:
+        """What is appended to the list ``attribute`` of whatever object, and where."""
+        return tuple(
+            (site.caller, site.call.args[0])
+            for site in self._calls_by_name.get("append", ())
+            if len(site.call.args) == 1
+            and isinstance(site.call.func, Attr)
+            and isinstance(site.call.func.base, Attr)
+            and site.call.func.base.name == attribute
         )
 
     def rescaled_arguments(self, function: Function, name: str) -> bool:
@@ -596,6 +622,18 @@ def stored_values(term: Term) -> Iterable[Term]:
             return row.items
         case _:
             return ()
+
+
+def _exports(event: Event, function: Function) -> bool:
+    """``destination["lora_up.weight"] = self.lora_up.weight * self.scalar``, for a dictionary made here."""
+    made_here = isinstance(event.target, Item) and isinstance(event.target.base, MappingTerm)
+    return (
+        made_here
+        and not event.sign
+        and isinstance(event.value, Op)
+        and isinstance(event.value.left, Attr)
+        and any(is_receiver(part, function) for part in walk(event.value.left))
+    )
 
 
 def _holds_scalars(container: Term) -> bool:

@@ -10,6 +10,10 @@ RANK = "rank"
 SCALING = "scaling"
 """A value that already is alpha / rank, computed where this analysis can't see."""
 STRENGTH = "strength"
+GATE = "gate"
+"""A scalar that the layer learns, like a factor. Only `map` knows it."""
+MULTIPLIER = "multiplier"
+"""A number that the caller gives, 1 by default: a strength or a scale. Only `map` knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Scale:
             return "unknown"
         above = [_factor(symbol, power) for symbol, power in self.powers if power > 0]
         below = [_factor(symbol, -power) for symbol, power in self.powers if power < 0]
-        above.sort(key=lambda text: (STRENGTH in text, text))
+        above.sort(key=lambda text: (text not in (ALPHA, SCALING) and ALPHA not in text, text))
         if self.coefficient != 1 or not above:
             above.insert(0, f"{float(self.coefficient):g}")
         head, *tail = above

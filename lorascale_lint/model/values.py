@@ -181,6 +181,8 @@ def operate(sign: str, left: Value, right: Value) -> Value:
             return replace(left, scale=ONE if right.scale.known and left.scale.known else UNKNOWN)
         if isinstance(left, Number) and isinstance(right, Number):
             return Number(UNKNOWN)
+        if sign == "+" and left == Number(Scale(Fraction(0))) and isinstance(right, Delta):
+            return right  # the deltas of several adapters are summed up from 0
     return Number(UNKNOWN) if isinstance(left, Number) and isinstance(right, Number) else UNKNOWN_VALUE
 
 
