@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.always_look_up import always_look_up
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import is_test_file
@@ -64,8 +65,9 @@ class StaleAlpha(Rule):
 
     ## Fix safety
 
-    No fix is offered. Look alpha up where the factors are looked up, under the key of the same module;
-    divide by the rank of that module's own factor.
+    Safe: alpha is looked up where the factors are, without the condition; a missing alpha and one that
+    equals the rank give the same scale. No fix for an alpha of another module: look it up under the key of
+    the same module, and divide by the rank of that module's own factor.
 
     ## Limits
 
@@ -79,6 +81,7 @@ class StaleAlpha(Rule):
 
     code = "LS208"
     name = "stale-alpha"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Alphas of another call or module, each place once."""
@@ -99,4 +102,7 @@ class StaleAlpha(Rule):
                     event=stale.event,
                     effect=stale.effect,
                     trace=stale.steps,
+                    fix=None
+                    if stale.looked_up is None
+                    else always_look_up(model, function.filename, *stale.looked_up),
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.multiply_strength import multiply_strength
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.rule import Rule
@@ -35,7 +36,8 @@ class StrengthOnOnePath(Rule):
             self.lora_strength = 1.0
 
         def forward(self, x):
-            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
+            delta = x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
+            return self.base_layer(x) + delta
 
         def merge(self):
             scale = self.lora_scaling * self.lora_strength
@@ -52,8 +54,8 @@ class StrengthOnOnePath(Rule):
             self.lora_strength = 1.0
 
         def forward(self, x):
-            scale = self.lora_scaling * self.lora_strength
-            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * scale
+            delta = x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
+            return self.base_layer(x) + delta * self.lora_strength
 
         def merge(self):
             scale = self.lora_scaling * self.lora_strength
@@ -62,7 +64,8 @@ class StrengthOnOnePath(Rule):
 
     ## Fix safety
 
-    No fix yet: multiply by the stored strength on the other path as well.
+    Unsafe by definition: the output changes for every strength but 1. Offered where the path is a sum of
+    base and delta.
 
     ## Limits
 
@@ -75,6 +78,7 @@ class StrengthOnOnePath(Rule):
 
     code = "LS105"
     name = "strength-on-one-path"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Applications without strength beside a sibling of the other kind that has it."""
@@ -106,4 +110,5 @@ class StrengthOnOnePath(Rule):
                         *application.delta_steps(),
                         (function.filename, application.loc, f"and at {application.formula()} here"),
                     ],
+                    fix=multiply_strength(model, implementation, application),
                 )

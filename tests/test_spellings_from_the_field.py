@@ -39,6 +39,19 @@ def resize_lora(state_dict, new_rank):
             resized[alpha_key] = torch.tensor(new_rank)
     return resized
 """,
+    "LS401: a configuration of PEFT by a field of its own": """
+import json
+from safetensors.torch import load_file
+
+class LoraAdapter:
+    def __init__(self, config_path, tensor_path):
+        with open(config_path) as handle:
+            config = json.load(handle)
+        if config.get("fan_in_fan_out"):
+            raise ValueError("transposed weights are not supported")
+        self.scale = float(config["lora_alpha"]) / config["r"]
+        self.tensors = load_file(tensor_path)
+""",
     "LS205: alpha is None unless the file has one": """
 import torch
 from safetensors.torch import load_file
@@ -221,6 +234,14 @@ def bake_one(base, weights, adapter_config: dict[str, Any]):
             other = key.replace(".lora_A.weight", ".lora_B.weight")
             base[key] = base[key] + scale * (weights[other] @ weights[key])
     return base
+""",
+    "LS401: the settings of a trainer, from a file": """
+import json
+
+def make_lora(path, model):
+    settings = json.load(open(path))
+    scale = settings["lora_alpha"] / settings["r"]
+    return LoraModel(model, scale, settings["target_modules"], ("lora_A", "lora_B"))
 """,
     "LS502: the scaling is multiplied onto a factor in place": """
 from peft.tuners.lora import LoraLayer

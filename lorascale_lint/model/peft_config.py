@@ -50,6 +50,9 @@ _GENERAL = frozenset(
 )
 """Further fields of the configuration; code that reads one takes adapters as PEFT writes them."""
 
+_PEFT_ONLY = frozenset("fan_in_fan_out modules_to_save peft_type base_model_name_or_path".split())
+"""Fields that only PEFT writes; ``target_modules`` and ``lora_dropout`` are in settings of trainers too."""
+
 _FETCHES = frozenset(
     "snapshot_download hf_hub_download adapter_model.safetensors adapter_model.bin adapter_model.pt".split()
 )
@@ -358,14 +361,13 @@ class PeftConfigs:
         return self.project.absolute_name(function, call.func).endswith(("json.load", "json.loads"))
 
     def _names_the_file(self, function: Function) -> bool:
-        """Does the function, its class or a caller name PEFT's ``adapter_config.json``?"""
+        """Does the function, its class or a caller name PEFT's ``adapter_config.json``, or its own fields?"""
         near = [function]
         if function.owner is not None:
             near += self.project.methods(function.owner)
         callers = [site.caller for item in near for site in self.project.call_sites(item)]
-        return any(
-            "adapter_config" in word.lower() for item in (*near, *callers) for word in item.facts.words
-        )
+        words = {word.strip("\"'").lower() for item in (*near, *callers) for word in item.facts.words}
+        return bool(words & _PEFT_ONLY) or any("adapter_config" in word for word in words)
 
     def _arguments(self, parameter: Param, function: Function) -> Iterator[tuple[Term, Function]]:
         """What callers give for a parameter."""

@@ -39,6 +39,8 @@ class StaleAlpha:
     message: str
     effect: str
     steps: tuple[Step, ...]
+    looked_up: tuple[Choice, Term] | None = None
+    """A condition to drop, and the branch of it that looks alpha up."""
 
 
 def only_if_just_loaded(function: Function) -> Iterator[StaleAlpha]:
@@ -73,6 +75,7 @@ def only_if_just_loaded(function: Function) -> Iterator[StaleAlpha]:
                     (name, argument.loc, f"their alpha is {missing.value} for an adapter that was there"),
                     (name, call.loc, "factors and alpha of different calls meet here"),
                 ),
+                (argument, looked_up),
             )
 
 

@@ -1,0 +1,55 @@
+"""Multiply a delta by the strength that another path of the layer multiplies it by."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.facts.terms import Op, walk
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Implementation, Model
+from lorascale_lint.model.applications import Application
+from lorascale_lint.model.scale import STRENGTH
+
+_BINDS_AS_TIGHT = (cst.Multiply, cst.MatrixMultiply, cst.Divide)
+
+
+def multiply_strength(model: Model, implementation: Implementation, application: Application) -> Fix | None:
+    """``base + delta`` becomes ``base + delta * self.strength``.
+
+    Unsafe by definition: the output changes for every strength but 1.
+    """
+    strength = implementation.attribute(STRENGTH)
+    function = application.function
+    total = next(
+        (
+            term
+            for term in walk(application.event.value)
+            if isinstance(term, Op) and term.sign == "+" and term.loc == application.loc
+        ),
+        None,
+    )
+    if strength is None or strength.may_be_none or function.receiver is None or total is None:
+        return None
+    side = next((name for name in ("left", "right") if getattr(total, name) is application.delta), None)
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(function.filename)
+    if side is None or rewrite.find(total.loc, cst.BinaryOperation) is None:
+        return None
+    factor = f"{function.receiver}.{strength.name}"
+    rewrite.change(total.loc, cst.BinaryOperation, lambda node: _multiplied(node, side, factor))
+    edits = rewrites.finish()
+    return Fix("unsafe", "Multiply the delta by the strength", edits) if edits else None
+
+
+def _multiplied(node: cst.CSTNode, side: str, factor: str) -> cst.BinaryOperation:
+    total = cst.ensure_type(node, cst.BinaryOperation)
+    operand = total.left if side == "left" else total.right
+    tight = isinstance(operand, cst.BinaryOperation) and isinstance(operand.operator, _BINDS_AS_TIGHT)
+    product = cst.BinaryOperation(
+        left=operand if tight else parenthesized(operand),
+        operator=cst.Multiply(),
+        right=cst.parse_expression(factor),
+    )
+    return total.with_changes(**{side: product})
