@@ -111,7 +111,7 @@ def _kept(
 
 
 def _augmented(rewrite: Rewrite, product: Loc, factor: Loc) -> cst.SimpleStatementLine | None:
-    """The statement ``delta *= scale``, if it is not the only one of its block."""
+    """The statement ``delta *= scale``, if it is not the only one of its block and bears no comment."""
     node = rewrite.find(product, cst.AugAssign)
     if not isinstance(node, cst.AugAssign) or rewrite.positions[node.value] != factor:
         return None
@@ -119,8 +119,12 @@ def _augmented(rewrite: Rewrite, product: Loc, factor: Loc) -> cst.SimpleStateme
     block = rewrite.enclosing(product, cst.IndentedBlock)
     if found is None or block is None or not isinstance(found[0], cst.SimpleStatementLine):
         return None
-    alone = len(cst.ensure_type(block[0], cst.IndentedBlock).body) == 1 or len(found[0].body) > 1
-    return None if alone else found[0]
+    statement = found[0]
+    alone = len(cst.ensure_type(block[0], cst.IndentedBlock).body) == 1 or len(statement.body) > 1
+    explained = statement.trailing_whitespace.comment is not None or any(
+        line.comment is not None for line in statement.leading_lines
+    )
+    return None if alone or explained else statement
 
 
 def _is_lone(rewrite: Rewrite, operation: cst.BaseExpression) -> bool:

@@ -32,8 +32,7 @@ def none_safe_scale(
     )
     scale = class_scale(model, implementation, rewrites) if guarded is not None and ratio else None
     if scale is not None and guarded is not None:
-        leading = branch.leading_lines
-        rewrite.change(loc, cst.If, lambda node: _unguarded(node, ratio, scale, leading))
+        rewrite.change(loc, cst.If, lambda node: _unguarded(node, ratio, scale))
     else:
         test = f"{source_text(comparison.left)} is not None and {source_text(comparison.right)} is not None"
         rewrite.change(
@@ -59,9 +58,14 @@ def _only_ratio(code: str, comparison: Op) -> str:
     return ratio if code.count(ratio) == 1 else ""
 
 
-def _unguarded(node: cst.CSTNode, ratio: str, scale: str, leading: object) -> cst.CSTNode:
+def _unguarded(node: cst.CSTNode, ratio: str, scale: str) -> cst.CSTNode:
+    """The guarded statement alone; comments of the branch stand above it."""
     branch = cst.ensure_type(node, cst.If)
     statement = cst.ensure_type(branch.body.body[0], cst.SimpleStatementLine)
+    header = branch.body.header if isinstance(branch.body, cst.IndentedBlock) else cst.TrailingWhitespace()
+    comment = [] if header.comment is None else [cst.EmptyLine(comment=header.comment)]
+    inner = [line for line in statement.leading_lines if line.comment is not None]
+    leading = [*branch.leading_lines, *comment, *inner]
     replaced = statement.visit(_ReplaceRatio(ratio, scale))
     assert isinstance(replaced, cst.SimpleStatementLine)
     return replaced.with_changes(leading_lines=leading)

@@ -288,8 +288,6 @@ def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
         if event.kind != "call" or not isinstance(call, Call):
             continue
         bound = [e for e in function.events("bind") if e.value is call]
-        if not bound and not model.names.is_statement(function, call.loc):
-            continue
         if any(model.names.is_read(function, e.name, e.end_row) for e in bound):
             continue
         callees = model.project.callees(call.func, function, function.owner)
@@ -302,7 +300,7 @@ def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
         if not helpers or len(helpers) > CHOICE_LIMIT or not all(map(is_pure, helpers)):
             continue
         sums = [(helper, total) for helper in helpers if (total := _returned_sum(helper)) is not None]
-        if sums:
+        if sums and (bound or model.names.is_statement(function, call.loc)):
             helper, total = sums[0]
             yield Asymmetry(
                 function,
