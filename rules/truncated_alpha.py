@@ -23,11 +23,13 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.adapter_flow import lookup
 from lorascale_lint.model.file_readers import reads_tensors
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, Scale
 from lorascale_lint.model.values import Number
-from lorascale_lint.model.vocabulary import number_role
+from lorascale_lint.model.vocabulary import is_alpha_key, number_role
 from lorascale_lint.rule import Rule
 
 
@@ -82,8 +84,9 @@ class TruncatedAlpha(Rule):
 
     ## Limits
 
-    `int()` of an alpha that is parsed from text or declared an integer is left alone, and so is `//`
-    in a function that asserts divisibility with `%` or chooses by `is_integer()`.
+    `int()` of an alpha that is parsed from text (other than the metadata of an adapter file) or declared
+    an integer is left alone, and so is `//` in a function that asserts divisibility with `%` or chooses by
+    `is_integer()`.
 
     ## References
 
@@ -175,6 +178,8 @@ def _real_valued(model: Model, function: Function, term: Term) -> str | None:
                 return f"`{name}` has the default `{source_text(parameter.default)}`"
         case Call(func=Attr(name="item")):
             return "the value is read from a tensor"
+        case Call(func=Global(name="float"), args=(text,)) if _is_stored_alpha(text):
+            return "the text of the file is parsed as a real number"
         case Item(base=base) if reads_tensors(base):
             return "the value is a tensor of the adapter file"
         case Attr(base=base, name=name) if (
@@ -189,6 +194,17 @@ def _real_valued(model: Model, function: Function, term: Term) -> str | None:
         case _:
             pass
     return None
+
+
+def _is_stored_alpha(term: Term) -> bool:
+    """Is ``term`` the alpha in a file's metadata, such as kohya's ``ss_network_alpha``?"""
+    found = lookup(term)
+    if found is None or not is_alpha_key(key_pattern(found[1])):
+        return False
+    return key_pattern(found[1]).startswith("ss_") or any(
+        isinstance(part, Attr | Global | Param | Call) and "meta" in getattr(part, "name", "").lower()
+        for part in (found[0], getattr(found[0], "func", None))
+    )
 
 
 def _is_real(term: Term | None) -> TypeGuard[Const]:

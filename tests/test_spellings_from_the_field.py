@@ -52,6 +52,12 @@ class LoraAdapter:
         self.scale = float(config["lora_alpha"]) / config["r"]
         self.tensors = load_file(tensor_path)
 """,
+    "LS204: the text of the metadata": """
+def sample_with_lora(model, handle, network_dim):
+    metadata = handle.metadata() or {}
+    lora_alpha = int(float(metadata.get("ss_network_alpha", network_dim)))
+    inject_lora(model, network_dim, lora_alpha)
+""",
     "LS205: alpha is None unless the file has one": """
 import torch
 from safetensors.torch import load_file
