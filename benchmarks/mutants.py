@@ -5,6 +5,8 @@ linter then says something that it does not say about the original. Without a fo
 in ``benchmarks/mutants/`` are taken; a folder is searched for the files that ``benchmarks/mutants.toml``
 names, with the expressions that are the trained scale (or a strength that stands for it) in each of them.
 
+``mutants.toml`` also lists the mutants that are legal code after all, and why; they are counted apart.
+
 A mutant is wrong for sure: only multiplications by such an expression, quotients of an alpha by a rank, tests
 whether alpha is None, defaults for a missing alpha, and alphas that are forwarded or written are changed.
 Two conventions are left alone. "0 or None means the rank" is kohya's rule, so a test for None becomes one for
@@ -399,7 +401,9 @@ def authored_variants() -> Iterator[Variant]:
 
 def listed_variants(folders: Sequence[Path]) -> Iterator[Variant]:
     """The files of ``mutants.toml`` that lie in the given folders."""
-    marks = tomllib.loads(MARKS.read_text())
+    marks = {
+        name: scales for name, scales in tomllib.loads(MARKS.read_text()).items() if name != "equivalent"
+    }
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
             fitting = [name for name in marks if path.as_posix().endswith(f"/{name}")]
@@ -408,16 +412,26 @@ def listed_variants(folders: Sequence[Path]) -> Iterator[Variant]:
                 yield Variant(name, folder, (path,), path, tuple(marks[name]))
 
 
+def equivalents() -> frozenset[tuple[str, str, str]]:
+    """File, operator and mutated text of the mutants that no linter could know to be wrong."""
+    listed = tomllib.loads(MARKS.read_text()).get("equivalent", [])
+    return frozenset((item["file"], item["operator"], item["before"]) for item in listed)
+
+
 def run(title: str, variants: Sequence[Variant], show: Callable[[str], None], only: str) -> None:
     """Print the kills by operator."""
     total: Counter[str] = Counter()
     killed: Counter[str] = Counter()
     by_file: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    legal, apart = equivalents(), 0
     for variant in variants:
         source = variant.mutated.read_text()
         before = findings_of(variant, source)
         for mutant in mutants_of(source, variant.scales):
             if only not in mutant.operator:
+                continue
+            if (variant.name, mutant.operator, mutant.before) in legal:
+                apart += 1
                 continue
             found = findings_of(variant, mutant.source) - before
             total[mutant.operator] += 1
@@ -433,6 +447,8 @@ def run(title: str, variants: Sequence[Variant], show: Callable[[str], None], on
     share = 100 * killed.total() / max(total.total(), 1)
     dead = f"{killed.total()} of {total.total()} mutants killed"
     print(f"\n{title}: {dead} ({share:.1f} %), {len(variants)} files")
+    if apart:
+        print(f"  and {apart} that mutants.toml argues to be legal code of their own, counted apart")
     for operator in sorted(total):
         print(f"  {operator:24} {killed[operator]:3} of {total[operator]:3}")
 

@@ -173,7 +173,8 @@ class DoubleScale(Rule):
 
 
 def _is_square(scale: Scale) -> bool:
-    return scale.power(ALPHA) == 2 and scale.power(RANK) == -2
+    """Twice the trained scale, or once and its root again where both factors were to have the root."""
+    return scale.power(ALPHA) in (Fraction(3, 2), 2) and scale.power(RANK) == -scale.power(ALPHA)
 
 
 def _multiplies(term: Term) -> bool:
@@ -193,7 +194,8 @@ def _doubled(
             continue
         for position, last in enumerate(path.steps):
             for first in path.steps[position + 1 :]:
-                if not path.is_delta and not (last.scale.power(ALPHA) and first.function is function):
+                sure = last.scale.power(ALPHA) or last.text == first.text
+                if not path.is_delta and not (sure and first.function is function):
                     continue  # of a single factor, only this function's own arithmetic is sure
                 if last.function is function and not last.unseen and _twice(last, first):
                     if first.unseen and not _used_as_it_is(model, function, path, first):

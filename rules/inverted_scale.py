@@ -88,7 +88,7 @@ class InvertedScale(Rule):
         """Definitions of a scale that are a rank divided by an alpha."""
         reported: set[Loc] = set()
         for found in scale_definitions(model):
-            for term in found.leaves:
+            for term in found.quotients:
                 if term.loc in reported or not rank_over_alpha(model, found.function, term):
                     continue
                 if _is_meant(model, found, term):
@@ -138,8 +138,14 @@ def _reaches_delta(model: Model, function: Function, quotient: Term) -> bool:
     """Is the quotient multiplied onto an activation or a product of both factors?"""
     frame = model.evaluator.frame(function)
     for _, term in each_term(function.events("write", "bind", "return")):
-        if isinstance(term, Op) and term.sign == "*" and quotient in (term.left, term.right):
-            other = term.right if term.left is quotient else term.left
-            if any(isinstance(a.value, Delta | Through) for a in model.evaluator.values(other, frame)):
+        if not (isinstance(term, Op) and term.sign == "*"):
+            continue
+        for scalar, other in ((term.left, term.right), (term.right, term.left)):
+            while isinstance(scalar, Op) and scalar.sign == "*" and scalar.right is not quotient:
+                scalar = scalar.left  # `strength * (rank / alpha) * delta`
+            multiplied = scalar is quotient or (isinstance(scalar, Op) and scalar.right is quotient)
+            if multiplied and any(
+                isinstance(a.value, Delta | Through) for a in model.evaluator.values(other, frame)
+            ):
                 return True
     return False

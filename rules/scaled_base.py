@@ -29,7 +29,8 @@ class ScaledBase(Rule):
     ## What it finds
 
     `(base(x) + delta) * scale` where the scale is alpha / rank: parentheses that close too late, so
-    that the frozen layer's own output or weight is scaled with the delta.
+    that the frozen layer's own output or weight is scaled with the delta. A stored scale counts if its name
+    is an adapter's (`lora_scaling`), or if another method of the class multiplies the delta alone by it.
 
     ## Why it is wrong
 

@@ -28,7 +28,7 @@ from lorascale_lint.model.file_readers import reads_tensors
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, Scale
-from lorascale_lint.model.values import Number
+from lorascale_lint.model.values import Nothing, Number
 from lorascale_lint.model.vocabulary import is_alpha_key, number_role
 from lorascale_lint.rule import Rule
 
@@ -101,7 +101,8 @@ class TruncatedAlpha(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """Truncations of an alpha that is, or may be, no integer."""
         for function in model.functions:
-            if {"is_integer", "isinstance"} & function.facts.words:
+            words = function.facts.words
+            if "is_integer" in words or {"isinstance", "int"} <= words:
                 continue
             for event, term in each_term(function.events("write", "bind", "return")):
                 finding = self._truncation(model, function, event, term)
@@ -122,8 +123,8 @@ class TruncatedAlpha(Rule):
                 return self._whole(model, function, event, whole, argument)
             case Op(sign="//", left=left, right=right) if "%" not in _signs(function):
                 frame = model.evaluator.frame(function)
-                alpha, rank = (model.evaluator.single(side, frame) for side in (left, right))
-                if alpha != Number(Scale.of(ALPHA)) or rank != Number(Scale.of(RANK)):
+                rank = model.evaluator.single(right, frame)
+                if not _is_alpha_or_rank(model, function, left) or rank != Number(Scale.of(RANK)):
                     return None
                 return self.finding(
                     model,
@@ -155,6 +156,13 @@ class TruncatedAlpha(Rule):
             trace=[(function.filename, argument.loc, origin)],
             fix=keep_alpha_float(model, function, call),
         )
+
+
+def _is_alpha_or_rank(model: Model, function: Function, term: Term) -> bool:
+    """Is ``term`` alpha, perhaps with the rank in place of a missing one?"""
+    values = {a.value for a in model.evaluator.values(term, model.evaluator.frame(function))}
+    alpha = Number(Scale.of(ALPHA))
+    return alpha in values and values <= {alpha, Number(Scale.of(RANK)), Nothing()}
 
 
 def _is_stored_as_alpha(term: Term, event: Event) -> bool:

@@ -28,6 +28,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
 from lorascale_lint.model.carried_alpha import carried_alphas, divides_by_an_extent
+from lorascale_lint.model.constant_scales import other_branch_scales
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
 from lorascale_lint.model.project import Class, Function, bound_arguments, is_receiver, is_test_file
@@ -51,7 +52,8 @@ class UndividedAlpha(Rule):
     A delta multiplied by a real alpha and by nothing else of the trained scale: the `alpha` of a
     constructor that takes the rank too, the `.alpha` of an adapter file, or an alpha that the rank stands in
     for, where nothing in the class or function divides by the rank. Also `self.scaling = lora_alpha`, and one
-    method at alpha beside another at alpha / rank, and a file's alpha that is kept in a tuple, table or
+    method at alpha beside another at alpha / rank, one branch of
+    an rsLoRA flag at alpha beside a divided one, and a file's alpha that is kept in a tuple, table or
     record with its factors and multiplies their product where they are used.
 
     ## Why it is wrong
@@ -203,7 +205,9 @@ class UndividedAlpha(Rule):
                     event=found.event,
                     effect=effect_of(Scale.of(ALPHA)),
                     trace=[origin, (filename, found.loc, use)],
-                    fix=divide_by_rank(model, found.function, term, found.event.loc),
+                    fix=None
+                    if found.value is term and other_branch_scales(model, found)  # rsLoRA's needs a root
+                    else divide_by_rank(model, found.function, term, found.event.loc),
                 )
 
     def _report(
@@ -258,6 +262,9 @@ def _defining_alpha(model: Model, found: ScaleDefinition, term: Term) -> Step | 
     if model.evaluator.single(_unwrapped(term), frame) != Number(Scale.of(ALPHA)):
         return None
     fallback = _falls_back_to_rank(model, found, term)
+    divided = other_branch_scales(model, found) if found.value is term else ()
+    if divided:
+        return divided[0]
     if not found.name:
         return None if fallback is None or _divides(model, function) else fallback
     if owner is None or not has_factors(model, owner) or _divides_in_line(model, owner):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.constant_scales import constant_scales
 from lorascale_lint.model.unused_scale import unused_scales
 from lorascale_lint.rule import Rule
 
@@ -18,7 +19,8 @@ class UnusedScale(Rule):
     A function or class that multiplies both factors, knows the scale, and leaves it out: a local
     `scale = alpha / r` that nothing reads, a `self.scaling` that no code reads, a `strength`,
     `multiplier` or `lora_alpha` parameter that is only logged, or not passed on to the function that
-    would apply it.
+    would apply it. Also a scale that is the literal 1 where an alpha was taken beside the rank, looked up in
+    the file or kept by the class, and nothing uses it.
 
     ## Why it is wrong
 
@@ -70,7 +72,7 @@ class UnusedScale(Rule):
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Every scale that reaches no delta."""
-        for found in unused_scales(model):
+        for found in (*unused_scales(model), *constant_scales(model)):
             yield self.finding(
                 model,
                 found.function.filename,

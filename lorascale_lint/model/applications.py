@@ -164,7 +164,7 @@ def _sums(term: Term, frame: Frame, evaluator: Evaluator) -> Iterator[_Sum]:
             named = _ADDS.get(name)
             if named is None and name not in _PRODUCT_ADDS:
                 return
-            library = evaluator.project.absolute_name(frame.function, term.func).startswith("torch")
+            library = evaluator.is_library_call(term, frame)
             operands = term.args if library else (receiver, *term.args)
             multiplier = dict(term.keywords).get("alpha")
             value = Number(Scale()) if multiplier is None else evaluator.single(multiplier, frame)

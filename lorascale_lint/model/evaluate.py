@@ -52,6 +52,7 @@ from lorascale_lint.model.factor_shapes import (
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.key_tables import table_place, tabled_role
 from lorascale_lint.model.learned_scalars import is_dropout_mask, is_learned_scalar, is_mean_of
+from lorascale_lint.model.paired_keys import paired_sides
 from lorascale_lint.model.parameter_shapes import factor_pair
 from lorascale_lint.model.plain_multipliers import asks_for_alpha, is_plain_multiplier
 from lorascale_lint.model.project import (
@@ -123,6 +124,8 @@ _MAKERS = frozenset(
     "linear conv2d conv1d conv3d embedding new_zeros new_ones new_empty new_full normal uniform "
     "truncated_normal create_parameter add_weight param".split()
 )
+_CONFIGURED_RANKS = frozenset(["r", "lora_rank", "lora_r"])
+_CONFIGURED_ALPHAS = frozenset(["lora_alpha", "'lora_alpha'", '"lora_alpha"'])
 _MID_MODULE = re.compile(r"lora_mid|mid")
 _SCALE_ATTRIBUTE = re.compile(r"_?(lora_|adapter_)?(scale|scaling|gamma)")
 _MULTIPLIES = frozenset(["mul", "mul_", "multiply", "multiply_"])
@@ -207,6 +210,7 @@ class Evaluator:
             known = has_lora_word((function.facts.qualname, *function.facts.words))
             if not known and function.owner is not None:
                 known = self._class_speaks_of_lora(function.owner)
+            known = known or _takes_low_rank_pair(function)
             self._context[id(function)] = known
         return known
 
@@ -514,6 +518,8 @@ class Evaluator:
         if side is None and (is_alpha_key(key) or tabled == "alpha") and self.in_lora_context(frame.function):
             role = Scale.of(SCALING if key.endswith("_scale") else ALPHA)
             return tuple(Alternative(Number(role * scale)) for scale in self._folded(term, frame))
+        if key in _CONFIGURED_RANKS and _CONFIGURED_ALPHAS & frame.function.facts.words:
+            return (Alternative(Number(Scale.of(RANK))),)  # `config["r"]` beside `config["lora_alpha"]`
         if side in ("A", "B"):
             return tuple(
                 Alternative(Factor("A" if side == "A" else "B", scale)) for scale in self._folded(term, frame)
@@ -550,7 +556,10 @@ class Evaluator:
         """The factor that a lookup gives by the name of its local, where the key does not tell."""
         known = self._bound.get(id(frame.function))
         if known is None:
-            known = self._bound[id(frame.function)] = bound_sides(frame.function)
+            known = self._bound[id(frame.function)] = {
+                **paired_sides(frame.function),
+                **bound_sides(frame.function),
+            }
         return known.get(term.loc)
 
     def _tabled_role(self, key: Term, frame: Frame) -> str | None:
@@ -625,6 +634,18 @@ class Evaluator:
         """``tensor.shape[i]``: the rank if the tensor is a factor (no other extent is a divisor)."""
         factor = any(isinstance(a.value, Factor) for a in self.values(tensor, frame))
         return Number(Scale.of(RANK) if factor else UNKNOWN)
+
+    def is_low_rank_sequence(self, module: Term, frame: Frame) -> bool:
+        """Is ``self.lora`` made as both factors in sequence: ``Sequential(Linear(n, r), Linear(r, m))``?"""
+        if not (isinstance(module, Attr) and frame.self_class and is_receiver(module.base, frame.function)):
+            return False
+        if not self.in_lora_context(frame.function) or self.project.method(frame.self_class, module.name):
+            return False
+        writes = self.project.writes(frame.self_class, module.name)
+        return bool(writes) and all(
+            module_side(self, write.event.value, self.frame(write.function, frame.self_class)) == "delta"
+            for write in writes
+        )
 
     # ---- calls --------------------------------------------------------------------------
 
@@ -772,6 +793,10 @@ class Evaluator:
                 for argument in self.values(term.args[0], frame)
                 if isinstance(module.value, Factor)
             )
+        if term.args and self.is_low_rank_sequence(term.func, frame):
+            inputs = self.values(term.args[0], frame)
+            scales = {a.value.scale if isinstance(a.value, Tensor) else ONE for a in inputs}
+            return tuple(Alternative(Delta(scale, "activation")) for scale in scales)
         name = dotted_name(term.func).lower() or getattr(term.func, "name", "").lower()
         arguments = [self.single(argument, frame) for argument in term.args]
         if "dropout" in name and arguments:
@@ -813,6 +838,13 @@ def _by_name(name: str, context: bool) -> Value | None:
     if side is not None:
         return Factor("A" if side == "A" else "B")
     return None
+
+
+def _takes_low_rank_pair(function: Function) -> bool:
+    """Does the signature alone speak of LoRA: ``(down, up, alpha, rank)``?"""
+    names = [parameter.name for parameter in function.facts.parameters]
+    roles = {number_role(name, True) for name in names}
+    return {ALPHA, RANK} <= roles and {factor_side(name, True) for name in names} >= {"A", "B"}
 
 
 def _without_stand_in(found: Iterable[Alternative]) -> tuple[Alternative, ...]:

@@ -28,6 +28,7 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.model.evaluate import Evaluator, is_undecorated
 from lorascale_lint.model.key_pattern import key_pattern
+from lorascale_lint.model.paired_keys import paired_sides
 from lorascale_lint.model.project import Class, Function, constructor
 from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.values import Delta, Factor, Through
@@ -217,6 +218,7 @@ class _Sides:
             side = factor_side(event.name, self.context)
             if side is not None:
                 self.named[id(event.value)] = side
+        self.paired = paired_sides(function)
         words = {side for word in function.facts.words if (side := _word_side(word, self.context))}
         self.mentioned = words
 
@@ -239,7 +241,7 @@ class _Sides:
                 if side is not None:
                     return frozenset([side])
             case Item(key=key):
-                side = key_side(key_pattern(key))
+                side = key_side(key_pattern(key)) or self.paired.get(term.loc)
                 if side is not None:
                     return frozenset([side])
             case Call(func=Attr(name=name)) if name in _NO_TENSOR:

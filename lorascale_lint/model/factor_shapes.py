@@ -22,6 +22,7 @@ ModuleSide = Literal["A", "B", "delta"]
 _MODULE = re.compile(r"(?i)(\w*linear|conv\dd|dense|embedding)")
 _WIDTHS = (("in_features", "out_features"), ("in_channels", "out_channels"), ("input_dims", "output_dims"))
 _REGISTERS = frozenset("param add_weight add_param add_parameter get_parameter variable".split())
+_PASSES = re.compile(r"(?i)(\w*dropout|identity)")
 _SEQUENCES = frozenset(["Sequential"])
 _CONTAINERS = frozenset(
     "dict list tuple OrderedDict defaultdict ModuleDict ModuleList ParameterDict ParameterList".split()
@@ -34,8 +35,8 @@ def module_side(evaluator: Evaluator, made: Term, frame: Frame) -> ModuleSide | 
     if not isinstance(made, Call) or made.spread:
         return None
     if name in _SEQUENCES:
-        sides = [module_side(evaluator, part, frame) for part in made.args]
-        return "delta" if [side for side in sides if side] == ["A", "B"] else None
+        parts = [part for part in made.args if not _PASSES.fullmatch(_called(part))]
+        return "delta" if [module_side(evaluator, part, frame) for part in parts] == ["A", "B"] else None
     if not _MODULE.fullmatch(name):
         return None
     for first, second in _WIDTHS:

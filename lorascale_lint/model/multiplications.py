@@ -260,6 +260,9 @@ class Multiplications:
             return self.paths(receiver, frame, calls)
         if term.args and (name in WRAPPERS or name in KEEPS or DROPOUT.fullmatch(name)):
             return self.paths(term.args[0], frame, calls)
+        if term.args and self.evaluator.is_low_rank_sequence(func, frame):
+            both = ScalePath(sides=frozenset(["A", "B"]))
+            return _joined((both,), self.paths(term.args[0], frame, calls))
         side = self._module_side(func, frame)
         if side is not None and term.args:
             return _joined((ScalePath(sides=frozenset([side])),), self.paths(term.args[0], frame, calls))

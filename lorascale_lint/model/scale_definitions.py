@@ -47,6 +47,7 @@ SCALE_NAME = re.compile(r"(?i)_?(get_|compute_|calc_)?(lora_|adapter_|alpha_)*(s
 
 _MULTIPLIES = frozenset("mul mul_ multiply multiply_".split())
 _ADDS = frozenset("add add_ sub sub_ addmm addmm_ baddbmm baddbmm_ addbmm".split())
+_NORMS = frozenset("norm vector_norm matrix_norm get_weight_norm".split())
 _CONVERTS = WRAPPERS | {"float", "int", "item", "to", "scalar_tensor", "full", "detach"}
 
 
@@ -76,6 +77,24 @@ class ScaleDefinition:
                     inner = args[0] if args else term.func.base if isinstance(term.func, Attr) else None
                     if inner is not None:
                         pending.append(inner)
+                case _:
+                    found.append(term)
+        return tuple(found)
+
+    @property
+    def quotients(self) -> tuple[Term, ...]:
+        """The leaves, and what products and roots in them are made of."""
+        found: list[Term] = []
+        pending = list(reversed(self.leaves))
+        while pending:
+            term = pending.pop()
+            match term:
+                case Op(sign="*", left=left, right=right):
+                    pending += [right, left]
+                case Op(sign="**", left=left, right=Const(value=0.5)):
+                    pending.append(left)
+                case Call(func=Attr(name="sqrt") | Global(name="sqrt"), args=(inner,)):
+                    pending.append(inner)
                 case _:
                     found.append(term)
         return tuple(found)
@@ -231,7 +250,21 @@ def is_divisor(model: Model, filename: str, name: str, value: Term) -> bool:
 
 
 def _mentions(root: Term, name: str, value: Term) -> bool:
-    return any(
-        part is value or (bool(name) and isinstance(part, Attr | Param | Global) and part.name == name)
-        for part in walk(root)
-    )
+    """Is ``root`` the scale or a product with it? A norm of scaled weights is neither."""
+    pending = [root]
+    while pending:
+        part = pending.pop()
+        if part is value or (bool(name) and isinstance(part, Attr | Param | Global) and part.name == name):
+            return True
+        match part:
+            case Op(sign="*" | "/" | "**", left=left, right=right) | Choice(then=left, other=right):
+                pending += [left, right]
+            case Call(func=Attr(base=base, name=called), args=args) if called not in _NORMS:
+                pending += [base, *args]
+            case Call(args=args):
+                pending += args if getattr(part.func, "name", "") not in _NORMS else ()
+            case Item(base=base) | Attr(base=base) | Negative(operand=base):
+                pending.append(base)
+            case _:
+                pass
+    return False

@@ -81,7 +81,8 @@ class UnusedScale:
 
 def unused_locals(model: Model, function: Function) -> Iterator[UnusedScale]:
     """Locals that hold a scale, in a function that makes a delta without any."""
-    if not model.factor_products.of(function):
+    inner = _nested_with_products(model, function)
+    if not model.factor_products.of(function) and not inner and not _sets_factors(model, function):
         return
     for event in function.events("bind"):
         value = event.value
@@ -91,11 +92,14 @@ def unused_locals(model: Model, function: Function) -> Iterator[UnusedScale]:
             continue
         if _known_unscaled(model, function):
             return
-        if _used_elsewhere(function, event) or model.factor_products.may_be_scaled(
-            function, apart_from=value
+        if _used_elsewhere(function, event) or any(
+            model.factor_products.may_be_scaled(part, apart_from=value) for part in (function, *inner)
         ):
             continue
-        products = model.factor_products.of(function)
+        products = (
+            *model.factor_products.of(function),
+            *(product for part in inner for product in model.factor_products.of(part)),
+        )
         if any(map(model.factor_products.is_folded, products)):
             continue
         yield UnusedScale(
@@ -109,6 +113,22 @@ def unused_locals(model: Model, function: Function) -> Iterator[UnusedScale]:
                 *_product_steps(products[-1:]),
             ),
         )
+
+
+def _sets_factors(model: Model, function: Function) -> bool:
+    """Does the function look both factors up and hand them to a setter?"""
+    return any(loader.function is function and loader.setter_calls for loader in model.loaders)
+
+
+def _nested_with_products(model: Model, function: Function) -> tuple[Function, ...]:
+    """Functions and lambdas inside ``function``, if one of them makes the delta: patched forwards, hooks."""
+    prefix = f"{function.facts.qualname}."
+    inner = tuple(
+        other
+        for other in model.project.functions.values()
+        if other.filename == function.filename and other.facts.qualname.startswith(prefix)
+    )
+    return inner if any(map(model.factor_products.of, inner)) else ()
 
 
 def _known_unscaled(model: Model, function: Function) -> bool:
