@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.codemods.cut_before import cut_before
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import (
     Attr,
@@ -62,51 +63,33 @@ class AlphaKeyMangled(Rule):
     ## Bad
 
     ```python
-    import torch
-
-
-    def convert_names(prefix, weights_sd):
-        converted = {}
-        lora_dims = {}
-        for key, weight in weights_sd.items():
-            body = key.split(".", 1)[1]
-            new_key = f"{prefix}{body}".replace(".", "_")
-            new_key = new_key.replace("_lora_A_", ".lora_down.").replace("_lora_B_", ".lora_up.")
-            converted[new_key] = weight
-            if "lora_down" in new_key:
-                lora_dims[new_key.split(".")[0]] = weight.shape[0]
-        for lora_name, dim in lora_dims.items():
-            converted[f"{lora_name}.alpha"] = torch.tensor(dim)
-        return converted
+    def load_adapter(state_dict, modules):
+        for key, value in state_dict.items():
+            if not key.endswith((".lora_A.weight", ".lora_down.weight")):
+                continue
+            alpha = state_dict.get(key[: -len("lora_A.weight")] + "alpha")
+            rank = value.shape[0]
+            modules[key].scale = (rank if alpha is None else alpha) / rank
     ```
 
     ## Good
 
     ```python
-    import torch
-
-
-    def convert_names(prefix, weights_sd):
-        converted = {}
-        lora_dims = {}
-        for key, weight in weights_sd.items():
-            body = key.split(".", 1)[1]
-            new_key = f"{prefix}{body}".replace(".", "_")
-            new_key = new_key.replace("_lora_A_", ".lora_down.").replace("_lora_B_", ".lora_up.")
-            new_key = new_key.replace("_alpha", ".alpha")
-            converted[new_key] = weight
-            if "lora_down" in new_key:
-                lora_dims[new_key.split(".")[0]] = weight.shape[0]
-        for lora_name, dim in lora_dims.items():
-            if f"{lora_name}.alpha" not in converted:
-                converted[f"{lora_name}.alpha"] = torch.tensor(dim)
-        return converted
+    def load_adapter(state_dict, modules):
+        for key, value in state_dict.items():
+            if not key.endswith((".lora_A.weight", ".lora_down.weight")):
+                continue
+            alpha = state_dict.get(key[: key.rindex("lora_")] + "alpha")
+            rank = value.shape[0]
+            modules[key].scale = (rank if alpha is None else alpha) / rank
     ```
 
     ## Fix safety
 
-    No fix: the right spelling of the source's alpha is not in the code. Restore its suffix like those
-    of the factors, and write the rank only where a module has no alpha.
+    Unsafe, and for keys that are cut at a length only: they are cut where the suffix begins, so that alphas
+    count which were not found before. Where dots are restored, the right spelling of the source's alpha is
+    not in the code: restore its suffix like those of the factors, and write the rank only where a module
+    has no alpha.
 
     ## Limits
 
@@ -122,6 +105,7 @@ class AlphaKeyMangled(Rule):
 
     code = "LS306"
     name = "alpha-key-mangled"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Renamings that lose alpha, in functions that write one of their own, and cuts that miss it."""
@@ -172,6 +156,7 @@ class AlphaKeyMangled(Rule):
                 (filename, cut.loc, f"the length that is cut off is right for `{cut.fitting}` only"),
                 (filename, cut.event.loc, "the look-up misses, and says nothing"),
             ),
+            fix=cut_before(model, cut),
         )
 
 

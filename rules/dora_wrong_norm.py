@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.take_norm import take_norm
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.decompositions import decompositions
@@ -34,6 +35,9 @@ class DoraWrongNorm(Rule):
     ## Bad
 
     ```python
+    import torch
+
+
     def merge_dora(org_weight, lora_delta, dora_scale):
         weight = org_weight + lora_delta
         return weight / weight.mean(dim=1, keepdim=True) * dora_scale
@@ -42,14 +46,18 @@ class DoraWrongNorm(Rule):
     ## Good
 
     ```python
+    import torch
+
+
     def merge_dora(org_weight, lora_delta, dora_scale):
         weight = org_weight + lora_delta
-        return weight / weight.norm(dim=1, keepdim=True) * dora_scale
+        return weight / torch.linalg.vector_norm(weight, dim=1, keepdim=True) * dora_scale
     ```
 
     ## Fix safety
 
-    No fix: the axis of the norm depends on how the magnitude was trained.
+    Unsafe: a magnitude that was trained with the mean fits no norm. The norm is taken over the dimensions of
+    the mean. No fix for the norm of the base weight alone.
 
     ## Limits
 
@@ -64,6 +72,7 @@ class DoraWrongNorm(Rule):
 
     code = "LS405"
     name = "dora-wrong-norm"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each statistic that stands in the place of the norm."""
@@ -97,4 +106,7 @@ class DoraWrongNorm(Rule):
                     (norm.place.function.filename, norm.place.loc, f"{what} is taken here"),
                     (found.function.filename, found.loc, "where the learned magnitude expects the norm"),
                 ),
+                fix=take_norm(model, norm.place.function.filename, norm.place.loc)
+                if norm.how == "mean"
+                else None,
             )

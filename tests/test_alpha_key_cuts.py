@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 LOADER = """
 def load_adapter(state_dict, modules):
@@ -89,3 +89,20 @@ def test_fires(name: str, tmp_path: Path) -> None:
 def test_silent(name: str, tmp_path: Path) -> None:
     found = [finding.code for finding in lint_files(tmp_path, {"lora_loader.py": SILENT[name]})]
     assert "LS306" not in found
+
+
+CUTS = {
+    "the length of a placeholder": ('key[: -len("lora_X.weight")]', 'key[: key.rindex("lora_")]'),
+    "a number": ("key[:-14]", "key[: key.rindex('.lora_')]"),
+    "a name for the module": ("key[:-16]", "key[: key.rindex('lora_')]"),
+    "removesuffix": ("", ""),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_the_key_is_cut_where_its_suffix_begins(name: str, tmp_path: Path) -> None:
+    source = FIRING[name]
+    texts, left = fix_files(tmp_path, {"lora.py": source}, unsafe=True)
+    old, new = CUTS[name]
+    assert texts["lora.py"] == (source.replace(old, new) if old else source)
+    assert [finding.code for finding in left if finding.code == "LS306"] == ([] if old else ["LS306"])

@@ -36,7 +36,10 @@ _LOOKS_UP = frozenset(["get", "pop"])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MisfitCut:
-    """A cut at ``loc`` that fits ``fitting``, where ``missed`` is accepted too and never finds its alpha."""
+    """A cut at ``loc`` that fits ``fitting``, where ``missed`` is accepted too and never finds its alpha.
+
+    ``with_dot``: the dot before the suffix is cut off too, and put back with ``.alpha``.
+    """
 
     function: Function
     event: Event
@@ -44,6 +47,7 @@ class MisfitCut:
     fitting: str
     missed: str
     accepted: Loc
+    with_dot: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +79,7 @@ def misfit_cuts(model: Model, function: Function) -> Iterator[MisfitCut]:
         fits = {_family(ending) for ending in fitting}
         missed = next((item for item in accepted if _family(item[0]) not in fits), None)
         if fitting and missed is not None:
-            yield MisfitCut(function, event, cut.loc, fitting[0], *missed)
+            yield MisfitCut(function, event, cut.loc, fitting[0], *missed, cut.tail.startswith("."))
 
 
 def _silent_look_up(term: Term) -> Term | None:
