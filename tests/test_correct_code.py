@@ -23,6 +23,13 @@ MERGE = """
 """
 
 FOLDED = {
+    "into the start values of a factor": INIT
+    + MERGE
+    + """
+    def reset_parameters(self):
+        torch.nn.init.kaiming_uniform_(self.lora_A.weight, self.lora_alpha / self.lora_rank)
+        torch.nn.init.zeros_(self.lora_B.weight)
+""",
     "into a factor by the setter": INIT
     + MERGE
     + """
@@ -90,6 +97,22 @@ def load(layer, tensors, lora_alpha):
     layer.set_lora_weights(lora_A, lora_B * (lora_alpha / lora_A.shape[0]))
 """,
 }
+
+FOLDED["into the start values of factors that only their extents tell"] = """\
+class LoRAAttention(nn.Module):
+    def __init__(self, dim, rank, alpha):
+        self.rank, self.alpha = rank, alpha
+        self.q_in = nn.Linear(dim, rank, bias=False)
+        self.q_out = nn.Linear(rank, dim, bias=False)
+        nn.init.kaiming_uniform_(self.q_in.weight, self.alpha / self.rank)
+
+    @property
+    def q_weight(self):
+        return torch.einsum("o r, r i -> o i", self.q_out.weight, self.q_in.weight)
+
+    def merge(self, module):
+        module.q_proj_weight.data += self.q_weight.data
+"""
 
 BARE = {
     "a helper whose caller scales": INIT

@@ -204,3 +204,22 @@ def test_setters(header: str, writes: tuple[str, ...], expected: tuple[str | Non
 def test_no_setters(method: str) -> None:
     model = model_of("class LoRALinear:\n" + indent(method, "    ") + "\n")
     assert list(find_setters(model.project, next(iter(model.project.classes.values())))) == []
+
+
+def test_a_conversion_of_the_own_factors_sets_nothing() -> None:
+    model = model_of(
+        """
+        class LoRALayer:
+            def __init__(self, up, down, alpha):
+                self.up, self.down, self.alpha = up, down, alpha
+
+            def to(self, device=None, dtype=None):
+                self.up = self.up.to(device=device, dtype=dtype)
+                self.down = self.down.to(device=device, dtype=dtype)
+
+            def load(self, up, down):
+                self.up, self.down = up, down
+        """
+    )
+    (cls,) = model.project.classes.values()
+    assert [setter.function.facts.name for setter in find_setters(model.project, cls)] == ["load"]

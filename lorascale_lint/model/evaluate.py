@@ -438,7 +438,8 @@ class Evaluator:
     def _is_rescaled(self, name: str, factor: Factor, frame: Frame) -> bool:
         """May some code have multiplied a scale into the factor?"""
         if not self.for_map:
-            return factor.side in self.project.rescaled_sides or self._rescaled_nearby(frame)
+            rescaled = factor.side in self.project.rescaled_sides or name in self.project.rescaled_attributes
+            return rescaled or self._rescaled_nearby(frame)
         assert frame.self_class is not None
         return (
             name in self.project.rescaled_attributes and factor_side(name, False) is not None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
+from typing import TypeGuard
 
 from lorascale_lint.facts.extract import MODULE, SCRIPT, dotted_name
 from lorascale_lint.facts.terms import (
@@ -44,6 +45,7 @@ _COMMON = frozenset(
 )
 """Method names too common to resolve a call on an unknown object by name alone."""
 
+_INITIALISES = re.compile(r"(?:kaiming|xavier|trunc|he|glorot|normal|uniform|orthogonal|constant)\w*_")
 _GIVES_START_VALUES = re.compile(r"(?i)_*(\w+_init|reset_\w*parameters|init_weights|init_parameters)")
 """Methods such as PEFT's ``pissa_init``, which divide factors by the scale that the layer multiplies on."""
 
@@ -412,6 +414,9 @@ class Project:
         """Attributes that some code multiplies or divides in place: evidence of a fold."""
         found: set[str] = set()
         for function in self.functions.values():
+            for event in function.events("call"):
+                if _starts_scaled(event.value):
+                    found.update(attribute_chain(event.value.args[0]))
             if _GIVES_START_VALUES.fullmatch(function.facts.name):
                 continue  # training goes on from there; what is applied is still the scaled product
             for event in function.facts.events:
@@ -511,6 +516,14 @@ def is_test_file(filename: str) -> bool:
     """Tests call code with tensors of their own; they say nothing about where real factors come from."""
     path = PurePath(filename)
     return path.name.startswith(("test_", "conftest")) or path.stem.endswith("_test") or "tests" in path.parts
+
+
+def _starts_scaled(term: Term) -> TypeGuard[Call]:
+    """Is a tensor filled with values that alpha decides: ``init.normal_(self.lora_A, std=alpha / rank)``?"""
+    if not isinstance(term, Call) or not term.args or not _INITIALISES.fullmatch(_callee_name(term)):
+        return False
+    given = (*term.args[1:], *(value for _, value in term.keywords))
+    return any(isinstance(value, Op) and is_scalar_arithmetic(value) for value in given)
 
 
 def is_rescaling(term: Term) -> bool:

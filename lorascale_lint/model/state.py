@@ -243,8 +243,13 @@ def find_setters(project: Project, cls: Class) -> Iterator[Setter]:
             if target is None or not is_receiver(_root(target), method):
                 continue
             side = factor_side(target.name, True) or _module_side(target)
+            parts = walk(event.value)
+            if any(
+                isinstance(p, Attr) and p.name == target.name and is_receiver(_root(p), method) for p in parts
+            ):
+                continue  # the factor itself in another form: ``self.lora_A = self.lora_A.to(device)``
             if side is not None and any(
-                isinstance(term, Param) and term.name != method.receiver for term in walk(event.value)
+                isinstance(term, Param) and term.name != method.receiver for term in parts
             ):
                 factors[side] = AttributeWrite(method, event, True)
             if number_role(target.name, True) in ("alpha", "scaling"):
