@@ -6,9 +6,9 @@ twice is one object); structural equality over such a graph would be exponential
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 DEPTH_LIMIT = 80
 """Deeper terms are cut to `Opaque`, so that every reader may recurse."""
@@ -304,43 +304,53 @@ class FileFacts:
 
 def children(term: Term) -> tuple[Term, ...]:
     """Direct sub-terms, in evaluation order."""
-    match term:
-        case Attr(base=base):
-            return (base,)
-        case Item(base=base, key=key):
-            return (base, key)
-        case Call(func=func, args=args, keywords=keywords):
-            return (func, *args, *(value for _, value in keywords))
-        case Op(left=left, right=right) | Logic(left=left, right=right):
-            return (left, right)
-        case Not(operand=operand) | Negative(operand=operand):
-            return (operand,)
-        case Choice(test=test, then=then, other=other):
-            return (then, other) if test is None else (test, then, other)
-        case Element(source=source):
-            return (source,)
-        case Sequence(items=items):
-            return items
-        case Mapping(pairs=pairs):
-            return tuple(part for pair in pairs for part in pair)
-        case Text(parts=parts):
-            return parts
-        case _:
-            return ()
+    parts = _PARTS.get(type(term))
+    return () if parts is None else parts(term)
+
+
+def _of_call(term: Any) -> tuple[Term, ...]:
+    if not term.keywords:
+        return (term.func, *term.args)
+    return (term.func, *term.args, *(value for _, value in term.keywords))
+
+
+def _of_choice(term: Any) -> tuple[Term, ...]:
+    return (term.then, term.other) if term.test is None else (term.test, term.then, term.other)
+
+
+# A table by type, where a `match` would try one class after the other: terms are walked many times.
+_PARTS: dict[type, Callable[[Any], tuple[Term, ...]]] = {
+    Attr: lambda term: (term.base,),
+    Item: lambda term: (term.base, term.key),
+    Call: _of_call,
+    Op: lambda term: (term.left, term.right),
+    Logic: lambda term: (term.left, term.right),
+    Not: lambda term: (term.operand,),
+    Negative: lambda term: (term.operand,),
+    Choice: _of_choice,
+    Element: lambda term: (term.source,),
+    Sequence: lambda term: term.items,
+    Mapping: lambda term: tuple(part for pair in term.pairs for part in pair),
+    Text: lambda term: term.parts,
+}
 
 
 def walk(*roots: Term) -> list[Term]:
     """Every distinct sub-term of ``roots``, parents before children."""
     seen: set[int] = set()
     found: list[Term] = []
-    pending = list(reversed(roots))
+    pending = list(roots[::-1])
+    parts = _PARTS
     while pending:
         term = pending.pop()
-        if id(term) in seen:
+        key = id(term)
+        if key in seen:
             continue
-        seen.add(id(term))
+        seen.add(key)
         found.append(term)
-        pending.extend(reversed(children(term)))
+        split = parts.get(type(term))
+        if split is not None:
+            pending.extend(split(term)[::-1])
     return found
 
 
