@@ -70,28 +70,25 @@ def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: E
     """
     waiting = scenario.blank_rows()
 
-    def send(row: Row) -> None:
-        emit(replace(row, counted=False) if row.verdict in scenario.tolerated else row)
-
     def deliver(row: Row) -> None:
         waiting.pop(0)
-        send(row)
+        emit(row)
 
     missing = sorted(need.value for need in scenario.needs - driver.capabilities)
     if missing:
-        _deliver_all(waiting, send, Verdict.UNSUPPORTED, f"not offered by this version: {', '.join(missing)}")
+        _deliver_all(waiting, emit, Verdict.UNSUPPORTED, f"not offered by this version: {', '.join(missing)}")
         return
     try:
         subject = _LayerSubject if scenario.layer else _ModelSubject
         subject(scenario, driver, seed, folder).run(deliver)
     except Unsupported as reason:
-        _deliver_all(waiting, send, Verdict.UNSUPPORTED, str(reason))
+        _deliver_all(waiting, emit, Verdict.UNSUPPORTED, str(reason))
     except Exception as error:  # Whatever the target raises is a result.
         if not (isinstance(error, TargetMisbehavedError) or _passed_through(driver, error)):
-            _deliver_all(waiting, send, Verdict.NOT_MEASURED, f"verify itself failed: {_one_line(error)}")
+            _deliver_all(waiting, emit, Verdict.NOT_MEASURED, f"verify itself failed: {_one_line(error)}")
             return
         verdict = Verdict.UNSUPPORTED if scenario.optional else Verdict.CRASHED
-        _deliver_all(waiting, send, verdict, _one_line(error))
+        _deliver_all(waiting, emit, verdict, _one_line(error))
 
 
 def _passed_through(driver: Driver, error: BaseException) -> bool:

@@ -43,13 +43,6 @@ class Naming(StrEnum):
     ORIGINAL = "names of the original code, mapped by the loader"
 
 
-class ForwardKind(StrEnum):
-    """When a forward is looked at."""
-
-    MERGED = "merged"
-    UNMERGED = "unmerged"
-
-
 class Unsupported(Exception):
     """Raised by a driver for something that the target plainly does not offer."""
 
@@ -59,14 +52,11 @@ class LayerKind:
     """A kind of layer that can carry an adapter.
 
     `shape` is out x in where the kind dictates it. `optional` kinds may fail to work at all (then the
-    verdict is `unsupported`): they are known to be unfinished in published versions. `unfinished` are the
-    kinds of forward that never carried an adapter in any of them: crashing there, or adding nothing, is a
-    warning; adding a delta with a wrong scale is not.
+    verdict is `unsupported`): they are known to be unfinished in published versions.
     """
 
     name: str
     optional: bool = False
-    unfinished: frozenset[ForwardKind] = frozenset()
     shape: tuple[int, int] | None = None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from lorascale_lint.verify.protocol import Capability, ForwardKind, LayerKind, LayerSpec, Naming
+from lorascale_lint.verify.protocol import Capability, LayerKind, LayerSpec, Naming
 from lorascale_lint.verify.reference import trained_scale
 from lorascale_lint.verify.verdicts import Row, Verdict
 
@@ -163,8 +163,7 @@ class Scenario:
 
     `layer` is None for a question to the model. `needs` are capabilities without which it is `unsupported`.
     `optional`: an exception (layer) or a file of which no key is recognised (model) is a missing feature,
-    not a wrong scale. `counted` False: shown, but never makes the run differ; `tolerated`: these verdicts
-    do not. `note` is shown with its rows.
+    not a wrong scale. `counted` False: shown, but never makes the run differ. `note` is shown with its rows.
     """
 
     name: str
@@ -175,7 +174,6 @@ class Scenario:
     needs: frozenset[Capability] = field(default_factory=frozenset)
     optional: bool = False
     counted: bool = True
-    tolerated: frozenset[Verdict] = field(default_factory=frozenset)
     note: str = ""
 
     @property
@@ -253,7 +251,6 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
         needs: frozenset[Capability] = frozenset(),
         counted: bool = True,
         note: str = "",
-        unfinished: bool = False,
         spec: LayerSpec | None = None,
         adapters: tuple[Adapter, ...] = (),
     ) -> Scenario:
@@ -266,7 +263,6 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
             needs=needs,
             optional=kind.optional,
             counted=counted,
-            tolerated=frozenset({Verdict.CRASHED, Verdict.NOT_APPLIED}) if unfinished else frozenset(),
             note=note,
         )
 
@@ -285,7 +281,6 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
                 alpha,
                 [apply, Unmerge(), Measure(term, quantity=Quantity.OUTPUT)],
                 needs=unmerged,
-                unfinished=ForwardKind.UNMERGED in kind.unfinished,
             )
     for kind in plain:
         term = (Term("A", 0.5),)
@@ -295,7 +290,6 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
             kind,
             4.0,
             [SetFactors("A", 4.0), Measure(term, quantity=Quantity.OUTPUT)],
-            unfinished=ForwardKind.MERGED in kind.unfinished,
         )
         yield scenario(
             f"unmerge, {kind.name}",
@@ -328,11 +322,13 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
             [
                 SetFactors("A", 4.0),
                 Unmerge(),
-                Measure((Term("A", 0.0, leftover=Verdict.RESIDUAL_AFTER_UNMERGE),)),
+                Measure((Term("A", 0.0, leftover=Verdict.RESIDUAL_AFTER_UNMERGE),), label="after unmerge"),
+                Merge(),
+                Unmerge(),
+                Measure((Term("A", 0.0, leftover=Verdict.RESIDUAL_AFTER_UNMERGE),), label="after another"),
             ],
             spec=told(plain[0].name, 4.0, host_resident=True),
             needs=frozenset({Capability.LAYER_UNMERGE, Capability.LAYER_HOST_RESIDENT}),
-            counted=False,
             note="the backup of the weight may be the weight itself where nothing is on a device",
         )
         yield scenario(
@@ -416,15 +412,12 @@ _NAMINGS: tuple[tuple[str, Naming, str], ...] = (
 )
 
 
-def _single(
-    name: str, adapter: Adapter, *, optional: bool = False, counted: bool = True, note: str = ""
-) -> Scenario:
+def _single(name: str, adapter: Adapter, *, optional: bool = False, note: str = "") -> Scenario:
     return Scenario(
         name=name,
         adapters=(adapter,),
         steps=(Load(adapter.name, "first"), Measure((Term(adapter.name, adapter.scale),))),
         optional=optional,
-        counted=counted,
         note=note,
     )
 
@@ -448,7 +441,6 @@ def _model_scenarios() -> Iterator[Scenario]:
         yield _single(
             f"file with {style}",
             Adapter("A", 4.0, style=style),
-            counted=False,
             note="alpha is not among the file's tensors",
         )
     yield from _switching_scenarios()

@@ -129,6 +129,8 @@ def read(folder):
     default = json.loads(config.read_text())["lora_alpha"] if config.exists() else None
     for path in Path(folder).glob("*.safetensors"):
         with safe_open(path, framework="numpy") as file:
+            stated = (file.metadata() or {}).get("lora_alpha")
+            default = default if stated is None else float(stated)
             for key in file.keys():  # noqa: SIM118 (not a dictionary)
                 base, _, kind = key.removeprefix("diffusion_model.").removesuffix(".weight").rpartition(".")
                 base = _RENAMED.get(base, base)

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from lorascale_lint.verify.protocol import (
     Capability,
-    ForwardKind,
     LayerKind,
     LayerSpec,
     ModelLayer,
@@ -46,10 +45,8 @@ _QKV_HEAD, _QKV_HEADS, _QKV_KV_HEADS = 8, 4, 2
 
 LAYER_KINDS = (
     LayerKind(_REPLICATED),
-    # Overrides forward without LoRA.
-    LayerKind(_COLUMN, unfinished=frozenset({ForwardKind.UNMERGED})),
-    # Its forward reads an attribute that nothing ever sets.
-    LayerKind(_ROW, unfinished=frozenset({ForwardKind.UNMERGED, ForwardKind.MERGED})),
+    LayerKind(_COLUMN),
+    LayerKind(_ROW),
     LayerKind(_MERGED_COLUMN, optional=True, shape=(96, 56)),
     LayerKind(_QKV, optional=True, shape=(_QKV_HEAD * (_QKV_HEADS + 2 * _QKV_KV_HEADS), 40)),
 )

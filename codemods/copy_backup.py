@@ -1,0 +1,42 @@
+"""Make a saved weight a copy, and put a copy of it back."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import append_argument
+from lorascale_lint.facts.terms import Call
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.model import Model
+from lorascale_lint.model.shared_backups import SharedBackup
+
+
+def copy_backup(model: Model, backup: SharedBackup) -> Fix | None:
+    """``weight.to("cpu")`` becomes ``weight.to("cpu", copy=True)``, and so does what puts it back.
+
+    Unsafe by definition: unmerging on the CPU gives another weight, the right one, and takes its memory.
+    """
+    rewrites = Rewrites(model.read_source)
+    places = [(backup.function, backup.copy), *((function, call) for function, _, call in backup.restores)]
+    if not all(_copied(rewrites.of(function.filename), call) for function, call in places):
+        return None
+    edits = rewrites.finish()
+    return Fix("unsafe", "Copy the weight", edits) if edits else None
+
+
+def _copied(rewrite: Rewrite, call: Call) -> bool:
+    if rewrite.find(call.loc, cst.Call) is None:
+        return False
+    rewrite.change(call.loc, cst.Call, _copy)
+    return True
+
+
+def _copy(node: cst.CSTNode) -> cst.Call:
+    call = cst.ensure_type(node, cst.Call)
+    method = cst.ensure_type(call.func, cst.Attribute)
+    if method.attr.value == "cpu":
+        call = call.with_changes(
+            func=method.with_changes(attr=cst.Name("to")), args=[cst.Arg(cst.SimpleString('"cpu"'))]
+        )
+    return append_argument(call, "copy", "True")

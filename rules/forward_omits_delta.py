@@ -1,0 +1,138 @@
+"""LS115: a subclass replaces the forward that adds the delta, and adds none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.codemods.add_delta import add_delta
+from lorascale_lint.findings import Finding
+from lorascale_lint.model import Model
+from lorascale_lint.model.omitted_deltas import omitted_deltas
+from lorascale_lint.rule import Rule
+
+
+class ForwardOmitsDelta(Rule):
+    """Forward of a subclass that leaves the delta out
+
+    ## What it finds
+
+    A class whose base adds the delta in `forward`, which replaces that method, computes the base layer's
+    output there and neither reads a factor nor calls anything that does. Also one that leaves it to
+    attributes or methods which nothing ever sets.
+
+    ## Why it is wrong
+
+    Such a layer works while its delta is merged, because merging is inherited. Unmerged, in training or
+    after `unmerge`, the adapter does nothing there, or the call fails.
+
+    ## Effect
+
+    Effective scale 0 instead of alpha / rank while unmerged.
+
+    ## Bad
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_scaling):
+            self.base_layer = base_layer
+            self.lora_scaling = lora_scaling
+            self.merged = False
+
+        def set_lora_weights(self, lora_A, lora_B):
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+
+        def forward(self, x):
+            if not self.merged:
+                delta = x @ self.lora_A.T @ self.lora_B.T
+                out = self.base_layer(x)
+                return out + delta * self.lora_scaling
+            return self.base_layer(x)
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_scaling * (self.lora_B @ self.lora_A)
+            self.merged = True
+
+
+    class GatheredLoRALinear(LoRALinear):
+        def forward(self, x):
+            output = self.base_layer.quant_method.apply(self.base_layer, x)
+            return all_gather(output)
+    ```
+
+    ## Good
+
+    ```python
+    class LoRALinear:
+        def __init__(self, base_layer, lora_scaling):
+            self.base_layer = base_layer
+            self.lora_scaling = lora_scaling
+            self.merged = False
+
+        def set_lora_weights(self, lora_A, lora_B):
+            self.lora_A = lora_A
+            self.lora_B = lora_B
+
+        def lora_delta(self, x):
+            delta = x @ self.lora_A.T @ self.lora_B.T
+            return delta * self.lora_scaling
+
+        def forward(self, x):
+            if not self.merged:
+                out = self.base_layer(x)
+                return out + self.lora_delta(x)
+            return self.base_layer(x)
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_scaling * (self.lora_B @ self.lora_A)
+            self.merged = True
+
+
+    class GatheredLoRALinear(LoRALinear):
+        def forward(self, x):
+            output = self.base_layer.quant_method.apply(self.base_layer, x)
+            if not self.merged:
+                output = output + self.lora_delta(x)
+            return all_gather(output)
+    ```
+
+    ## Fix safety
+
+    Unsafe by definition: the output of the subclass changes. The delta of the base's forward becomes a
+    method, which both call. Offered where that forward is `if <unmerged>: ... return base + delta`.
+
+    ## Limits
+
+    Silent if the method hands `self` on, calls `super()`, or calls a method that is not in sight. The base
+    class must take both factors by a setter and merge them.
+
+    ## References
+
+    - FastVideo 0.1.4 to 0.2.1, `ColumnParallelLinearWithLoRA` and `RowParallelLinearWithLoRA`; repaired in
+      SGLang's copy of that file
+    """
+
+    code = "LS115"
+    name = "forward-omits-delta"
+    fix = "sometimes"
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """One finding for each replaced forward."""
+        for omitted in omitted_deltas(model):
+            override, application = omitted.override, omitted.application
+            names = " and ".join(dict.fromkeys(f"`self.{item.name}`" for item in omitted.missing))
+            trace = [
+                (application.function.filename, application.loc, "the base class adds the delta here"),
+                (override.filename, omitted.base_call.loc, "the output is computed without it here"),
+            ]
+            if names:
+                trace.append((override.filename, omitted.missing[0].loc, f"nothing ever sets {names}"))
+            yield self.finding(
+                model,
+                override.filename,
+                override.facts.loc,
+                f"`{override.facts.qualname}` replaces a forward that adds the delta, and adds none",
+                effect="effective scale 0 instead of alpha / rank while the delta is not merged",
+                trace=trace,
+                fix=add_delta(model, omitted),
+            )
