@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import libcst as cst
 
+from lorascale_lint.facts.nodes import parts
 from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import (
     DEPTH_LIMIT,
@@ -570,7 +571,7 @@ def words_of(node: cst.CSTNode) -> frozenset[str]:
         if isinstance(current, cst.Name | cst.SimpleString | cst.FormattedStringText):
             words.add(current.value)
         else:
-            pending.extend(current.children)
+            pending.extend(parts(current))
     return frozenset(words)
 
 
@@ -580,7 +581,7 @@ def _captured(pattern: cst.MatchPattern) -> Iterable[str]:
         current = pending.pop()
         if isinstance(current, cst.MatchAs | cst.MatchStar) and current.name is not None:
             yield current.name.value
-        pending.extend(current.children)
+        pending.extend(parts(current))
 
 
 def _literal_text(node: cst.SimpleString | cst.ConcatenatedString) -> str:
