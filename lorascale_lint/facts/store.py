@@ -21,6 +21,7 @@ _KINDS: dict[str, type[Any]] = {
     if isinstance(kind, type) and dataclasses.is_dataclass(kind)
 }
 _FIELDS = {name: tuple(field.name for field in dataclasses.fields(kind)) for name, kind in _KINDS.items()}
+_FIELDS_OF = {_KINDS[name]: names for name, names in _FIELDS.items()}
 
 
 def encode(facts: FileFacts) -> bytes:
@@ -29,19 +30,18 @@ def encode(facts: FileFacts) -> bytes:
     index: dict[int, int] = {}
 
     def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value):
+        kind = type(value)
+        if kind in _FIELDS_OF:
             return {"$": reference(value)}
-        if isinstance(value, tuple):
+        if kind is tuple:
             return [plain(item) for item in value]
-        if isinstance(value, frozenset):
-            return sorted(value)
-        return value
+        return sorted(value) if kind is frozenset else value
 
     def reference(value: Any) -> int:
         known = index.get(id(value))
         if known is None:
             name = type(value).__name__
-            row = [name, *(plain(getattr(value, field)) for field in _FIELDS[name])]
+            row = [name, *[plain(getattr(value, field)) for field in _FIELDS_OF[type(value)]]]
             known = index[id(value)] = len(table)
             table.append(row)
         return known
@@ -60,9 +60,10 @@ def decode(data: bytes) -> FileFacts:
         objects: list[Any] = []
 
         def plain(value: Any) -> Any:
-            if isinstance(value, dict):
+            kind = type(value)
+            if kind is dict:
                 return objects[value["$"]] if "$" in value else value
-            return tuple(plain(item) for item in value) if isinstance(value, list) else value
+            return tuple([plain(item) for item in value]) if kind is list else value
 
         for name, *row in json.loads(data):
             values = [plain(item) for item in row]
