@@ -1,42 +1,78 @@
-"""FastVideo before and after the repair: `python benchmarks/fastvideo_report.py NAME=TREE... > FILE`.
+"""FastVideo before and after the repair: `benchmarks/fastvideo_report.py VERSION... NAME=TREE... > FILE`.
 
-TREE is a folder that holds ``fastvideo`` (an unpacked wheel or a checkout); it is copied first. Each copy is
-linted and run by ``verify`` three times: as published, after ``--fix``, and after ``--fix --unsafe-fixes``.
-Needs the extras ``verify`` and ``fastvideo``. ``--rows FOLDER`` also writes every measured row, one file for
-each tree; ``--diff NAME`` prints the whole diff of that tree.
+A VERSION is downloaded from PyPI; a TREE is a folder that holds `fastvideo`, a checkout for example. Each is
+copied, linted and run by `verify` as it is, after `--fix`, after `--fix --unsafe-fixes`, and with `--preview`
+as well. `--diff NAME` prints the whole patch of that tree, `--rows FOLDER` keeps every measured row as JSON.
+Needs the extras `verify` and `fastvideo`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SEED = "1"
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("as published", ()),
+    ("as it is", ()),
     ("`--fix`", ("--fix",)),
-    ("`--fix --unsafe-fixes`", ("--fix", "--unsafe-fixes")),
+    ("`--unsafe-fixes`", ("--fix", "--unsafe-fixes")),
+    ("`--preview`", ("--fix", "--unsafe-fixes", "--preview")),
+)
+INTRODUCTION = """\
+# FastVideo before and after the repair
+
+Every release with LoRA code and three commits: what is found, and the scale that `lorascale-lint verify`
+measures on the CPU (rank 8 unless a row says otherwise; `observed verdict`, a bare number is right). The
+columns are the tree as it is, after `--fix`, after `--fix --unsafe-fixes`, and after that with `--preview`.
+Made by
+
+```
+python benchmarks/fastvideo_report.py {arguments} > docs/fastvideo.md
+```
+
+where `NAME=TREE` is a checkout of that commit.
+"""
+# Why a row is not right after the last step: the first entry whose words are in the row's title or detail.
+REASONS: tuple[tuple[str, str], ...] = (
+    ("not offered by this version", "the version has no such feature"),
+    (
+        "the layer can be told no alpha",
+        "no layer of 0.1.2 keeps an alpha: that is a feature to add, no scale to repair",
+    ),
+    (
+        "MergedColumnParallelLinear",
+        "its wrapper indexes a third dimension that no factor has; it never worked",
+    ),
+    (
+        "QKVParallelLinear",
+        "its wrapper wants factors as a pair, and shard sizes that do not exist; it never worked",
+    ),
+    ("recognises none of the file's keys", "the loader never knew these names; it applies nothing"),
+    ("merged again", "the layer has room for one adapter's factors; a list of them is a feature to add"),
+    ("constructor alpha", "a setter that is told no alpha takes the rank: a convention, too"),
+    ("alpha 0 means", "scale 0 to PEFT, scale 1 to kohya; the repaired code takes it as 0"),
 )
 Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A tree after one of the steps; without ``rows`` it could not be run, for the reason in ``problem``."""
+    """A tree after one of the steps; without `rows` it could not be run, for the reason in `problem`."""
 
     findings: Sequence[str]
     rows: dict[Key, dict[str, Any]]
-    exit_code: int
     problem: str | None
 
 
@@ -47,6 +83,11 @@ class Version:
     name: str
     states: Sequence[State]
     diff: str
+
+    def rows(self) -> Iterator[tuple[str, list[dict[str, Any] | None]]]:
+        """Titles of all rows, with what each state shows."""
+        for key in dict.fromkeys(key for state in self.states for key in state.rows):
+            yield ": ".join(part for part in key if part), [state.rows.get(key) for state in self.states]
 
 
 def tool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,98 +103,154 @@ def findings(folder: Path, *options: str) -> list[str]:
     if result.returncode not in (0, 1):
         sys.exit(f"lint of {folder} failed:\n{result.stderr}")
     return [
-        f"{Path(item['filename']).name}:{item['location']['row']} {item['code']} {item['name']}"
+        f"{item['code']} {Path(item['filename']).name}:{item['location']['row']}"
         for item in json.loads(result.stdout)
     ]
 
 
-def measure(folder: Path) -> tuple[dict[Key, dict[str, Any]], int, str | None]:
-    """All rows of ``verify``, its exit code, and why there are none."""
+def measure(folder: Path) -> tuple[dict[Key, dict[str, Any]], str | None]:
+    """All rows of `verify`, and why there are none."""
     result = tool(folder, "verify", ".", "--seed", SEED, "--output-format", "json")
     try:
         report = json.loads(result.stdout)
     except ValueError:
         sys.exit(f"verify of {folder} failed:\n{result.stderr}")
-    rows = {(row["scenario"], row["label"], row["adapter"]): row for row in report["rows"]}
-    return rows, result.returncode, report["problem"]
+    return {(row["scenario"], row["label"], row["adapter"]): row for row in report["rows"]}, report["problem"]
+
+
+def digest(folder: Path) -> str:
+    """Hash of all code."""
+    paths = sorted(folder.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def through_all_steps(name: str, tree: Path, work: Path) -> Version:
-    """Copy a tree and take it through the steps."""
+    """Copy a tree and take it through the steps; what did not change is not run again."""
     folder = work / name
     shutil.copytree(tree / "fastvideo", folder / "fastvideo", ignore=shutil.ignore_patterns("*.pyc"))
     for info in tree.glob("fastvideo-*.dist-info"):
         shutil.copytree(info, folder / info.name)
     patch = tool(folder, "check", "fastvideo", "--diff", "--unsafe-fixes").stdout
-    states = []
+    states: list[State] = []
+    seen = ""
     for _, options in STEPS:
         left = findings(folder, *options)
-        rows, code, problem = measure(folder)
-        states.append(State(left, rows, code, problem))
-        print(f"{name} {options}: {len(left)} findings, verify {code} {problem or ''}", file=sys.stderr)
+        now = digest(folder)
+        if now == seen:
+            states.append(State(left, states[-1].rows, states[-1].problem))
+        else:
+            states.append(State(left, *measure(folder)))
+        seen = now
+        print(f"{name} {' '.join(options)}: {len(left)} findings, {verdicts(states[-1])}", file=sys.stderr)
     return Version(name, states, patch)
 
 
+def kind(row: dict[str, Any]) -> str:
+    """ok, wrong, warning, or the verdict itself where nothing was measured."""
+    if row["verdict"] in ("ok", "unsupported", "not-measured"):
+        return str(row["verdict"])
+    return "wrong" if row["counted"] and row["verdict"] != "ambiguous" else "warning"
+
+
 def shown(row: dict[str, Any] | None) -> str:
-    """The observed scale, or why there is none."""
+    """The observed scale, with the verdict unless it is right."""
     if row is None:
         return "-"
-    verdict = row["verdict"]
-    number = "" if row["observed"] is None else f"{row['observed']:.4g}"
-    if verdict == "ok":
-        return f"{number}"
-    return f"{number} {verdict}".strip() + ("" if row["counted"] else " (warning)")
+    observed = row["observed"]
+    number = "" if observed is None else f"{0 if abs(observed) < 1e-6 else observed:.4g}"
+    verdict = "" if row["verdict"] == "ok" else row["verdict"]
+    return f"{number} {verdict}".strip()
 
 
 def table(header: Iterable[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A Markdown table."""
     names = list(header)
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    return [*lines, *("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows)]
+    return [*lines, *("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows), ""]
 
 
 def verdicts(state: State) -> str:
     """How many rows are right, wrong, a warning, and cannot be asked."""
     if state.problem:
         return f"not run: {state.problem}"
-    counts: Counter[str] = Counter()
-    for row in state.rows.values():
-        kind = row["verdict"]
-        if kind not in ("ok", "unsupported", "ambiguous", "not-measured"):
-            kind = "wrong" if row["counted"] else "warning"
-        counts[kind] += 1
+    counts = Counter(kind(row) for row in state.rows.values())
     return ", ".join(
-        f"{counts[kind]} {kind}" for kind in ("ok", "wrong", "warning", "unsupported") if counts[kind]
+        f"{counts[name]} {name}" for name in ("ok", "wrong", "warning", "unsupported") if counts[name]
     )
 
 
-def document(versions: Sequence[Version], whole: Sequence[str]) -> list[str]:
+def reason(version: Version, title: str, row: dict[str, Any]) -> str:
+    """Why a row is not right after the last step."""
+    for words, text in REASONS:
+        if words in title or words in row["detail"]:
+            return text
+    if any("the layer can be told no alpha" in row["detail"] for row in version.states[0].rows.values()):
+        return dict(REASONS)["the layer can be told no alpha"]
+    return "?"
+
+
+def chapter(version: Version) -> list[str]:
+    """One version: findings of each step, rows that are not right everywhere, and why."""
+    lines = [f"## {version.name}", ""]
+    before = None
+    for (title, _), state in zip(STEPS, version.states, strict=True):
+        if state.findings != before:
+            lines.append(f"- {title}: {', '.join(state.findings) or 'no findings'}")
+        before = state.findings
+    body, left = [], Counter[str]()
+    right = 0
+    for title, states in version.rows():
+        found = [row for row in states if row is not None]
+        if all(row["verdict"] == "ok" for row in found):
+            right += 1
+            continue
+        last = found[-1]
+        if last["verdict"] != "ok":
+            why = reason(version, title, last)
+            left[why] += 1
+        if any(row["verdict"] != "unsupported" for row in found):
+            body.append([title, f"{last['expected']:.4g}", *(shown(row) for row in states)])
+    lines += ["", *table(["scenario", "expected", *(title for title, _ in STEPS)], body)]
+    lines += [f"{right} more rows are right in every state.", ""]
+    if left:
+        lines += ["Rows that are not right at the end, and why:", ""]
+        lines += [*(f"- {count}: {text}" for text, count in left.most_common()), ""]
+    return lines
+
+
+def document(versions: Sequence[Version], whole: Sequence[str], arguments: str) -> list[str]:
     """The page."""
-    lines = ["# FastVideo before and after the repair", ""]
-    header = ["version", *(f"{text} {name}" for name, _ in STEPS for text in ("findings", "verify"))]
-    overview = []
-    for version in versions:
-        cells = [version.name]
-        for state in version.states:
-            cells += [str(len(state.findings)), verdicts(state)]
-        overview.append(cells)
-    lines += [*table(header, overview), ""]
-    for version in versions:
-        lines += [f"## {version.name}", ""]
-        for (title, _), state in zip(STEPS, version.states, strict=True):
-            lines += [f"Findings {title}: {', '.join(state.findings) or 'none'}.", ""]
-        keys = list(dict.fromkeys(key for state in version.states for key in state.rows))
-        body = []
-        for key in keys:
-            found = [state.rows.get(key) for state in version.states]
-            first = next(row for row in found if row is not None)
-            title = ": ".join(part for part in key if part)
-            body.append([title, f"{first['expected']:.4g}", *(shown(row) for row in found)])
-        lines += [*table(["scenario", "expected", *(title for title, _ in STEPS)], body), ""]
+    overview = [
+        [version.name, *(f"{len(state.findings)} findings; {verdicts(state)}" for state in version.states)]
+        for version in versions
+    ]
+    lines = [INTRODUCTION.format(arguments=arguments)]
+    lines += table(["version", *(title for title, _ in STEPS)], overview)
     for version in versions:
         if version.name in whole:
-            lines += [f"## The diff of {version.name}", "", "```diff", version.diff.rstrip("\n"), "```", ""]
+            patch = version.diff.rstrip("\n")
+            lines += [
+                f"## The patch of {version.name} (`--diff --unsafe-fixes`)",
+                "",
+                "```diff",
+                patch,
+                "```",
+                "",
+            ]
+    for version in versions:
+        lines += chapter(version)
     return lines
+
+
+def fetched(version: str, folder: Path) -> Path:
+    """Download and unpack a release; nothing of it is installed or run."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary", ":all:", "--dest", str(folder), f"fastvideo=={version}"]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob(f"fastvideo-{version}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / version)
+    return folder / version
 
 
 def main() -> None:
@@ -161,7 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("trees", nargs="+", metavar="NAME=TREE")
+    parser.add_argument("trees", nargs="+", metavar="VERSION|NAME=TREE")
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--diff", action="append", default=[], metavar="NAME")
     options = parser.parse_args()
@@ -169,15 +266,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         for given in options.trees:
             name, _, tree = given.partition("=")
-            versions.append(through_all_steps(name, Path(tree).resolve(), Path(work)))
+            place = Path(tree).resolve() if tree else fetched(name, Path(work))
+            versions.append(through_all_steps(name, place, Path(work) / "copies"))
             if options.rows:
                 options.rows.mkdir(parents=True, exist_ok=True)
                 record = [
-                    {"findings": state.findings, "problem": state.problem, "rows": list(state.rows.values())}
+                    {"findings": state.findings, "rows": list(state.rows.values()), "problem": state.problem}
                     for state in versions[-1].states
                 ]
                 (options.rows / f"{name}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    print("\n".join(document(versions, options.diff)), end="")
+    trees = [f"{given.partition('=')[0]}=TREE" if "=" in given else given for given in options.trees]
+    arguments = " ".join([*trees, *(f"--diff {name}" for name in options.diff)])
+    print("\n".join(document(versions, options.diff, arguments)), end="")
 
 
 if __name__ == "__main__":

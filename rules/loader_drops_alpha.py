@@ -12,7 +12,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Loader, Model
 from lorascale_lint.model.adapter_flow import is_file_alpha
 from lorascale_lint.model.adapter_keys import alpha_mentions, key_traffic
-from lorascale_lint.model.alpha_spellings import foreign_name
+from lorascale_lint.model.alpha_spellings import foreign_name, reads_tensors_only
 from lorascale_lint.model.origins import value_converted
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE
@@ -30,7 +30,8 @@ class LoaderDropsAlpha(Rule):
     to a layer's setter without an alpha, and reads no alpha anywhere on that way: no `.alpha`,
     `.lora_alpha` or `.alpha_scale` key, no `adapter_config.json`, no file metadata. Also a loader that knows
     alpha as `.lora_alpha` only, while it takes names of formats that spell it `.alpha` (`diffusion_model.`,
-    `lora_down` ...).
+    `lora_down` ...). With `--preview`, also one that looks alpha up as `.lora_alpha` and never into
+    `adapter_config.json` or the metadata.
 
     ## Why it is wrong
 
@@ -150,6 +151,7 @@ class LoaderDropsAlpha(Rule):
         """Setter calls without alpha in loaders that never read one."""
         for loader in model.loaders:
             yield from self._other_spellings(model, loader)
+            yield from self._beside_the_tensors(model, loader)
             left = _left_behind(model, loader.function)
             mentions = alpha_mentions(model.project, loader.function)
             if left is None and (mentions or not _reads_files(model, loader)):
@@ -192,6 +194,31 @@ class LoaderDropsAlpha(Rule):
             ],
             fix=complete_alphas(model, function, files[0]),
         )
+
+    def _beside_the_tensors(self, model: Model, loader: Loader) -> Iterator[Finding]:
+        """Loaders that know every key of alpha, and none of the places beside the tensors."""
+        function, files = loader.function, loader.traffic.files_read
+        use = next((use for use in loader.traffic.uses if use.how == "read" and use.role == "alpha"), None)
+        if (
+            use is None
+            or not files
+            or not loader.setter_calls
+            or not reads_tensors_only(model.project, function)
+        ):
+            return
+        fix = complete_alphas(model, function, files[0])
+        if fix is not None:
+            yield self.finding(
+                model,
+                function.filename,
+                use.loc,
+                "alpha is looked for among the tensors only, not in `adapter_config.json` or the metadata",
+                event=use.event,
+                confidence="medium",
+                effect=effect_of(ONE) + ", for files that state it there",
+                trace=[(function.filename, files[0].loc, "the adapter file is read here")],
+                fix=fix,
+            )
 
 
 def _reads_files(model: Model, loader: Loader) -> bool:

@@ -102,7 +102,16 @@ def test_formats_whose_alpha_has_another_key_fire(tmp_path: Path) -> None:
     ],
 )
 def test_formats_whose_alpha_is_known_are_silent(take: str, suffix: str, tmp_path: Path) -> None:
-    assert findings(KEYS.format(layer=OTHER, take=take, suffix=suffix), tmp_path) == ()
+    found = findings(KEYS.format(layer=OTHER, take=take, suffix=suffix), tmp_path)
+    assert not [item for item in found if item.confidence == "high"]
+
+
+def test_places_beside_the_tensors_are_asked_for_in_preview_only(tmp_path: Path) -> None:
+    take = FOREIGN + '.replace(".alpha", ".lora_alpha")'
+    source = KEYS.format(layer=OTHER, take=take, suffix=".lora_alpha")
+    (found,) = findings(source, tmp_path)
+    assert (found.code, found.confidence) == ("LS301", "medium")
+    assert findings(apply(source, found), tmp_path) == ()
 
 
 def test_the_helper_finds_every_alpha(tmp_path: Path) -> None:

@@ -32,3 +32,25 @@ def foreign_name(project: Project, function: Function) -> Const | None:
             if isinstance(argument, Const) and str(argument.value).startswith(_FOREIGN):
                 return argument
     return None
+
+
+def reads_tensors_only(project: Project, function: Function) -> bool:
+    """Does a loader know several spellings of ``*.lora_alpha``, and nothing beside the tensors?"""
+    beside = ("adapter_config", "metadata")
+    words = (word for current in project.reachable(function, 3) for word in current.facts.words)
+    return (
+        len(_spellings(project, function)) > 1
+        and _looks_up_rare(function)
+        and not any(part in word for word in words for part in beside)
+    )
+
+
+def _spellings(project: Project, function: Function) -> set[str]:
+    return {word.strip("\"'.*{}").removesuffix(".weight") for _, word in alpha_mentions(project, function)}
+
+
+def _looks_up_rare(function: Function) -> bool:
+    return any(
+        use.how == "read" and use.pattern.startswith("*.") and use.pattern.endswith(_RARE)
+        for use in key_traffic(function).uses
+    )

@@ -372,6 +372,9 @@ def _state_scenarios(kind: LayerKind, setter: bool) -> Iterator[Scenario]:
         adapters=adapter,
         steps=(SetFactors("A", None), Measure(term)),
         needs=frozenset({Capability.LAYER_CONSTRUCTOR_ALPHA}),
+        # A setter that can be told alpha, and is told none, may as well take the rank.
+        counted=not setter,
+        note="the rank instead of the constructor's alpha is a convention, too" if setter else "",
     )
     first, second = Adapter("A", 6.0), Adapter("B", None, rank=OTHER_RANK)
     yield Scenario(
