@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
+from lorascale_lint.codemods.multiply_delta import multiply_delta
+from lorascale_lint.codemods.scale_other_branch import scale_other_branch
 from lorascale_lint.effect import effect_of
-from lorascale_lint.findings import Finding
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
 from lorascale_lint.model.compositions import past_compositions
 from lorascale_lint.model.scale import ONE
-from lorascale_lint.model.scale_branches import one_sided
+from lorascale_lint.model.scale_branches import OneSided, one_sided
 from lorascale_lint.rule import Rule
 
 
@@ -63,15 +66,20 @@ class ScaleOnOneBranch(Rule):
             self.use_gating = use_gating
 
         def forward(self, x):
-            delta = x @ self.lora_A.T @ self.lora_B.T * self.scaling
+            delta = x @ self.lora_A.T @ self.lora_B.T
             if self.use_gating:
-                delta = delta * self.gate(x)
+                delta = delta * self.gate(x) * self.scaling
+            else:
+                delta = delta * self.scaling
             return self.base_layer(x) + delta
     ```
 
     ## Fix safety
 
-    No fix: the branch may stand for adapters that were trained with it.
+    Safe: for alpha = rank the scale is 1. Unsafe where a norm is taken of the delta, too: each use of it is
+    scaled then. An adapter that was trained by way of the branch without the scale needs alpha = rank in
+    its file. No fix where the branch can't name the scale (a local of the other one), where the delta leaves
+    on a way that is not followed, or in an `elif` chain.
 
     ## Limits
 
@@ -86,6 +94,7 @@ class ScaleOnOneBranch(Rule):
 
     code = "LS113"
     name = "scale-on-one-branch"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Unscaled deltas with a scaled sibling."""
@@ -99,4 +108,15 @@ class ScaleOnOneBranch(Rule):
                 confidence=found.confidence,
                 effect=effect_of(ONE),
                 trace=found.steps,
+                fix=_repair(model, found),
             )
+
+
+def _repair(model: Model, found: OneSided) -> Fix | None:
+    if found.other_branch is not None:
+        return scale_other_branch(model, found.function, found.other_branch, "safe")
+    if found.rescaling is None:
+        return None
+    applicability: Literal["safe", "unsafe"] = "safe" if found.rescaling.is_trained else "unsafe"
+    scalar = found.rescaling.exits[0].scalar.strip("()")
+    return multiply_delta(model, found.rescaling.exits, applicability, f"Multiply by `{scalar}` here, too")

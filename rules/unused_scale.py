@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
-from lorascale_lint.findings import Finding
+from lorascale_lint.codemods.forward_arguments import forward_arguments
+from lorascale_lint.codemods.multiply_delta import multiply_delta
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
 from lorascale_lint.model.constant_scales import constant_scales
-from lorascale_lint.model.unused_scale import unused_scales
+from lorascale_lint.model.unused_scale import UnusedScale as Found, unused_scales
 from lorascale_lint.rule import Rule
 
 
@@ -51,8 +54,11 @@ class UnusedScale(Rule):
 
     ## Fix safety
 
-    No fix: where the factors were folded by hand, the scale is the superfluous part. Multiply the
-    delta by it, or delete it.
+    Safe where the scale is alpha / rank: for alpha = rank it is 1. Unsafe for a strength. The delta is
+    multiplied wherever it is returned or added to a weight, or the strength is passed on in the call that
+    leaves it out. No fix where the delta leaves on a way that is not followed, for an alpha (divide it by the
+    rank, and multiply), and for a scale that is the literal 1. Where the factors were folded by hand,
+    delete the scale instead.
 
     ## Limits
 
@@ -69,6 +75,7 @@ class UnusedScale(Rule):
 
     code = "LS108"
     name = "unused-scale"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Every scale that reaches no delta."""
@@ -82,4 +89,16 @@ class UnusedScale(Rule):
                 confidence=found.confidence,
                 effect="effective scale 1 instead of alpha / rank or the strength that was asked for",
                 trace=found.steps,
+                fix=_repair(model, found),
             )
+
+
+def _repair(model: Model, found: Found) -> Fix | None:
+    if found.call is not None:
+        loc, name = found.call
+        return forward_arguments(model, found.function.filename, loc, ((name, name),), "unsafe")
+    if found.rescaling is None:
+        return None
+    applicability: Literal["safe", "unsafe"] = "safe" if found.rescaling.is_trained else "unsafe"
+    scalar = found.rescaling.exits[0].scalar
+    return multiply_delta(model, found.rescaling.exits, applicability, f"Multiply the delta by `{scalar}`")

@@ -7,7 +7,7 @@ from textwrap import dedent, indent
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 HEAD = """
 import torch
@@ -205,3 +205,71 @@ def test_a_discarded_weight(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", KEPT)
 def test_a_kept_weight(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora.py": _source(KEPT[name])}, codes=["LS109"]) == ()
+
+
+REPAIRED = {
+    "a forward whose caller applies 1": (
+        "self.gate(x))\n",
+        "self.gate(x))\n        else:\n            out = out * self.scaling\n",
+        False,
+    ),
+    "a scale by `or`": (
+        "self.gate(x))\n",
+        "self.gate(x))\n        else:\n            out = out * self.scaling\n",
+        False,
+    ),
+    "a forward that returns a pair": (
+        "self.gate(x))\n",
+        "self.gate(x))\n        else:\n            out = out * self.scaling\n",
+        False,
+    ),
+    "a DoRA branch of its own": ("data, delta, lora.m", "data, delta * lora.scaling, lora.m", True),
+    "a DoRA branch, tested the other way": (
+        "data, delta, lora.m",
+        "data, delta * lora.scaling, lora.m",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repaired(name: str, tmp_path: Path) -> None:
+    before, after, unsafe = REPAIRED[name]
+    source = dedent(ONE_SIDED[name])
+    texts, left = fix_files(tmp_path, {"lora.py": source}, codes=["LS113"], unsafe=unsafe)
+    assert texts == {"lora.py": source.replace(before, after, 1)}
+    assert [finding.code for finding in left if finding.code == "LS113"] == []
+
+
+def test_a_forward_without_a_gate_scales_what_it_returns(tmp_path: Path) -> None:
+    forward = "\ndef forward(self, x):\n    return x @ self.lora_A.T @ self.lora_B.T\n"
+    source = dedent(_source(COMPOSE, forward, LAYER))
+    texts, _ = fix_files(tmp_path, {"lora.py": source}, codes=["LS113"])
+    assert texts == {"lora.py": source.replace("self.lora_B.T\n", "self.lora_B.T * self.scaling\n", 1)}
+
+
+def test_a_bare_delta_is_scaled_wherever_the_class_hands_it_to_a_function(tmp_path: Path) -> None:
+    norm = """
+    def norm(self, name):
+        lora = self.loras[name]
+        return dora_norm(self.weight, lora.delta_w)
+
+
+def dora_norm(weights, added):
+    return torch.linalg.norm(weights + added, dim=1)
+"""
+    source = dedent(_source(COMPOSE, SCALED_FORWARD, DORA_MERGE)) + norm
+    texts, left = fix_files(tmp_path, {"lora.py": source}, codes=["LS113"], unsafe=True)
+    expected = source.replace("data, delta, lora.m", "data, delta * lora.scaling, lora.m")
+    expected = expected.replace("self.weight, lora.delta_w)", "self.weight, lora.delta_w * lora.scaling)")
+    assert texts == {"lora.py": expected}
+    assert left == ()
+
+
+def test_a_bare_delta_that_also_goes_elsewhere_is_not_scaled(tmp_path: Path) -> None:
+    kept = """
+    def keep(self, name):
+        self.kept = self.loras[name].delta_w
+"""
+    source = dedent(_source(COMPOSE, SCALED_FORWARD, DORA_MERGE)) + kept
+    assert [item.fix for item in lint_files(tmp_path, {"lora.py": source}, codes=["LS113"])] == [None]

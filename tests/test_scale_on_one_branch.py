@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 LAYER = """\
 import torch
@@ -214,3 +214,105 @@ def unfuse(layer, names):
     layer.weight.data -= total
 """
     assert lint_files(tmp_path, {"fuse_lora.py": source}, codes=["LS113"]) == ()
+
+
+REPAIRED = {
+    "training and evaluation": (
+        "(delta) * self.scaling\n",
+        "(delta) * self.scaling\n        else:\n            delta = delta * self.scaling\n",
+    ),
+    "delta returned by a helper": ("        return delta\n", "        return delta * self.scaling\n"),
+    "delta returned beside its gate": (
+        "            gate = None\n",
+        "            gate = None\n            hidden = hidden * self.scaling\n",
+    ),
+    "module kinds of a merge function": (
+        "up).permute(1, 0, 2, 3)\n",
+        "up).permute(1, 0, 2, 3) * scale\n",
+    ),
+    "methods that return the product": (
+        "self.lora_A.T @ self.lora_B.T\n",
+        "self.lora_A.T @ self.lora_B.T * self.scaling\n",
+    ),
+    "siblings that inherit the scale": (
+        "F.embedding(x, self.lora_A.T) @ self.lora_B.T\n",
+        "F.embedding(x, self.lora_A.T) @ self.lora_B.T * self.scaling\n",
+    ),
+}
+OTHER_CONDITIONS = {
+    "the unscaled branch first": (
+        """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if not self.training:
+            self.steps = 0
+        else:
+            delta *= self.scaling
+        return self.base_layer(x) + delta
+""",
+        "self.steps = 0\n",
+        "self.steps = 0\n            delta = delta * self.scaling\n",
+    ),
+    "a conditional expression": (
+        """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        delta = delta * self.scaling if self.training else delta
+        return self.base_layer(x) + delta
+""",
+        "else delta\n",
+        "else delta * self.scaling\n",
+    ),
+    "alpha / rank on the spot": (
+        """
+    def lora_delta(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if self.training:
+            return delta * (self.lora_alpha / self.lora_rank)
+        return delta
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_delta(x)
+""",
+        "return delta\n",
+        "return delta * (self.lora_alpha / self.lora_rank)\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repaired(name: str, tmp_path: Path) -> None:
+    before, after = REPAIRED[name]
+    source = ONE_SIDED[name]
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source})
+    head, _, tail = source.rpartition(before)
+    assert texts == {"lora_layer.py": head + after + tail}
+    assert left == ()
+
+
+@pytest.mark.parametrize("name", OTHER_CONDITIONS)
+def test_other_conditions_are_repaired(name: str, tmp_path: Path) -> None:
+    body, before, after = OTHER_CONDITIONS[name]
+    source = LAYER + body
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source})
+    head, _, tail = source.rpartition(before)
+    assert texts == {"lora_layer.py": head + after + tail}
+    assert left == ()
+
+
+def test_a_scale_that_the_other_branch_made_is_not_repaired(tmp_path: Path) -> None:
+    source = """\
+def merge_lora(layers, lora_sd):
+    for name, layer in layers.items():
+        up = lora_sd[name + ".lora_up.weight"]
+        down = lora_sd[name + ".lora_down.weight"]
+        if layer.weight.dim() == 4:
+            layer.weight.data += (up @ down)[..., None, None]
+        else:
+            scale = lora_sd[name + ".alpha"].item() / down.shape[0]
+            layer.weight.data += (up @ down) * scale
+"""
+    assert all(
+        item.fix is None
+        for item in lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS113", "LS310", "LS101"])
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.findings import Finding
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 HEADER = """\
 import logging
@@ -286,3 +286,139 @@ def test_a_class_beside_one_that_scales_itself_is_high(tmp_path: Path) -> None:
     (finding,) = unused(LAYER + returns + "\n" + other, tmp_path)
     assert finding.confidence == "high"
     assert "`LoRAOther`" in finding.trace[-1].message
+
+
+REPAIRED = {
+    "local of a merge": ("weight.add_(lora_B @ lora_A)", "weight.add_(lora_B @ lora_A * s)", True),
+    "local that is only logged": ("lora_up(lora_down(x))", "lora_up(lora_down(x)) * scale", True),
+    "local beside the element of a tuple that is used": (
+        "return self.op(self.op(x, down), up)",
+        "return self.op(self.op(x, down), up) * scale",
+        False,
+    ),
+    "attribute": ("self.lora_A.T @ self.lora_B.T", "self.lora_A.T @ self.lora_B.T * self.scaling", True),
+    "attribute of an embedding beside a linear layer that scales": (
+        "F.embedding(x, self.lora_A.T) @ self.lora_B.T",
+        "F.embedding(x, self.lora_A.T) @ self.lora_B.T * self.scaling",
+        True,
+    ),
+    "strength of a merge": ("+= lora_B @ lora_A", "+= lora_B @ lora_A * strength", False),
+    "strength that is not handed on": ("adapter[name])", "adapter[name], strength=strength)", False),
+    "strength that the sibling uses": (
+        "F.conv2d(F.conv2d(x, self.lora_down), self.lora_up)\n",
+        "F.conv2d(F.conv2d(x, self.lora_down), self.lora_up) * multiplier\n",
+        False,
+    ),
+}
+OTHER_USES = {
+    "a sum that is bound and converted": (
+        """
+    def forward(self, x):
+        out = self.base_layer(x)
+        delta = self.dropout(x) @ self.lora_A.T @ self.lora_B.T
+        out = out + delta
+        return out.to(x.dtype)
+""",
+        "out + delta\n",
+        "out + delta * self.scaling\n",
+    ),
+    "a sum in place under a condition": (
+        """
+    def forward(self, x):
+        result = self.base_layer(x)
+        if not self.merged:
+            result += (self.lora_dropout(x) @ self.lora_A.T) @ self.lora_B.T
+        return result
+""",
+        "@ self.lora_B.T\n",
+        "@ self.lora_B.T * self.scaling\n",
+    ),
+    "a forward and a merge": (
+        """
+    def forward(self, x):
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
+
+    def merge(self):
+        self.base_layer.weight.data += self.lora_B @ self.lora_A
+""",
+        "@ self.lora_",
+        None,
+    ),
+    "a tuple": (
+        """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        return delta, None
+
+    def add(self, x):
+        return self.base_layer(x) + self.forward(x)[0]
+""",
+        "return delta, None",
+        "return delta * self.scaling, None",
+    ),
+    "a product in parentheses over lines": (
+        """
+    def forward(self, x):
+        return self.base_layer(x) + (
+            x @ self.lora_A.T  # (batch, rank)
+            @ self.lora_B.T
+        )
+""",
+        "            @ self.lora_B.T\n        )\n",
+        "            @ self.lora_B.T\n        ) * self.scaling\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repaired(name: str, tmp_path: Path) -> None:
+    before, after, safe = REPAIRED[name]
+    source = HEADER + UNUSED[name]
+    found = unused(UNUSED[name], tmp_path)
+    assert [item.fix and item.fix.applicability for item in found] == ["safe" if safe else "unsafe"]
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source}, unsafe=True)
+    head, _, tail = source.rpartition(before)
+    assert texts == {"lora_layer.py": head + after + tail}
+    assert left == ()
+
+
+@pytest.mark.parametrize("name", OTHER_USES)
+def test_repaired_wherever_the_delta_leaves(name: str, tmp_path: Path) -> None:
+    body, before, after = OTHER_USES[name]
+    source = HEADER + LAYER + body
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source})
+    if after is None:
+        assert texts["lora_layer.py"].count(" * self.scaling\n") == 2
+    else:
+        head, _, tail = source.rpartition(before)
+        assert texts == {"lora_layer.py": head + after + tail}
+    assert left == ()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        # The statistic of the delta is no delta, and nobody knows what the norm is for.
+        LAYER
+        + """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        self.seen = delta
+        return self.base_layer(x) + delta
+""",
+        LAYER
+        + """
+    def forward(self, x):
+        return self.base_layer(x) + self.mix(x @ self.lora_A.T @ self.lora_B.T)
+""",
+        # The scale may not be bound where the delta is added.
+        """
+def apply_lora(x, base, lora_down, lora_up, lora_alpha, lora_rank, known):
+    if known:
+        scale = lora_alpha / lora_rank
+    return base(x) + lora_up(lora_down(x))
+""",
+    ],
+)
+def test_not_repaired(source: str, tmp_path: Path) -> None:
+    assert [item.fix for item in unused(source, tmp_path)] == [None]

@@ -40,6 +40,10 @@ class Rewrite:
         changes = self._changes.setdefault((loc, kind), [])
         changes.append(how)
 
+    def replace(self, node: cst.CSTNode, new: cst.CSTNode) -> None:
+        """Put ``new`` in the place of ``node``."""
+        self.change(self.positions[node], type(node), lambda _: new)
+
     def find(self, loc: Loc, kind: type[cst.CSTNode]) -> cst.CSTNode | None:
         """The node of ``kind`` at ``loc``."""
         return next(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorascale_lint.facts.terms import (
     Attr,
@@ -32,7 +32,8 @@ from lorascale_lint.model.evaluate import is_undecorated
 from lorascale_lint.model.model import Model
 from lorascale_lint.model.project import Class, Function, bound_arguments, is_receiver, is_test_file
 from lorascale_lint.model.scale import RANK
-from lorascale_lint.model.scale_branches import EXPLAINS, OneSided, parting
+from lorascale_lint.model.scale_branches import EXPLAINS, OneSided, OtherBranch, parting
+from lorascale_lint.model.unscaled_exits import Exit, Rescaling, exits_of
 from lorascale_lint.model.values import Number
 from lorascale_lint.model.vocabulary import number_role
 
@@ -149,8 +150,13 @@ class _Way:
     """The product of both factors on one way to a return; not ``is_plain`` if a tensor is multiplied on."""
 
     loc: Loc
-    tests: tuple[Term, ...]
+    guards: tuple[Guard, ...]
     is_plain: bool
+
+    @property
+    def tests(self) -> tuple[Term, ...]:
+        """The conditions on the way."""
+        return tuple(guard.test for guard in self.guards)
 
 
 def _ways(model: Model, method: Function, value: Term) -> Iterator[_Way]:
@@ -160,23 +166,24 @@ def _ways(model: Model, method: Function, value: Term) -> Iterator[_Way]:
     product of the same factors, and multiplies by the trained scale.
     """
     products = {id(found.term) for found in model.factor_products.of(method)}
-    pending: list[tuple[Term, tuple[Term, ...], bool]] = [(value, (), True)]
+    pending: list[tuple[Term, tuple[Guard, ...], bool]] = [(value, (), True)]
     for _ in range(_WAY_LIMIT):
         if not pending:
             return
-        term, tests, plain = pending.pop()
+        term, guards, plain = pending.pop()
         term = _converted(term)
         if id(term) in products:
-            yield _Way(term.loc, tests, plain)
+            yield _Way(term.loc, guards, plain)
             continue
         match term:
             case Choice(test=test, then=then, other=other):
-                asked = tests if test is None else (*tests, test)
-                pending += [(then, asked, plain), (other, asked, plain)]
+                for arm, holds in ((then, True), (other, False)):
+                    asked = guards if test is None else (*guards, Guard(test, holds))
+                    pending.append((arm, asked, plain))
             case Sequence(items=items) if not term.repeated:
-                pending += [(item, tests, plain) for item in items]
+                pending += [(item, guards, plain) for item in items]
             case Op(sign="*", left=left, right=right):
-                pending += [(left, tests, False), (right, tests, False)]
+                pending += [(left, guards, False), (right, guards, False)]
             case _:
                 pass
 
@@ -228,8 +235,31 @@ def _forwards(
                     (method.filename, event.loc, "and returned without it"),
                     (literal.caller.filename, literal.call.loc, f"and `{name}` is told to apply 1 to it"),
                 ),
+                rescaling=_returned(model, method, event, ways, composition.scaling),
+                other_branch=_ungated(event, way, ways, f"{method.receiver}.{composition.scaling}"),
             )
             break
+
+
+def _returned(
+    model: Model, method: Function, event: Event, ways: list[tuple[Event, _Way]], scaling: str
+) -> Rescaling | None:
+    """The product that ``event`` returns by the stored scale, if all ways are the plain product."""
+    if not all(way.is_plain and at is event for at, way in ways):
+        return None
+    exits = exits_of(model.factor_products.of(method), f"{method.receiver}.{scaling}")
+    return Rescaling(exits, True) if exits else None
+
+
+def _ungated(
+    event: Event, plain_way: _Way, ways: list[tuple[Event, _Way]], scalar: str
+) -> OtherBranch | None:
+    """The branch of the plain product, where on the other one a gate stands in the place of the scale."""
+    gated = [way for at, way in ways if not way.is_plain and at is event]
+    if len(ways) != 2 or len(gated) != 1:
+        return None
+    condition = parting(plain_way.guards, gated[0].guards)
+    return None if condition is None else OtherBranch(condition, None, scalar)
 
 
 def _explains(test: Term) -> bool:
@@ -293,7 +323,10 @@ def _merges(model: Model, found: tuple[Composition, ...], products: frozenset[st
                     continue
                 plain = _plainly_added(model, use.caller, call, use.delta)
                 if plain is not None:
-                    yield _one_sided(composition, use, event, call, plain, named[0], apart)
+                    yield replace(
+                        _one_sided(composition, use, event, call, plain, named[0], apart),
+                        rescaling=_handed_to_helpers(model, use.caller, found, products),
+                    )
 
 
 def _one_sided(
@@ -324,6 +357,67 @@ def _one_sided(
             (helper.filename, loc, "which adds it as it is"),
         ),
     )
+
+
+def _handed_to_helpers(
+    model: Model, merge: Function, found: tuple[Composition, ...], products: frozenset[str]
+) -> Rescaling | None:
+    """Each bare delta that is given to a plain function, by the scale of the object that it is read off.
+
+    None if the class of ``merge`` uses a bare delta anywhere but there and in compositions: a merge, its norm
+    and its inverse must agree.
+    """
+    compositions = {composition.method.facts.name for composition in found}
+    filename, scaling = merge.filename, found[0].scaling
+    exits: list[Exit] = []
+    for caller in model.project.functions.values():
+        if products.isdisjoint(caller.facts.words):
+            continue
+        if caller.filename != filename or caller.owner is None:
+            continue
+        terms = {id(term): term for _, term in each_term(caller.facts.events)}
+        bare = {key for key, term in terms.items() if isinstance(term, Attr) and term.name in products}
+        for event, call in each_term(caller.facts.events):
+            if not isinstance(call, Call) or any(leaving.call is call for leaving in exits):
+                continue
+            for given in (*call.args, *(value for _, value in call.keywords)):
+                named = _named(given, products)
+                if named is None:
+                    continue
+                composes = isinstance(call.func, Attr) and call.func.name in compositions
+                callees = model.project.callees(call.func, caller, caller.owner)
+                helper = len(callees) == 1 and isinstance(callees[0], Function) and callees[0].owner is None
+                if not composes and not helper:
+                    continue
+                bare.discard(id(named))
+                if not composes:
+                    scalar = _read_off(model, caller, named, scaling)
+                    if scalar is None:
+                        return None
+                    exits.append(Exit(caller, event, (given,), scalar, None, call))
+        if bare and caller.owner is merge.owner:
+            return None
+    return Rescaling(tuple(exits), False) if exits else None
+
+
+def _named(given: Term, products: frozenset[str]) -> Attr | None:
+    """The bare delta that ``given`` is, or is but for a method that may transpose it."""
+    match given:
+        case Attr(name=name) if name in products:
+            return given
+        case Call(func=Attr(), args=(Attr(name=name) as named,), keywords=()) if name in products:
+            return named
+        case _:
+            return None
+
+
+def _read_off(model: Model, caller: Function, named: Attr, scaling: str) -> str | None:
+    """``lora.scaling`` for ``lora.delta_w``, as the caller writes it."""
+    rows = model.read_source(caller.filename).decode(errors="replace").splitlines()
+    loc = named.loc
+    text = rows[loc.row - 1][loc.column - 1 : loc.end_column - 1] if loc.row == loc.end_row else ""
+    owner = text.removesuffix(f".{named.name}")
+    return f"{owner}.{scaling}" if owner.isidentifier() else None
 
 
 def _event_of(use: _Use) -> Event | None:

@@ -29,6 +29,7 @@ from lorascale_lint.model.model import Model
 from lorascale_lint.model.multiplications import Multiplication, ScalePath
 from lorascale_lint.model.project import Class, Function, is_receiver, is_test_file
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
+from lorascale_lint.model.unscaled_exits import Exit, Rescaling, scalar_for
 from lorascale_lint.model.vocabulary import key_role
 
 EXPLAINS = re.compile(
@@ -41,7 +42,11 @@ _SETUP = frozenset("__init__ __post_init__ build setup reset_parameters init_wei
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OneSided:
-    """A delta at ``loc`` that is not scaled where its sibling is."""
+    """A delta at ``loc`` that is not scaled where its sibling is.
+
+    ``rescaling`` is what should be multiplied by which scale; ``other_branch`` where the one statement that
+    uses the delta comes after a condition, of which one branch lacks the multiplication.
+    """
 
     function: Function
     loc: Loc
@@ -49,6 +54,20 @@ class OneSided:
     text: str
     steps: tuple[Step, ...]
     confidence: Confidence = "high"
+    rescaling: Rescaling | None = None
+    other_branch: OtherBranch | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherBranch:
+    """Where ``condition`` is met the delta is to be multiplied by ``scalar``, as otherwise at ``scaled``.
+
+    Without ``scaled``, the other branch multiplies the delta by something else.
+    """
+
+    condition: Guard
+    scaled: Loc | None
+    scalar: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +76,7 @@ class _End:
 
     function: Function
     event: Event
+    delta: Term
     loc: Loc
     path: ScalePath
     guards: tuple[Guard, ...]
@@ -104,7 +124,7 @@ def _ends(model: Model, function: Function) -> Iterator[_End]:
         summed = True
         for path in model.multiplications.paths(application.delta, frame):
             guards = (*application.event.guards, *_own_guards(path, function))
-            yield _End(function, application.event, application.loc, path, guards)
+            yield _End(function, application.event, application.delta, application.loc, path, guards)
     if summed or not model.factor_products.of(function) or not is_undecorated(function):
         return
     for event in function.events("return"):
@@ -112,7 +132,7 @@ def _ends(model: Model, function: Function) -> Iterator[_End]:
             for path in model.multiplications.paths(part, frame):
                 if path.is_delta:
                     guards = (*event.guards, *_own_guards(path, function))
-                    yield _End(function, event, part.loc, path, guards)
+                    yield _End(function, event, part, part.loc, path, guards)
 
 
 def _own_guards(path: ScalePath, function: Function) -> tuple[Guard, ...]:
@@ -148,8 +168,26 @@ def _branches(ends: tuple[_End, ...]) -> Iterator[OneSided]:
                     ),
                     (function.filename, end.loc, "and the delta leaves here without the trained scale"),
                 ),
+                rescaling=None if other.event is end.event else _rescaling((end,), step),
+                other_branch=_other_branch(end, condition, step) if other.event is end.event else None,
             )
             break
+
+
+def _rescaling(ends: tuple[_End, ...], step: Multiplication) -> Rescaling | None:
+    """All ``ends`` by the scale of ``step``, if each function can name it."""
+    exits: list[Exit] = []
+    for end in ends:
+        scalar = scalar_for(step, end.function, end.event)
+        if scalar is None:
+            return None
+        exits.append(Exit(end.function, end.event, (end.delta,), *scalar))
+    return Rescaling(tuple(exits), True)
+
+
+def _other_branch(end: _End, condition: Guard, step: Multiplication) -> OtherBranch | None:
+    scalar = scalar_for(step, end.function, end.event)
+    return None if scalar is None else OtherBranch(condition, step.loc, scalar[0])
 
 
 def parting(left: tuple[Guard, ...], right: tuple[Guard, ...]) -> Guard | None:
@@ -245,6 +283,7 @@ def _methods(
                 *used,
             ),
             "high" if callers else "medium",
+            rescaling=_rescaling(own, step),
         )
 
 
@@ -281,6 +320,7 @@ def _classes(
                     (sibling.filename, step.loc, f"`{sibling.name}` multiplies by `{step.text}`"),
                     (end.function.filename, end.loc, "and this is the bare product"),
                 ),
+                rescaling=_rescaling(tuple(own), step),
             )
             return
 

@@ -43,6 +43,7 @@ from lorascale_lint.model.project import (
     is_receiver,
     is_test_file,
 )
+from lorascale_lint.model.unscaled_exits import Exit, Rescaling, covers, exits_of
 from lorascale_lint.model.values import Number
 
 _SCALE_NAME = re.compile(
@@ -69,7 +70,11 @@ _DYNAMIC = frozenset(["__getattr__", "__getattribute__"])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnusedScale:
-    """``text`` at ``loc`` in ``function`` says what is not used; ``steps`` explain it."""
+    """``text`` at ``loc`` in ``function`` says what is not used; ``steps`` explain it.
+
+    ``rescaling`` is what should be multiplied by it, ``call`` where it should be passed under its name, each
+    if that is known.
+    """
 
     function: Function
     loc: Loc
@@ -77,6 +82,8 @@ class UnusedScale:
     text: str
     steps: tuple[Step, ...]
     confidence: Confidence = "high"
+    rescaling: Rescaling | None = None
+    call: tuple[Loc, str] | None = None
 
 
 def unused_locals(model: Model, function: Function) -> Iterator[UnusedScale]:
@@ -112,7 +119,27 @@ def unused_locals(model: Model, function: Function) -> Iterator[UnusedScale]:
                 (function.filename, event.loc, f"`{event.name}` holds it, and is read nowhere after this"),
                 *_product_steps(products[-1:]),
             ),
+            rescaling=_local_rescaling(model, function, event, products),
         )
+
+
+def _local_rescaling(
+    model: Model, function: Function, event: Event, products: tuple[FactorProduct, ...]
+) -> Rescaling | None:
+    """The products by the local, if it is bound wherever they are used, and for good."""
+    if any(other.row > event.row for other in function.events("bind") if other.name == event.name):
+        return None
+    exits = exits_of([found for found in products if found.function is function], event.name, event.loc)
+    if len({found.function for found in products}) != 1 or not all(
+        covers(event.guards, leaving.event.guards) for leaving in exits
+    ):
+        return None
+    return Rescaling(exits, _is_trained(model, function, event.value)) if exits else None
+
+
+def _is_trained(model: Model, function: Function, value: Term) -> bool:
+    found = [a.value for a in model.evaluator.values(value, model.evaluator.frame(function))]
+    return bool(found) and all(isinstance(v, Number) and v.scale.is_trained for v in found)
 
 
 def _sets_factors(model: Model, function: Function) -> bool:
@@ -221,7 +248,30 @@ def unused_attributes(model: Model, cls: Class) -> Iterator[UnusedScale]:
                 *steps,
             ),
             "high" if applied or peer is not None else "medium",
+            rescaling=_attribute_rescaling(model, write, name, products),
         )
+
+
+def _attribute_rescaling(
+    model: Model, write: AttributeWrite, name: str, products: tuple[FactorProduct, ...]
+) -> Rescaling | None:
+    """The products by the attribute, if the constructor sets it to one scale in any case."""
+    owner, event = write.function.owner, write.event
+    sure = write.function.facts.name == "__init__" and not event.guards and isinstance(event.target, Attr)
+    if owner is None or not sure or _ALPHA.fullmatch(name):
+        return None
+    exits: list[Exit] = []
+    for function in dict.fromkeys(product.function for product in products):
+        if function.receiver is None or function.owner is None:
+            return None
+        if owner not in model.project.ancestors(function.owner):
+            return None
+        own = [product for product in products if product.function is function]
+        leaving = exits_of(own, f"{function.receiver}.{name}")
+        if not leaving:
+            return None
+        exits += leaving
+    return Rescaling(tuple(exits), _is_trained(model, write.function, event.value))
 
 
 def _peer_that_reads(model: Model, cls: Class, name: str) -> tuple[str, Loc] | None:
@@ -306,11 +356,10 @@ def unused_parameters(model: Model, function: Function) -> Iterator[UnusedScale]
             continue
         if _ALPHA.fullmatch(parameter.name) and _known_unscaled(model, function):
             continue
-        steps = (
-            _lost_here(model, function, parameter)
-            or _lost_by_constructor(model, function, parameter)
-            or _not_handed_on(model, function, parameter)
-        )
+        here = _lost_here(model, function, parameter)
+        steps = here or _lost_by_constructor(model, function, parameter)
+        handed_on = () if steps else _not_handed_on(model, function, parameter)
+        steps = steps or handed_on
         if steps:
             where = (function.filename, parameter.loc, f"no computation uses `{parameter.name}`")
             yield UnusedScale(
@@ -319,7 +368,20 @@ def unused_parameters(model: Model, function: Function) -> Iterator[UnusedScale]
                 None,
                 f"`{function.facts.qualname}` takes `{parameter.name}` and never uses it",
                 (where, *steps),
+                rescaling=_parameter_rescaling(model, function, parameter) if here else None,
+                call=(handed_on[0][1], parameter.name) if handed_on else None,
             )
+
+
+def _parameter_rescaling(model: Model, function: Function, parameter: Parameter) -> Rescaling | None:
+    """The products of ``function`` by a strength that it takes and that is a number if it is left out."""
+    default = parameter.default
+    if _ALPHA.fullmatch(parameter.name) or not (
+        default is None or (isinstance(default, Const) and isinstance(default.value, int | float))
+    ):
+        return None
+    exits = exits_of(model.factor_products.of(function), parameter.name)
+    return Rescaling(exits, False) if exits else None
 
 
 def _computed_from(function: Function) -> frozenset[str]:

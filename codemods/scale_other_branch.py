@@ -1,0 +1,139 @@
+"""Multiply a delta in the branch that lacks what the other branch does."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import libcst as cst
+
+from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.facts.terms import Guard, Loc
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.model import Model
+from lorascale_lint.model.project import Function
+from lorascale_lint.model.scale_branches import OtherBranch
+
+_LEAVES = (cst.Return, cst.Raise, cst.Continue, cst.Break)
+
+
+def scale_other_branch(
+    model: Model, function: Function, other: OtherBranch, applicability: Literal["safe", "unsafe"]
+) -> Fix | None:
+    """``if gated: h = h * gate * scale`` gets ``else: h = h * scale``."""
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(function.filename)
+    if not _into_statement(rewrite, function, other) and not _into_expression(rewrite, other):
+        return None
+    edits = rewrites.finish()
+    return Fix(applicability, f"Multiply by `{other.scalar}` there, too", edits) if edits else None
+
+
+def _asked(rewrite: Rewrite, test: cst.BaseExpression, condition: Guard) -> bool | None:
+    """Does ``test`` being true mean that ``condition`` is met? None if it is another test."""
+    if rewrite.positions[test] == condition.test.loc:
+        return condition.holds
+    if isinstance(test, cst.UnaryOperation) and isinstance(test.operator, cst.Not):
+        inner = _asked(rewrite, test.expression, condition)
+        return None if inner is None else not inner
+    return None
+
+
+def _into_statement(rewrite: Rewrite, function: Function, other: OtherBranch) -> bool:
+    for node in rewrite.positions:
+        if not isinstance(node, cst.If):
+            continue
+        met = _asked(rewrite, node.test, other.condition)
+        if met is None:
+            continue
+        orelse = node.orelse
+        if isinstance(orelse, cst.If):
+            return False
+        otherwise = None if orelse is None else orelse.body
+        lacking, having = (node.body, otherwise) if met else (otherwise, node.body)
+        name = None if having is None else _scaled_name(rewrite, having, other.scaled)
+        place = rewrite.positions[node]
+        if name is None or not _is_bound(rewrite, function, name, place, lacking):
+            return False
+        if lacking is not None and (not isinstance(lacking, cst.IndentedBlock) or _leaves(lacking)):
+            return False
+        line = cst.parse_statement(f"{name} = {name} * {other.scalar}")
+        if lacking is not None:
+            rewrite.replace(lacking, lacking.with_changes(body=[*lacking.body, line]))
+        else:
+            rewrite.replace(node, node.with_changes(orelse=cst.Else(body=cst.IndentedBlock([line]))))
+        return True
+    return False
+
+
+def _scaled_name(rewrite: Rewrite, suite: cst.BaseSuite, scaled: Loc | None) -> str | None:
+    """The local that the one statement of ``suite`` multiplies on, the one at ``scaled`` if that is given."""
+    found: list[str] = []
+    for line in suite.body:
+        place = rewrite.positions[line]
+        if scaled is not None and not place.row <= scaled.row <= place.end_row:
+            continue
+        match line:
+            case cst.SimpleStatementLine(
+                body=[
+                    cst.Assign(
+                        targets=[cst.AssignTarget(target=cst.Name(value=name))],
+                        value=cst.BinaryOperation(operator=cst.Multiply()) as product,
+                    )
+                ]
+            ) if _first(product) == name:
+                found.append(name)
+            case cst.SimpleStatementLine(
+                body=[cst.AugAssign(target=cst.Name(value=name), operator=cst.MultiplyAssign())]
+            ):
+                found.append(name)
+            case _ if scaled is not None:
+                return None
+    return found[0] if len(found) == 1 else None
+
+
+def _first(product: cst.BaseExpression) -> str | None:
+    """``h`` of ``h * gate * scale`` and of ``dropout(h) * scale``."""
+    while isinstance(product, cst.BinaryOperation) and isinstance(product.operator, cst.Multiply):
+        product = product.left
+    if isinstance(product, cst.Call) and len(product.args) == 1:
+        product = product.args[0].value
+    return product.value if isinstance(product, cst.Name) else None
+
+
+def _is_bound(
+    rewrite: Rewrite, function: Function, name: str, branch: Loc, lacking: cst.BaseSuite | None
+) -> bool:
+    """Has ``name`` a value in the other branch, bound before the condition or in that branch?"""
+    rows = [event.row for event in function.events("bind") if event.name == name]
+    inside = rewrite.positions[lacking] if lacking is not None else None
+    return any(row < branch.row or (inside and inside.row <= row <= inside.end_row) for row in rows)
+
+
+def _leaves(suite: cst.IndentedBlock) -> bool:
+    last = suite.body[-1]
+    return isinstance(last, cst.SimpleStatementLine) and isinstance(last.body[-1], _LEAVES)
+
+
+def _into_expression(rewrite: Rewrite, other: OtherBranch) -> bool:
+    """``delta * scale if gated else delta``."""
+    for node in rewrite.positions:
+        if not isinstance(node, cst.IfExp):
+            continue
+        met = _asked(rewrite, node.test, other.condition)
+        if met is None:
+            continue
+        arm = node.body if met else node.orelse
+        if not isinstance(arm, cst.Name | cst.Call | cst.BinaryOperation):
+            return False
+        tight = isinstance(arm, cst.BinaryOperation) and isinstance(
+            arm.operator, cst.Multiply | cst.MatrixMultiply
+        )
+        product = cst.BinaryOperation(
+            left=arm if tight else parenthesized(arm),
+            operator=cst.Multiply(),
+            right=cst.parse_expression(other.scalar),
+        )
+        rewrite.replace(node, node.with_changes(**{"body" if met else "orelse": product}))
+        return True
+    return False
