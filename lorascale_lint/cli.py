@@ -114,32 +114,34 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
 
 
 @cli.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--driver", metavar="NAME", help="How the code is run; found out from the code by default.")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--driver",
+    metavar="NAME|FILE.py:NAME",
+    help="How the code is run: a driver, or a function of one's own; found out from PATH by default.",
+)
+@click.option("--list-drivers", is_flag=True, help="List the drivers and end.")
 @click.option(
     "--seed", type=int, metavar="NUMBER", help="Repeat the inputs of an earlier run; new ones by default."
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Limit for each scenario.")
 @_text_or_json
-def verify(
-    path: Path, driver: str | None, seed: int | None, timeout: float | None, output_format: str
-) -> int:
+def verify(path: Path | None, *, list_drivers: bool, output_format: str, **options: Any) -> int:
     """Run the code in PATH in a child process and measure the scale of each delta.
 
     Unlike every other command this executes the code. It needs torch (the `verify` extra).
 
     Exit codes: 0 every scale is right, 1 one differs, 2 error, 3 nothing could be judged.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    from lorascale_lint.console import Console
-    from lorascale_lint.verify.report import render_json, render_text
-    from lorascale_lint.verify.run import run_verify
+    from lorascale_lint.verify.command import VerifyOptions, run_verify_command
 
-    console = Console()
-    report = run_verify(path, driver=driver, seed=seed, timeout=timeout, progress=console.step)
-    console.out(render_json(report) if output_format == "json" else render_text(report))
-    return report.exit_code
+    if list_drivers:
+        from lorascale_lint.verify.command import list_all_drivers
+
+        return list_all_drivers()
+    if path is None:
+        raise click.UsageError("Missing argument 'PATH'.")
+    return run_verify_command(path, VerifyOptions(**options), as_json=output_format == "json")
 
 
 @cli.command()

@@ -14,7 +14,7 @@ from typing import Any
 from lorascale_lint.errors import InputError
 
 SECTION = "tool.lorascale-lint"
-_KEYS = ("select", "ignore", "exclude", "per-file-ignores", "preview")
+_KEYS = ("select", "ignore", "exclude", "per-file-ignores", "preview", "verify")
 
 
 class ConfigError(InputError):
@@ -31,6 +31,7 @@ class Config:
     exclude: tuple[str, ...] = ()
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     preview: bool = False
+    verify_driver: str | None = None
 
     def excludes(self, path: Path) -> bool:
         """Whether a file or folder is excluded, by itself or with a folder above it."""
@@ -99,6 +100,7 @@ def read_config(pyproject: Path) -> Config | None:
         raise ConfigError(f"{pyproject}: preview in [{SECTION}] must be true or false")
     return Config(
         preview=preview,
+        verify_driver=_verify_driver(pyproject, section.get("verify", {})),
         root=pyproject.parent,
         select=_strings(pyproject, "select", section["select"]) if "select" in section else None,
         ignore=_strings(pyproject, "ignore", section.get("ignore", [])),
@@ -108,6 +110,23 @@ def read_config(pyproject: Path) -> Config | None:
             for glob, selectors in per_file.items()
         ),
     )
+
+
+def _verify_driver(pyproject: Path, table: Any) -> str | None:
+    """``verify.driver``; a file in it is relative to the folder of the ``pyproject.toml``."""
+    where = f"{pyproject}: verify in [{SECTION}]"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table")
+    for key in table:
+        if key != "driver":
+            raise ConfigError(f"{where} has the unknown key {key!r}; did you mean 'driver'?")
+    driver = table.get("driver")
+    if driver is None:
+        return None
+    if not isinstance(driver, str):
+        raise ConfigError(f"{where}: driver must be a string")
+    place, _, attribute = driver.rpartition(":")
+    return f"{pyproject.parent / place}:{attribute}" if place.endswith(".py") else driver
 
 
 def _strings(pyproject: Path, key: str, value: Any) -> tuple[str, ...]:

@@ -49,7 +49,16 @@ def write_adapter(
     weights = _PEFT_WEIGHTS if style is KeyStyle.PEFT_FOLDER else _WEIGHTS
     save_file(tensors, folder / weights, metadata=_metadata(adapter))
     if style in (KeyStyle.PEFT_FOLDER, KeyStyle.CONFIG_BESIDE):
-        config = {"peft_type": "LORA", "r": adapter.rank, "lora_alpha": adapter.alpha, "use_rslora": False}
+        by_layer = layers or {}
+        config: dict[str, object] = {
+            "peft_type": "LORA",
+            "r": adapter.rank,
+            "lora_alpha": adapter.alpha,
+            "use_rslora": adapter.rslora,
+            "target_modules": sorted(factors),
+            "rank_pattern": {n: own.rank for n, own in by_layer.items() if own.rank != adapter.rank},
+            "alpha_pattern": {n: own.alpha for n, own in by_layer.items() if own.alpha != adapter.alpha},
+        }
         (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 

@@ -85,10 +85,12 @@ def main(arguments: list[str]) -> int:
     results.event("started", python=platform.python_version())
 
     from lorascale_lint.verify.examination import examine
-    from lorascale_lint.verify.registry import load_factory
+    from lorascale_lint.verify.registry import load_factory, make_importable
     from lorascale_lint.verify.scenarios import scenarios
 
     try:
+        if order.factory.rpartition(":")[0].endswith(".py"):
+            make_importable(Path(order.package))
         driver = load_factory(order.factory)(Path(order.package), order.import_mode)
     except BaseException as error:  # SystemExit too: the target's import must not pass for our own end.
         traceback.print_exc()
@@ -101,7 +103,10 @@ def main(arguments: list[str]) -> int:
         results.event("facts", **_plain(asdict(driver.facts())))
 
     facts()
-    asked = scenarios(driver.layer_kinds, driver.capabilities)
+    namings = {naming for layer in driver.model_layers for naming in layer.file_names}
+    asked = scenarios(
+        driver.layer_kinds, driver.capabilities, getattr(driver, "file_styles", None), sorted(namings)
+    )
     plan = [{"name": item.name, "rows": [row.as_dict() for row in item.blank_rows()]} for item in asked]
     results.event("plan", scenarios=plan)
     for number, scenario in enumerate(asked):

@@ -14,13 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.verify.adapter_files import write_adapter
-from lorascale_lint.verify.protocol import Driver, Layer, LayerSpec, Model, ModelLayer, Unsupported
+from lorascale_lint.verify.protocol import (
+    Driver,
+    Form,
+    Layer,
+    LayerSpec,
+    Model,
+    ModelLayer,
+    Unsupported,
+)
 from lorascale_lint.verify.reference import (
     TOLERANCES,
     Fit,
     explanations,
     fit,
+    fit_dora,
     judge,
+    product_of,
     relative_error,
     wrong_scales,
 )
@@ -46,16 +56,26 @@ Emit = Callable[[Row], None]
 # accident.
 _LAYER_SHAPES = ((72, 40), (44, 84), (96, 56))
 _SAMPLES = 7
+# Rows and columns of the first factor of a Kronecker product; divides the shapes of such layers.
+_KRONECKER = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Factors:
-    a: Array
-    b: Array
+    tensors: Mapping[str, Array]
+    form: Form = Form.LOW_RANK
+
+    @property
+    def a(self) -> Array:
+        return self.tensors["a"]
+
+    @property
+    def b(self) -> Array:
+        return self.tensors["b"]
 
     @property
     def product(self) -> Array:
-        return self.b @ self.a
+        return product_of(self.form, self.tensors)
 
 
 class TargetMisbehavedError(Exception):
@@ -126,9 +146,28 @@ def _make_factors(generator: np.random.Generator, shape: tuple[int, int], rank: 
     # B @ A then has entries of size 1, as W has: a delta that is small beside W drowns in W's rounding.
     size = rank**-0.25
     return _Factors(
-        a=_random(generator, rank, in_features, scale=size),
-        b=_random(generator, out_features, rank, scale=size),
+        {
+            "a": _random(generator, rank, in_features, scale=size),
+            "b": _random(generator, out_features, rank, scale=size),
+        }
     )
+
+
+def _make_tensors(generator: np.random.Generator, weight: Array, rank: int, form: Form) -> _Factors:
+    """Tensors of a delta of any form, for a layer with this weight."""
+    shape = (int(weight.shape[0]), int(weight.shape[1]))
+    if form is Form.KRONECKER:
+        inner = _make_factors(generator, (shape[0] // _KRONECKER, shape[1] // _KRONECKER), rank)
+        return _Factors({**inner.tensors, "w1": _random(generator, _KRONECKER, _KRONECKER)}, form)
+    tensors = dict(_make_factors(generator, shape, rank).tensors)
+    if form is Form.HADAMARD:
+        second = _make_factors(generator, shape, rank).tensors
+        tensors |= {"a2": second["a"], "b2": second["b"]}
+    if form is Form.DORA:
+        # Not the norms that the weight has: code that computes them anew would pass for code that reads them.
+        tensors["magnitude"] = _random(generator, shape[0]) * 0.2 + np.linalg.norm(weight, axis=1)
+        tensors["magnitude"] = tensors["magnitude"].astype(np.float32).astype(np.float64)
+    return _Factors(tensors, form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +191,11 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
     for reading in readings:
         adapter = whole.at_layer(reading.index)
         expected = adapter.scale * term.strength if whole.per_layer else term.scale
-        known = wrong_scales(adapter.alpha, adapter.rank, term.strength, stale) if expected != 0 else ()
+        known = (
+            wrong_scales(adapter.alpha, adapter.rank, term.strength, stale, rslora=adapter.rslora)
+            if expected != 0
+            else ()
+        )
         observed = reading.scales[term.adapter]
         verdict = judge(
             observed, expected, reading.residual, tolerance, hypotheses=known, leftover=term.leftover
@@ -206,9 +249,12 @@ class _LayerSubject:
         self.shape = scenario.shape or _LAYER_SHAPES[int(generator.integers(len(_LAYER_SHAPES)))]
         self.weight = _random(generator, *self.shape)
         self.bias = _random(generator, self.shape[0])
-        self.inputs = _random(generator, _SAMPLES, self.shape[1])
+        # DoRA's weight is read from the outputs, which takes more of them than there are inputs.
+        samples = 4 * self.shape[1] if scenario.form is Form.DORA else _SAMPLES
+        self.inputs = _random(generator, samples, self.shape[1])
         self.factors = {
-            adapter.name: _make_factors(generator, self.shape, adapter.rank) for adapter in scenario.adapters
+            adapter.name: _make_tensors(generator, self.weight, adapter.rank, scenario.form)
+            for adapter in scenario.adapters
         }
 
     def run(self, deliver: Emit) -> None:
@@ -219,7 +265,8 @@ class _LayerSubject:
         notes: list[str] = []
         for step in self.scenario.steps:
             if isinstance(step, Measure):
-                reading = self._read(layer, step.quantity)
+                gone = all(term.scale == 0 for term in step.terms)
+                reading = self._read(layer, step.quantity, gone=gone)
                 for term in step.terms:
                     deliver(_judge_term(self.scenario, step, term, [reading], _joined(*notes)))
             else:
@@ -230,6 +277,8 @@ class _LayerSubject:
     def _do(self, layer: Layer, step: object) -> str:
         if isinstance(step, SetFactors):
             factors = self.factors[step.adapter]
+            if self.scenario.form is not Form.LOW_RANK:
+                return layer.set_tensors(factors.tensors, alpha=step.alpha, strength=step.strength)
             return layer.set_factors(factors.a, factors.b, alpha=step.alpha, strength=step.strength)
         if isinstance(step, TrainFactors):
             factors = self.factors[step.adapter]
@@ -247,18 +296,31 @@ class _LayerSubject:
             raise TypeError(f"a layer knows no step {step!r}")
         return ""
 
-    def _read(self, layer: Layer, quantity: Quantity) -> _Reading:
+    def _read(self, layer: Layer, quantity: Quantity, *, gone: bool) -> _Reading:
+        """What the layer does now; `gone`: nothing of any adapter shall be left."""
+        if self.scenario.form is Form.DORA and not gone:
+            return self._read_dora(layer, quantity)
         products = [factors.product for factors in self.factors.values()]
         if quantity is Quantity.WEIGHT:
             change = _checked(layer.weight(), self.shape) - self.weight
         else:
-            output = _checked(layer.forward(self.inputs), (_SAMPLES, self.shape[0]))
+            output = _checked(layer.forward(self.inputs), (len(self.inputs), self.shape[0]))
             change = output - (self.inputs @ self.weight.T + self.bias)
             products = [self.inputs @ product.T for product in products]
         found = fit(change, products)
         return _Reading(
             "", self.shape, dict(zip(self.factors, found.scales, strict=True)), residual=found.residual
         )
+
+    def _read_dora(self, layer: Layer, quantity: Quantity) -> _Reading:
+        ((name, factors),) = self.factors.items()
+        if quantity is Quantity.WEIGHT:
+            after = _checked(layer.weight(), self.shape)
+        else:
+            output = _checked(layer.forward(self.inputs), (len(self.inputs), self.shape[0]))
+            after = np.asarray(np.linalg.lstsq(self.inputs, output - self.bias, rcond=None)[0].T, np.float64)
+        found = fit_dora(after, self.weight, factors.product, factors.tensors["magnitude"])
+        return _Reading("", self.shape, {name: found.scales[0]}, residual=found.residual)
 
 
 class _ModelSubject:

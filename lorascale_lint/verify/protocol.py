@@ -29,6 +29,7 @@ class Capability(StrEnum):
     LAYER_STRENGTH = "a strength given to a layer"
     LAYER_HOST_RESIDENT = "layers whose weight lives on the CPU"
     MODEL_LOAD = "loading an adapter file into a model"
+    MODEL_SWITCH = "switching to another adapter"
     MODEL_CACHE = "switching to an adapter that is loaded already"
     MODEL_MERGE = "merging and unmerging a model"
     MODEL_STRENGTH = "a strength given when an adapter is loaded"
@@ -43,6 +44,15 @@ class Naming(StrEnum):
     ORIGINAL = "names of the original code, mapped by the loader"
 
 
+class Form(StrEnum):
+    """How a delta is made of its tensors. All names of tensors are those of `Layer.set_tensors`."""
+
+    LOW_RANK = "b @ a"
+    DORA = "low rank, rows of the sum normed to `magnitude`"
+    HADAMARD = "(b @ a) * (b2 @ a2), as in LoHa"
+    KRONECKER = "kron(w1, b @ a), as in LoKr"
+
+
 class Unsupported(Exception):
     """Raised by a driver for something that the target plainly does not offer."""
 
@@ -52,12 +62,18 @@ class LayerKind:
     """A kind of layer that can carry an adapter.
 
     `shape` is out x in where the kind dictates it. `optional` kinds may fail to work at all (then the
-    verdict is `unsupported`): they are known to be unfinished in published versions.
+    verdict is `unsupported`): they are known to be unfinished in published versions. Kinds of another
+    `form` than low rank get their tensors by `Layer.set_tensors`; `rslora` kinds scale by alpha / sqrt(rank).
+
+    Any linear map can be a kind: a convolution is one on its flattened patch (in = channels x kernel), an
+    embedding one on its one-hot tokens (out = dimension, in = tokens).
     """
 
     name: str
     optional: bool = False
     shape: tuple[int, int] | None = None
+    form: Form = Form.LOW_RANK
+    rslora: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +105,9 @@ class Layer(Protocol):
 
         Returns how alpha was handed over, for the reader of the report ("" if there is nothing to say).
         """
+
+    def set_tensors(self, tensors: Mapping[str, Weights], *, alpha: float | None, strength: float) -> str:
+        """As `set_factors`, for a kind of another form than low rank; other drivers need not have it."""
 
     def train_factors(self, a: Weights, b: Weights) -> None:
         """Overwrite the factors of a layer made with `training` as an optimizer would; nothing is merged."""

@@ -6,12 +6,13 @@ Nothing here knows a framework: arrays in, a verdict out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lorascale_lint.verify.protocol import Form
 from lorascale_lint.verify.verdicts import Verdict
 
 Array = NDArray[np.float64]
@@ -80,9 +81,43 @@ def fit(change: Array, products: Sequence[Array]) -> Fit:
     )
 
 
-def trained_scale(alpha: float | None, rank: int) -> float:
-    """alpha / rank, or 1 for an adapter that states no alpha (alpha = rank)."""
-    return 1.0 if alpha is None else alpha / rank
+def trained_scale(alpha: float | None, rank: int, *, rslora: bool = False) -> float:
+    """alpha / rank (alpha / sqrt(rank) with rsLoRA), or 1 for an adapter that states no alpha."""
+    if alpha is None:
+        return 1.0
+    return alpha / math.sqrt(rank) if rslora else alpha / rank
+
+
+def product_of(form: Form, tensors: Mapping[str, Array]) -> Array:
+    """The delta at scale 1, before any norm of DoRA's. Raises KeyError if a tensor is missing."""
+    product = tensors["b"] @ tensors["a"]
+    if form is Form.HADAMARD:
+        return product * (tensors["b2"] @ tensors["a2"])
+    if form is Form.KRONECKER:
+        return np.asarray(np.kron(tensors["w1"], product))
+    return product
+
+
+def fit_dora(after: Array, weight: Array, product: Array, magnitude: Array) -> Fit:
+    """The scale in a weight that shall be `magnitude` times the normed rows of weight + scale * product.
+
+    A row's direction gives the scale (the norm cancels); the residual is that of the whole formula, so a
+    wrong magnitude or a norm over the wrong axis shows there.
+    """
+    if not np.all(np.isfinite(after)):
+        return Fit(scales=(math.nan,), residual=math.inf)
+    parts = np.array(
+        [
+            np.linalg.lstsq(np.stack([base, delta], axis=1), row, rcond=None)[0]
+            for row, base, delta in zip(after, weight, product, strict=True)
+        ]
+    )
+    of_weight, of_product = parts[:, 0], parts[:, 1]
+    norm = float(of_weight @ of_weight)
+    scale = float(of_weight @ of_product) / norm if norm > 0 else math.nan
+    right = weight + scale * product
+    right *= magnitude[:, None] / np.linalg.norm(right, axis=1, keepdims=True)
+    return Fit(scales=(scale,), residual=float(np.linalg.norm(after - right) / np.linalg.norm(product)))
 
 
 def relative_error(observed: float, expected: float) -> float:
@@ -99,7 +134,12 @@ class Hypothesis:
 
 
 def wrong_scales(
-    alpha: float | None, rank: int, strength: float = 1.0, stale_alphas: Iterable[tuple[float, int]] = ()
+    alpha: float | None,
+    rank: int,
+    strength: float = 1.0,
+    stale_alphas: Iterable[tuple[float, int]] = (),
+    *,
+    rslora: bool = False,
 ) -> tuple[Hypothesis, ...]:
     """The known mistakes for an adapter; of two that give one number, the first is the plainer explanation.
 
@@ -112,9 +152,12 @@ def wrong_scales(
     stale = [(old / rank, old / old_rank) for old, old_rank in stale_alphas]
     found += [Hypothesis(Verdict.STALE_ALPHA, value * strength) for pair in stale for value in pair]
     if alpha is not None:
-        scaling = alpha / rank
+        scaling = trained_scale(alpha, rank, rslora=rslora)
         if alpha != int(alpha):
-            found.append(Hypothesis(Verdict.TRUNCATED, int(alpha) / rank * strength))
+            truncated = trained_scale(int(alpha), rank, rslora=rslora)
+            found.append(Hypothesis(Verdict.TRUNCATED, truncated * strength))
+        if rslora:
+            found.append(Hypothesis(Verdict.RSLORA_IGNORED, alpha / rank * strength))
         found += [
             Hypothesis(Verdict.ALPHA_IGNORED, strength),
             Hypothesis(Verdict.DOUBLE_SCALED, scaling**2 * strength),
@@ -123,7 +166,7 @@ def wrong_scales(
         if alpha != 0:
             found.append(Hypothesis(Verdict.INVERTED, strength / scaling))
     if strength != 1:
-        found.append(Hypothesis(Verdict.STRENGTH_IGNORED, trained_scale(alpha, rank)))
+        found.append(Hypothesis(Verdict.STRENGTH_IGNORED, trained_scale(alpha, rank, rslora=rslora)))
     return tuple(found)
 
 

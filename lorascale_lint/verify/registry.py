@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from lorascale_lint.verify.protocol import DriverFactory
+from lorascale_lint.verify.protocol import Driver, DriverFactory
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +85,62 @@ FASTVIDEO = DriverEntry(
 DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO,)
 
 
+# Where projects announce drivers of their own: name = "module:attribute" of a `DriverEntry`.
+ENTRY_POINT_GROUP = "lorascale_lint.drivers"
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedDriver:
+    """A driver that an installed package announces; `entry` is None if it can't be imported (`problem`)."""
+
+    name: str
+    reference: str
+    entry: DriverEntry | None
+    problem: str = ""
+
+
+def announced_drivers() -> list[AnnouncedDriver]:
+    """The drivers of installed packages. Imports the modules that announce them, and only those."""
+    found = []
+    for point in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        try:
+            entry = load_object(point.value)
+            problem = "" if isinstance(entry, DriverEntry) else f"{point.value} is not a DriverEntry"
+        except Exception as error:  # One broken package must not keep the others from being verified.
+            entry, problem = None, " ".join(str(error).split())
+        usable = entry if isinstance(entry, DriverEntry) else None
+        found.append(AnnouncedDriver(point.name, point.value, usable, problem))
+    return found
+
+
 def choose(path: Path, name: str | None = None) -> tuple[DriverEntry, Path]:
     """The driver for `path` and the package folder it means.
 
-    `name` is the name of a driver, or "module:attribute" or "file.py:attribute" of a `DriverEntry` (for
-    drivers that are kept elsewhere). Raises UnknownDriverError with a sentence for the person.
+    `name` is the name of a driver, or "file.py:attribute" or "module:attribute" of one's own (see
+    `own_entry`). Without it, built-in drivers are asked before announced ones. Raises UnknownDriverError with
+    a sentence for the person.
     """
-    candidates = DRIVERS if name is None else (_named(name),)
-    for entry in candidates:
+    if name is not None:
+        entry = _named(name)
         package = entry.locate(path)
-        if package is not None:
-            return entry, package
-    wanted = " or ".join(entry.looks_for or entry.name for entry in candidates)
-    raise UnknownDriverError(f"{path}: verify knows how to run {wanted}, and this is not one.")
+        if package is None:
+            raise UnknownDriverError(
+                f"{path}: the driver {entry.name} runs {entry.looks_for or 'something else'}, "
+                "and this is not one."
+            )
+        return entry, package
+    for group in (DRIVERS, tuple(item.entry for item in announced_drivers() if item.entry)):
+        fitting = [(entry, package) for entry in group if (package := entry.locate(path)) is not None]
+        if len(fitting) > 1:
+            names = ", ".join(f"{package} ({entry.name})" for entry, package in fitting)
+            raise UnknownDriverError(f"{path} holds more than one package to run: {names}. Name one of them.")
+        if fitting:
+            return fitting[0]
+    wanted = ", ".join(entry.looks_for or entry.name for entry in DRIVERS)
+    raise UnknownDriverError(
+        f"{path}: verify knows how to run {wanted}, and this is not one. For other code, "
+        "`--driver FILE.py:NAME` names a function of one's own that applies a delta (docs/drivers.md)."
+    )
 
 
 def _named(name: str) -> DriverEntry:
@@ -103,12 +148,29 @@ def _named(name: str) -> DriverEntry:
         if entry.name == name:
             return entry
     if ":" in name:
-        found = load_object(name)
-        if isinstance(found, DriverEntry):
-            return found
-        raise UnknownDriverError(f"{name} is not a DriverEntry.")
-    known = ", ".join(entry.name for entry in DRIVERS)
+        return own_entry(name)
+    announced = announced_drivers()
+    for item in announced:
+        if item.name == name:
+            if item.entry is None:
+                raise UnknownDriverError(f"The driver {name} cannot be used: {item.problem}")
+            return item.entry
+    known = ", ".join([*(entry.name for entry in DRIVERS), *(item.name for item in announced)])
     raise UnknownDriverError(f"There is no driver {name!r}; known drivers: {known}.")
+
+
+def own_entry(reference: str) -> DriverEntry:
+    """A driver of one's own, by "file.py:attribute" or "module:attribute"; imported in the child only.
+
+    The attribute is a loader (see `own`), a `Driver`, a `DriverFactory` or a `DriverEntry`. Raises
+    UnknownDriverError if the file is not there.
+    """
+    place, _, attribute = reference.rpartition(":")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise UnknownDriverError(f"There is no file {place} to take the driver {attribute} from.")
+        place = str(Path(place).resolve())
+    return DriverEntry(name=reference, factory=f"{place}:{attribute}", locate=Path.resolve)
 
 
 def load_object(reference: str) -> object:
@@ -136,6 +198,38 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
+def make_importable(path: Path) -> None:
+    """Let one's own driver import the code in `path`: a project, its `src` folder, a package or a file."""
+    folder = path if path.is_dir() else path.parent
+    while (folder / "__init__.py").is_file() and folder.parent != folder:
+        folder = folder.parent
+    for place in (folder / "src", folder):
+        if place.is_dir() and str(place) not in sys.path:
+            sys.path.insert(0, str(place))
+
+
 def load_factory(reference: str) -> DriverFactory:
     """Import a driver's factory; for the child."""
-    return cast(DriverFactory, load_object(reference))
+    from lorascale_lint.verify.own import OwnDriver, is_loader
+
+    found = load_object(reference)
+    if isinstance(found, DriverEntry):
+        entry = found
+
+        def locate_and_prepare(path: Path, import_mode: str) -> Driver:
+            package = entry.locate(path)
+            if package is None:
+                raise UnknownDriverError(f"{path} is not what {reference} looks for")
+            return load_factory(entry.factory)(package, entry.import_modes[0])
+
+        return cast(DriverFactory, locate_and_prepare)
+    if is_loader(found):
+        name = reference.rpartition("/")[2]
+        return cast(DriverFactory, lambda path, import_mode: OwnDriver(found, name=name))
+    if hasattr(found, "make_layer") and not callable(found):
+        return cast(DriverFactory, lambda path, import_mode: found)
+    if inspect.isclass(found) and hasattr(found, "make_layer"):
+        return cast(DriverFactory, lambda path, import_mode: found())
+    if callable(found):
+        return cast(DriverFactory, found)
+    raise UnknownDriverError(f"{reference} is neither a function that applies a delta nor a driver.")

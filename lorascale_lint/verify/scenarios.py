@@ -8,11 +8,11 @@ alpha and leaving out the strength would both read .5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from lorascale_lint.verify.protocol import Capability, LayerKind, LayerSpec, Naming
+from lorascale_lint.verify.protocol import Capability, Form, LayerKind, LayerSpec, Naming
 from lorascale_lint.verify.reference import trained_scale
 from lorascale_lint.verify.verdicts import Row, Verdict
 
@@ -50,6 +50,7 @@ class Adapter:
     prefix: str = ""
     everywhere: bool = True
     per_layer: tuple[tuple[float, int], ...] = ()
+    rslora: bool = False
 
     def at_layer(self, index: int) -> Adapter:
         """This adapter as the model's layer number `index` has it."""
@@ -70,7 +71,7 @@ class Adapter:
     @property
     def scale(self) -> float:
         """The trained scale."""
-        return trained_scale(self.alpha, self.rank)
+        return trained_scale(self.alpha, self.rank, rslora=self.rslora)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ class Scenario:
     optional: bool = False
     counted: bool = True
     note: str = ""
+    form: Form = Form.LOW_RANK
 
     @property
     def group(self) -> str:
@@ -214,16 +216,34 @@ class Scenario:
         )
 
 
-def scenarios(layer_kinds: Sequence[LayerKind], capabilities: frozenset[Capability]) -> list[Scenario]:
+def scenarios(
+    layer_kinds: Sequence[LayerKind],
+    capabilities: frozenset[Capability],
+    styles: Sequence[KeyStyle] | None = None,
+    namings: Collection[Naming] = tuple(Naming),
+) -> list[Scenario]:
     """Everything that is asked, in order. Names are unique.
 
     `capabilities` decides only how alpha reaches a layer (with the factors where that is possible, else
     through the constructor); scenarios that need a capability which is not there are included and say so in
-    `needs`.
+    `needs`. `styles` are the key styles that the target claims to read, the most usual first (None: it claims
+    those with factors A and B); others are shown and never make the run differ. `namings` are those that the
+    model's layers have names in.
     """
     found = [*_layer_scenarios(layer_kinds, capabilities)]
     if Capability.MODEL_LOAD in capabilities:
-        found += _model_scenarios()
+        found += _model_scenarios(styles, namings)
+        usual = KeyStyle.LORA_ALPHA if styles is None else styles[0]
+        switches = capabilities & {Capability.MODEL_CACHE, Capability.MODEL_SWITCH}
+        needs = frozenset() if switches else frozenset({Capability.MODEL_SWITCH})
+        for scenario in _switching_scenarios():
+            adapters = tuple(replace(adapter, style=usual) for adapter in scenario.adapters)
+            switching = len(adapters) > 1 and Capability.MODEL_ACCUMULATE not in scenario.needs
+            found.append(
+                replace(
+                    scenario, adapters=adapters, needs=scenario.needs | (needs if switching else frozenset())
+                )
+            )
     return found
 
 
@@ -257,7 +277,8 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
         return Scenario(
             name=name,
             steps=tuple(steps),
-            adapters=adapters or (Adapter("A", alpha),),
+            adapters=adapters or (Adapter("A", alpha, rslora=kind.rslora),),
+            form=kind.form,
             layer=spec or told(kind.name, alpha),
             shape=kind.shape,
             needs=needs,
@@ -269,7 +290,9 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
     plain = [kind for kind in kinds if not kind.optional]
     for kind in plain:
         for alpha in (4.0, 2.4, 16.0, 0.5, None):
-            term = (Term("A", trained_scale(alpha, RANK)),)
+            if alpha is None and kind.rslora:
+                continue
+            term = (Term("A", trained_scale(alpha, RANK, rslora=kind.rslora)),)
             apply = SetFactors("A", alpha)
             text = f"{kind.name}, alpha {_number(alpha)}"
             yield scenario(f"merged, {text}", kind, alpha, [apply, Measure(term)])
@@ -283,7 +306,7 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
                 needs=unmerged,
             )
     for kind in plain:
-        term = (Term("A", 0.5),)
+        term = (Term("A", trained_scale(4.0, RANK, rslora=kind.rslora)),)
         gone = (Term("A", 0.0, leftover=Verdict.RESIDUAL_AFTER_UNMERGE),)
         yield scenario(
             f"merged forward, {kind.name}",
@@ -415,38 +438,54 @@ _NAMINGS: tuple[tuple[str, Naming, str], ...] = (
 )
 
 
-def _single(name: str, adapter: Adapter, *, optional: bool = False, note: str = "") -> Scenario:
+def _single(
+    name: str, adapter: Adapter, *, optional: bool = False, counted: bool = True, note: str = ""
+) -> Scenario:
     return Scenario(
         name=name,
         adapters=(adapter,),
         steps=(Load(adapter.name, "first"), Measure((Term(adapter.name, adapter.scale),))),
         optional=optional,
+        counted=counted,
         note=note,
     )
 
 
-def _model_scenarios() -> Iterator[Scenario]:
-    for style in (KeyStyle.LORA_ALPHA, KeyStyle.ALPHA_SCALE, KeyStyle.ALPHA):
-        for text, naming, prefix in _NAMINGS:
+_STYLES = (KeyStyle.LORA_ALPHA, KeyStyle.ALPHA_SCALE, KeyStyle.ALPHA)
+
+
+def _model_scenarios(styles: Sequence[KeyStyle] | None, namings: Collection[Naming]) -> Iterator[Scenario]:
+    def single(name: str, adapter: Adapter, *, usual: bool = True, note: str = "") -> Scenario:
+        claimed = usual if styles is None else adapter.style in styles
+        counted = claimed or styles is None
+        return _single(name, adapter, optional=not claimed, counted=counted, note=note)
+
+    named = [item for item in _NAMINGS if item[1] in namings]
+    for style in _STYLES:
+        for text, naming, prefix in named:
             adapter = Adapter("A", 4.0, style=style, naming=naming, prefix=prefix)
-            yield _single(f"file with {style}, {text}", adapter)
-    for style in (KeyStyle.LORA_ALPHA, KeyStyle.ALPHA_SCALE, KeyStyle.ALPHA):
+            yield single(f"file with {style}, {text}", adapter)
+    for style in _STYLES if styles is None else styles:
         for alpha in (2.4, 0.5):
             adapter = Adapter("A", alpha, style=style)
-            yield _single(f"file with {style} of alpha {alpha:g}, plain names", adapter)
-    for text, naming, prefix in _NAMINGS[:2]:
-        yield _single(f"file without alpha, {text}", Adapter("A", None, naming=naming, prefix=prefix))
-    mixed = Adapter("A", 4.0, per_layer=((4.0, RANK), (3.0, OTHER_RANK), (10.0, RANK)))
-    yield _single("file with .lora_alpha, alpha and rank of every layer its own", mixed)
+            yield single(f"file with {style} of alpha {alpha:g}, plain names", adapter)
+    usual = KeyStyle.LORA_ALPHA if styles is None else styles[0]
+    # A folder with a configuration always states alpha and rank, and one for all layers.
+    in_tensors = usual not in (KeyStyle.PEFT_FOLDER, KeyStyle.CONFIG_BESIDE, KeyStyle.FILE_METADATA)
+    if in_tensors:
+        for text, naming, prefix in named[:2]:
+            adapter = Adapter("A", None, style=usual, naming=naming, prefix=prefix)
+            yield single(f"file without alpha, {text}", adapter)
+    mixed = Adapter("A", 4.0, style=usual, per_layer=((4.0, RANK), (3.0, OTHER_RANK), (10.0, RANK)))
+    yield single(f"file with {usual}, alpha and rank of every layer its own", mixed)
     for style in (KeyStyle.NAMED_ADAPTER, KeyStyle.KOHYA, KeyStyle.PEFT_FOLDER, KeyStyle.DIFFUSERS_METADATA):
-        yield _single(f"file with {style}", Adapter("A", 4.0, style=style), optional=True)
+        yield single(f"file with {style}", Adapter("A", 4.0, style=style), usual=False)
     for style in (KeyStyle.CONFIG_BESIDE, KeyStyle.FILE_METADATA):
-        yield _single(
+        yield single(
             f"file with {style}",
             Adapter("A", 4.0, style=style),
             note="alpha is not among the file's tensors",
         )
-    yield from _switching_scenarios()
 
 
 def _switching_scenarios() -> Iterator[Scenario]:

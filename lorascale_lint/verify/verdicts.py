@@ -15,6 +15,7 @@ class Verdict(StrEnum):
     STALE_ALPHA = "stale-alpha"
     TRUNCATED = "truncated"
     RANK_IGNORED = "rank-ignored"
+    RSLORA_IGNORED = "rslora-ignored"
     STRENGTH_IGNORED = "strength-ignored"
     NOT_APPLIED = "not-applied"
     DOUBLE_SCALED = "double-scaled"

@@ -1,0 +1,102 @@
+"""Arrays that go to code under examination and come back: NumPy's, or torch's where that is at work.
+
+torch is never imported here: code that has not imported it wants no tensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+class NoSuchDtypeError(Exception):
+    """A floating-point type that the framework at work lacks."""
+
+
+def as_offered(values: NDArray[np.floating], dtype: str = "float32", *, device: str = "cpu") -> Any:
+    """A fresh array for the code: a torch tensor if torch is imported already, else a NumPy array.
+
+    Raises NoSuchDtypeError for bfloat16 without torch.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return torch.from_numpy(np.array(values, dtype=np.float32)).to(getattr(torch, dtype)).to(device)
+    if dtype == "bfloat16":
+        raise NoSuchDtypeError("NumPy has no bfloat16; import torch to be given tensors")
+    return np.array(values, dtype=dtype)
+
+
+def as_float64(answer: Any) -> NDArray[np.float64]:
+    """What the code gave back, as a float64 copy. Raises TypeError if that is no array."""
+    if hasattr(answer, "detach"):
+        tensor = answer.detach()
+        answer = (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).cpu()
+        answer = answer.to(sys.modules["torch"].float64).numpy()
+    array = np.array(answer)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"the code gave back {type(answer).__name__}, no array of numbers")
+    return array.astype(np.float64)
+
+
+def poison_torch() -> tuple[str, ...]:
+    """Have torch fill memory that the code never wrote with NaN; says what was done, for the report.
+
+    A result that was left over from an earlier call would otherwise pass for a computed one.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return ()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    warnings.filterwarnings("ignore", message=".*deterministic.*")
+    return ("uninitialised tensors are filled with NaN",)
+
+
+def accepts(function: Callable[..., Any], name: str) -> bool:
+    """Whether the function has a parameter of that name."""
+    return name in _parameters(function)
+
+
+def has_default(function: Callable[..., Any], name: str) -> bool:
+    """Whether the function can be called without the parameter of that name."""
+    parameter = _parameters(function).get(name)
+    return parameter is None or parameter.default is not inspect.Parameter.empty
+
+
+def call_by_name(function: Callable[..., Any], offered: dict[str, Any]) -> Any:
+    """Call the function with those of the offered values that it has parameters for.
+
+    A None is left out where the parameter has a default. Raises TypeError, naming what is offered, if a
+    parameter without a default is none of them.
+    """
+    parameters = _parameters(function)
+    unknown = [
+        name
+        for name, parameter in parameters.items()
+        if name not in offered
+        and parameter.default is inspect.Parameter.empty
+        and parameter.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ]
+    if unknown:
+        raise TypeError(
+            f"{getattr(function, '__name__', 'the function')} wants {', '.join(unknown)}; "
+            f"its parameters can be {', '.join(offered)}"
+        )
+    given = {
+        name: value
+        for name, value in offered.items()
+        if name in parameters and not (value is None and has_default(function, name))
+    }
+    return function(**given)
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)

@@ -1,0 +1,55 @@
+"""The `verify` command: its options, and where they come from when they are not given."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from lorascale_lint.config import Configs
+from lorascale_lint.console import Console
+from lorascale_lint.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """Options of `lorascale-lint verify`, named as those of `run_verify`."""
+
+    driver: str | None = None
+    seed: int | None = None
+    timeout: float | None = None
+
+
+def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> int:
+    """Verify `path`, print the report, and return the exit code. Raises InputError."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    from lorascale_lint.verify.report import render_json, render_text
+    from lorascale_lint.verify.run import run_verify
+
+    console = Console()
+    if options.driver is None:
+        options = replace(options, driver=configured_driver(path))
+    report = run_verify(path, **asdict(options), progress=console.step)
+    console.out(render_json(report) if as_json else render_text(report))
+    return report.exit_code
+
+
+def configured_driver(path: Path) -> str | None:
+    """`[tool.lorascale-lint.verify]` of the project that `path` belongs to. Raises ConfigError."""
+    inside = path / "any" if path.is_dir() else path
+    return Configs().of(inside).verify_driver
+
+
+def list_all_drivers() -> int:
+    """Print the built-in drivers and those that installed packages announce; the exit code."""
+    from lorascale_lint.verify.registry import DRIVERS, announced_drivers
+
+    lines = [(entry.name, entry.looks_for or "", "built in") for entry in DRIVERS]
+    for item in announced_drivers():
+        looks_for = item.entry.looks_for if item.entry else f"cannot be used: {item.problem}"
+        lines.append((item.name, looks_for, item.reference))
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    Console().out(
+        "".join(f"{name:<{widths[0]}}  {what:<{widths[1]}}  {origin}\n" for name, what, origin in lines)
+    )
+    return 0
