@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.findings import Finding
+from lorascale_lint.codemods.assign_result import assign_to, assign_weight
+from lorascale_lint.codemods.clone_backup import clone_backup
+from lorascale_lint.codemods.subtract_delta import subtract_delta
+from lorascale_lint.codemods.transpose_like import transpose_like
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
 from lorascale_lint.model.discarded_weights import discarded_weights
-from lorascale_lint.model.unmerge_pairs import asymmetries
+from lorascale_lint.model.unmerge_pairs import Asymmetry, asymmetries
 from lorascale_lint.rule import Rule
 
 
@@ -40,12 +44,14 @@ class AsymmetricUnmerge(Rule):
             self.lora_B = lora_B
             self.lora_scaling = lora_scaling
 
-        def merge(self, strength=1.0):
-            delta = self.lora_B @ self.lora_A
-            self.base_layer.weight.data += strength * self.lora_scaling * delta
+        def lora_delta(self):
+            return self.lora_scaling * (self.lora_B @ self.lora_A)
+
+        def merge(self):
+            self.base_layer.weight.data += self.lora_delta()
 
         def unmerge(self):
-            self.base_layer.weight.data -= self.lora_scaling * (self.lora_B @ self.lora_A)
+            weight = self.base_layer.weight.data - self.lora_delta()
     ```
 
     ## Good
@@ -58,18 +64,23 @@ class AsymmetricUnmerge(Rule):
             self.lora_B = lora_B
             self.lora_scaling = lora_scaling
 
-        def merge(self, strength=1.0):
-            delta = self.lora_B @ self.lora_A
-            self.base_layer.weight.data += strength * self.lora_scaling * delta
+        def lora_delta(self):
+            return self.lora_scaling * (self.lora_B @ self.lora_A)
 
-        def unmerge(self, strength=1.0):
-            delta = self.lora_B @ self.lora_A
-            self.base_layer.weight.data -= strength * self.lora_scaling * delta
+        def merge(self):
+            self.base_layer.weight.data += self.lora_delta()
+
+        def unmerge(self):
+            self.base_layer.weight.data = self.base_layer.weight.data - self.lora_delta()
     ```
 
     ## Fix safety
 
-    No fix: either side may be the wrong one.
+    Unsafe: the weight changes, to what it was before the merge. A dropped result is assigned, where its
+    sibling assigns or to the weight that it was computed of; a saved weight is copied; a delta that is added
+    again is subtracted; an embedding's is transposed on both sides. No fix where scale or strength differ, or
+    a linear layer's layout: either side may be the wrong one. Keep the strength of the merge, and take the
+    delta back at that.
 
     ## Limits
 
@@ -84,6 +95,7 @@ class AsymmetricUnmerge(Rule):
 
     code = "LS109"
     name = "asymmetric-unmerge"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Every asymmetry of a merge and its unmerge."""
@@ -96,4 +108,18 @@ class AsymmetricUnmerge(Rule):
                 event=found.event,
                 effect=found.effect,
                 trace=found.steps,
+                fix=_repair(model, found),
             )
+
+
+def _repair(model: Model, found: Asymmetry) -> Fix | None:
+    filename, statement = found.function.filename, found.event.loc
+    if found.sibling is not None:
+        return assign_to(model, filename, statement, found.sibling)
+    if found.weight is not None:
+        return assign_weight(model, filename, statement, found.weight)
+    if found.uncopied:
+        return clone_backup(model, filename, found.uncopied)
+    if found.added is not None:
+        return subtract_delta(model, filename, found.added)
+    return None if found.turned is None else transpose_like(model, filename, statement, found.turned)

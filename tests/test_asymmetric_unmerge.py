@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 LAYER = """\
 import torch
@@ -259,3 +259,102 @@ def test_one_mechanism_one_finding(tmp_path: Path) -> None:
     unmerge = "\n    def unmerge(self):\n        self.base_layer.weight.data -= self.lora_B @ self.lora_A\n"
     source = LAYER + MERGE + unmerge
     assert [finding.code for finding in lint_files(tmp_path, {"lora_layer.py": source})] == ["LS101"]
+
+
+DATA = "self.base_layer.weight.data"
+REPAIRED = {
+    "added again": None,
+    "subtraction dropped": (f"{DATA}.sub(", f"{DATA} = {DATA}.sub("),
+    "subtraction bound and dropped": (f"weight = {DATA} -", f"{DATA} = {DATA} -"),
+    "helper's result dropped": ("self.decompose(self.base", f"{DATA} = self.decompose(self.base"),
+    "result of an object of unknown class dropped": (
+        "lora.com_inv(self.weight",
+        "self.weight.data = lora.com_inv(self.weight",
+    ),
+    "backup that is no copy": (f"backup = {DATA}\n", f"backup = {DATA}.clone()\n"),
+    "backup of a method before": (".detach()\n", ".detach().clone()\n"),
+}
+BACKUP_OF_CONSTRUCTOR = """
+    def keep(self):
+        self.backup = self.base_layer.weight.data
+
+    def merge(self):
+        self.base_layer.weight.data += self.lora_delta()
+
+    def unmerge(self):
+        self.base_layer.weight.data = self.backup
+"""
+EMBEDDING = """\
+import torch
+from torch import nn
+
+
+class LoRAEmbedding(nn.Embedding):
+    def __init__(self, lora_A, lora_B, lora_alpha, rank):
+        self.lora_A = lora_A
+        self.lora_B = lora_B
+        self.scaling = lora_alpha / rank
+
+    def merge(self):
+        self.weight.data += (self.lora_B @ self.lora_A) * self.scaling
+
+    def unmerge(self):
+        self.weight.data -= (self.lora_B @ self.lora_A).T * self.scaling
+"""
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repaired(name: str, tmp_path: Path) -> None:
+    source, change = LAYER + ASYMMETRIC[name], REPAIRED[name]
+    (finding,) = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"])
+    assert finding.fix is not None
+    assert finding.fix.applicability == "unsafe"
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"], unsafe=True)
+    if change is None:
+        assert texts["lora_layer.py"].count("-=") == source.count("-=") + 1
+    else:
+        assert texts == {"lora_layer.py": source.replace(*change)}
+    assert [item.code for item in left if item.code == "LS109"] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["strength on the merge alone", "another formula", "transposed in one branch of one method"]
+)
+def test_not_repaired(name: str, tmp_path: Path) -> None:
+    """Either side may be the wrong one."""
+    found = lint_files(tmp_path, {"lora_layer.py": LAYER + ASYMMETRIC[name]}, codes=["LS109"])
+    assert [item.fix for item in found] == [None]
+
+
+def test_what_is_put_back_is_copied_too_if_it_is_put_back_again(tmp_path: Path) -> None:
+    source = LAYER + BACKUP_OF_CONSTRUCTOR
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source}, unsafe=True)
+    expected = source.replace(f"backup = {DATA}\n", f"backup = {DATA}.clone()\n")
+    assert texts == {"lora_layer.py": expected.replace("= self.backup\n", "= self.backup.clone()\n")}
+    assert left == ()
+
+
+def test_a_parameter_gets_its_data(tmp_path: Path) -> None:
+    source = (
+        LAYER + MERGE + "\n    def unmerge(self):\n        w = self.base_layer.weight - self.lora_delta()\n"
+    )
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source}, unsafe=True)
+    line = f"        {DATA} = self.base_layer.weight - self.lora_delta()\n"
+    assert texts == {
+        "lora_layer.py": source.replace("        w = self.base_layer.weight - self.lora_delta()\n", line)
+    }
+    assert left == ()
+
+
+@pytest.mark.parametrize("turn", [".T", ".t()", ".transpose(0, 1)"])
+def test_an_embedding_is_transposed_on_both_sides(turn: str, tmp_path: Path) -> None:
+    source = EMBEDDING.replace(".T *", f"{turn} *")
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"], unsafe=True)
+    assert texts == {"lora_layer.py": source.replace("lora_A) *", f"lora_A){turn} *", 1)}
+    assert left == ()
+
+
+def test_a_linear_layer_is_not_transposed(tmp_path: Path) -> None:
+    source = EMBEDDING.replace("nn.Embedding", "nn.Linear")
+    found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"])
+    assert [item.fix for item in found] == [None]

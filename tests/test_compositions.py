@@ -273,3 +273,10 @@ def test_a_bare_delta_that_also_goes_elsewhere_is_not_scaled(tmp_path: Path) -> 
 """
     source = dedent(_source(COMPOSE, SCALED_FORWARD, DORA_MERGE)) + kept
     assert [item.fix for item in lint_files(tmp_path, {"lora.py": source}, codes=["LS113"])] == [None]
+
+
+def test_a_discarded_weight_is_written_where_the_sibling_writes(tmp_path: Path) -> None:
+    source = _source(RESET)
+    texts, left = fix_files(tmp_path, {"lora.py": source}, codes=["LS109"], unsafe=True)
+    assert texts == {"lora.py": source.replace("delta = without", "self.weight.data = without")}
+    assert left == ()

@@ -81,6 +81,8 @@ def _discarded(model: Model, function: Function, event: Event, written: list[Eve
                 *made,
                 (function.filename, event.loc, f"here it goes to `{event.name}`, which is not read again"),
             ),
+            sibling=write.loc if write.kind == "write" and not write.sign else None,
+            weight=write.target,
         )
     return None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from lorascale_lint.facts.extract import dotted_name
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -24,7 +25,14 @@ from lorascale_lint.facts.terms import (
 from lorascale_lint.model.applications import Application, Step
 from lorascale_lint.model.factor_products import effects
 from lorascale_lint.model.model import Model
-from lorascale_lint.model.project import CHOICE_LIMIT, Class, Function, is_receiver, is_test_file
+from lorascale_lint.model.project import (
+    CHOICE_LIMIT,
+    Class,
+    Function,
+    bound_arguments,
+    is_receiver,
+    is_test_file,
+)
 from lorascale_lint.model.scale import SCALING, STRENGTH, Scale
 from lorascale_lint.model.values import Delta
 
@@ -38,7 +46,12 @@ _CASTS = frozenset("to type float half bfloat16 type_as contiguous clone detach 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asymmetry:
-    """``text`` says what is not undone at ``loc`` in ``function``; ``steps`` explain it."""
+    """``text`` says what is not undone at ``loc`` in ``function``; ``steps`` explain it.
+
+    What can repair it: ``weight`` should get the dropped value, or what the assignment at ``sibling`` writes
+    to; ``uncopied`` are the assignments that should copy; the delta should be transposed as at ``turned``,
+    or subtracted at ``added``.
+    """
 
     function: Function
     loc: Loc
@@ -46,13 +59,18 @@ class Asymmetry:
     text: str
     effect: str
     steps: tuple[Step, ...]
+    weight: Term | None = None
+    sibling: Loc | None = None
+    uncopied: tuple[Loc, ...] = ()
+    turned: Loc | None = None
+    added: Loc | None = None
 
 
 def asymmetries(model: Model) -> Iterator[Asymmetry]:
     """Every unmerge that leaves something behind, and every sum whose result is dropped."""
     reported = {found.loc for _, found, _ in model.unscaled}
     for merges, unmerges in _pairs(model):
-        found = _other_delta(merges, unmerges)
+        found = _other_delta(model, merges, unmerges)
         if found is not None and found.loc not in reported:
             yield found
     yield from _added_again(model)
@@ -92,7 +110,7 @@ def _stem(name: str) -> str:
     return re.sub(r"(?i)^_*(un|de)_?(?=merge|fuse|fold|apply|patch|load)", "", name).lstrip("_")
 
 
-def _other_delta(merges: list[Application], unmerges: list[Application]) -> Asymmetry | None:
+def _other_delta(model: Model, merges: list[Application], unmerges: list[Application]) -> Asymmetry | None:
     """An unmerge whose scale or layout is that of no merge."""
     put_in = [scale for merge in merges for scale in merge.scales]
     layouts = _layouts(merges)
@@ -127,8 +145,20 @@ def _other_delta(merges: list[Application], unmerges: list[Application]) -> Asym
                     (merge.function.filename, merge.loc, f"the merge adds {_described(layouts)}"),
                     (function.filename, unmerge.loc, f"the unmerge subtracts {_described(taken)}"),
                 ),
+                turned=unmerge.event.loc if turned is unmerge and _is_embedding(model, merge) else None,
             )
     return None
+
+
+def _is_embedding(model: Model, merge: Application) -> bool:
+    """Is it an embedding's weight, a row for each token, which the transpose of ``B @ A`` fits?"""
+    owner = merge.owner
+    names = (
+        ()
+        if owner is None
+        else (dotted_name(b) for c in model.project.ancestors(owner) for b in c.facts.bases)
+    )
+    return any(name.rpartition(".")[2] == "Embedding" for name in names)
 
 
 def _described(layouts: set[str]) -> str:
@@ -198,6 +228,7 @@ def _added_again(model: Model) -> Iterator[Asymmetry]:
                     (merge.function.filename, merge.loc, "the merge adds the delta"),
                     (function.filename, application.loc, "and this adds it again"),
                 ),
+                added=application.loc,
             )
 
 
@@ -226,6 +257,7 @@ def _dropped_sums(model: Model, function: Function, effects_of: _Effects) -> Ite
                 (function.filename, application.loc, f"`{source_text(found)}` is a new tensor"),
                 (function.filename, function.facts.loc, "nothing here writes it back or returns it"),
             ),
+            weight=application.base,
         )
 
 
@@ -313,7 +345,14 @@ def _dropped_calls(model: Model, function: Function) -> Iterator[Asymmetry]:
                     (helper.filename, helper.facts.loc, "and changes none of its arguments"),
                     (function.filename, call.loc, "its result is dropped here"),
                 ),
+                weight=_summed_argument(call, helper, total),
             )
+
+
+def _summed_argument(call: Call, helper: Function, total: Term) -> Term | None:
+    """What ``call`` gives for the parameter that ``helper`` takes something from."""
+    taken = total.left if isinstance(total, Op) else None
+    return bound_arguments(call, helper).get(taken.name) if isinstance(taken, Param) else None
 
 
 def _holds_weight(term: Term) -> bool:
@@ -385,9 +424,21 @@ def _aliased_backups(model: Model, cls: Class) -> Iterator[Asymmetry]:
                     (
                         (method.filename, event.loc, f"`{target.name}` shares the weight's memory"),
                         (merge.function.filename, merge.loc, "the merge changes that memory in place"),
-                        (restore[0].filename, restore[1], f"`{target.name}` is put back, delta included"),
+                        (restore[0].filename, restore[1].loc, f"`{target.name}` is put back, delta included"),
                     ),
+                    uncopied=_uncopied(method, event, merge, restore),
                 )
+
+
+def _uncopied(
+    method: Function, event: Event, merge: Application, restore: tuple[Function, Event]
+) -> tuple[Loc, ...]:
+    """The saving, and the putting back too, unless each merge saves again or it copies anyway."""
+    back, put = restore
+    saves_again = method is merge.function
+    if saves_again or put.kind == "call":
+        return (event.loc,)
+    return (event.loc, put.loc) if back.filename == method.filename else ()
 
 
 def _in_place(application: Application) -> bool:
@@ -436,7 +487,7 @@ def _as_own(term: Term, method: Function) -> Term:
     return term if stored is None else Attr(stored, term.name, term.loc)
 
 
-def _restored(model: Model, cls: Class, name: str, weight: str) -> tuple[Function, Loc] | None:
+def _restored(model: Model, cls: Class, name: str, weight: str) -> tuple[Function, Event] | None:
     """Where the saved attribute is written back into the weight."""
     for method in model.project.methods(cls):
         for event in method.events("write", "call"):
@@ -449,5 +500,5 @@ def _restored(model: Model, cls: Class, name: str, weight: str) -> tuple[Functio
                 continue
             back = isinstance(source, Attr) and source.name == name and is_receiver(source.base, method)
             if back and target is not None and _weight_text(target) == weight:
-                return method, event.loc
+                return method, event
     return None

@@ -1,0 +1,58 @@
+"""Transpose a delta as the inverse of its merge transposes it."""
+
+from __future__ import annotations
+
+import libcst as cst
+import libcst.matchers as m
+
+from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.facts.terms import Loc
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.model import Model
+
+_PRODUCT = m.BinaryOperation(operator=m.MatrixMultiply())
+_TURNS = frozenset("transpose permute swapaxes t".split())
+
+
+def transpose_like(model: Model, filename: str, plain: Loc, turned: Loc) -> Fix | None:
+    """``B @ A`` at ``plain`` becomes ``(B @ A).transpose(0, 1)``, if that is what stands at ``turned``.
+
+    Unsafe by definition: it changes the merged weight (to the right one).
+    """
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(filename)
+    product, other = _product(rewrite, plain), _product(rewrite, turned)
+    if product is None or other is None:
+        return None
+    bare = [rewrite.code(node.with_changes(lpar=[], rpar=[])) for node in (product, other)]
+    turn = _turn(rewrite, other)
+    if bare[0] != bare[1] or turn is None or _turn(rewrite, product) is not None:
+        return None
+    rewrite.replace(product, turn.deep_replace(other, parenthesized(product)))
+    edits = rewrites.finish()
+    return Fix("unsafe", "Transpose the delta, as its inverse does", edits) if edits else None
+
+
+def _product(rewrite: Rewrite, place: Loc) -> cst.BinaryOperation | None:
+    """The one product in the statement at ``place``."""
+    found = rewrite.enclosing(place, cst.SimpleStatementLine)
+    products = [] if found is None else m.findall(found[0], _PRODUCT)
+    return cst.ensure_type(products[0], cst.BinaryOperation) if len(products) == 1 else None
+
+
+def _turn(rewrite: Rewrite, product: cst.BinaryOperation) -> cst.BaseExpression | None:
+    """``product.T`` or ``product.transpose(0, 1)`` around ``product``."""
+    for node in rewrite.positions:
+        if isinstance(node, cst.Attribute) and node.value is product:
+            if node.attr.value in ("T", "mT"):
+                return node
+            return next(
+                (
+                    call
+                    for call in rewrite.positions
+                    if isinstance(call, cst.Call) and call.func is node and node.attr.value in _TURNS
+                ),
+                None,
+            )
+    return None
