@@ -23,7 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastvideo_two_ranks import ALPHA, RANK, measure as measure_on_two_ranks
+
 SEED = "1"
+SHARDED = "FSDP on two ranks, alpha 4"
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("as it is", ()),
     ("`--fix`", ("--fix",)),
@@ -61,6 +64,10 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     ("recognises none of the file's keys", "the loader never knew these names; it applies nothing"),
     ("merged again", "the layer has room for one adapter's factors; a list of them is a feature to add"),
+    (
+        SHARDED,
+        "its sharded branch shards a module anew that FSDP has sharded before; torch 2.13 refuses that",
+    ),
     ("constructor alpha", "a setter that is told no alpha takes the rank: a convention, too"),
     ("alpha 0 means", "scale 0 to PEFT, scale 1 to kohya; the repaired code takes it as 0"),
 )
@@ -118,6 +125,31 @@ def measure(folder: Path) -> tuple[dict[Key, dict[str, Any]], str | None]:
     return {(row["scenario"], row["label"], row["adapter"]): row for row in report["rows"]}, report["problem"]
 
 
+def sharded(folder: Path) -> dict[Key, dict[str, Any]]:
+    """Rows of the branch for weights that FSDP has sharded."""
+    rows = {}
+    for step, found in measure_on_two_ranks(folder).items():
+        expected = 0.0 if step == "unmerged" else ALPHA / RANK
+        row: dict[str, Any] = {
+            "expected": expected,
+            "observed": None,
+            "counted": True,
+            "detail": "",
+            "rank": 8,
+        }
+        if isinstance(found, str):
+            row |= {"verdict": "crashed", "detail": found}
+        elif abs(found - expected) <= 1e-5:
+            row |= {"verdict": "ok", "observed": found}
+        else:
+            row |= {
+                "verdict": "alpha-ignored" if abs(found - 1) <= 1e-5 else "wrong-scale",
+                "observed": found,
+            }
+        rows[SHARDED, step, ""] = row
+    return rows
+
+
 def digest(folder: Path) -> str:
     """Hash of all code."""
     paths = sorted(folder.rglob("*.py"))
@@ -133,13 +165,17 @@ def through_all_steps(name: str, tree: Path, work: Path) -> Version:
     patch = tool(folder, "check", "fastvideo", "--diff", "--unsafe-fixes").stdout
     states: list[State] = []
     seen = ""
+    ranks: dict[Key, dict[str, Any]] = {}
     for _, options in STEPS:
         left = findings(folder, *options)
         now = digest(folder)
         if now == seen:
             states.append(State(left, states[-1].rows, states[-1].problem))
         else:
-            states.append(State(left, *measure(folder)))
+            rows, problem = measure(folder)
+            if len(states) in (0, 2):  # the layers are as published, or repaired
+                ranks = sharded(folder)
+            states.append(State(left, rows | (ranks if len(states) != 1 else {}), problem))
         seen = now
         print(f"{name} {' '.join(options)}: {len(left)} findings, {verdicts(states[-1])}", file=sys.stderr)
     return Version(name, states, patch)

@@ -129,7 +129,8 @@ class _BaseForward:
         total = self.total.deep_replace(self.delta, call)
         last = lines[-1].deep_replace(self.total, total)
         body = self.branch.body.with_changes(body=[*base_calls, last])
-        branch = self.branch.with_changes(body=body, leading_lines=[])
+        comments = [line for line in self.branch.leading_lines if line.comment is not None]
+        branch = self.branch.with_changes(body=body, leading_lines=comments)
         kept = [item for item in function.body.body if item not in self.before]
         kept = [branch if item is self.branch else item for item in kept]
         changed = function.with_changes(body=function.body.with_changes(body=kept))

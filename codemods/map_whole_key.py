@@ -59,7 +59,7 @@ def _inline(rewrite: Rewrite, strip: Call) -> bool:
         return False
     line = cst.ensure_type(found[0], cst.SimpleStatementLine)
     body = list(cst.ensure_type(holder[0], cst.IndentedBlock).body)
-    if line not in body or len(line.body) != 1:
+    if line not in body or len(line.body) != 1 or line.trailing_whitespace.comment is not None:
         return False
     index = body.index(line)
     name = _only_target(line)

@@ -68,7 +68,11 @@ def _unguarded(node: cst.CSTNode, ratio: str, scale: str) -> cst.CSTNode:
     leading = [*branch.leading_lines, *comment, *inner]
     replaced = statement.visit(_ReplaceRatio(ratio, scale))
     assert isinstance(replaced, cst.SimpleStatementLine)
-    return replaced.with_changes(leading_lines=leading)
+    replaced = replaced.with_changes(leading_lines=leading)
+    behind = replaced.trailing_whitespace.comment
+    if behind is not None and behind.value.startswith("# type: ignore"):  # None / None is what it ignored
+        replaced = replaced.with_changes(trailing_whitespace=cst.TrailingWhitespace())
+    return replaced
 
 
 class _ReplaceRatio(cst.CSTTransformer):

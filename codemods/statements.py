@@ -49,8 +49,20 @@ def _appended(items: Sequence[cst.Param] | Sequence[cst.Arg], new: cst.Param | c
     if not items:
         return [new]
     *head, last = items
-    between = head[-1].comma if head else cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    between = _bare(head[-1].comma) if head else cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
     return [*head, last.with_changes(comma=between), new.with_changes(comma=last.comma)]
+
+
+def _bare(comma: cst.Comma | cst.MaybeSentinel) -> cst.Comma | cst.MaybeSentinel:
+    """The layout of a comma without the comments of the line that it ends."""
+    after = comma.whitespace_after if isinstance(comma, cst.Comma) else None
+    if not isinstance(comma, cst.Comma) or not isinstance(after, cst.ParenthesizedWhitespace):
+        return comma
+    plain = after.with_changes(
+        first_line=after.first_line.with_changes(comment=None, whitespace=cst.SimpleWhitespace("")),
+        empty_lines=[line for line in after.empty_lines if line.comment is None],
+    )
+    return comma.with_changes(whitespace_after=plain)
 
 
 def statement_index(rewrite: Rewrite, body: cst.BaseSuite, loc: Loc) -> int | None:
