@@ -482,8 +482,23 @@ class Project:
             isinstance(site.call.func, Attr)
             and (argument := bound_arguments(site.call, function).get(name)) is not None
             and is_rescaling(argument)
-            for site in self._calls_by_name.get(function.facts.name, ())
+            for site in self._rescaling_calls_by_name.get(function.facts.name, ())
         )
+
+    @cached_property
+    def _rescaling_calls_by_name(self) -> dict[str, list[CallSite]]:
+        """Calls that are given a product or quotient, a small part of all."""
+        return {
+            name: rescaling
+            for name, sites in self._calls_by_name.items()
+            if (
+                rescaling := [
+                    site
+                    for site in sites
+                    if any(map(is_rescaling, (*site.call.args, *(value for _, value in site.call.keywords))))
+                ]
+            )
+        }
 
     @cached_property
     def _calls_by_name(self) -> dict[str, list[CallSite]]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from weakref import WeakKeyDictionary
 
 from lorascale_lint.facts.terms import (
     Attr,
@@ -100,8 +101,19 @@ class ScaleDefinition:
         return tuple(found)
 
 
-def scale_definitions(model: Model) -> Iterator[ScaleDefinition]:
+_KNOWN: WeakKeyDictionary[Model, tuple[ScaleDefinition, ...]] = WeakKeyDictionary()
+"""Three rules ask each model."""
+
+
+def scale_definitions(model: Model) -> tuple[ScaleDefinition, ...]:
     """Every definition in functions that speak of LoRA, tests apart."""
+    known = _KNOWN.get(model)
+    if known is None:
+        known = _KNOWN[model] = tuple(_definitions(model))
+    return known
+
+
+def _definitions(model: Model) -> Iterator[ScaleDefinition]:
     for function in model.functions:
         if not is_test_file(function.filename):
             yield from _stored(model, function)
@@ -152,14 +164,14 @@ def _given(model: Model, function: Function) -> Iterator[ScaleDefinition]:
 
 def _multiplied(model: Model, function: Function) -> Iterator[ScaleDefinition]:
     """Numbers multiplied onto a delta, an activation between the factors, or a factor."""
-    seen: set[int] = set()
     frame = model.evaluator.frame(function)
 
     def is_tensor(term: Term) -> bool:
         values = model.evaluator.values(term, frame)
         return any(isinstance(a.value, Delta | Through | Factor) for a in values)
 
-    for event in function.events("write", "bind", "return", "call"):
+    events = list(function.events("write", "bind", "return", "call"))
+    for event in events:
         if (
             event.kind == "write"
             and event.sign == "*"
@@ -167,25 +179,22 @@ def _multiplied(model: Model, function: Function) -> Iterator[ScaleDefinition]:
             and is_tensor(event.target)
         ):
             yield ScaleDefinition(function, event, "", event.value, event.value.loc)
-        for term in walk(event.value):
-            if id(term) in seen:
+    for event, term in each_term(events):
+        match term:
+            case Op(sign="*", left=left, right=right):
+                pairs = [(left, right), (right, left)]
+            case Call(func=Attr(base=base, name=name), args=(only,)) if name in _MULTIPLIES:
+                pairs = [(base, only)]
+            case Call(func=Attr(name=name) | Global(name=name), args=args, keywords=keywords) if (
+                name in _ADDS
+            ):
+                given = dict(keywords).get("alpha")
+                pairs = [] if given is None or not args else [(args[-1], given)]
+            case _:
                 continue
-            seen.add(id(term))
-            match term:
-                case Op(sign="*", left=left, right=right):
-                    pairs = [(left, right), (right, left)]
-                case Call(func=Attr(base=base, name=name), args=(only,)) if name in _MULTIPLIES:
-                    pairs = [(base, only)]
-                case Call(func=Attr(name=name) | Global(name=name), args=args, keywords=keywords) if (
-                    name in _ADDS
-                ):
-                    given = dict(keywords).get("alpha")
-                    pairs = [] if given is None or not args else [(args[-1], given)]
-                case _:
-                    continue
-            for tensor, number in pairs:
-                if is_tensor(tensor) and not is_tensor(number):
-                    yield ScaleDefinition(function, event, "", number, number.loc)
+        for tensor, number in pairs:
+            if is_tensor(tensor) and not is_tensor(number):
+                yield ScaleDefinition(function, event, "", number, number.loc)
 
 
 def has_factors(model: Model, cls: Class) -> bool:
