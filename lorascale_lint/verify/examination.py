@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import traceback
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.verify.adapter_files import write_adapter
+from lorascale_lint.verify.inputs import Factors, generator_for, make_factors, make_tensors, random_array
 from lorascale_lint.verify.protocol import (
     Driver,
     Form,
@@ -30,7 +30,6 @@ from lorascale_lint.verify.reference import (
     fit,
     fit_dora,
     judge,
-    product_of,
     relative_error,
     wrong_scales,
 )
@@ -56,26 +55,6 @@ Emit = Callable[[Row], None]
 # accident.
 _LAYER_SHAPES = ((72, 40), (44, 84), (96, 56))
 _SAMPLES = 7
-# Rows and columns of the first factor of a Kronecker product; divides the shapes of such layers.
-_KRONECKER = 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Factors:
-    tensors: Mapping[str, Array]
-    form: Form = Form.LOW_RANK
-
-    @property
-    def a(self) -> Array:
-        return self.tensors["a"]
-
-    @property
-    def b(self) -> Array:
-        return self.tensors["b"]
-
-    @property
-    def product(self) -> Array:
-        return product_of(self.form, self.tensors)
 
 
 class TargetMisbehavedError(Exception):
@@ -129,45 +108,6 @@ def _one_line(error: BaseException) -> str:
 
 def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
-
-
-def _generator(seed: int, *names: str) -> np.random.Generator:
-    # Seeded by name, so that a restarted child gives a scenario the same numbers as an undisturbed run.
-    return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
-
-
-def _random(generator: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
-    # Rounded to float32 so that the reference starts from the very numbers that the target gets.
-    return (generator.standard_normal(shape) * scale).astype(np.float32).astype(np.float64)
-
-
-def _make_factors(generator: np.random.Generator, shape: tuple[int, int], rank: int) -> _Factors:
-    out_features, in_features = shape
-    # B @ A then has entries of size 1, as W has: a delta that is small beside W drowns in W's rounding.
-    size = rank**-0.25
-    return _Factors(
-        {
-            "a": _random(generator, rank, in_features, scale=size),
-            "b": _random(generator, out_features, rank, scale=size),
-        }
-    )
-
-
-def _make_tensors(generator: np.random.Generator, weight: Array, rank: int, form: Form) -> _Factors:
-    """Tensors of a delta of any form, for a layer with this weight."""
-    shape = (int(weight.shape[0]), int(weight.shape[1]))
-    if form is Form.KRONECKER:
-        inner = _make_factors(generator, (shape[0] // _KRONECKER, shape[1] // _KRONECKER), rank)
-        return _Factors({**inner.tensors, "w1": _random(generator, _KRONECKER, _KRONECKER)}, form)
-    tensors = dict(_make_factors(generator, shape, rank).tensors)
-    if form is Form.HADAMARD:
-        second = _make_factors(generator, shape, rank).tensors
-        tensors |= {"a2": second["a"], "b2": second["b"]}
-    if form is Form.DORA:
-        # Not the norms that the weight has: code that computes them anew would pass for code that reads them.
-        tensors["magnitude"] = _random(generator, shape[0]) * 0.2 + np.linalg.norm(weight, axis=1)
-        tensors["magnitude"] = tensors["magnitude"].astype(np.float32).astype(np.float64)
-    return _Factors(tensors, form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +185,15 @@ class _LayerSubject:
         self.scenario = scenario
         self.spec: LayerSpec = scenario.layer
         self.driver = driver
-        generator = _generator(seed, scenario.name)
+        generator = generator_for(seed, scenario.name)
         self.shape = scenario.shape or _LAYER_SHAPES[int(generator.integers(len(_LAYER_SHAPES)))]
-        self.weight = _random(generator, *self.shape)
-        self.bias = _random(generator, self.shape[0])
+        self.weight = random_array(generator, *self.shape)
+        self.bias = random_array(generator, self.shape[0])
         # DoRA's weight is read from the outputs, which takes more of them than there are inputs.
         samples = 4 * self.shape[1] if scenario.form is Form.DORA else _SAMPLES
-        self.inputs = _random(generator, samples, self.shape[1])
+        self.inputs = random_array(generator, samples, self.shape[1])
         self.factors = {
-            adapter.name: _make_tensors(generator, self.weight, adapter.rank, scenario.form)
+            adapter.name: make_tensors(generator, self.weight, adapter.rank, scenario.form)
             for adapter in scenario.adapters
         }
 
@@ -331,18 +271,18 @@ class _ModelSubject:
         self.driver = driver
         self.layers: dict[str, ModelLayer] = {layer.name: layer for layer in driver.model_layers}
         self.weights = {
-            name: _random(_generator(seed, scenario.name, name), *layer.shape)
+            name: random_array(generator_for(seed, scenario.name, name), *layer.shape)
             for name, layer in self.layers.items()
         }
-        self.factors: dict[str, dict[str, _Factors]] = {}
+        self.factors: dict[str, dict[str, Factors]] = {}
         self.folders: dict[str, Path] = {}
         self.indices = {name: index for index, name in enumerate(self.layers)}
         for adapter in scenario.adapters:
             chosen = list(self.layers.values())[:: 1 if adapter.everywhere else 2]
             here = {layer.name: adapter.at_layer(self.indices[layer.name]) for layer in chosen}
             made = {
-                layer.name: _make_factors(
-                    _generator(seed, scenario.name, adapter.name, layer.name),
+                layer.name: make_factors(
+                    generator_for(seed, scenario.name, adapter.name, layer.name),
                     layer.shape,
                     here[layer.name].rank,
                 )
