@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.alpha_is_rank_if import alpha_is_rank_if
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -18,7 +19,7 @@ from lorascale_lint.facts.terms import (
     each_term,
     walk,
 )
-from lorascale_lint.findings import Finding
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Class, Function, is_receiver
 from lorascale_lint.model.values import Number
@@ -71,19 +72,17 @@ class FullKroneckerScaled(Rule):
     ```python
     class LokrModule:
         def __init__(self, shape, lora_dim=4, alpha=1):
-            use_w1 = lora_dim >= shape[0] / 2
-            use_w2 = lora_dim >= shape[2] / 2
-            if use_w1:
-                self.lokr_w1 = nn.Parameter(torch.empty(shape[0], shape[1]))
-            else:
+            if lora_dim < shape[0] / 2:
                 self.lokr_w1_a = nn.Parameter(torch.empty(shape[0], lora_dim))
                 self.lokr_w1_b = nn.Parameter(torch.empty(lora_dim, shape[1]))
-            if use_w2:
-                self.lokr_w2 = nn.Parameter(torch.empty(shape[2], shape[3]))
             else:
+                self.lokr_w1 = nn.Parameter(torch.empty(shape[0], shape[1]))
+            if lora_dim < shape[2] / 2:
                 self.lokr_w2_a = nn.Parameter(torch.empty(shape[2], lora_dim))
                 self.lokr_w2_b = nn.Parameter(torch.empty(lora_dim, shape[3]))
-            if use_w1 and use_w2:
+            else:
+                self.lokr_w2 = nn.Parameter(torch.empty(shape[2], shape[3]))
+            if hasattr(self, "lokr_w1") and hasattr(self, "lokr_w2"):
                 alpha = lora_dim
             self.scale = alpha / lora_dim
             self.register_buffer("alpha", torch.tensor(alpha))
@@ -91,7 +90,9 @@ class FullKroneckerScaled(Rule):
 
     ## Fix safety
 
-    No fix: files that were saved already need another alpha.
+    Unsafe: the scale of a layer with two full matrices becomes 1, which is what readers apply. Files that
+    were saved already need another alpha, and a run that is resumed goes on at another scale. No fix where
+    alpha and rank are no plain names in the constructor.
 
     ## Limits
 
@@ -105,6 +106,7 @@ class FullKroneckerScaled(Rule):
 
     code = "LS407"
     name = "full-kronecker-scaled"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each scale of a class that may have two full matrices."""
@@ -127,7 +129,41 @@ class FullKroneckerScaled(Rule):
                         (function.filename, full[1].loc, "and so may the second"),
                         (function.filename, event.loc, "the scale divides by a rank that neither has"),
                     ),
+                    fix=_repair(model, function, event, methods, full),
                 )
+
+
+def _repair(
+    model: Model, function: Function, event: Event, methods: tuple[Function, ...], full: tuple[Event, Event]
+) -> Fix | None:
+    saved = [
+        buffer
+        for name, method, buffer in _own_writes(methods)
+        if name == "alpha" and method is function and buffer.kind == "call"
+    ]
+    questions = [_question(function, methods, matrix) for matrix in full]
+    if len(saved) != 1 or None in questions:
+        return None
+    condition = " and ".join(question for question in questions if question is not None)
+    return alpha_is_rank_if(model, function, event.loc, saved[0].loc, condition)
+
+
+def _question(function: Function, methods: tuple[Function, ...], matrix: Event) -> str | None:
+    """How ``function`` asks for the full ``matrix``: by a flag that goes with it, or by its name."""
+    target = matrix.target
+    if not isinstance(target, Attr) or matrix not in function.facts.events:
+        return None
+    digit = "1" if _FIRST.fullmatch(target.name) else "2"
+    flags: dict[str, set[object]] = {}
+    for name, _, event in _own_writes(methods):
+        if isinstance(event.value, Const) and re.fullmatch(rf"use_w_?{digit}", name):
+            together = [(g.test, g.holds) for g in event.guards] == [(g.test, g.holds) for g in matrix.guards]
+            if event.value.value is True and together:
+                flags.setdefault(name, set()).add(True)
+            elif event.value.value is False and not event.guards:
+                flags.setdefault(name, set()).add(False)
+    flag = next((name for name, values in flags.items() if values == {True, False}), None)
+    return f'hasattr({function.receiver}, "{target.name}")' if flag is None else f"{function.receiver}.{flag}"
 
 
 def _own_writes(methods: tuple[Function, ...]) -> Iterator[tuple[str, Function, Event]]:
@@ -176,6 +212,11 @@ def _asks_for_both(methods: tuple[Function, ...]) -> bool:
         for _, term in each_term(method.facts.events):
             if isinstance(term, Logic):
                 names = {part.name for part in walk(term) if isinstance(part, Attr | Param | Global)}
+                names |= {
+                    part.value
+                    for part in walk(term)
+                    if isinstance(part, Const) and isinstance(part.value, str)
+                }
                 if any(_FIRST.fullmatch(n) for n in names) and any(_SECOND.fullmatch(n) for n in names):
                     return True
                 if any(isinstance(part, Choice | Logic) for part in (term.left, term.right)) and not names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.save_magnitude import save_magnitude
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
@@ -55,7 +56,8 @@ class MagnitudeDropped(Rule):
             self.dora_scale = nn.Parameter(base_layer.weight.norm(dim=1, keepdim=True))
 
         def adapter_state(self):
-            state = {"dora_scale": self.dora_scale}
+            state = {}
+            state["dora_scale"] = self.dora_scale
             state["lora_up.weight"] = self.lora_up.weight
             state["lora_down.weight"] = self.lora_down.weight
             return state
@@ -63,7 +65,10 @@ class MagnitudeDropped(Rule):
 
     ## Fix safety
 
-    No fix: the key's name is a matter of the format.
+    Unsafe: files get another entry, and readers apply the magnitude. Offered where each entry is written by
+    a statement of its own, under the name of its attribute: the magnitude's key is its name then, too. No fix
+    for other keys, whose names are a matter of the format, and for layers rebuilt without the option: pass
+    whether the file has a magnitude.
 
     ## Limits
 
@@ -77,6 +82,7 @@ class MagnitudeDropped(Rule):
 
     code = "LS408"
     name = "magnitude-dropped"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each saver and each construction."""
@@ -92,4 +98,5 @@ class MagnitudeDropped(Rule):
                     found.message,
                     event=found.event,
                     trace=found.steps,
+                    fix=None if found.saved is None else save_magnitude(model, found.saved),
                 )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.codemods.give_strength_of_one import give_strength_of_one
 from lorascale_lint.facts.extract import MODULE
 from lorascale_lint.facts.terms import (
     Attr,
@@ -21,7 +22,7 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.findings import Finding
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function, bound_arguments, is_receiver, is_test_file
 from lorascale_lint.model.scale import ALPHA, RANK
@@ -101,8 +102,9 @@ class RankGivenAsStrength(Rule):
 
     ## Fix safety
 
-    No fix: give 1, or the strength that is wanted. If the file lost its alpha, the right compensation
-    is alpha / rank, which is not reported.
+    Unsafe: the strength changes, to 1, at which the adapter was trained; give another one if that is wanted.
+    If the file lost its alpha, the right compensation is alpha / rank, which is not reported. No fix for
+    one of several strengths in a list.
 
     ## Limits
 
@@ -119,6 +121,7 @@ class RankGivenAsStrength(Rule):
     code = "LS501"
     name = "rank-given-as-strength"
     severity = "warning"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Each call whose multiplier is shown to be no multiplier."""
@@ -146,7 +149,16 @@ class RankGivenAsStrength(Rule):
                 (function.filename, event.loc, f"`{api.method}` of {api.library} multiplies by its argument"),
                 (function.filename, given.loc, f"`{text}` is {reason}, not a strength"),
             ),
+            fix=_repair(model, function, event.value, given),
         )
+
+
+def _repair(model: Model, function: Function, call: Term, given: Term) -> Fix | None:
+    if not isinstance(call, Call):
+        return None
+    arguments = (*call.args, *(value for _, value in call.keywords))
+    index = next((place for place, argument in enumerate(arguments) if argument is given), None)
+    return None if index is None else give_strength_of_one(model, function.filename, call, index)
 
 
 def _multipliers(model: Model, function: Function, call: Term) -> Iterator[tuple[Multiplier, Term]]:

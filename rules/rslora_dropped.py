@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.findings import Finding
+from lorascale_lint.codemods.forward_arguments import forward_arguments
+from lorascale_lint.codemods.root_if_asked import root_if_asked
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
-from lorascale_lint.model.rslora_flags import dropped_flags
+from lorascale_lint.model.rslora_flags import DroppedFlag, dropped_flags
 from lorascale_lint.rule import Rule
 
 
@@ -62,7 +64,9 @@ class RsloraDropped(Rule):
 
     ## Fix safety
 
-    No fix: adapters may have been trained at alpha / r meanwhile.
+    Unsafe: rsLoRA adapters change, also those with alpha = r, and some may have been trained at alpha / r
+    meanwhile. The flag is passed on, or looked at where alpha is divided. No fix where it ends in
+    `**kwargs`: give the function the parameter.
 
     ## Limits
 
@@ -77,6 +81,7 @@ class RsloraDropped(Rule):
 
     code = "LS409"
     name = "rslora-dropped"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each place where the flag ends."""
@@ -89,4 +94,14 @@ class RsloraDropped(Rule):
                 event=found.event,
                 effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
                 trace=found.steps,
+                fix=_repair(model, found),
             )
+
+
+def _repair(model: Model, found: DroppedFlag) -> Fix | None:
+    filename = found.function.filename
+    if found.argument is not None:
+        return forward_arguments(model, filename, found.loc, (found.argument,), "unsafe")
+    if found.quotient is None:
+        return None
+    return root_if_asked(model, filename, found.quotient, found.flag)

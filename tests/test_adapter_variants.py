@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import fix_files, lint_files
 
 CODES = ["LS112", "LS114", "LS406", "LS407", "LS408", "LS409"]
 
@@ -483,3 +484,104 @@ def test_many_forms_of_one_kronecker_product(scale: str, expected: list[str], tm
     paths[0].write_text(KRON)
     paths[1].write_text(LOKR_WEIGHT.replace("SCALE", scale))
     assert [finding.code for finding in lint(paths, [], codes=["LS106"]).findings] == expected
+
+
+# ---- repairs -----------------------------------------------------------------------------------
+
+FLAGGED_LOKR = LOKR.replace(
+    "        if lora_dim < 8:", "        self.use_w1 = self.use_w2 = False\n        if lora_dim < 8:"
+)
+FLAGGED_LOKR = FLAGGED_LOKR.replace(
+    "            self.lokr_w1 =", "            self.use_w1 = True\n            self.lokr_w1 ="
+).replace("            self.lokr_w2 =", "            self.use_w2 = True\n            self.lokr_w2 =")
+
+
+def repaired(folder: Path, source: str) -> str:
+    """The source after unsafe fixes, which leave nothing of these rules."""
+    texts, left = fix_files(folder, {"lora_layer.py": source}, codes=CODES, unsafe=True)
+    assert [finding.code for finding in left if finding.code in CODES] == []
+    return texts["lora_layer.py"]
+
+
+def has_fix(folder: Path, source: str) -> bool:
+    """Whether the only finding of these rules offers a fix, which is unsafe then."""
+    (finding,) = lint_files(folder, {"lora_layer.py": source}, codes=CODES)
+    assert finding.fix is None or finding.fix.applicability == "unsafe"
+    return finding.fix is not None
+
+
+@pytest.mark.parametrize(
+    ("layer", "condition"),
+    [
+        (LOKR, 'hasattr(self, "lokr_w1") and hasattr(self, "lokr_w2")'),
+        (FLAGGED_LOKR, "self.use_w1 and self.use_w2"),
+    ],
+)
+@pytest.mark.parametrize(("scale", "rank"), [(SCALES[0], "lora_dim"), (SCALES[2], "self.lora_dim")])
+def test_full_matrices_take_the_rank_for_alpha(
+    layer: str, condition: str, scale: str, rank: str, tmp_path: Path
+) -> None:
+    source = layer.replace("SCALE", scale)
+    before = "        self.lora_dim = lora_dim\n" if rank != "lora_dim" else ""
+    added = f"        if {condition}:\n            alpha = {rank}\n"
+    head, separator, tail = source.rpartition("== 0 else alpha\n")
+    assert repaired(tmp_path, source) == head + separator + before + added + tail.removeprefix(before)
+
+
+@pytest.mark.parametrize("scale", [SCALES[1], SCALES[3]])
+def test_a_scale_that_is_no_quotient_of_names_is_not_repaired(scale: str, tmp_path: Path) -> None:
+    assert not has_fix(tmp_path, LOKR.replace("SCALE", scale))
+
+
+SAVED_BY_NAME = """
+    def export(self, prefix):
+        out = {}
+        out[f"{prefix}.lora_A.weight"] = self.lora_A.weight.detach().cpu()
+        out[f"{prefix}.lora_B.weight"] = self.lora_B.weight.detach().cpu()
+        return out
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "condition"),
+    [
+        (DORA, 'if hasattr(self, "magnitude"):'),
+        (
+            DORA.replace("        if use_dora:", "        self.use_dora = use_dora\n        if use_dora:"),
+            "if self.use_dora:",
+        ),
+        (DORA.replace("        if use_dora:\n    ", ""), ""),
+    ],
+)
+def test_a_magnitude_is_saved_under_its_name(layer: str, condition: str, tmp_path: Path) -> None:
+    indent = " " * (12 if condition else 8)
+    added = f'{indent}out[f"{{prefix}}.magnitude"] = self.magnitude\n'
+    if condition:
+        added = f"        {condition}\n{added}"
+    saver = SAVED_BY_NAME.replace("out = {}\n", f"out = {{}}\n{added}")
+    assert repaired(tmp_path, layer + SAVED_BY_NAME) == layer + saver
+
+
+@pytest.mark.parametrize("saver", SAVERS)
+def test_a_magnitude_whose_key_is_not_known_is_not_saved(saver: str, tmp_path: Path) -> None:
+    assert not has_fix(tmp_path, DORA + saver)
+
+
+@pytest.mark.parametrize(
+    ("index", "before", "after"),
+    [
+        (0, "lora_alpha / r\n", "lora_alpha / (r ** 0.5 if use_rslora else r)\n"),
+        (1, "LoRALinear(base, r, lora_alpha)\n", "LoRALinear(base, r, lora_alpha, use_rslora=use_rslora)\n"),
+        (3, "__init__(lora_rank, lora_alpha)\n", "__init__(lora_rank, lora_alpha, use_rslora=use_rslora)\n"),
+    ],
+)
+def test_rslora_is_honoured(index: int, before: str, after: str, tmp_path: Path) -> None:
+    assert repaired(tmp_path, RSLORA[index]) == RSLORA[index].replace(before, after)
+
+
+def test_rslora_that_ends_in_further_arguments_is_not_repaired(tmp_path: Path) -> None:
+    assert not has_fix(tmp_path, RSLORA[2])
+
+
+def test_a_file_with_math_uses_it(tmp_path: Path) -> None:
+    assert "/ (math.sqrt(r) if use_rslora else r)\n" in repaired(tmp_path, "import math\n" + RSLORA[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import fix_files, lint_files
 
 DIFFSYNTH = "from diffsynth import ModelManager\nlora_path = 'x'\n"
 DIFFUSERS = "from diffusers import FluxPipeline\n"
@@ -66,3 +67,36 @@ def test_fires(source: str, tmp_path: Path) -> None:
 )
 def test_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, source + "\n") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "after"),
+    [
+        (DIFFSYNTH + "pipe.load_lora(pipe.dit, lora_path, alpha=64.0)\n", "64.0", "1.0"),
+        (DIFFSYNTH + "manager.load_lora(lora_path, lora_alpha=32)\n", "=32", "=1"),
+        (DIFFSYNTH + "ALPHA = 32\npipe.load_lora(pipe.dit, lora_path, alpha=ALPHA)\n", "=ALPHA", "=1.0"),
+        (
+            DIFFUSERS + "def fuse(pipe, lora_rank):\n    pipe.fuse_lora(lora_scale=1.0 / lora_rank)\n",
+            "1.0 / lora_rank",
+            "1.0",
+        ),
+        (
+            DIFFUSERS
+            + "def fuse(pipe, lora_rank):\n    s = 1 / lora_rank\n    pipe.fuse_lora(lora_scale=s)\n",
+            "=s",
+            "=1.0",
+        ),
+    ],
+)
+def test_repaired(source: str, before: str, after: str, tmp_path: Path) -> None:
+    assert fix_files(tmp_path, {"use_lora.py": source}, codes=["LS501"])[0] == {"use_lora.py": source}
+    texts, left = fix_files(tmp_path, {"use_lora.py": source}, codes=["LS501"], unsafe=True)
+    assert texts == {"use_lora.py": source.replace(before, after)}
+    assert left == ()
+
+
+def test_one_of_several_strengths_is_not_repaired(tmp_path: Path) -> None:
+    source = (
+        DIFFUSERS + "def use(pipe, cfg):\n    pipe.set_adapters(['a'], adapter_weights=[cfg.lora_rank])\n"
+    )
+    assert [item.fix for item in lint_files(tmp_path, {"use_lora.py": source}, codes=["LS501"])] == [None]

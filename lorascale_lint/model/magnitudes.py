@@ -40,6 +40,21 @@ _WHOLE = frozenset("state_dict named_parameters named_buffers parameters get_pef
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SavedFactors:
+    """``function`` writes the factor ``attribute`` at ``factor``; ``first`` is the first entry it writes.
+
+    ``condition`` says, of the receiver in braces, whether a layer has the ``magnitude``; empty if each has.
+    """
+
+    function: Function
+    first: Event
+    factor: Event
+    attribute: str
+    magnitude: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DroppedMagnitude:
     """``function`` writes or rebuilds a DoRA layer at ``loc`` without its magnitude."""
 
@@ -48,15 +63,30 @@ class DroppedMagnitude:
     loc: Loc
     message: str
     steps: tuple[Step, ...]
+    saved: SavedFactors | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Magnitude:
+    """The attribute ``name`` of a class, which ``function`` makes at ``event``."""
+
+    name: str
+    function: Function
+    event: Event
 
 
 def dropped_magnitudes(model: Model) -> Iterator[DroppedMagnitude]:
     """Savers and builders of classes with a magnitude that never name it."""
     magnitudes = _magnitudes(model)
-    for cls, (name, filename, loc) in magnitudes.items():
+    for cls, magnitude in magnitudes.items():
+        origin = (
+            magnitude.function.filename,
+            magnitude.event.loc,
+            f"`{cls.name}` has a learned magnitude",
+        )
         for ancestor in model.project.ancestors(cls):
             for method in model.project.methods(ancestor):
-                found = _saver(model, method, name, (filename, loc, f"`{cls.name}` has a learned magnitude"))
+                found = _saver(model, method, magnitude, origin)
                 if found is not None:
                     yield found
     names = frozenset(cls.name for cls in magnitudes)
@@ -65,9 +95,9 @@ def dropped_magnitudes(model: Model) -> Iterator[DroppedMagnitude]:
             yield from _builders(model, function, magnitudes)
 
 
-def _magnitudes(model: Model) -> dict[Class, tuple[str, str, Loc]]:
-    """Classes that make a magnitude: its name and place."""
-    found: dict[Class, tuple[str, str, Loc]] = {}
+def _magnitudes(model: Model) -> dict[Class, _Magnitude]:
+    """Classes that make a magnitude."""
+    found: dict[Class, _Magnitude] = {}
     for function in model.project.functions.values():
         if function.owner is None or not _speaks(function):
             continue
@@ -82,7 +112,7 @@ def _magnitudes(model: Model) -> dict[Class, tuple[str, str, Loc]]:
                     for part in walk(event.value)
                 )
             ):
-                found.setdefault(function.owner, (target.name, function.filename, event.loc))
+                found.setdefault(function.owner, _Magnitude(target.name, function, event))
     return found
 
 
@@ -106,7 +136,7 @@ def _speaks(function: Function, ignored: frozenset[str] = frozenset()) -> bool:
 # ---- savers --------------------------------------------------------------------------------
 
 
-def _saver(model: Model, method: Function, magnitude: str, origin: Step) -> DroppedMagnitude | None:
+def _saver(model: Model, method: Function, magnitude: _Magnitude, origin: Step) -> DroppedMagnitude | None:
     """``method`` gathers both factors of its own object under literal keys, and not the magnitude."""
     keys: list[tuple[str, Event, Loc]] = []
     for event in method.events("write"):
@@ -121,10 +151,10 @@ def _saver(model: Model, method: Function, magnitude: str, origin: Step) -> Drop
     if first is None or second is None:
         return None
     reach = model.project.reachable(method, 2)
-    if any(_speaks_of(function, magnitude) for function in reach):
+    if any(_speaks_of(function, magnitude.name) for function in reach):
         return None
     _, event, loc = min(keys, key=lambda key: (key[2].row, key[2].column))
-    message = f"`{method.facts.qualname}` saves both factors of a DoRA layer and not `{magnitude}`"
+    message = f"`{method.facts.qualname}` saves both factors of a DoRA layer and not `{magnitude.name}`"
     return DroppedMagnitude(
         method,
         event,
@@ -135,6 +165,43 @@ def _saver(model: Model, method: Function, magnitude: str, origin: Step) -> Drop
             (method.filename, first[2], "one factor is saved"),
             (method.filename, second[2], "and the other"),
         ),
+        _saved(method, magnitude, event, first[1]),
+    )
+
+
+def _saved(method: Function, magnitude: _Magnitude, first: Event, factor: Event) -> SavedFactors | None:
+    """How the factors are saved, if under the names of their attributes, each by a statement of its own."""
+    names = [
+        part.name for part in walk(factor.value) if isinstance(part, Attr) and is_receiver(part.base, method)
+    ]
+    target = factor.target
+    key = key_pattern(target.key) if isinstance(target, Item) else ""
+    attribute = next((name for name in names if name in key), None)
+    if attribute is None or first.kind != "write" or factor.guards != first.guards:
+        return None
+    condition = f'hasattr({{}}, "{magnitude.name}")' if magnitude.event.guards else ""
+    if len(magnitude.event.guards) == 1:
+        (guard,) = magnitude.event.guards
+        flag = _stored_flag(magnitude.function, guard.test)
+        if flag is not None:
+            condition = f"{'' if guard.holds else 'not '}{{}}.{flag}"
+    return SavedFactors(method, first, factor, attribute, magnitude.name, condition)
+
+
+def _stored_flag(function: Function, test: Term) -> str | None:
+    """The attribute that ``test`` reads, or that its parameter is stored in for good."""
+    if isinstance(test, Attr) and is_receiver(test.base, function):
+        return test.name
+    return next(
+        (
+            event.target.name
+            for event in function.events("write")
+            if event.value is test
+            and not event.guards
+            and isinstance(event.target, Attr)
+            and is_receiver(event.target.base, function)
+        ),
+        None,
     )
 
 
@@ -165,7 +232,7 @@ def _speaks_of(function: Function, magnitude: str) -> bool:
 
 
 def _builders(
-    model: Model, function: Function, magnitudes: dict[Class, tuple[str, str, Loc]]
+    model: Model, function: Function, magnitudes: dict[Class, _Magnitude]
 ) -> Iterator[DroppedMagnitude]:
     """Layers made from loaded tensors without the flag that makes them DoRA layers."""
     for event in function.events("bind"):
@@ -189,7 +256,8 @@ def _builders(
             copies = _copies(function, call)
             if len(copies) < 2:
                 continue
-            name, filename, loc = magnitudes[owner]
+            magnitude = magnitudes[owner]
+            where = magnitude.function.filename, magnitude.event.loc
             yield DroppedMagnitude(
                 function,
                 event,
@@ -197,7 +265,7 @@ def _builders(
                 f"`{function.facts.qualname}` rebuilds `{made.name}` from its tensors without "
                 f"`{flag.name}`, so a DoRA file is applied as plain LoRA",
                 (
-                    (filename, loc, f"`{owner.name}` has a learned magnitude, `{name}`"),
+                    (*where, f"`{owner.name}` has a learned magnitude, `{magnitude.name}`"),
                     (init.filename, flag.loc, f"`{flag.name}` switches it on, off by default"),
                     (function.filename, call.loc, "the layer is made without it"),
                     (function.filename, copies[0], "and filled with loaded tensors"),

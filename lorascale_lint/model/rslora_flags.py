@@ -38,13 +38,20 @@ _ABSTRACT = frozenset(["abstractmethod", "overload"])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DroppedFlag:
-    """Where the flag ends: never read, not passed on, or swallowed."""
+    """Where the flag ends: never read, not passed on, or swallowed.
+
+    ``argument`` is what the call at ``loc`` should pass, ``quotient`` where ``function`` divides whatever
+    its parameter ``flag`` says; each if that is what repairs it.
+    """
 
     function: Function
     event: Event | None
     loc: Loc
     message: str
     steps: tuple[Step, ...]
+    argument: tuple[str, str] | None = None
+    quotient: Loc | None = None
+    flag: str = ""
 
 
 def dropped_flags(model: Model) -> Iterator[DroppedFlag]:
@@ -109,6 +116,8 @@ def _unread(model: Model, function: Function, flag: Parameter) -> DroppedFlag | 
             (function.filename, flag.loc, "the flag is taken here"),
             (function.filename, quotient, "alpha is divided by the rank, whatever the flag says"),
         ),
+        quotient=quotient,
+        flag=flag.name,
     )
 
 
@@ -148,6 +157,7 @@ def _not_passed(model: Model, function: Function, flag: Parameter | None) -> Ite
                     (function.filename, call.loc, "alpha and rank are passed on, the flag is not"),
                     (target.filename, accepted.loc, "so its default holds: alpha / r"),
                 ),
+                argument=(accepted.name, flag.name),
             )
             break
 
