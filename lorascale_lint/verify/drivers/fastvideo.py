@@ -1,4 +1,4 @@
-"""FastVideo (0.1.5 to 0.2.1 and what is patched from them) on a CPU.
+"""FastVideo (0.1.2 to 0.2.1 and what is patched from them) on a CPU.
 
 Importable only in the child: `prepare` imports torch and the target. What must be changed for a machine
 without an accelerator is done in `_Importer`, one method each, and named in the report.
