@@ -121,26 +121,34 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
     help="How the code is run: a driver, or a function of one's own; found out from PATH by default.",
 )
 @click.option("--list-drivers", is_flag=True, help="List the drivers and end.")
+@click.option("--emit-test", is_flag=True, help="Print a pytest file for the code in PATH and end.")
 @click.option(
     "--seed", type=int, metavar="NUMBER", help="Repeat the inputs of an earlier run; new ones by default."
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Limit for each scenario.")
 @_text_or_json
-def verify(path: Path | None, *, list_drivers: bool, output_format: str, **options: Any) -> int:
+def verify(
+    path: Path | None, *, list_drivers: bool, emit_test: bool, output_format: str, **options: Any
+) -> int:
     """Run the code in PATH in a child process and measure the scale of each delta.
 
     Unlike every other command this executes the code. It needs torch (the `verify` extra).
 
     Exit codes: 0 every scale is right, 1 one differs, 2 error, 3 nothing could be judged.
     """
-    from lorascale_lint.verify.command import VerifyOptions, run_verify_command
+    from lorascale_lint.verify.command import (
+        VerifyOptions,
+        emit_test_command,
+        list_all_drivers,
+        run_verify_command,
+    )
 
     if list_drivers:
-        from lorascale_lint.verify.command import list_all_drivers
-
         return list_all_drivers()
     if path is None:
         raise click.UsageError("Missing argument 'PATH'.")
+    if emit_test:
+        return emit_test_command(path, options["driver"])
     return run_verify_command(path, VerifyOptions(**options), as_json=output_format == "json")
 
 

@@ -34,6 +34,33 @@ def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> 
     return report.exit_code
 
 
+def emit_test_command(path: Path, driver: str | None) -> int:
+    """Print a pytest file for the code in `path` and return the exit code. Raises InputError."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    from lorascale_lint.engine import load_model
+    from lorascale_lint.sources.discovery import discover
+    from lorascale_lint.verify.emit_test import emit_test
+    from lorascale_lint.verify.registry import UnknownDriverError
+
+    sources = discover([path], Configs())
+    model, _unread = load_model(sources.targets, sources.context)
+    targets = {str(target) for target in sources.targets}
+    applications = [item for item in model.applications if item.function.filename in targets]
+    try:
+        text = emit_test(path, applications, driver or configured_driver(path))
+    except UnknownDriverError as error:
+        raise InputError(str(error)) from error
+    if text is None:
+        Console().error(
+            f"{path}: no driver fits, and no function there applies a delta to a weight that it is given "
+            "together with both factors. docs/testing.md shows how to write the test by hand."
+        )
+        return 3
+    Console().out(text)
+    return 0
+
+
 def configured_driver(path: Path) -> str | None:
     """`[tool.lorascale-lint.verify]` of the project that `path` belongs to. Raises ConfigError."""
     inside = path / "any" if path.is_dir() else path
