@@ -45,24 +45,29 @@ def multiply_delta(
     worse than one that never is.
     """
     rewrites = Rewrites(model.read_source)
+    edits = rewrites.finish() if multiply_exits(rewrites, exits) else ()
+    return Fix(applicability, message, edits) if edits else None
+
+
+def multiply_exits(rewrites: Rewrites, exits: Sequence[Exit]) -> bool:
+    """The change itself; False if nothing may be changed."""
     places: dict[tuple[str, Loc], tuple[cst.BaseExpression, str]] = {}
     for leaving in exits:
         rewrite = rewrites.of(leaving.function.filename)
         way = _Way(rewrite, frozenset(map(id, leaving.deltas)))
         found = way.place(leaving.event) if leaving.call is None else way.argument(leaving.call)
         if found is None:
-            return None
+            return False
         place = rewrite.positions[found]
         if leaving.bound is not None and not _follows(place, leaving.bound):
-            return None
+            return False
         places[leaving.function.filename, place] = found, leaving.scalar
     if any(_nests(first, second) for first in places for second in places if first is not second):
-        return None
+        return False
     for (filename, _), (node, scalar) in places.items():
         rewrite = rewrites.of(filename)
-        rewrite.replace(node, _product(rewrite, node, scalar))
-    edits = rewrites.finish()
-    return Fix(applicability, message, edits) if edits else None
+        rewrite.replace(node, multiplied(rewrite, node, scalar))
+    return True
 
 
 def _follows(place: Loc, bound: Loc) -> bool:
@@ -75,7 +80,8 @@ def _nests(outer: tuple[str, Loc], inner: tuple[str, Loc]) -> bool:
     return filename == other and inside
 
 
-def _product(rewrite: Rewrite, node: cst.BaseExpression, scalar: str) -> cst.BinaryOperation:
+def multiplied(rewrite: Rewrite, node: cst.BaseExpression, scalar: str) -> cst.BinaryOperation:
+    """``node * scalar``, in the parentheses that the place of ``node`` needs."""
     lone = any(
         isinstance(other, cst.Return | cst.Assign | cst.AugAssign | cst.Arg) and other.value is node
         for other in rewrite.positions

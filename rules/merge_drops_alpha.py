@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.read_alpha_beside import read_alpha_beside
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Call, Const, Item, Loc, Op, Param, Term, each_term, walk
 from lorascale_lint.findings import Finding
@@ -80,17 +81,19 @@ class MergeDropsAlpha(Rule):
             if "lora_down" not in key:
                 continue
             down = lora_sd[key].float()
-            up = lora_sd[key.replace("lora_down", "lora_up")].float()
-            name = key.split(".")[0]
             rank = down.shape[0]
-            alpha = float(lora_sd.get(name + ".alpha", rank))
-            layers[name].weight.data += multiplier * alpha / rank * torch.mm(up, down)
+            scale = float(lora_sd.get(key.split(".lora_down")[0] + ".alpha", rank)) / rank
+            up = lora_sd[key.replace("lora_down", "lora_up")].float()
+            layer = layers[key.split(".")[0]]
+            layer.weight.data += multiplier * torch.mm(up, down) * scale
     ```
 
     ## Fix safety
 
-    No fix: how the alpha key follows from the factor's key is the format's business. Look alpha up
-    beside each pair, take the rank of that pair where it is missing, and multiply by alpha / rank.
+    Safe: an alpha that equals the rank gives scale 1, and so does a missing one. Offered for keys with
+    `lora_down`, beside which alpha stands, where one function reads the factors from a dictionary that
+    nothing filtered or renamed, and adds their product. Elsewhere look alpha up beside each pair, keep it
+    through every renaming, take the rank of that pair where it is missing, and multiply by alpha / rank.
 
     ## Limits
 
@@ -108,6 +111,7 @@ class MergeDropsAlpha(Rule):
 
     code = "LS310"
     name = "merge-drops-alpha"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Merges of looked-up factors around which no alpha is used."""
@@ -144,6 +148,7 @@ class MergeDropsAlpha(Rule):
             event=merge.event,
             effect=effect_of(ONE),
             trace=_steps(merge, known),
+            fix=read_alpha_beside(model, merge, measured=verb == "measured by their norm"),
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 PAIRS = """
 import torch
@@ -161,3 +161,103 @@ def test_fires_once(name: str, tmp_path: Path) -> None:
 def test_silent(name: str, tmp_path: Path) -> None:
     found = [finding.code for finding in lint_files(tmp_path, {"merge.py": SILENT[name]})]
     assert "LS310" not in found
+
+
+READ = """
+        down = lora_sd[key].float()
+        rank = down.shape[0]
+        scale = float(lora_sd.get(key.split(".lora_down")[0] + ".alpha", rank)) / rank
+"""
+SCALED = {
+    "a matrix product": ("(up @ down)", "(up @ down) * scale"),
+    "an out-of-place sum": ("torch.mm(up, down)", "torch.mm(up, down) * scale"),
+    "a strength called alpha": ("torch.matmul(up, down)", "torch.matmul(up, down) * scale"),
+    "branches for convolutions": ("multiplier * delta", "multiplier * delta * scale"),
+}
+NORMS = """
+import torch
+
+def max_norm(state_dict, limit):
+    down_keys = [key for key in state_dict if "lora_down" in key]
+    up_keys = [key.replace("lora_down", "lora_up") for key in down_keys]
+    for i in range(len(down_keys)):
+        down = state_dict[down_keys[i]]
+        up = state_dict[up_keys[i]]
+        if up.dim() == 4:
+            updown = (up.squeeze(2).squeeze(2) @ down.squeeze(2).squeeze(2)).unsqueeze(2).unsqueeze(3)
+        else:
+            updown = up @ down
+        norm = updown.norm().clamp(min=limit / 2)
+        ratio = torch.clamp(norm, max=limit) / norm
+        state_dict[up_keys[i]] *= ratio**0.5
+        state_dict[down_keys[i]] *= ratio**0.5
+"""
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_alpha_is_read_beside_the_factors(name: str, tmp_path: Path) -> None:
+    source = FIRING[name]
+    texts, left = fix_files(tmp_path, {"lora_merge.py": source})
+    expected = source.replace("\n        down = lora_sd[key].float()\n", READ).replace(*SCALED[name])
+    assert texts == {"lora_merge.py": expected}
+    assert left == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "alpha"),
+    [
+        ('name + ".lora_down.weight"', 'name + ".alpha"'),
+        ('f"{name}.lora_down.weight"', 'f"{name}.alpha"'),
+        ('key.replace("lora_up", "lora_down")', 'key.split(".lora_up")[0] + ".alpha"'),
+    ],
+)
+def test_the_key_of_alpha(key: str, alpha: str, tmp_path: Path) -> None:
+    source = f"""\
+def merge_lora(model, lora_sd):
+    for key in [key for key in lora_sd if "lora_up" in key]:
+        name = key.split(".lora_up")[0]
+        weight_down = lora_sd[{key}]
+        model.get(name).weight.data += lora_sd[name + ".lora_up.weight"] @ weight_down
+"""
+    texts, left = fix_files(tmp_path, {"lora_merge.py": source})
+    assert f"        scale = float(lora_sd.get({alpha}, rank)) / rank\n" in texts["lora_merge.py"]
+    assert '.lora_up.weight"] @ weight_down * scale\n' in texts["lora_merge.py"]
+    assert left == ()
+
+
+def test_all_products_whose_norm_is_taken_are_scaled(tmp_path: Path) -> None:
+    texts, left = fix_files(tmp_path, {"lora_norm.py": NORMS})
+    text = texts["lora_norm.py"]
+    assert text.count("scale = float(") == 1
+    assert ".unsqueeze(3) * scale\n" in text
+    assert "updown = up @ down * scale\n" in text
+    assert left == ()
+
+
+def test_names_that_are_taken_are_left_alone(tmp_path: Path) -> None:
+    source = FIRING["a matrix product"].replace("multiplier", "scale")
+    texts, left = fix_files(tmp_path, {"lora_merge.py": source})
+    assert "scale * (up @ down) * lora_scale\n" in texts["lora_merge.py"]
+    assert left == ()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        FIRING["paired by one method, merged by another"],
+        # What a helper of the project made of the file may have other keys.
+        FIRING["a matrix product"]
+        + """
+
+def merge_file(model, path):
+    merge_lora(model, renamed(path))
+
+
+def renamed(path):
+    return {key: tensor for key, tensor in torch.load(path).items()}
+""",
+    ],
+)
+def test_what_may_hold_no_alpha_is_not_repaired(source: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_merge.py": source}, codes=["LS310"])
+    assert [item.fix for item in found] == [None]
