@@ -19,6 +19,7 @@ from lorascale_lint.facts.terms import (
     Op,
     Param,
     Term,
+    each_term,
     walk,
 )
 from lorascale_lint.findings import Finding
@@ -163,15 +164,14 @@ class ConstantDefaultAlpha(Rule):
 
 def _divisions(model: Model, lookups: LookUps, function: Function) -> Iterator[tuple[Event, Op, Term]]:
     """Quotients by a rank, with each factor of the dividend."""
-    seen: set[int] = set()
-    for event in function.facts.events:
-        for term in walk(event.value):
-            if not isinstance(term, Op) or term.sign != "/" or id(term) in seen:
-                continue
-            seen.add(id(term))
-            if _is_rank(model, lookups, function, term.right, event):
-                for part in _factors(term.left):
-                    yield event, term, part
+    for event, term in each_term(function.facts.events):
+        if (
+            isinstance(term, Op)
+            and term.sign == "/"
+            and _is_rank(model, lookups, function, term.right, event)
+        ):
+            for part in _factors(term.left):
+                yield event, term, part
 
 
 def _is_rank(model: Model, lookups: LookUps, function: Function, term: Term, event: Event) -> bool:

@@ -25,6 +25,7 @@ from lorascale_lint.facts.terms import (
     Param,
     Sequence,
     Term,
+    each_term,
     walk,
 )
 from lorascale_lint.model.project import (
@@ -130,10 +131,9 @@ class PeftConfigs:
         """Every use of both fields, the quotients first."""
         functions = [item for item in self.model.functions if not is_test_file(item.filename)]
         for function in functions:
-            for event in function.facts.events:
-                for term in walk(event.value):
-                    if isinstance(term, Op) and term.sign == "/":
-                        yield from self._paired(term.left, term.right, function, event, term.loc, None)
+            for event, term in each_term(function.facts.events):
+                if isinstance(term, Op) and term.sign == "/":
+                    yield from self._paired(term.left, term.right, function, event, term.loc, None)
         for function in functions:
             for event in function.events("call"):
                 if isinstance(event.value, Call):

@@ -139,6 +139,8 @@ class LeftOver:
 
 def left_over(function: Function) -> Iterator[StaleAlpha]:
     """The alpha of one entry of an adapter, left over from a loop, that meets tensors of another loop."""
+    if not any("alpha" in word.lower() for word in function.facts.words):
+        return
     for event in function.facts.events:
         for tensors, scale in _pairs(event):
             for alpha in _left_over(scale):
