@@ -8,7 +8,7 @@ import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.multiply_delta import multiplied, multiply_exits
-from lorascale_lint.facts.terms import Call, Loc, Op, Param, walk
+from lorascale_lint.facts.terms import Call, Global, Loc, Op, Param, walk
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
@@ -127,7 +127,7 @@ def _holds_whole_file(model: Model, function: Function, name: str) -> bool:
     elif not bound:
         return False
     return all(
-        isinstance(value, Param)
+        isinstance(value, Param | Global)
         or (isinstance(value, Call) and not model.project.callees(value.func, function, function.owner))
         for value in bound
     )

@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from lorascale_lint.codemods.drop_argument import drop_argument
 from lorascale_lint.codemods.drop_factor import drop_trained_scale
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Op, Term, source_text, walk
-from lorascale_lint.findings import Finding
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
-from lorascale_lint.model.applications import Step
+from lorascale_lint.model.applications import Application, Step
 from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING, Scale
+from lorascale_lint.model.values import Number
 from lorascale_lint.rule import Rule
 
 _SCALE_WORD = re.compile(r"(?i)scal|alpha|gamma|rank|lora")
@@ -83,8 +85,8 @@ class DoubleScale(Rule):
 
     Safe: for alpha = rank both factors are 1. The outer multiplication goes, since other callers may rely
     on the inner one. Unsafe where the rank divides once more: that changes every adapter. An adapter that was
-    trained with the doubled scale needs `alpha ** 2 / rank` in its file. No fix where the second factor is
-    an argument, as in `add_(delta, alpha=scale)`.
+    trained with the doubled scale needs `alpha ** 2 / rank` in its file. `alpha=scale` of `add_` goes
+    where the delta has the scale already. No fix where one argument holds the square.
 
     ## Limits
 
@@ -133,6 +135,7 @@ class DoubleScale(Rule):
                     event=application.event,
                     effect=effect_of(square),
                     trace=application.delta_steps(),
+                    fix=_without_alpha(model, application),
                 )
 
     def _report(
@@ -170,6 +173,24 @@ class DoubleScale(Rule):
             trace=steps,
             fix=fix,
         )
+
+
+def _without_alpha(model: Model, application: Application) -> Fix | None:
+    """``add(base, delta, alpha=scale)`` without its scale, where the delta has the trained one already."""
+    call = next(
+        (t for t in walk(application.event.value) if t.loc == application.loc and isinstance(t, Call)), None
+    )
+    given = None if call is None else dict(call.keywords).get("alpha")
+    if given is None:
+        return None
+    frame = model.evaluator.frame(application.function)
+    values = [found.value for found in model.evaluator.values(given, frame)]
+    if not values or not all(isinstance(value, Number) and value.scale.is_trained for value in values):
+        return None
+    if any(scale.power(ALPHA) != 2 for scale in application.scales):
+        return None
+    message = f"Leave out `alpha={source_text(given)}`, which the delta has already"
+    return drop_argument(model, application.function.filename, application.loc, "alpha", "safe", message)
 
 
 def _is_square(scale: Scale) -> bool:

@@ -228,3 +228,30 @@ def test_the_outer_factor_goes(name: str, tmp_path: Path) -> None:
     texts, left = fix_files(tmp_path, {"lora_layer.py": start + before})
     assert texts["lora_layer.py"] == start + after
     assert left == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("data.add_(self.delta, alpha=self.scale)", "data.add_(self.delta)"),
+        (
+            "data = torch.add(self.base_layer.weight, self.delta, alpha=self.scale)",
+            "data = torch.add(self.base_layer.weight, self.delta)",
+        ),
+    ],
+)
+def test_the_scale_of_a_sum_goes_where_the_delta_has_it(before: str, after: str, tmp_path: Path) -> None:
+    source = (
+        INIT
+        + f"""
+    @property
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def merge(self):
+        self.base_layer.weight.{before}
+"""
+    )
+    texts, left = fix_files(tmp_path, {"lora_layer.py": source})
+    assert texts == {"lora_layer.py": source.replace(before, after)}
+    assert left == ()
