@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import zipfile
@@ -16,8 +17,8 @@ from tests.fake_engine import FakeEngine
 
 
 @pytest.fixture(scope="session")
-def fastvideo_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function from a version to a new copy of the published FastVideo: never imported by us, never kept.
+def published_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """A function from a package and a version to a new copy of it: never imported by us, never kept.
 
     Each wheel is downloaded once in a session. Tests that use it are marked ``network``.
     """
@@ -25,20 +26,26 @@ def fastvideo_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
     numbers = count()
 
     @cache
-    def wheel(version: str) -> Path:
+    def wheel(package: str, version: str) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         options = ["--no-deps", "--only-binary", ":all:", "--dest", str(downloads)]
-        subprocess.run([*command, *options, f"fastvideo=={version}"], check=True, timeout=300)
-        (found,) = downloads.glob(f"fastvideo-{version}-*.whl")
+        subprocess.run([*command, *options, f"{package}=={version}"], check=True, timeout=300)
+        (found,) = downloads.glob(f"{package.replace('-', '_')}-{version}-*.whl")
         return found
 
-    def tree(version: str) -> Path:
-        folder = tmp_path_factory.mktemp(f"fastvideo-{version}-{next(numbers)}")
-        with zipfile.ZipFile(wheel(version)) as archive:
+    def tree(package: str, version: str) -> Path:
+        folder = tmp_path_factory.mktemp(f"{package}-{version}-{next(numbers)}")
+        with zipfile.ZipFile(wheel(package, version)) as archive:
             archive.extractall(folder)
         return folder
 
     return tree
+
+
+@pytest.fixture(scope="session")
+def fastvideo_tree(published_tree: Callable[[str, str], Path]) -> Callable[[str], Path]:
+    """A function from a version to a new copy of the published FastVideo."""
+    return functools.partial(published_tree, "fastvideo")
 
 
 @pytest.fixture

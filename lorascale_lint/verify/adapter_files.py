@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,18 +47,9 @@ def write_adapter(
             key, value = stated
             tensors[f"{prefix}{name}.{key}"] = np.array(value, dtype=np.float32)
     weights = _PEFT_WEIGHTS if style is KeyStyle.PEFT_FOLDER else _WEIGHTS
-    save_file(tensors, folder / weights, metadata=_metadata(adapter))
+    save_file(tensors, folder / weights, metadata=_metadata(adapter, factors, layers or {}))
     if style in (KeyStyle.PEFT_FOLDER, KeyStyle.CONFIG_BESIDE):
-        by_layer = layers or {}
-        config: dict[str, object] = {
-            "peft_type": "LORA",
-            "r": adapter.rank,
-            "lora_alpha": adapter.alpha,
-            "use_rslora": adapter.rslora,
-            "target_modules": sorted(factors),
-            "rank_pattern": {n: own.rank for n, own in by_layer.items() if own.rank != adapter.rank},
-            "alpha_pattern": {n: own.alpha for n, own in by_layer.items() if own.alpha != adapter.alpha},
-        }
+        config = {"peft_type": "LORA", **_configuration(adapter, factors, layers or {})}
         (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
@@ -76,7 +67,21 @@ def _alpha_tensor(adapter: Adapter) -> tuple[str, float] | None:
     return None
 
 
-def _metadata(adapter: Adapter) -> dict[str, str]:
+def _configuration(
+    adapter: Adapter, names: Collection[str], layers: Mapping[str, Adapter]
+) -> dict[str, object]:
+    """What PEFT and diffusers write beside the tensors."""
+    return {
+        "r": adapter.rank,
+        "lora_alpha": adapter.alpha,
+        "use_rslora": adapter.rslora,
+        "target_modules": sorted(names),
+        "rank_pattern": {name: own.rank for name, own in layers.items() if own.rank != adapter.rank},
+        "alpha_pattern": {name: own.alpha for name, own in layers.items() if own.alpha != adapter.alpha},
+    }
+
+
+def _metadata(adapter: Adapter, names: Collection[str], layers: Mapping[str, Adapter]) -> dict[str, str]:
     metadata = {"format": "pt"}
     if adapter.style is KeyStyle.FILE_METADATA:
         metadata |= {
@@ -85,6 +90,7 @@ def _metadata(adapter: Adapter) -> dict[str, str]:
             "r": str(adapter.rank),
         }
     elif adapter.style is KeyStyle.DIFFUSERS_METADATA:
-        config = {"transformer.r": adapter.rank, "transformer.lora_alpha": adapter.alpha}
+        stated = _configuration(adapter, names, layers)
+        config = {f"transformer.{key}": value for key, value in stated.items()}
         metadata["lora_adapter_metadata"] = json.dumps(config)
     return metadata

@@ -82,7 +82,62 @@ FASTVIDEO = DriverEntry(
     looks_for="a FastVideo tree (fastvideo/layers/lora/linear.py)",
 )
 
-DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO,)
+
+def _locate_package(name: str, marker: str) -> Callable[[Path], Path | None]:
+    """Finds the package `name` in or at a path, if it has the file `marker`."""
+
+    def locate(path: Path) -> Path | None:
+        places = (path, path / name, path / "src" / name)
+        found = (place for place in places if place.name == name and (place / marker).is_file())
+        return next((place.resolve() for place in found), None)
+
+    return locate
+
+
+_TORCH = (
+    Requirement("torch", "torch"),
+    Requirement("numpy", "numpy"),
+    Requirement("safetensors", "safetensors"),
+)
+
+PEFT = DriverEntry(
+    name="peft",
+    factory="lorascale_lint.verify.drivers.peft:prepare",
+    locate=_locate_package("peft", "tuners/lora/layer.py"),
+    requirements=(
+        *_TORCH,
+        Requirement("transformers", "transformers"),
+        Requirement("accelerate", "accelerate"),
+        Requirement("psutil", "psutil"),
+    ),
+    looks_for="a PEFT tree (peft/tuners/lora/layer.py)",
+)
+
+LYCORIS = DriverEntry(
+    name="lycoris",
+    factory="lorascale_lint.verify.drivers.lycoris:prepare",
+    locate=_locate_package("lycoris", "modules/locon.py"),
+    requirements=(*_TORCH, Requirement("einops", "einops"), Requirement("toml", "toml")),
+    looks_for="a LyCORIS tree (lycoris/modules/locon.py)",
+)
+
+DIFFUSERS = DriverEntry(
+    name="diffusers",
+    factory="lorascale_lint.verify.drivers.diffusers:prepare",
+    locate=_locate_package("diffusers", "loaders/lora_pipeline.py"),
+    requirements=(*_TORCH, Requirement("peft", "peft"), Requirement("transformers", "transformers")),
+    looks_for="a diffusers tree (diffusers/loaders/lora_pipeline.py)",
+)
+
+DIFFSYNTH = DriverEntry(
+    name="diffsynth",
+    factory="lorascale_lint.verify.drivers.diffsynth:prepare",
+    locate=_locate_package("diffsynth", "__init__.py"),
+    requirements=_TORCH,
+    looks_for="a DiffSynth-Studio tree (diffsynth/)",
+)
+
+DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO, PEFT, DIFFUSERS, LYCORIS, DIFFSYNTH)
 
 
 # Where projects announce drivers of their own: name = "module:attribute" of a `DriverEntry`.

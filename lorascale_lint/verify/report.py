@@ -152,7 +152,7 @@ def _table(rows: tuple[Row, ...]) -> Iterator[str]:
             title += f" [{row.adapter}]"
         verdict = (
             row.verdict.value
-            if row.counted or row.verdict is Verdict.OK
+            if row.counted or not row.verdict.is_failure
             else f"{row.verdict.value} (warning)"
         )
         cells.append(

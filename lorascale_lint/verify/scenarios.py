@@ -236,14 +236,9 @@ def scenarios(
         usual = KeyStyle.LORA_ALPHA if styles is None else styles[0]
         switches = capabilities & {Capability.MODEL_CACHE, Capability.MODEL_SWITCH}
         needs = frozenset() if switches else frozenset({Capability.MODEL_SWITCH})
-        for scenario in _switching_scenarios():
-            adapters = tuple(replace(adapter, style=usual) for adapter in scenario.adapters)
-            switching = len(adapters) > 1 and Capability.MODEL_ACCUMULATE not in scenario.needs
-            found.append(
-                replace(
-                    scenario, adapters=adapters, needs=scenario.needs | (needs if switching else frozenset())
-                )
-            )
+        for scenario in _switching_scenarios(usual):
+            switching = len(scenario.adapters) > 1 and Capability.MODEL_ACCUMULATE not in scenario.needs
+            found.append(replace(scenario, needs=scenario.needs | (needs if switching else frozenset())))
     return found
 
 
@@ -329,6 +324,9 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
         )
     if plain:
         yield from _state_scenarios(plain[0], setter)
+        for kind in plain[1:]:
+            if kind.rslora:
+                yield from _strength_scenarios(kind, setter, f", {kind.name}")
         for dtype in ("bfloat16", "float16"):
             spec = told(plain[0].name, 4.0, dtype=dtype)
             yield scenario(
@@ -411,8 +409,13 @@ def _state_scenarios(kind: LayerKind, setter: bool) -> Iterator[Scenario]:
         ),
         needs=frozenset({Capability.LAYER_SETTER_ALPHA}),
     )
+    yield from _strength_scenarios(kind, setter)
+
+
+def _strength_scenarios(kind: LayerKind, setter: bool, more_name: str = "") -> Iterator[Scenario]:
     spec = LayerSpec(kind=kind.name) if setter else LayerSpec(kind=kind.name, alpha=6.0, rank=RANK)
-    strong = (Term("A", 0.375, strength=0.5),)
+    adapter = Adapter("A", 6.0, rslora=kind.rslora)
+    strong = (Term("A", adapter.scale * 0.5, strength=0.5),)
     for name, steps, more in (
         ("merged, strength .5, alpha 6", (Measure(strong),), frozenset[Capability]()),
         (
@@ -422,9 +425,9 @@ def _state_scenarios(kind: LayerKind, setter: bool) -> Iterator[Scenario]:
         ),
     ):
         yield Scenario(
-            name=name,
+            name=name + more_name,
             layer=spec,
-            adapters=(Adapter("A", 6.0),),
+            adapters=(adapter,),
             steps=(SetFactors("A", 6.0, strength=0.5), *steps),
             needs=more | {Capability.LAYER_STRENGTH},
         )
@@ -451,6 +454,13 @@ def _single(
     )
 
 
+# A configuration always states alpha and rank.
+_ALWAYS_WITH_ALPHA = (
+    KeyStyle.PEFT_FOLDER,
+    KeyStyle.CONFIG_BESIDE,
+    KeyStyle.FILE_METADATA,
+    KeyStyle.DIFFUSERS_METADATA,
+)
 _STYLES = (KeyStyle.LORA_ALPHA, KeyStyle.ALPHA_SCALE, KeyStyle.ALPHA)
 
 
@@ -470,9 +480,7 @@ def _model_scenarios(styles: Sequence[KeyStyle] | None, namings: Collection[Nami
             adapter = Adapter("A", alpha, style=style)
             yield single(f"file with {style} of alpha {alpha:g}, plain names", adapter)
     usual = KeyStyle.LORA_ALPHA if styles is None else styles[0]
-    # A folder with a configuration always states alpha and rank, and one for all layers.
-    in_tensors = usual not in (KeyStyle.PEFT_FOLDER, KeyStyle.CONFIG_BESIDE, KeyStyle.FILE_METADATA)
-    if in_tensors:
+    if usual not in _ALWAYS_WITH_ALPHA:
         for text, naming, prefix in named[:2]:
             adapter = Adapter("A", None, style=usual, naming=naming, prefix=prefix)
             yield single(f"file without alpha, {text}", adapter)
@@ -488,9 +496,9 @@ def _model_scenarios(styles: Sequence[KeyStyle] | None, namings: Collection[Nami
         )
 
 
-def _switching_scenarios() -> Iterator[Scenario]:
-    full = Adapter("A", 4.0)
-    other = Adapter("B", 3.0, rank=OTHER_RANK)
+def _switching_scenarios(style: KeyStyle) -> Iterator[Scenario]:
+    full = Adapter("A", 4.0, style=style)
+    other = Adapter("B", 3.0, rank=OTHER_RANK, style=style)
     back = Measure((Term("A", full.scale), Term("B", 0.0)))
     yield Scenario(
         name="A, B, A again, by path",
@@ -503,17 +511,18 @@ def _switching_scenarios() -> Iterator[Scenario]:
         steps=(Load("A", "first"), Load("B", "second"), Load("A", "first", cached=True), back),
         needs=frozenset({Capability.MODEL_CACHE}),
     )
-    bare = Adapter("B", None, rank=OTHER_RANK)
+    stated = style in _ALWAYS_WITH_ALPHA
+    new = Adapter("B", 10.0 if stated else None, rank=OTHER_RANK, style=style)
     yield Scenario(
-        name="same nickname, new file without alpha",
-        adapters=(Adapter("A", 6.0), bare),
+        name="same nickname, new file" if stated else "same nickname, new file without alpha",
+        adapters=(Adapter("A", 6.0, style=style), new),
         steps=(
             Load("A", "first"),
             Load("B", "first"),
-            Measure((Term("B", 1.0, stale=("A",)), Term("A", 0.0))),
+            Measure((Term("B", new.scale, stale=("A",)), Term("A", 0.0))),
         ),
     )
-    partial = Adapter("B", 3.0, rank=OTHER_RANK, everywhere=False)
+    partial = Adapter("B", 3.0, rank=OTHER_RANK, style=style, everywhere=False)
     yield Scenario(
         name="A on all layers, then B on some",
         adapters=(full, partial),
@@ -538,9 +547,9 @@ def _switching_scenarios() -> Iterator[Scenario]:
         ),
         needs=frozenset({Capability.MODEL_MERGE}),
     )
-    six = Adapter("A", 6.0)
+    six = Adapter("A", 6.0, style=style)
     yield Scenario(
-        name="file with .lora_alpha, strength .5",
+        name=f"file with {style}, strength .5",
         adapters=(six,),
         steps=(Load("A", "first", strength=0.5), Measure((Term("A", 0.375, strength=0.5),))),
         needs=frozenset({Capability.MODEL_STRENGTH}),

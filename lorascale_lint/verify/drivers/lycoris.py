@@ -1,0 +1,164 @@
+"""LyCORIS: its LoCon, LoHa and LoKr modules.
+
+Importable only in the child: imports torch and the target.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorascale_lint.verify.arrays import poison_torch
+from lorascale_lint.verify.drivers import torch_layers
+from lorascale_lint.verify.drivers.torch_layers import CONVOLUTION, CONVOLUTION_SHAPE, LINEAR
+from lorascale_lint.verify.protocol import (
+    Capability,
+    Form,
+    LayerKind,
+    LayerSpec,
+    Model,
+    ModelLayer,
+    TargetFacts,
+    Unsupported,
+    Weights,
+)
+from lorascale_lint.verify.stubs import PackageFinder
+
+_RSLORA, _DORA = f"{LINEAR} with rsLoRA", f"{LINEAR} with DoRA"
+_LOHA, _LOKR = f"{LINEAR} with LoHa", f"{LINEAR} with LoKr"
+_CONVOLUTION_LOHA = f"{CONVOLUTION} with LoHa"
+_KRONECKER = 4
+
+# What the tensors of each form are called.
+_LOCON_NAMES = {"a": "lora_down.weight", "b": "lora_up.weight", "magnitude": "dora_scale"}
+_LOHA_NAMES = {"a": "hada_w1_b", "b": "hada_w1_a", "a2": "hada_w2_b", "b2": "hada_w2_a"}
+_LOKR_NAMES = {"w1": "lokr_w1", "b": "lokr_w2_a", "a": "lokr_w2_b"}
+
+
+def prepare(package: Path, import_mode: str) -> LycorisDriver:
+    """Import LyCORIS from `package`. Raises whatever the import raises."""
+    sys.meta_path.insert(0, PackageFinder("lycoris", str(package)))
+    modules = importlib.import_module("lycoris.modules")
+    return LycorisDriver(modules, package, import_mode)
+
+
+class LycorisDriver:
+    """LyCORIS's modules on plain torch layers."""
+
+    file_prefix = ""
+    model_layers: Sequence[ModelLayer] = ()
+    layer_kinds: Sequence[LayerKind] = (
+        LayerKind(LINEAR),
+        LayerKind(CONVOLUTION, shape=CONVOLUTION_SHAPE),
+        LayerKind(_RSLORA, rslora=True),
+        LayerKind(_DORA, form=Form.DORA),
+        LayerKind(_LOHA, form=Form.HADAMARD),
+        LayerKind(_CONVOLUTION_LOHA, form=Form.HADAMARD, shape=CONVOLUTION_SHAPE),
+        LayerKind(_LOKR, form=Form.KRONECKER),
+    )
+    capabilities = frozenset(
+        {
+            Capability.LAYER_UNMERGED,
+            Capability.LAYER_UNMERGE,
+            Capability.LAYER_SETTER_ALPHA,
+            Capability.LAYER_STRENGTH,
+            Capability.LAYER_HOST_RESIDENT,
+        }
+    )
+
+    def __init__(self, modules: Any, package: Path, import_mode: str) -> None:
+        self._modules = modules
+        self._facts = TargetFacts(
+            name="LyCORIS",
+            version=torch_layers.version_of(package),
+            framework=f"torch {torch.__version__}",
+            import_mode=import_mode,
+            interventions=(
+                *poison_torch(),
+                "a layer's backup of its weight is a copy, as it is on a device",
+            ),
+            stubs={},
+            replaced_modules=(),
+        )
+
+    def facts(self) -> TargetFacts:
+        """Nothing is stubbed or replaced."""
+        return self._facts
+
+    def make_layer(self, spec: LayerSpec, weight: Weights, bias: Weights) -> _Layer:
+        """A torch layer; the module is made as soon as rank and alpha are known."""
+        torch_layers.refuse(spec, [kind.name for kind in self.layer_kinds])
+        return _Layer(self._modules, spec, weight, bias)
+
+    def make_model(self, weights: Mapping[str, Weights]) -> Model:
+        """Adapter files are loaded by the user interfaces that LyCORIS is used in."""
+        raise Unsupported("only single layers are examined")
+
+
+class _Layer:
+    def __init__(self, modules: Any, spec: LayerSpec, weight: Weights, bias: Weights) -> None:
+        self._modules = modules
+        self._spec = spec
+        self._bias = bias
+        self._base = torch_layers.make_module(spec.kind, weight, bias, spec.dtype)
+        self._module: Any = None
+        self._merged = False
+
+    def set_factors(self, a: Weights, b: Weights, *, alpha: float | None, strength: float) -> str:
+        return self.set_tensors({"a": a, "b": b}, alpha=alpha, strength=strength)
+
+    def set_tensors(self, tensors: Mapping[str, Weights], *, alpha: float | None, strength: float) -> str:
+        if self._module is not None and self._merged:
+            self.unmerge()
+        kind = self._spec.kind
+        told: dict[str, Any] = {
+            "lora_dim": int(tensors["a"].shape[0]),
+            "alpha": alpha,
+            "multiplier": strength,
+        }
+        names, cls = _LOCON_NAMES, self._modules.LoConModule
+        if kind in (_LOHA, _CONVOLUTION_LOHA):
+            names, cls = _LOHA_NAMES, self._modules.LohaModule
+        elif kind == _LOKR:
+            names, cls = _LOKR_NAMES, self._modules.LokrModule
+            told["factor"] = _KRONECKER
+        elif kind == _RSLORA:
+            told["rs_lora"] = True
+        elif kind == _DORA:
+            told["weight_decompose"] = True
+        module = self._module = cls("layer", self._base, **told)
+        parameters = dict(module.named_parameters())
+        for name, values in tensors.items():
+            torch_layers.copy_into(parameters[names[name]], values)
+        self._module.to(self._base.weight)
+        self.merge()
+        return ""
+
+    def train_factors(self, a: Weights, b: Weights) -> None:
+        raise Unsupported("training is not examined")
+
+    def merge(self) -> None:
+        module = self._module
+        module.restore()
+        before = self._base.weight.detach().clone()
+        module.onfly_merge(module.multiplier)
+        if not self._spec.host_resident:
+            # On the CPU the backup is the weight itself; on a device it is a copy.
+            module.cached_org_weight = before
+        self._merged = True
+
+    def unmerge(self) -> None:
+        self._module.onfly_restore()
+        self._module.apply_to()
+        self._merged = False
+
+    def weight(self) -> Weights:
+        return torch_layers.weight_of(self._base)
+
+    def forward(self, x: Weights) -> Weights:
+        return torch_layers.outputs(self._base, self._spec.kind, x, self._bias, self._spec.dtype)
