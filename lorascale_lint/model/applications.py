@@ -21,7 +21,8 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.model.evaluate import Evaluator, Frame
+from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.frames import Frame
 from lorascale_lint.model.project import Class, Function, Project, attribute_chain, is_receiver
 from lorascale_lint.model.scale import STRENGTH, Scale
 from lorascale_lint.model.values import Alternative, Delta, Number, Tensor, scaled
@@ -164,7 +165,7 @@ def _sums(term: Term, frame: Frame, evaluator: Evaluator) -> Iterator[_Sum]:
             named = _ADDS.get(name)
             if named is None and name not in _PRODUCT_ADDS:
                 return
-            library = evaluator.is_library_call(term, frame)
+            library = evaluator.calls.is_library_call(term, frame)
             operands = term.args if library else (receiver, *term.args)
             multiplier = dict(term.keywords).get("alpha")
             value = Number(Scale()) if multiplier is None else evaluator.single(multiplier, frame)

@@ -28,7 +28,7 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.model.evaluate import is_undecorated
+from lorascale_lint.model.call_values import is_undecorated
 from lorascale_lint.model.model import Model
 from lorascale_lint.model.project import Class, Function, bound_arguments, is_receiver, is_test_file
 from lorascale_lint.model.scale import RANK

@@ -27,7 +27,7 @@ from lorascale_lint.facts.terms import (
     walk,
 )
 from lorascale_lint.model.applications import Step
-from lorascale_lint.model.evaluate import is_undecorated
+from lorascale_lint.model.call_values import is_undecorated
 from lorascale_lint.model.factor_products import effects
 from lorascale_lint.model.file_readers import callee_name
 from lorascale_lint.model.key_pattern import key_pattern

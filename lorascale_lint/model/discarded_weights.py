@@ -171,7 +171,7 @@ def _may_be_written(model: Model, function: Function, apart: Guard, event: Event
             continue
         name = callee_name(call)
         reads = isinstance(call.func, Global) and name in _READS
-        if not reads and not model.evaluator.is_library_call(call, frame) and name not in _VIEWS:
+        if not reads and not model.evaluator.calls.is_library_call(call, frame) and name not in _VIEWS:
             return True
     return False
 

@@ -26,7 +26,8 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.model.evaluate import Evaluator, is_undecorated
+from lorascale_lint.model.call_values import is_undecorated
+from lorascale_lint.model.evaluate import Evaluator
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.paired_keys import paired_sides
 from lorascale_lint.model.project import Class, Function, constructor

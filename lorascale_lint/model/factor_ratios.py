@@ -24,7 +24,7 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.model.evaluate import Frame
+from lorascale_lint.model.frames import Frame
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.model import Model
 from lorascale_lint.model.project import Function, is_test_file
@@ -178,7 +178,7 @@ def _on_tensors(model: Model, function: Function, names: dict[int, str]) -> Iter
             operands = (term.left, term.right)
         elif isinstance(term, Call) and getattr(term.func, "name", "") in ("mm", "matmul", "bmm", "dot"):
             receiver = term.func.base if isinstance(term.func, Attr) else None
-            library = model.evaluator.is_library_call(term, frame)
+            library = model.evaluator.calls.is_library_call(term, frame)
             operands = term.args if library or receiver is None else (receiver, *term.args)
         if len(operands) != 2:
             continue

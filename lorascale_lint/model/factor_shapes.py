@@ -15,7 +15,8 @@ from lorascale_lint.model.values import Number
 from lorascale_lint.model.vocabulary import factor_side
 
 if TYPE_CHECKING:
-    from lorascale_lint.model.evaluate import Evaluator, Frame
+    from lorascale_lint.model.evaluate import Evaluator
+    from lorascale_lint.model.frames import Frame
 
 ModuleSide = Literal["A", "B", "delta"]
 

@@ -33,7 +33,8 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.model.evaluate import Evaluator, Frame
+from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.frames import Frame
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Class, Function, is_receiver
 from lorascale_lint.model.scale import ALPHA, ONE, RANK, SCALING, Scale
@@ -219,7 +220,7 @@ class Multiplications:
     def _item(self, term: Item, frame: Frame, calls: int) -> tuple[ScalePath, ...]:
         index = term.key.value if isinstance(term.key, Const) else None
         if isinstance(term.base, Call) and isinstance(index, int):
-            entered = self.evaluator.entered(term.base, frame)
+            entered = self.evaluator.calls.entered(term.base, frame)
             found = [
                 replace(path, via=((function, event.loc), *path.via))
                 for function, inner in entered or ()
@@ -239,7 +240,7 @@ class Multiplications:
         func = term.func
         name = func.name if isinstance(func, Attr | Global) else ""
         receiver = func.base if isinstance(func, Attr) else None
-        library = self.evaluator.is_library_call(term, frame)
+        library = self.evaluator.calls.is_library_call(term, frame)
         operands = term.args if library or receiver is None else (receiver, *term.args)
         if name in _MULTIPLIES and len(operands) == 2:
             return self._times(operands[0], operands[1], term.loc, frame, calls)
@@ -251,7 +252,7 @@ class Multiplications:
             if name == "kron":  # LoKr: a delta, whether its two factors are products or full matrices
                 return tuple(replace(path, sides=path.sides | {"A", "B"}) for path in joined)
             return joined
-        entered = self.evaluator.entered(term, frame)
+        entered = self.evaluator.calls.entered(term, frame)
         if entered is not None:
             return tuple(
                 path for function, inner in entered for path in self._returned(function, inner, calls)
@@ -260,7 +261,7 @@ class Multiplications:
             return self.paths(receiver, frame, calls)
         if term.args and (name in WRAPPERS or name in KEEPS or DROPOUT.fullmatch(name)):
             return self.paths(term.args[0], frame, calls)
-        if term.args and self.evaluator.is_low_rank_sequence(func, frame):
+        if term.args and self.evaluator.calls.is_low_rank_sequence(func, frame):
             both = ScalePath(sides=frozenset(["A", "B"]))
             return _joined((both,), self.paths(term.args[0], frame, calls))
         side = self._module_side(func, frame)

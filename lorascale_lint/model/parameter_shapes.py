@@ -14,7 +14,8 @@ from lorascale_lint.model.scale import RANK, Scale
 from lorascale_lint.model.values import Number
 
 if TYPE_CHECKING:
-    from lorascale_lint.model.evaluate import Evaluator, Frame
+    from lorascale_lint.model.evaluate import Evaluator
+    from lorascale_lint.model.frames import Frame
     from lorascale_lint.model.project import Class
 
 _RANDOM = frozenset("randn rand normal uniform normal_ uniform_ kaiming_uniform_ truncated_normal".split())

@@ -23,7 +23,7 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.findings import Confidence
 from lorascale_lint.model.applications import Step, describe_guard
-from lorascale_lint.model.evaluate import is_undecorated
+from lorascale_lint.model.call_values import is_undecorated
 from lorascale_lint.model.factor_products import unscaled_products
 from lorascale_lint.model.model import Model
 from lorascale_lint.model.multiplications import Multiplication, ScalePath

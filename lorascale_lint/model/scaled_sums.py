@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lorascale_lint.facts.terms import Attr, Call, Event, Global, Loc, Op, Term, walk
 from lorascale_lint.model.applications import Application
-from lorascale_lint.model.evaluate import Evaluator, Frame
+from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.frames import Frame
 from lorascale_lint.model.multiplications import DROPOUT, KEEPS, WRAPPERS
 from lorascale_lint.model.project import Function
 from lorascale_lint.model.scale import ONE, Scale

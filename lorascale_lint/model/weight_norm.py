@@ -27,7 +27,8 @@ from lorascale_lint.facts.terms import (
     Sequence,
     Term,
 )
-from lorascale_lint.model.evaluate import Evaluator, Frame
+from lorascale_lint.model.evaluate import Evaluator
+from lorascale_lint.model.frames import Frame
 from lorascale_lint.model.project import Function, bound_arguments, is_receiver, is_test_file
 from lorascale_lint.model.scale import ALPHA, SCALING, STRENGTH
 from lorascale_lint.model.values import Delta, Number, Tensor
@@ -321,7 +322,7 @@ class WeightNorms:
     def _call(self, term: Call, frame: Frame) -> tuple[Form, ...]:
         func = term.func
         name = func.name if isinstance(func, Attr | Global) else ""
-        library = self.evaluator.is_library_call(term, frame)
+        library = self.evaluator.calls.is_library_call(term, frame)
         receiver = func.base if isinstance(func, Attr) and not library else None
         operands = term.args if receiver is None else (receiver, *term.args)
         if name in _NORMS or (name in _AVERAGES and receiver is not None) or (name in _AVERAGES and library):
@@ -367,7 +368,7 @@ class WeightNorms:
 
     def _entered(self, call: Call, frame: Frame, index: int | None) -> tuple[Form, ...]:
         """What the project functions that are called return, its part ``index`` if one is taken."""
-        entered = self.evaluator.entered(call, frame)
+        entered = self.evaluator.calls.entered(call, frame)
         found: list[Form] = []
         for function, inner in entered or ():
             found.extend(self._returned(function, inner, index))
