@@ -35,18 +35,18 @@ def read_alpha_beside(model: Model, merge: DictionaryMerge, *, measured: bool) -
         return None
     rewrites = Rewrites(model.read_source)
     rewrite = rewrites.of(function.filename)
-    lines = [_assigned(rewrite, loc) for loc in (delta.up.loc, delta.down.loc)]
+    lines = [assigned_subscript(rewrite, loc) for loc in (delta.up.loc, delta.down.loc)]
     found = [line for line in lines if line is not None and _DOWN.fullmatch(line[1])]
     if len(found) != 1:
         return None
     line, local, subscript = found[0]
     container = subscript.value
-    key = _alpha_key(rewrite, subscript)
+    key = split_key(rewrite, subscript, ".lora_down")
     if key is None or not isinstance(container, cst.Name):
         return None
-    if not _holds_whole_file(model, function, container.value):
+    if not holds_whole_file(model, function, container.value):
         return None
-    names = _free(function, "rank", "scale")
+    names = free_names(function, "rank", "scale")
     if names is None or not _is_within(rewrite, line, merge.loc if not measured else delta.loc):
         return None
     rank, scale = names
@@ -79,7 +79,9 @@ def read_alpha_beside(model: Model, merge: DictionaryMerge, *, measured: bool) -
     return Fix("safe", "Multiply by alpha / rank of the file", edits) if edits else None
 
 
-def _assigned(rewrite: Rewrite, loc: Loc) -> tuple[cst.SimpleStatementLine, str, cst.Subscript] | None:
+def assigned_subscript(
+    rewrite: Rewrite, loc: Loc
+) -> tuple[cst.SimpleStatementLine, str, cst.Subscript] | None:
     """The statement ``local = container[key].to(...)`` at a place."""
     around = rewrite.enclosing(loc, cst.SimpleStatementLine)
     if around is None:
@@ -99,8 +101,8 @@ def _assigned(rewrite: Rewrite, loc: Loc) -> tuple[cst.SimpleStatementLine, str,
     return line, local, value
 
 
-def _alpha_key(rewrite: Rewrite, subscript: cst.Subscript) -> str | None:
-    """Source of the key that alpha has beside the factor ``lora_down`` at ``subscript``."""
+def split_key(rewrite: Rewrite, subscript: cst.Subscript, separator: str) -> str | None:
+    """Source of the key that alpha has beside the factor A at ``subscript``: up to ``separator`` the same."""
     match subscript.slice:
         case [cst.SubscriptElement(slice=cst.Index(value=key))]:
             text = rewrite.code(key)
@@ -110,13 +112,13 @@ def _alpha_key(rewrite: Rewrite, subscript: cst.Subscript) -> str | None:
     if swapped is not None and swapped[1].isidentifier():
         return f'{swapped[1]}.split(".lora_up")[0] + ".alpha"'
     if isinstance(key, cst.Name | cst.Subscript):
-        return f'{text}.split(".lora_down")[0] + ".alpha"'
+        return f'{text}.split("{separator}")[0] + ".alpha"'
     if text.count("lora_down.weight") == 1 and not m.findall(key, m.Call()):
         return text.replace("lora_down.weight", "alpha")
     return None
 
 
-def _holds_whole_file(model: Model, function: Function, name: str) -> bool:
+def holds_whole_file(model: Model, function: Function, name: str) -> bool:
     """Is the dictionary what a caller gives or a library reads, and not what the project made of that?"""
     bound = [event.value for event in function.events("bind") if event.name == name]
     if function.parameter(name) is not None:
@@ -133,7 +135,7 @@ def _holds_whole_file(model: Model, function: Function, name: str) -> bool:
     )
 
 
-def _free(function: Function, *names: str) -> tuple[str, ...] | None:
+def free_names(function: Function, *names: str) -> tuple[str, ...] | None:
     """The names, with a prefix if the function has another use for them."""
     words = {word for word in function.facts.words if word.isidentifier()}
     for prefix in ("", "lora_", "trained_"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.fold_alpha import fold_alpha
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Attr, Call, Item, Loc, Mapping, Sequence, Term, walk
-from lorascale_lint.findings import Finding
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
 from lorascale_lint.model.conversions import Conversion, Renamed, conversion
@@ -44,53 +45,47 @@ class ConverterDropsAlpha(Rule):
     ## Bad
 
     ```python
-    def parse_lora_key(key):
-        for weight_type in ("lora_down.weight", "lora_up.weight", "alpha_scale"):
-            if key.endswith("." + weight_type):
-                return key.removesuffix("." + weight_type), weight_type
-        raise ValueError(key)
+    from safetensors.torch import load_file, save_file
 
 
-    def convert_lora_weights(source):
-        modules = {}
-        for key in source:
-            module, weight_type = parse_lora_key(key)
-            modules.setdefault(module, {})[weight_type] = key
+    def convert_kohya_to_peft(path, out):
+        kohya = load_file(path)
         converted = {}
-        for module, keys in modules.items():
-            converted[f"{module}.lora_A"] = source[keys["lora_down.weight"]]
-            converted[f"{module}.lora_B"] = source[keys["lora_up.weight"]]
-        return converted
+        for key in kohya:
+            if not key.endswith(".lora_down.weight"):
+                continue
+            name = key.removesuffix(".lora_down.weight")
+            converted[f"base_model.model.{name}.lora_A.weight"] = kohya[key]
+            converted[f"base_model.model.{name}.lora_B.weight"] = kohya[name + ".lora_up.weight"]
+        save_file(converted, out)
     ```
 
     ## Good
 
     ```python
-    def parse_lora_key(key):
-        for weight_type in ("lora_down.weight", "lora_up.weight", "alpha_scale"):
-            if key.endswith("." + weight_type):
-                return key.removesuffix("." + weight_type), weight_type
-        raise ValueError(key)
+    from safetensors.torch import load_file, save_file
 
 
-    def convert_lora_weights(source):
-        modules = {}
-        for key in source:
-            module, weight_type = parse_lora_key(key)
-            modules.setdefault(module, {})[weight_type] = key
+    def convert_kohya_to_peft(path, out):
+        kohya = load_file(path)
         converted = {}
-        for module, keys in modules.items():
-            down = source[keys["lora_down.weight"]]
-            converted[f"{module}.lora_A"] = down
-            converted[f"{module}.lora_B"] = source[keys["lora_up.weight"]]
-            converted[f"{module}.lora_alpha"] = source[keys["alpha_scale"]] * down.shape[0]
-        return converted
+        for key in kohya:
+            if not key.endswith(".lora_down.weight"):
+                continue
+            name = key.removesuffix(".lora_down.weight")
+            rank = kohya[key].shape[0]
+            scale = float(kohya.get(key.split(".lora_")[0] + ".alpha", rank)) / rank
+            converted[f"base_model.model.{name}.lora_A.weight"] = kohya[key] * scale
+            converted[f"base_model.model.{name}.lora_B.weight"] = kohya[name + ".lora_up.weight"]
+        save_file(converted, out)
     ```
 
     ## Fix safety
 
-    No fix: what a reader of the new format expects (alpha, or alpha / rank, under which name) is not
-    in the code. Write one alpha for each module that is written, times n where n blocks are fused.
+    Safe: an alpha that equals the rank gives scale 1, and so does a missing one. alpha / rank goes into one
+    factor, which is right for every reader: what it expects under which name is not in the code. No fix
+    where the source's keys are parsed, popped or deleted. Write one alpha for each module that is written
+    there, under the name that the reader knows, times n where n blocks are fused.
 
     ## Limits
 
@@ -105,6 +100,7 @@ class ConverterDropsAlpha(Rule):
 
     code = "LS302"
     name = "converter-drops-alpha"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Functions that write or rename both factors and carry no alpha over."""
@@ -154,6 +150,7 @@ class ConverterDropsAlpha(Rule):
             effect=effect_of(ONE),
             trace=trace,
             confidence="high" if seen else "medium",
+            fix=_repair(model, found),
         )
 
     def _writers(self, model: Model) -> Iterator[tuple[Function, Finding]]:
@@ -182,6 +179,14 @@ class ConverterDropsAlpha(Rule):
                 function,
                 self.finding(model, *where, message, event=first.event, effect=effect, trace=trace),
             )
+
+
+def _repair(model: Model, found: Conversion) -> Fix | None:
+    """The fold into factor A, or into what every tensor is written by."""
+    written = [item for item in found.renamed if item.factor is None or item.factor.side == "A"]
+    if len(written) != 1 or written[0].event.kind != "write":
+        return None
+    return fold_alpha(model, found.function, written[0].event)
 
 
 def _named(item: Renamed) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.fold_alpha import fold_alpha
 from lorascale_lint.codemods.read_alpha_beside import read_alpha_beside
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Call, Const, Item, Loc, Op, Param, Term, each_term, walk
-from lorascale_lint.findings import Finding
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_formats import loaded_configuration, scaled_layer
 from lorascale_lint.model.dictionary_merges import DictionaryMerge, DictionaryMerges
 from lorascale_lint.model.filled_containers import constants_of
+from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, Project, bound_arguments, is_rescaling, is_test_file
 from lorascale_lint.model.scale import ONE
 from lorascale_lint.model.unused_alpha import UnusedAlpha
+from lorascale_lint.model.vocabulary import key_side
 from lorascale_lint.rule import Rule
 
 _KOHYA = re.compile(r"lora_(?:\((?:\?(?:P<\w+>|:))?)?(?:down|up)(?![a-z])")
@@ -92,7 +95,8 @@ class MergeDropsAlpha(Rule):
 
     Safe: an alpha that equals the rank gives scale 1, and so does a missing one. Offered for keys with
     `lora_down`, beside which alpha stands, where one function reads the factors from a dictionary that
-    nothing filtered or renamed, and adds their product. Elsewhere look alpha up beside each pair, keep it
+    nothing filtered or renamed, and adds their product; or where one function renames them for it, which
+    then folds alpha / rank into one factor. Elsewhere look alpha up beside each pair, keep it
     through every renaming, take the rank of that pair where it is missing, and multiply by alpha / rank.
 
     ## Limits
@@ -148,8 +152,26 @@ class MergeDropsAlpha(Rule):
             event=merge.event,
             effect=effect_of(ONE),
             trace=_steps(merge, known),
-            fix=read_alpha_beside(model, merge, measured=verb == "measured by their norm"),
+            fix=read_alpha_beside(model, merge, measured=verb == "measured by their norm")
+            or _fold_where_renamed(model, merge),
         )
+
+
+def _fold_where_renamed(model: Model, merge: DictionaryMerge) -> Fix | None:
+    """The fold into factor A in the function that made the dictionary of the factors from the file's."""
+    container, place = merge.delta.down.container, merge.delta.down.place
+    if not isinstance(container, Call) or container is not merge.delta.up.container:
+        return None
+    callees = model.project.callees(container.func, place.function, place.function.owner)
+    makers = [item for item in callees if isinstance(item, Function)]
+    if len(makers) != 1 or len(callees) != 1:
+        return None
+    written = [
+        event
+        for event in makers[0].events("write")
+        if isinstance(event.target, Item) and key_side(key_pattern(event.target.key)) == "A"
+    ]
+    return fold_alpha(model, makers[0], written[0]) if len(written) == 1 else None
 
 
 _Known = tuple[Function, Loc, str, bool]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 FIRING = {
     "a chain of replace, alpha skipped": """from safetensors.torch import load_file, save_file
@@ -129,3 +129,42 @@ def test_many_moves_inside_one_dictionary_are_bounded(tmp_path: Path) -> None:
     )
     source = f"def convert_lora(sd, name):\n{moves}    return sd\n"
     assert lint_files(tmp_path, {"convert.py": source}) is not None
+
+
+def test_alpha_is_folded_into_the_factor_that_is_looked_up(tmp_path: Path) -> None:
+    texts, left = fix_files(tmp_path, {"lora_convert.py": LOOKED_UP})
+    folded = """        rank = kohya[key].shape[0]
+        scale = float(kohya.get(key.split(".lora_")[0] + ".alpha", rank)) / rank
+        result[f"base_model.model.{base}.lora_A.weight"] = kohya[key] * scale
+"""
+    before = '        result[f"base_model.model.{base}.lora_A.weight"] = kohya[key]\n'
+    assert texts == {"lora_convert.py": LOOKED_UP.replace(before, folded)}
+    assert left == ()
+
+
+def test_alpha_is_folded_into_one_factor_of_a_loop(tmp_path: Path) -> None:
+    source = FIRING["a table of suffixes"]
+    texts, left = fix_files(tmp_path, {"lora_convert.py": source})
+    before = '                converted["base_model.model." + key[: -len(old)] + new] = tensor\n'
+    folded = """                scale = 1.0
+                if "lora_down" in key:
+                    rank = tensor.shape[0]
+                    scale = float(lora_sd.get(key.split(".lora_down")[0] + ".alpha", rank)) / rank
+                converted["base_model.model." + key[: -len(old)] + new] = tensor * scale
+"""
+    assert texts == {"lora_convert.py": source.replace(before, folded)}
+    assert left == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alpha popped and thrown away",
+        "keys renamed in place, alpha deleted",
+        "a comprehension with a condition",
+        "a chain of replace, alpha skipped",  # the file's dictionary has no name
+    ],
+)
+def test_what_has_lost_its_alpha_is_not_repaired(name: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_convert.py": FIRING[name]}, codes=["LS302"])
+    assert [item.fix for item in found] == [None]

@@ -244,7 +244,6 @@ def test_names_that_are_taken_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        FIRING["paired by one method, merged by another"],
         # What a helper of the project made of the file may have other keys.
         FIRING["a matrix product"]
         + """
@@ -261,3 +260,15 @@ def renamed(path):
 def test_what_may_hold_no_alpha_is_not_repaired(source: str, tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_merge.py": source}, codes=["LS310"])
     assert [item.fix for item in found] == [None]
+
+
+def test_alpha_is_folded_where_the_factors_are_renamed(tmp_path: Path) -> None:
+    source = FIRING["paired by one method, merged by another"]
+    texts, left = fix_files(tmp_path, {"lora_merge.py": source}, codes=["LS310"])
+    down = 'lora_sd[key.replace("lora_up", "lora_down")]'
+    folded = f"""rank = {down}.shape[0]
+                scale = float(lora_sd.get(key.split(".lora_up")[0] + ".alpha", rank)) / rank
+                found[name + ".lora_A.weight"] = {down} * scale"""
+    before = f'found[name + ".lora_A.weight"] = {down}'
+    assert texts == {"lora_merge.py": source.replace(before, folded)}
+    assert left == ()
