@@ -32,6 +32,16 @@ def _split(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...
     return tuple(item.strip() for items in value for item in items.split(",") if item.strip())
 
 
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def _device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    kind, colon, number = value.partition(":")
+    if value in ("auto", "cpu") or (kind == "cuda" and (number.isdecimal() if colon else True)):
+        return value
+    raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N")
+
+
 @click.group(
     cls=_DefaultGroup,
     subcommand_metavar="PATH... | COMMAND [ARGS]...",
@@ -126,6 +136,22 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
     "--seed", type=int, metavar="NUMBER", help="Repeat the inputs of an earlier run; new ones by default."
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Limit for each scenario.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    callback=_device,
+    metavar="auto|cpu|cuda|cuda:N",
+    help="Where the code is run.",
+)
+@click.option(
+    "--dtype",
+    default="fp32",
+    show_default=True,
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    callback=lambda _context, _parameter, value: _DTYPES[value],
+    help="Floating-point type of single layers.",
+)
 @_text_or_json
 def verify(
     path: Path | None, *, list_drivers: bool, emit_test: bool, output_format: str, **options: Any

@@ -571,9 +571,13 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
         "text\n",
         "",
     )
-    assert seen == {"path": Path(), "driver": "fastvideo", "seed": 7, "timeout": 1.5}
+    usual = {"path": Path(), "device": "cpu", "dtype": "float32"}
+    assert seen == usual | {"driver": "fastvideo", "seed": 7, "timeout": 1.5}
     assert lint("verify", "--output-format", "json", ".") == (3, "{}\n", "")
-    assert seen == {"path": Path(), "driver": None, "seed": None, "timeout": None}
+    assert seen == usual | {"driver": None, "seed": None, "timeout": None}
+    lint("verify", "--device", "cuda:1", "--dtype", "bf16", ".")
+    assert (seen["device"], seen["dtype"]) == ("cuda:1", "bfloat16")
+    assert lint("verify", "--device", "gpu", ".")[0] == 2
     assert lint("verify", "nowhere") == (2, "", "error: nowhere: no such file or folder\n")
 
 

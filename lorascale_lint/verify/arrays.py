@@ -16,19 +16,45 @@ from numpy.typing import NDArray
 
 DTYPES = ("float32", "float16", "bfloat16")
 
+_DEVICE = ["cpu"]
+
+
+def use_device(device: str) -> None:
+    """Where arrays are put from now on; a process works on one device only."""
+    _DEVICE[0] = device
+
+
+def device_in_use() -> str:
+    """Where arrays are put: "cpu" or "cuda:N"."""
+    return _DEVICE[0]
+
+
+def rounded(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
+    """The nearest numbers that the type has, so that code and reference start from the same ones."""
+    if dtype == "float16":
+        return values.astype(np.float16).astype(np.float64)
+    single = values.astype(np.float32)
+    if dtype == "bfloat16":
+        # The upper half of a float32, rounded to even.
+        bits = single.view(np.uint32)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+        single = bits.astype(np.uint32).view(np.float32)
+    return single.astype(np.float64)
+
 
 class NoSuchDtypeError(Exception):
     """A floating-point type that the framework at work lacks."""
 
 
-def as_offered(values: NDArray[np.floating], dtype: str = "float32", *, device: str = "cpu") -> Any:
+def as_offered(values: NDArray[np.floating], dtype: str = "float32", *, device: str | None = None) -> Any:
     """A fresh array for the code: a torch tensor if torch is imported already, else a NumPy array.
 
     Raises NoSuchDtypeError for bfloat16 without torch.
     """
     torch = sys.modules.get("torch")
     if torch is not None:
-        return torch.from_numpy(np.array(values, dtype=np.float32)).to(getattr(torch, dtype)).to(device)
+        made = torch.from_numpy(np.array(values, dtype=np.float32)).to(getattr(torch, dtype))
+        return made.to(device or device_in_use())
     if dtype == "bfloat16":
         raise NoSuchDtypeError("NumPy has no bfloat16; import torch to be given tensors")
     return np.array(values, dtype=dtype)
@@ -57,7 +83,24 @@ def poison_torch() -> tuple[str, ...]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
     warnings.filterwarnings("ignore", message=".*deterministic.*")
+    if device_in_use() != "cpu":
+        # TF32 keeps 10 bits of a product: what it rounds away would be taken for a wrong scale.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        return ("uninitialised tensors are filled with NaN", "TF32 is off")
     return ("uninitialised tensors are filled with NaN",)
+
+
+def framework() -> str:
+    """What computes, for the report: the framework, and the device where that is not the CPU."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return f"NumPy {np.__version__}"
+    place = ""
+    if device_in_use() != "cpu":
+        name = torch.cuda.get_device_name(device_in_use())
+        place = f" (CUDA {torch.version.cuda}) on {device_in_use()}, {name}"
+    return f"torch {torch.__version__}{place}"
 
 
 def accepts(function: Callable[..., Any], name: str) -> bool:

@@ -36,6 +36,8 @@ class Order:
     results: str
     folder: str
     done: tuple[str, ...] = ()
+    device: str = "cpu"
+    dtype: str = "float32"
 
     def save(self, path: Path) -> None:
         """Write the order as JSON."""
@@ -84,10 +86,12 @@ def main(arguments: list[str]) -> int:
     faulthandler.enable()
     results.event("started", python=platform.python_version())
 
+    from lorascale_lint.verify.arrays import use_device
     from lorascale_lint.verify.examination import examine
     from lorascale_lint.verify.registry import load_factory, make_importable
     from lorascale_lint.verify.scenarios import scenarios
 
+    use_device(order.device)
     try:
         if order.factory.rpartition(":")[0].endswith(".py"):
             make_importable(Path(order.package))
@@ -105,7 +109,11 @@ def main(arguments: list[str]) -> int:
     facts()
     namings = {naming for layer in driver.model_layers for naming in layer.file_names}
     asked = scenarios(
-        driver.layer_kinds, driver.capabilities, getattr(driver, "file_styles", None), sorted(namings)
+        driver.layer_kinds,
+        driver.capabilities,
+        getattr(driver, "file_styles", None),
+        sorted(namings),
+        dtype=order.dtype,
     )
     plan = [{"name": item.name, "rows": [row.as_dict() for row in item.blank_rows()]} for item in asked]
     results.event("plan", scenarios=plan)

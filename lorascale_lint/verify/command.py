@@ -17,6 +17,8 @@ class VerifyOptions:
     driver: str | None = None
     seed: int | None = None
     timeout: float | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
 
 
 def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> int:

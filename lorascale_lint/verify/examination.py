@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.verify.adapter_files import write_adapter
+from lorascale_lint.verify.arrays import rounded
 from lorascale_lint.verify.inputs import Factors, generator_for, make_factors, make_tensors, random_array
 from lorascale_lint.verify.protocol import (
     Driver,
@@ -187,15 +188,19 @@ class _LayerSubject:
         self.driver = driver
         generator = generator_for(seed, scenario.name)
         self.shape = scenario.shape or _LAYER_SHAPES[int(generator.integers(len(_LAYER_SHAPES)))]
-        self.weight = random_array(generator, *self.shape)
-        self.bias = random_array(generator, self.shape[0])
+        self.weight = self._random(generator, *self.shape)
+        self.bias = self._random(generator, self.shape[0])
         # DoRA's weight is read from the outputs, which takes more of them than there are inputs.
         samples = 4 * self.shape[1] if scenario.form is Form.DORA else _SAMPLES
-        self.inputs = random_array(generator, samples, self.shape[1])
-        self.factors = {
-            adapter.name: make_tensors(generator, self.weight, adapter.rank, scenario.form)
-            for adapter in scenario.adapters
-        }
+        self.inputs = self._random(generator, samples, self.shape[1])
+        self.factors = {}
+        for adapter in scenario.adapters:
+            made = make_tensors(generator, self.weight, adapter.rank, scenario.form)
+            tensors = {name: rounded(values, self.spec.dtype) for name, values in made.tensors.items()}
+            self.factors[adapter.name] = Factors(tensors, scenario.form)
+
+    def _random(self, generator: np.random.Generator, *shape: int) -> Array:
+        return rounded(random_array(generator, *shape), self.spec.dtype)
 
     def run(self, deliver: Emit) -> None:
         layer = self.driver.make_layer(self.spec, self.weight, self.bias)

@@ -15,8 +15,6 @@ is a loader too. Each takes what it needs by name:
 from __future__ import annotations
 
 import inspect
-import platform
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from lorascale_lint.verify.arrays import (
     as_float64,
     as_offered,
     call_by_name,
+    framework,
     has_default,
     poison_torch,
 )
@@ -117,13 +116,10 @@ class OwnDriver:
 
     def facts(self) -> TargetFacts:
         """Nothing is stubbed or replaced."""
-        torch = sys.modules.get("torch")
         return TargetFacts(
             name=self._name,
             version="",
-            framework=f"Python {platform.python_version()}"
-            if torch is None
-            else f"torch {torch.__version__}",
+            framework=framework(),
             import_mode="own driver",
             interventions=self._interventions,
             stubs={},

@@ -17,8 +17,8 @@ from lorascale_lint.verify.verdicts import Verdict
 
 Array = NDArray[np.float64]
 
-# Below this a scale is compared absolutely: a relative error of something near 0 means nothing.
-_SMALLEST_SCALE = 1e-2
+# Below this a scale is compared absolutely: the noise of a rounded sum does not shrink with the scale.
+_SMALLEST_SCALE = 0.1
 
 
 @dataclass(frozen=True, slots=True)

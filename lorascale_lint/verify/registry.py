@@ -31,7 +31,7 @@ class DriverEntry:
     `factory` is "module:attribute" (a `DriverFactory`), imported in the child only. `locate` returns the
     package folder that `path` means, or None if this driver has nothing to do with it. `import_modes` are
     tried in order, each in a fresh child. `requirements` are needed by every mode, `full_requirements` by
-    the first one.
+    the first one. `devices` are the kinds of devices that it can run on ("cpu", "cuda").
     """
 
     name: str
@@ -41,6 +41,7 @@ class DriverEntry:
     requirements: tuple[Requirement, ...] = ()
     full_requirements: tuple[Requirement, ...] = ()
     looks_for: str = ""
+    devices: tuple[str, ...] = ("cpu",)
 
 
 class UnknownDriverError(Exception):
@@ -83,6 +84,9 @@ FASTVIDEO = DriverEntry(
 )
 
 
+_ANY_DEVICE = ("cpu", "cuda")
+
+
 def _locate_package(name: str, marker: str) -> Callable[[Path], Path | None]:
     """Finds the package `name` in or at a path, if it has the file `marker`."""
 
@@ -111,6 +115,7 @@ PEFT = DriverEntry(
         Requirement("psutil", "psutil"),
     ),
     looks_for="a PEFT tree (peft/tuners/lora/layer.py)",
+    devices=_ANY_DEVICE,
 )
 
 LYCORIS = DriverEntry(
@@ -119,6 +124,7 @@ LYCORIS = DriverEntry(
     locate=_locate_package("lycoris", "modules/locon.py"),
     requirements=(*_TORCH, Requirement("einops", "einops"), Requirement("toml", "toml")),
     looks_for="a LyCORIS tree (lycoris/modules/locon.py)",
+    devices=_ANY_DEVICE,
 )
 
 DIFFUSERS = DriverEntry(
@@ -127,6 +133,7 @@ DIFFUSERS = DriverEntry(
     locate=_locate_package("diffusers", "loaders/lora_pipeline.py"),
     requirements=(*_TORCH, Requirement("peft", "peft"), Requirement("transformers", "transformers")),
     looks_for="a diffusers tree (diffusers/loaders/lora_pipeline.py)",
+    devices=_ANY_DEVICE,
 )
 
 DIFFSYNTH = DriverEntry(
@@ -135,6 +142,7 @@ DIFFSYNTH = DriverEntry(
     locate=_locate_package("diffsynth", "__init__.py"),
     requirements=_TORCH,
     looks_for="a DiffSynth-Studio tree (diffsynth/)",
+    devices=_ANY_DEVICE,
 )
 
 DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO, PEFT, DIFFUSERS, LYCORIS, DIFFSYNTH)
@@ -225,7 +233,9 @@ def own_entry(reference: str) -> DriverEntry:
         if not Path(place).is_file():
             raise UnknownDriverError(f"There is no file {place} to take the driver {attribute} from.")
         place = str(Path(place).resolve())
-    return DriverEntry(name=reference, factory=f"{place}:{attribute}", locate=Path.resolve)
+    return DriverEntry(
+        name=reference, factory=f"{place}:{attribute}", locate=Path.resolve, devices=_ANY_DEVICE
+    )
 
 
 def load_object(reference: str) -> object:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lorascale_lint.verify.child import IMPORT_FAILED, Order
+from lorascale_lint.verify.devices import choose_device
 from lorascale_lint.verify.registry import DriverEntry, Requirement, UnknownDriverError, choose
 from lorascale_lint.verify.report import Problem, Target, VerifyReport
 from lorascale_lint.verify.verdicts import Row, Verdict
@@ -55,14 +56,17 @@ def run_verify(
     driver: str | None = None,
     seed: int | None = None,
     timeout: float | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Run the LoRA code below `path` in a child process and compare it with the reference.
 
     `driver` names a driver (default: the one that fits the path), `seed` makes the inputs those of an
     earlier run (default: new ones), `timeout` is how many seconds a single scenario may take (default 60;
-    the import may take 180, or `timeout` if that is more). `progress` is called with short lines for a
-    person.
+    the import may take 180, or `timeout` if that is more). `device` is "auto", "cpu", "cuda" or "cuda:N";
+    `dtype` is the floating-point type of single layers (models are float32). `progress` is called
+    with short lines for a person.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
     """
@@ -77,8 +81,11 @@ def run_verify(
     if missing:
         needed = [*missing, *_missing(entry.full_requirements)]
         return VerifyReport(target=target, seed=chosen_seed, problem=_packages_problem(needed))
+    place = choose_device(device, entry)
+    if isinstance(place, Problem):
+        return VerifyReport(target=target, seed=chosen_seed, problem=place)
     with tempfile.TemporaryDirectory(prefix="lorascale-verify-") as folder:
-        session = _Session(entry, package, chosen_seed, Path(folder), timeout, say)
+        session = _Session(entry, package, chosen_seed, Path(folder), timeout, say, device=place, dtype=dtype)
         return session.run(target)
 
 
@@ -161,8 +168,19 @@ class _Session:
     """All children of one run."""
 
     def __init__(
-        self, entry: DriverEntry, package: Path, seed: int, folder: Path, timeout: float | None, say: Progress
+        self,
+        entry: DriverEntry,
+        package: Path,
+        seed: int,
+        folder: Path,
+        timeout: float | None,
+        say: Progress,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
     ) -> None:
+        self.device = device
+        self.dtype = dtype
         self.entry = entry
         self.package = package
         self.seed = seed
@@ -245,6 +263,8 @@ class _Session:
             results=str(results),
             folder=str(home / "adapters"),
             done=tuple(name for name, _ in state.plan if name in state.rows),
+            device=self.device,
+            dtype=self.dtype,
         )
         order.save(home / "order.json")
         results.touch()
@@ -255,7 +275,7 @@ class _Session:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=home,
-                env=_environment(home),
+                env=_environment(home, self.device),
                 start_new_session=True,
             )
             try:
@@ -333,9 +353,10 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """A small environment of the child's own: no network, no accelerator, nothing written outside `home`."""
-    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+def _environment(home: Path, device: str) -> dict[str, str]:
+    """A small environment of the child's own: no network, no other device, nothing written outside `home`."""
+    kept = _KEPT_ENVIRONMENT if device == "cpu" else (*_KEPT_ENVIRONMENT, "CUDA_VISIBLE_DEVICES")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment |= {
         "HOME": str(home),
         "TMPDIR": str(home),
@@ -351,12 +372,13 @@ def _environment(home: Path) -> dict[str, str]:
         # Must be set before torch is imported: compiling takes 18 s and a C++ compiler, and changes no
         # number.
         "TORCHDYNAMO_DISABLE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     if sys.platform == "linux":
         # gloo otherwise looks up this machine's name, which may not resolve.
         environment["GLOO_SOCKET_IFNAME"] = "lo"

@@ -221,6 +221,8 @@ def scenarios(
     capabilities: frozenset[Capability],
     styles: Sequence[KeyStyle] | None = None,
     namings: Collection[Naming] = tuple(Naming),
+    *,
+    dtype: str = "float32",
 ) -> list[Scenario]:
     """Everything that is asked, in order. Names are unique.
 
@@ -228,9 +230,14 @@ def scenarios(
     through the constructor); scenarios that need a capability which is not there are included and say so in
     `needs`. `styles` are the key styles that the target claims to read, the most usual first (None: it claims
     those with factors A and B); others are shown and never make the run differ. `namings` are those that the
-    model's layers have names in.
+    model's layers have names in. `dtype` is that of the layers.
     """
-    found = [*_layer_scenarios(layer_kinds, capabilities)]
+    found = [
+        scenario
+        if scenario.layer is None or scenario.layer.dtype != "float32"
+        else replace(scenario, layer=replace(scenario.layer, dtype=dtype))
+        for scenario in _layer_scenarios(layer_kinds, capabilities)
+    ]
     if Capability.MODEL_LOAD in capabilities:
         found += _model_scenarios(styles, namings)
         usual = KeyStyle.LORA_ALPHA if styles is None else styles[0]

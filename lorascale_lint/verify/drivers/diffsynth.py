@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 
-from lorascale_lint.verify.arrays import poison_torch
+from lorascale_lint.verify.arrays import device_in_use, framework, poison_torch
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.protocol import (
     Capability,
@@ -67,7 +66,7 @@ class DiffSynthDriver:
         self._facts = TargetFacts(
             name="DiffSynth-Studio",
             version=torch_layers.version_of(package),
-            framework=f"torch {torch.__version__}",
+            framework=framework(),
             import_mode=import_mode,
             interventions=poison_torch(),
             stubs={},
@@ -84,7 +83,9 @@ class DiffSynthDriver:
 
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         """A module with a few linear layers."""
-        return _Model(self._loader(), self._apply, torch_layers.make_model(weights), list(weights))
+        return _Model(
+            self._loader(device=device_in_use()), self._apply, torch_layers.make_model(weights), list(weights)
+        )
 
 
 class _Model:

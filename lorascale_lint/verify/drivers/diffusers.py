@@ -11,9 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lorascale_lint.verify.arrays import poison_torch
+from lorascale_lint.verify.arrays import device_in_use, framework, poison_torch
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.protocol import (
     Capability,
@@ -85,7 +83,7 @@ class DiffusersDriver:
         self._facts = TargetFacts(
             name="diffusers",
             version=str(diffusers.__version__),
-            framework=f"torch {torch.__version__}",
+            framework=framework(),
             import_mode=import_mode,
             interventions=(*poison_torch(), "a pipeline without text encoder, autoencoder and scheduler"),
             stubs={},
@@ -102,7 +100,7 @@ class DiffusersDriver:
 
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         """A tiny Wan transformer with these weights, in a pipeline that can load adapters."""
-        transformer = self._diffusers.WanTransformer3DModel(**_TINY)
+        transformer = self._diffusers.WanTransformer3DModel(**_TINY).to(device_in_use())
         for name, weight in weights.items():
             torch_layers.copy_into(transformer.get_submodule(name).weight, weight)
         mixin = self._mixin

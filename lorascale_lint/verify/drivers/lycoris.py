@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lorascale_lint.verify.arrays import poison_torch
+from lorascale_lint.verify.arrays import framework, poison_torch
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.drivers.torch_layers import CONVOLUTION, CONVOLUTION_SHAPE, LINEAR
 from lorascale_lint.verify.protocol import (
@@ -76,7 +74,7 @@ class LycorisDriver:
         self._facts = TargetFacts(
             name="LyCORIS",
             version=torch_layers.version_of(package),
-            framework=f"torch {torch.__version__}",
+            framework=framework(),
             import_mode=import_mode,
             interventions=(
                 *poison_torch(),

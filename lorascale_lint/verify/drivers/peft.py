@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lorascale_lint.verify.arrays import poison_torch
+from lorascale_lint.verify.arrays import framework, poison_torch
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.drivers.torch_layers import CONVOLUTION, CONVOLUTION_SHAPE, EMBEDDING, LINEAR
 from lorascale_lint.verify.protocol import (
@@ -74,7 +74,7 @@ class PeftDriver:
         self._facts = TargetFacts(
             name="PEFT",
             version=str(getattr(peft, "__version__", "unknown")),
-            framework=f"torch {torch.__version__}",
+            framework=framework(),
             import_mode=import_mode,
             interventions=poison_torch(),
             stubs={},

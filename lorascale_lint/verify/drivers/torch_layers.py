@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lorascale_lint.verify.arrays import as_float64, as_offered, device_in_use
 from lorascale_lint.verify.protocol import LayerSpec, ModelLayer, Naming, Unsupported, Weights
 
 LINEAR, CONVOLUTION, EMBEDDING = "Linear", "Conv2d", "Embedding"
@@ -27,12 +28,12 @@ _SHAPES: Mapping[str, tuple[int, int]] = {
 
 def tensor(values: Weights, dtype: str = "float32") -> Any:
     """A new torch tensor."""
-    return torch.from_numpy(np.array(values, dtype=np.float32)).to(getattr(torch, dtype))
+    return as_offered(values, dtype)
 
 
 def array(values: Any) -> Weights:
     """A float64 copy of a torch tensor."""
-    return np.array(values.detach().to(torch.float64).cpu().numpy())
+    return as_float64(values)
 
 
 def model_layers(*namings: Naming) -> Sequence[ModelLayer]:
@@ -50,7 +51,7 @@ def make_module(kind: str, weight: Weights, bias: Weights, dtype: str) -> Any:
         module = torch.nn.Conv2d(in_features // _KERNEL**2, out_features, _KERNEL)
     else:
         module = torch.nn.Linear(in_features, out_features)
-    module = module.to(getattr(torch, dtype))
+    module = module.to(device=device_in_use(), dtype=getattr(torch, dtype))
     with torch.no_grad():
         values = weight.T if base == EMBEDDING else weight
         module.weight.copy_(tensor(values, dtype).reshape(module.weight.shape))
@@ -71,7 +72,7 @@ def outputs(layer: Any, kind: str, x: Weights, bias: Weights, dtype: str) -> Wei
     with torch.no_grad():
         if base == EMBEDDING:
             # An embedding is linear in its one-hot tokens and has no bias.
-            tokens = torch.arange(x.shape[1])
+            tokens = torch.arange(x.shape[1], device=device_in_use())
             return np.asarray(x @ array(layer(tokens)) + bias)
         inputs = tensor(x, dtype)
         if base == CONVOLUTION:

@@ -1,0 +1,41 @@
+"""Where a run computes. The parent asks a process of its own, because it imports no torch itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from lorascale_lint.verify.registry import DriverEntry
+from lorascale_lint.verify.report import Problem
+
+# Seconds; a cold import of torch took 9.
+_PROBE_TIMEOUT = 120.0
+_PROBE = "import torch; print('devices', torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices torch can use here; 0 without torch."""
+    command = [sys.executable, "-P", "-c", _PROBE]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return 0
+    word, _, number = done.stdout.strip().rpartition("\n")[2].partition(" ")
+    return int(number) if word == "devices" and number.isdecimal() else 0
+
+
+def choose_device(wanted: str, entry: DriverEntry) -> str | Problem:
+    """The device for "auto", "cpu", "cuda" or "cuda:N", or why there is none ("could not be judged")."""
+    if wanted == "cpu":
+        return "cpu"
+    if "cuda" not in entry.devices:
+        return "cpu" if wanted == "auto" else Problem(3, f"The driver {entry.name} runs on the CPU only.")
+    count = cuda_devices()
+    if wanted == "auto":
+        return "cuda:0" if count else "cpu"
+    number = int(wanted.partition(":")[2] or 0)
+    if count == 0:
+        return Problem(3, "There is no CUDA device that torch can use here, so nothing was run.")
+    if number >= count:
+        return Problem(3, f"There is no CUDA device {number}: torch can use {count} here, counted from 0.")
+    return f"cuda:{number}"
