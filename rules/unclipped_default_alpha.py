@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.default_to_divisor import default_to_divisor
 from lorascale_lint.facts.terms import source_text
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
@@ -70,7 +71,9 @@ class UnclippedDefaultAlpha(Rule):
 
     ## Fix safety
 
-    No fix: adapters that were trained so need the wrong scale; whoever repairs it should know of them.
+    Unsafe: layers that are smaller than the rank change. An adapter that was trained so needs the rank that
+    was asked for as the alpha of those layers. No fix where the default is an `if` of its own, or comes
+    before the rank is clipped: clip first.
 
     ## Limits
 
@@ -84,6 +87,7 @@ class UnclippedDefaultAlpha(Rule):
 
     code = "LS211"
     name = "unclipped-default-alpha"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each default."""
@@ -101,4 +105,5 @@ class UnclippedDefaultAlpha(Rule):
                     (name, found.default.loc, f"alpha defaults to `{rank}` as it was given"),
                     (name, found.quotient.loc, "and is divided by the clipped rank"),
                 ),
+                fix=default_to_divisor(model, found),
             )
