@@ -71,7 +71,8 @@ class AlphaOfOtherKind(Rule):
 
     ## Fix safety
 
-    No fix: adapters may have been trained with the other alpha meanwhile.
+    No fix: adapters may have been trained with the other alpha meanwhile. Pass the alpha that goes with the
+    rank, and keep the old one for files that were trained with it.
 
     ## Limits
 

@@ -54,7 +54,8 @@ class CompoundedScaling(Rule):
 
     ## Fix safety
 
-    No fix: the strength must be kept apart, or the entry written back as it is.
+    No fix: where the trained scale is to be kept is a choice. Keep the strength in an attribute of its own,
+    or set `scaling` to the trained scale times the strength each time.
 
     ## Limits
 

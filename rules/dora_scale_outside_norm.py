@@ -52,7 +52,8 @@ class DoraScaleOutsideNorm(Rule):
 
     ## Fix safety
 
-    No fix: adapters with alpha other than the rank give other results.
+    No fix: adapters with alpha other than the rank give other results, and those that were trained so are
+    right here alone. Multiply the delta by the scale before it is added, and take the norm of that sum.
 
     ## Limits
 

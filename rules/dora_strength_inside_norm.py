@@ -66,7 +66,8 @@ class DoraStrengthInsideNorm(Rule):
 
     ## Fix safety
 
-    No fix: the result of every strength but 1 changes.
+    No fix: the result of every strength but 1 changes, and how a magnitude is to be weakened is a choice.
+    Take the norm at strength 1, and let the strength go from the base weight (0) to the merged one (1).
 
     ## Limits
 

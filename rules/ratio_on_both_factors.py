@@ -48,7 +48,8 @@ class RatioOnBothFactors(Rule):
 
     ## Fix safety
 
-    No fix: people may have got used to the squared ratios.
+    No fix: people may have got used to the squared ratios, and which factor takes a negative one is a choice.
+    Multiply one factor by the ratio, or both by the root of its absolute value and one by its sign.
 
     ## Limits
 

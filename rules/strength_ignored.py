@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.codemods.use_parameter import use_parameter
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -83,7 +84,9 @@ class StrengthIgnored(Rule):
 
     ## Fix safety
 
-    No fix: multiply by the parameter, or take it away.
+    Unsafe: callers who give a strength get it. Offered where the parameter takes the place of an attribute
+    if it is None, and the attribute is used behind that all the same. Elsewhere multiply the delta by the
+    parameter, or take the parameter away: it may be there for an interface.
 
     ## Limits
 
@@ -98,6 +101,7 @@ class StrengthIgnored(Rule):
 
     code = "LS117"
     name = "strength-ignored"
+    fix = "sometimes"
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Functions with a delta whose strength parameter is never read."""
@@ -131,6 +135,7 @@ class StrengthIgnored(Rule):
             confidence=given,
             effect="2.00x too strong for strength=0.5",
             trace=trace,
+            fix=use_parameter(model, function, name),
         )
 
 

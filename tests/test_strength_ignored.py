@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import fix_files, lint_files
 
 LAYER = """
 class LoRAModule:
@@ -68,3 +69,38 @@ def test_medium_without_a_caller(tmp_path: Path) -> None:
 )
 def test_silent_where_it_is_read(body: str, tmp_path: Path) -> None:
     assert found(tmp_path, LAYER.format(body=body)) == []
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        "if multiplier is None:\n            multiplier = self.multiplier\n",
+        "multiplier = self.multiplier if multiplier is None else multiplier\n",
+    ],
+)
+def test_the_parameter_is_used_for_the_attribute(default: str, tmp_path: Path) -> None:
+    body = (
+        f"{default}        if self.lora_up.weight.dim() == 2:\n"
+        f"            return self.multiplier * {PRODUCT} * self.lora_scaling\n"
+        f"        return {PRODUCT}[..., None, None] * self.lora_scaling * self.multiplier\n"
+    )
+    source = LAYER.format(body=body)
+    assert fix_files(tmp_path, {"lora_module.py": source}, codes=["LS117"])[0] == {"lora_module.py": source}
+    texts, left = fix_files(tmp_path, {"lora_module.py": source}, codes=["LS117"], unsafe=True)
+    expected = source.replace("return self.multiplier *", "return multiplier *")
+    expected = expected.replace("self.lora_scaling * self.multiplier\n", "self.lora_scaling * multiplier\n")
+    assert texts == {"lora_module.py": expected}
+    assert left == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"print('merging at', multiplier)\n        return {PRODUCT} * self.lora_scaling",
+        "multiplier = self.multiplier if multiplier is None else multiplier\n"
+        f"        weight = {PRODUCT} * self.lora_scaling\n        return weight",
+    ],
+)
+def test_a_parameter_that_takes_the_place_of_nothing_is_not_repaired(body: str, tmp_path: Path) -> None:
+    (finding,) = lint_files(tmp_path, {"lora_module.py": LAYER.format(body=body)}, codes=["LS117"])
+    assert finding.fix is None

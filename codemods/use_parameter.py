@@ -1,0 +1,52 @@
+"""Use a parameter where the attribute is used that it takes the place of."""
+
+from __future__ import annotations
+
+import libcst as cst
+import libcst.matchers as m
+
+from lorascale_lint.codemods.statements import function_at
+from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.model import Model
+from lorascale_lint.model.project import Function
+
+
+def use_parameter(model: Model, function: Function, name: str) -> Fix | None:
+    """After ``if strength is None: strength = self.strength``, ``self.strength`` becomes ``strength``.
+
+    Unsafe by definition: callers who give a strength get it.
+    """
+    rewrites = Rewrites(model.read_source)
+    rewrite = rewrites.of(function.filename)
+    found = function_at(rewrite, function.facts.loc)
+    if found is None or function.receiver is None:
+        return None
+    own = m.Attribute(value=m.Name(function.receiver))
+    bound = [
+        cst.ensure_type(node, cst.Assign)
+        for node in m.findall(found[0], m.Assign(targets=[m.AssignTarget(target=m.Name(name))]))
+    ]
+    if len(bound) != 1:
+        return None
+    defaults = m.findall(bound[0].value, own)
+    if len(defaults) != 1:
+        return None
+    (default,) = defaults
+    attribute = cst.ensure_type(default, cst.Attribute).attr.value
+    if m.findall(found[0], m.AssignTarget(target=m.Attribute(attr=m.Name(attribute)))):
+        return None
+    end = rewrite.positions[bound[0]].end_row
+    uses = [
+        node
+        for node in m.findall(
+            found[0].body, m.Attribute(value=m.Name(function.receiver), attr=m.Name(attribute))
+        )
+        if node is not default
+    ]
+    if not uses or any(rewrite.positions[use].row <= end for use in uses):
+        return None
+    for use in uses:
+        rewrite.replace(use, cst.Name(name))
+    edits = rewrites.finish()
+    return Fix("unsafe", f"Use `{name}`", edits) if edits else None
