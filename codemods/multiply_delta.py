@@ -162,7 +162,9 @@ class _Way:
                 return left, right
             case Call(func=Attr(base=base, name=name), args=(added,), keywords=()) if name in _ADDING:
                 return base, added
-            case Call(func=Global(name=name), args=(base, added), keywords=()) if name in _ADDING:
+            case Call(func=Attr(name=name) | Global(name=name), args=(base, added), keywords=()) if (
+                name in _ADDING
+            ):
                 return base, added
             case _:
                 return None

@@ -344,6 +344,24 @@ OTHER_USES = {
         "@ self.lora_",
         None,
     ),
+    "torch.add": (
+        """
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        return torch.add(self.base_layer(x), delta)
+""",
+        "(x), delta)",
+        "(x), delta * self.scaling)",
+    ),
+    "a sum under a condition": (
+        """
+    def forward(self, x):
+        delta = F.linear(F.linear(x, self.lora_A), self.lora_B)
+        return self.base_layer(x) if self.merged else self.base_layer(x).add(delta)
+""",
+        ".add(delta)",
+        ".add(delta * self.scaling)",
+    ),
     "a tuple": (
         """
     def forward(self, x):
