@@ -23,16 +23,20 @@ from lorascale_lint.verify.arrays import (
     call_by_name,
     has_default,
     poison_torch,
+    rounded,
 )
 from lorascale_lint.verify.inputs import Factors, generator_for, make_tensors, random_array
 from lorascale_lint.verify.protocol import Form
 from lorascale_lint.verify.reference import (
     TOLERANCES,
     Fit,
+    Rows,
+    describe_parts,
     explanations,
     fit,
     fit_dora,
     judge,
+    parts_by_row,
     trained_scale,
     wrong_scales,
 )
@@ -86,6 +90,7 @@ def assert_effective_scale(
     rank: int = 8,
     shape: Sequence[int] | None = None,
     dtypes: Sequence[Literal["float32", "float16", "bfloat16"]] = ("float32",),
+    arrays: Literal["numpy", "torch"] | None = None,
     device: str = "cpu",
     seed: int | None = None,
 ) -> tuple[EffectiveScale, ...]:
@@ -100,7 +105,8 @@ def assert_effective_scale(
     `shape` is that of the weight, out x in, or out x in x kernel for a convolution, whose factors then have
     the shapes of convolutions too (default: a random one that is not square). `alphas` are by default a few
     that tell the known mistakes apart, one no integer and one below 1, and None where `alpha` has a default.
-    `dtypes` are checked one after the other. Arrays are torch tensors if torch is imported, else NumPy's.
+    `dtypes` are checked one after the other. `arrays` are torch tensors by default if anything has imported
+    torch, else NumPy's.
 
     Returns the measurements. Raises EffectiveScaleError, with the seed that repeats the numbers, if one is
     wrong, and ValueError if an alpha can't tell right from wrong, such as one that equals the rank.
@@ -120,9 +126,14 @@ def assert_effective_scale(
     cases = [(alpha, 1.0) for alpha in alphas]
     if accepts(apply, "strength"):
         cases.append((0.75 * rank, 0.5))
+    if arrays == "torch":
+        import torch  # noqa: F401 (what `as_offered` looks for)
+    tensors = None if arrays is None else arrays == "torch"
     with _poisoned():
         found = tuple(
-            _Case(apply, _FORMS[form], rslora, rank, shape, dtype, device, chosen).measure(alpha, strength)
+            _Case(apply, _FORMS[form], rslora, rank, shape, dtype, device, tensors, chosen).measure(
+                alpha, strength
+            )
             for dtype in dtypes
             for alpha, strength in cases
         )
@@ -179,6 +190,7 @@ class _Case:
     wanted_shape: Sequence[int] | None
     dtype: str
     device: str
+    tensors: bool | None
     seed: int
 
     def measure(self, alpha: float | None, strength: float) -> EffectiveScale:
@@ -203,11 +215,11 @@ class _Case:
             "strength": strength,
         }
         answer = call_by_name(self.apply, offered)
-        found = self._fit(given if answer is None else answer, weight, bias, inputs, factors)
-        return self._judged(alpha, strength, found)
+        found, parts = self._fit(given if answer is None else answer, weight, bias, inputs, factors)
+        return self._judged(alpha, strength, found, parts)
 
     def _rounded(self, values: Array) -> Array:
-        return as_float64(as_offered(values, self.dtype))
+        return rounded(values, self.dtype)
 
     def _given(self, values: Array, full: tuple[int, ...]) -> Any:
         """An array in the shapes of a convolution where that is asked for."""
@@ -217,9 +229,12 @@ class _Case:
                 values = values.reshape(values.shape[0], *full[1:])
             elif values.ndim == 2:
                 values = values.reshape(*values.shape, *(1 for _ in kernel))
-        return as_offered(values, self.dtype, device=self.device)
+        return as_offered(values, self.dtype, device=self.device, tensors=self.tensors)
 
-    def _fit(self, answer: Any, weight: Array, bias: Array, inputs: Array, factors: Factors) -> Fit:
+    def _fit(
+        self, answer: Any, weight: Array, bias: Array, inputs: Array, factors: Factors
+    ) -> tuple[Fit, tuple[Rows, ...]]:
+        """The scale of the whole, and those of its rows where they differ."""
         array = as_float64(answer)
         of_outputs = accepts(self.apply, "x")
         size = (len(inputs), len(weight)) if of_outputs else weight.shape
@@ -230,21 +245,29 @@ class _Case:
             if of_outputs:
                 added = bias if accepts(self.apply, "bias") else np.zeros_like(bias)
                 array = np.asarray(np.linalg.lstsq(inputs, array - added, rcond=None)[0].T, np.float64)
-            return fit_dora(array, weight, factors.product, factors.tensors["magnitude"])
+            return fit_dora(array, weight, factors.product, factors.tensors["magnitude"]), ()
         if of_outputs:
             base = inputs @ weight.T if accepts(self.apply, "weight") else 0.0
             added = bias if accepts(self.apply, "bias") else np.zeros_like(bias)
-            return fit(array - base - added, [inputs @ factors.product.T])
-        return fit(array - weight if accepts(self.apply, "weight") else array, [factors.product])
+            change, product = array - base - added, inputs @ factors.product.T
+            parts = parts_by_row(change.T, product.T, TOLERANCES[self.dtype])
+        else:
+            change, product = array - weight if accepts(self.apply, "weight") else array, factors.product
+            parts = parts_by_row(change, product, TOLERANCES[self.dtype])
+        return fit(change, [product]), parts
 
-    def _judged(self, alpha: float | None, strength: float, found: Fit) -> EffectiveScale:
+    def _judged(
+        self, alpha: float | None, strength: float, found: Fit, parts: tuple[Rows, ...]
+    ) -> EffectiveScale:
         expected = trained_scale(alpha, self.rank, rslora=self.rslora) * strength
         known = wrong_scales(alpha, self.rank, strength, rslora=self.rslora)
         tolerance = TOLERANCES[self.dtype]
         (observed,) = found.scales
         verdict = judge(observed, expected, found.residual, tolerance, hypotheses=known)
         detail = ""
-        if verdict is Verdict.WRONG_DIRECTION:
+        if verdict is Verdict.WRONG_DIRECTION and parts:
+            verdict, detail = Verdict.MIXED_SCALE, describe_parts(parts)
+        elif verdict is Verdict.WRONG_DIRECTION:
             detail = f"beside it a change of {found.residual:.3g} that is not the adapter's"
         elif verdict is Verdict.ERROR:
             detail = "the result is not finite"

@@ -46,13 +46,19 @@ class NoSuchDtypeError(Exception):
     """A floating-point type that the framework at work lacks."""
 
 
-def as_offered(values: NDArray[np.floating], dtype: str = "float32", *, device: str | None = None) -> Any:
-    """A fresh array for the code: a torch tensor if torch is imported already, else a NumPy array.
+def as_offered(
+    values: NDArray[np.floating],
+    dtype: str = "float32",
+    *,
+    device: str | None = None,
+    tensors: bool | None = None,
+) -> Any:
+    """A fresh array for the code: a torch tensor or a NumPy array.
 
-    Raises NoSuchDtypeError for bfloat16 without torch.
+    `tensors` None: tensors if torch is imported already. Raises NoSuchDtypeError for bfloat16 without torch.
     """
     torch = sys.modules.get("torch")
-    if torch is not None:
+    if torch is not None and tensors is not False:
         made = torch.from_numpy(np.array(values, dtype=np.float32)).to(getattr(torch, dtype))
         return made.to(device or device_in_use())
     if dtype == "bfloat16":

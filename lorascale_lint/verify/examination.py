@@ -27,10 +27,13 @@ from lorascale_lint.verify.protocol import (
 from lorascale_lint.verify.reference import (
     TOLERANCES,
     Fit,
+    Rows,
+    describe_parts,
     explanations,
     fit,
     fit_dora,
     judge,
+    parts_by_row,
     relative_error,
     wrong_scales,
 )
@@ -120,6 +123,7 @@ class _Reading:
     scales: Mapping[str, float]
     residual: float
     index: int = 0
+    parts: tuple[Rows, ...] = ()
 
 
 def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list[_Reading], note: str) -> Row:
@@ -128,7 +132,7 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
     tolerance = TOLERANCES[row.dtype]
     stale = [(old.alpha, old.rank) for old in map(scenario.adapter, term.stale) if old.alpha is not None]
     whole = scenario.adapter(term.adapter)
-    judged: list[tuple[bool, float, Row, list[Verdict]]] = []
+    judged: list[tuple[bool, float, Row, list[Verdict], tuple[Rows, ...]]] = []
     for reading in readings:
         adapter = whole.at_layer(reading.index)
         expected = adapter.scale * term.strength if whole.per_layer else term.scale
@@ -141,6 +145,8 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
         verdict = judge(
             observed, expected, reading.residual, tolerance, hypotheses=known, leftover=term.leftover
         )
+        if verdict is Verdict.WRONG_DIRECTION and reading.parts:
+            verdict = Verdict.MIXED_SCALE
         error = relative_error(observed, expected)
         answer = replace(
             row,
@@ -155,13 +161,15 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
             verdict=verdict,
         )
         distance = math.inf if math.isnan(error) else error
-        judged.append((verdict is not Verdict.OK, distance, answer, explanations(observed, tolerance, known)))
+        mistakes = explanations(observed, tolerance, known)
+        judged.append((verdict is not Verdict.OK, distance, answer, mistakes, reading.parts))
     wrong = sum(1 for bad, *_ in judged if bad)
-    *_, worst, mistakes = max(judged, key=lambda item: item[:2])
+    *_, worst, mistakes, parts_of_worst = max(judged, key=lambda item: item[:2])
     parts = [note]
     if len(readings) > wrong > 0:
         parts.append(f"{wrong} of {len(readings)} layers, worst {worst.layer}")
-    parts.append(_explanation(worst, mistakes))
+    said = describe_parts(parts_of_worst) if worst.verdict is Verdict.MIXED_SCALE else ""
+    parts.append(said or _explanation(worst, mistakes))
     return replace(worst, detail=_joined(*parts, row.detail))
 
 
@@ -253,9 +261,12 @@ class _LayerSubject:
             change = output - (self.inputs @ self.weight.T + self.bias)
             products = [self.inputs @ product.T for product in products]
         found = fit(change, products)
-        return _Reading(
-            "", self.shape, dict(zip(self.factors, found.scales, strict=True)), residual=found.residual
-        )
+        parts: tuple[Rows, ...] = ()
+        if len(products) == 1:
+            by_row = (change, products[0]) if quantity is Quantity.WEIGHT else (change.T, products[0].T)
+            parts = parts_by_row(*by_row, TOLERANCES[self.spec.dtype])
+        scales = dict(zip(self.factors, found.scales, strict=True))
+        return _Reading("", self.shape, scales, residual=found.residual, parts=parts)
 
     def _read_dora(self, layer: Layer, quantity: Quantity) -> _Reading:
         ((name, factors),) = self.factors.items()
@@ -340,12 +351,15 @@ class _ModelSubject:
             present = {key: factors[name] for key, factors in self.factors.items() if name in factors}
             change = _checked(now[name], layer.shape) - self.weights[name]
             found: Fit = fit(change, [factors.product for factors in present.values()])
+            only = next(iter(present.values())).product if len(present) == 1 else None
+            parts = () if only is None else parts_by_row(change, only, TOLERANCES["float32"])
             yield _Reading(
                 name,
                 layer.shape,
                 dict(zip(present, found.scales, strict=True)),
                 residual=found.residual,
                 index=self.indices[name],
+                parts=parts,
             )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,51 @@ def product_of(form: Form, tensors: Mapping[str, Array]) -> Array:
     if form is Form.KRONECKER:
         return np.asarray(np.kron(tensors["w1"], product))
     return product
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Neighbouring rows of a weight (outputs of a layer) that have one scale; `last` is included."""
+
+    first: int
+    last: int
+    scale: float
+
+
+# A layer that is fused of more parts than this is not heard of.
+_MOST_PARTS = 4
+
+
+def parts_by_row(change: Array, product: Array, tolerance: Tolerance) -> tuple[Rows, ...]:
+    """The few parts of a layer that have different scales, as half of a fused qkv; none if that is not it.
+
+    `change` and `product` are out x anything.
+    """
+    if not np.all(np.isfinite(change)):
+        return ()
+    norms = np.einsum("ij,ij->i", product, product)
+    if not np.all(norms > 0):
+        return ()
+    scales = np.einsum("ij,ij->i", change, product) / norms
+    remainder = change - scales[:, None] * product
+    if np.linalg.norm(remainder) > tolerance.residual * np.linalg.norm(product):
+        return ()
+    found: list[Rows] = []
+    for index, scale in enumerate(map(float, scales)):
+        # One row averages rounding out less than the whole does.
+        near = 10 * tolerance.scale * max(abs(scale), _SMALLEST_SCALE)
+        if found and abs(scale - found[-1].scale) <= near:
+            found[-1] = replace(found[-1], last=index)
+        else:
+            found.append(Rows(index, index, scale))
+        if len(found) > _MOST_PARTS:
+            return ()
+    return tuple(found) if len(found) > 1 else ()
+
+
+def describe_parts(parts: Sequence[Rows]) -> str:
+    """The parts for a person."""
+    return ", ".join(f"rows {part.first} to {part.last} at {part.scale:.5g}" for part in parts)
 
 
 def fit_dora(after: Array, weight: Array, product: Array, magnitude: Array) -> Fit:

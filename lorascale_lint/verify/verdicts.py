@@ -21,6 +21,7 @@ class Verdict(StrEnum):
     DOUBLE_SCALED = "double-scaled"
     INVERTED = "inverted"
     WRONG_SCALE = "wrong-scale"
+    MIXED_SCALE = "mixed-scale"
     WRONG_DIRECTION = "wrong-direction"
     RESIDUAL_AFTER_SWITCH = "residual-after-switch"
     RESIDUAL_AFTER_UNMERGE = "residual-after-unmerge"
