@@ -17,7 +17,8 @@ def cut_before(model: Model, cut: MisfitCut) -> Fix | None:
 
     What the accepted suffixes share is looked for. Unsafe: alphas that were not found before now count.
     """
-    shared = os.path.commonprefix([suffix.lstrip(".") for suffix in (cut.fitting, cut.missed)])
+    texts = [suffix.lstrip(".") for suffix in (cut.fitting, cut.missed)]
+    shared = os.path.commonprefix(texts)  # noqa: RUF071 (of characters, these are no paths)
     shared = shared[: shared.rfind("_") + 1]
     if not shared.startswith("lora_"):
         return None
