@@ -1,7 +1,7 @@
 """Does `verify` ever blame right code? `python benchmarks/verify_trials.py [TRIALS]` (1000; 2 minutes).
 
 Examines a right torch implementation with new random numbers in every trial, in each floating-point type, and
-prints how often it was blamed and how close its rounding came to the tolerances. Exits 1 if it was blamed at all.
+prints how often it was blamed and how close its rounding came to the tolerances. Exits 1 if it was blamed.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ class _Case:
         factors = Factors({name: self._rounded(value) for name, value in made.tensors.items()}, self.form)
         # DoRA's weight is read from the outputs, which takes more of them than there are inputs.
         inputs = self._rounded(
-            random_array(generator, 4 * shape[1] if self.form is Form.DORA else 7, shape[1])
+            random_array(generator, 4 * shape[1] if self.form is Form.DORA else 40, shape[1])
         )
         given = self._given(weight, full)
         offered = {name: self._given(value, full) for name, value in factors.tensors.items()} | {

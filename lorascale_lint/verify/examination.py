@@ -59,6 +59,8 @@ Emit = Callable[[Row], None]
 # accident.
 _LAYER_SHAPES = ((72, 40), (44, 84), (96, 56))
 _SAMPLES = 7
+# Outputs in half precision are rounded so coarsely that the mean of few of them is no measurement.
+_HALF_SAMPLES = 40
 
 
 class TargetMisbehavedError(Exception):
@@ -199,7 +201,9 @@ class _LayerSubject:
         self.weight = self._random(generator, *self.shape)
         self.bias = self._random(generator, self.shape[0])
         # DoRA's weight is read from the outputs, which takes more of them than there are inputs.
-        samples = 4 * self.shape[1] if scenario.form is Form.DORA else _SAMPLES
+        samples = _SAMPLES if self.spec.dtype == "float32" else _HALF_SAMPLES
+        if scenario.form is Form.DORA:
+            samples = 4 * self.shape[1]
         self.inputs = self._random(generator, samples, self.shape[1])
         self.factors = {}
         for adapter in scenario.adapters:

@@ -495,6 +495,9 @@ def _model_scenarios(styles: Sequence[KeyStyle] | None, namings: Collection[Nami
     yield single(f"file with {usual}, alpha and rank of every layer its own", mixed)
     for style in (KeyStyle.NAMED_ADAPTER, KeyStyle.KOHYA, KeyStyle.PEFT_FOLDER, KeyStyle.DIFFUSERS_METADATA):
         yield single(f"file with {style}", Adapter("A", 4.0, style=style), usual=False)
+    for style in styles or ():
+        if style in (KeyStyle.PEFT_FOLDER, KeyStyle.DIFFUSERS_METADATA):
+            yield single(f"file with {style}, rsLoRA", Adapter("A", 4.0, style=style, rslora=True))
     for style in (KeyStyle.CONFIG_BESIDE, KeyStyle.FILE_METADATA):
         yield single(
             f"file with {style}",

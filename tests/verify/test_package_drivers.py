@@ -48,6 +48,9 @@ def test_peft_is_right(published_tree: Tree) -> None:
         ("unmerged forward, Conv2d, alpha 4", 0.5),
         ("unmerged forward, Embedding, alpha 4", 0.5),
         ("merged, strength .5, alpha 6, Linear with rsLoRA", 3 / 8**0.5),
+        ("merged, Linear with LoHa, alpha 4", 0.5),
+        ("unmerged forward, Linear with LoKr, alpha 4", 0.5),
+        ("file with base_model.model. + adapter_config.json, rsLoRA", 4 / 8**0.5),
         ("file with base_model.model. + adapter_config.json of alpha 2.4, plain names", 0.3),
     ):
         assert row(report, scenario).observed == pytest.approx(scale, rel=1e-5), scenario

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from lorascale_lint.verify.adapter_files import write_adapter
-from lorascale_lint.verify.protocol import Capability, LayerKind
+from lorascale_lint.verify.protocol import Capability, Form, LayerKind, Naming
 from lorascale_lint.verify.reference import TOLERANCES, judge, wrong_scales
 from lorascale_lint.verify.scenarios import Adapter, KeyStyle, Scenario, scenarios
 from lorascale_lint.verify.verdicts import Verdict
@@ -21,12 +21,49 @@ ALL = frozenset(Capability)
 
 
 def every() -> list[Scenario]:
-    return scenarios(KINDS, ALL) + scenarios(KINDS, ALL - {Capability.LAYER_SETTER_ALPHA})
+    return [
+        *scenarios(KINDS, ALL),
+        *scenarios(KINDS, ALL - {Capability.LAYER_SETTER_ALPHA}),
+        *scenarios(VARIANTS, ALL, [KeyStyle.PEFT_FOLDER, KeyStyle.DIFFUSERS_METADATA], [Naming.MODEL]),
+    ]
+
+
+VARIANTS = [
+    LayerKind("One"),
+    LayerKind("Root", rslora=True),
+    LayerKind("DoRA", form=Form.DORA),
+    LayerKind("LoHa", form=Form.HADAMARD),
+    LayerKind("LoKr", form=Form.KRONECKER),
+]
 
 
 def test_names_are_unique() -> None:
-    names = [scenario.name for scenario in scenarios(KINDS, ALL)]
-    assert len(names) == len(set(names))
+    for asked in (scenarios(KINDS, ALL), scenarios(VARIANTS, ALL, list(KeyStyle), [Naming.MODEL])):
+        names = [scenario.name for scenario in asked]
+        assert len(names) == len(set(names))
+
+
+def test_only_what_a_loader_claims_counts() -> None:
+    asked = scenarios([], ALL, [KeyStyle.KOHYA], [Naming.MODEL])
+    for scenario in asked:
+        claimed = all(adapter.style is KeyStyle.KOHYA for adapter in scenario.adapters)
+        assert scenario.counted is claimed, scenario.name
+        assert scenario.optional is not claimed, scenario.name
+        assert all(adapter.naming is Naming.MODEL for adapter in scenario.adapters)
+
+
+def test_switching_needs_a_target_that_switches() -> None:
+    without = ALL - {Capability.MODEL_CACHE, Capability.MODEL_SWITCH}
+    switching = [item for item in scenarios([], without) if item.name.startswith("A, B, A")]
+    assert switching
+    assert all(Capability.MODEL_SWITCH in item.needs for item in switching)
+    either = scenarios([], without | {Capability.MODEL_SWITCH})
+    assert all(Capability.MODEL_SWITCH not in item.needs for item in either)
+
+
+def test_a_configuration_always_states_alpha() -> None:
+    asked = scenarios([], ALL, [KeyStyle.PEFT_FOLDER], [Naming.MODEL])
+    assert all(adapter.alpha is not None for item in asked for adapter in item.adapters)
 
 
 def test_every_scenario_asks_something() -> None:
@@ -42,7 +79,7 @@ def test_no_check_would_pass_for_a_known_mistake() -> None:
                     continue
                 adapter = scenario.adapter(term.adapter)
                 stale = [(old.alpha, old.rank) for old in map(scenario.adapter, term.stale) if old.alpha]
-                known = wrong_scales(adapter.alpha, adapter.rank, term.strength, stale)
+                known = wrong_scales(adapter.alpha, adapter.rank, term.strength, stale, rslora=adapter.rslora)
                 answer = judge(term.scale, term.scale, 0.0, TOLERANCES["bfloat16"], hypotheses=known)
                 assert answer is Verdict.OK, (scenario.name, term)
 

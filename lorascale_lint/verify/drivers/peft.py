@@ -32,6 +32,12 @@ from lorascale_lint.verify.stubs import PackageFinder
 
 _NAME = "default"
 _RSLORA, _DORA = f"{LINEAR} with rsLoRA", f"{LINEAR} with DoRA"
+_LOHA, _LOKR = f"{LINEAR} with LoHa", f"{LINEAR} with LoKr"
+_KRONECKER = 4
+
+# Where each form keeps its tensors; every attribute is a dictionary by adapter.
+_LOHA_NAMES = {"b": "hada_w1_a", "a": "hada_w1_b", "b2": "hada_w2_a", "a2": "hada_w2_b"}
+_LOKR_NAMES = {"w1": "lokr_w1", "b": "lokr_w2_a", "a": "lokr_w2_b"}
 
 
 def prepare(package: Path, import_mode: str) -> PeftDriver:
@@ -52,6 +58,8 @@ class PeftDriver:
         LayerKind(_DORA, form=Form.DORA),
         LayerKind(CONVOLUTION, shape=CONVOLUTION_SHAPE),
         LayerKind(EMBEDDING),
+        LayerKind(_LOHA, form=Form.HADAMARD),
+        LayerKind(_LOKR, form=Form.KRONECKER),
     )
     capabilities = frozenset(
         {
@@ -103,15 +111,28 @@ class _Layer:
         self._base = torch_layers.make_module(spec.kind, weight, bias, spec.dtype)
         self._wrapped: Any = None
 
-    def _wrap(self, rank: int) -> Any:
-        told = {} if self._spec.alpha is None else {"lora_alpha": self._spec.alpha}
-        if self._spec.kind == _RSLORA:
+    def _config(self, rank: int) -> Any:
+        kind, alpha = self._spec.kind, self._spec.alpha
+        name, field = "LoraConfig", "lora_alpha"
+        told: dict[str, Any] = {}
+        if kind == _RSLORA:
             told["use_rslora"] = True
-        if self._spec.kind == _DORA:
+        elif kind == _DORA:
             told["use_dora"] = True
-        config = self._peft.LoraConfig(r=self._spec.rank or rank, target_modules=["layer"], **told)
-        if self._spec.alpha is None and config.lora_alpha != config.r:
+        elif kind == _LOHA:
+            name, field = "LoHaConfig", "alpha"
+        elif kind == _LOKR:
+            name, field = "LoKrConfig", "alpha"
+            told["decompose_factor"] = _KRONECKER
+        if alpha is not None:
+            told[field] = alpha
+        config = getattr(self._peft, name)(r=self._spec.rank or rank, target_modules=["layer"], **told)
+        if alpha is None and getattr(config, field) != config.r:
             raise Unsupported("a PEFT configuration always has an alpha")
+        return config
+
+    def _wrap(self, rank: int) -> Any:
+        config = self._config(rank)
         root = torch.nn.Module()
         root.add_module("layer", self._base)
         model = self._peft.PeftModel(root, config, autocast_adapter_dtype=False)
@@ -122,7 +143,11 @@ class _Layer:
         if self._wrapped is not None:
             raise Unsupported("factors are set once, by loading an adapter")
         layer = self._wrapped = self._wrap(int(tensors["a"].shape[0]))
-        if self._spec.kind == EMBEDDING:
+        if self._spec.kind in (_LOHA, _LOKR):
+            names = _LOHA_NAMES if self._spec.kind == _LOHA else _LOKR_NAMES
+            for name, values in tensors.items():
+                torch_layers.copy_into(getattr(layer, names[name])[_NAME], values)
+        elif self._spec.kind == EMBEDDING:
             torch_layers.copy_into(layer.lora_embedding_A[_NAME], tensors["a"])
             torch_layers.copy_into(layer.lora_embedding_B[_NAME], tensors["b"])
         else:
