@@ -23,6 +23,7 @@ from lorascale_lint.facts.terms import (
     each_term,
     is_none,
     source_text,
+    walk,
 )
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
@@ -30,7 +31,7 @@ from lorascale_lint.model.applications import Application
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.origins import value_converted
 from lorascale_lint.model.project import Function, is_test_file
-from lorascale_lint.model.scale import ALPHA, Scale
+from lorascale_lint.model.scale import ALPHA, RANK, Scale
 from lorascale_lint.model.values import Delta, Factor, Number, Value
 from lorascale_lint.model.vocabulary import is_alpha_key, number_role
 from lorascale_lint.rule import Rule
@@ -84,8 +85,8 @@ class TruthyAlpha(Rule):
 
     ## Limits
 
-    The explicit rule "alpha None or 0 means rank" (kohya), written with `== 0` or where alpha is read,
-    is a convention and not reported.
+    The rule "alpha None or 0 means rank" (kohya), `alpha if alpha else rank`, is a convention and not
+    reported: only where alpha's truth decides between alpha / rank and no scale at all.
 
     ## References
 
@@ -101,7 +102,7 @@ class TruthyAlpha(Rule):
         """Applications, and scales made beforehand, whose trained branch is chosen by the truth of alpha."""
         reported: set[tuple[str, Loc]] = set()
         for application in model.applications:
-            term = _truth_test(application)
+            term = _truth_test(model, application)
             if term is None:
                 continue
             function = application.function
@@ -165,7 +166,7 @@ def _scale(value: Value) -> Scale | None:
     return value.scale if isinstance(value, Number | Factor | Delta) else None
 
 
-def _truth_test(application: Application) -> Term | None:
+def _truth_test(model: Model, application: Application) -> Term | None:
     """The alpha whose truth tells a trained branch from an unscaled one."""
     scaled = [guards for scale, guards in application.guarded_scales if scale.is_trained]
     unscaled = [guards for scale, guards in application.guarded_scales if scale.is_unscaled]
@@ -174,11 +175,26 @@ def _truth_test(application: Application) -> Term | None:
     for holds, branches in ((True, scaled), (False, unscaled)):
         for guard in (_plain(guard) for guards in branches for guard in guards):
             found = _alpha_operand(guard.test) if guard.holds == holds else None
-            if found is None:
+            if found is None or _rank_stands_in(model, application, guard.test):
                 continue
             if not all(any(_says_none(other, found) for other in guards) for guards in unscaled):
                 return found
     return None
+
+
+def _rank_stands_in(model: Model, application: Application, test: Term) -> bool:
+    """Does the rank take alpha's place where ``test`` fails: kohya's rule for an alpha that is None or 0?"""
+    frame = model.evaluator.frame(application.function)
+    return any(
+        isinstance(part, Choice)
+        and part.test is not None
+        and _plain(Guard(part.test, True)).test is test
+        and any(
+            model.evaluator.single(branch, frame) == Number(Scale.of(RANK))
+            for branch in (part.then, part.other)
+        )
+        for part in walk(application.event.value)
+    )
 
 
 def _plain(guard: Guard) -> Guard:

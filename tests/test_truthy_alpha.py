@@ -67,3 +67,19 @@ def load_lora_weights(layers, sd):
 """
     assert [f.code for f in findings(source.replace("{test}", "not alpha"), tmp_path, "LS205")] == ["LS205"]
     assert findings(source.replace("{test}", "alpha is None"), tmp_path, "LS205") == ()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    ["float(alpha) if alpha else float(down.shape[0])", "down.shape[0] if not alpha else alpha.item()"],
+)
+def test_the_rank_in_place_of_a_missing_alpha(chosen: str, tmp_path: Path) -> None:
+    """Kohya's rule: None or 0 means rank."""
+    source = f"""\
+def merge_lora(weight, sd, name, strength):
+    down, up = sd[name + ".lora_down.weight"], sd[name + ".lora_up.weight"]
+    alpha = sd.get(name + ".alpha", None)
+    alpha_value = {chosen}
+    return weight + strength * (alpha_value / down.shape[0]) * (up @ down)
+"""
+    assert findings(source, tmp_path) == ()
