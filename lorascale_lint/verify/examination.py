@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,12 +27,14 @@ from lorascale_lint.verify.protocol import (
 from lorascale_lint.verify.reference import (
     TOLERANCES,
     Fit,
+    Hypothesis,
     Rows,
     describe_parts,
     explanations,
     fit,
     fit_dora,
     judge,
+    nearest_scale,
     parts_by_row,
     relative_error,
     wrong_scales,
@@ -126,6 +128,7 @@ class _Reading:
     residual: float
     index: int = 0
     parts: tuple[Rows, ...] = ()
+    stored: Callable[[Sequence[float]], float | None] | None = None
 
 
 def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list[_Reading], note: str) -> Row:
@@ -144,7 +147,7 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
             else ()
         )
         observed = reading.scales[term.adapter]
-        verdict = judge(
+        verdict = _by_stored_sums(reading, expected, known) or judge(
             observed, expected, reading.residual, tolerance, hypotheses=known, leftover=term.leftover
         )
         if verdict is Verdict.WRONG_DIRECTION and reading.parts:
@@ -171,8 +174,20 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
     if len(readings) > wrong > 0:
         parts.append(f"{wrong} of {len(readings)} layers, worst {worst.layer}")
     said = describe_parts(parts_of_worst) if worst.verdict is Verdict.MIXED_SCALE else ""
-    parts.append(said or _explanation(worst, mistakes))
+    if all(reading.stored is None for reading in readings):
+        parts.append(said or _explanation(worst, mistakes))
     return replace(worst, detail=_joined(*parts, row.detail))
+
+
+def _by_stored_sums(reading: _Reading, expected: float, known: Sequence[Hypothesis]) -> Verdict | None:
+    """What a delta that is too small to be fitted says; None for one that is not."""
+    if reading.stored is None:
+        return None
+    nearest = reading.stored([expected, *(item.scale for item in known)])
+    if nearest is None:
+        return Verdict.WRONG_SCALE
+    names = [item.verdict for item in known if item.scale == nearest]
+    return Verdict.OK if nearest == expected else names[0]
 
 
 def _explanation(row: Row, mistakes: list[Verdict]) -> str:
@@ -208,7 +223,8 @@ class _LayerSubject:
         self.factors = {}
         for adapter in scenario.adapters:
             made = make_tensors(generator, self.weight, adapter.rank, scenario.form)
-            tensors = {name: rounded(values, self.spec.dtype) for name, values in made.tensors.items()}
+            sized = {**made.tensors, "b": made.tensors["b"] * scenario.delta_size}
+            tensors = {name: rounded(values, self.spec.dtype) for name, values in sized.items()}
             self.factors[adapter.name] = Factors(tensors, scenario.form)
 
     def _random(self, generator: np.random.Generator, *shape: int) -> Array:
@@ -270,7 +286,16 @@ class _LayerSubject:
             by_row = (change, products[0]) if quantity is Quantity.WEIGHT else (change.T, products[0].T)
             parts = parts_by_row(*by_row, TOLERANCES[self.spec.dtype])
         scales = dict(zip(self.factors, found.scales, strict=True))
-        return _Reading("", self.shape, scales, residual=found.residual, parts=parts)
+        reading = _Reading("", self.shape, scales, residual=found.residual, parts=parts)
+        if self.scenario.delta_size < 1 and quantity is Quantity.WEIGHT and not gone:
+            after, dtype = change + self.weight, self.spec.dtype
+            return replace(
+                reading,
+                stored=lambda known: nearest_scale(
+                    after, self.weight, products[0], known, lambda values: rounded(values, dtype)
+                ),
+            )
+        return reading
 
     def _read_dora(self, layer: Layer, quantity: Quantity) -> _Reading:
         ((name, factors),) = self.factors.items()

@@ -165,6 +165,7 @@ class Scenario:
     `layer` is None for a question to the model. `needs` are capabilities without which it is `unsupported`.
     `optional`: an exception (layer) or a file of which no key is recognised (model) is a missing feature,
     not a wrong scale. `counted` False: shown, but never makes the run differ. `note` is shown with its rows.
+    `delta_size` is that of B @ A beside the weight; a small one is judged by the stored sums.
     """
 
     name: str
@@ -177,6 +178,7 @@ class Scenario:
     counted: bool = True
     note: str = ""
     form: Form = Form.LOW_RANK
+    delta_size: float = 1.0
 
     @property
     def group(self) -> str:
@@ -343,6 +345,16 @@ def _layer_scenarios(kinds: Sequence[LayerKind], capabilities: frozenset[Capabil
                 [SetFactors("A", 4.0), Measure((Term("A", 0.5),))],
                 spec=spec,
             )
+            if plain[0].form is Form.LOW_RANK and not plain[0].rslora:
+                small = scenario(
+                    f"merged, {plain[0].name}, alpha 4, {dtype}, delta a thousandth of the weight",
+                    plain[0],
+                    4.0,
+                    [SetFactors("A", 4.0), Measure((Term("A", 0.5),))],
+                    spec=spec,
+                    note="judged by the stored sums: most of such a delta is rounded away",
+                )
+                yield replace(small, delta_size=0.002)
         yield scenario(
             f"unmerge, {plain[0].name}, weight on the CPU",
             plain[0],

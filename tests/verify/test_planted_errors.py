@@ -191,6 +191,27 @@ def test_fp16_overflows_where_bf16_does_not(tmp_path: Path) -> None:
     assert ask(Overflow, "bfloat16", tmp_path)["merged, layer, alpha 4"].verdict is Verdict.OK
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("loader", "verdict"),
+    [
+        (Right, Verdict.OK),
+        (Unscaled, Verdict.ALPHA_IGNORED),
+        (Inverted, Verdict.INVERTED),
+        (Double, Verdict.DOUBLE_SCALED),
+        (Undivided, Verdict.RANK_IGNORED),
+        (Misoriented, Verdict.WRONG_SCALE),
+    ],
+)
+def test_deltas_below_the_rounding_of_the_weight_are_judged(
+    loader: Any, verdict: Verdict, dtype: str, tmp_path: Path
+) -> None:
+    title = f"merged, layer, alpha 4, {dtype}, delta a thousandth of the weight"
+    for seed in range(20):
+        found = ask(loader, "float32", tmp_path, seed)[title]
+        assert found.verdict is verdict, (seed, found)
+
+
 def test_the_parts_of_a_fused_layer_are_named(tmp_path: Path) -> None:
     found = ask(HalfOfQkv, "float32", tmp_path)["merged, layer, alpha 4"]
     assert "at 0.5, rows" in found.detail
