@@ -289,6 +289,9 @@ class _LayerSubject:
         reading = _Reading("", self.shape, scales, residual=found.residual, parts=parts)
         if self.scenario.delta_size < 1 and quantity is Quantity.WEIGHT and not gone:
             after, dtype = change + self.weight, self.spec.dtype
+            if not np.array_equal(after, rounded(after, dtype)):
+                # Nothing was rounded away: the target keeps its weight in another type.
+                return reading
             return replace(
                 reading,
                 stored=lambda known: nearest_scale(
