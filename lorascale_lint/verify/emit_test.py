@@ -35,13 +35,22 @@ def emit_test(path: Path, applications: Iterable[Application], driver: str | Non
         if driver is not None:
             raise
     else:
-        return _driver_test(path, driver or name)
+        return _driver_test(path, _from_here(driver or name))
     calls: dict[Function, str] = {}
     for application in applications:
         call = _call(application)
         if call is not None:
             calls[application.function] = call
     return _function_tests(calls) if calls else None
+
+
+def _from_here(driver: str) -> str:
+    """The driver with its file, if it has one below the working directory, relative to that."""
+    place, colon, attribute = driver.rpartition(":")
+    file = Path(place)
+    if place.endswith(".py") and file.is_absolute() and file.is_relative_to(Path.cwd()):
+        return f"{file.relative_to(Path.cwd()).as_posix()}{colon}{attribute}"
+    return driver
 
 
 def _driver_test(path: Path, driver: str) -> str:

@@ -57,6 +57,18 @@ def test_a_driver_gets_a_run_of_it(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "not-applied" in run_pytest(folder).stdout
 
 
+def test_a_driver_of_the_settings_is_named_from_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project(tmp_path, RIGHT, DRIVER)
+    (folder / "pyproject.toml").write_text(
+        '[tool.lorascale-lint.verify]\ndriver = "verify_driver.py:merge"\n'
+    )
+    monkeypatch.chdir(folder)
+    assert cli.run(["verify", "--emit-test", "."]) == 0
+    assert "run_verify(Path('.'), driver='verify_driver.py:merge')" in capsys.readouterr().out
+
+
 def test_nothing_to_test_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other.py").write_text("x = 1\n")
     assert cli.run(["verify", "--emit-test", str(tmp_path)]) == 3
