@@ -179,6 +179,25 @@ def verify(
 
 
 @cli.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--loader", metavar="NAME", help="Ask about one loader, such as comfyui or fastvideo-0.2.1.")
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def inspect(paths: tuple[str, ...], loader: str | None, output_format: str) -> int:
+    """Show which scale the adapters in PATHS were trained with, and what loaders make of it.
+
+    PATHS are safetensors files, or folders of them. Only headers and alphas are read; needs no torch.
+
+    Exit codes: 0 everything was read, 2 a file could not be read or is of no known layout. With --loader
+    also: 1 it applies a wrong scale or refuses the file, 3 what it does is not known.
+    """
+    from lorascale_lint.adapters.command import run_inspect
+
+    return run_inspect(paths, loader, as_json_text=output_format == "json")
+
+
+@cli.command()
 @click.argument("rule", required=False)
 def rule(rule: str | None) -> int:
     """Explain a RULE (code or name), or list all rules."""

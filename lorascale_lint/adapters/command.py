@@ -1,0 +1,78 @@
+"""The `inspect` command: files in, reports out. No torch, and of each file only its header and its alphas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from lorascale_lint.adapters.adapter import understand
+from lorascale_lint.adapters.loaders import LOADERS, Loader, loader_named
+from lorascale_lint.adapters.oddities import find_oddities
+from lorascale_lint.adapters.predictions import Outcome, predict
+from lorascale_lint.adapters.report import Inspection, as_json, render_text
+from lorascale_lint.adapters.source import find_files, read_source
+from lorascale_lint.console import Console
+from lorascale_lint.errors import InputError
+from lorascale_lint.report.terminal import printable
+
+_EXIT = {Outcome.WRONG: 1, Outcome.REFUSED: 1, Outcome.UNKNOWN: 3}
+
+
+def run_inspect(paths: Sequence[str], loader: str | None, *, as_json_text: bool) -> int:
+    """Inspect files and print what was found; the exit code."""
+    console = Console()
+    loaders = LOADERS if loader is None else (_loader(loader),)
+    inspections: list[Inspection] = []
+    failed = False
+    for path, error in _files(paths):
+        try:
+            if error is not None:
+                raise error
+            inspections.append(inspect_file(path, loaders))
+        except InputError as problem:
+            failed = True
+            console.error(printable(str(problem)))
+            continue
+        if not as_json_text:
+            console.out(("\n" if len(inspections) > 1 else "") + render_text(inspections[-1]))
+    if as_json_text:
+        console.out(json.dumps([as_json(item) for item in inspections], indent=2, allow_nan=False) + "\n")
+    if failed:
+        return 2
+    if loader is None:
+        return 0
+    codes = {_EXIT.get(prediction.outcome, 0) for item in inspections for prediction in item.predictions}
+    return 1 if 1 in codes else max(codes, default=0)
+
+
+def inspect_file(path: Path, loaders: Sequence[Loader] = LOADERS) -> Inspection:
+    """Everything about one adapter file. Raises InputError if it can't be read or is no adapter."""
+    adapter = understand(read_source(path))
+    predictions = tuple(predict(adapter, item) for item in loaders)
+    return Inspection(str(path), adapter, tuple(find_oddities(adapter)), predictions)
+
+
+def _files(paths: Sequence[str]) -> Iterator[tuple[Path, InputError | None]]:
+    for name in paths:
+        path = Path(name)
+        try:
+            found = find_files(path)
+        except InputError as error:
+            yield path, error
+            continue
+        except OSError as error:
+            yield path, InputError(f"{path}: {error}")
+            continue
+        for file in found:
+            yield file, None
+
+
+def _loader(name: str) -> Loader:
+    found = loader_named(name)
+    if found is None:
+        known = ", ".join(item.key for item in LOADERS)
+        raise click.BadParameter(f"{name!r} is none of {known}", param_hint="--loader")
+    return found

@@ -1,0 +1,149 @@
+"""Tensor names joined to modules: which tensor is which factor, alpha or magnitude of which layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lorascale_lint.adapters.header import Tensor
+
+
+class Spelling(StrEnum):
+    """How the two factors of a LoRA are called in a file."""
+
+    DOWN_UP = "lora_down.weight / lora_up.weight"
+    A_B = "lora_A.weight / lora_B.weight"
+    NAMED_A_B = "lora_A.<adapter>.weight / lora_B.<adapter>.weight"
+    BARE_A_B = "lora_A / lora_B"
+    SMALL_A_B = "lora_a / lora_b"
+    SMALL_A_B_WEIGHT = "lora_a.weight / lora_b.weight"
+    LORA_DOWN_UP = "lora.down.weight / lora.up.weight"
+    LAYER_DOWN_UP = "lora_linear_layer.down.weight / lora_linear_layer.up.weight"
+    PROCESSOR_DOWN_UP = "*_lora*.down.weight / *_lora*.up.weight"
+    EMBEDDING = "lora_embedding_A / lora_embedding_B"
+    IN_OUT = "adapter.linear_in.weight / adapter.linear_out.weight"
+    OTHER = "other"
+
+
+@dataclass(slots=True)
+class Factors:
+    """The tensors of one module, by role."""
+
+    name: str
+    spelling: Spelling = Spelling.OTHER
+    keys: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    extra_ups: int = 0
+
+    def shape(self, role: str) -> tuple[int, ...] | None:
+        """The shape of a tensor of the module, if it is there."""
+        tensor = self.tensors.get(role)
+        return None if tensor is None else tensor.shape
+
+    def has(self, *roles: str) -> bool:
+        """Whether all of these are there."""
+        return all(role in self.tensors for role in roles)
+
+    def number(self, role: str) -> float | None:
+        """The value of a tensor of one number; the mean of more, as FastVideo takes it."""
+        values = self.numbers.get(role)
+        return None if not values else sum(values) / len(values)
+
+
+# Last parts of a name -> role, spelling.
+_TAILS: dict[str, tuple[str, Spelling]] = {
+    "lora_down.weight": ("down", Spelling.DOWN_UP),
+    "lora_up.weight": ("up", Spelling.DOWN_UP),
+    "lora_A.weight": ("down", Spelling.A_B),
+    "lora_B.weight": ("up", Spelling.A_B),
+    "lora_A": ("down", Spelling.BARE_A_B),
+    "lora_B": ("up", Spelling.BARE_A_B),
+    "lora_a": ("down", Spelling.SMALL_A_B),
+    "lora_b": ("up", Spelling.SMALL_A_B),
+    "lora_a.weight": ("down", Spelling.SMALL_A_B_WEIGHT),
+    "lora_b.weight": ("up", Spelling.SMALL_A_B_WEIGHT),
+    "lora.down.weight": ("down", Spelling.LORA_DOWN_UP),
+    "lora.up.weight": ("up", Spelling.LORA_DOWN_UP),
+    "lora_linear_layer.down.weight": ("down", Spelling.LAYER_DOWN_UP),
+    "lora_linear_layer.up.weight": ("up", Spelling.LAYER_DOWN_UP),
+    "lora_embedding_A": ("down", Spelling.EMBEDDING),
+    "lora_embedding_B": ("up", Spelling.EMBEDDING),
+    "adapter.linear_in.weight": ("down", Spelling.IN_OUT),
+    "adapter.linear_out.weight": ("up", Spelling.IN_OUT),
+}
+_ROLES = """
+    lora_mid.weight lora_E lora_B.bias lora_magnitude_vector lora_magnitude_vector.weight dora_scale magnitude
+    alpha lora_alpha alpha_scale scale lora_rank
+    hada_w1_a hada_w1_b hada_w2_a hada_w2_b hada_t1 hada_t2
+    lokr_w1 lokr_w1_a lokr_w1_b lokr_w2 lokr_w2_a lokr_w2_b lokr_t2
+    a1.weight a2.weight b1.weight b2.weight
+    oft_blocks oft_diag oft_R oft_r boft_R rescale scalar
+    w_norm b_norm diff diff_b set_weight vera_lambda_b vera_lambda_d ia3_l
+""".split()
+_TAILS.update({role: (role.removesuffix(".weight"), Spelling.OTHER) for role in _ROLES})
+_TAILS["ranknum"] = ("ranknum", Spelling.OTHER)
+
+_PEFT_ROLES = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "lora_magnitude_vector"}
+_EMBEDDING_ROLES = {"lora_embedding_A": "down", "lora_embedding_B": "up"}
+_PROCESSOR = re.compile(r"(?:.*_lora\d*|lora\d*)")
+_BLOCK = re.compile(r"(.+)\.lora_up\.blocks\.\d+\.weight")
+_LONGEST = 3
+
+# With one of these a module is an adapter of its own. The rest (alpha, magnitude) only belongs to one.
+CARRIERS = frozenset(
+    "down up hada_w1_a hada_w1_b hada_w2_a hada_w2_b lokr_w1 lokr_w1_a lokr_w1_b lokr_w2 lokr_w2_a lokr_w2_b "
+    "a1 a2 b1 b2 oft_blocks oft_diag oft_R oft_r boft_R w_norm b_norm diff diff_b set_weight "
+    "vera_lambda_b ia3_l".split()
+)
+NUMBERS = frozenset({"alpha", "lora_alpha", "alpha_scale", "scale", "lora_rank"})
+
+
+def split(name: str) -> tuple[str, str, Spelling] | None:
+    """The module, role and spelling of a tensor's name; None if no known layout has such a name."""
+    parts = name.split(".")
+    for count in range(min(_LONGEST, len(parts) - 1), 0, -1):
+        found = _TAILS.get(".".join(parts[-count:]))
+        # The scale of a norm is a weight of the model.
+        if found is not None and not (found[0] == "scale" and "norm" in parts[-2]):
+            return ".".join(parts[:-count]), *found
+    if len(parts) > 3 and parts[-1] == "weight":
+        role = _PEFT_ROLES.get(parts[-3])
+        if role is not None:
+            return ".".join(parts[:-3]), role, Spelling.NAMED_A_B
+        if parts[-2] in ("down", "up") and _PROCESSOR.fullmatch(parts[-3]):
+            return ".".join(parts[:-2]), parts[-2], Spelling.PROCESSOR_DOWN_UP
+    if len(parts) > 2 and (role := _EMBEDDING_ROLES.get(parts[-2])) is not None:
+        return ".".join(parts[:-2]), role, Spelling.EMBEDDING
+    if found_block := _BLOCK.fullmatch(name):
+        return found_block[1], "up", Spelling.DOWN_UP
+    return None
+
+
+def group(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Factors], list[str]]:
+    """The modules of a file, and the names that are part of none."""
+    modules: dict[str, Factors] = {}
+    rest: list[str] = []
+    for name, tensor in tensors.items():
+        parts = split(name)
+        if parts is None:
+            rest.append(name)
+            continue
+        module, role, spelling = parts
+        item = modules.setdefault(module, Factors(module))
+        if spelling is not Spelling.OTHER:
+            item.spelling = spelling
+        if role == "up" and role in item.keys:
+            # LongCat's `lora_up.blocks.{i}`: one B for each fused branch, all of one rank.
+            item.extra_ups += 1
+            continue
+        item.keys[role] = name
+        item.tensors[role] = tensor
+    return modules, rest
+
+
+def orphans(modules: Iterable[Factors]) -> list[Factors]:
+    """Modules in which something has no partner: a factor without the other, an alpha without factors."""
+    return [item for item in modules if item.has("down") != item.has("up") or not CARRIERS & item.keys.keys()]

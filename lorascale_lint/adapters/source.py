@@ -1,0 +1,135 @@
+"""What is given on the command line: safetensors files, and the settings that lie beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorascale_lint.adapters.factors import NUMBERS, Factors, group
+from lorascale_lint.adapters.header import Header, read_header
+from lorascale_lint.errors import InputError
+
+ADAPTER_CONFIG = "adapter_config.json"
+HYPERPARAMETERS = "hyperparameters.yaml"
+_LARGEST_CONFIG = 16 * 2**20
+# Other files of a PEFT, diffusers or mlx folder share their settings with none but these.
+_WEIGHTS = re.compile(
+    r"(adapter_model|adapters|lit_model|pytorch_lora_weights|.*_adapters|adapter_\d+)(\..*)?"
+)
+_YAML_LINE = re.compile(r"(lora_\w+|\w+):\s*([^#\s]+)\s*(?:#.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSource:
+    """One adapter file, read as far as it is needed."""
+
+    path: Path
+    header: Header
+    modules: Mapping[str, Factors]
+    rest: tuple[str, ...]
+    config: Mapping[str, Any] | None = None
+    hyperparameters: Mapping[str, str] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The metadata strings of the file."""
+        return self.header.metadata
+
+    def json_metadata(self, key: str) -> Mapping[str, Any]:
+        """A metadata string that holds a JSON object; empty if it is missing or something else."""
+        try:
+            found = json.loads(self.metadata.get(key, ""))
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def find_files(path: Path) -> list[Path]:
+    """The safetensors files that a path stands for. Raises InputError if there are none."""
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError(f"{path}: no such file or directory")
+        if path.suffix != ".safetensors":
+            raise InputError(f"{path}: not a .safetensors file; other formats are not read")
+        return [path]
+    # Links to folders are not followed, so that a loop of links ends.
+    found = sorted(file for file in path.rglob("*.safetensors") if file.is_file())
+    if not found:
+        raise InputError(f"{path}: no .safetensors file in it; other formats are not read")
+    return found
+
+
+def read_source(path: Path) -> AdapterSource:
+    """Read one adapter file and what lies beside it. Raises InputError if that can't be read."""
+    header = read_header(path)
+    modules, rest = group(header.tensors)
+    wanted = {
+        factors.keys[role]: (factors, role)
+        for factors in modules.values()
+        for role in NUMBERS & factors.keys.keys()
+    }
+    for key, values in header.numbers(wanted).items():
+        factors, role = wanted[key]
+        factors.numbers[role] = values
+    config = hyperparameters = None
+    if _WEIGHTS.fullmatch(path.name) or len(list(path.parent.glob("*.safetensors"))) == 1:
+        config = _config(path.parent / ADAPTER_CONFIG)
+        hyperparameters = _yaml(path.parent / HYPERPARAMETERS)
+    return AdapterSource(path, header, modules, tuple(rest), config, hyperparameters)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise InputError(f"{path}: larger than any adapter's settings")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _config(path: Path) -> Mapping[str, Any] | None:
+    text = _text(path)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise InputError(f"{path}: not valid JSON: nested too deeply") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return found
+
+
+def _yaml(path: Path) -> Mapping[str, str] | None:
+    # litgpt writes `name: value` lines at the top level; nothing else of YAML is needed.
+    text = _text(path)
+    if text is None:
+        return None
+    return {found[1]: found[2] for line in text.splitlines() if (found := _YAML_LINE.fullmatch(line))}
+
+
+def as_number(value: object) -> float | None:
+    """A number, also as a string ("64"); None for anything else ("Dynamic", "None", true)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def as_rank(value: object) -> int | None:
+    """A whole positive number, also as a string."""
+    number = as_number(value)
+    if number is None or not math.isfinite(number) or number < 1 or number != int(number):
+        return None
+    return int(number)

@@ -1,0 +1,106 @@
+"""What loaders make of a file, from the table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorascale_lint.adapters.command import inspect_file
+from lorascale_lint.adapters.formats import CONVENTIONS
+from lorascale_lint.adapters.loaders import LOADERS, loader_named
+from lorascale_lint.adapters.predictions import Outcome, Prediction
+from tests.adapters.layouts import FLAT, NAMES, Tensors, pair, peft_pair, write
+from tests.adapters.test_conventions import HADA, longcat, lycoris, mlx
+
+FAST = {alpha: pair(NAMES, 8, "lora_A", "lora_B", alpha, "lora_alpha") for alpha in (0.5, 2.4, 4)}
+PEFT = tuple("base_model.model." + name for name in NAMES)
+COMFY = tuple("diffusion_model." + name for name in NAMES)
+
+
+def predicted(path: Path) -> dict[str, Prediction]:
+    return {item.loader.key: item for item in inspect_file(path).predictions}
+
+
+def config(**settings: Any) -> dict[str, Any]:
+    return {"peft_type": "LORA", "r": 8, "lora_alpha": 4, **settings}
+
+
+@pytest.mark.parametrize(
+    ("loader", "tensors", "settings", "outcome", "scale", "argument"),
+    [
+        ("diffsynth-1", pair(NAMES, 32, "lora_A.default.weight", "lora_B.default.weight"), None,
+         Outcome.RIGHT_IF_RANK, 1, "alpha=1.0"),
+        ("diffsynth-1", peft_pair(COMFY, 8, 4), None, Outcome.WRONG, 1, "alpha=0.5"),
+        ("diffsynth-2", peft_pair(COMFY, 8, 4), None, Outcome.RIGHT, 0.5, "alpha=1.0"),
+        ("diffsynth-2", pair(NAMES, 8, alpha=4), None, Outcome.RIGHT, 0.5, "alpha=1.0"),
+        ("fastvideo-0.1.6", FAST[4], None, Outcome.WRONG, 1, ""),
+        ("fastvideo-0.1.7", FAST[4], None, Outcome.RIGHT, 0.5, ""),
+        ("fastvideo-0.1.7", FAST[0.5], None, Outcome.WRONG, 1, ""),
+        ("fastvideo-0.1.7", FAST[2.4], None,
+         Outcome.WRONG, 0.25, ""),
+        ("fastvideo-0.1.7", peft_pair(COMFY, 8, 4), None, Outcome.WRONG, 1, ""),
+        ("fastvideo-0.2.1", peft_pair(COMFY, 8, 4), None, Outcome.RIGHT, 0.5, "strength=1.0"),
+        ("comfyui", pair(FLAT, 8, alpha=4), None, Outcome.RIGHT, 0.5, "strength_model=1.0"),
+        ("comfyui", peft_pair(COMFY, 8), None, Outcome.RIGHT_IF_RANK, 1, "strength_model=1.0"),
+        ("comfyui", pair(NAMES, 8, alpha=4), None, Outcome.UNKNOWN, None, ""),
+        ("sd-scripts", pair(FLAT, 8, alpha=4), None, Outcome.RIGHT, 0.5, "multiplier=1.0"),
+        ("sd-scripts", pair(FLAT, 8, alpha=0), None, Outcome.WRONG, 1, ""),
+        ("comfyui", pair(FLAT, 8, alpha=0), None, Outcome.RIGHT, 0, "strength_model=1.0"),
+        ("sd-scripts", lycoris(FLAT, **HADA), None, Outcome.UNKNOWN, None, ""),
+        ("lycoris", lycoris(FLAT, **HADA), None, Outcome.WRONG, 0.25, "multiplier=2"),
+        ("a1111", pair(FLAT, 8, alpha=0.25, alpha_key="scale"), None, Outcome.RIGHT, 0.25, "<lora:NAME:1.0>"),
+        ("peft", peft_pair(PEFT, 8), config(use_rslora=True), Outcome.RIGHT, 4 / math.sqrt(8),
+         "scale_layer(1.0)"),
+        ("vllm", peft_pair(PEFT, 8), config(use_rslora=True), Outcome.RIGHT, 4 / math.sqrt(8), ""),
+        ("sglang", peft_pair(PEFT, 8), config(use_rslora=True), Outcome.WRONG, 0.5, ""),
+        ("llama.cpp", peft_pair(PEFT, 8), config(use_rslora=True), Outcome.WRONG, 0.5,
+         f"--lora-scaled FILE:{math.sqrt(8):.6g}"),
+        ("vllm", peft_pair(PEFT, 8), config(alpha_pattern={"to_q": 8, "to_v": 8}), Outcome.WRONG, 0.5, ""),
+        ("vllm", peft_pair(PEFT, 8), {"peft_type": "LORA", "r": 8}, Outcome.REFUSED, None, ""),
+        ("peft", peft_pair(PEFT, 8), {"peft_type": "LORA", "r": 8}, Outcome.RIGHT, 1, "scale_layer(1.0)"),
+        ("longcat", longcat(), None, Outcome.RIGHT, 0.5, "multiplier=1.0"),
+        ("mlx-lm", mlx(), {"lora_parameters": {"rank": 8, "scale": 20}}, Outcome.RIGHT, 20, ""),
+        ("mlx-lm", mlx(), None, Outcome.REFUSED, None, ""),
+    ],
+)  # fmt: skip
+def test_predicted(
+    loader: str,
+    tensors: Tensors,
+    settings: dict[str, Any] | None,
+    outcome: Outcome,
+    scale: float | None,
+    argument: str,
+    tmp_path: Path,
+) -> None:
+    found = predicted(write(tmp_path / "adapter_model.safetensors", tensors, config=settings))[loader]
+    assert (found.outcome, found.argument) == (outcome, argument), found.reason
+    assert found.low == found.high == (None if scale is None else pytest.approx(scale))
+
+
+def test_no_one_number_makes_up_for_scales_that_differ(tmp_path: Path) -> None:
+    tensors = peft_pair(COMFY[:1], 8, 4) | peft_pair(COMFY[1:], 8, 2)
+    found = predicted(write(tmp_path / "a.safetensors", tensors))["diffsynth-1"]
+    assert (found.outcome, found.argument, found.factor) == (Outcome.WRONG, "", None)
+
+
+def test_final_layer_in_diffusers(tmp_path: Path) -> None:
+    tensors = pair(FLAT, 8, alpha=4) | pair(["lora_unet_final_layer_linear"], 8, alpha=4)
+    found = predicted(write(tmp_path / "a.safetensors", tensors))["diffusers"]
+    assert (found.outcome, found.wrong, found.count, found.low, found.high) == (Outcome.WRONG, 1, 5, 0.5, 1)
+
+
+def test_every_row_cites_and_names_conventions_that_exist() -> None:
+    known = {item.name for item in CONVENTIONS}
+    keys = [key for item in LOADERS for key in (item.key, *item.aliases)]
+    assert len(set(keys)) == len(keys)
+    for loader in LOADERS:
+        assert loader_named(loader.key.upper()) is loader
+        seen: set[str] = set()
+        for reading in loader.readings:
+            assert len(reading.source) > 10
+            assert set(reading.conventions) <= known
+            assert not seen & set(reading.conventions)
+            seen |= set(reading.conventions)
