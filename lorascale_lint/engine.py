@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from lorascale_lint.facts.extract import extract_facts
 from lorascale_lint.facts.store import FactsCache, decode, encode
@@ -189,7 +190,19 @@ def _origin(name: str, modules: Mapping[str, str]) -> str:
 
 def _executor(workers: int) -> Executor:
     """The seam where another executor (a cluster's) can stand in."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is killed; it would wait for work for ever."""
+
+    def wait() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def analyse_file(name: str, source: bytes, module: str) -> bytes | FileFailure:
