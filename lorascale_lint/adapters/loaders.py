@@ -55,6 +55,10 @@ MOST = LOW_RANK | KRONECKER | {Kind.GLORA}
 _A_B = frozenset({Spelling.A_B, Spelling.BARE_A_B})
 _WITH_WEIGHT = frozenset({Spelling.A_B, Spelling.NAMED_A_B})
 _KOHYA = ("kohya", "lycoris")
+_FASTVIDEO_NAMES = (
+    "alpha is kept under FastVideo's own names of modules, and lost (scale 1) under names that it maps "
+    "to them, as those of published and original checkpoints"
+)
 _MODEL_NAMES = ("plain", "diffsynth", "comfy")
 
 
@@ -74,6 +78,7 @@ class Reading:
     kinds: frozenset[Kind] = LOW_RANK
     spellings: frozenset[Spelling] | None = None  # None: all that these conventions have
     dora: bool | None = None  # True: honoured, False: refused, None: not known
+    loses_renamed: bool = False  # alpha is lost for modules that the loader knows under other names
     skipped: str = ""  # modules with this in their names get no alpha
     note: str = ""
 
@@ -138,10 +143,12 @@ LOADERS: tuple[Loader, ...] = (
         (
             Reading(
                 ("fastvideo", "plain", "bare", "comfy"),
-                "FastVideo c0d03fc4 layers/lora/linear.py: int(lora_alpha); .alpha not read",
+                "FastVideo c0d03fc4: int(lora_alpha), .alpha not read; measured, docs/fastvideo.md",
                 (Statement.LORA_ALPHA,),
                 zero=Zero.ONE,
                 whole=True,
+                loses_renamed=True,
+                note=_FASTVIDEO_NAMES,
                 spellings=_A_B,
             ),
         ),
@@ -157,6 +164,8 @@ LOADERS: tuple[Loader, ...] = (
                 (Statement.LORA_ALPHA, Statement.ALPHA),
                 zero=Zero.ONE,
                 whole=True,
+                loses_renamed=True,
+                note=_FASTVIDEO_NAMES,
                 spellings=_A_B | {Spelling.NAMED_A_B, Spelling.DOWN_UP},
             ),
         ),

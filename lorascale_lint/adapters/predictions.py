@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class Outcome(StrEnum):
     RIGHT_IF_RANK = "right if alpha was the rank"
     WRONG = "wrong"
     REFUSED = "refused"
+    DEPENDS = "depends on the names"
     UNKNOWN = "not known"
 
 
@@ -72,7 +74,7 @@ def predict(adapter: Adapter, loader: Loader) -> Prediction:
         return Prediction(loader, Outcome.UNKNOWN, reason=str(error), source=reading.source)
     if not pairs:
         return Prediction(loader, Outcome.UNKNOWN, reason="no module has a scale", source=reading.source)
-    return _judged(loader, reading, pairs)
+    return (_judged_by_names if reading.loses_renamed else _judged)(loader, reading, pairs)
 
 
 def _judged(loader: Loader, reading: Reading, pairs: list[tuple[Module, float]]) -> Prediction:
@@ -97,6 +99,24 @@ def _judged(loader: Loader, reading: Reading, pairs: list[tuple[Module, float]])
         loader, outcome, min(scales), max(scales), len(wrong), len(pairs),
         None if math.isnan(factor) else factor, argument, note, reading.source,
     )  # fmt: skip
+
+
+def _judged_by_names(loader: Loader, reading: Reading, pairs: list[tuple[Module, float]]) -> Prediction:
+    """Each module gets the scale that is found, or 1 where the loader knows it under another name."""
+    kept, lost = (
+        _judged(loader, reading, pairs),
+        _judged(loader, reading, [(module, 1.0) for module, _ in pairs]),
+    )
+    if Outcome.WRONG not in (kept.outcome, lost.outcome):
+        return dataclasses.replace(kept, reason=loader.note)
+    low, high = min(kept.low or 0.0, 1.0), max(kept.high or 0.0, 1.0)
+    if kept.outcome is lost.outcome is Outcome.WRONG:
+        if kept.low == kept.high == 1.0:
+            return dataclasses.replace(kept, reason=loader.note)
+        outcome, wrong = Outcome.WRONG, max(kept.wrong, lost.wrong)
+    else:
+        outcome, wrong = Outcome.DEPENDS, 0
+    return Prediction(loader, outcome, low, high, wrong, len(pairs), None, "", reading.note, reading.source)
 
 
 def _same(one: float, other: float) -> bool:

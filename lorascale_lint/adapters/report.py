@@ -139,7 +139,9 @@ def _predicted(predictions: Sequence[Prediction]) -> list[str]:
 def _applies(item: Prediction) -> str:
     if item.low is None or item.high is None:
         return "-"
-    return number(item.low) if item.low == item.high else f"{number(item.low)} to {number(item.high)}"
+    if item.low == item.high:
+        return number(item.low)
+    return f"{number(item.low)} {'or' if item.outcome is Outcome.DEPENDS else 'to'} {number(item.high)}"
 
 
 def _judgement(item: Prediction) -> str:
