@@ -80,7 +80,7 @@ _ROLES = """
     hada_w1_a hada_w1_b hada_w2_a hada_w2_b hada_t1 hada_t2
     lokr_w1 lokr_w1_a lokr_w1_b lokr_w2 lokr_w2_a lokr_w2_b lokr_t2
     a1.weight a2.weight b1.weight b2.weight
-    oft_blocks oft_diag oft_R oft_r boft_R rescale scalar
+    oft_blocks oft_diag oft_R oft_R.weight oft_r boft_R rescale scalar
     w_norm b_norm diff diff_b set_weight vera_lambda_b vera_lambda_d ia3_l
 """.split()
 _TAILS.update({role: (role.removesuffix(".weight"), Spelling.OTHER) for role in _ROLES})

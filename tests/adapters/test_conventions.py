@@ -183,6 +183,18 @@ LAYOUTS = {
         32 / 12, CONFIG, Kind.ADALORA,
         config={"peft_type": "ADALORA", "r": 8, "lora_alpha": 32, "init_r": 12},
     ),
+    "PEFT, VeRA": Layout(
+        "peft", {f"{name}.{role}": zeros(8) for name in PEFT for role in ("vera_lambda_b", "vera_lambda_d")},
+        1, AlphaSource.NOT_NEEDED, Kind.VERA, None, config={"peft_type": "VERA", "r": 8},
+    ),
+    "PEFT, IA3": Layout(
+        "peft", {f"{name}.ia3_l": zeros(8, 1) for name in PEFT},
+        1, AlphaSource.NOT_NEEDED, Kind.IA3, None, config={"peft_type": "IA3"},
+    ),
+    "PEFT, OFT": Layout(
+        "peft", {f"{name}.oft_R.weight": zeros(4, 6) for name in PEFT},
+        1, AlphaSource.NOT_NEEDED, Kind.OFT, None, config={"peft_type": "OFT", "r": 4},
+    ),
     "PEFT names alone": Layout("peft-keys", peft_pair(PEFT, 8), 1, NOWHERE, name="lora.safetensors"),
     "diffusers": Layout(
         "diffusers", peft_pair(DIFFUSERS, 8), 0.5, AlphaSource.METADATA,

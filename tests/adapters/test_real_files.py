@@ -109,6 +109,15 @@ PEFT_PROGRAM = """
     )
     model.save_pretrained(out / "pissa", path_initial_model_for_weight_conversion=str(out / "start"))
     scales["pissa"] = dict.fromkeys(scales["lora"], 0.5)
+    from peft import IA3Config, OFTConfig, VeraConfig
+
+    for name, config in {
+        "vera": VeraConfig(r=8, target_modules=targets),
+        "ia3": IA3Config(target_modules=targets, feedforward_modules=[]),
+        "oft": OFTConfig(r=0, oft_block_size=4, target_modules=targets),
+    }.items():
+        get_peft_model(Model(), config).save_pretrained(out / name)
+        scales[name] = dict.fromkeys(scales["lora"], 1)
     import json
     (out / "scales.json").write_text(json.dumps(scales))
 """
@@ -127,7 +136,9 @@ def test_peft(published_tree: Tree, tmp_path: Path) -> None:
             expected = {key: value / 12 for key, value in expected.items()}
         assert found == pytest.approx(expected, rel=1e-6), name
         assert not adapter.broken, name
-        assert not [item for item in find_oddities(adapter) if item.name != "mixed-ranks"], name
+        # VeRA's projections are shared by all modules.
+        usual = ("unknown-tensors",) if name == "vera" else ("mixed-ranks",)
+        assert not [item for item in find_oddities(adapter) if item.name not in usual], name
     assert {item.scale for item in read(tmp_path / "rslora").modules} == {4 / math.sqrt(8)}
     assert all(item.dora for item in read(tmp_path / "dora").modules)
     assert {item.rank for item in read(tmp_path / "pissa").modules} == {16}
@@ -136,6 +147,7 @@ def test_peft(published_tree: Tree, tmp_path: Path) -> None:
     assert kinds["lokr"] == {Kind.LOKR}
     assert kinds["full_lokr"] == {Kind.FULL_LOKR}
     assert kinds["adalora"] == {Kind.ADALORA}
+    assert [kinds[name] for name in ("vera", "ia3", "oft")] == [{Kind.VERA}, {Kind.IA3}, {Kind.OFT}]
     assert kinds["conv"] == {Kind.CONV, Kind.LORA}
 
 
