@@ -33,7 +33,7 @@ def merge_lora(weights, path, strength):
     [
         'alpha = lora.get(name + ".alpha")\n        scale = alpha / down.shape[0] if alpha else 1.0',
         'alpha = lora.get(f"{name}.alpha", None)\n'
-        "        scale = (float(alpha) if alpha else float(down.shape[0])) / down.shape[0]",
+        "        scale = float(alpha) / down.shape[0] if alpha else 1.0",
         'pair = {"alpha": lora.get(name + ".alpha")}\n'
         '        scale = pair["alpha"] / down.shape[0] if pair["alpha"] else 1',
     ],

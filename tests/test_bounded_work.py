@@ -401,8 +401,10 @@ def calls_of_all_rules(model: Model) -> int:
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_twice_the_code_is_about_twice_the_work(shape: Callable[[int], str]) -> None:
     """Doubling a file of any shape does not multiply the work by four."""
-    small, large = (calls_of_all_rules(model_of(HEAD + shape(size))) for size in (SIZE, 2 * SIZE))
-    assert large <= GROWTH * small, f"{small} calls for {SIZE}, {large} for {2 * SIZE}"
+    # At 40 its terms are cut where the finding, which 80 has, and its repair can't be seen.
+    first = 60 if shape is converted_files else SIZE
+    small, large = (calls_of_all_rules(model_of(HEAD + shape(size))) for size in (first, 2 * first))
+    assert large <= GROWTH * small, f"{small} calls for {first}, {large} for {2 * first}"
 
 
 @pytest.mark.parametrize(

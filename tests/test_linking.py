@@ -324,3 +324,24 @@ def test_findings_do_not_depend_on_the_order_of_files(tmp_path: Path) -> None:
     expected = [("b_layer.py", 4, "LS101"), ("d_other.py", 8, "LS101")]
     for order in itertools.permutations(files.items()):
         assert places(lint_files(tmp_path, dict(order)), tmp_path) == expected
+
+
+def test_the_context_of_an_autograd_function_is_no_layer() -> None:
+    """LyCORIS 4.1.3 keeps ``ctx.scale`` in its kernels, beside the ``self.scale`` of its layers."""
+    model = model_of(
+        """
+        class Rebuild(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, up, down, gamma):
+                ctx.scale = gamma
+                return up @ down * gamma
+
+        class LoRALayer:
+            def __init__(self, alpha, rank):
+                self.scale = alpha / rank
+        """
+    )
+    (layer,) = (cls for cls in model.project.classes.values() if cls.name == "LoRALayer")
+    assert [write.function.facts.qualname for write in model.project.writes(layer, "scale")] == [
+        "LoRALayer.__init__"
+    ]

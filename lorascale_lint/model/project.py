@@ -302,7 +302,7 @@ class Project:
                 target = event.target
                 while isinstance(target, Item):
                     target = target.base
-                if isinstance(target, Attr):
+                if isinstance(target, Attr) and not _is_autograd_context(target.base, function):
                     on_self = is_receiver(target.base, function)
                     owner = function.owner if on_self else None
                     table[target.name, owner].append(AttributeWrite(function, event, on_self))
@@ -617,6 +617,13 @@ def attribute_chain(term: Term) -> Iterator[str]:
 def constructor(project: Project, callee: Class | Function) -> Function | None:
     """The function that runs when ``callee`` is called."""
     return project.method(callee, "__init__") if isinstance(callee, Class) else callee
+
+
+def _is_autograd_context(term: Term, function: Function) -> bool:
+    """Is ``term`` the ``ctx`` of a ``torch.autograd.Function``, which no module is?"""
+    if not isinstance(term, Param) or function.facts.name not in ("forward", "backward", "setup_context"):
+        return False
+    return term.name == "ctx" and "staticmethod" in function.facts.decorators
 
 
 def is_receiver(term: Term, function: Function) -> bool:
