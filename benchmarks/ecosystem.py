@@ -85,6 +85,7 @@ def findings_in(requirement: str, folder: Path) -> tuple[set[Place], int, int]:
     places = {
         Place(requirement, str(Path(item.span.filename).relative_to(root)), item.span.start.row, item.code)
         for item in result.findings
+        if item.confidence == "high"  # what is shown without --preview
     }
     return places, len(paths), sum(path.read_bytes().count(b"\n") for path in paths)
 

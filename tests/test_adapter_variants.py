@@ -118,6 +118,23 @@ def test_bypass_omits_scale(source: str, complete: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_module=source.replace("LAST", complete)) == []
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["True", "not self.merged", "x.ndim > 2 and hasattr(self, 'kernel')"],
+)
+def test_a_question_about_the_matrices_is_silent(answer: str, tmp_path: Path) -> None:
+    asks = f"""
+    def takes_kernel(self, x):
+        if not (self.lokr_w1.is_cuda and self.lokr_w2.is_cuda):
+            return False
+        return {answer}
+
+    def run(self, x):
+        return self.kernel(x) if self.takes_kernel(x) else self(x)
+"""
+    assert codes(tmp_path, lora_module=HELPED.replace("LAST", "self.scaling") + asks) == []
+
+
 def test_a_scale_under_another_name_is_silent(tmp_path: Path) -> None:
     source = GLORA.replace("LAST", "(self.alpha / self.rank)")
     assert codes(tmp_path, lora_module=source) == []

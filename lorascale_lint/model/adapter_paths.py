@@ -10,7 +10,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Global, Loc, Op, Term, each_term, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Event,
+    Global,
+    Loc,
+    Logic,
+    Not,
+    Op,
+    Term,
+    each_term,
+    walk,
+)
 from lorascale_lint.model.model import Model
 from lorascale_lint.model.project import Class, Function, is_receiver
 from lorascale_lint.model.values import Number
@@ -71,7 +84,11 @@ class AdapterPaths:
         )
         self.mentions = {method: frozenset(_own_attributes(method)) for method in self.methods}
         tensors = {m: {n for n in names if self._is_tensor(n)} for m, names in self.mentions.items()}
-        makers = [m for m in self.methods if len(tensors[m]) >= 2 and not _NO_DELTA.search(m.facts.name)]
+        makers = [
+            m
+            for m in self.methods
+            if len(tensors[m]) >= 2 and not _NO_DELTA.search(m.facts.name) and not _only_answers(m)
+        ]
         self.tensors = tensors
         self.activations = [m for m in makers if _takes_activation(m)]
         self.weights = [m for m in makers if not _takes_activation(m)]
@@ -241,6 +258,30 @@ def _names(term: Term, function: Function) -> Iterator[str]:
 def _takes_activation(method: Function) -> bool:
     plain = [p for p in method.facts.parameters if p.name != method.receiver]
     return bool(plain) and _ACTIVATION.fullmatch(plain[0].name) is not None
+
+
+def _only_answers(method: Function) -> bool:
+    """Does the method only say yes or no, whatever tensors it looks at?"""
+    returned = [event.value for event in method.events("return")]
+    return bool(returned) and all(map(_is_answer, returned))
+
+
+def _is_answer(term: Term) -> bool:
+    match term:
+        case Const() | Not():
+            return True
+        case Logic(left=left, right=right):
+            return _is_answer(left) and _is_answer(right)
+        case Op(sign=sign):
+            return sign in _COMPARES
+        case Call(func=Global(name=name)):
+            return name in _ASKS
+        case _:
+            return False
+
+
+_COMPARES = frozenset(["==", "!=", "<", ">", "<=", ">=", "is", "is not", "in", "not in"])
+_ASKS = frozenset("isinstance hasattr issubclass callable bool any all".split())
 
 
 def _arguments(call: Call) -> tuple[Term, ...]:
