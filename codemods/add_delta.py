@@ -45,8 +45,7 @@ def add_delta(model: Model, omitted: OmittedDelta) -> Fix | None:
     test = f"self.{_name(factors['A'])} is not None and {base.test}" if may_be_unset else base.test
     if not _add(rewrites.of(override.filename), omitted, test, helper):
         return None
-    edits = rewrites.finish()
-    return Fix("unsafe", "Add the delta here, too", edits) if edits else None
+    return rewrites.fix("unsafe", "Add the delta here, too")
 
 
 def _name(write: object) -> str:

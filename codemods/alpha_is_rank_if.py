@@ -48,5 +48,4 @@ def alpha_is_rank_if(model: Model, function: Function, scale: Loc, saved: Loc, c
     config = rewrite.module.config_for_parsing
     insert = partial(insert_statements, index=index, statements=lines, config=config)
     rewrite.change(found[1], cst.FunctionDef, insert)
-    edits = rewrites.finish()
-    return Fix("unsafe", "Take the rank for alpha if both matrices are full", edits) if edits else None
+    return rewrites.fix("unsafe", "Take the rank for alpha if both matrices are full")

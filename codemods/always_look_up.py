@@ -27,8 +27,7 @@ def always_look_up(model: Model, filename: str, choice: Choice, looked_up: Term)
         return None
     kept = "body" if looked_up is choice.then else "orelse"
     rewrite.change(choice.loc, cst.IfExp, lambda node: _branch(node, kept))
-    edits = rewrites.finish()
-    return Fix("safe", "Look alpha up in any case", edits) if edits else None
+    return rewrites.fix("safe", "Look alpha up in any case")
 
 
 def _branch(node: cst.CSTNode, kept: str) -> cst.BaseExpression:

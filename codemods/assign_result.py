@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import libcst as cst
 
+from lorascale_lint.codemods.statements import imports_torch
 from lorascale_lint.facts.terms import Loc, Term
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
-
-_TORCH = re.compile(r"(?m)^\s*(import torch|from torch)\b")
 
 
 def assign_to(model: Model, filename: str, statement: Loc, sibling: Loc) -> Fix | None:
@@ -38,7 +35,7 @@ def assign_weight(model: Model, filename: str, statement: Loc, weight: Term) -> 
     node = None if loc is None else rewrite.find(loc, cst.Attribute) or rewrite.find(loc, cst.Subscript)
     if isinstance(node, cst.Attribute) and node.attr.value != "data":
         # A parameter takes no tensor; its data does.
-        if not _TORCH.search(rewrite.module.code) or node.attr.value != "weight":
+        if not imports_torch(rewrite) or node.attr.value != "weight":
             return None
         node = cst.Attribute(value=node, attr=cst.Name("data"))
     if not isinstance(node, cst.Attribute | cst.Subscript):
@@ -60,6 +57,5 @@ def _assigned(
             rewrite.replace(expression, cst.Assign(targets=[cst.AssignTarget(target)], value=value))
         case _:
             return None
-    edits = rewrites.finish()
     text = rewrite.code(target)
-    return Fix("unsafe", f"Assign the result to `{text}`", edits) if edits else None
+    return rewrites.fix("unsafe", f"Assign the result to `{text}`")

@@ -28,5 +28,4 @@ def clear_before_load(model: Model, function: Function, load: Event, container: 
         cst.SimpleStatementLine,
         lambda node: cst.FlattenSentinel([cst.ensure_type(node, cst.SimpleStatementLine), statement]),
     )
-    edits = rewrites.finish()
-    return Fix("safe", "Forget the former tensors of this name", edits) if edits else None
+    return rewrites.fix("safe", "Forget the former tensors of this name")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import libcst as cst
 
+from lorascale_lint.codemods.statements import imports_torch
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
-
-_TORCH = re.compile(r"(?m)^\s*(import torch|from torch)\b")
 
 
 def clone_backup(model: Model, filename: str, statements: Sequence[Loc]) -> Fix | None:
@@ -22,7 +20,7 @@ def clone_backup(model: Model, filename: str, statements: Sequence[Loc]) -> Fix 
     """
     rewrites = Rewrites(model.read_source)
     rewrite = rewrites.of(filename)
-    if not _TORCH.search(rewrite.module.code):
+    if not imports_torch(rewrite):
         return None
     for statement in statements:
         found = rewrite.enclosing(statement, cst.Assign)
@@ -30,5 +28,4 @@ def clone_backup(model: Model, filename: str, statements: Sequence[Loc]) -> Fix 
         if not isinstance(saved, cst.Attribute | cst.Call):
             return None
         rewrite.replace(saved, cst.Call(func=cst.Attribute(value=saved, attr=cst.Name("clone"))))
-    edits = rewrites.finish()
-    return Fix("unsafe", "Save a copy of the weight", edits) if edits else None
+    return rewrites.fix("unsafe", "Save a copy of the weight")

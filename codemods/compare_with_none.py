@@ -19,5 +19,4 @@ def compare_with_none(model: Model, function: Function, alpha: Term) -> Fix | No
     if rewrite.find(alpha.loc, kind) is None:
         return None
     rewrite.change(alpha.loc, kind, lambda node: cst.parse_expression(f"{rewrite.code(node)} is not None"))
-    edits = rewrites.finish()
-    return Fix("safe", "Test for None", edits) if edits else None
+    return rewrites.fix("safe", "Test for None")

@@ -49,8 +49,7 @@ def complete_alphas(model: Model, function: Function, load: Event) -> Fix | None
     rewrites = Rewrites(model.read_source)
     if not add_alphas_at_load(rewrites.of(function.filename), function, load):
         return None
-    edits = rewrites.finish()
-    return Fix("safe", "Look alpha up wherever the file may state it", edits) if edits else None
+    return rewrites.fix("safe", "Look alpha up wherever the file may state it")
 
 
 def add_alphas_at_load(rewrite: Rewrite, function: Function, load: Event) -> bool:

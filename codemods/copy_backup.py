@@ -21,8 +21,7 @@ def copy_backup(model: Model, backup: SharedBackup) -> Fix | None:
     places = [(backup.function, backup.copy), *((function, call) for function, _, call in backup.restores)]
     if not all(_copied(rewrites.of(function.filename), call) for function, call in places):
         return None
-    edits = rewrites.finish()
-    return Fix("unsafe", "Copy the weight", edits) if edits else None
+    return rewrites.fix("unsafe", "Copy the weight")
 
 
 def _copied(rewrite: Rewrite, call: Call) -> bool:

@@ -39,5 +39,4 @@ def cut_before(model: Model, cut: MisfitCut) -> Fix | None:
     name = found[0].value.value
     new = cst.parse_expression(f"{name}[: {name}.rindex({quote}{shared}{quote})]")
     rewrite.change(found[1], cst.Subscript, lambda node: new)
-    edits = rewrites.finish()
-    return Fix("unsafe", "Cut the key where its suffix begins", edits) if edits else None
+    return rewrites.fix("unsafe", "Cut the key where its suffix begins")

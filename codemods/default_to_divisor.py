@@ -38,8 +38,7 @@ def default_to_divisor(model: Model, found: UnclippedDefault) -> Fix | None:
         return None
     text = rewrite.code(divisor)
     rewrite.replace(rank, divisor.with_changes(lpar=rank.lpar, rpar=rank.rpar))
-    edits = rewrites.finish()
-    return Fix("unsafe", f"Let a missing alpha be `{text}`", edits) if edits else None
+    return rewrites.fix("unsafe", f"Let a missing alpha be `{text}`")
 
 
 def _rank(rewrite: Rewrite, found: UnclippedDefault) -> cst.Name | None:

@@ -36,8 +36,7 @@ def default_to_rank(
         cst.Call,
         lambda node: node.with_changes(args=[call.args[0], call.args[1].with_changes(value=value)]),
     )
-    edits = rewrites.finish()
-    return Fix("unsafe", "Default to the rank", edits) if edits else None
+    return rewrites.fix("unsafe", "Default to the rank")
 
 
 def _is_converted(rewrite: Rewrite, call: cst.Call) -> bool:

@@ -43,8 +43,7 @@ def divide_by_rank(model: Model, function: Function, alpha: Term, statement: Loc
     if _needs_parentheses(rewrite, node):
         quotient = quotient.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
     rewrite.change(rewrite.positions[node], type(node), lambda node: quotient)
-    edits = rewrites.finish()
-    return Fix("unsafe", _MESSAGE, edits) if edits else None
+    return rewrites.fix("unsafe", _MESSAGE)
 
 
 def _only_use(rewrite: Rewrite, name: str, statement: Loc) -> cst.BaseExpression | None:

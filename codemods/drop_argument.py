@@ -32,5 +32,4 @@ def drop_argument(
     if kept[-1] is not node.args[-1]:
         kept[-1] = kept[-1].with_changes(comma=node.args[-1].comma)
     rewrite.replace(node, node.with_changes(args=kept))
-    edits = rewrites.finish()
-    return Fix(applicability, message, edits) if edits else None
+    return rewrites.fix(applicability, message)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import libcst as cst
 
+from lorascale_lint.codemods.statements import is_lone
 from lorascale_lint.facts.terms import Loc, Op
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
@@ -40,10 +41,9 @@ def drop_factor(
         if kept is None:
             return None
         operation, operand = kept
-        lone = _is_lone(rewrite, operation)
+        lone = is_lone(rewrite, operation)
         rewrite.change(product, type(operation), lambda node: _parentheses(operation, operand, lone))
-    edits = rewrites.finish()
-    return Fix(applicability, message, edits) if edits else None
+    return rewrites.fix(applicability, message)
 
 
 def drop_trained_scale(
@@ -125,12 +125,6 @@ def _augmented(rewrite: Rewrite, product: Loc, factor: Loc) -> cst.SimpleStateme
         line.comment is not None for line in statement.leading_lines
     )
     return None if alone or explained else statement
-
-
-def _is_lone(rewrite: Rewrite, operation: cst.BaseExpression) -> bool:
-    """Does the operation stand where no operator touches it: on a right-hand side, as an argument?"""
-    holders = cst.Assign | cst.AnnAssign | cst.AugAssign | cst.Return | cst.Arg | cst.Expr
-    return any(isinstance(node, holders) and node.value is operation for node in rewrite.positions)
 
 
 def _parentheses(

@@ -76,8 +76,7 @@ def fold_alpha(model: Model, function: Function, write: Event) -> Fix | None:
             ]
         ),
     )
-    edits = rewrites.finish()
-    return Fix("safe", "Fold alpha / rank of the file into the factor", edits) if edits else None
+    return rewrites.fix("safe", "Fold alpha / rank of the file into the factor")
 
 
 def _looked_up(

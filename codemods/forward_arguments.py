@@ -37,6 +37,5 @@ def forward_arguments(
             cst.ensure_type(node, cst.Call),
         ),
     )
-    edits = rewrites.finish()
     names = " and ".join(f"`{name}`" for name, _ in arguments)
-    return Fix(applicability, f"Pass {names}", edits) if edits else None
+    return rewrites.fix(applicability, f"Pass {names}")

@@ -25,5 +25,4 @@ def give_strength_of_one(model: Model, filename: str, call: Call, index: int) ->
         return None
     one: cst.BaseNumber = cst.Integer("1") if isinstance(given, cst.Integer) else cst.Float("1.0")
     rewrite.replace(given, one)
-    edits = rewrites.finish()
-    return Fix("unsafe", "Give the strength 1", edits) if edits else None
+    return rewrites.fix("unsafe", "Give the strength 1")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import libcst as cst
 
+from lorascale_lint.codemods.statements import root_of
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.peft_config import PlainScale
-
-_MATH = re.compile(r"(?m)^import math$")
 
 
 def honour_rslora(model: Model, scale: PlainScale) -> Fix | None:
@@ -33,7 +30,7 @@ def honour_rslora(model: Model, scale: PlainScale) -> Fix | None:
         return None
     flag = f'{config}.get("use_rslora", False)' if field else f'getattr({config}, "use_rslora", False)'
     r = rewrite.code(_found(rewrite, rank.loc))
-    root = f"math.sqrt({r})" if _MATH.search(rewrite.module.code) else f"{r} ** 0.5"
+    root = root_of(rewrite, r)
     if scale.callee is None and _divides(rewrite, alpha.loc, rank.loc):
         place, name, otherwise, new = rank.loc, "rank_divisor", r, "rank_divisor"
     elif alpha.function is rank.function and not _is_binary_around(rewrite, alpha.loc, cst.Divide):
@@ -48,8 +45,7 @@ def honour_rslora(model: Model, scale: PlainScale) -> Fix | None:
     node = _found(rewrite, place)
     rewrite.change(place, type(node), lambda _: cst.parse_expression(new))
     rewrite.change(line[1], cst.SimpleStatementLine, lambda node: _preceded(node, statement))
-    edits = rewrites.finish()
-    return Fix("unsafe", "Divide by sqrt(r) for an rsLoRA adapter", edits) if edits else None
+    return rewrites.fix("unsafe", "Divide by sqrt(r) for an rsLoRA adapter")
 
 
 def _found(rewrite: Rewrite, loc: Loc) -> cst.CSTNode:

@@ -15,16 +15,14 @@ def keep_alpha_float(model: Model, function: Function, call: Call) -> Fix | None
     """``int(alpha)`` becomes ``float(alpha)``. Safe: equal for alpha = rank, an integer."""
     rewrites = Rewrites(model.read_source)
     rewrites.of(function.filename).change(call.func.loc, cst.Name, lambda _: cst.Name("float"))
-    edits = rewrites.finish()
-    return Fix("safe", "Keep alpha a float", edits) if edits else None
+    return rewrites.fix("safe", "Keep alpha a float")
 
 
 def divide_exactly(model: Model, function: Function, quotient: Op) -> Fix | None:
     """``alpha // rank`` becomes ``alpha / rank``. Safe: both are 1 for alpha = rank."""
     rewrites = Rewrites(model.read_source)
     rewrites.of(function.filename).change(quotient.loc, cst.BinaryOperation, _exact)
-    edits = rewrites.finish()
-    return Fix("safe", "Divide without rounding", edits) if edits else None
+    return rewrites.fix("safe", "Divide without rounding")
 
 
 def _exact(node: cst.CSTNode) -> cst.BinaryOperation:

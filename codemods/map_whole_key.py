@@ -31,8 +31,7 @@ def map_whole_key(model: Model, function: Function, strip: Call, keys: Sequence[
             return None
     if not _inline(rewrite, strip):
         rewrite.change(strip.loc, cst.Call, _receiver)
-    edits = rewrites.finish()
-    return Fix("safe", "Map the whole key", edits) if edits else None
+    return rewrites.fix("safe", "Map the whole key")
 
 
 def _drop_suffix(rewrite: Rewrite, key: Term, suffix: object) -> bool:

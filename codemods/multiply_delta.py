@@ -7,7 +7,7 @@ from typing import Literal
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.codemods.statements import binds_as_tight, is_lone, times
 from lorascale_lint.facts.terms import (
     Attr,
     Call,
@@ -30,7 +30,6 @@ _LINEAR = frozenset(
     "to type float half bfloat16 type_as contiguous clone detach view reshape transpose permute t squeeze "
     "unsqueeze flatten embedding linear matmul mm bmm einsum conv1d conv2d conv3d pad sum mean".split()
 )
-_BINDS_AS_TIGHT = (cst.Multiply, cst.MatrixMultiply, cst.Divide)
 
 
 def multiply_delta(
@@ -45,8 +44,7 @@ def multiply_delta(
     worse than one that never is.
     """
     rewrites = Rewrites(model.read_source)
-    edits = rewrites.finish() if multiply_exits(rewrites, exits) else ()
-    return Fix(applicability, message, edits) if edits else None
+    return rewrites.fix(applicability, message) if multiply_exits(rewrites, exits) else None
 
 
 def multiply_exits(rewrites: Rewrites, exits: Sequence[Exit]) -> bool:
@@ -82,24 +80,12 @@ def _nests(outer: tuple[str, Loc], inner: tuple[str, Loc]) -> bool:
 
 def multiplied(rewrite: Rewrite, node: cst.BaseExpression, scalar: str) -> cst.BinaryOperation:
     """``node * scalar``, in the parentheses that the place of ``node`` needs."""
-    lone = any(
-        isinstance(other, cst.Return | cst.Assign | cst.AugAssign | cst.Arg) and other.value is node
-        for other in rewrite.positions
-    )
-    operand = parenthesized(node)
-    if isinstance(node, cst.BinaryOperation) and isinstance(node.operator, _BINDS_AS_TIGHT):
+    spread = bool(node.lpar) and "\n" in rewrite.code(node)
+    if binds_as_tight(node) and spread and is_lone(rewrite, node):
         # Parentheses that hold a line together go around the whole product.
-        spread = bool(node.lpar) and "\n" in rewrite.code(node)
-        if lone and spread:
-            return _times(node.with_changes(lpar=[], rpar=[]), scalar).with_changes(
-                lpar=node.lpar, rpar=node.rpar
-            )
-        operand = node
-    return _times(operand, scalar)
-
-
-def _times(operand: cst.BaseExpression, scalar: str) -> cst.BinaryOperation:
-    return cst.BinaryOperation(left=operand, operator=cst.Multiply(), right=cst.parse_expression(scalar))
+        bare = node.with_changes(lpar=[], rpar=[])
+        return times(bare, scalar).with_changes(lpar=node.lpar, rpar=node.rpar)
+    return times(node, scalar)
 
 
 class _Way:

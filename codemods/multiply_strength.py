@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.codemods.statements import times
 from lorascale_lint.facts.terms import Op, walk
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Implementation, Model
 from lorascale_lint.model.applications import Application
 from lorascale_lint.model.scale import STRENGTH
-
-_BINDS_AS_TIGHT = (cst.Multiply, cst.MatrixMultiply, cst.Divide)
 
 
 def multiply_strength(model: Model, implementation: Implementation, application: Application) -> Fix | None:
@@ -39,17 +37,10 @@ def multiply_strength(model: Model, implementation: Implementation, application:
         return None
     factor = f"{function.receiver}.{strength.name}"
     rewrite.change(total.loc, cst.BinaryOperation, lambda node: _multiplied(node, side, factor))
-    edits = rewrites.finish()
-    return Fix("unsafe", "Multiply the delta by the strength", edits) if edits else None
+    return rewrites.fix("unsafe", "Multiply the delta by the strength")
 
 
 def _multiplied(node: cst.CSTNode, side: str, factor: str) -> cst.BinaryOperation:
     total = cst.ensure_type(node, cst.BinaryOperation)
     operand = total.left if side == "left" else total.right
-    tight = isinstance(operand, cst.BinaryOperation) and isinstance(operand.operator, _BINDS_AS_TIGHT)
-    product = cst.BinaryOperation(
-        left=operand if tight else parenthesized(operand),
-        operator=cst.Multiply(),
-        right=cst.parse_expression(factor),
-    )
-    return total.with_changes(**{side: product})
+    return total.with_changes(**{side: times(operand, factor)})

@@ -40,8 +40,7 @@ def none_safe_scale(
             cst.Comparison,
             lambda node: cst.parse_expression(f"{test} and {rewrite.code(node)}"),
         )
-    edits = rewrites.finish()
-    return Fix("safe", "Scale without comparing alpha and rank", edits) if edits else None
+    return rewrites.fix("safe", "Scale without comparing alpha and rank")
 
 
 def _single_statement(branch: cst.If) -> cst.SimpleStatementLine | None:

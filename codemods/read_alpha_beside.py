@@ -75,8 +75,7 @@ def read_alpha_beside(model: Model, merge: DictionaryMerge, *, measured: bool) -
         cst.SimpleStatementLine,
         lambda node: cst.FlattenSentinel([node, *added]),
     )
-    edits = rewrites.finish()
-    return Fix("safe", "Multiply by alpha / rank of the file", edits) if edits else None
+    return rewrites.fix("safe", "Multiply by alpha / rank of the file")
 
 
 def assigned_subscript(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import libcst as cst
 
-from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.codemods.statements import parenthesized, root_of
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
-
-_MATH = re.compile(r"(?m)^import math$")
 
 
 def root_if_asked(model: Model, filename: str, quotient: Loc, flag: str) -> Fix | None:
@@ -26,8 +22,6 @@ def root_if_asked(model: Model, filename: str, quotient: Loc, flag: str) -> Fix 
     if not isinstance(division, cst.BinaryOperation) or not isinstance(division.operator, cst.Divide):
         return None
     rank = rewrite.code(division.right)
-    root = f"math.sqrt({rank})" if _MATH.search(rewrite.module.code) else f"{rank} ** 0.5"
-    choice = parenthesized(cst.parse_expression(f"{root} if {flag} else {rank}"))
+    choice = parenthesized(cst.parse_expression(f"{root_of(rewrite, rank)} if {flag} else {rank}"))
     rewrite.replace(division, division.with_changes(right=choice))
-    edits = rewrites.finish()
-    return Fix("unsafe", f"Divide by the root of the rank if `{flag}`", edits) if edits else None
+    return rewrites.fix("unsafe", f"Divide by the root of the rank if `{flag}`")

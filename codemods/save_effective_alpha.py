@@ -39,5 +39,4 @@ def save_effective_alpha(
         cst.Call,
         lambda node: node.with_changes(args=[made.args[0].with_changes(value=product)]),
     )
-    edits = rewrites.finish()
-    return Fix("unsafe", "Save the scale times the rank", edits) if edits else None
+    return rewrites.fix("unsafe", "Save the scale times the rank")

@@ -43,5 +43,4 @@ def save_magnitude(model: Model, saved: SavedFactors) -> Fix | None:
         cst.SimpleStatementLine,
         lambda node: cst.FlattenSentinel([added, line.with_changes(leading_lines=[])]),
     )
-    edits = rewrites.finish()
-    return Fix("unsafe", f"Save `{name}`, too", edits) if edits else None
+    return rewrites.fix("unsafe", f"Save `{name}`, too")

@@ -37,8 +37,7 @@ def scale_delta(model: Model, implementation: Implementation, application: Appli
         rewrite.change(delta.loc, kind, lambda node: _scaled(node, scale))
     else:
         return None
-    edits = rewrites.finish()
-    return Fix("safe", "Multiply the delta by the trained scale", edits) if edits else None
+    return rewrites.fix("safe", "Multiply the delta by the trained scale")
 
 
 def _scaled(node: cst.CSTNode, scale: str) -> cst.BinaryOperation:

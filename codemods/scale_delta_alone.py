@@ -6,7 +6,7 @@ from typing import Literal
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.codemods.statements import binds_as_tight, is_lone, parenthesized
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
@@ -36,18 +36,14 @@ def scale_delta_alone(model: Model, scaled: ScaledSum) -> Fix | None:
         sides = (_instead(product, total, total.left), total.right)
     else:
         return None
-    lone = any(
-        isinstance(node, cst.Return | cst.Assign | cst.Arg) and node.value is product
-        for node in rewrite.positions
-    )
+    lone = is_lone(rewrite, product)
     lpar, rpar = (product.lpar, product.rpar) if product.lpar or lone else (total.lpar, total.rpar)
     moved = total.with_changes(left=sides[0], right=sides[1], lpar=lpar, rpar=rpar)
     rewrite.change(scaled.loc, cst.BinaryOperation, lambda node: moved)
-    edits = rewrites.finish()
     applicability: Literal["safe", "unsafe"] = (
         "safe" if scaled.scale.is_trained and not _several(product, total) else "unsafe"
     )
-    return Fix(applicability, "Scale the delta alone", edits) if edits else None
+    return rewrites.fix(applicability, "Scale the delta alone")
 
 
 def _only_products(product: cst.BaseExpression, total: cst.BinaryOperation) -> bool:
@@ -68,9 +64,6 @@ def _instead(
     product: cst.BinaryOperation, total: cst.BinaryOperation, delta: cst.BaseExpression
 ) -> cst.BinaryOperation:
     """``product`` with the delta in place of the sum."""
-    multiplies = isinstance(delta, cst.BinaryOperation) and isinstance(
-        delta.operator, cst.Multiply | cst.MatrixMultiply
-    )
-    operand = delta if multiplies and product.left is total else parenthesized(delta)
+    operand = delta if binds_as_tight(delta) and product.left is total else parenthesized(delta)
     replaced = product.deep_replace(total, operand)
     return cst.ensure_type(replaced, cst.BinaryOperation).with_changes(lpar=[], rpar=[])

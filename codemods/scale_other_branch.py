@@ -6,7 +6,7 @@ from typing import Literal
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.codemods.statements import times
 from lorascale_lint.facts.terms import Guard, Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
@@ -25,8 +25,7 @@ def scale_other_branch(
     rewrite = rewrites.of(function.filename)
     if not _into_statement(rewrite, function, other) and not _into_expression(rewrite, other):
         return None
-    edits = rewrites.finish()
-    return Fix(applicability, f"Multiply by `{other.scalar}` there, too", edits) if edits else None
+    return rewrites.fix(applicability, f"Multiply by `{other.scalar}` there, too")
 
 
 def _asked(rewrite: Rewrite, test: cst.BaseExpression, condition: Guard) -> bool | None:
@@ -126,14 +125,7 @@ def _into_expression(rewrite: Rewrite, other: OtherBranch) -> bool:
         arm = node.body if met else node.orelse
         if not isinstance(arm, cst.Name | cst.Call | cst.BinaryOperation):
             return False
-        tight = isinstance(arm, cst.BinaryOperation) and isinstance(
-            arm.operator, cst.Multiply | cst.MatrixMultiply
-        )
-        product = cst.BinaryOperation(
-            left=arm if tight else parenthesized(arm),
-            operator=cst.Multiply(),
-            right=cst.parse_expression(other.scalar),
-        )
+        product = times(arm, other.scalar)
         rewrite.replace(node, node.with_changes(**{"body" if met else "orelse": product}))
         return True
     return False

@@ -6,7 +6,7 @@ from typing import Literal
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import parenthesized
+from lorascale_lint.codemods.statements import times
 from lorascale_lint.facts.terms import Event, Op, Sequence
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrites
@@ -29,23 +29,11 @@ def scale_returned(
     rewrites = Rewrites(model.read_source)
     rewrite = rewrites.of(function.filename)
     rewrite.change(event.loc, cst.Return, lambda node: _scaled(node, f"{receiver}.{scalar}"))
-    edits = rewrites.finish()
-    return Fix(applicability, f"Multiply by `{receiver}.{scalar}`", edits) if edits else None
+    return rewrites.fix(applicability, f"Multiply by `{receiver}.{scalar}`")
 
 
 def _scaled(node: cst.CSTNode, scalar: str) -> cst.CSTNode:
     statement = cst.ensure_type(node, cst.Return)
     if statement.value is None:
         return statement
-    product = cst.BinaryOperation(
-        left=_operand(statement.value), operator=cst.Multiply(), right=cst.parse_expression(scalar)
-    )
-    return statement.with_changes(value=product)
-
-
-def _operand(value: cst.BaseExpression) -> cst.BaseExpression:
-    """``value`` as the left side of a product; ``a * b`` and ``a @ b`` need no parentheses there."""
-    multiplies = isinstance(value, cst.BinaryOperation) and isinstance(
-        value.operator, cst.Multiply | cst.Divide | cst.MatrixMultiply
-    )
-    return value if multiplies else parenthesized(value)
+    return statement.with_changes(value=times(statement.value, scalar))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import libcst as cst
 
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.fixing.rewriting import Rewrite
+
+_MATH = re.compile(r"(?m)^import math$")
+_TORCH = re.compile(r"(?m)^\s*(import torch|from torch)\b")
 
 
 def function_at(rewrite: Rewrite, name_loc: Loc) -> tuple[cst.FunctionDef, Loc] | None:
@@ -112,3 +116,32 @@ def parenthesized(node: cst.BaseExpression) -> cst.BaseExpression:
     if node.lpar or isinstance(node, cst.Name | cst.Attribute | cst.Call | cst.Subscript):
         return node
     return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+
+
+def binds_as_tight(node: cst.BaseExpression) -> bool:
+    """Is ``node`` a product or quotient, which needs no parentheses as the left side of another?"""
+    return isinstance(node, cst.BinaryOperation) and isinstance(
+        node.operator, cst.Multiply | cst.MatrixMultiply | cst.Divide
+    )
+
+
+def times(operand: cst.BaseExpression, scalar: str) -> cst.BinaryOperation:
+    """``operand * scalar``, with parentheses around the operand where it needs them."""
+    left = operand if binds_as_tight(operand) else parenthesized(operand)
+    return cst.BinaryOperation(left=left, operator=cst.Multiply(), right=cst.parse_expression(scalar))
+
+
+def is_lone(rewrite: Rewrite, node: cst.BaseExpression) -> bool:
+    """Does ``node`` stand where no operator touches it: on a right-hand side, as an argument?"""
+    holders = cst.Assign | cst.AnnAssign | cst.AugAssign | cst.Return | cst.Arg | cst.Expr
+    return any(isinstance(other, holders) and other.value is node for other in rewrite.positions)
+
+
+def root_of(rewrite: Rewrite, number: str) -> str:
+    """Source of the square root of ``number``, by what the file imports."""
+    return f"math.sqrt({number})" if _MATH.search(rewrite.module.code) else f"{number} ** 0.5"
+
+
+def imports_torch(rewrite: Rewrite) -> bool:
+    """Does the file import anything of torch, so that its tensors are torch's?"""
+    return _TORCH.search(rewrite.module.code) is not None

@@ -43,5 +43,4 @@ def subtract_delta(model: Model, filename: str, addition: Loc) -> Fix | None:
         rewrite.replace(call, call.with_changes(func=call.func.with_changes(attr=opposite)))
     else:
         return None
-    edits = rewrites.finish()
-    return Fix("unsafe", "Subtract the delta", edits) if edits else None
+    return rewrites.fix("unsafe", "Subtract the delta")

@@ -21,8 +21,7 @@ def swap_quotient(model: Model, filename: str, quotient: Loc) -> Fix | None:
     if isinstance(node.left, cst.BinaryOperation) and not node.left.lpar:
         return None  # ``2 * rank / alpha``: the quotient is not all of it
     rewrite.change(quotient, cst.BinaryOperation, _swapped)
-    edits = rewrites.finish()
-    return Fix("safe", "Divide alpha by the rank", edits) if edits else None
+    return rewrites.fix("safe", "Divide alpha by the rank")
 
 
 def _swapped(node: cst.CSTNode) -> cst.BinaryOperation:

@@ -34,5 +34,4 @@ def take_norm(model: Model, filename: str, statistic: Loc) -> Fix | None:
     )
     norm = call.with_changes(func=cst.parse_expression("torch.linalg.vector_norm"), args=arguments)
     rewrite.change(statistic, cst.Call, lambda node: norm)
-    edits = rewrites.finish()
-    return Fix("unsafe", "Divide by the norm", edits) if edits else None
+    return rewrites.fix("unsafe", "Divide by the norm")

@@ -43,8 +43,7 @@ def thread_alpha(model: Model, implementation: Implementation, setter: Setter) -
         for site, _, called in loader.setter_calls:
             if called is setter and not passes_alpha(site, setter, parameter):
                 _pass_alpha(loader, site, setter, parameter, rewrites)
-    edits = rewrites.finish()
-    return Fix("safe", "Pass the adapter's alpha to the layer", edits) if edits else None
+    return rewrites.fix("safe", "Pass the adapter's alpha to the layer")
 
 
 def passes_alpha(site: CallSite, setter: Setter, parameter: str) -> bool:

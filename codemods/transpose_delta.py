@@ -22,8 +22,7 @@ def transpose_delta(model: Model, function: Function, product: Op) -> Fix | None
     if rewrite.find(product.right.loc, cst.BinaryOperation) is None:
         return None
     rewrite.change(product.right.loc, cst.BinaryOperation, _transposed)
-    edits = rewrites.finish()
-    return Fix("unsafe", "Transpose the delta", edits) if edits else None
+    return rewrites.fix("unsafe", "Transpose the delta")
 
 
 def _transposed(node: cst.CSTNode) -> cst.Attribute:

@@ -30,8 +30,7 @@ def transpose_like(model: Model, filename: str, plain: Loc, turned: Loc) -> Fix 
     if bare[0] != bare[1] or turn is None or _turn(rewrite, product) is not None:
         return None
     rewrite.replace(product, turn.deep_replace(other, parenthesized(product)))
-    edits = rewrites.finish()
-    return Fix("unsafe", "Transpose the delta, as its inverse does", edits) if edits else None
+    return rewrites.fix("unsafe", "Transpose the delta, as its inverse does")
 
 
 def _product(rewrite: Rewrite, place: Loc) -> cst.BinaryOperation | None:

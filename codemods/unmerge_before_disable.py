@@ -32,5 +32,4 @@ def unmerge_before_disable(
     guard = cst.parse_statement(f"if {layer}.{merged}:\n    {layer}.{unmerge}()\n", config=config)
     place: Loc = line[1]
     rewrite.change(place, cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([guard, node]))
-    edits = rewrites.finish()
-    return Fix("unsafe", f"Call `{unmerge}()` first", edits) if edits else None
+    return rewrites.fix("unsafe", f"Call `{unmerge}()` first")

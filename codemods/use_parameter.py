@@ -48,5 +48,4 @@ def use_parameter(model: Model, function: Function, name: str) -> Fix | None:
         return None
     for use in uses:
         rewrite.replace(use, cst.Name(name))
-    edits = rewrites.finish()
-    return Fix("unsafe", f"Use `{name}`", edits) if edits else None
+    return rewrites.fix("unsafe", f"Use `{name}`")

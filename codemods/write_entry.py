@@ -34,8 +34,7 @@ def write_entry(model: Model, filename: str, event: Event) -> Fix | None:
             targets=[statement.targets[0].with_changes(target=entry)]
         ),
     )
-    edits = rewrites.finish()
-    return Fix("safe", f"Write to `{target.value}[{name}]`", edits) if edits else None
+    return rewrites.fix("safe", f"Write to `{target.value}[{name}]`")
 
 
 def _asked_name(test: cst.BaseExpression, table: str) -> str | None:

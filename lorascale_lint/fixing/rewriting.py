@@ -10,13 +10,14 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Literal, TypeAlias
 
 import libcst as cst
 
 from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import Loc
-from lorascale_lint.findings import Edit, Position, Span
+from lorascale_lint.findings import Edit, Fix, Position, Span
 
 Change: TypeAlias = Callable[[cst.CSTNode], "cst.CSTNode | cst.FlattenSentinel[cst.CSTNode]"]
 
@@ -32,8 +33,7 @@ class Rewrite:
 
     def __post_init__(self) -> None:
         """Raises libcst.ParserSyntaxError if the file does not parse."""
-        self.module = cst.parse_module(self.source)
-        self.positions = Positions(self.module)
+        self.module, self.positions = _parsed(self.source)
 
     def change(self, loc: Loc, kind: type[cst.CSTNode], how: Change) -> None:
         """Replace the node of ``kind`` at ``loc`` by ``how(node)``; later changes see earlier ones."""
@@ -72,6 +72,13 @@ class Rewrite:
         if self._done != set(self._changes):
             return None
         return line_edits(self.filename, self.module.code, changed.code)
+
+
+@lru_cache(maxsize=4)
+def _parsed(source: bytes) -> tuple[cst.Module, Positions]:
+    """The tree of a file, kept for its other findings: nodes never change, changes make new ones."""
+    module = cst.parse_module(source)
+    return module, Positions(module)
 
 
 class _Apply(cst.CSTTransformer):
@@ -156,3 +163,8 @@ class Rewrites:
                 return ()
             found.extend(edits)
         return tuple(sorted(found))
+
+    def fix(self, applicability: Literal["safe", "unsafe"], message: str) -> Fix | None:
+        """The repair of all files, or None if there is nothing to change or a change met no node."""
+        edits = self.finish()
+        return Fix(applicability, message, edits) if edits else None
