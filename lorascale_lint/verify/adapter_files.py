@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,40 +12,56 @@ from safetensors.numpy import save_file
 
 from lorascale_lint.verify.scenarios import Adapter, KeyStyle
 
-Factors = tuple[NDArray[np.float32], NDArray[np.float32]]
+# Names as in `Layer.set_tensors`, values of any floating-point type.
+Tensors = Mapping[str, NDArray[np.floating]]
 
 # Loaders that guess the weight file of a folder prefer this name, and skip names with "checkpoint" in them.
 _WEIGHTS = "pytorch_lora_weights.safetensors"
 _PEFT_WEIGHTS = "adapter_model.safetensors"
 
+# What files (and layers) call the tensors of each form.
+LOHA_NAMES = {"a": "hada_w1_b", "b": "hada_w1_a", "a2": "hada_w2_b", "b2": "hada_w2_a"}
+LOKR_NAMES = {"w1": "lokr_w1", "b": "lokr_w2_a", "a": "lokr_w2_b"}
+_A_B = {"a": "lora_A.weight", "b": "lora_B.weight"}
+_DOWN_UP = {"a": "lora_down.weight", "b": "lora_up.weight"}
+_NAMES = {
+    KeyStyle.KOHYA: _DOWN_UP,
+    KeyStyle.KOHYA_FLAT: _DOWN_UP,
+    KeyStyle.LONGCAT: _DOWN_UP,
+    KeyStyle.LYCORIS: _DOWN_UP,
+    KeyStyle.LOHA: LOHA_NAMES,
+    KeyStyle.LOKR: LOKR_NAMES,
+    KeyStyle.NAMED_ADAPTER: {"a": "lora_A.default.weight", "b": "lora_B.default.weight"},
+}
+_FLATTENED = (KeyStyle.KOHYA_FLAT, KeyStyle.LYCORIS, KeyStyle.LOHA, KeyStyle.LOKR)
+
+# LongCat's files have one up projection for each part of a fused layer (lora_utils.py: `n_seperate`).
+_LONGCAT_PARTS = {"qkv": 3, "kv_linear": 2}
+
 
 def write_adapter(
     folder: Path,
     adapter: Adapter,
-    factors: Mapping[str, Factors],
+    factors: Mapping[str, Tensors],
     layers: Mapping[str, Adapter] | None = None,
 ) -> Path:
     """Write an adapter into `folder` (made if need be) and return the folder.
 
-    `factors` maps the name of a layer as the file shall spell it to A (r x in) and B (out x r); `layers`
-    maps the same names to the adapter as that layer has it, where that differs. An adapter without alpha
-    gets no alpha key of any kind. Raises OSError if the folder cannot be written.
+    `factors` maps the model's name of a layer, with what a loader wants before it, to its tensors (A is
+    r x in, B out x r); `layers` maps the same names to the adapter as that layer has it, where that differs.
+    An adapter without alpha gets no alpha key of any kind. Raises OSError if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     style = adapter.style
-    prefix = adapter.file_prefix
-    down, up = {
-        KeyStyle.KOHYA: ("lora_down.weight", "lora_up.weight"),
-        KeyStyle.NAMED_ADAPTER: ("lora_A.default.weight", "lora_B.default.weight"),
-    }.get(style, ("lora_A.weight", "lora_B.weight"))
     tensors: dict[str, NDArray[np.float32]] = {}
-    for name, (a, b) in factors.items():
-        tensors[f"{prefix}{name}.{down}"] = np.ascontiguousarray(a, dtype=np.float32)
-        tensors[f"{prefix}{name}.{up}"] = np.ascontiguousarray(b, dtype=np.float32)
+    for name, values in factors.items():
+        module = adapter.file_prefix + _spelled(style, name)
+        for key, value in _keys(style, name, values):
+            tensors[f"{module}.{key}"] = np.ascontiguousarray(value, dtype=np.float32)
         stated = _alpha_tensor((layers or {}).get(name, adapter))
         if stated is not None:
-            key, value = stated
-            tensors[f"{prefix}{name}.{key}"] = np.array(value, dtype=np.float32)
+            key, alpha = stated
+            tensors[f"{module}.{key}"] = np.array(alpha, dtype=np.float32)
     weights = _PEFT_WEIGHTS if style is KeyStyle.PEFT_FOLDER else _WEIGHTS
     save_file(tensors, folder / weights, metadata=_metadata(adapter, factors, layers or {}))
     if style in (KeyStyle.PEFT_FOLDER, KeyStyle.CONFIG_BESIDE):
@@ -54,15 +70,34 @@ def write_adapter(
     return folder
 
 
+def _spelled(style: KeyStyle, name: str) -> str:
+    if style is KeyStyle.LONGCAT:
+        return name.replace(".", "___lorahyphen___")
+    return name.replace(".", "_") if style in _FLATTENED else name
+
+
+def _keys(style: KeyStyle, name: str, tensors: Tensors) -> Iterator[tuple[str, NDArray[np.floating]]]:
+    """The tensors of a layer under the names that follow the layer's."""
+    parts = _LONGCAT_PARTS.get(name.rpartition(".")[2], 1) if style is KeyStyle.LONGCAT else 1
+    if parts == 1:
+        names = _NAMES.get(style, _A_B)
+        yield from ((names[key], values) for key, values in tensors.items())
+        return
+    # Every part gets the same A, so that the whole is still B @ A.
+    yield "lora_down.weight", np.concatenate([tensors["a"]] * parts)
+    for index, part in enumerate(np.split(tensors["b"], parts)):
+        yield f"lora_up.blocks.{index}.weight", part
+
+
 def _alpha_tensor(adapter: Adapter) -> tuple[str, float] | None:
     if adapter.alpha is None:
         return None
     if adapter.style is KeyStyle.LORA_ALPHA:
         return "lora_alpha", adapter.alpha
-    if adapter.style is KeyStyle.ALPHA_SCALE:
+    if adapter.style in (KeyStyle.ALPHA_SCALE, KeyStyle.LONGCAT):
         # LongCat's buffer holds alpha / rank already.
         return "alpha_scale", adapter.alpha / adapter.rank
-    if adapter.style in (KeyStyle.ALPHA, KeyStyle.NAMED_ADAPTER, KeyStyle.KOHYA):
+    if adapter.style in (KeyStyle.ALPHA, *_NAMES):
         return "alpha", adapter.alpha
     return None
 

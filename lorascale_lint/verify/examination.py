@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lorascale_lint.verify.adapter_files import write_adapter
 from lorascale_lint.verify.arrays import rounded
-from lorascale_lint.verify.inputs import Factors, generator_for, make_factors, make_tensors, random_array
+from lorascale_lint.verify.inputs import Factors, generator_for, make_tensors, random_array
 from lorascale_lint.verify.protocol import (
     Driver,
     Form,
@@ -329,10 +329,11 @@ class _ModelSubject:
             chosen = list(self.layers.values())[:: 1 if adapter.everywhere else 2]
             here = {layer.name: adapter.at_layer(self.indices[layer.name]) for layer in chosen}
             made = {
-                layer.name: make_factors(
+                layer.name: make_tensors(
                     generator_for(seed, scenario.name, adapter.name, layer.name),
-                    layer.shape,
+                    self.weights[layer.name],
                     here[layer.name].rank,
+                    adapter.style.form,
                 )
                 for layer in chosen
             }
@@ -342,7 +343,7 @@ class _ModelSubject:
             self.folders[adapter.name] = write_adapter(
                 folder / f"adapter_{adapter.name}",
                 adapter,
-                {file_names[k]: (f.a.astype(np.float32), f.b.astype(np.float32)) for k, f in made.items()},
+                {file_names[name]: factors.tensors for name, factors in made.items()},
                 {file_names[name]: layer_adapter for name, layer_adapter in here.items()},
             )
 

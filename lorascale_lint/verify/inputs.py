@@ -14,8 +14,8 @@ from lorascale_lint.verify.reference import product_of
 
 Array = NDArray[np.float64]
 
-# Rows and columns of the first factor of a Kronecker product; divides the shapes of such layers.
-_KRONECKER = 4
+# Rows and columns of the first factor of a Kronecker product; the first that divides the layer's shape.
+_KRONECKER = (4, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,9 @@ def make_tensors(generator: np.random.Generator, weight: Array, rank: int, form:
     """Tensors of a delta of any form, for a layer with this weight."""
     shape = (int(weight.shape[0]), int(weight.shape[1]))
     if form is Form.KRONECKER:
-        inner = make_factors(generator, (shape[0] // _KRONECKER, shape[1] // _KRONECKER), rank)
-        return Factors({**inner.tensors, "w1": random_array(generator, _KRONECKER, _KRONECKER)}, form)
+        size = next(size for size in _KRONECKER if not (shape[0] % size or shape[1] % size))
+        inner = make_factors(generator, (shape[0] // size, shape[1] // size), rank)
+        return Factors({**inner.tensors, "w1": random_array(generator, size, size)}, form)
     tensors = dict(make_factors(generator, shape, rank).tensors)
     if form is Form.HADAMARD:
         second = make_factors(generator, shape, rank).tensors

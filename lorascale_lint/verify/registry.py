@@ -145,7 +145,15 @@ DIFFSYNTH = DriverEntry(
     devices=_ANY_DEVICE,
 )
 
-DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO, PEFT, DIFFUSERS, LYCORIS, DIFFSYNTH)
+LONGCAT = DriverEntry(
+    name="longcat",
+    factory="lorascale_lint.verify.drivers.longcat:prepare",
+    locate=_locate_package("longcat_video", "modules/lora_utils.py"),
+    requirements=(*_TORCH, Requirement("diffusers", "diffusers"), Requirement("einops", "einops")),
+    looks_for="a LongCat-Video tree (longcat_video/modules/lora_utils.py)",
+)
+
+DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO, PEFT, DIFFUSERS, LYCORIS, DIFFSYNTH, LONGCAT)
 
 
 # Where projects announce drivers of their own: name = "module:attribute" of a `DriverEntry`.

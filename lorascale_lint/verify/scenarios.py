@@ -32,6 +32,16 @@ class KeyStyle(StrEnum):
     CONFIG_BESIDE = "adapter_config.json beside plain keys"
     FILE_METADATA = "alpha in __metadata__ only"
     DIFFUSERS_METADATA = "transformer. + lora_adapter_metadata"
+    KOHYA_FLAT = "lora_unet_ names, lora_down/lora_up + .alpha"
+    LONGCAT = "LongCat hyphen keys + alpha_scale"
+    LYCORIS = "lycoris_ names, lora_down/lora_up + .alpha"
+    LOHA = "lycoris_ names, LoHa + .alpha"
+    LOKR = "lycoris_ names, LoKr + .alpha"
+
+    @property
+    def form(self) -> Form:
+        """How the file's tensors make a delta."""
+        return {KeyStyle.LOHA: Form.HADAMARD, KeyStyle.LOKR: Form.KRONECKER}.get(self, Form.LOW_RANK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,11 @@ class Adapter:
         own = {
             KeyStyle.PEFT_FOLDER: "base_model.model.",
             KeyStyle.DIFFUSERS_METADATA: "transformer.",
+            KeyStyle.KOHYA_FLAT: "lora_unet_",
+            KeyStyle.LONGCAT: "lora___lorahyphen___",
+            KeyStyle.LYCORIS: "lycoris_",
+            KeyStyle.LOHA: "lycoris_",
+            KeyStyle.LOKR: "lycoris_",
         }
         return own.get(self.style, self.prefix)
 
@@ -479,6 +494,8 @@ _ALWAYS_WITH_ALPHA = (
     KeyStyle.CONFIG_BESIDE,
     KeyStyle.FILE_METADATA,
     KeyStyle.DIFFUSERS_METADATA,
+    # Its loader is strict: a file without the buffer is no adapter.
+    KeyStyle.LONGCAT,
 )
 _STYLES = (KeyStyle.LORA_ALPHA, KeyStyle.ALPHA_SCALE, KeyStyle.ALPHA)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from lorascale_lint.verify.adapter_files import write_adapter
+from lorascale_lint.verify.inputs import generator_for, make_tensors
 from lorascale_lint.verify.protocol import Capability, Form, LayerKind, Naming
 from lorascale_lint.verify.reference import TOLERANCES, judge, wrong_scales
 from lorascale_lint.verify.scenarios import Adapter, KeyStyle, Scenario, scenarios
@@ -95,7 +97,8 @@ def test_alpha_goes_through_the_constructor_where_the_setter_takes_none() -> Non
 @pytest.mark.parametrize("style", list(KeyStyle))
 def test_adapter_files_state_alpha_once(style: KeyStyle, tmp_path: Path) -> None:
     adapter = Adapter("A", 2.4, style=style, prefix="")
-    write_adapter(tmp_path, adapter, {"m": (product(1, (8, 5)), product(2, (6, 8)))})
+    made = make_tensors(generator_for(1), product(1, (12, 20)), 8, style.form).tensors
+    write_adapter(tmp_path, adapter, {"m": made})
     (weights,) = tmp_path.glob("*.safetensors")
     tensors = load_file(weights)
     with safe_open(weights, framework="numpy") as file:
@@ -103,15 +106,30 @@ def test_adapter_files_state_alpha_once(style: KeyStyle, tmp_path: Path) -> None
     config = tmp_path / "adapter_config.json"
     alphas = [key for key in tensors if key.rpartition(".")[2] in ("alpha", "lora_alpha", "alpha_scale")]
     assert sum(map(bool, (alphas, metadata, config.exists()))) == 1
-    assert len(tensors) == 2 + len(alphas)
+    assert len(tensors) == len(made) + len(alphas)
     if alphas:
-        expected = 0.3 if style is KeyStyle.ALPHA_SCALE else 2.4
+        expected = 0.3 if style in (KeyStyle.ALPHA_SCALE, KeyStyle.LONGCAT) else 2.4
         assert float(tensors[alphas[0]]) == pytest.approx(expected)
     if config.exists():
         assert json.loads(config.read_text())["lora_alpha"] == 2.4
 
 
 def test_an_adapter_without_alpha_states_none(tmp_path: Path) -> None:
-    write_adapter(tmp_path, Adapter("A", None), {"m": (product(1, (8, 5)), product(2, (6, 8)))})
+    write_adapter(tmp_path, Adapter("A", None), {"m": {"a": product(1, (8, 5)), "b": product(2, (6, 8))}})
     (weights,) = tmp_path.glob("*.safetensors")
     assert sorted(load_file(weights)) == ["m.lora_A.weight", "m.lora_B.weight"]
+
+
+def test_longcat_files_spell_names_and_parts_as_their_loader_reads_them(tmp_path: Path) -> None:
+    made = make_tensors(generator_for(1), product(1, (12, 20)), 8, Form.LOW_RANK).tensors
+    write_adapter(tmp_path, Adapter("A", 4.0, style=KeyStyle.LONGCAT), {"blocks.0.attn.qkv": made})
+    (weights,) = tmp_path.glob("*.safetensors")
+    before = "lora___lorahyphen___blocks___lorahyphen___0___lorahyphen___attn___lorahyphen___qkv."
+    tensors = {key.removeprefix(before): value for key, value in load_file(weights).items()}
+    assert tensors["lora_down.weight"].shape == (24, 20)
+    parts = [tensors[f"lora_up.blocks.{index}.weight"] for index in range(3)]
+    whole = np.concatenate(
+        [up @ down for up, down in zip(parts, np.split(tensors["lora_down.weight"], 3), strict=True)]
+    )
+    assert whole == pytest.approx(made["b"] @ made["a"], rel=1e-4, abs=1e-5)
+    assert float(tensors["alpha_scale"]) == 0.5

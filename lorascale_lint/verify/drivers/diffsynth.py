@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from lorascale_lint.verify.arrays import device_in_use, framework, poison_torch
+from lorascale_lint.verify.arrays import device_in_use
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.protocol import (
     Capability,
@@ -63,13 +63,10 @@ class DiffSynthDriver:
             KeyStyle.NAMED_ADAPTER,
             *((KeyStyle.KOHYA,) if reads_kohya else ()),
         )
-        self._facts = TargetFacts(
-            name="DiffSynth-Studio",
-            version=torch_layers.version_of(package),
-            framework=framework(),
-            import_mode=import_mode,
-            interventions=poison_torch(),
-            stubs={},
+        self._facts = torch_layers.prepared(
+            "DiffSynth-Studio",
+            torch_layers.version_of(package),
+            import_mode,
             replaced_modules=(f"{package.name} (only the loader's file was imported)",),
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lorascale_lint.verify.arrays import device_in_use, framework, poison_torch
+from lorascale_lint.verify.arrays import device_in_use
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.protocol import (
     Capability,
@@ -80,14 +80,11 @@ class DiffusersDriver:
     def __init__(self, diffusers: Any, package: Path, import_mode: str) -> None:
         self._diffusers = diffusers
         self._mixin = importlib.import_module("diffusers.loaders.lora_pipeline").WanLoraLoaderMixin
-        self._facts = TargetFacts(
-            name="diffusers",
-            version=str(diffusers.__version__),
-            framework=framework(),
-            import_mode=import_mode,
-            interventions=(*poison_torch(), "a pipeline without text encoder, autoencoder and scheduler"),
-            stubs={},
-            replaced_modules=(),
+        self._facts = torch_layers.prepared(
+            "diffusers",
+            str(diffusers.__version__),
+            import_mode,
+            interventions=("a pipeline without text encoder, autoencoder and scheduler",),
         )
 
     def facts(self) -> TargetFacts:

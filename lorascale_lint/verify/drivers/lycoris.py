@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lorascale_lint.verify.arrays import framework, poison_torch
+from lorascale_lint.verify.adapter_files import LOHA_NAMES, LOKR_NAMES
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.drivers.torch_layers import CONVOLUTION, CONVOLUTION_SHAPE, LINEAR
 from lorascale_lint.verify.protocol import (
@@ -19,12 +19,13 @@ from lorascale_lint.verify.protocol import (
     Form,
     LayerKind,
     LayerSpec,
-    Model,
     ModelLayer,
+    Naming,
     TargetFacts,
     Unsupported,
     Weights,
 )
+from lorascale_lint.verify.scenarios import KeyStyle
 from lorascale_lint.verify.stubs import PackageFinder
 
 _RSLORA, _DORA = f"{LINEAR} with rsLoRA", f"{LINEAR} with DoRA"
@@ -32,24 +33,27 @@ _LOHA, _LOKR = f"{LINEAR} with LoHa", f"{LINEAR} with LoKr"
 _CONVOLUTION_LOHA = f"{CONVOLUTION} with LoHa"
 _KRONECKER = 4
 
-# What the tensors of each form are called.
+# What LoCon calls its tensors.
 _LOCON_NAMES = {"a": "lora_down.weight", "b": "lora_up.weight", "magnitude": "dora_scale"}
-_LOHA_NAMES = {"a": "hada_w1_b", "b": "hada_w1_a", "a2": "hada_w2_b", "b2": "hada_w2_a"}
-_LOKR_NAMES = {"w1": "lokr_w1", "b": "lokr_w2_a", "a": "lokr_w2_b"}
 
 
 def prepare(package: Path, import_mode: str) -> LycorisDriver:
     """Import LyCORIS from `package`. Raises whatever the import raises."""
     sys.meta_path.insert(0, PackageFinder("lycoris", str(package)))
-    modules = importlib.import_module("lycoris.modules")
-    return LycorisDriver(modules, package, import_mode)
+    return LycorisDriver(
+        importlib.import_module("lycoris.modules"),
+        importlib.import_module("lycoris.wrapper"),
+        package,
+        import_mode,
+    )
 
 
 class LycorisDriver:
     """LyCORIS's modules on plain torch layers."""
 
     file_prefix = ""
-    model_layers: Sequence[ModelLayer] = ()
+    file_styles = (KeyStyle.LYCORIS, KeyStyle.LOHA, KeyStyle.LOKR)
+    model_layers: Sequence[ModelLayer] = torch_layers.model_layers(Naming.MODEL)
     layer_kinds: Sequence[LayerKind] = (
         LayerKind(LINEAR),
         LayerKind(CONVOLUTION, shape=CONVOLUTION_SHAPE),
@@ -66,22 +70,19 @@ class LycorisDriver:
             Capability.LAYER_SETTER_ALPHA,
             Capability.LAYER_STRENGTH,
             Capability.LAYER_HOST_RESIDENT,
+            Capability.MODEL_LOAD,
+            Capability.MODEL_STRENGTH,
         }
     )
 
-    def __init__(self, modules: Any, package: Path, import_mode: str) -> None:
+    def __init__(self, modules: Any, wrapper: Any, package: Path, import_mode: str) -> None:
         self._modules = modules
-        self._facts = TargetFacts(
-            name="LyCORIS",
-            version=torch_layers.version_of(package),
-            framework=framework(),
-            import_mode=import_mode,
-            interventions=(
-                *poison_torch(),
-                "a layer's backup of its weight is a copy, as it is on a device",
-            ),
-            stubs={},
-            replaced_modules=(),
+        self._wrapper = wrapper
+        self._facts = torch_layers.prepared(
+            "LyCORIS",
+            torch_layers.version_of(package),
+            import_mode,
+            interventions=("a layer's backup of its weight is a copy, as it is on a device",),
         )
 
     def facts(self) -> TargetFacts:
@@ -93,9 +94,9 @@ class LycorisDriver:
         torch_layers.refuse(spec, [kind.name for kind in self.layer_kinds])
         return _Layer(self._modules, spec, weight, bias)
 
-    def make_model(self, weights: Mapping[str, Weights]) -> Model:
-        """Adapter files are loaded by the user interfaces that LyCORIS is used in."""
-        raise Unsupported("only single layers are examined")
+    def make_model(self, weights: Mapping[str, Weights]) -> _Model:
+        """A module with a few linear layers."""
+        return _Model(self._wrapper, torch_layers.make_model(weights), list(weights))
 
 
 class _Layer:
@@ -121,9 +122,9 @@ class _Layer:
         }
         names, cls = _LOCON_NAMES, self._modules.LoConModule
         if kind in (_LOHA, _CONVOLUTION_LOHA):
-            names, cls = _LOHA_NAMES, self._modules.LohaModule
+            names, cls = LOHA_NAMES, self._modules.LohaModule
         elif kind == _LOKR:
-            names, cls = _LOKR_NAMES, self._modules.LokrModule
+            names, cls = LOKR_NAMES, self._modules.LokrModule
             told["factor"] = _KRONECKER
         elif kind == _RSLORA:
             told["rs_lora"] = True
@@ -160,3 +161,33 @@ class _Layer:
 
     def forward(self, x: Weights) -> Weights:
         return torch_layers.outputs(self._base, self._spec.kind, x, self._bias, self._spec.dtype)
+
+
+class _Model:
+    """`create_lycoris_from_weights` and `merge_to`."""
+
+    def __init__(self, wrapper: Any, root: Any, names: Sequence[str]) -> None:
+        self._wrapper = wrapper
+        self._root = root
+        self._names = names
+        self._loaded: set[str] = set()
+
+    def load(self, nickname: str, folder: Path | None, *, strength: float, accumulate: bool) -> None:
+        if folder is None:
+            raise Unsupported("adapters have no names")
+        (file,) = folder.glob("*.safetensors")
+        network, _ = self._wrapper.create_lycoris_from_weights(strength, str(file), self._root)
+        network.merge_to(strength)
+        self._loaded |= {module.lora_name for module in network.loras}
+
+    def merge(self) -> None:
+        raise Unsupported("a merged adapter stays")
+
+    def unmerge(self) -> None:
+        raise Unsupported("a merged adapter stays")
+
+    def weights(self) -> Mapping[str, Weights]:
+        return {name: torch_layers.weight_of(self._root.get_submodule(name)) for name in self._names}
+
+    def layers_with_factors(self) -> Collection[str]:
+        return [name for name in self._names if f"lycoris_{name.replace('.', '_')}" in self._loaded]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lorascale_lint.verify.arrays import framework, poison_torch
+from lorascale_lint.verify.adapter_files import LOHA_NAMES, LOKR_NAMES
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.drivers.torch_layers import CONVOLUTION, CONVOLUTION_SHAPE, EMBEDDING, LINEAR
 from lorascale_lint.verify.protocol import (
@@ -34,10 +34,6 @@ _NAME = "default"
 _RSLORA, _DORA = f"{LINEAR} with rsLoRA", f"{LINEAR} with DoRA"
 _LOHA, _LOKR = f"{LINEAR} with LoHa", f"{LINEAR} with LoKr"
 _KRONECKER = 4
-
-# Where each form keeps its tensors; every attribute is a dictionary by adapter.
-_LOHA_NAMES = {"b": "hada_w1_a", "a": "hada_w1_b", "b2": "hada_w2_a", "a2": "hada_w2_b"}
-_LOKR_NAMES = {"w1": "lokr_w1", "b": "lokr_w2_a", "a": "lokr_w2_b"}
 
 
 def prepare(package: Path, import_mode: str) -> PeftDriver:
@@ -79,15 +75,8 @@ class PeftDriver:
 
     def __init__(self, peft: Any, package: Path, import_mode: str) -> None:
         self._peft = peft
-        self._facts = TargetFacts(
-            name="PEFT",
-            version=str(getattr(peft, "__version__", "unknown")),
-            framework=framework(),
-            import_mode=import_mode,
-            interventions=poison_torch(),
-            stubs={},
-            replaced_modules=(),
-        )
+        version = str(getattr(peft, "__version__", "unknown"))
+        self._facts = torch_layers.prepared("PEFT", version, import_mode)
 
     def facts(self) -> TargetFacts:
         """Nothing is stubbed or replaced."""
@@ -144,7 +133,8 @@ class _Layer:
             raise Unsupported("factors are set once, by loading an adapter")
         layer = self._wrapped = self._wrap(int(tensors["a"].shape[0]))
         if self._spec.kind in (_LOHA, _LOKR):
-            names = _LOHA_NAMES if self._spec.kind == _LOHA else _LOKR_NAMES
+            # PEFT's attributes are called like LyCORIS's tensors, each a dictionary by adapter.
+            names = LOHA_NAMES if self._spec.kind == _LOHA else LOKR_NAMES
             for name, values in tensors.items():
                 torch_layers.copy_into(getattr(layer, names[name])[_NAME], values)
         elif self._spec.kind == EMBEDDING:

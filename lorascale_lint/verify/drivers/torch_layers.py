@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lorascale_lint.verify.arrays import as_float64, as_offered, device_in_use
-from lorascale_lint.verify.protocol import LayerSpec, ModelLayer, Naming, Unsupported, Weights
+from lorascale_lint.verify.arrays import as_float64, as_offered, device_in_use, framework, poison_torch
+from lorascale_lint.verify.protocol import (
+    LayerSpec,
+    ModelLayer,
+    Naming,
+    TargetFacts,
+    Unsupported,
+    Weights,
+)
 
 LINEAR, CONVOLUTION, EMBEDDING = "Linear", "Conv2d", "Embedding"
 # Out x in, the kernel of the convolution flattened.
@@ -24,6 +31,26 @@ _SHAPES: Mapping[str, tuple[int, int]] = {
     "blocks.1.ffn.fc_in": (100, 48),
     "blocks.1.ffn.fc_out": (46, 88),
 }
+
+
+def prepared(
+    name: str,
+    version: str,
+    import_mode: str,
+    *,
+    interventions: Sequence[str] = (),
+    replaced_modules: Sequence[str] = (),
+) -> TargetFacts:
+    """What the report says of a target of which nothing is stubbed; poisons torch (see `poison_torch`)."""
+    return TargetFacts(
+        name=name,
+        version=version,
+        framework=framework(),
+        import_mode=import_mode,
+        interventions=(*poison_torch(), *interventions),
+        stubs={},
+        replaced_modules=replaced_modules,
+    )
 
 
 def tensor(values: Weights, dtype: str = "float32") -> Any:
