@@ -27,7 +27,10 @@ IMPORT_FAILED = 4
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the parent asks for. `done` are the scenarios that need not be run (again)."""
+    """What the parent asks for. `done` are the scenarios that need not be run (again).
+
+    `matrix`: only the kinds of adapter files are asked.
+    """
 
     factory: str
     package: str
@@ -38,6 +41,7 @@ class Order:
     done: tuple[str, ...] = ()
     device: str = "cpu"
     dtype: str = "float32"
+    matrix: bool = False
 
     def save(self, path: Path) -> None:
         """Write the order as JSON."""
@@ -88,6 +92,7 @@ def main(arguments: list[str]) -> int:
 
     from lorascale_lint.verify.arrays import use_device
     from lorascale_lint.verify.examination import examine
+    from lorascale_lint.verify.file_kinds import file_scenarios
     from lorascale_lint.verify.registry import load_factory, make_importable
     from lorascale_lint.verify.scenarios import scenarios
 
@@ -108,12 +113,11 @@ def main(arguments: list[str]) -> int:
 
     facts()
     namings = {naming for layer in driver.model_layers for naming in layer.file_names}
-    asked = scenarios(
-        driver.layer_kinds,
-        driver.capabilities,
-        getattr(driver, "file_styles", None),
-        sorted(namings),
-        dtype=order.dtype,
+    styles = getattr(driver, "file_styles", None)
+    asked = (
+        file_scenarios(styles)
+        if order.matrix
+        else scenarios(driver.layer_kinds, driver.capabilities, styles, sorted(namings), dtype=order.dtype)
     )
     plan = [{"name": item.name, "rows": [row.as_dict() for row in item.blank_rows()]} for item in asked]
     results.event("plan", scenarios=plan)

@@ -69,6 +69,10 @@ class TargetMisbehavedError(Exception):
     """The target answered, but with something that is no answer."""
 
 
+class FileRefusedError(Exception):
+    """The loader raised an exception where it was asked to read one kind of file."""
+
+
 def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: Emit) -> None:
     """Run one scenario and hand every row to `emit` as soon as it is known.
 
@@ -76,6 +80,8 @@ def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: E
     rows that it kept from being measured; only KeyboardInterrupt and SystemExit of this program pass.
     """
     waiting = scenario.blank_rows()
+    if scenario.one_file and scenario.optional:
+        emit = _excusing_the_unclaimed(emit)
 
     def deliver(row: Row) -> None:
         waiting.pop(0)
@@ -90,15 +96,23 @@ def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: E
         subject(scenario, driver, seed, folder).run(deliver)
     except Unsupported as reason:
         _deliver_all(waiting, emit, Verdict.UNSUPPORTED, str(reason))
+    except FileRefusedError as reason:
+        _deliver_all(waiting, emit, Verdict.LOAD_ERROR, str(reason))
     except Exception as error:  # Whatever the target raises is a result.
-        if not (isinstance(error, TargetMisbehavedError) or _passed_through(driver, error)):
-            _deliver_all(waiting, emit, Verdict.NOT_MEASURED, f"verify itself failed: {_one_line(error)}")
+        if not (isinstance(error, TargetMisbehavedError) or passed_through(driver, error)):
+            _deliver_all(waiting, emit, Verdict.NOT_MEASURED, f"verify itself failed: {one_line(error)}")
             return
         verdict = Verdict.UNSUPPORTED if scenario.optional else Verdict.CRASHED
-        _deliver_all(waiting, emit, verdict, _one_line(error))
+        _deliver_all(waiting, emit, verdict, one_line(error))
 
 
-def _passed_through(driver: Driver, error: BaseException) -> bool:
+def _excusing_the_unclaimed(emit: Emit) -> Emit:
+    """A loader may refuse, or take nothing of, a file that it doesn't claim to read."""
+    excused = (Verdict.LOAD_ERROR, Verdict.NOT_APPLIED)
+    return lambda row: emit(replace(row, counted=row.counted and row.verdict not in excused))
+
+
+def passed_through(driver: Driver, error: BaseException) -> bool:
     """True if the error came out of a call of the driver's: then it is no mistake of this module's own."""
     code = sys.modules[type(driver).__module__].__file__
     return any(frame.f_code.co_filename == code for frame, _ in traceback.walk_tb(error.__traceback__))
@@ -106,15 +120,17 @@ def _passed_through(driver: Driver, error: BaseException) -> bool:
 
 def _deliver_all(waiting: list[Row], emit: Emit, verdict: Verdict, detail: str) -> None:
     for row in waiting:
-        emit(replace(row, verdict=verdict, detail=_joined(detail, row.detail)))
+        emit(replace(row, verdict=verdict, detail=joined(detail, row.detail)))
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An exception for a report."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
-def _joined(*parts: str) -> str:
+def joined(*parts: str) -> str:
+    """The remarks that there are, as one."""
     return "; ".join(part for part in parts if part)
 
 
@@ -176,7 +192,7 @@ def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list
     said = describe_parts(parts_of_worst) if worst.verdict is Verdict.MIXED_SCALE else ""
     if all(reading.stored is None for reading in readings):
         parts.append(said or _explanation(worst, mistakes))
-    return replace(worst, detail=_joined(*parts, row.detail))
+    return replace(worst, detail=joined(*parts, row.detail))
 
 
 def _by_stored_sums(reading: _Reading, expected: float, known: Sequence[Hypothesis]) -> Verdict | None:
@@ -200,7 +216,7 @@ def _explanation(row: Row, mistakes: list[Verdict]) -> str:
         return ""
     strength = "" if abs(row.observed) < 1e-6 else f"{row.observed / row.expected:.3g}x the trained strength"
     others = " or ".join(mistake.value for mistake in mistakes if mistake is not row.verdict)
-    return _joined(strength, f"{others} would give the same number" if others else "")
+    return joined(strength, f"{others} would give the same number" if others else "")
 
 
 class _LayerSubject:
@@ -241,7 +257,7 @@ class _LayerSubject:
                 gone = all(term.scale == 0 for term in step.terms)
                 reading = self._read(layer, step.quantity, gone=gone)
                 for term in step.terms:
-                    deliver(_judge_term(self.scenario, step, term, [reading], _joined(*notes)))
+                    deliver(_judge_term(self.scenario, step, term, [reading], joined(*notes)))
             else:
                 note = self._do(layer, step)
                 if note and note not in notes:
@@ -264,7 +280,7 @@ class _LayerSubject:
             try:
                 layer.forward(self.inputs)
             except Exception as error:  # Only its effect on the state is looked at here.
-                return f"forward raised {_one_line(error)}"
+                return f"forward raised {one_line(error)}"
         else:
             raise TypeError(f"a layer knows no step {step!r}")
         return ""
@@ -275,9 +291,9 @@ class _LayerSubject:
             return self._read_dora(layer, quantity)
         products = [factors.product for factors in self.factors.values()]
         if quantity is Quantity.WEIGHT:
-            change = _checked(layer.weight(), self.shape) - self.weight
+            change = checked(layer.weight(), self.shape) - self.weight
         else:
-            output = _checked(layer.forward(self.inputs), (len(self.inputs), self.shape[0]))
+            output = checked(layer.forward(self.inputs), (len(self.inputs), self.shape[0]))
             change = output - (self.inputs @ self.weight.T + self.bias)
             products = [self.inputs @ product.T for product in products]
         found = fit(change, products)
@@ -303,9 +319,9 @@ class _LayerSubject:
     def _read_dora(self, layer: Layer, quantity: Quantity) -> _Reading:
         ((name, factors),) = self.factors.items()
         if quantity is Quantity.WEIGHT:
-            after = _checked(layer.weight(), self.shape)
+            after = checked(layer.weight(), self.shape)
         else:
-            output = _checked(layer.forward(self.inputs), (len(self.inputs), self.shape[0]))
+            output = checked(layer.forward(self.inputs), (len(self.inputs), self.shape[0]))
             after = np.asarray(np.linalg.lstsq(self.inputs, output - self.bias, rcond=None)[0].T, np.float64)
         found = fit_dora(after, self.weight, factors.product, factors.tensors["magnitude"])
         return _Reading("", self.shape, {name: found.scales[0]}, residual=found.residual)
@@ -351,12 +367,7 @@ class _ModelSubject:
         model = self.driver.make_model(self.weights)
         for step in self.scenario.steps:
             if isinstance(step, Load):
-                model.load(
-                    step.nickname,
-                    None if step.cached else self.folders[step.adapter],
-                    strength=step.strength,
-                    accumulate=step.accumulate,
-                )
+                self._load(model, step)
             elif isinstance(step, Merge):
                 model.merge()
             elif isinstance(step, Unmerge):
@@ -366,10 +377,26 @@ class _ModelSubject:
             else:
                 raise TypeError(f"a model knows no step {step!r}")
 
+    def _load(self, model: Model, step: Load) -> None:
+        try:
+            model.load(
+                step.nickname,
+                None if step.cached else self.folders[step.adapter],
+                strength=step.strength,
+                accumulate=step.accumulate,
+            )
+        except Unsupported:
+            raise
+        except Exception as error:  # Whatever the target raises is a result.
+            if self.scenario.one_file and passed_through(self.driver, error):
+                raise FileRefusedError(one_line(error)) from error
+            raise
+
     def _measure(self, model: Model, measure: Measure, deliver: Emit) -> None:
         now = model.weights()
         changed = any(not np.array_equal(np.asarray(now[name]), self.weights[name]) for name in self.layers)
-        if self.scenario.optional and not changed and not model.layers_with_factors():
+        recognised = changed or model.layers_with_factors()
+        if self.scenario.optional and not self.scenario.one_file and not recognised:
             raise Unsupported("the loader recognises none of the file's keys; nothing was applied")
         readings = list(self._readings(now, measure.where))
         for term in measure.terms:
@@ -382,7 +409,7 @@ class _ModelSubject:
             if (where is Where.TOUCHED and not touched) or (where is Where.UNTOUCHED and touched):
                 continue
             present = {key: factors[name] for key, factors in self.factors.items() if name in factors}
-            change = _checked(now[name], layer.shape) - self.weights[name]
+            change = checked(now[name], layer.shape) - self.weights[name]
             found: Fit = fit(change, [factors.product for factors in present.values()])
             only = next(iter(present.values())).product if len(present) == 1 else None
             parts = () if only is None else parts_by_row(change, only, TOLERANCES["float32"])
@@ -396,7 +423,8 @@ class _ModelSubject:
             )
 
 
-def _checked(values: NDArray[np.floating], shape: tuple[int, ...]) -> Array:
+def checked(values: NDArray[np.floating], shape: tuple[int, ...]) -> Array:
+    """What the target returned, as float64. Raises TargetMisbehavedError if its shape is another."""
     array = np.asarray(values, dtype=np.float64)
     if array.shape != shape:
         raise TargetMisbehavedError(f"the target returned shape {array.shape} where {shape} was expected")

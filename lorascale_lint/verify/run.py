@@ -58,6 +58,7 @@ def run_verify(
     timeout: float | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    matrix: bool = False,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Run the LoRA code below `path` in a child process and compare it with the reference.
@@ -65,8 +66,8 @@ def run_verify(
     `driver` names a driver (default: the one that fits the path), `seed` makes the inputs those of an
     earlier run (default: new ones), `timeout` is how many seconds a single scenario may take (default 60;
     the import may take 180, or `timeout` if that is more). `device` is "auto", "cpu", "cuda" or "cuda:N";
-    `dtype` is the floating-point type of single layers (models are float32). `progress` is called
-    with short lines for a person.
+    `dtype` is the floating-point type of single layers (models are float32). `matrix`: only load adapter
+    files, one of each kind (`file_kinds`). `progress` is called with short lines for a person.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
     """
@@ -85,7 +86,17 @@ def run_verify(
     if isinstance(place, Problem):
         return VerifyReport(target=target, seed=chosen_seed, problem=place)
     with tempfile.TemporaryDirectory(prefix="lorascale-verify-") as folder:
-        session = _Session(entry, package, chosen_seed, Path(folder), timeout, say, device=place, dtype=dtype)
+        session = _Session(
+            entry,
+            package,
+            chosen_seed,
+            Path(folder),
+            timeout,
+            say,
+            device=place,
+            dtype=dtype,
+            matrix=matrix,
+        )
         return session.run(target)
 
 
@@ -178,7 +189,9 @@ class _Session:
         *,
         device: str = "cpu",
         dtype: str = "float32",
+        matrix: bool = False,
     ) -> None:
+        self.matrix = matrix
         self.device = device
         self.dtype = dtype
         self.entry = entry
@@ -265,6 +278,7 @@ class _Session:
             done=tuple(name for name, _ in state.plan if name in state.rows),
             device=self.device,
             dtype=self.dtype,
+            matrix=self.matrix,
         )
         order.save(home / "order.json")
         results.touch()

@@ -180,7 +180,8 @@ class Scenario:
     `layer` is None for a question to the model. `needs` are capabilities without which it is `unsupported`.
     `optional`: an exception (layer) or a file of which no key is recognised (model) is a missing feature,
     not a wrong scale. `counted` False: shown, but never makes the run differ. `note` is shown with its rows.
-    `delta_size` is that of B @ A beside the weight; a small one is judged by the stored sums.
+    `delta_size` is that of B @ A beside the weight; a small one is judged by the stored sums. `one_file`: it
+    is a cell of the matrix, where an exception is a refused file and nothing applied is an answer.
     """
 
     name: str
@@ -194,10 +195,13 @@ class Scenario:
     note: str = ""
     form: Form = Form.LOW_RANK
     delta_size: float = 1.0
+    one_file: bool = False
 
     @property
     def group(self) -> str:
-        """ "layer" or "pipeline"."""
+        """ "layer", "pipeline" or "file"."""
+        if self.one_file:
+            return "file"
         return "pipeline" if self.layer is None else "layer"
 
     def adapter(self, name: str) -> Adapter:

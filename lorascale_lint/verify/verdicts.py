@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     WRONG_DIRECTION = "wrong-direction"
     RESIDUAL_AFTER_SWITCH = "residual-after-switch"
     RESIDUAL_AFTER_UNMERGE = "residual-after-unmerge"
+    LOAD_ERROR = "load-error"
     CRASHED = "crashed"
     ERROR = "error"
     UNSUPPORTED = "unsupported"
@@ -52,7 +53,7 @@ class Row:
     `expected` and `observed` are effective scales (no unit). `relative_error` is |observed / expected - 1|;
     where nothing should be left (expected 0) it is |observed|. `residual` is the part of the change that
     points elsewhere than any adapter, relative to the largest of them. `counted` is False for rows that are
-    only a warning.
+    only a warning. `mse` are mean squared differences from the right weight (see `real_layers`).
     """
 
     scenario: str
@@ -72,6 +73,7 @@ class Row:
     counted: bool = True
     verdict: Verdict = Verdict.CRASHED
     detail: str = ""
+    mse: dict[str, float] | None = None
 
     @property
     def title(self) -> str:
