@@ -152,6 +152,18 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
     callback=lambda _context, _parameter, value: _DTYPES[value],
     help="Floating-point type of single layers.",
 )
+@click.option(
+    "--adapter",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE_OR_DIR",
+    help="Put each module of a real adapter through the loader.",
+)
+@click.option(
+    "--base",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE_OR_DIR",
+    help="With --adapter: the safetensors files of the weights it belongs to; random ones by default.",
+)
 @_text_or_json
 def verify(
     path: Path | None, *, list_drivers: bool, emit_test: bool, output_format: str, **options: Any
@@ -184,16 +196,38 @@ def verify(
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-def inspect(paths: tuple[str, ...], loader: str | None, output_format: str) -> int:
+@click.option(
+    "--rewrite-to",
+    type=(str, click.Path(path_type=Path)),
+    default=None,
+    metavar="CONVENTION OUT",
+    help="Write the adapter anew to OUT, in a convention such as kohya or peft that states its scale.",
+)
+@click.option("--fold", is_flag=True, help="With --rewrite-to: multiply the scale into B, and state 1.")
+@click.option("--alpha", type=float, help="With --rewrite-to: the alpha of the training, if no file says it.")
+def inspect(
+    paths: tuple[str, ...],
+    loader: str | None,
+    output_format: str,
+    rewrite_to: tuple[str, Path] | None,
+    fold: bool,
+    alpha: float | None,
+) -> int:
     """Show which scale the adapters in PATHS were trained with, and what loaders make of it.
 
     PATHS are safetensors files, or folders of them. Only headers and alphas are read; needs no torch.
+    With --rewrite-to one adapter is written anew for a loader that would lose its scale; the new file is
+    compared with the old one before it gets its name, and nothing is overwritten.
 
     Exit codes: 0 everything was read, 2 a file could not be read or is of no known layout. With --loader
     also: 1 it applies a wrong scale or refuses the file, 3 what it does is not known.
     """
-    from lorascale_lint.adapters.command import run_inspect
+    from lorascale_lint.adapters.command import run_inspect, run_rewrite
 
+    if rewrite_to is not None:
+        return run_rewrite(paths, *rewrite_to, fold=fold, alpha=alpha)
+    if fold or alpha is not None:
+        raise click.UsageError("--fold and --alpha say how to rewrite; they need --rewrite-to.")
     return run_inspect(paths, loader, as_json_text=output_format == "json")
 
 

@@ -13,6 +13,9 @@ from lorascale_lint.adapters.loaders import LOADERS, Loader, loader_named
 from lorascale_lint.adapters.oddities import find_oddities
 from lorascale_lint.adapters.predictions import Outcome, predict
 from lorascale_lint.adapters.report import Inspection, as_json, render_text
+from lorascale_lint.adapters.rewriting.files import write_adapter
+from lorascale_lint.adapters.rewriting.plan import plan_rewrite
+from lorascale_lint.adapters.rewriting.targets import TARGETS, target_named
 from lorascale_lint.adapters.source import find_files, read_source
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
@@ -46,6 +49,27 @@ def run_inspect(paths: Sequence[str], loader: str | None, *, as_json_text: bool)
         return 0
     codes = {_EXIT.get(prediction.outcome, 0) for item in inspections for prediction in item.predictions}
     return 1 if 1 in codes else max(codes, default=0)
+
+
+def run_rewrite(paths: Sequence[str], target_name: str, out: Path, *, fold: bool, alpha: float | None) -> int:
+    """Write one adapter anew in another convention, and show the new file; the exit code.
+
+    Raises InputError, and nothing is left at `out` then.
+    """
+    target = target_named(target_name)
+    if target is None:
+        known = ", ".join(item.name for item in TARGETS)
+        raise click.BadParameter(f"{target_name!r} is none of {known}", param_hint="--rewrite-to")
+    files = [file for path in paths for file in find_files(Path(path))]
+    if len(files) != 1:
+        raise InputError(f"--rewrite-to takes one adapter file, and {len(files)} were given")
+    adapter = understand(read_source(files[0]))
+    difference = write_adapter(adapter, plan_rewrite(adapter, target, fold=fold, alpha=alpha), out)
+    console = Console()
+    console.out(printable(f"{files[0]} -> {out}: deltas differ by {difference:.2g} at most") + "\n\n")
+    (written,) = find_files(out)
+    console.out(render_text(inspect_file(written)))
+    return 0
 
 
 def inspect_file(path: Path, loaders: Sequence[Loader] = LOADERS) -> Inspection:
