@@ -31,7 +31,8 @@ class DriverEntry:
     `factory` is "module:attribute" (a `DriverFactory`), imported in the child only. `locate` returns the
     package folder that `path` means, or None if this driver has nothing to do with it. `import_modes` are
     tried in order, each in a fresh child. `requirements` are needed by every mode, `full_requirements` by
-    the first one. `devices` are the kinds of devices that it can run on ("cpu", "cuda").
+    the first one. `devices` are the kinds of devices that it can run on ("cpu", "cuda"). `package` is the
+    import name of what it runs, by which an installed copy is found.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DriverEntry:
     full_requirements: tuple[Requirement, ...] = ()
     looks_for: str = ""
     devices: tuple[str, ...] = ("cpu",)
+    package: str = ""
 
 
 class UnknownDriverError(Exception):
@@ -60,6 +62,7 @@ def _locate_fastvideo(path: Path) -> Path | None:
 
 FASTVIDEO = DriverEntry(
     name="fastvideo",
+    package="fastvideo",
     factory="lorascale_lint.verify.drivers.fastvideo:prepare",
     locate=_locate_fastvideo,
     import_modes=("full", "lean"),
@@ -106,6 +109,7 @@ _TORCH = (
 
 PEFT = DriverEntry(
     name="peft",
+    package="peft",
     factory="lorascale_lint.verify.drivers.peft:prepare",
     locate=_locate_package("peft", "tuners/lora/layer.py"),
     requirements=(
@@ -120,6 +124,7 @@ PEFT = DriverEntry(
 
 LYCORIS = DriverEntry(
     name="lycoris",
+    package="lycoris",
     factory="lorascale_lint.verify.drivers.lycoris:prepare",
     locate=_locate_package("lycoris", "modules/locon.py"),
     requirements=(*_TORCH, Requirement("einops", "einops"), Requirement("toml", "toml")),
@@ -129,6 +134,7 @@ LYCORIS = DriverEntry(
 
 DIFFUSERS = DriverEntry(
     name="diffusers",
+    package="diffusers",
     factory="lorascale_lint.verify.drivers.diffusers:prepare",
     locate=_locate_package("diffusers", "loaders/lora_pipeline.py"),
     requirements=(*_TORCH, Requirement("peft", "peft"), Requirement("transformers", "transformers")),
@@ -138,6 +144,7 @@ DIFFUSERS = DriverEntry(
 
 DIFFSYNTH = DriverEntry(
     name="diffsynth",
+    package="diffsynth",
     factory="lorascale_lint.verify.drivers.diffsynth:prepare",
     locate=_locate_package("diffsynth", "__init__.py"),
     requirements=_TORCH,
@@ -147,6 +154,7 @@ DIFFSYNTH = DriverEntry(
 
 LONGCAT = DriverEntry(
     name="longcat",
+    package="longcat_video",
     factory="lorascale_lint.verify.drivers.longcat:prepare",
     locate=_locate_package("longcat_video", "modules/lora_utils.py"),
     requirements=(*_TORCH, Requirement("diffusers", "diffusers"), Requirement("einops", "einops")),
@@ -182,6 +190,19 @@ def announced_drivers() -> list[AnnouncedDriver]:
         usable = entry if isinstance(entry, DriverEntry) else None
         found.append(AnnouncedDriver(point.name, point.value, usable, problem))
     return found
+
+
+def installed() -> list[Path]:
+    """The packages of this environment that a driver knows how to run, in the drivers' order."""
+    announced = (item.entry for item in announced_drivers() if item.entry)
+    places = []
+    for entry in (*DRIVERS, *announced):
+        spec = importlib.util.find_spec(entry.package) if entry.package else None
+        for place in spec.submodule_search_locations or () if spec else ():
+            if entry.locate(Path(place)) is not None:
+                places.append(Path(place))
+                break
+    return places
 
 
 def choose(path: Path, name: str | None = None) -> tuple[DriverEntry, Path]:
