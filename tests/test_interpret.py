@@ -169,6 +169,46 @@ def test_finally_runs_after_every_outcome() -> None:
     assert [source_text(event.value) for event in events(body(*lines), "call")] == ["close(y)"]
 
 
+@pytest.mark.parametrize("leave", ["break", "continue"])
+def test_what_a_loop_binds_before_it_is_left_counts_behind_it(leave: str) -> None:
+    value = returned(
+        body("v = x", "for k in s:", "    if flag:", "        v = s[k]", f"        {leave}", "return v")
+    )
+    chosen = value.then if leave == "continue" and isinstance(value, Choice) else value
+    assert isinstance(chosen, Choice)
+    assert chosen.test is not None
+    assert source_text(chosen.test) == "flag"
+    assert isinstance(chosen.then, Item)
+    assert isinstance(chosen.other, Param)
+
+
+def test_a_loop_left_under_several_conditions_keeps_both_values() -> None:
+    value = returned(
+        body(
+            "v = x", "while True:", "    if flag:", "        if y:", "            v = s", "            break"
+        )
+        + "    return v\n"
+    )
+    assert isinstance(value, Choice)
+    assert value.test is None
+    assert {source_text(value.then), source_text(value.other)} == {"s", "x"}
+
+
+def test_names_bound_before_a_break_in_an_inner_loop_do_not_leave_the_outer_one_twice() -> None:
+    value = returned(
+        body(
+            "v = x",
+            "for k in s:",
+            "    for j in k:",
+            "        v = y",
+            "        break",
+            "    v = s",
+            "return v",
+        )
+    )
+    assert {source_text(part) for part in walk(value) if isinstance(part, Param)} == {"s", "x"}
+
+
 def test_loop_and_comprehension_variables_are_elements() -> None:
     assert isinstance(returned(body("for i in x:", "    z = i", "    return z")), Element)
     inside = events(body("return [use(k) for k, v in x.items()]"), "call")[-1].value

@@ -69,6 +69,15 @@ class Scope:
         return self.positions[node]
 
 
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """A ``break`` (``leaves_loop``) or ``continue``: what names are bound to where it stands."""
+
+    leaves_loop: bool
+    guards: tuple[Guard, ...]
+    env: dict[str, Term]
+
+
 class Interpreter:
     """Executes the body of one function and collects its events."""
 
@@ -84,6 +93,8 @@ class Interpreter:
         """Terms whose ids are keys of ``depths`` must stay alive."""
         self.raised = False
         """Did the statement that ended the last block raise?"""
+        self.exits: list[_Exit] = []
+        """Ways out of the innermost loop's body other than its end."""
 
     # ---- statements -------------------------------------------------------------------
 
@@ -137,6 +148,7 @@ class Interpreter:
                 return True
             case cst.Continue() | cst.Break():
                 self.raised = False
+                self.exits.append(_Exit(isinstance(statement, cst.Break), self.guards, dict(self.env)))
                 return True
             case cst.Assert():
                 self._assume(self.expr(statement.test), True, required=True)
@@ -294,13 +306,29 @@ class Interpreter:
         return joined
 
     def _loop(self, body: cst.BaseSuite, orelse: cst.Else | None, enter: Callable[[], None]) -> None:
-        guards, before = self.guards, dict(self.env)
+        guards, before, outer = self.guards, dict(self.env), self.exits
+        self.exits = []
         enter()
+        inside = self.guards
         self.block(body)
+        exits, self.exits = self.exits, outer
+        self._leave([way for way in exits if not way.leaves_loop], inside)
         self.env = self._join(None, self.env, before)
         self.guards = guards
         if orelse is not None:
             self.block(orelse.body)
+        self._leave([way for way in exits if way.leaves_loop], inside)
+
+    def _leave(self, exits: list[_Exit], inside: tuple[Guard, ...]) -> None:
+        """Join what names were bound to where a loop's body was left with what they are bound to now."""
+        for way in exits:
+            own = way.guards[len(inside) :]
+            if len(own) != 1:  # under several conditions, none of which decides alone
+                self.env = self._join(None, way.env, self.env)
+            elif own[0].holds:
+                self.env = self._join(own[0].test, way.env, self.env)
+            else:
+                self.env = self._join(own[0].test, self.env, way.env)
 
     def _try(self, statement: cst.Try | cst.TryStar) -> bool:
         guards, before = self.guards, dict(self.env)
