@@ -124,7 +124,7 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
 
 
 @cli.command()
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--driver",
     metavar="NAME|FILE.py:NAME",
@@ -164,9 +164,30 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
     metavar="FILE_OR_DIR",
     help="With --adapter: the safetensors files of the weights it belongs to; random ones by default.",
 )
+@click.option(
+    "--matrix",
+    is_flag=True,
+    help="Put one adapter, written in each file convention, to the loaders in all PATHs, or else to those "
+    "that are installed.",
+)
+@click.option(
+    "--picture",
+    "pictures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    metavar="FILE.png|FILE.html",
+    help="With --matrix: draw it too. Can be given more than once.",
+)
 @_text_or_json
 def verify(
-    path: Path | None, *, list_drivers: bool, emit_test: bool, output_format: str, **options: Any
+    paths: tuple[Path, ...],
+    *,
+    list_drivers: bool,
+    emit_test: bool,
+    matrix: bool,
+    pictures: tuple[Path, ...],
+    output_format: str,
+    **options: Any,
 ) -> int:
     """Run the code in PATH in a child process and measure the scale of each delta.
 
@@ -174,6 +195,13 @@ def verify(
 
     Exit codes: 0 every scale is right, 1 one differs, 2 error, 3 nothing could be judged.
     """
+    if matrix and not list_drivers:
+        return _verify_matrix(paths, pictures, emit_test, options, output_format)
+    if pictures:
+        raise click.UsageError("--picture draws the matrix; it needs --matrix.")
+    if len(paths) > 1:
+        raise click.UsageError("One PATH at a time; only --matrix takes several.")
+    path = paths[0] if paths else None
     from lorascale_lint.verify.command import (
         VerifyOptions,
         emit_test_command,
@@ -188,6 +216,23 @@ def verify(
     if emit_test:
         return emit_test_command(path, options["driver"])
     return run_verify_command(path, VerifyOptions(**options), as_json=output_format == "json")
+
+
+def _verify_matrix(
+    paths: tuple[Path, ...],
+    pictures: tuple[Path, ...],
+    emit_test: bool,
+    options: dict[str, Any],
+    output_format: str,
+) -> int:
+    from lorascale_lint.verify.matrix_command import run_matrix_command
+
+    names = ("driver", "seed", "timeout", "device")
+    others = {name: value for name, value in options.items() if name not in names}
+    if emit_test or others.pop("dtype") != "float32" or any(others.values()):
+        raise click.UsageError(f"--matrix goes with {', '.join(f'--{name}' for name in names)} only.")
+    told = {name: options[name] for name in names}
+    return run_matrix_command(paths, pictures, **told, as_json=output_format == "json")
 
 
 @cli.command()

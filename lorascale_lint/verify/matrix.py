@@ -127,23 +127,23 @@ class Matrix:
 
 
 def run_matrix(
-    paths: Sequence[Path],
+    targets: Sequence[tuple[Path, str | None]],
     *,
-    driver: str | None = None,
     seed: int | None = None,
     timeout: float | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Matrix:
-    """Put every kind of adapter file to the loaders in `paths` (at least one); options as for `run_verify`.
+    """Put every kind of adapter file to the loaders in `targets`, of which there must be one at least.
 
-    All loaders get the same seed.
+    A target is a path and the name of its driver (None: the one that fits); options are those of
+    `run_verify`. All loaders get the same seed.
     """
     chosen = secrets.randbelow(2**31) if seed is None else seed
     say = progress or (lambda _line: None)
     reports = []
-    for number, path in enumerate(paths, 1):
-        where = f"loader {number} of {len(paths)}: "
+    for number, (path, driver) in enumerate(targets, 1):
+        where = f"loader {number} of {len(targets)}: "
         report = run_verify(
             path,
             driver=driver,
