@@ -157,7 +157,12 @@ td.wrong { background: var(--wrong); color: var(--wrong-ink); font-weight: 700;
   border: 3px solid var(--ink); }
 td.nothing { background: var(--soft); }
 td.none { color: var(--quiet); font-style: italic; }
+@page { size: landscape; margin: 1cm; }
 @media print {
+  body { font-size: 9px; margin: 0; }
+  .wide { overflow: visible; }
+  th, td { white-space: normal; padding: .2rem .3rem; }
+  td { white-space: nowrap; }
   :root { --page: #ffffff; --ink: #000000; --line: #000000; --wrong: #ffffff; --wrong-ink: #000000;
     --quiet: #000000; --soft: #ffffff; }
   td.wrong { border-width: 4px; text-decoration: underline; }
