@@ -571,7 +571,7 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
         "text\n",
         "",
     )
-    usual = {"path": Path(), "device": "cpu", "dtype": "float32"}
+    usual = {"path": Path(), "device": "cpu", "dtype": "float32", "adapter": None, "base": None}
     assert seen == usual | {"driver": "fastvideo", "seed": 7, "timeout": 1.5}
     assert lint("verify", "--output-format", "json", ".") == (3, "{}\n", "")
     assert seen == usual | {"driver": None, "seed": None, "timeout": None}

@@ -13,13 +13,24 @@ import faulthandler
 import json
 import os
 import platform
+import shutil
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from lorascale_lint.verify.arrays import use_device
+from lorascale_lint.verify.examination import examine
+from lorascale_lint.verify.file_kinds import file_scenarios
+from lorascale_lint.verify.protocol import Driver
+from lorascale_lint.verify.real_adapters import BaseWeights, RealModule, read_modules
+from lorascale_lint.verify.real_layers import examine_module, how_reached
+from lorascale_lint.verify.registry import load_factory, make_importable
+from lorascale_lint.verify.scenarios import Scenario, scenarios
 
 # The exit status after a failed import; the reason is in the last event.
 IMPORT_FAILED = 4
@@ -29,7 +40,8 @@ IMPORT_FAILED = 4
 class Order:
     """What the parent asks for. `done` are the scenarios that need not be run (again).
 
-    `matrix`: only the kinds of adapter files are asked.
+    `matrix`: only the kinds of adapter files are asked. `adapter` is a file or folder whose modules are asked
+    instead of scenarios, `base` the weights that they belong to ("": random ones).
     """
 
     factory: str
@@ -42,6 +54,8 @@ class Order:
     device: str = "cpu"
     dtype: str = "float32"
     matrix: bool = False
+    adapter: str = ""
+    base: str = ""
 
     def save(self, path: Path) -> None:
         """Write the order as JSON."""
@@ -90,12 +104,6 @@ def main(arguments: list[str]) -> int:
     faulthandler.enable()
     results.event("started", python=platform.python_version())
 
-    from lorascale_lint.verify.arrays import use_device
-    from lorascale_lint.verify.examination import examine
-    from lorascale_lint.verify.file_kinds import file_scenarios
-    from lorascale_lint.verify.registry import load_factory, make_importable
-    from lorascale_lint.verify.scenarios import scenarios
-
     use_device(order.device)
     try:
         if order.factory.rpartition(":")[0].endswith(".py"):
@@ -112,13 +120,10 @@ def main(arguments: list[str]) -> int:
         results.event("facts", **_plain(asdict(driver.facts())))
 
     facts()
-    namings = {naming for layer in driver.model_layers for naming in layer.file_names}
-    styles = getattr(driver, "file_styles", None)
-    asked = (
-        file_scenarios(styles)
-        if order.matrix
-        else scenarios(driver.layer_kinds, driver.capabilities, styles, sorted(namings), dtype=order.dtype)
-    )
+    asked = _asked(order, driver)
+    if order.adapter:
+        results.event("note", text=how_reached(driver))
+    weights = BaseWeights(Path(order.base) if order.base else None)
     plan = [{"name": item.name, "rows": [row.as_dict() for row in item.blank_rows()]} for item in asked]
     results.event("plan", scenarios=plan)
     for number, scenario in enumerate(asked):
@@ -127,10 +132,26 @@ def main(arguments: list[str]) -> int:
         results.event("scenario", name=scenario.name)
         folder = Path(order.folder) / f"scenario_{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        examine(scenario, driver, order.seed, folder, lambda row: results.event("row", row=row.as_dict()))
+        if isinstance(scenario, RealModule):
+            row = examine_module(scenario, driver, weights, order.seed, folder)
+            results.event("row", row=row.as_dict())
+            # A real adapter has hundreds of modules.
+            shutil.rmtree(folder)
+        else:
+            examine(scenario, driver, order.seed, folder, lambda row: results.event("row", row=row.as_dict()))
     facts()
     results.event("finished")
     return 0
+
+
+def _asked(order: Order, driver: Driver) -> Sequence[Scenario | RealModule]:
+    if order.adapter:
+        return read_modules(Path(order.adapter), order.dtype)
+    styles = getattr(driver, "file_styles", None)
+    if order.matrix:
+        return file_scenarios(styles)
+    namings = {naming for layer in driver.model_layers for naming in layer.file_names}
+    return scenarios(driver.layer_kinds, driver.capabilities, styles, sorted(namings), dtype=order.dtype)
 
 
 def _plain(value: Any) -> Any:

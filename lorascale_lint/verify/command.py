@@ -19,6 +19,8 @@ class VerifyOptions:
     timeout: float | None = None
     device: str = "cpu"
     dtype: str = "float32"
+    adapter: Path | None = None
+    base: Path | None = None
 
 
 def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> int:

@@ -39,6 +39,7 @@ from lorascale_lint.verify.protocol import (
     Unsupported,
     Weights,
 )
+from lorascale_lint.verify.real_adapters import layer_name
 from lorascale_lint.verify.scenarios import KeyStyle
 
 FUNCTIONS = ("merge", "unmerge", "forward", "load")
@@ -92,6 +93,7 @@ class OwnDriver:
             Capability.LAYER_UNMERGE: "forward" in functions or "unmerge" in functions,
             Capability.LAYER_STRENGTH: bool(applied) and all(accepts(item, "strength") for item in applied),
             Capability.MODEL_LOAD: "load" in functions,
+            Capability.MODEL_ANY_LAYER: "load" in functions,
             Capability.MODEL_STRENGTH: "load" in functions and accepts(functions["load"], "strength"),
         }
         return frozenset(name for name, there in tests.items() if there)
@@ -133,6 +135,10 @@ class OwnDriver:
     def make_model(self, weights: Mapping[str, Weights]) -> _OwnModel:
         """Weights that `load` is called on."""
         return _OwnModel(self._functions["load"], weights)
+
+    def make_model_for(self, module: str, weight: Weights, dtype: str) -> _OwnModel:
+        """One weight, by the name that its module has in the file less what is put before it."""
+        return _OwnModel(self._functions["load"], {layer_name(module): weight}, dtype)
 
 
 class _OwnLayer:
@@ -210,9 +216,11 @@ class _OwnLayer:
 
 
 class _OwnModel:
-    def __init__(self, load: Callable[..., Any], weights: Mapping[str, Weights]) -> None:
+    def __init__(
+        self, load: Callable[..., Any], weights: Mapping[str, Weights], dtype: str = "float32"
+    ) -> None:
         self._load = load
-        self._weights: dict[str, Any] = {name: as_offered(weight) for name, weight in weights.items()}
+        self._weights: dict[str, Any] = {name: as_offered(weight, dtype) for name, weight in weights.items()}
 
     def load(self, nickname: str, folder: Path | None, *, strength: float, accumulate: bool) -> None:
         offered = {"weights": self._weights, "folder": folder, "strength": strength}

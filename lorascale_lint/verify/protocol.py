@@ -34,6 +34,7 @@ class Capability(StrEnum):
     MODEL_MERGE = "merging and unmerging a model"
     MODEL_STRENGTH = "a strength given when an adapter is loaded"
     MODEL_ACCUMULATE = "several adapters at the same time"
+    MODEL_ANY_LAYER = "a model with one layer of any name and shape"
 
 
 class Naming(StrEnum):
@@ -188,6 +189,17 @@ class Driver(Protocol):
 
     def make_model(self, weights: Mapping[str, Weights]) -> Model:
         """A fresh model whose layers have these weights."""
+
+
+@runtime_checkable
+class AnyLayerDriver(Protocol):
+    """What a driver with MODEL_ANY_LAYER has besides."""
+
+    def make_model_for(self, module: str, weight: Weights, dtype: str) -> Model:
+        """A fresh model with the one layer that an adapter file calls `module`, with this weight (out x in).
+
+        `dtype` is the type of the weight in the model.
+        """
 
 
 class DriverFactory(Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lorascale_lint.verify.adapter_table import adapter_table
 from lorascale_lint.verify.verdicts import Row, Verdict
 
 EXECUTES = "verify executes the code it is given; it did so in a separate process."
@@ -127,7 +128,8 @@ def _lines(report: VerifyReport) -> Iterator[str]:
     yield f"verify {target.path} ({target.name} {target.version})"
     yield EXECUTES
     yield ""
-    yield from _table(report.rows)
+    real = bool(report.rows) and report.rows[0].group == "adapter"
+    yield from adapter_table(report.rows) if real else _table(report.rows)
     yield ""
     if target.interventions:
         yield "Changed to run on this machine:"

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from lorascale_lint.verify.child import IMPORT_FAILED, Order
 from lorascale_lint.verify.devices import choose_device
+from lorascale_lint.verify.real_adapters import BaseWeights, read_modules
 from lorascale_lint.verify.registry import DriverEntry, Requirement, UnknownDriverError, choose
 from lorascale_lint.verify.report import Problem, Target, VerifyReport
 from lorascale_lint.verify.verdicts import Row, Verdict
@@ -37,6 +38,8 @@ MAX_RESTARTS = 5
 MAX_OUTPUT = 64 * 1024 * 1024
 
 _POLL = 0.05
+# Scenarios after which their pace says something.
+_PACED = 3
 _KEPT_ENVIRONMENT = (
     "PATH",
     "LANG",
@@ -59,6 +62,8 @@ def run_verify(
     device: str = "cpu",
     dtype: str = "float32",
     matrix: bool = False,
+    adapter: Path | None = None,
+    base: Path | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Run the LoRA code below `path` in a child process and compare it with the reference.
@@ -66,10 +71,13 @@ def run_verify(
     `driver` names a driver (default: the one that fits the path), `seed` makes the inputs those of an
     earlier run (default: new ones), `timeout` is how many seconds a single scenario may take (default 60;
     the import may take 180, or `timeout` if that is more). `device` is "auto", "cpu", "cuda" or "cuda:N";
-    `dtype` is the floating-point type of single layers (models are float32). `matrix`: only load adapter
-    files, one of each kind (`file_kinds`). `progress` is called with short lines for a person.
+    `dtype` is the floating-point type of single layers (models are float32). With `matrix`, a model is given
+    adapter files, one of each kind (`file_kinds`). With `adapter` (a safetensors file, or a folder) each of
+    its modules is put through the loader, into a weight of type `dtype` that is random, or that of the files
+    in `base`. `progress` is called with short lines for a person.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
+    Raises InputError if the adapter or the base cannot be read.
     """
     chosen_seed = secrets.randbelow(2**31) if seed is None else seed
     say = progress or (lambda _line: None)
@@ -78,6 +86,10 @@ def run_verify(
     except UnknownDriverError as error:
         return VerifyReport(target=Target(path=str(path)), seed=chosen_seed, problem=Problem(2, str(error)))
     target = Target(path=str(package), driver=entry.name)
+    if adapter is not None:
+        # Now rather than in the child, so that a file that cannot be read is an error of its own.
+        read_modules(adapter, dtype)
+        BaseWeights(base)
     missing = _missing(entry.requirements)
     if missing:
         needed = [*missing, *_missing(entry.full_requirements)]
@@ -86,18 +98,20 @@ def run_verify(
     if isinstance(place, Problem):
         return VerifyReport(target=target, seed=chosen_seed, problem=place)
     with tempfile.TemporaryDirectory(prefix="lorascale-verify-") as folder:
-        session = _Session(
-            entry,
-            package,
-            chosen_seed,
-            Path(folder),
-            timeout,
-            say,
+        blank = Order(
+            factory=entry.factory,
+            package=str(package),
+            import_mode="",
+            seed=chosen_seed,
+            results="",
+            folder="",
             device=place,
             dtype=dtype,
             matrix=matrix,
+            adapter="" if adapter is None else str(adapter.resolve()),
+            base="" if base is None else str(base.resolve()),
         )
-        return session.run(target)
+        return _Session(entry, blank, Path(folder), timeout, say).run(target)
 
 
 def _missing(requirements: tuple[Requirement, ...]) -> list[Requirement]:
@@ -124,6 +138,8 @@ class _Progress:
     import_error: str = ""
     missing: str | None = None
     finished: bool = False
+    notes: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def running(self) -> str | None:
@@ -162,11 +178,16 @@ class _Progress:
                 for item in event["scenarios"]
             ]
         elif kind == "scenario":
+            if not self.begun:
+                self.started = time.monotonic()
             self.begun.append(str(event["name"]))
-            return f"[{len(self.begun)}/{len(self.plan)}] {event['name']}"
+            return f"[{len(self.begun)}/{len(self.plan)}{self._pace()}] {event['name']}"
         elif kind == "row":
             row = Row.from_dict(event["row"])
             self.rows.setdefault(row.scenario, []).append(row)
+        elif kind == "note":
+            if event["text"] not in self.notes:
+                self.notes.append(str(event["text"]))
         elif kind == "import-failed":
             self.import_error = str(event["error"])
             self.missing = event["missing"]
@@ -174,29 +195,23 @@ class _Progress:
             self.finished = True
         return None
 
+    def _pace(self) -> str:
+        """How many scenarios are done in a second, and the seconds left, once that can be said."""
+        done, seconds = len(self.begun) - 1, time.monotonic() - self.started
+        if done < _PACED or not seconds:
+            return ""
+        left = (len(self.plan) - done) * seconds / done
+        return f", {done / seconds:.1f} a second, {left:.0f} s left"
+
 
 class _Session:
-    """All children of one run."""
+    """All children of one run; `blank` is their order without what is each child's own."""
 
     def __init__(
-        self,
-        entry: DriverEntry,
-        package: Path,
-        seed: int,
-        folder: Path,
-        timeout: float | None,
-        say: Progress,
-        *,
-        device: str = "cpu",
-        dtype: str = "float32",
-        matrix: bool = False,
+        self, entry: DriverEntry, blank: Order, folder: Path, timeout: float | None, say: Progress
     ) -> None:
-        self.matrix = matrix
-        self.device = device
-        self.dtype = dtype
         self.entry = entry
-        self.package = package
-        self.seed = seed
+        self.blank = blank
         self.folder = folder
         self.say = say
         self.scenario_limit = SCENARIO_TIMEOUT if timeout is None else timeout
@@ -206,7 +221,7 @@ class _Session:
     def run(self, target: Target) -> VerifyReport:
         failures: list[str] = []
         for mode in self.entry.import_modes:
-            self.say(f"importing {self.package} ({mode})")
+            self.say(f"importing {self.blank.package} ({mode})")
             state = _Progress(target)
             ending = self._child(state, mode)
             if state.plan:
@@ -215,7 +230,9 @@ class _Session:
             failures.append(f"{mode} import failed: {state.import_error or ending}")
             if state.missing and not self._has_other_mode(mode):
                 break
-        return VerifyReport(target=target, seed=self.seed, problem=self._import_problem(state, failures))
+        return VerifyReport(
+            target=target, seed=self.blank.seed, problem=self._import_problem(state, failures)
+        )
 
     def _has_other_mode(self, mode: str) -> bool:
         return self.entry.import_modes[-1] != mode
@@ -223,7 +240,7 @@ class _Session:
     def _import_problem(self, state: _Progress, failures: list[str]) -> Problem:
         """Exit 3 if a package is missing, 2 if the target itself cannot be imported."""
         top = (state.missing or "").partition(".")[0]
-        own = not top or top == self.package.name
+        own = not top or top == Path(self.blank.package).name
         if not own and importlib.util.find_spec(top) is None:
             return _packages_problem([Requirement(top, top), *_missing(self.entry.full_requirements)])
         return Problem(2, "The target cannot be imported. " + " ".join(f"{failure}." for failure in failures))
@@ -250,7 +267,9 @@ class _Session:
             if len(state.begun) == before and not state.finished:
                 ending = state.import_error or ending
         rows = tuple(row for name, _ in state.plan for row in state.rows.get(name, ()))
-        return VerifyReport(target=state.target, seed=self.seed, rows=rows, notes=notes)
+        return VerifyReport(
+            target=state.target, seed=self.blank.seed, rows=rows, notes=(*notes, *state.notes)
+        )
 
     def _bury(self, state: _Progress, ending: str) -> None:
         """Give the rows that the dead child still owed the verdict `crashed`."""
@@ -268,17 +287,12 @@ class _Session:
         home = self.folder / f"child_{self.children}"
         home.mkdir()
         results = home / "events.jsonl"
-        order = Order(
-            factory=self.entry.factory,
-            package=str(self.package),
+        order = replace(
+            self.blank,
             import_mode=mode,
-            seed=self.seed,
             results=str(results),
             folder=str(home / "adapters"),
             done=tuple(name for name, _ in state.plan if name in state.rows),
-            device=self.device,
-            dtype=self.dtype,
-            matrix=self.matrix,
         )
         order.save(home / "order.json")
         results.touch()
@@ -289,7 +303,7 @@ class _Session:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=home,
-                env=_environment(home, self.device),
+                env=_environment(home, self.blank.device),
                 start_new_session=True,
             )
             try:

@@ -19,6 +19,7 @@ from lorascale_lint.verify.protocol import (
     TargetFacts,
     Weights,
 )
+from lorascale_lint.verify.real_adapters import layer_name
 from lorascale_lint.verify.registry import DriverEntry
 
 _LACKING = {
@@ -87,6 +88,9 @@ class TinyDriver:
 
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         return _Model(self._module.Model(weights))
+
+    def make_model_for(self, module: str, weight: Weights, dtype: str) -> _Model:
+        return self.make_model({layer_name(module): weight})
 
 
 class _Layer:

@@ -57,7 +57,7 @@ class Layer:
     def set(self, a, b, alpha=None, strength=1.0):
         if BEHAVIOUR == "raises":
             raise RuntimeError("no such layer")
-        if alpha == 2.4:
+        if alpha is not None and abs(alpha - 2.4) < 1e-6:
             misbehave()
         if BEHAVIOUR == "noisy":
             print('{"event": "row"} ' + "\x00garbage\n" * 1000)

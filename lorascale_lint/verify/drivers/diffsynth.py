@@ -26,6 +26,7 @@ from lorascale_lint.verify.protocol import (
     Unsupported,
     Weights,
 )
+from lorascale_lint.verify.real_adapters import layer_name
 from lorascale_lint.verify.scenarios import KeyStyle
 
 _FILES = ("utils/lora/general.py", "lora/__init__.py")
@@ -51,7 +52,7 @@ class DiffSynthDriver:
     layer_kinds: Sequence[LayerKind] = ()
     model_layers: Sequence[ModelLayer] = torch_layers.model_layers(Naming.MODEL, Naming.ORIGINAL)
     file_prefix = ""
-    capabilities = frozenset({Capability.MODEL_LOAD, Capability.MODEL_STRENGTH})
+    capabilities = frozenset({Capability.MODEL_LOAD, Capability.MODEL_STRENGTH, Capability.MODEL_ANY_LAYER})
 
     def __init__(self, loader: Any, package: Path, import_mode: str) -> None:
         self._loader = loader
@@ -80,9 +81,15 @@ class DiffSynthDriver:
 
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         """A module with a few linear layers."""
-        return _Model(
-            self._loader(device=device_in_use()), self._apply, torch_layers.make_model(weights), list(weights)
-        )
+        return self._model(weights, "float32")
+
+    def make_model_for(self, module: str, weight: Weights, dtype: str) -> _Model:
+        """A module with one linear layer."""
+        return self._model({layer_name(module): weight}, dtype)
+
+    def _model(self, weights: Mapping[str, Weights], dtype: str) -> _Model:
+        root = torch_layers.make_model(weights, dtype)
+        return _Model(self._loader(device=device_in_use()), self._apply, root, list(weights))
 
 
 class _Model:

@@ -30,6 +30,7 @@ from lorascale_lint.verify.protocol import (
     TargetFacts,
     Unsupported,
 )
+from lorascale_lint.verify.real_adapters import layer_name
 from lorascale_lint.verify.stubs import PackageFinder, StubFinder, stub_if_unusable
 
 Weights = NDArray[np.floating]
@@ -111,6 +112,7 @@ class _Importer:
         self.layers: Any = None
         self.pipeline: Any = None
         self.mappings: Any = None
+        self.names_mapping: Any = None
         self.pipeline_problem = ""
 
     def run(self) -> None:
@@ -126,6 +128,7 @@ class _Importer:
         self.layers = self._import("layers.linear")
         self.pipeline = self._import("pipelines.lora_pipeline")
         self.mappings = self._import("configs.models.dits.wanvideo").WanVideoArchConfig()
+        self.names_mapping = vars(self.pipeline).get("get_param_names_mapping")
         self._force_cpu()
         self._unpin_offload()
         self._start_process_group()
@@ -270,6 +273,7 @@ class FastVideoDriver:
             Capability.LAYER_HOST_RESIDENT,
             Capability.MODEL_LOAD,
             Capability.MODEL_CACHE,
+            Capability.MODEL_ANY_LAYER,
         }
         layer = self._linear.BaseLayerWithLoRA
         tests = {
@@ -355,17 +359,32 @@ class FastVideoDriver:
 
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         """A transformer with Wan's names inside a real `LoRAPipeline`."""
+        return self._make_model(weights, torch.float32)
+
+    def make_model_for(self, module: str, weight: Weights, dtype: str) -> _Model:
+        """A transformer of one layer, called as the loader's own mappings have it."""
+        name = f"{layer_name(module)}.lora_A"
+        for mapping in (self._importer.mappings.lora_param_names_mapping, self._param_names_mapping):
+            if self._importer.names_mapping is not None:
+                name = self._importer.names_mapping(mapping)(name)[0]
+        return self._make_model({name.removesuffix(".lora_A"): weight}, getattr(torch, dtype))
+
+    @property
+    def _param_names_mapping(self) -> Mapping[str, Any]:
+        return dict(self._importer.mappings.param_names_mapping)
+
+    def _make_model(self, weights: Mapping[str, Weights], dtype: torch.dtype) -> _Model:
         transformer = torch.nn.Module()
         transformer.blocks = torch.nn.ModuleList()
-        for layer in MODEL_LAYERS:
-            base = self._base_layer(_REPLICATED, layer.shape, torch.float32)
-            _fill(base, weights[layer.name], np.zeros(layer.shape[0]))
-            _place(transformer, layer.name, base)
+        for name, weight in weights.items():
+            base = self._base_layer(_REPLICATED, (int(weight.shape[0]), int(weight.shape[1])), dtype)
+            _fill(base, weight, np.zeros(len(weight)))
+            _place(transformer, name, base)
         mappings = self._importer.mappings
-        transformer.param_names_mapping = dict(mappings.param_names_mapping)
+        transformer.param_names_mapping = self._param_names_mapping
         transformer.lora_param_names_mapping = dict(mappings.lora_param_names_mapping)
         transformer.config = SimpleNamespace(arch_config=mappings)
-        return _Model(self._pipeline(transformer), transformer, self._load_parameters)
+        return _Model(self._pipeline(transformer), transformer, self._load_parameters, list(weights))
 
     def _pipeline(self, transformer: Any) -> Any:
         base = self._importer.pipeline.LoRAPipeline
@@ -501,10 +520,13 @@ class _Layer:
 
 
 class _Model:
-    def __init__(self, pipeline: Any, transformer: Any, load_parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, pipeline: Any, transformer: Any, load_parameters: Mapping[str, Any], names: Sequence[str]
+    ) -> None:
         self._pipeline = pipeline
         self._transformer = transformer
         self._load_parameters = load_parameters
+        self._names = names
 
     def load(self, nickname: str, folder: Path | None, *, strength: float, accumulate: bool) -> None:
         told: dict[str, Any] = {}
@@ -526,12 +548,10 @@ class _Model:
 
     def weights(self) -> Mapping[str, Weights]:
         found = {}
-        for layer in MODEL_LAYERS:
-            module = self._at(layer.name)
-            found[layer.name] = _array(getattr(module, "base_layer", module).weight)
+        for name in self._names:
+            module = self._at(name)
+            found[name] = _array(getattr(module, "base_layer", module).weight)
         return found
 
     def layers_with_factors(self) -> Collection[str]:
-        return [
-            layer.name for layer in MODEL_LAYERS if getattr(self._at(layer.name), "lora_A", None) is not None
-        ]
+        return [name for name in self._names if getattr(self._at(name), "lora_A", None) is not None]

@@ -27,6 +27,7 @@ from lorascale_lint.verify.protocol import (
     Unsupported,
     Weights,
 )
+from lorascale_lint.verify.real_adapters import layer_name
 from lorascale_lint.verify.scenarios import KeyStyle
 from lorascale_lint.verify.stubs import PackageFinder
 
@@ -70,6 +71,7 @@ class PeftDriver:
             Capability.MODEL_MERGE,
             Capability.MODEL_STRENGTH,
             Capability.MODEL_ACCUMULATE,
+            Capability.MODEL_ANY_LAYER,
         }
     )
 
@@ -90,6 +92,11 @@ class PeftDriver:
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         """A module with a few linear layers."""
         return _Model(self._peft, torch_layers.make_model(weights), list(weights))
+
+    def make_model_for(self, module: str, weight: Weights, dtype: str) -> _Model:
+        """A module with one linear layer."""
+        name = layer_name(module)
+        return _Model(self._peft, torch_layers.make_model({name: weight}, dtype), [name])
 
 
 class _Layer:
@@ -196,7 +203,12 @@ class _Model:
 
     def _read(self, nickname: str, folder: Path) -> None:
         if self._model is None:
-            self._model = self._peft.PeftModel.from_pretrained(self._root, str(folder), adapter_name=nickname)
+            config = self._peft.PeftConfig.from_pretrained(str(folder))
+            # A task is that of a whole model, which a few layers are not; it has nothing to do with scales.
+            config.task_type = None
+            self._model = self._peft.PeftModel.from_pretrained(
+                self._root, str(folder), adapter_name=nickname, config=config
+            )
             return
         if nickname in self._model.peft_config:
             # The documented way to give a name to another adapter.

@@ -113,7 +113,7 @@ def copy_into(parameter: Any, values: Weights) -> None:
         parameter.copy_(tensor(values).reshape(parameter.shape))
 
 
-def make_model(weights: Mapping[str, Weights]) -> Any:
+def make_model(weights: Mapping[str, Weights], dtype: str = "float32") -> Any:
     """A module whose linear layers have these dotted names."""
     root = torch.nn.Module()
     for name, weight in weights.items():
@@ -123,7 +123,7 @@ def make_model(weights: Mapping[str, Weights]) -> Any:
             if not hasattr(parent, part):
                 parent.add_module(part, torch.nn.Module())
             parent = getattr(parent, part)
-        parent.add_module(last, make_module(LINEAR, weight, np.zeros(len(weight)), "float32"))
+        parent.add_module(last, make_module(LINEAR, weight, np.zeros(len(weight)), dtype))
     return root
 
 
