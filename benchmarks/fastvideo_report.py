@@ -63,7 +63,6 @@ REASONS: tuple[tuple[str, str], ...] = (
         "its wrapper wants factors as a pair, and shard sizes that do not exist; it never worked",
     ),
     ("recognises none of the file's keys", "the loader never knew these names; it applies nothing"),
-    ("A and half of B", "the layer has room for one adapter's factors; a list of them is a feature to add"),
     (
         SHARDED,
         "its sharded branch shards a module anew that FSDP has sharded before; torch 2.13 refuses that",

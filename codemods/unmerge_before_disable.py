@@ -13,10 +13,11 @@ from lorascale_lint.model.project import Function
 
 
 def unmerge_before_disable(
-    model: Model, function: Function, event: Event, merged: str, unmerge: str
+    model: Model, function: Function, event: Event, merged: str, unmerge: str, condition: str | None = None
 ) -> Fix | None:
     """``layer.disable_lora = True`` becomes ``if layer.merged: layer.unmerge_lora_weights()`` and that.
 
+    With a ``condition`` that is false while adapters are accumulated, a layer which has some stays as it is.
     Unsafe by definition: the output of such a layer changes (the former adapter leaves it).
     """
     rewrites = Rewrites(model.read_source)
@@ -29,7 +30,12 @@ def unmerge_before_disable(
         return None
     layer = rewrite.code(cst.ensure_type(written, cst.Attribute).value)
     config = rewrite.module.config_for_parsing
-    guard = cst.parse_statement(f"if {layer}.{merged}:\n    {layer}.{unmerge}()\n", config=config)
+    asked = "" if condition is None else f" and {condition}"
+    guard = cst.parse_statement(f"if {layer}.{merged}{asked}:\n    {layer}.{unmerge}()\n", config=config)
     place: Loc = line[1]
+    if condition is not None:
+        (statement,) = cst.ensure_type(line[0], cst.SimpleStatementLine).body
+        assigned = cst.ensure_type(statement, cst.Assign).value
+        rewrite.replace(assigned, cst.parse_expression(f"not {layer}.{merged}"))
     rewrite.change(place, cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([guard, node]))
     return rewrites.fix("unsafe", f"Call `{unmerge}()` first")

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.assign_result import assign_to, assign_weight
 from lorascale_lint.codemods.clone_backup import clone_backup
+from lorascale_lint.codemods.keep_merged_adapters import keep_merged_adapters
 from lorascale_lint.codemods.subtract_delta import subtract_delta
 from lorascale_lint.codemods.transpose_like import transpose_like
 from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.model import Model
+from lorascale_lint.model.accumulated_merges import lost_adapters
 from lorascale_lint.model.discarded_weights import discarded_weights
 from lorascale_lint.model.unmerge_pairs import Asymmetry, asymmetries
 from lorascale_lint.rule import Rule
@@ -23,7 +25,8 @@ class AsymmetricUnmerge(Rule):
     A merge and an unmerge of one class (or `merge_x` and `unmerge_x` of one file) that differ in more
     than the sign: another scale, a strength on one side, a transpose on one side, an unmerge that adds.
     Also a weight plus or minus a delta whose result is dropped, everywhere or on one branch only, and a
-    saved weight that is no copy although the merge changes the weight in place.
+    saved weight that is no copy although the merge changes the weight in place; and a layer that merges
+    several adapters (`accumulate`) while it keeps the factors of the last, so that it can't merge them again.
 
     ## Why it is wrong
 
@@ -78,7 +81,8 @@ class AsymmetricUnmerge(Rule):
 
     Unsafe: the weight changes, to what it was before the merge. A dropped result is assigned, where its
     sibling assigns or to the weight that it was computed of; a saved weight is copied; a delta that is added
-    again is subtracted; an embedding's is transposed on both sides. No fix where scale or strength differ, or
+    again is subtracted; an embedding's is transposed on both sides; accumulated adapters are kept in a list,
+    and merged again from there. No fix where scale or strength differ, or
     a linear layer's layout: either side may be the wrong one. Keep the strength of the merge, and take the
     delta back at that.
 
@@ -91,6 +95,7 @@ class AsymmetricUnmerge(Rule):
 
     - adapter-hub/adapters, `reset_adapter`: the DoRA branch drops what it computes
     - microsoft/LoRA, `Embedding.train`: the unmerge transposes the delta, the merge did not
+    - FastVideo 0.2.0 and 0.2.1 accumulate; SGLang's layer of the same descent keeps a list of adapters
     """
 
     code = "LS109"
@@ -109,6 +114,26 @@ class AsymmetricUnmerge(Rule):
                 effect=found.effect,
                 trace=found.steps,
                 fix=_repair(model, found),
+            )
+        for lost in lost_adapters(model):
+            setter, (caller, call) = lost.accumulation.setter.function, lost.again
+            yield self.finding(
+                model,
+                setter.filename,
+                lost.write.event.loc,
+                f"`{setter.facts.name}` replaces the factors of adapters that `{lost.accumulation.flag}` "
+                "leaves in the weight",
+                event=lost.write.event,
+                effect="the former adapters are lost as soon as the layer is merged again",
+                trace=[
+                    (
+                        lost.accumulation.merge.filename,
+                        lost.accumulation.unmerging.loc,
+                        f"no unmerge for that value of `{lost.accumulation.flag}`: the new delta is added",
+                    ),
+                    (caller.filename, call.loc, "this merges again, from the factors of the last adapter"),
+                ],
+                fix=keep_merged_adapters(model, lost.accumulation),
             )
 
 

@@ -9,6 +9,7 @@ from lorascale_lint.codemods.unmerge_before_disable import unmerge_before_disabl
 from lorascale_lint.facts.terms import Attr, Call, Const, Event, source_text, walk
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Implementation, Model
+from lorascale_lint.model.accumulated_merges import accumulations, constant_flags, given_flag
 from lorascale_lint.model.project import Function, is_receiver, is_test_file
 from lorascale_lint.rule import Rule
 
@@ -102,7 +103,8 @@ class DisabledWhileMerged(Rule):
 
     ## Fix safety
 
-    Unsafe by definition: the output of such a layer changes (the former adapter leaves it).
+    Unsafe by definition: the output of such a layer changes (the former adapter leaves it). Where adapters
+    can be accumulated, a layer that only the former ones have keeps them, and stays switched on.
 
     ## Limits
 
@@ -133,6 +135,14 @@ class DisabledWhileMerged(Rule):
                 if is_test_file(function.filename) or _unmerges(function, switch.unmerge):
                     continue
                 unmerge = switch.unmerge
+                kept = next(
+                    (
+                        found.condition(given)
+                        for found in accumulations(model, implementation)
+                        if (given := given_flag(found, function)) is not None
+                    ),
+                    None,
+                )
                 yield self.finding(
                     model,
                     function.filename,
@@ -152,34 +162,24 @@ class DisabledWhileMerged(Rule):
                             f"`{unmerge.facts.name}` returns early from now on, so the delta stays",
                         ),
                     ],
-                    fix=unmerge_before_disable(model, function, event, switch.merged, unmerge.facts.name),
+                    fix=unmerge_before_disable(
+                        model, function, event, switch.merged, unmerge.facts.name, kept
+                    ),
                 )
 
 
 def _find_switch(model: Model, implementation: Implementation) -> _Switch | None:
     merges = [a.function for a in implementation.applications if a.kind == "merge" and a.owner is not None]
     for merge in merges:
-        set_flags = _flags(merge, True)
+        set_flags = constant_flags(merge, True)
         for cls in model.project.family(implementation.root):
             for method in model.project.methods(cls):
-                merged = set_flags & _flags(method, False)
+                merged = set_flags & constant_flags(method, False)
                 if merged and method is not merge:
                     found = _early_return(method, merged)
                     if found is not None:
                         return _Switch(found[0], min(merged), method, found[1])
     return None
-
-
-def _flags(method: Function, value: bool) -> set[str]:
-    """Attributes of ``self`` that the method sets to a constant."""
-    return {
-        event.target.name
-        for event in method.events("write")
-        if isinstance(event.target, Attr)
-        and is_receiver(event.target.base, method)
-        and isinstance(event.value, Const)
-        and event.value.value is value
-    }
 
 
 def _early_return(method: Function, merged: set[str]) -> tuple[str, Event] | None:
