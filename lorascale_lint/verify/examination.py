@@ -355,7 +355,9 @@ class _ModelSubject:
             }
             self.factors[adapter.name] = made
             before = "" if adapter.file_prefix else driver.file_prefix
-            file_names = {layer.name: before + layer.file_names[adapter.naming] for layer in chosen}
+            file_names = {
+                layer.name: before + layer.file_names.get(adapter.naming, layer.name) for layer in chosen
+            }
             self.folders[adapter.name] = write_adapter(
                 folder / f"adapter_{adapter.name}",
                 adapter,

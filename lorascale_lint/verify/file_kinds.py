@@ -1,14 +1,14 @@
 """The kinds of files of `verify --matrix`: the same weights, written in each way that is found in the wild.
 
-One adapter (rank 8, alpha 4: scale .5) under the model's own names. Every kind is one scenario, and its row
-is one cell of the matrix.
+One adapter (rank 8, alpha 4: scale .5) under the model's own names, but for kohya's. Every kind is one
+scenario, and its row is one cell of the matrix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorascale_lint.verify.protocol import Capability
+from lorascale_lint.verify.protocol import Capability, Naming
 from lorascale_lint.verify.scenarios import Adapter, KeyStyle, Load, Measure, Scenario, Term
 
 ALPHA = 4.0
@@ -50,7 +50,13 @@ def file_scenarios(styles: Sequence[KeyStyle] | None) -> list[Scenario]:
     A loader that refuses a file that it doesn't claim, or applies nothing of it, is shown and never makes the
     run differ. One that applies it wrongly makes it differ unless it claims other styles.
     """
-    return [_scenario(title, Adapter("A", alpha, style=style), styles) for title, style, alpha in FILE_KINDS]
+    return [_scenario(title, adapter_of(style, alpha), styles) for title, style, alpha in FILE_KINDS]
+
+
+def adapter_of(style: KeyStyle, alpha: float | None) -> Adapter:
+    """The adapter as a file of that style has it; kohya's tools take the names of a model's original code."""
+    naming = Naming.ORIGINAL if style is KeyStyle.KOHYA_FLAT else Naming.MODEL
+    return Adapter("A", alpha, style=style, naming=naming)
 
 
 def _scenario(title: str, adapter: Adapter, styles: Sequence[KeyStyle] | None) -> Scenario:

@@ -36,21 +36,24 @@ _TINY = {
     "text_dim": 20,
     "freq_dim": 16,
     "ffn_dim": 36,
-    "num_layers": 2,
+    "num_layers": 1,
     "cross_attn_norm": True,
 }
 
 
-def _layer(name: str, shape: tuple[int, int]) -> ModelLayer:
-    return ModelLayer(name, shape, {Naming.MODEL: name})
+def _layer(name: str, original: str, shape: tuple[int, int]) -> ModelLayer:
+    return ModelLayer(name, shape, {Naming.MODEL: name, Naming.ORIGINAL: original})
 
 
-# None is square.
+# One whole block, which the converter of kohya's names wants; the second names are those of Wan's own code.
 _LAYERS = (
-    _layer("blocks.0.ffn.net.0.proj", (36, 24)),
-    _layer("blocks.0.ffn.net.2", (24, 36)),
-    _layer("blocks.1.ffn.net.0.proj", (36, 24)),
-    _layer("condition_embedder.text_embedder.linear_1", (24, 20)),
+    *(
+        _layer(f"blocks.0.{attention}.{name}", f"blocks.0.{original}.{letter}", (24, 24))
+        for attention, original in (("attn1", "self_attn"), ("attn2", "cross_attn"))
+        for name, letter in (("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "o"))
+    ),
+    _layer("blocks.0.ffn.net.0.proj", "blocks.0.ffn.0", (36, 24)),
+    _layer("blocks.0.ffn.net.2", "blocks.0.ffn.2", (24, 36)),
 )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from lorascale_lint.verify.adapter_files import LOHA_NAMES, LOKR_NAMES
 from lorascale_lint.verify.drivers import torch_layers
 from lorascale_lint.verify.drivers.torch_layers import CONVOLUTION, CONVOLUTION_SHAPE, LINEAR
@@ -32,6 +34,7 @@ _RSLORA, _DORA = f"{LINEAR} with rsLoRA", f"{LINEAR} with DoRA"
 _LOHA, _LOKR = f"{LINEAR} with LoHa", f"{LINEAR} with LoKr"
 _CONVOLUTION_LOHA = f"{CONVOLUTION} with LoHa"
 _KRONECKER = 4
+_KOHYA = "lora_unet_"
 
 # What LoCon calls its tensors.
 _LOCON_NAMES = {"a": "lora_down.weight", "b": "lora_up.weight", "magnitude": "dora_scale"}
@@ -52,7 +55,7 @@ class LycorisDriver:
     """LyCORIS's modules on plain torch layers."""
 
     file_prefix = ""
-    file_styles = (KeyStyle.LYCORIS, KeyStyle.LOHA, KeyStyle.LOKR)
+    file_styles = (KeyStyle.LYCORIS, KeyStyle.LOHA, KeyStyle.LOKR, KeyStyle.KOHYA_FLAT)
     model_layers: Sequence[ModelLayer] = torch_layers.model_layers(Naming.MODEL)
     layer_kinds: Sequence[LayerKind] = (
         LayerKind(LINEAR),
@@ -164,7 +167,7 @@ class _Layer:
 
 
 class _Model:
-    """`create_lycoris_from_weights` and `merge_to`."""
+    """`merge_to` of what reads the file: `lycoris.kohya` for kohya's names, else the wrapper."""
 
     def __init__(self, wrapper: Any, root: Any, names: Sequence[str]) -> None:
         self._wrapper = wrapper
@@ -176,8 +179,15 @@ class _Model:
         if folder is None:
             raise Unsupported("adapters have no names")
         (file,) = folder.glob("*.safetensors")
-        network, _ = self._wrapper.create_lycoris_from_weights(strength, str(file), self._root)
-        network.merge_to(strength)
+        if _is_kohya(file):
+            if strength != 1:
+                raise Unsupported("merging a file with kohya's names takes no strength")
+            kohya = importlib.import_module("lycoris.kohya")
+            network, tensors = kohya.create_network_from_weights(1.0, str(file), None, [], self._root)
+            network.merge_to([], self._root, tensors, None, None)
+        else:
+            network, _ = self._wrapper.create_lycoris_from_weights(strength, str(file), self._root)
+            network.merge_to(strength)
         self._loaded |= {module.lora_name for module in network.loras}
 
     def merge(self) -> None:
@@ -190,4 +200,10 @@ class _Model:
         return {name: torch_layers.weight_of(self._root.get_submodule(name)) for name in self._names}
 
     def layers_with_factors(self) -> Collection[str]:
-        return [name for name in self._names if f"lycoris_{name.replace('.', '_')}" in self._loaded]
+        flat = {name: name.replace(".", "_") for name in self._names}
+        return [name for name in self._names if {f"lycoris_{flat[name]}", _KOHYA + flat[name]} & self._loaded]
+
+
+def _is_kohya(file: Path) -> bool:
+    with safe_open(file, framework="numpy") as tensors:
+        return any(key.startswith(_KOHYA) for key in tensors.keys())  # noqa: SIM118 (it is no mapping)
