@@ -277,6 +277,41 @@ def inspect(
 
 
 @cli.command()
+@click.option("--base", required=True, type=click.Path(path_type=Path), help="The model before the merge.")
+@click.option(
+    "--adapter",
+    "adapters",
+    required=True,
+    multiple=True,
+    metavar="PATH[=STRENGTH]",
+    help="What was merged; several with their strengths, in the order of the merge.",
+)
+@click.option("--merged", required=True, type=click.Path(path_type=Path), help="The model after the merge.")
+@click.option(
+    "--map", "map_file", type=click.Path(path_type=Path), help="Names of one's own, as a TOML or JSON file."
+)
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), default=None, help="Threads; one for each core by default."
+)
+@_text_or_json
+def audit(output_format: str, jobs: int | None, **options: Any) -> int:
+    """Show whether a merged checkpoint holds an adapter at its trained strength.
+
+    Every path is a safetensors file, a folder of them, or an index file. Needs no torch.
+
+    Exit codes: 0 it matches, 1 something differs, 2 a file could not be read, 3 some could not be judged.
+    """
+    import os
+
+    # Threads share the weights among them; a product of two thin factors gains nothing from more.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from lorascale_lint.audit.command import AuditOptions, run_audit
+
+    options["jobs"] = jobs or os.cpu_count() or 1
+    return run_audit(AuditOptions(**options), as_json=output_format == "json")
+
+
+@cli.command()
 @click.argument("rule", required=False)
 def rule(rule: str | None) -> int:
     """Explain a RULE (code or name), or list all rules."""

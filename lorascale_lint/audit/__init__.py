@@ -1,0 +1,1 @@
+"""Does a merged checkpoint hold the adapter at its trained strength?"""
