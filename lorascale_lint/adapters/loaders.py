@@ -80,6 +80,10 @@ class Reading:
     dora: bool | None = None  # True: honoured, False: refused, None: not known
     loses_renamed: bool = False  # alpha is lost for modules that the loader knows under other names
     skipped: str = ""  # modules with this in their names get no alpha
+    one_rank: bool = False  # files with several ranks are refused
+    file_name: str = ""  # files of other names are refused
+    prefix: str = ""  # what names without it are taken for is not known
+    with_alpha: str = ""  # why nothing can be said of files that have `.alpha` tensors
     note: str = ""
 
 
@@ -102,7 +106,7 @@ LOADERS: tuple[Loader, ...] = (
         "alpha={}",
         (
             Reading(
-                _MODEL_NAMES,
+                (*_MODEL_NAMES, "fastvideo", "longcat"),
                 "DiffSynth-Studio 1.1.9 lora/__init__.py GeneralLoRALoader.load: alpha * up @ down",
                 spellings=_WITH_WEIGHT,
             ),
@@ -120,6 +124,11 @@ LOADERS: tuple[Loader, ...] = (
                 (Statement.ALPHA,),
                 spellings=_WITH_WEIGHT | {Spelling.DOWN_UP},
             ),
+            Reading(
+                ("fastvideo", "longcat"),
+                "DiffSynth-Studio @ fed7b18f utils/lora/general.py: no key but .alpha",
+                spellings=_WITH_WEIGHT,
+            ),
         ),
         note="`alpha` is a strength, neither the rank nor the alpha of the training",
         aliases=("diffsynth",),
@@ -130,7 +139,7 @@ LOADERS: tuple[Loader, ...] = (
         "",
         (
             Reading(
-                ("fastvideo", "plain", "bare", "comfy"),
+                ("fastvideo", "plain", "bare", "comfy", "longcat"),
                 "FastVideo#870; measured, docs/fastvideo.md",
                 spellings=_A_B,
             ),
@@ -142,7 +151,7 @@ LOADERS: tuple[Loader, ...] = (
         "",
         (
             Reading(
-                ("fastvideo", "plain", "bare", "comfy"),
+                ("fastvideo", "plain", "bare", "comfy", "longcat"),
                 "FastVideo c0d03fc4: int(lora_alpha), .alpha not read; measured, docs/fastvideo.md",
                 (Statement.LORA_ALPHA,),
                 zero=Zero.ONE,
@@ -167,6 +176,11 @@ LOADERS: tuple[Loader, ...] = (
                 loses_renamed=True,
                 note=_FASTVIDEO_NAMES,
                 spellings=_A_B | {Spelling.NAMED_A_B, Spelling.DOWN_UP},
+            ),
+            Reading(
+                ("longcat",),
+                "FastVideo 0.2.1 models/loader/lora_patch.py: .alpha_scale not read; docs/verification",
+                spellings=_A_B,
             ),
         ),
         aliases=("fastvideo",),
@@ -222,6 +236,7 @@ LOADERS: tuple[Loader, ...] = (
                 ("diffusers-plain", "diffusers-legacy"),
                 "diffusers#14409: alpha is the rank of each module",
                 note="before diffusers#14409 (2026-08-10) the rank of the first module is taken for all",
+                with_alpha="most pipelines refuse keys without `lora`, as `.alpha`; Flux reads them",
             ),
         ),
     ),
@@ -261,6 +276,7 @@ LOADERS: tuple[Loader, ...] = (
                 _KOHYA,
                 "LyCORIS @ f49d30d modules/loha.py, lokr.py get_diff_weight; measured with 4.1.3",
                 (Statement.ALPHA,),
+                Missing.REFUSED,
                 zero=Zero.ONE,
                 kinds=LOW_RANK | KRONECKER,
                 squared=frozenset({Kind.LOHA, Kind.LOKR}),
@@ -291,6 +307,8 @@ LOADERS: tuple[Loader, ...] = (
                 "peft @ 5d602fdb tuners/lora/layer.py, config.py",
                 (Statement.STATED,),
                 Missing.DEFAULT_8,
+                file_name="adapter_model.safetensors",
+                prefix="base_model.model.",
                 divisor=Divisor.COLUMNS,
                 kinds=MOST,
                 dora=True,
@@ -369,9 +387,11 @@ LOADERS: tuple[Loader, ...] = (
         (
             Reading(
                 ("longcat",),
-                "LongCat-Video @ 6b3f4b8 lora_utils.py: strict load of .alpha_scale",
+                "LongCat-Video @ 6b3f4b8 modules/longcat_video_dit.py load_lora: strict, so .alpha_scale "
+                "of the file replaces what modules/lora_utils.py computed; docs/verification",
                 (Statement.ALPHA_SCALE,),
                 Missing.REFUSED,
+                one_rank=True,
                 spellings=frozenset({Spelling.DOWN_UP}),
             ),
         ),

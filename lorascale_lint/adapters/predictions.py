@@ -62,6 +62,7 @@ def predict(adapter: Adapter, loader: Loader) -> Prediction:
         )
     pairs: list[tuple[Module, float]] = []
     try:
+        _read(adapter, reading)
         for module in adapter.modules:
             if module.kind in UNSCALED:
                 continue
@@ -75,6 +76,18 @@ def predict(adapter: Adapter, loader: Loader) -> Prediction:
     if not pairs:
         return Prediction(loader, Outcome.UNKNOWN, reason="no module has a scale", source=reading.source)
     return (_judged_by_names if reading.loses_renamed else _judged)(loader, reading, pairs)
+
+
+def _read(adapter: Adapter, reading: Reading) -> None:
+    """Raises _Refused or _NotKnown for a file that the loader does not read as a whole."""
+    if reading.file_name and adapter.source.path.name != reading.file_name:
+        raise _Refused(f"it looks for {reading.file_name}, and this is {adapter.source.path.name}")
+    if not all(name.startswith(reading.prefix) for name in adapter.source.header.tensors):
+        raise _NotKnown(f"what it does with names without `{reading.prefix}` is not on record")
+    if reading.one_rank and len({module.rank for module in adapter.scaled}) > 1:
+        raise _Refused("it gives all modules one rank")
+    if reading.with_alpha and any(item.factors.number("alpha") is not None for item in adapter.modules):
+        raise _NotKnown(reading.with_alpha)
 
 
 def _judged(loader: Loader, reading: Reading, pairs: list[tuple[Module, float]]) -> Prediction:

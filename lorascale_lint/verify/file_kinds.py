@@ -7,9 +7,14 @@ scenario, and its row is one cell of the matrix.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+
+from lorascale_lint.verify.adapter_files import write_adapter
+from lorascale_lint.verify.inputs import generator_for, make_tensors
 from lorascale_lint.verify.protocol import Capability, Naming
-from lorascale_lint.verify.scenarios import Adapter, KeyStyle, Load, Measure, Scenario, Term
+from lorascale_lint.verify.scenarios import RANK, Adapter, KeyStyle, Load, Measure, Scenario, Term
 
 ALPHA = 4.0
 
@@ -70,3 +75,19 @@ def _scenario(title: str, adapter: Adapter, styles: Sequence[KeyStyle] | None) -
         counted=claimed or styles is None,
         one_file=True,
     )
+
+
+def write_file(folder: Path, style: KeyStyle, alpha: float | None, prefix: str = "") -> Path:
+    """Write such a file for two layers into `folder` and return it; `prefix` is what its loader wants first.
+
+    Only for what looks at files: the layers belong to no model.
+    """
+    adapter = adapter_of(style, alpha)
+    before = "" if adapter.file_prefix else prefix
+    weight = np.zeros((72, 40))
+    tensors = {
+        before + name: make_tensors(generator_for(0, name), weight, RANK, style.form).tensors
+        for name in ("blocks.0.to_q", "blocks.1.to_q")
+    }
+    (file,) = write_adapter(folder, adapter, tensors).glob("*.safetensors")
+    return file
