@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import libcst as cst
+import libcst.matchers as m
 
 from lorascale_lint.codemods.complete_alphas import ALPHA_SUFFIX, add_alphas_at_load, insert_helper
 from lorascale_lint.codemods.statements import (
@@ -15,13 +16,26 @@ from lorascale_lint.codemods.statements import (
     is_annotated,
     statement_index,
 )
-from lorascale_lint.facts.terms import Attr, Const, Item, Op, Param, Term, Text, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Const,
+    Guard,
+    Item,
+    Op,
+    Param,
+    Term,
+    Text,
+    conjuncts,
+    is_none,
+    walk,
+)
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Implementation, Loader, Model
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import CallSite
 from lorascale_lint.model.state import Setter
+from lorascale_lint.model.vocabulary import key_side
 
 
 def thread_alpha(model: Model, implementation: Implementation, setter: Setter) -> Fix | None:
@@ -71,8 +85,9 @@ def _extend_setter(model: Model, implementation: Implementation, setter: Setter,
     index = statement_index(rewrite, node.body, last.event.loc)
     if index is None:
         return False
-    kept = _keep_configured_alpha(model, implementation, rewrites)
-    unset = f"self.{kept}" if kept else f"self.{alpha.name}"
+    unset = _configured_alpha(model, implementation, rewrites)
+    if unset is None:
+        return False
     lines = [f"self.{rank.name} = {tensor}.shape[0]"] if rank is not None else []
     lines.append(f"self.{alpha.name} = {unset} if {alpha.name} is None else float({alpha.name})")
     annotation = "float | None" if is_annotated(node) else ""
@@ -90,55 +105,66 @@ def _extend_setter(model: Model, implementation: Implementation, setter: Setter,
     return True
 
 
-def _keep_configured_alpha(model: Model, implementation: Implementation, rewrites: Rewrites) -> str | None:
-    """Keep the constructor's alpha under a name of its own, so that one adapter's alpha never
-    becomes the next one's default. Returns that name."""
+def _configured_alpha(model: Model, implementation: Implementation, rewrites: Rewrites) -> str | None:
+    """Source of the alpha that the constructor gives a layer, so that one adapter's alpha never becomes
+    the next one's default: None if it gives none, else an attribute that is added for it."""
     alpha = implementation.alpha
     constructor = model.project.method(implementation.root, "__init__")
-    if alpha is None or constructor is None:
+    if alpha is None:
         return None
-    for event in constructor.events("write"):
+    if all(is_none(write.value) for write in alpha.writes if write.value is not None):
+        return "None"
+    for event in () if constructor is None else constructor.events("write"):
         target, value = event.target, event.value
-        if (
-            isinstance(target, Attr)
-            and target.name == alpha.name
-            and isinstance(value, Param)
-            and not event.guards
-        ):
+        if isinstance(target, Attr) and target.name == alpha.name and not event.guards and constructor:
             rewrite = rewrites.of(constructor.filename)
             found = function_at(rewrite, constructor.facts.loc)
             index = None if found is None else statement_index(rewrite, found[0].body, event.loc)
             if found is None or index is None:
                 return None
             name = f"default_{alpha.name}"
+            given = value.name if isinstance(value, Param) else f"self.{alpha.name}"
             insert = partial(
                 insert_statements,
                 index=index + 1,
-                statements=[f"self.{name} = {value.name}"],
+                statements=[f"self.{name} = {given}"],
                 config=rewrite.module.config_for_parsing,
             )
             rewrite.change(found[1], cst.FunctionDef, insert)
-            return name
+            return f"self.{name}"
     return None
+
+
+def can_pass_alpha(
+    model: Model,
+    loader: Loader,
+    site: CallSite,
+    implementation: Implementation,
+    setter: Setter,
+    rewrites: Rewrites,
+) -> bool:
+    """Could `thread_alpha` reach the layer if it kept an alpha? Only if this is its one loader."""
+    name = setter.function.facts.name
+    overridden = [cls for cls in model.project.family(implementation.root) if name in cls.facts.methods]
+    alone = [called is setter for other in model.loaders for _, _, called in other.setter_calls]
+    place = _factor_place(loader, site, setter, rewrites)
+    return len(overridden) == 1 and alone == [True] and place is not None
 
 
 def _pass_alpha(loader: Loader, site: CallSite, setter: Setter, parameter: str, rewrites: Rewrites) -> None:
     """Look alpha up beside the factors and pass it on, if the loader keeps every key of the file."""
-    names = [found.name for found in setter.function.positional]
-    source = next(iter(_parameters(setter.factors["A"].event.value)), None)
-    if source is None or source.name not in names:
+    place = _factor_place(loader, site, setter, rewrites)
+    if place is None:
         return
-    position = names.index(source.name)
-    factor = site.call.argument(position, source.name)
-    if not isinstance(factor, Item) or not _keeps_all_keys(loader, factor.base):
-        return
+    adapter, prefix, suffix = place
     rewrite = rewrites.of(loader.function.filename)
-    stem = _stem(rewrite, factor.key)
-    container = rewrite.enclosing(factor.base.loc, cst.Subscript)
-    if stem is None or container is None:
-        return
-    prefix, suffix = stem
-    adapter = rewrite.code(container[0])
+    for cut in _last_part_cuts(rewrite, loader):
+        key = rewrite.code(cst.ensure_type(cst.ensure_type(cut.value, cst.Call).func, cst.Attribute).value)
+        whole = f'{key}.removesuffix(".weight").split(".")'
+        first = cst.ensure_type(cut.slice[0].slice, cst.Slice).lower
+        rewrite.replace(
+            cut, cst.parse_expression(whole if first is None else f"{whole}[{rewrite.code(first)}:]")
+        )
     if loader.traffic.files_read and add_alphas_at_load(
         rewrite, loader.function, loader.traffic.files_read[0]
     ):
@@ -152,6 +178,36 @@ def _pass_alpha(loader: Loader, site: CallSite, setter: Setter, parameter: str, 
     )
 
 
+def _factor_place(
+    loader: Loader, site: CallSite, setter: Setter, rewrites: Rewrites
+) -> tuple[str, str, str] | None:
+    """Source of the dictionary, of the layer's name and of the suffix by which factor A is looked up."""
+    names = [found.name for found in setter.function.positional]
+    source = next(iter(_parameters(setter.factors["A"].event.value)), None)
+    if source is None or source.name not in names:
+        return None
+    factor = site.call.argument(names.index(source.name), source.name)
+    if not isinstance(factor, Item) or not _keeps_all_keys(loader, factor.base):
+        return None
+    rewrite = rewrites.of(loader.function.filename)
+    stem = _stem(rewrite, factor.key)
+    container = rewrite.enclosing(factor.base.loc, cst.Subscript)
+    return None if stem is None or container is None else (rewrite.code(container[0]), *stem)
+
+
+_LAST_PART_CUT = m.Subscript(
+    value=m.Call(func=m.Attribute(value=m.Name(), attr=m.Name("split")), args=[m.Arg(m.SimpleString())]),
+    slice=[m.SubscriptElement(m.Slice(upper=m.UnaryOperation(m.Minus(), m.Integer("1"))))],
+)
+
+
+def _last_part_cuts(rewrite: Rewrite, loader: Loader) -> list[cst.Subscript]:
+    """``key.split(".")[1:-1]`` in the loader: takes `.weight` for the last part, which an alpha's is not."""
+    found = function_at(rewrite, loader.function.facts.loc)
+    cuts = [] if found is None else m.findall(found[0], _LAST_PART_CUT)
+    return [cst.ensure_type(cut, cst.Subscript) for cut in cuts]
+
+
 def _keeps_all_keys(loader: Loader, container: Term) -> bool:
     """Does the loader store tensors of ``container`` under keys it takes from the file, unfiltered?"""
     root = container.base if isinstance(container, Item) else container
@@ -163,8 +219,21 @@ def _keeps_all_keys(loader: Loader, container: Term) -> bool:
         and isinstance(event.target.base.base, Attr)
         and event.target.base.base.name == root.name
         and key_pattern(event.target.key).strip("*") == ""
+        and not any(_asks_for_factor(guard) for guard in event.guards)
         for event in loader.function.events("write")
     )
+
+
+def _asks_for_factor(guard: Guard) -> bool:
+    """Does the condition let none but the keys of factors through?"""
+    texts = (
+        part.value
+        for term, holds in conjuncts(guard)
+        if holds
+        for part in walk(term)
+        if isinstance(part, Const) and isinstance(part.value, str)
+    )
+    return any(key_side(text) is not None for text in texts)
 
 
 def _stem(rewrite: Rewrite, key: Term) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.complete_alphas import complete_alphas
+from lorascale_lint.codemods.keep_alpha import keep_alpha
 from lorascale_lint.codemods.thread_alpha import passes_alpha, thread_alpha
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Event, Loc
@@ -31,7 +32,7 @@ class LoaderDropsAlpha(Rule):
     `.lora_alpha` or `.alpha_scale` key, no `adapter_config.json`, no file metadata. Also a loader that knows
     alpha as `.lora_alpha` only, while it takes names of formats that spell it `.alpha` (`diffusion_model.`,
     `lora_down` ...). With `--preview`, also one that looks alpha up as `.lora_alpha` and never into
-    `adapter_config.json` or the metadata.
+    `adapter_config.json` or the metadata, and one whose layers keep no alpha at all.
 
     ## Why it is wrong
 
@@ -129,13 +130,14 @@ class LoaderDropsAlpha(Rule):
     Safe: an adapter without alpha keeps the scale 1, and one whose alpha equals its rank has it anyway
     (unless it asks for `use_rslora`, which nothing honoured before). Offered where the loader keeps every
     key of the file. Where the file is bound to a name, the repair also looks into `adapter_config.json` and
-    the metadata; `alpha_pattern` is left to the maintainer.
+    the metadata; `alpha_pattern` is left to the maintainer. A layer that keeps no alpha gets a place for it,
+    and the repairs of LS101 and LS203 go on from there.
 
     ## Limits
 
     Silent if the function, or anything it calls, mentions an alpha key (except to bind what it finds
-    there to a name that nothing uses), and for layers that keep no
-    alpha at all (formats whose scale is always 1).
+    there to a name that nothing uses). Layers that keep no alpha at all are of medium confidence: the scale
+    of their format may always be 1.
 
     ## References
 
@@ -152,6 +154,7 @@ class LoaderDropsAlpha(Rule):
         for loader in model.loaders:
             yield from self._other_spellings(model, loader)
             yield from self._beside_the_tensors(model, loader)
+            yield from self._into_unscaled_layers(model, loader)
             left = _left_behind(model, loader.function)
             mentions = alpha_mentions(model.project, loader.function)
             if left is None and (mentions or not _reads_files(model, loader)):
@@ -218,6 +221,31 @@ class LoaderDropsAlpha(Rule):
                 effect=effect_of(ONE) + ", for files that state it there",
                 trace=[(function.filename, files[0].loc, "the adapter file is read here")],
                 fix=fix,
+            )
+
+    def _into_unscaled_layers(self, model: Model, loader: Loader) -> Iterator[Finding]:
+        """Loaders of adapter files whose layers can't be told an alpha and apply `B A` alone."""
+        if alpha_mentions(model.project, loader.function) or not loader.traffic.files_read:
+            return
+        for site, implementation, setter in loader.setter_calls:
+            plain = [a for a in implementation.applications if a.kind != "unmerge"]
+            if setter.alpha_parameter is not None or implementation.alpha or implementation.scaling:
+                continue
+            if not plain or not all(set(found.scales) == {ONE} for found in plain):
+                continue
+            yield self.finding(
+                model,
+                loader.function.filename,
+                site.call.loc,
+                f"factors of a file are given to `{setter.function.facts.qualname}`, which knows no alpha",
+                event=site.event,
+                confidence="medium",
+                effect=effect_of(ONE) + ", for files that state one",
+                trace=[
+                    *_steps(loader, None),
+                    (plain[0].function.filename, plain[0].loc, "the layer applies `B A` alone"),
+                ],
+                fix=keep_alpha(model, loader, site, implementation, setter),
             )
 
 

@@ -439,3 +439,16 @@ def each_term(events: Iterable[Event]) -> Iterator[tuple[Event, Term]]:
                 seen.add(id(term))
                 yield event, term
                 pending.extend(reversed(children(term)))
+
+
+def conjuncts(guard: Guard) -> Iterator[tuple[Term, bool]]:
+    """The terms that must all be true, or all false, for a guard to hold."""
+    pending = [(guard.test, guard.holds)]
+    while pending:
+        match pending.pop():
+            case Not(operand=operand), holds:
+                pending.append((operand, not holds))
+            case Logic(sign=sign, left=left, right=right), holds if sign == ("and" if holds else "or"):
+                pending += [(left, holds), (right, holds)]
+            case term, holds:
+                yield term, holds

@@ -11,13 +11,11 @@ from lorascale_lint.facts.terms import (
     Const,
     Element,
     Event,
-    Guard,
     Item,
-    Logic,
-    Not,
     Param,
     Term,
     children,
+    conjuncts,
     walk,
 )
 from lorascale_lint.model.model import Implementation, Model
@@ -161,22 +159,9 @@ def _guarded(function: Function, unmerges: dict[str, Function]) -> tuple[Event, 
     calls = [event for event in function.events("call") if _called(event) in unmerges]
     if len(calls) != 1:
         return None
-    terms = [part for guard in calls[0].guards if not guard.required for part in _conjuncts(guard)]
+    terms = [part for guard in calls[0].guards if not guard.required for part in conjuncts(guard)]
     flags = [(term.name, not holds) for term, holds in terms if isinstance(term, Param)]
     return (calls[0], *flags[0]) if len(flags) == 1 else None
-
-
-def _conjuncts(guard: Guard) -> Iterator[tuple[Term, bool]]:
-    """The terms that must all be true, or all false, for a guard to hold."""
-    pending = [(guard.test, guard.holds)]
-    while pending:
-        match pending.pop():
-            case Not(operand=operand), holds:
-                pending.append((operand, not holds))
-            case Logic(sign=sign, left=left, right=right), holds if sign == ("and" if holds else "or"):
-                pending += [(left, holds), (right, holds)]
-            case term, holds:
-                yield term, holds
 
 
 def _keeps_factor(event: Event, function: Function, factors: frozenset[str]) -> bool:
