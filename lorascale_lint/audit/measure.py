@@ -12,7 +12,7 @@ from lorascale_lint.adapters.module import Module
 from lorascale_lint.audit.checkpoint import Reader, Stored
 from lorascale_lint.audit.floats import ITEM_SIZE, Array, rounded, spacing, widened
 from lorascale_lint.audit.products import LowRank, Product, with_rounding
-from lorascale_lint.audit.replay import Hypothesis, Shape, Way, summed
+from lorascale_lint.audit.replay import Hypothesis, Shape, Way, added, deltas_of, summed
 
 Wide = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -208,8 +208,7 @@ class Measurement:
         with np.errstate(all="ignore"):
             for block in self.blocks(self.all_rows):
                 products = self._made(block, way)
-                replay = self._replay(block, products, expected, way)
-                rest = (block.merged - replay).ravel()
+                replay, rest = self._replay_and_rest(block, products, expected, way)
                 found.elements += rest.size
                 found.remaining += float(np.dot(rest, rest))
                 for index, product in enumerate(products):
@@ -364,6 +363,19 @@ class Measurement:
         if self.unit.shape is Shape.SUM or not hypothesis.normed:
             return total
         return rounded(total * self._factor(block, total, hypothesis, way), way.total)
+
+    def _replay_and_rest(
+        self, block: Block, products: Sequence[Array], hypothesis: Hypothesis, way: Way
+    ) -> tuple[Array, Array]:
+        if self.unit.shape is not Shape.SUM:
+            replay = self._replay(block, products, hypothesis, way)
+            return replay, (block.merged - replay).ravel()
+        deltas = deltas_of(products, hypothesis.scales, way)
+        # The change less the delta: the sum would have rounded a small delta away.
+        rest = block.merged - rounded(block.weight, way.base)
+        for delta in deltas:
+            rest -= delta
+        return added(block.weight, deltas, way), rest.ravel()
 
     def _factor(
         self, block: Block, total: Array, hypothesis: Hypothesis, way: Way, off: float = 0.0

@@ -79,6 +79,7 @@ class Plan:
     judged: list[Judgement] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    unplaced: int = 0  # modules that no rule puts anywhere
 
 
 def open_adapter(path: Path, strength: float) -> Given:
@@ -180,6 +181,7 @@ def _place_modules(
         if found is None:
             found = _tied_head(plan, module.name, names, merged, tied)
         if found is None:
+            plan.unplaced += 1
             plan.judged.append(
                 _unjudged(module.name, "no rule finds a tensor of the base for it (see --map)")
             )
@@ -348,7 +350,7 @@ def make_units(
         return [], [_unjudged(delta.module.name, str(reason), task.merged.name) for delta, *_ in made], []
     units: list[Unit] = []
     reached = np.zeros(task.base.rows, np.bool_)
-    for (first, last), members in ranges.items():
+    for (first, last), members in sorted(ranges.items(), key=lambda item: item[0]):
         if reached[first:last].any():
             detail = "its rows and those of another module overlap"
             return [], [_unjudged(delta.module.name, detail, task.merged.name) for delta, *_ in made], []

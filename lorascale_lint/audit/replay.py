@@ -72,18 +72,25 @@ class Shape(StrEnum):
     COLUMNS = "normed by column"  # DoRA of an embedding, LyCORIS without wd_on_output
 
 
-def summed(weight: Array, products: Sequence[Array], scales: Sequence[float], way: Way) -> Array:
+def deltas_of(products: Sequence[Array], scales: Sequence[float], way: Way) -> list[Array]:
+    """The scaled deltas, as they are added: fresh arrays."""
+    return [
+        rounded(rounded(product, way.product) * np.float32(scale), way.delta)
+        for product, scale in zip(products, scales, strict=True)
+    ]
+
+
+def added(weight: Array, deltas: Sequence[Array], way: Way) -> Array:
     """The sum that is stored, in float32: a fresh array."""
-    total: Array | None = None
-    for product, scale in zip(products, scales, strict=True):
-        delta = rounded(rounded(product, way.product) * np.float32(scale), way.delta)
-        if total is None:
-            delta += rounded(weight, way.base)
-        else:
-            delta += total
-        total = rounded(delta, way.total)
-    assert total is not None
+    total = rounded(weight, way.base)
+    for delta in deltas:
+        total = rounded(total + delta, way.total)
     return total
+
+
+def summed(weight: Array, products: Sequence[Array], scales: Sequence[float], way: Way) -> Array:
+    """Both steps: a fresh array."""
+    return added(weight, deltas_of(products, scales, way), way)
 
 
 @dataclass(frozen=True, slots=True)

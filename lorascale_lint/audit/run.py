@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,16 @@ def run(plan: Plan, jobs: int, progress: Progress) -> list[Judgement]:
         finally:
             for buffers in opened:
                 buffers.reader.close()
-    return [*plan.judged, *(item for index in range(len(plan.tasks)) for item in found[index])]
+    judged = [*plan.judged, *(item for index in range(len(plan.tasks)) for item in found[index])]
+    return [_perhaps_adapted(item) for item in judged] if plan.unplaced else judged
+
+
+def _perhaps_adapted(item: Judgement) -> Judgement:
+    # Where a module has no place, a tensor that changed may be its own.
+    if item.verdict is not Verdict.CHANGED:
+        return item
+    detail = f"{item.detail} changed, perhaps by a module that no rule puts anywhere"
+    return replace(item, verdict=Verdict.NOT_JUDGED, detail=detail)
 
 
 def judge_task(task: Task, given: Sequence[Given], buffers: Buffers) -> list[Judgement]:

@@ -16,7 +16,7 @@ from lorascale_lint.adapters.formats.megatron import Megatron
 from lorascale_lint.adapters.formats.mlx import Mlx
 from lorascale_lint.adapters.formats.peft_directory import PeftDirectory
 from lorascale_lint.adapters.formats.peft_keys import PeftKeys
-from lorascale_lint.adapters.formats.plain import BareNames, DiffSynth, DownUp, LycorisFactors, PlainNames
+from lorascale_lint.adapters.formats.plain import PLAIN
 from lorascale_lint.adapters.formats.torchtune import Torchtune
 from lorascale_lint.adapters.formats.xlabs import XLabs
 
@@ -38,9 +38,5 @@ CONVENTIONS: tuple[Convention, ...] = (
     PeftKeys(),
     DiffusersLegacy(),
     DiffusersPlain(),
-    DiffSynth(),
-    DownUp(),
-    PlainNames(),
-    BareNames(),
-    LycorisFactors(),
+    *PLAIN,
 )

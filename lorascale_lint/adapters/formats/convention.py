@@ -14,8 +14,8 @@ from lorascale_lint.adapters.source import AdapterSource, as_number
 class Convention(ABC):
     """One way to write an adapter file."""
 
-    name: ClassVar[str]
-    title: ClassVar[str]
+    name: str
+    title: str
     # mlx stores A as in x rank, B as rank x out.
     transposed: ClassVar[bool] = False
     # Ends of names that belong to the convention and have nothing to do with scales.
