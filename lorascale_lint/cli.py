@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,6 +41,19 @@ def _device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
     if value in ("auto", "cpu") or (kind == "cuda" and (number.isdecimal() if colon else True)):
         return value
     raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N")
+
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Bytes for "8G", "500M", "2GiB" or "1000000"."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
+    if found is None or not float(found[1]):
+        raise click.BadParameter(f"{value!r} is no size such as 8G or 500M")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 @click.group(
@@ -164,6 +178,19 @@ def map_command(paths: tuple[str, ...], output_format: str) -> int:
     metavar="FILE_OR_DIR",
     help="With --adapter: the safetensors files of the weights it belongs to; random ones by default.",
 )
+@click.option("--compiled", is_flag=True, help="Run forwards under torch.compile; needs a C++ compiler.")
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    callback=_size,
+    help="Memory that the child may hold, such as 8G; three quarters of what is available by default.",
+)
+@click.option(
+    "--distributed",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Have N processes, started by torchrun, share each layer: sharded weights and tensor parallelism.",
+)
 @click.option(
     "--matrix",
     is_flag=True,
@@ -215,6 +242,10 @@ def verify(
         raise click.UsageError("Missing argument 'PATH'.")
     if emit_test:
         return emit_test_command(path, options["driver"])
+    if options["adapter"] and options["distributed"]:
+        raise click.UsageError("--adapter and --distributed ask different things; one at a time.")
+    if options["base"] and not options["adapter"]:
+        raise click.UsageError("--base is what an adapter is merged into; it needs --adapter.")
     return run_verify_command(path, VerifyOptions(**options), as_json=output_format == "json")
 
 
@@ -239,7 +270,11 @@ def _verify_matrix(
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--loader", metavar="NAME", help="Ask about one loader, such as comfyui or fastvideo-0.2.1.")
 @click.option(
-    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    show_default=True,
 )
 @click.option(
     "--rewrite-to",
@@ -273,7 +308,7 @@ def inspect(
         return run_rewrite(paths, *rewrite_to, fold=fold, alpha=alpha)
     if fold or alpha is not None:
         raise click.UsageError("--fold and --alpha say how to rewrite; they need --rewrite-to.")
-    return run_inspect(paths, loader, as_json_text=output_format == "json")
+    return run_inspect(paths, loader, output_format)
 
 
 @cli.command()

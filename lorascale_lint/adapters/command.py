@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from lorascale_lint.adapters.adapter import understand
 from lorascale_lint.adapters.loaders import LOADERS, Loader, loader_named
+from lorascale_lint.adapters.norms import delta_norms
 from lorascale_lint.adapters.oddities import find_oddities
+from lorascale_lint.adapters.page import render_page
 from lorascale_lint.adapters.predictions import Outcome, predict
 from lorascale_lint.adapters.report import Inspection, as_json, render_text
 from lorascale_lint.adapters.rewriting.files import write_adapter
@@ -24,25 +26,31 @@ from lorascale_lint.report.terminal import printable
 _EXIT = {Outcome.WRONG: 1, Outcome.REFUSED: 1, Outcome.UNKNOWN: 3, Outcome.DEPENDS: 3}
 
 
-def run_inspect(paths: Sequence[str], loader: str | None, *, as_json_text: bool) -> int:
-    """Inspect files and print what was found; the exit code."""
+def run_inspect(paths: Sequence[str], loader: str | None, output_format: str) -> int:
+    """Inspect files and print what was found as text, JSON or HTML; the exit code."""
     console = Console()
     loaders = LOADERS if loader is None else (_loader(loader),)
     inspections: list[Inspection] = []
+    norms: list[Mapping[str, float]] = []
     failed = False
     for path, error in _files(paths):
         try:
             if error is not None:
                 raise error
-            inspections.append(inspect_file(path, loaders))
+            inspection = inspect_file(path, loaders)
+            if output_format == "html":
+                norms.append(delta_norms(inspection.adapter))
+            inspections.append(inspection)
         except InputError as problem:
             failed = True
             console.error(printable(str(problem)))
             continue
-        if not as_json_text:
+        if output_format == "text":
             console.out(("\n" if len(inspections) > 1 else "") + render_text(inspections[-1]))
-    if as_json_text:
+    if output_format == "json":
         console.out(json.dumps([as_json(item) for item in inspections], indent=2, allow_nan=False) + "\n")
+    elif output_format == "html":
+        console.out(render_page(list(zip(inspections, norms, strict=True))))
     if failed:
         return 2
     if loader is None:

@@ -76,7 +76,7 @@ def render_text(inspection: Inspection) -> str:
         f"  {summary(adapter)}",
         f"  layout: {adapter.convention.title} ({adapter.reason})",
     ]
-    if sources := _alpha_sources(adapter.modules):
+    if sources := alpha_sources(adapter.modules):
         lines.append(f"  alpha: {sources}")
     groups = alike(adapter.modules)
     if len(groups) > 1:
@@ -89,7 +89,8 @@ def render_text(inspection: Inspection) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _alpha_sources(modules: Sequence[Module]) -> str:
+def alpha_sources(modules: Sequence[Module]) -> str:
+    """Where the file says alpha."""
     found = {
         _SOURCES[item.alpha_source].format(item.alpha_key): None
         for item in modules
@@ -118,7 +119,7 @@ def _predicted(predictions: Sequence[Prediction]) -> list[str]:
     lines: list[str] = []
     if told:
         rows = [("loader", "applies", "", "pass")]
-        rows += [(item.loader.title, _applies(item), _judgement(item), _argument(item)) for item in told]
+        rows += [(item.loader.title, applies(item), judgement(item), argument(item)) for item in told]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -136,7 +137,8 @@ def _predicted(predictions: Sequence[Prediction]) -> list[str]:
     return lines
 
 
-def _applies(item: Prediction) -> str:
+def applies(item: Prediction) -> str:
+    """The scale, or the range of scales, that a loader applies."""
     if item.low is None or item.high is None:
         return "-"
     if item.low == item.high:
@@ -144,7 +146,8 @@ def _applies(item: Prediction) -> str:
     return f"{number(item.low)} {'or' if item.outcome is Outcome.DEPENDS else 'to'} {number(item.high)}"
 
 
-def _judgement(item: Prediction) -> str:
+def judgement(item: Prediction) -> str:
+    """How that compares with the trained scale."""
     if item.outcome is not Outcome.WRONG:
         return str(item.outcome)
     if item.factor is None:
@@ -154,7 +157,8 @@ def _judgement(item: Prediction) -> str:
     return f"wrong: {number(item.factor)} times the trained scale"
 
 
-def _argument(item: Prediction) -> str:
+def argument(item: Prediction) -> str:
+    """What to pass to the loader for the trained scale."""
     if item.outcome is Outcome.WRONG and not item.argument:
         return "no value makes it right" if item.loader.argument else "nothing to pass"
     return item.argument or "-"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascale_lint.errors import InputError
+from lorascale_lint.report.page import page
 from lorascale_lint.verify.matrix import Cell, Matrix, Outcome
 from lorascale_lint.verify.matrix_report import conclusion, explain, short
 
@@ -138,51 +139,12 @@ def _draw_box(axes: Any, look: _Look, corner: tuple[float, float], size: float) 
         )
 
 
-_STYLE = """\
-:root { color-scheme: light dark; --page: #ffffff; --ink: #18181b; --line: #71717a; --soft: #ececee;
-  --wrong: #9b1c1c; --wrong-ink: #ffffff; --quiet: #52525b; }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #18181b; --ink: #f4f4f5; --line: #a1a1aa; --soft: #3f3f46;
-    --wrong: #fca5a5; --wrong-ink: #18181b; --quiet: #c4c4cc; }
-}
-body { background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; margin: 2rem; }
-h1 { font-size: 1.25rem; margin: 0 0 .3rem; }
-h2 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin-top: 1rem; }
-caption { text-align: left; padding-bottom: .5rem; }
-th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: center; white-space: nowrap; }
-th[scope=row] { text-align: left; font-weight: normal; }
-td.wrong { background: var(--wrong); color: var(--wrong-ink); font-weight: 700;
-  border: 3px solid var(--ink); }
-td.nothing { background: var(--soft); }
-td.none { color: var(--quiet); font-style: italic; }
-@page { size: landscape; margin: 1cm; }
-@media print {
-  body { font-size: 9px; margin: 0; }
-  .wide { overflow: visible; }
-  th, td { white-space: normal; padding: .2rem .3rem; }
-  td { white-space: nowrap; }
-  :root { --page: #ffffff; --ink: #000000; --line: #000000; --wrong: #ffffff; --wrong-ink: #000000;
-    --quiet: #000000; --soft: #ffffff; }
-  td.wrong { border-width: 4px; text-decoration: underline; }
-}
-"""
-
-
 def render_html(matrix: Matrix) -> str:
     """A page without scripts and without anything from elsewhere; light or dark as the reader's system is."""
-    return "\n".join(_page(matrix)) + "\n"
+    return page(_TITLE, _body(matrix))
 
 
-def _page(matrix: Matrix) -> Iterator[str]:
-    yield "<!DOCTYPE html>"
-    yield '<html lang="en">'
-    yield '<head><meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{_TITLE}</title>"
-    yield f"<style>\n{_STYLE}</style></head>"
-    yield f"<body><h1>{_TITLE}</h1>"
+def _body(matrix: Matrix) -> Iterator[str]:
     yield '<div class="wide"><table>'
     yield f"<caption>{html.escape(_caption(matrix))}</caption>"
     yield '<thead><tr><th scope="col">file</th><th scope="col">expected</th>'
@@ -204,4 +166,3 @@ def _page(matrix: Matrix) -> Iterator[str]:
         yield "<h2>What differs</h2><ul>"
         yield from (f"<li>{html.escape(explain(column, cell))}</li>" for column, cell in failures)
         yield "</ul>"
-    yield "</body></html>"

@@ -1,0 +1,46 @@
+"""How large each module's delta is: the one thing about a file that takes more than its header."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lorascale_lint.adapters.adapter import Adapter
+from lorascale_lint.audit.checkpoint import Reader, pieces, stored_tensors
+from lorascale_lint.audit.products import LowRank, NotMade, Product, make_product
+
+# Rows of a delta that are made at a time.
+_ROWS = 256
+
+
+def delta_norms(adapter: Adapter) -> dict[str, float]:
+    """The Frobenius norm of scale * B A by module, before DoRA's norm; modules are read one at a time.
+
+    Modules whose scale, or whose product, can't be made are left out. Raises InputError if the file can't be
+    read to its end.
+    """
+    stored = stored_tensors(adapter.source.header)
+    reader = Reader()
+    found: dict[str, float] = {}
+    try:
+        for module in adapter.modules:
+            if module.scale is None:
+                continue
+            try:
+                product = make_product(
+                    module, lambda key: reader.whole(stored[key]), transposed=adapter.convention.transposed
+                )
+            except NotMade:
+                continue
+            found[module.name] = abs(module.scale) * math.sqrt(max(0.0, _square(product)))
+    finally:
+        reader.close()
+    return found
+
+
+def _square(product: Product) -> float:
+    if isinstance(product, LowRank):
+        return product.overlap(product)
+    rows = (product.rows(first, first + count) for first, count in pieces(product.shape[0], _ROWS))
+    return sum(float(np.sum(part.astype(np.float64) ** 2)) for part in rows)
