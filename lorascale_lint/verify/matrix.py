@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -38,7 +38,6 @@ _OUTCOMES = {
     Verdict.LOAD_ERROR: Outcome.LOAD_ERROR,
     Verdict.UNSUPPORTED: Outcome.UNSUPPORTED,
     Verdict.CRASHED: Outcome.CRASHED,
-    Verdict.NOT_MEASURED: Outcome.NOT_MEASURED,
 }
 
 
@@ -51,7 +50,8 @@ class Cell:
     @property
     def outcome(self) -> Outcome:
         """The kind of answer."""
-        return _OUTCOMES.get(self.row.verdict, Outcome.WRONG)
+        other = Outcome.WRONG if self.row.verdict.is_failure else Outcome.NOT_MEASURED
+        return _OUTCOMES.get(self.row.verdict, other)
 
     @property
     def text(self) -> str:
@@ -103,8 +103,22 @@ class Matrix:
 
     def failures(self) -> list[tuple[Column, Cell]]:
         """The cells that make the run differ, by loader."""
-        cells = [(column, column.cell(kind)) for column in self.columns for kind, _ in self.kinds]
-        return [(column, cell) for column, cell in cells if cell is not None and cell.row.is_failure]
+        return [(column, cell) for column, cell in self._cells() if cell.row.is_failure]
+
+    def unclaimed(self) -> list[tuple[Column, Cell]]:
+        """The wrong cells that don't: the loader never claimed to read such files."""
+        return [
+            (column, cell)
+            for column, cell in self._cells()
+            if cell.outcome is Outcome.WRONG and not cell.row.is_failure
+        ]
+
+    def _cells(self) -> Iterator[tuple[Column, Cell]]:
+        for column in self.columns:
+            for kind, _ in self.kinds:
+                cell = column.cell(kind)
+                if cell is not None:
+                    yield column, cell
 
     def as_dict(self) -> dict[str, Any]:
         """The whole matrix, JSON-ready; the rows of each loader carry their outcome."""

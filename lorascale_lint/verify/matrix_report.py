@@ -43,10 +43,20 @@ def short(cell: Cell | None) -> str:
 
 
 def explain(column: Column, cell: Cell) -> str:
-    """One sentence on a cell that makes the run differ."""
+    """One sentence on a cell that is not right."""
     row = cell.row
     observed = f"{cell.text} instead of {row.expected:g}" if cell.outcome is Outcome.WRONG else cell.text
     return ", ".join(part for part in (f"{column.name}: {row.scenario}: {observed}", cell.reason) if part)
+
+
+def sections(matrix: Matrix) -> Iterator[tuple[str, list[tuple[Column, Cell]]]]:
+    """The cells that need a word, under their headings."""
+    for heading, cells in (
+        ("What differs", matrix.failures()),
+        ("Wrong, for files that the loader does not claim to read", matrix.unclaimed()),
+    ):
+        if cells:
+            yield heading, cells
 
 
 def conclusion(matrix: Matrix) -> str:
@@ -54,7 +64,8 @@ def conclusion(matrix: Matrix) -> str:
     found = [cell for column in matrix.columns for kind, _ in matrix.kinds if (cell := column.cell(kind))]
     counts = Counter(cell.outcome for cell in found)
     parts = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if counts[outcome])
-    said = {0: "matches", 1: "DIFFERS", 2: "error", 3: "could not be judged"}[matrix.exit_code]
+    matches = "matches in what the loaders claim to read" if matrix.unclaimed() else "matches"
+    said = {0: matches, 1: "DIFFERS", 2: "error", 3: "could not be judged"}[matrix.exit_code]
     return f"{said}: {parts}" if parts else said
 
 
@@ -65,11 +76,10 @@ def _lines(matrix: Matrix) -> Iterator[str]:
         yield from _table(matrix)
         yield ""
         yield LEGEND
-    failures = matrix.failures()
-    if failures:
+    for heading, cells in sections(matrix):
         yield ""
-        yield "What differs:"
-        yield from (f"  - {explain(column, cell)}" for column, cell in failures)
+        yield f"{heading}:"
+        yield from (f"  - {explain(column, cell)}" for column, cell in cells)
     yield ""
     for column in matrix.columns:
         yield from _about(column)

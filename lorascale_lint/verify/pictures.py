@@ -15,7 +15,7 @@ from typing import Any
 from lorascale_lint.errors import InputError
 from lorascale_lint.report.page import page
 from lorascale_lint.verify.matrix import Cell, Matrix, Outcome
-from lorascale_lint.verify.matrix_report import conclusion, explain, short
+from lorascale_lint.verify.matrix_report import conclusion, explain, sections, short
 
 SUFFIXES = (".png", ".html")
 _TITLE = "The same adapter, written in each file convention, through each loader"
@@ -161,8 +161,7 @@ def _body(matrix: Matrix) -> Iterator[str]:
         yield "</tr>"
     yield "</tbody></table></div>"
     yield f"<p>{html.escape(conclusion(matrix))}</p>"
-    failures = matrix.failures()
-    if failures:
-        yield "<h2>What differs</h2><ul>"
-        yield from (f"<li>{html.escape(explain(column, cell))}</li>" for column, cell in failures)
+    for heading, cells in sections(matrix):
+        yield f"<h2>{html.escape(heading)}</h2><ul>"
+        yield from (f"<li>{html.escape(explain(column, cell))}</li>" for column, cell in cells)
         yield "</ul>"

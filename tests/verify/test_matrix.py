@@ -76,6 +76,10 @@ def test_only_what_a_loader_claims_makes_the_run_differ(matrix: Matrix) -> None:
     assert [cell.row.scenario for _, cell in matrix.failures()] == ["lora_A/lora_B + .alpha"]
     # Applied at twice its strength as well, but it never claimed to know that key.
     assert outcomes(matrix)["FastVideo: lora_A/lora_B + .lora_alpha"] is Outcome.WRONG
+    unclaimed = [cell.row.scenario for _, cell in matrix.unclaimed()]
+    assert "FastVideo: lora_A/lora_B + .lora_alpha" in unclaimed
+    text = render_text(matrix).partition("does not claim to read:")[2]
+    assert all(f"{kind}: 1 instead of 0.5" in text for kind in unclaimed)
 
 
 def test_the_table_is_aligned_and_says_what_differs(matrix: Matrix) -> None:
