@@ -3,13 +3,14 @@
 Takes the lists of ``known_bugs.py``. Where a finding at a bug offers a repair, all repairs of its rule are
 applied to the file alone, unsafe ones too. The result has to compile and to be silent for the rule. Then
 ``map`` is asked for the scale of every application, and the functions that the repair or the project's own
-fix changed are compared. Exits with 1 if a result does not compile or still fires.
-
+fix changed are compared; so is their code, whatever its layout. Exits with 1 if a result does not compile or
+still fires.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from lorascale_lint.fixing.apply import apply_fixes
 from lorascale_lint.report.content import Report
 
 Formulas = Mapping[str, tuple[str, ...]]
+_NAMED = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Repair:
     silent: bool
     before: Formulas
     after: Formulas
+    code: Mapping[str, str]
+    """The syntax trees of the functions that the repair changed."""
 
 
 def formulas(path: Path, source: bytes) -> Formulas:
@@ -74,7 +78,23 @@ def repair(path: Path, entry: Entry) -> Repair | None:
         not left,
         formulas(path, source),
         formulas(path, after),
+        dict(trees(after).items() - trees(source).items()) if compiles else {},
     )
+
+
+def trees(source: bytes) -> Mapping[str, str]:
+    """The syntax tree of every function, by its name and those around it."""
+    found: dict[str, str] = {}
+
+    def visit(node: ast.AST, name: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = f"{name}.{child.name}".lstrip(".") if isinstance(child, _NAMED) else name
+            visit(child, inner)
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                found[inner] = ast.dump(child)
+
+    visit(ast.parse(source), "")
+    return found
 
 
 def compare(ours: Repair, theirs: Formulas) -> list[str]:
@@ -100,7 +120,7 @@ def main() -> int:
     parser.add_argument("clones", type=Path)
     parser.add_argument("names", nargs="*", help="bugs to look at, all by default")
     arguments = parser.parse_args()
-    bugs = offered = safe = compared = same = 0
+    bugs = offered = safe = compared = same = identical = 0
     defects = 0
     for entry in read_entries(arguments.bugs):
         git = git_directory(arguments.clones, entry.repository)
@@ -131,10 +151,16 @@ def main() -> int:
                 compared += bool(lines)
                 same += bool(lines) and all(line.startswith("  same") for line in lines)
                 print("\n".join(lines or ["  no application that either side changed"]))
+                theirs = trees(path.read_bytes())
+                equal = {name: theirs.get(name) == tree for name, tree in done.code.items()}
+                for name in sorted(equal):
+                    print(f"  {'same' if equal[name] else 'other'} code in {name}")
+                identical += bool(equal) and all(equal.values())
             else:
                 print("  no fix of the project at hand")
     print(f"\n{bugs} bugs, {offered} with a repair ({safe} safe), {defects} defects")
-    print(f"{compared} compared with the project's fix: {same} with the same scales")
+    print(f"{compared} compared with the project's fix by scale: {same} with the same scales")
+    print(f"{identical} with the same code as the project's fix in every function that the repair changed")
     return 1 if defects else 0
 
 

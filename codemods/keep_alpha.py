@@ -9,7 +9,7 @@ from lorascale_lint.codemods.thread_alpha import can_pass_alpha
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Implementation, Loader, Model
-from lorascale_lint.model.project import AttributeWrite, CallSite, is_receiver
+from lorascale_lint.model.project import AttributeWrite, CallSite
 from lorascale_lint.model.state import Setter
 
 _NAMES = ("lora_rank", "lora_alpha")
@@ -48,11 +48,10 @@ def _start(model: Model, implementation: Implementation, setter: Setter) -> Attr
         write
         for name in names
         for write in model.project.writes(implementation.root, name)
-        if write.function.facts.name == "__init__"
+        if write.on_self
+        and write.function.facts.name == "__init__"
         and write.function.owner is setter.function.owner
         and write.function.receiver == "self"
         and not write.event.guards
-        and write.event.target is not None
-        and is_receiver(getattr(write.event.target, "base", None) or write.event.target, write.function)
     ]
     return max(starts, key=lambda write: write.event.row) if len(starts) == 2 else None

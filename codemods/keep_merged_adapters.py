@@ -23,7 +23,9 @@ def keep_merged_adapters(model: Model, found: Accumulation) -> Fix | None:
     """
     setter, merge, owner = found.setter.function, found.merge, found.merge.owner
     merged = constant_flags(merge, True) & constant_flags(found.unmerge, False)
-    if owner is None or setter.owner is not owner or len(merged) != 1 or not _takes_plain_arguments(found):
+    if owner is None or setter.owner is not owner or len(merged) != 1 or not found.restores:
+        return None
+    if not _takes_plain_arguments(found):
         return None
     if any(len(model.project.overrides(owner, method.facts.name)) > 1 for method in (setter, merge)):
         return None

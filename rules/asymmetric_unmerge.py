@@ -82,9 +82,9 @@ class AsymmetricUnmerge(Rule):
     Unsafe: the weight changes, to what it was before the merge. A dropped result is assigned, where its
     sibling assigns or to the weight that it was computed of; a saved weight is copied; a delta that is added
     again is subtracted; an embedding's is transposed on both sides; accumulated adapters are kept in a list,
-    and merged again from there. No fix where scale or strength differ, or
-    a linear layer's layout: either side may be the wrong one. Keep the strength of the merge, and take the
-    delta back at that.
+    and merged again from there, where the unmerge puts a saved weight back. No fix where scale or strength
+    differ, or a linear layer's layout: either side may be the wrong one. Keep the strength of the merge, and
+    take the delta back at that.
 
     ## Limits
 

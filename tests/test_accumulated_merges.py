@@ -161,6 +161,17 @@ def test_silent_where_nothing_is_lost(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_layers.py": SILENT[name]}, codes=["LS109"]) == ()
 
 
+def test_found_and_not_repaired_where_the_unmerge_takes_one_adapter_back(tmp_path: Path) -> None:
+    """The others would be added once more."""
+    source = LAYERS.replace(
+        "self.base_layer.weight = self.backup.copy()",
+        "self.base_layer.weight -= self.strength * self.lora_scaling * (self.lora_B @ self.lora_A)",
+    )
+    assert source != LAYERS
+    (finding,) = lint_files(tmp_path, {"lora_layers.py": source}, codes=["LS109"])
+    assert finding.fix is None
+
+
 def test_found_and_not_repaired_where_the_setter_cannot_be_called_again(tmp_path: Path) -> None:
     source = LAYERS.replace('accumulate=False):\n        """', 'accumulate=False, **options):\n        """')
     assert source != LAYERS

@@ -36,7 +36,8 @@ _MEASURES = frozenset("shape ndim dtype device size dim".split())
 class Accumulation:
     """A setter whose parameter ``flag``, if it is ``accumulates``, merges without the unmerge before.
 
-    ``unmerging`` is the guarded call of ``unmerge``, in ``merge`` or in the setter itself.
+    ``unmerging`` is the guarded call of ``unmerge``, in ``merge`` or in the setter itself; ``restores`` says
+    that ``unmerge`` puts a saved weight back, and so takes all adapters out.
     """
 
     setter: Setter
@@ -45,6 +46,7 @@ class Accumulation:
     unmerging: Event
     flag: str
     accumulates: bool
+    restores: bool
 
     @property
     def overwrites(self) -> AttributeWrite | None:
@@ -93,8 +95,8 @@ def lost_adapters(model: Model) -> Iterator[LostAdapter]:
 def accumulations(model: Model, implementation: Implementation) -> Iterator[Accumulation]:
     """Setters of the layer that merge, and may leave the former adapter in the weight."""
     merges = {a.function for a in implementation.applications if a.kind == "merge" and a.owner is not None}
-    takes_back = {restoration.function for restoration in implementation.restorations}
-    takes_back |= {a.function for a in implementation.applications if a.kind == "unmerge"}
+    restoring = {restoration.function for restoration in implementation.restorations}
+    takes_back = restoring | {a.function for a in implementation.applications if a.kind == "unmerge"}
     names = {function.facts.name: function for function in takes_back}
     for setter in implementation.setters:
         for merge in sorted(merges, key=lambda function: function.facts.qualname):
@@ -116,7 +118,9 @@ def accumulations(model: Model, implementation: Implementation) -> Iterator[Accu
                 ):
                     continue
                 unmerge = names[_called(unmerging)]
-                yield Accumulation(setter, merge, unmerge, unmerging, parameter.name, accumulates)
+                yield Accumulation(
+                    setter, merge, unmerge, unmerging, parameter.name, accumulates, unmerge in restoring
+                )
 
 
 def given_flag(accumulation: Accumulation, function: Function) -> str | None:
