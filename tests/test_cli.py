@@ -571,13 +571,31 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
         "text\n",
         "",
     )
-    usual = {"path": Path(), "device": "cpu", "dtype": "float32", "adapter": None, "base": None}
+    usual = {
+        "path": Path(),
+        "device": "cpu",
+        "dtype": "float32",
+        "adapter": None,
+        "base": None,
+        "compiled": False,
+        "memory_limit": None,
+        "distributed": None,
+    }
     assert seen == usual | {"driver": "fastvideo", "seed": 7, "timeout": 1.5}
     assert lint("verify", "--output-format", "json", ".") == (3, "{}\n", "")
     assert seen == usual | {"driver": None, "seed": None, "timeout": None}
     lint("verify", "--device", "cuda:1", "--dtype", "bf16", ".")
     assert (seen["device"], seen["dtype"]) == ("cuda:1", "bfloat16")
     assert lint("verify", "--device", "gpu", ".")[0] == 2
+    lint("verify", "--memory-limit", "1.5GiB", "--compiled", "--distributed", "2", ".")
+    assert (seen["memory_limit"], seen["compiled"], seen["distributed"]) == (3 * 2**29, True, 2)
+    for wrong in (
+        ["--memory-limit", "much"],
+        ["--memory-limit", "0"],
+        ["--distributed", "1"],
+        ["--base", "."],
+    ):
+        assert lint("verify", *wrong, ".")[0] == 2
     assert lint("verify", "nowhere") == (2, "", "error: nowhere: no such file or folder\n")
 
 

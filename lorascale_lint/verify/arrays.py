@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 DTYPES = ("float32", "float16", "bfloat16")
 
 _DEVICE = ["cpu"]
+_COMPILE = [False]
 
 
 def use_device(device: str) -> None:
@@ -27,6 +28,36 @@ def use_device(device: str) -> None:
 def device_in_use() -> str:
     """Where arrays are put: "cpu" or "cuda:N"."""
     return _DEVICE[0]
+
+
+def use_compiler() -> str:
+    """Have `compiled` compile from now on; says why that can't be, or "".
+
+    A first, trivial function takes 18 s, most of it for loading the compiler, and shows what is missing.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return "the code that was imported uses no torch"
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(2, device=device_in_use()))
+    except Exception as error:  # Whatever the compiler raises means that it can't be used.
+        lines = str(error).strip().splitlines() or [""]
+        return f"{type(error).__name__}: {lines[0][:300]}"
+    _COMPILE[0] = True
+    return ""
+
+
+def compiles() -> bool:
+    """Whether forwards are compiled."""
+    return _COMPILE[0]
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under `torch.compile`, if that was asked for."""
+    if not _COMPILE[0]:
+        return function
+    made: Callable[..., Any] = sys.modules["torch"].compile(function)
+    return made
 
 
 def rounded(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
@@ -106,7 +137,7 @@ def framework() -> str:
     if device_in_use() != "cpu":
         name = torch.cuda.get_device_name(device_in_use())
         place = f" (CUDA {torch.version.cuda}) on {device_in_use()}, {name}"
-    return f"torch {torch.__version__}{place}"
+    return f"torch {torch.__version__}{place}{', forwards compiled' if compiles() else ''}"
 
 
 def accepts(function: Callable[..., Any], name: str) -> bool:

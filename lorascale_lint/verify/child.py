@@ -17,13 +17,14 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lorascale_lint.verify.arrays import use_device
+from lorascale_lint.verify.arrays import use_compiler, use_device
 from lorascale_lint.verify.examination import examine
 from lorascale_lint.verify.file_kinds import file_scenarios
 from lorascale_lint.verify.protocol import Driver
@@ -31,9 +32,14 @@ from lorascale_lint.verify.real_adapters import BaseWeights, RealModule, read_mo
 from lorascale_lint.verify.real_layers import examine_module, how_reached
 from lorascale_lint.verify.registry import load_factory, make_importable
 from lorascale_lint.verify.scenarios import Scenario, scenarios
+from lorascale_lint.verify.sharded import sharded_scenarios
+from lorascale_lint.verify.verdicts import Row
 
 # The exit status after a failed import; the reason is in the last event.
 IMPORT_FAILED = 4
+
+# Seconds between looks for what the first rank has said.
+_POLL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class Order:
     """What the parent asks for. `done` are the scenarios that need not be run (again).
 
     `matrix`: only the kinds of adapter files are asked. `adapter` is a file or folder whose modules are asked
-    instead of scenarios, `base` the weights that they belong to ("": random ones).
+    instead of scenarios, `base` the weights that they belong to ("": random ones). `compiled`: forwards are
+    run under `torch.compile`. `ranks` more than one: this many processes, started by torchrun, share a layer.
     """
 
     factory: str
@@ -56,6 +63,8 @@ class Order:
     matrix: bool = False
     adapter: str = ""
     base: str = ""
+    compiled: bool = False
+    ranks: int = 1
 
     def save(self, path: Path) -> None:
         """Write the order as JSON."""
@@ -69,12 +78,37 @@ class Order:
 
 
 class _Results:
-    """The event file. Every event is flushed, so that a crash loses none."""
+    """The event file. Every event is flushed, so that a crash loses none.
+
+    Of several ranks each tells its rows; the rest would be the same from all, so the first one tells it.
+    """
 
     def __init__(self, path: str) -> None:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
+        self._rank = int(os.environ.get("RANK", 0))
+
+    def row(self, row: Row) -> None:
+        self._write("row", rank=self._rank, row=row.as_dict())
+
+    def finished(self) -> None:
+        self._write("finished")
 
     def event(self, kind: str, **data: Any) -> None:
+        if self._rank == 0:
+            self._write(kind, **data)
+
+    def begin(self, scenario: str) -> None:
+        """Say that a scenario begins; other ranks wait for the first one to have said it.
+
+        One that dies in it would otherwise die in something that nobody has heard of.
+        """
+        self.event("scenario", name=scenario)
+        if self._rank:
+            said = json.dumps({"event": "scenario", "name": scenario})
+            while said not in Path(self._file.name).read_text(encoding="utf-8").splitlines():
+                time.sleep(_POLL)
+
+    def _write(self, kind: str, **data: Any) -> None:
         self._file.write(json.dumps({"event": kind, **data}) + "\n")
         self._file.flush()
 
@@ -102,6 +136,9 @@ def main(arguments: list[str]) -> int:
     results = _Results(order.results)
     _die_with_parent()
     faulthandler.enable()
+    with contextlib.suppress(OSError):
+        # Should memory run out in spite of the limit, this is the process to be killed for it.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     results.event("started", python=platform.python_version())
 
     use_device(order.device)
@@ -114,6 +151,10 @@ def main(arguments: list[str]) -> int:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         text = " ".join(str(error).split())[:500]
         results.event("import-failed", error=f"{type(error).__name__}: {text}", missing=missing)
+        return IMPORT_FAILED
+
+    if order.compiled and (problem := use_compiler()):
+        results.event("impossible", reason=f"torch.compile cannot be used: {problem}")
         return IMPORT_FAILED
 
     def facts() -> None:
@@ -129,24 +170,26 @@ def main(arguments: list[str]) -> int:
     for number, scenario in enumerate(asked):
         if scenario.name in order.done:
             continue
-        results.event("scenario", name=scenario.name)
+        results.begin(scenario.name)
         folder = Path(order.folder) / f"scenario_{number}"
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(scenario, RealModule):
             row = examine_module(scenario, driver, weights, order.seed, folder)
-            results.event("row", row=row.as_dict())
+            results.row(row)
             # A real adapter has hundreds of modules.
             shutil.rmtree(folder)
         else:
-            examine(scenario, driver, order.seed, folder, lambda row: results.event("row", row=row.as_dict()))
+            examine(scenario, driver, order.seed, folder, results.row)
     facts()
-    results.event("finished")
+    results.finished()
     return 0
 
 
 def _asked(order: Order, driver: Driver) -> Sequence[Scenario | RealModule]:
     if order.adapter:
         return read_modules(Path(order.adapter), order.dtype)
+    if order.ranks > 1:
+        return sharded_scenarios(driver.layer_kinds, driver.capabilities, dtype=order.dtype)
     styles = getattr(driver, "file_styles", None)
     if order.matrix:
         return file_scenarios(styles)

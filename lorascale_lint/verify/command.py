@@ -21,6 +21,9 @@ class VerifyOptions:
     dtype: str = "float32"
     adapter: Path | None = None
     base: Path | None = None
+    compiled: bool = False
+    memory_limit: int | None = None
+    distributed: int | None = None
 
 
 def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> int:

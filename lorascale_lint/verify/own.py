@@ -25,6 +25,7 @@ from lorascale_lint.verify.arrays import (
     as_float64,
     as_offered,
     call_by_name,
+    compiled,
     framework,
     has_default,
     poison_torch,
@@ -161,7 +162,7 @@ class _OwnLayer:
             raise Unsupported(str(error)) from error
 
     def _call(self, name: str, weight: Any, **more: Any) -> Any:
-        function = self._functions[name]
+        function = self._functions[name] if name != "forward" else compiled(self._functions[name])
         if (
             self._offered["alpha"] is None
             and accepts(function, "alpha")

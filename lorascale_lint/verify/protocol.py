@@ -34,6 +34,8 @@ class Capability(StrEnum):
     MODEL_MERGE = "merging and unmerging a model"
     MODEL_STRENGTH = "a strength given when an adapter is loaded"
     MODEL_ACCUMULATE = "several adapters at the same time"
+    DTENSOR = "layers whose weight is sharded over ranks (DTensor)"
+    TENSOR_PARALLEL = "layers of which each rank computes a part"
     MODEL_ANY_LAYER = "a model with one layer of any name and shape"
 
 
@@ -79,7 +81,10 @@ class LayerKind:
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """How a layer is made. `alpha` and `rank` are what the constructor is told (None: nothing)."""
+    """How a layer is made. `alpha` and `rank` are what the constructor is told (None: nothing).
+
+    `sharded`: its weight is sharded over the ranks before it is wrapped, as FSDP2 does.
+    """
 
     kind: str
     dtype: str = "float32"
@@ -87,6 +92,7 @@ class LayerSpec:
     rank: int | None = None
     training: bool = False
     host_resident: bool = False
+    sharded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

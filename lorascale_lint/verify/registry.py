@@ -32,7 +32,8 @@ class DriverEntry:
     package folder that `path` means, or None if this driver has nothing to do with it. `import_modes` are
     tried in order, each in a fresh child. `requirements` are needed by every mode, `full_requirements` by
     the first one. `devices` are the kinds of devices that it can run on ("cpu", "cuda"). `package` is the
-    import name of what it runs, by which an installed copy is found.
+    import name of what it runs, by which an installed copy is found. `distributed`: its layers can be shared
+    by processes that torchrun starts.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DriverEntry:
     looks_for: str = ""
     devices: tuple[str, ...] = ("cpu",)
     package: str = ""
+    distributed: bool = False
 
 
 class UnknownDriverError(Exception):
@@ -84,6 +86,7 @@ FASTVIDEO = DriverEntry(
         Requirement("ftfy", "ftfy"),
     ),
     looks_for="a FastVideo tree (fastvideo/layers/lora/linear.py)",
+    distributed=True,
 )
 
 
@@ -263,7 +266,12 @@ def own_entry(reference: str) -> DriverEntry:
             raise UnknownDriverError(f"There is no file {place} to take the driver {attribute} from.")
         place = str(Path(place).resolve())
     return DriverEntry(
-        name=reference, factory=f"{place}:{attribute}", locate=Path.resolve, devices=_ANY_DEVICE
+        name=reference,
+        factory=f"{place}:{attribute}",
+        locate=Path.resolve,
+        devices=_ANY_DEVICE,
+        # Its capabilities say whether it can be; they are not known before it is imported.
+        distributed=True,
     )
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
+import re
 import secrets
 import signal
 import site
@@ -24,6 +26,7 @@ from typing import IO, Any
 
 from lorascale_lint.verify.child import IMPORT_FAILED, Order
 from lorascale_lint.verify.devices import choose_device
+from lorascale_lint.verify.processes import MARK, available_memory, can_watch, end_all, held_memory
 from lorascale_lint.verify.real_adapters import BaseWeights, read_modules
 from lorascale_lint.verify.registry import DriverEntry, Requirement, UnknownDriverError, choose
 from lorascale_lint.verify.report import Problem, Target, VerifyReport
@@ -32,14 +35,24 @@ from lorascale_lint.verify.verdicts import Row, Verdict
 # Seconds. A cold import of the largest target took 17; a scenario takes a fraction of one.
 IMPORT_TIMEOUT = 180.0
 SCENARIO_TIMEOUT = 60.0
+# A forward took 18 s to compile; a scenario has two at most, and each rank compiles its own.
+COMPILED_TIMEOUT = 180.0
 # A target that kills its process again and again is not worth importing for every one of its scenarios.
 MAX_RESTARTS = 5
 # Bytes of output after which a child is stopped: a target that prints without end must not fill the disk.
 MAX_OUTPUT = 64 * 1024 * 1024
 
 _POLL = 0.05
+# Seconds between looks at the memory, each of which takes a few milliseconds.
+_WATCH = 0.2
+# Of the memory that is available: the rest is for what the machine does beside.
+_MEMORY_SHARE = 0.75
 # Scenarios after which their pace says something.
 _PACED = 3
+# Bytes of a child's output that are looked at for its last words.
+_TAIL = 20_000
+# What torchrun says of the rank that failed first; it ends the others then.
+_FIRST_RANK = re.compile(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", re.DOTALL)
 _KEPT_ENVIRONMENT = (
     "PATH",
     "LANG",
@@ -64,6 +77,9 @@ def run_verify(
     matrix: bool = False,
     adapter: Path | None = None,
     base: Path | None = None,
+    compiled: bool = False,
+    memory_limit: int | None = None,
+    distributed: int | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Run the LoRA code below `path` in a child process and compare it with the reference.
@@ -74,7 +90,9 @@ def run_verify(
     `dtype` is the floating-point type of single layers (models are float32). With `matrix`, a model is given
     adapter files, one of each kind (`file_kinds`). With `adapter` (a safetensors file, or a folder) each of
     its modules is put through the loader, into a weight of type `dtype` that is random, or that of the files
-    in `base`. `progress` is called with short lines for a person.
+    in `base`. `compiled` runs forwards under `torch.compile`. `memory_limit` is how many bytes the child and
+    what it starts may hold (default: three quarters of what is available). `distributed` is how many
+    processes, started by torchrun, share each layer. `progress` is called with short lines for a person.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
     Raises InputError if the adapter or the base cannot be read.
@@ -97,7 +115,14 @@ def run_verify(
     place = choose_device(device, entry)
     if isinstance(place, Problem):
         return VerifyReport(target=target, seed=chosen_seed, problem=place)
-    with tempfile.TemporaryDirectory(prefix="lorascale-verify-") as folder:
+    if distributed and not entry.distributed:
+        problem = Problem(3, f"The driver {entry.name} runs in one process only.")
+        return VerifyReport(target=target, seed=chosen_seed, problem=problem)
+    if memory_limit is not None and not can_watch():
+        problem = Problem(3, "The memory of processes cannot be watched on this system (it has no /proc).")
+        return VerifyReport(target=target, seed=chosen_seed, problem=problem)
+    # What a killed parent left cannot be removed while a last process still writes there.
+    with tempfile.TemporaryDirectory(prefix="lorascale-verify-", ignore_cleanup_errors=True) as folder:
         blank = Order(
             factory=entry.factory,
             package=str(package),
@@ -110,8 +135,27 @@ def run_verify(
             matrix=matrix,
             adapter="" if adapter is None else str(adapter.resolve()),
             base="" if base is None else str(base.resolve()),
+            compiled=compiled,
+            ranks=distributed or 1,
         )
-        return _Session(entry, blank, Path(folder), timeout, say).run(target)
+        limits = _Limits.of(timeout, memory_limit, slow=compiled)
+        return _Session(entry, blank, Path(folder), limits, say).run(target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What a child may take: seconds until it is imported and for a scenario, bytes (None: any)."""
+
+    importing: float
+    scenario: float
+    memory: int | None
+
+    @classmethod
+    def of(cls, timeout: float | None, memory: int | None, *, slow: bool) -> _Limits:
+        scenario = (COMPILED_TIMEOUT if slow else SCENARIO_TIMEOUT) if timeout is None else timeout
+        if memory is None and can_watch() and (available := available_memory()):
+            memory = int(available * _MEMORY_SHARE)
+        return cls(max(IMPORT_TIMEOUT, timeout or 0.0), scenario, memory)
 
 
 def _missing(requirements: tuple[Requirement, ...]) -> list[Requirement]:
@@ -137,17 +181,25 @@ class _Progress:
     begun: list[str] = field(default_factory=list)
     import_error: str = ""
     missing: str | None = None
-    finished: bool = False
+    impossible: str = ""
+    ranks: int = 1
+    ranked: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
+    finished_ranks: int = 0
     notes: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     @property
-    def running(self) -> str | None:
-        """The scenario that has begun and not delivered all of its rows."""
-        if not self.begun:
-            return None
-        name = self.begun[-1]
-        return name if len(self.rows.get(name, ())) < len(self.planned(name)) else None
+    def owing(self) -> list[str]:
+        """The scenarios that have begun and not delivered all of their rows.
+
+        One rank may be ahead of another by some; a single process owes one at most.
+        """
+        return [name for name in self.begun if len(self.rows.get(name, ())) < len(self.planned(name))]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every rank has come to its end."""
+        return self.finished_ranks == self.ranks
 
     def planned(self, name: str) -> list[Row]:
         """The blank rows of a scenario."""
@@ -184,7 +236,13 @@ class _Progress:
             return f"[{len(self.begun)}/{len(self.plan)}{self._pace()}] {event['name']}"
         elif kind == "row":
             row = Row.from_dict(event["row"])
-            self.rows.setdefault(row.scenario, []).append(row)
+            by_rank = self.ranked.setdefault(row.scenario, {})
+            by_rank.setdefault(int(event["rank"]), []).append(row)
+            done = self.rows.setdefault(row.scenario, [])
+            if len(by_rank) == self.ranks and all(len(rows) > len(done) for rows in by_rank.values()):
+                done.append(_worst({rank: rows[len(done)] for rank, rows in by_rank.items()}))
+        elif kind == "impossible":
+            self.impossible = str(event["reason"])
         elif kind == "note":
             if event["text"] not in self.notes:
                 self.notes.append(str(event["text"]))
@@ -192,8 +250,14 @@ class _Progress:
             self.import_error = str(event["error"])
             self.missing = event["missing"]
         elif kind == "finished":
-            self.finished = True
+            self.finished_ranks += 1
         return None
+
+    def told_by_some(self, name: str, index: int) -> str:
+        """What the ranks that did answer had to say against row `index`, for a person."""
+        answers = {rank: rows[index] for rank, rows in self.ranked.get(name, {}).items() if len(rows) > index}
+        worst = _worst(answers) if answers else None
+        return f"{worst.verdict.value}: {worst.detail}" if worst and worst.verdict is not Verdict.OK else ""
 
     def _pace(self) -> str:
         """How many scenarios are done in a second, and the seconds left, once that can be said."""
@@ -204,29 +268,45 @@ class _Progress:
         return f", {done / seconds:.1f} a second, {left:.0f} s left"
 
 
+def _worst(rows: dict[int, Row]) -> Row:
+    """One row for all ranks: every one has to be right, so it is that of the rank that is worst off."""
+
+    def badness(item: tuple[int, Row]) -> tuple[bool, bool, float]:
+        row = item[1]
+        error = math.inf if row.relative_error is None else row.relative_error
+        return row.verdict.is_failure, row.verdict is not Verdict.OK, error
+
+    rank, worst = max(rows.items(), key=badness)
+    if all(row.verdict is worst.verdict for row in rows.values()):
+        return worst
+    return replace(worst, detail="; ".join(part for part in (f"on rank {rank}", worst.detail) if part))
+
+
 class _Session:
     """All children of one run; `blank` is their order without what is each child's own."""
 
     def __init__(
-        self, entry: DriverEntry, blank: Order, folder: Path, timeout: float | None, say: Progress
+        self, entry: DriverEntry, blank: Order, folder: Path, limits: _Limits, say: Progress
     ) -> None:
         self.entry = entry
         self.blank = blank
         self.folder = folder
         self.say = say
-        self.scenario_limit = SCENARIO_TIMEOUT if timeout is None else timeout
-        self.import_limit = max(IMPORT_TIMEOUT, timeout or 0.0)
+        self.limits = limits
         self.children = 0
 
     def run(self, target: Target) -> VerifyReport:
         failures: list[str] = []
         for mode in self.entry.import_modes:
             self.say(f"importing {self.blank.package} ({mode})")
-            state = _Progress(target)
+            state = _Progress(target, ranks=self.blank.ranks)
             ending = self._child(state, mode)
             if state.plan:
                 notes = tuple(f"{failure}; imported another way instead" for failure in failures)
                 return self._finish(state, mode, ending, notes)
+            if state.impossible:
+                problem = Problem(3, f"Could not be judged: {state.impossible}")
+                return VerifyReport(target=target, seed=self.blank.seed, problem=problem)
             failures.append(f"{mode} import failed: {state.import_error or ending}")
             if state.missing and not self._has_other_mode(mode):
                 break
@@ -273,13 +353,21 @@ class _Session:
 
     def _bury(self, state: _Progress, ending: str) -> None:
         """Give the rows that the dead child still owed the verdict `crashed`."""
-        name = state.running
-        if name is None:
+        state.finished_ranks = 0
+        owing = state.owing
+        for other in owing[1:]:
+            # Asked again: only some ranks have been there.
+            state.begun.remove(other)
+            state.rows.pop(other, None)
+            state.ranked.pop(other, None)
+        if not owing:
             return
+        name = owing[0]
         done = state.rows.setdefault(name, [])
-        done += [
-            replace(row, verdict=Verdict.CRASHED, detail=ending) for row in state.planned(name)[len(done) :]
-        ]
+        for row in state.planned(name)[len(done) :]:
+            told = state.told_by_some(name, len(done))
+            detail = "; ".join(part for part in (ending, told) if part)
+            done.append(replace(row, verdict=Verdict.CRASHED, detail=detail))
 
     def _child(self, state: _Progress, mode: str) -> str:
         """Run one child to its end; returns how it ended, for a person."""
@@ -298,23 +386,31 @@ class _Session:
         results.touch()
         with open(home / "output.log", "wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lorascale_lint.verify.child", str(home / "order.json")],
+                [*self._python(), "-m", "lorascale_lint.verify.child", str(home / "order.json")],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=home,
-                env=_environment(home, self.blank.device),
+                env=_environment(home, self.blank) | {MARK: str(home)},
                 start_new_session=True,
             )
             try:
-                ending = self._follow(process, results, home / "output.log", state)
+                ending = self._follow(process, results, home, state)
             finally:
-                _kill_group(process)
+                end_all(process, str(home))
         return ending
 
-    def _follow(self, process: subprocess.Popen[bytes], results: Path, log: Path, state: _Progress) -> str:
+    def _python(self) -> list[str]:
+        if self.blank.ranks == 1:
+            return [sys.executable, "-P"]
+        launcher = ["-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+        return [sys.executable, *launcher, str(self.blank.ranks)]
+
+    def _follow(self, process: subprocess.Popen[bytes], results: Path, home: Path, state: _Progress) -> str:
+        log, mark = home / "output.log", str(home)
+        watched = time.monotonic()
         already_begun = len(state.begun)
-        deadline = time.monotonic() + self.import_limit
+        deadline = time.monotonic() + self.limits.importing
         with open(results, encoding="utf-8", errors="replace") as stream:
             events = _Events(stream)
             while True:
@@ -325,13 +421,19 @@ class _Session:
                         if line:
                             self.say(line)
                         if event["event"] in ("plan", "scenario", "row"):
-                            deadline = time.monotonic() + self.scenario_limit
+                            deadline = time.monotonic() + self.limits.scenario
                 if not running:
                     return _ending(process.returncode, log)
                 if time.monotonic() > deadline:
                     importing = len(state.begun) == already_begun
-                    limit = self.import_limit if importing else self.scenario_limit
+                    limit = self.limits.importing if importing else self.limits.scenario
                     return f"no answer within {limit:g} s, stopped"
+                if self.limits.memory is not None and time.monotonic() - watched > _WATCH:
+                    watched = time.monotonic()
+                    if held_memory(mark) > self.limits.memory:
+                        return (
+                            f"stopped when it held more than {self.limits.memory / 2**30:.3g} GiB of memory"
+                        )
                 if log.stat().st_size > MAX_OUTPUT:
                     return f"stopped after printing {MAX_OUTPUT // 2**20} MiB"
                 time.sleep(_POLL)
@@ -360,30 +462,26 @@ def _ending(status: int, log: Path) -> str:
     if status == IMPORT_FAILED:
         return "the import raised an exception"
     if status < 0:
-        try:
-            name = signal.Signals(-status).name
-        except ValueError:
-            name = f"signal {-status}"
-        return f"the process died of {name}"
-    tail = log.read_bytes()[-2000:].decode("utf-8", errors="replace").strip().splitlines()
-    last = f": {tail[-1][:200]}" if tail and status != 0 else ""
-    return f"the process ended with exit status {status}{last}"
+        return f"the process {_exit_words(status)}"
+    output = log.read_bytes()[-_TAIL:].decode("utf-8", errors="replace").strip()
+    if found := _FIRST_RANK.search(output):
+        return f"rank {found[1]} {_exit_words(int(found[2]))}"
+    last = f": {output.splitlines()[-1][:200]}" if output and status != 0 else ""
+    return f"the process {_exit_words(status)}{last}"
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # The group can outlive its leader, so it is killed in any case. A negative answer means that nobody is
-    # left.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    process.wait()
+def _exit_words(status: int) -> str:
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"died of {signal.Signals(-status).name}"
+    except ValueError:
+        return f"died of signal {-status}"
 
 
-def _environment(home: Path, device: str) -> dict[str, str]:
+def _environment(home: Path, order: Order) -> dict[str, str]:
     """A small environment of the child's own: no network, no other device, nothing written outside `home`."""
-    kept = _KEPT_ENVIRONMENT if device == "cpu" else (*_KEPT_ENVIRONMENT, "CUDA_VISIBLE_DEVICES")
+    kept = _KEPT_ENVIRONMENT if order.device == "cpu" else (*_KEPT_ENVIRONMENT, "CUDA_VISIBLE_DEVICES")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment |= {
         "HOME": str(home),
@@ -405,7 +503,14 @@ def _environment(home: Path, device: str) -> dict[str, str]:
         "HF_DATASETS_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
-    if device == "cpu":
+    if order.compiled:
+        del environment["TORCHDYNAMO_DISABLE"]
+        # Otherwise it starts a process for each core.
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    if order.ranks > 1:
+        # torchrun starts its processes without -P.
+        environment["PYTHONSAFEPATH"] = "1"
+    if order.device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     if sys.platform == "linux":
         # gloo otherwise looks up this machine's name, which may not resolve.

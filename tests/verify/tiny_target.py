@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ if BEHAVIOUR == "import-hang":
 
 def scale(alpha: float | None, rank: int) -> float:
     if BEHAVIOUR == "unscaled" or alpha is None:
+        return 1.0
+    if BEHAVIOUR == "rank-unscaled" and os.environ.get("RANK") == "1":
         return 1.0
     if BEHAVIOUR == "inverted":
         return rank / alpha
@@ -57,6 +60,8 @@ class Layer:
     def set(self, a, b, alpha=None, strength=1.0):
         if BEHAVIOUR == "raises":
             raise RuntimeError("no such layer")
+        if os.environ.get("RANK") == "1":
+            misbehave_on_one_rank()
         if alpha is not None and abs(alpha - 2.4) < 1e-6:
             misbehave()
         if BEHAVIOUR == "noisy":
@@ -96,6 +101,13 @@ def misbehave():
         os.abort()
     if BEHAVIOUR == "hangs":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", os.environ["HOME"]])
+        time.sleep(3600)
+
+
+def misbehave_on_one_rank():
+    if BEHAVIOUR == "rank-dies":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if BEHAVIOUR == "rank-hangs":
         time.sleep(3600)
 
 

@@ -10,6 +10,7 @@ import collections
 import functools
 import importlib
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -142,7 +143,8 @@ class _Importer:
         torch.utils.deterministic.fill_uninitialized_memory = True
         warnings.filterwarnings("ignore", message=".*deterministic.*")
         self.interventions.append("uninitialised tensors are filled with NaN")
-        self.interventions.append("torch.compile is off (TORCHDYNAMO_DISABLE=1)")
+        if os.environ.get("TORCHDYNAMO_DISABLE") == "1":
+            self.interventions.append("torch.compile is off (TORCHDYNAMO_DISABLE=1)")
 
     def _look_before_stubbing(self) -> None:
         # Both ask once whether torchvision is there and remember it; asked after the stub is in place they
@@ -210,15 +212,25 @@ class _Importer:
 
     def _start_process_group(self) -> None:
         distributed = torch.distributed
-        if not distributed.is_initialized():
+        # torchrun tells each of several processes its rank, and where the others are.
+        rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if world > 1:
+            distributed.init_process_group("gloo")
+        elif not distributed.is_initialized():
             distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
         state = self._import("distributed.parallel_state")
         start = state.init_distributed_environment
         # Old versions ask for NCCL unless told otherwise.
         backend = {"backend": "gloo"} if "backend" in inspect.signature(start).parameters else {}
-        start(world_size=1, rank=0, local_rank=0, **backend)
-        state.initialize_model_parallel(1, 1)
-        self.interventions.append("process group: gloo, one rank, in-memory store")
+        start(world_size=world, rank=rank, local_rank=rank, **backend)
+        state.initialize_model_parallel(world, 1)
+        place = "an in-memory store" if world == 1 else "torchrun"
+        count = "one rank" if world == 1 else f"{world} ranks, all of them tensor parallel"
+        self.interventions.append(f"process group: gloo, {count}, {place}")
+        if world > 1:
+            # What a whole pipeline does before it makes layers that are sharded.
+            policy = importlib.import_module("torch.distributed.fsdp").MixedPrecisionPolicy()
+            self._import("utils").set_mixed_precision_policy(torch.float32, torch.float32, None, policy)
 
     def _separate_backups(self) -> None:
         # On the CPU `weight.to("cpu")` is the weight itself: merging in place would spoil the backup, and
@@ -242,7 +254,8 @@ _HOST_RESIDENT = [False]
 
 def _separate(layer: Any) -> None:
     weight = getattr(layer.base_layer, "weight", None)
-    if not isinstance(weight, torch.Tensor):
+    # A shard and the gathered weight share no memory.
+    if not isinstance(weight, torch.Tensor) or hasattr(weight, "full_tensor"):
         return
     held = {**layer._parameters, **layer._buffers, **vars(layer)}
     for name, value in held.items():
@@ -276,7 +289,10 @@ class FastVideoDriver:
             Capability.MODEL_ANY_LAYER,
         }
         layer = self._linear.BaseLayerWithLoRA
+        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
         tests = {
+            Capability.DTENSOR: several,
+            Capability.TENSOR_PARALLEL: several,
             Capability.LAYER_UNMERGE: hasattr(layer, "unmerge_lora_weights"),
             Capability.LAYER_TRAINING: "training_mode" in self._constructor,
             Capability.LAYER_CONSTRUCTOR_ALPHA: "lora_alpha" in self._constructor,
@@ -326,7 +342,12 @@ class FastVideoDriver:
         """Wrap a real linear layer of the target."""
         dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[spec.dtype]
         base = self._base_layer(spec.kind, (int(weight.shape[0]), int(weight.shape[1])), dtype)
-        _fill(base, weight, bias)
+        split = _split_dimension(base, weight)
+        _fill(base, _own_part(weight, split), bias if split != 0 else _own_part(bias, 0))
+        if spec.sharded:
+            mesh = importlib.import_module("torch.distributed.device_mesh")
+            fsdp = importlib.import_module("torch.distributed.fsdp")
+            fsdp.fully_shard(base, mesh=mesh.init_device_mesh("cpu", (_world(),)))
         wanted = {
             "lora_rank": spec.rank,
             "lora_alpha": spec.alpha,
@@ -343,7 +364,9 @@ class FastVideoDriver:
         if layer is None:
             raise Unsupported(f"the target wraps no {spec.kind}")
         in_constructor = "lora_alpha" in told
-        return _Layer(layer, in_constructor, self._alpha_keyword, self._scale_keyword, self._has_strength)
+        return _Layer(
+            layer, in_constructor, self._alpha_keyword, self._scale_keyword, self._has_strength, split
+        )
 
     def _base_layer(self, kind: str, shape: tuple[int, int], dtype: torch.dtype) -> Any:
         cls = getattr(self._importer.layers, kind, None)
@@ -355,7 +378,9 @@ class FastVideoDriver:
         if kind == _MERGED_COLUMN:
             half = out_features // 2
             return cls(in_features, [half, out_features - half], bias=True, params_dtype=dtype)
-        return cls(in_features, out_features, bias=True, params_dtype=dtype)
+        # Every rank takes all inputs and gives all outputs; the layers could leave that to their neighbours.
+        whole = {_COLUMN: {"gather_output": True}, _ROW: {"input_is_parallel": False}}.get(kind, {})
+        return cls(in_features, out_features, bias=True, params_dtype=dtype, **whole)
 
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         """A transformer with Wan's names inside a real `LoRAPipeline`."""
@@ -440,6 +465,25 @@ def _version(package: Path) -> str:
     return str(version)
 
 
+def _world() -> int:
+    """How many processes share the layers."""
+    return int(torch.distributed.get_world_size())
+
+
+def _split_dimension(base: Any, weight: Weights) -> int | None:
+    """The dimension of the weight that a tensor-parallel layer has a part of; None: it has all of it."""
+    pairs = enumerate(zip(base.weight.shape, weight.shape, strict=False))
+    return next((dimension for dimension, (mine, whole) in pairs if mine * _world() == whole != mine), None)
+
+
+def _own_part(values: Weights, dimension: int | None) -> Weights:
+    """What this rank has of a weight or bias that is split."""
+    if dimension is None:
+        return values
+    part: Weights = np.split(values, _world(), axis=dimension)[torch.distributed.get_rank()]
+    return part
+
+
 def _fill(base: Any, weight: Weights, bias: Weights) -> None:
     with torch.no_grad():
         base.weight.data = _tensor(weight, base.weight.dtype)
@@ -471,8 +515,10 @@ class _Layer:
         alpha_keyword: str | None,
         scale_keyword: str | None,
         has_strength: bool,
+        split: int | None,
     ) -> None:
         self._layer = layer
+        self._split = split
         self._in_constructor = in_constructor
         self._alpha_keyword = alpha_keyword
         self._scale_keyword = scale_keyword
@@ -508,7 +554,14 @@ class _Layer:
         self._layer.unmerge_lora_weights()
 
     def weight(self) -> Weights:
-        return _array(self._layer.base_layer.weight)
+        weight = self._layer.base_layer.weight
+        if hasattr(weight, "full_tensor"):
+            weight = weight.full_tensor()
+        if self._split is None:
+            return _array(weight)
+        parts = [torch.empty_like(weight) for _ in range(_world())]
+        torch.distributed.all_gather(parts, weight.detach().contiguous())
+        return _array(torch.cat(parts, dim=self._split))
 
     def forward(self, x: Weights) -> Weights:
         inputs = _tensor(x, self._layer.base_layer.weight.dtype)

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from lorascale_lint.verify.arrays import as_float64, as_offered, device_in_use, framework, poison_torch
+from lorascale_lint.verify.arrays import (
+    as_float64,
+    as_offered,
+    compiled,
+    device_in_use,
+    framework,
+    poison_torch,
+)
 from lorascale_lint.verify.protocol import (
     LayerSpec,
     ModelLayer,
@@ -96,6 +103,7 @@ def weight_of(module: Any) -> Weights:
 def outputs(layer: Any, kind: str, x: Weights, bias: Weights, dtype: str) -> Weights:
     """The outputs of a layer, wrapped or not, for inputs of samples x in."""
     base = kind.partition(" ")[0]
+    layer = compiled(layer)
     with torch.no_grad():
         if base == EMBEDDING:
             # An embedding is linear in its one-hot tokens and has no bias.
