@@ -9,6 +9,7 @@ from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Step
 from lorascale_lint.model.factor_ratios import squared_ratios
 from lorascale_lint.model.scaled_files import scaled_files
+from lorascale_lint.model.scaled_pairs import scaled_pairs
 from lorascale_lint.rule import Rule
 
 
@@ -17,8 +18,8 @@ class RatioOnBothFactors(Rule):
 
     ## What it finds
 
-    A user's ratio or strength that is multiplied onto factor A and onto factor B of the same delta:
-    in a product of both, or entry by entry over a whole adapter file (where alpha gets it as well).
+    A user's ratio or strength, or alpha / rank, that is multiplied onto factor A and onto factor B of the
+    same delta: in a product of both, where both are stored, or entry by entry over a whole adapter file.
 
     ## Why it is wrong
 
@@ -53,9 +54,10 @@ class RatioOnBothFactors(Rule):
 
     ## Limits
 
-    Over a whole file a value called strength or multiplier counts by itself; a ratio needs a sign that the
-    product is meant: a root of another scalar beside the ratio, or a function of the same file that
-    multiplies the delta by the ratio once. An average of checkpoints whose ratios sum to 1 shows neither.
+    Over a whole file a strength counts by its name, another number if it is shown to be one (a default, an
+    annotation, a caller) and no caller gives a root or the rest of another one; so does alpha / rank, which
+    converters fold in. A condition that may tell the keys of one factor from the other's, and an average of
+    checkpoints whose ratios sum to 1, are silent.
 
     ## References
 
@@ -70,12 +72,15 @@ class RatioOnBothFactors(Rule):
     def check(self, model: Model) -> Iterator[Finding]:
         """One finding for each place where both factors carry the ratio."""
         seen: set[tuple[str, int]] = set()
-        for found in (*squared_ratios(model), *scaled_files(model)):
+        for found in (*squared_ratios(model), *scaled_files(model), *scaled_pairs(model)):
             function = found.function
             if (function.filename, found.loc.row) in seen:
                 continue
             seen.add((function.filename, found.loc.row))
-            steps: list[Step] = [(function.filename, found.first, f"`{found.ratio}` is multiplied on here")]
+            steps: list[Step] = []
+            if found.entry is not None:
+                steps.append((function.filename, found.entry, "an entry of the file, under any of its keys"))
+            steps.append((function.filename, found.first, f"`{found.ratio}` is multiplied on here"))
             if found.second != found.first:
                 steps.append((function.filename, found.second, "and onto the other factor here"))
             else:

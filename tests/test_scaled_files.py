@@ -34,6 +34,66 @@ def scale_lora(lora_name, strength):
     return tensors
 """
 
+PREFIXES = """
+def set_lora(model, checkpoint, lora_weight=0.7):
+    for name, processor in model.attn_processors.items():
+        lora_state_dict = {}
+        for key in checkpoint.keys():
+            if name in key:
+                lora_state_dict[key[len(name) + 1:]] = checkpoint[key] * lora_weight
+        processor.load_state_dict(lora_state_dict)
+"""
+WEIGHTED = """
+from safetensors import safe_open
+
+def add_loras(path1, path2, alpha_1: float = 0.5, alpha_2: float = 0.5):
+    first = safe_open(path1, framework="pt", device="cpu")
+    second = safe_open(path2, framework="pt", device="cpu")
+    merged = {}
+    for key in set(list(first.keys()) + list(second.keys())):
+        if key.startswith("lora_unet") or key.startswith("lora_te"):
+            merged[key] = alpha_1 * first.get_tensor(key) + alpha_2 * second.get_tensor(key)
+    return merged
+"""
+FOLDED = """
+from safetensors.torch import load_file
+
+def to_peft(path):
+    sd = load_file(path)
+    rank = sd["lora_unet_q.lora_down.weight"].shape[0]
+    scale = sd["lora_unet_q.alpha"].item() / rank
+    out = {}
+    for key, value in sd.items():
+        if key.endswith(".alpha"):
+            continue
+        out[key.replace("lora_down", "lora_A").replace("lora_up", "lora_B")] = value * scale
+    return out
+"""
+FOLDED_SCRIPT = """
+from safetensors.torch import load_file, save_file
+
+sd = load_file("lora.safetensors")
+alpha = None
+for key in ["lora_unet_q.alpha", "lora_unet_k.alpha"]:
+    if key in sd:
+        alpha = float(sd[key])
+        break
+rank = sd["lora_unet_q.lora_down.weight"].shape[0]
+scale = alpha / rank
+out = {}
+for key, value in sd.items():
+    if not key.endswith(".alpha"):
+        out[key.replace("lora_unet_", "unet.")] = value * scale
+save_file(out, "out.safetensors")
+"""
+PAIR = """
+def add_lora(layers, loras, alpha: float = 1.0, beta: float = 1.0):
+    for layer in layers:
+        up = loras.pop(0)
+        down = loras.pop(0)
+        {body}
+"""
+
 
 @pytest.mark.parametrize(
     "source",
@@ -53,6 +113,27 @@ def scale_lora(lora_name, strength):
         LOAD.format(body="for key in tensors:\n        tensors[key] = tensors[key] * strength"),
         LOAD.format(body="for key in list(tensors.keys()):\n        tensors[key] *= strength"),
         LOAD.format(body="tensors = {key: value * strength for key, value in tensors.items()}"),
+        LOAD.format(
+            body="for value in tensors.values():\n        pass\n"
+            "    for key, value in tensors.items():\n        value.mul_(strength)"
+        ),
+        LOAD.format(
+            body="for key, value in tensors.items():\n        tensors[key] = torch.mul(value, strength)"
+        ),
+        LOAD.format(
+            body='for key in tensors:\n        if key.endswith(".alpha"):\n            continue\n'
+            "        tensors[key] = tensors[key].float() * strength"
+        ),
+        COMBINE.format(
+            body='name = key.replace("lora_down", "lora_A").replace("lora_up", "lora_B")\n'
+            "            merged[name] = lora1[key].mul(strength1)"
+        ),
+        COMBINE.format(body="merged[key] = torch.add(lora1[key], lora2[key], alpha=strength2)"),
+        COMBINE.format(body="merged[key] = lora1[key] * strength1 + lora2[key]"),
+        PREFIXES,
+        WEIGHTED,
+        FOLDED,
+        FOLDED_SCRIPT,
     ],
 )
 def test_every_entry_gets_the_strength(source: str, tmp_path: Path) -> None:
@@ -72,7 +153,71 @@ def test_every_entry_gets_the_strength(source: str, tmp_path: Path) -> None:
         COMBINE.format(body="merged[key] = lora1[key] * 0.5 + lora2[key] * 0.5"),
         COMBINE.replace("lora1", "lora_deltas1").format(body="merged[key] = lora_deltas1[key] * strength1"),
         COMBINE.format(body="merged[key] = lora1[key] * strength1 * self.mask(key)"),
+        COMBINE.format(body="merged[key] = torch.lerp(lora1[key], lora2[key], strength1)"),
+        COMBINE.format(body="merged[key] = lora1[key] * (1 - strength1) + lora2[key] * strength1"),
+        COMBINE.format(body="merged[key] = lora1[key] * math.sqrt(strength1)"),
+        COMBINE.format(
+            body='if key.endswith(".diff"):\n                merged[key] = lora1[key] * strength1'
+        ),
+        COMBINE.format(body="if self.suffix in key:\n                merged[key] = lora1[key] * strength1"),
+        COMBINE.format(body="if key in self.up_keys:\n                merged[key] = lora1[key] * strength1"),
+        LOAD.format(
+            body='for key in [k for k in tensors if "lora_up" in k]:\n'
+            "        tensors[key] = tensors[key] * strength"
+        ),
+        LOAD.format(
+            body='for key in tensors:\n        if "alpha" in key:\n            tensors[key] *= strength'
+        ),
+        LOAD.format(
+            body="for key in tensors:\n        if tensors[key].ndim == 1:\n"
+            "            tensors[key] *= strength"
+        ),
+        PREFIXES.replace("=0.7", ""),
+        PREFIXES.replace("name in key", "self.suffix in key"),
+        PREFIXES + "\n\ndef load(model, lora, weight):\n    set_lora(model, lora, weight ** 0.5)\n",
+        WEIGHTED.replace("alpha_2 *", "(1 - alpha_1) *"),
+        WEIGHTED.replace("lora_unet", "unet").replace("lora_te", "te").replace("add_loras", "average"),
+        WEIGHTED + "\n\ndef mix(a, b, ratio):\n    return add_loras(a, b, ratio, 1 - ratio)\n",
+        FOLDED.replace(
+            "        if key", '        if "lora_up" not in key:\n            continue\n        if key'
+        ),
+        FOLDED.replace("value * scale", "value * scale ** 0.5"),
+        "def apply(ori_sd, lora_sd, scale=1.0, strength=1.0):\n    for key, value in lora_sd.items():\n"
+        "        ori_sd[key] += strength * value\n    return ori_sd\n",
+        "class Packed:\n    def optimize_lora(self, strength):\n        for i in range(len(self.lora_b)):\n"
+        "            self.lora_b[i] *= strength\n",
     ],
 )
 def test_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, source) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "layer.lora_up.weight = Parameter(up * alpha + layer.lora_up.weight * beta)\n"
+        "        layer.lora_down.weight = Parameter(down * alpha + layer.lora_down.weight * beta)",
+        "layer.lora_A.weight.data = down * alpha\n        layer.lora_B.weight.data = up * alpha",
+        'layer["lora_down"] = down.to("cpu") * alpha\n        layer["lora_up"] = alpha * up.float()',
+        'layer["x.lora_A.weight"] = down.mul(alpha)\n        layer["x.lora_B.weight"] = up.mul(alpha)',
+        "layer.lora_up.weight.data *= alpha\n        layer.lora_down.weight.data *= alpha",
+    ],
+)
+def test_both_factors_of_a_pair_get_the_number(body: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, PAIR.format(body=body)) == ["LS114"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "layer.lora_up.weight = Parameter(up * alpha)\n        layer.lora_down.weight = Parameter(down)",
+        "layer.lora_up.weight = up * alpha\n        layer.lora_down.weight = down * beta",
+        "layer.lora_up.weight = up * alpha ** 0.5\n        layer.lora_down.weight = down * alpha ** 0.5",
+        "if layer.first:\n            layer.lora_up.weight = up * alpha\n        else:\n"
+        "            layer.lora_down.weight = down * alpha",
+        "layer.lora_up.weight = up * alpha + layer.lora_up.weight * (1 - alpha)\n"
+        "        layer.lora_down.weight = down * alpha + layer.lora_down.weight * (1 - alpha)",
+    ],
+)
+def test_one_factor_or_a_root_is_silent(body: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, PAIR.format(body=body)) == []

@@ -53,6 +53,8 @@ class SquaredRatio:
     first: Loc
     second: Loc
     linear: tuple[Function, Loc] | None
+    entry: Loc | None = None
+    """Where the entry is read that stands for both factors."""
 
 
 def squared_ratios(model: Model) -> Iterator[SquaredRatio]:

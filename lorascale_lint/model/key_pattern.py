@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lorascale_lint.facts.terms import Attr, Call, Const, Global, Op, Sequence, Term, Text
+from lorascale_lint.facts.terms import Attr, Call, Const, Element, Global, Op, Sequence, Term, Text
+from lorascale_lint.model.vocabulary import key_role
 
 _FIELD = re.compile(r"\{[^{}]*\}")
 _CONVERSION = re.compile(r"%(?:\(\w+\))?[-+ #0-9.]*[a-z]")
@@ -33,6 +34,10 @@ def key_pattern(term: Term, constant: Callable[[Global], str | None] | None = No
             return key_pattern(args[-1], constant) if len(args) == 2 and pattern == "*" else pattern
         case Call(func=Attr(base=base, name="format")):
             return _FIELD.sub("*", key_pattern(base, constant))
+        case Element(source=Sequence(items=items, repeated=False)) if items:
+            texts = [item.value for item in items if isinstance(item, Const) and isinstance(item.value, str)]
+            roles = {key_role(text) for text in texts}
+            return texts[0] if len(texts) == len(items) and len(roles) == 1 and None not in roles else "*"
         case Call(func=Attr(base=base, name="join"), args=(Sequence(items=items, repeated=False),)):
             return key_pattern(base, constant).join(key_pattern(item, constant) for item in items)
         case _:
