@@ -24,6 +24,7 @@ from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import asks_for_alpha, is_file_alpha, same_place, tensor_of_loop
 from lorascale_lint.model.adapter_keys import key_traffic
 from lorascale_lint.model.alpha_key_cuts import MisfitCut, misfit_cuts
+from lorascale_lint.model.flattened_keys import flattened_keys
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, is_test_file
 from lorascale_lint.model.scale import ONE
@@ -93,9 +94,10 @@ class AlphaKeyMangled(Rule):
 
     ## Limits
 
-    Silent if the function tests for an alpha key, and if the alpha that it writes comes from anything
-    but the tensors' shapes. Converters that know the source's alpha and do not write one are LS302's,
-    mappings of names that alpha's key never matches LS303's.
+    Where no alpha is written and only the factors' dots come back, the finding is of medium confidence: files
+    of the source may have no alphas. Silent if the function tests for an alpha key, and if the alpha that it
+    writes comes from anything but the tensors' shapes. Converters that know the source's alpha and do not
+    write one are LS302's, mappings of names that alpha's key never matches LS303's.
 
     ## References
 
@@ -115,6 +117,8 @@ class AlphaKeyMangled(Rule):
                     yield self._misfit(model, cut)
             if "replace" not in function.facts.words or is_test_file(function.filename):
                 continue
+            for flat, restored, write in flattened_keys(function):
+                yield self._flattened(model, function, flat, restored, write)
             for renaming in _renamings(function):
                 default = _default_alpha(function, renaming)
                 if default is None or _knows_alpha(function):
@@ -141,6 +145,25 @@ class AlphaKeyMangled(Rule):
                         ),
                     ),
                 )
+
+    def _flattened(
+        self, model: Model, function: Function, flat: Loc, restored: tuple[Loc, str], write: Event
+    ) -> Finding:
+        """Of medium confidence: the code does not show that the files which come here have alphas."""
+        return self.finding(
+            model,
+            function.filename,
+            flat,
+            f"`{function.facts.name}` restores the dots of the factors' keys and not those of alpha",
+            event=write,
+            confidence="medium",
+            effect="the default for a missing alpha replaces the trained scale",
+            trace=(
+                (function.filename, flat, "every dot of the key becomes an underscore"),
+                (function.filename, restored[0], f"`{restored[1]}` gets its dots back, alpha does not"),
+                (function.filename, write.loc, "the tensor is kept under that key"),
+            ),
+        )
 
     def _misfit(self, model: Model, cut: MisfitCut) -> Finding:
         filename = cut.function.filename

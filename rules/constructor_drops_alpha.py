@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.configured_layers import half_configured
 from lorascale_lint.model.dropped_alpha import dropped_alphas, rebuilt_with_defaults
 from lorascale_lint.model.project import is_test_file
 from lorascale_lint.rule import Rule
@@ -23,6 +24,8 @@ class ConstructorDropsAlpha(Rule):
       and the method writes its default over it.
     - A loader that makes the layers of a trained adapter with the defaults of rank and scale, where the
       same layers are made from a configuration for training.
+    - A layer that gets the rank of a configuration and the default alpha, where a related layer of the
+      same file gets the configuration's alpha too.
 
     ## Why it is wrong
 
@@ -105,6 +108,7 @@ class ConstructorDropsAlpha(Rule):
             for dropped in (
                 *dropped_alphas(model.project, function),
                 *rebuilt_with_defaults(model.project, function),
+                *half_configured(model.project, function),
             ):
                 yield self.finding(
                     model,

@@ -183,3 +183,67 @@ def add_lora(model, rank, lora_alpha):
 def test_partials_and_recursion(first: str, made: str, codes: list[str], tmp_path: Path) -> None:
     source = MAKERS.format(first=first, made=made)
     assert [f.code for f in findings(source, tmp_path, "LS206")] == codes
+
+
+CONFIGURED = """\
+class LoRABase:
+    def __init__(self, r=8, lora_alpha=32):
+        self.r = r
+        self.scaling = lora_alpha / r
+
+
+class LoRALinear(LoRABase):
+    def __init__(self, weight, r=8, lora_alpha=32):
+        super().__init__(r=r, lora_alpha=lora_alpha)
+        self.weight = weight
+
+    def forward(self, x):
+        return x @ self.weight.T + self.scaling * self.lora_B(self.lora_A(x))
+
+
+class LoRAEmbedding(LoRALinear):
+    pass
+
+
+def wrap_embedding(layer, {config}):
+    return LoRAEmbedding(layer.weight, r={config}.{rank}, lora_alpha={config}.{alpha})
+
+
+def wrap_linear(layer, config):
+    {body}
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return LoRALinear(layer.weight, r=config.r)",
+        "return LoRALinear(layer.weight, config.r)",
+        "layer.adapter = LoRALinear(weight=layer.weight, r=config.r)",
+        "return functools.partial(LoRALinear, r=config.r)(layer.weight)",
+        "new = LoRALinear(layer.weight, r=config.r)\n    new.to(layer.device)\n    return new",
+    ],
+)
+def test_rank_of_a_configuration_without_its_alpha_fires(tmp_path: Path, body: str) -> None:
+    source = CONFIGURED.format(config="config", rank="r", alpha="lora_alpha", body=body)
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]
+
+
+@pytest.mark.parametrize(
+    ("config", "body"),
+    [
+        ("config", "return LoRALinear(layer.weight, r=config.r, lora_alpha=config.lora_alpha)"),
+        ("config", "return LoRALinear(layer.weight, config.r, config.lora_alpha)"),
+        (
+            "config",
+            "new = LoRALinear(layer.weight, r=config.r)\n    new.scaling = config.factor\n    return new",
+        ),
+        ("config", "return LoRALinear(layer.weight, **vars(config))"),
+        ("config", "return LoRALinear(layer.weight, r=8)"),
+        ("config", "return LoRALinear(layer.weight, r=config.r, lora_alpha=2 * config.r)"),
+        ("options", "return LoRALinear(layer.weight, r=config.r)"),
+    ],
+)
+def test_other_layers_of_a_configuration_are_silent(tmp_path: Path, config: str, body: str) -> None:
+    source = CONFIGURED.format(config=config, rank="r", alpha="lora_alpha", body=body)
+    assert not findings(source, tmp_path, "LS206")

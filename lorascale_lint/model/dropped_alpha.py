@@ -59,13 +59,13 @@ def dropped_alphas(project: Project, function: Function) -> Iterator[DroppedAlph
         call = event.value
         if not isinstance(call, Call) or call.spread:
             continue
-        call = _completed(call)
+        call = completed(call)
         for callee in project.callees(call.func, function, None):
             target = constructor(project, callee)
             if target is None or target is function:
                 continue
             bound = _bound(call, target, function)
-            parameter = _free_alpha(target, bound)
+            parameter = free_alpha(target, bound)
             if parameter is None:
                 continue
             found = _unused_parameter(project, function, event, target, bound, parameter) or _reset_attribute(
@@ -76,7 +76,7 @@ def dropped_alphas(project: Project, function: Function) -> Iterator[DroppedAlph
                 break
 
 
-def _completed(call: Call) -> Call:
+def completed(call: Call) -> Call:
     """``Layer(rank=rank)`` for ``partial(Layer, rank=rank)``."""
     if isinstance(call.func, Attr | Global) and call.func.name == "partial" and call.args:
         return Call(call.args[0], call.args[1:], call.keywords, call.spread, call.loc)
@@ -96,7 +96,7 @@ def _bound(call: Call, target: Function, caller: Function) -> dict[str, Term]:
     return bound_arguments(plain, target)
 
 
-def _free_alpha(target: Function, bound: dict[str, Term]) -> Parameter | None:
+def free_alpha(target: Function, bound: dict[str, Term]) -> Parameter | None:
     """The only alpha parameter of ``target``, if it has a default and the call leaves it there."""
     alphas = [p for p in target.facts.parameters if number_role(p.name, True) == ALPHA]
     if len(alphas) != 1 or alphas[0].name in bound or not isinstance(alphas[0].default, Const):
