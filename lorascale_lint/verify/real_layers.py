@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from lorascale_lint.verify.protocol import (
 )
 from lorascale_lint.verify.real_adapters import BaseWeights, RealModule, Single
 from lorascale_lint.verify.reference import (
+    SMALLEST_SCALE,
     TOLERANCES,
     Hypothesis,
     Tolerance,
@@ -191,7 +193,9 @@ def _judged(row: Row, item: RealModule, sample: _Sample, remark: str) -> Row:
         return replace(row, verdict=verdict, detail=joined(*remarks, "its factors make a delta of zero"))
     found = fit(sample.after - sample.base, [sample.product])
     # A wrong way that gives the right number here does this adapter no harm.
-    tolerance = _tolerance(item.dtype, size, delta)
+    sums = float(np.sqrt(np.mean(sample.after**2)))
+    largest = max(size, sums) if math.isfinite(sums) else size
+    tolerance = _tolerance(item.dtype, scale, largest, delta, sample.product.size)
     known = [
         wrong
         for wrong in wrong_scales(item.alpha, row.rank, rslora=item.module.rslora)
@@ -208,6 +212,10 @@ def _judged(row: Row, item: RealModule, sample: _Sample, remark: str) -> Row:
     if abs(scale) * delta < _FITTABLE * _ROUNDING[held] * size and scale != 0:
         remarks.append("judged by the stored sums: the delta is below the rounding of the weight")
         verdict = _by_stored_sums(sample, scale, known, held)
+        if verdict is Verdict.WRONG_SCALE and abs(scale) * delta < _ROUNDING[held] * size:
+            # Code that computes in this type may have lost most of the delta before it was added.
+            verdict = Verdict.AMBIGUOUS
+            remarks.append("what was stored fits no scale; --dtype fp32 tells more")
         return replace(row, verdict=verdict, detail=joined(*remarks))
     verdict = judge(
         observed, scale, found.residual, tolerance, hypotheses=known, leftover=Verdict.WRONG_SCALE
@@ -223,10 +231,16 @@ def _judged(row: Row, item: RealModule, sample: _Sample, remark: str) -> Row:
     return replace(row, verdict=verdict, detail=joined(*remarks))
 
 
-def _tolerance(dtype: str, size: float, delta: float) -> Tolerance:
-    """That of the type; the rounding of the sums weighs more beside a small delta."""
+def _tolerance(dtype: str, scale: float, size: float, delta: float, count: int) -> Tolerance:
+    """That of the type; beside a small delta the rounding of the `count` sums weighs more.
+
+    `size` is the rms of the sums, `delta` that of the product.
+    """
     usual = TOLERANCES[dtype]
-    return replace(usual, residual=usual.residual + 2 * _ROUNDING[dtype] * size / delta)
+    noise = 2 * _ROUNDING[dtype] * size / delta
+    # Roundings are independent of one another: the fitted scale is off by their mean. Five times its spread.
+    doubt = 5 * noise / math.sqrt(count) / max(abs(scale), SMALLEST_SCALE)
+    return Tolerance(usual.scale + doubt, usual.residual + noise)
 
 
 def _by_stored_sums(sample: _Sample, scale: float, known: Sequence[Hypothesis], dtype: str) -> Verdict:

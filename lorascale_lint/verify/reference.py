@@ -18,7 +18,7 @@ from lorascale_lint.verify.verdicts import Verdict
 Array = NDArray[np.float64]
 
 # Below this a scale is compared absolutely: the noise of a rounded sum does not shrink with the scale.
-_SMALLEST_SCALE = 0.1
+SMALLEST_SCALE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def parts_by_row(change: Array, product: Array, tolerance: Tolerance) -> tuple[R
     found: list[Rows] = []
     for index, scale in enumerate(map(float, scales)):
         # One row averages rounding out less than the whole does.
-        near = 10 * tolerance.scale * max(abs(scale), _SMALLEST_SCALE)
+        near = 10 * tolerance.scale * max(abs(scale), SMALLEST_SCALE)
         if found and abs(scale - found[-1].scale) <= near:
             found[-1] = replace(found[-1], last=index)
         else:
@@ -221,7 +221,7 @@ def wrong_scales(
 
 def is_close(observed: float, scale: float, tolerance: Tolerance) -> bool:
     """True if `observed` cannot be told from `scale`."""
-    return abs(observed - scale) <= tolerance.scale * max(abs(scale), _SMALLEST_SCALE)
+    return abs(observed - scale) <= tolerance.scale * max(abs(scale), SMALLEST_SCALE)
 
 
 def judge(

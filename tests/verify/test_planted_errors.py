@@ -181,8 +181,9 @@ def test_planted_errors_have_names(
     assert (found.verdict, found.dtype) == (verdict, dtype), found
 
 
-def test_a_right_merge_does_not_hide_a_wrong_forward(tmp_path: Path) -> None:
-    rows = ask(ForwardOnly, "float32", tmp_path)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_right_merge_does_not_hide_a_wrong_forward(dtype: str, tmp_path: Path) -> None:
+    rows = ask(ForwardOnly, dtype, tmp_path)
     assert rows["merged, layer, alpha 4"].verdict is Verdict.OK
 
 

@@ -181,6 +181,57 @@ def test_a_hanging_child_is_ended_with_its_children(
         assert not _mentioning(str(tmp_path))
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("behaviour", "timeout", "words"),
+    [
+        ("loops", 1.0, "no answer within 1 s"),
+        ("allocates", 20.0, "held more than 0.25 GiB of memory"),
+        ("prints", 20.0, "printing 64 MiB"),
+        ("exits", 20.0, "exit status 0"),
+    ],
+)
+def test_a_target_out_of_hand_costs_one_scenario_and_leaves_nothing(
+    behaviour: str,
+    timeout: float,
+    words: str,
+    verify: Verify,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    begin = time.monotonic()
+    report = verify(behaviour, timeout=timeout, memory_limit=2**28)
+    assert time.monotonic() - begin < 90
+    crashed = [row for row in report.rows if row.verdict is Verdict.CRASHED]
+    assert crashed
+    assert {row.alpha for row in crashed} == {2.4}
+    assert all(words in row.detail for row in crashed), crashed
+    assert row(report, "merged, Layer, alpha 16").verdict is Verdict.OK
+    assert not _mentioning(str(tmp_path))
+    assert not list(tmp_path.glob("lorascale-verify-*"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_what_left_the_process_group_is_ended_too(
+    verify: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    report = verify("forks")
+    assert report.exit_code == 0
+    assert not _mentioning(str(tmp_path))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="memory is watched in /proc")
+@pytest.mark.parametrize(
+    ("behaviour", "words"), [("import-exits", "exit status 0"), ("import-allocates", "0.5 GiB")]
+)
+def test_an_import_out_of_hand_is_an_error(behaviour: str, words: str, verify: Verify) -> None:
+    report = verify(behaviour, memory_limit=2**29)
+    assert report.exit_code == 2
+    assert words in render_text(report)
+
+
 def _command_lines() -> list[str]:
     """Command lines of all living processes."""
     lines = []

@@ -26,6 +26,12 @@ if BEHAVIOUR == "missing-package":
     import a_package_that_is_nowhere  # noqa: F401
 if BEHAVIOUR == "import-hang":
     time.sleep(3600)
+if BEHAVIOUR == "import-exits":
+    os._exit(0)
+if BEHAVIOUR == "import-allocates":
+    kept = []
+    while True:
+        kept.append(np.ones(2**20))
 
 
 def scale(alpha: float | None, rank: int) -> float:
@@ -99,6 +105,24 @@ def misbehave():
         os._exit(0)
     if BEHAVIOUR == "aborts":
         os.abort()
+    if BEHAVIOUR == "loops":
+        while True:
+            pass
+    if BEHAVIOUR == "allocates":
+        kept = []
+        while True:
+            kept.append(np.ones(2**20))
+    if BEHAVIOUR == "prints":
+        while True:
+            print("x" * 2**20, flush=True)
+    if BEHAVIOUR == "forks":
+        # Two of them, each in a session of its own, one with its output elsewhere.
+        for stream in (None, subprocess.DEVNULL):
+            subprocess.Popen(
+                [sys.executable, "-c", "import time; time.sleep(3600)", os.environ["HOME"]],
+                start_new_session=True,
+                stdout=stream,
+            )
     if BEHAVIOUR == "hangs":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", os.environ["HOME"]])
         time.sleep(3600)
