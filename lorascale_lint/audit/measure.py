@@ -56,12 +56,6 @@ class Unit:
     magnitude: Array | None = None  # one number for each row or column
 
     @property
-    def size(self) -> int:
-        """Bytes to read."""
-        elements = (self.last - self.first) * self.base.columns
-        return elements * (ITEM_SIZE[self.base.dtype] + ITEM_SIZE[self.merged.dtype])
-
-    @property
     def expected(self) -> Hypothesis:
         """The merge as it should be."""
         return Hypothesis("", tuple(term.expected for term in self.terms))

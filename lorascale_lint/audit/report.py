@@ -100,7 +100,8 @@ def render_text(audit: Audit) -> str:
 def _lines(audit: Audit) -> Iterator[str]:
     yield f"audit {audit.merged.path}"
     for title, checkpoint in (("base", audit.base), ("merged", audit.merged)):
-        size = f"{checkpoint.size / 1e9:.3g} GB"
+        large = checkpoint.size >= 1e9
+        size = f"{checkpoint.size / (1e9 if large else 1e6):.3g} {'GB' if large else 'MB'}"
         files = _count(len(checkpoint.files), "file")
         yield f"  {title}: {checkpoint.path} ({_count(len(checkpoint.tensors), 'tensor')}, {size}, {files})"
     for item in audit.given:

@@ -16,6 +16,7 @@ from lorascale_lint.audit.command import AuditOptions, audit_checkpoint
 from lorascale_lint.audit.report import Audit, render_json, render_text
 from lorascale_lint.cli import run
 from lorascale_lint.errors import InputError
+from lorascale_lint.verify.reference import fit
 
 Tensors = dict[str, NDArray[Any]]
 RANDOM = np.random.default_rng(0)
@@ -353,3 +354,47 @@ def test_factors_that_are_not_finite(tmp_path: Path) -> None:
     result = audit(base, base, path)
     assert found(result) == {"layers.0.q": "could not be judged"}
     assert "not finite" in render_text(result)
+
+
+@pytest.mark.parametrize("alpha", [float("nan"), float("inf")])
+def test_alphas_that_are_no_numbers(alpha: float, tmp_path: Path) -> None:
+    base = write(tmp_path / "base.safetensors", {"layers.0.q.weight": weight(6, 6)})
+    path, _ = adapter(tmp_path / "adapter", {"layers.0.q": (6, 6)}, lora_alpha=alpha)
+    result = audit(base, base, path)
+    assert found(result) == {"layers.0.q": "could not be judged"}
+    assert result.exit_code == 3
+
+
+def test_empty_tensors_and_other_kinds_of_numbers(tmp_path: Path) -> None:
+    base: Tensors = {
+        "layers.0.q.weight": weight(6, 6),
+        "empty": np.zeros((0, 4), np.float32),
+        "number": np.array(3.0, np.float32),
+        "integers": np.arange(5),
+        "flags": np.array([True, False]),
+    }
+    path, deltas = adapter(tmp_path / "adapter", {"layers.0.q": (6, 6)})
+    right = base | {"layers.0.q.weight": base["layers.0.q.weight"] + SCALE * deltas["layers.0.q"]}
+    file = write(tmp_path / "base.safetensors", base)
+    result = audit(file, write(tmp_path / "merged.safetensors", right), path)
+    assert result.exit_code == 0
+    assert result.summary == "1 module: 1 match; 4 other tensors: 4 unchanged"
+    wrong = right | {"integers": np.arange(5)[::-1]}
+    result = audit(file, write(tmp_path / "merged.safetensors", wrong), path)
+    assert "4 of 5 elements" in render_text(result)
+
+
+def test_a_joint_fit_is_that_of_verify(tmp_path: Path) -> None:
+    # Two adapters that are far from orthogonal.
+    base = {"layers.0.q.weight": weight(6, 6)}
+    one, first = adapter(tmp_path / "one", {"layers.0.q": (6, 6)})
+    other, second = adapter(tmp_path / "other", {"layers.0.q": (6, 6)})
+    change = 0.7 * first["layers.0.q"] + 0.2 * second["layers.0.q"] + 0.1 * weight(6, 6)
+    file = write(tmp_path / "base.safetensors", base)
+    merged = {"layers.0.q.weight": base["layers.0.q.weight"] + change.astype(np.float32)}
+    (item,) = audit(file, write(tmp_path / "merged.safetensors", merged), one, other).judgements
+    products = [deltas["layers.0.q"].astype(np.float64) for deltas in (first, second)]
+    stored = (merged["layers.0.q.weight"] - base["layers.0.q.weight"]).astype(np.float64)
+    expected = fit(stored, products)
+    assert item.observed == pytest.approx(expected.scales, rel=1e-5)
+    assert item.residual == pytest.approx(expected.residual, rel=1e-4)

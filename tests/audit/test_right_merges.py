@@ -10,7 +10,7 @@ import pytest
 
 from lorascale_lint.audit.report import render_text
 from lorascale_lint.audit.verdicts import Verdict
-from tests.audit.models import DTYPES, load, lora, make, peft, save, verdicts
+from tests.audit.models import DTYPES, load, lora, make, peft, save, torch, verdicts
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "LoRA": lora,
@@ -126,3 +126,31 @@ def test_several_adapters_with_strengths(tmp_path: Path) -> None:
         assert wrong.exit_code == 1
         both = next(item for item in wrong.judgements if item.adapted)
         assert both.observed == pytest.approx((0.5, 0.5), rel=0.02)
+
+
+def tf32(values: Any) -> Any:
+    """A float32 as tensor cores take it: 10 bits of fraction."""
+    return ((values.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arithmetic_of_a_gpu_is_not_blamed(dtype: str, tmp_path: Path) -> None:
+    case = make(tmp_path, lora(), dtype=dtype)
+    factors = load(case.adapter / "adapter_model.safetensors")
+    merges: dict[str, Callable[[Any, Any], Any]] = {
+        "TF32": lambda b, a: 0.5 * (tf32(b) @ tf32(a)),
+        "half sums": lambda b, a: (0.5 * (b.half() @ a.half())).float(),
+    }
+    for name, delta_of in merges.items():
+        merged = load(case.base)
+        for key in [key for key in factors if key.endswith(".lora_A.weight")]:
+            module = key.removesuffix(".lora_A.weight")
+            weight = f"{module.removeprefix('base_model.model.')}.weight"
+            delta = delta_of(factors[f"{module}.lora_B.weight"], factors[key])
+            merged[weight] = (merged[weight].float() + delta).to(DTYPES[dtype])
+        save(case.merged, merged)
+        audit = case.audit()
+        assert set(verdicts(audit).values()) == {"matches"}, (name, render_text(audit))
+        if dtype == "F32":
+            # It is said, not hidden.
+            assert "elements are a rounding off every replay" in render_text(audit)
