@@ -19,6 +19,7 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.findings import Confidence, Finding
 from lorascale_lint.model import Model
+from lorascale_lint.model.one_sided_tests import OneSidedTest, one_sided_tests
 from lorascale_lint.model.project import Function, bound_arguments, is_test_file
 from lorascale_lint.model.scale import STRENGTH, Scale
 from lorascale_lint.model.unused_scale import unused_parameters
@@ -34,7 +35,8 @@ class StrengthIgnored(Rule):
 
     A function that makes or applies a delta and has a parameter for the strength which nothing but a
     test for None or a message ever reads: also `if multiplier is None: multiplier = self.multiplier`
-    followed by a product with `self.multiplier`.
+    followed by a product with `self.multiplier`. A shortcut for a strength of 1 whose test lacks an `abs`,
+    such as `strength - 1 < 1e-5`.
 
     ## Why it is wrong
 
@@ -97,6 +99,7 @@ class StrengthIgnored(Rule):
     ## References
 
     - kohya-ss/sd-scripts `networks/lora_diffusers.py`, `get_weight`, and its copies
+    - nunchaku-tech/nunchaku `compose_lora`
     """
 
     code = "LS117"
@@ -108,6 +111,8 @@ class StrengthIgnored(Rule):
         for function in model.functions:
             if is_test_file(function.filename):
                 continue
+            for found in one_sided_tests(function):
+                yield self._one_sided(model, found)
             for parameter in function.facts.parameters:
                 if not _means_strength(parameter) or _is_read(model, function, parameter.name):
                     continue
@@ -116,6 +121,24 @@ class StrengthIgnored(Rule):
                 place = _delta(model, function)
                 if place is not None:
                     yield self._report(model, function, parameter, *place)
+
+    def _one_sided(self, model: Model, found: OneSidedTest) -> Finding:
+        filename, others = found.function.filename, "smaller" if found.smaller else "larger"
+        effect = "2.00x too strong for strength=0.5" if found.smaller else "2.00x too weak for strength=2"
+        return self.finding(
+            model,
+            filename,
+            found.test.loc,
+            f"every `{found.strength}` {others} than 1 is taken for 1",
+            event=found.event,
+            effect=effect,
+            trace=(
+                (filename, found.test.loc, f"the difference from 1 is negative for a {others} strength"),
+                (filename, found.event.loc, "so that this is reached for it too")
+                if found.event.kind == "return"
+                else (filename, found.event.loc, "so that this is not reached for it"),
+            ),
+        )
 
     def _report(
         self, model: Model, function: Function, parameter: Parameter, event: Event, loc: Loc, scale: Scale
