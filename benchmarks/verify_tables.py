@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,8 @@ PREDICTED = {
     "LyCORIS 4.1.3": ("lycoris", ""),
 }
 Rows = Mapping[str, Mapping[str, Any]]
+# Folders that are gone when the run ends, in what loaders say.
+_SCRATCH = re.compile(r"/tmp/lorascale-verify-\w+/child_\d+/adapters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +283,32 @@ def document(arguments: Sequence[str], before: Measured, after: Measured) -> Ite
     yield from predictions_table(before)
 
 
+def plain(measured: Measured) -> dict[str, Any]:
+    """What tables.json keeps: the numbers and reasons of every row."""
+    rows = {name: [kept(row) for row in found.values()] for name, found in measured.rows.items()}
+    loaders = [
+        {"name": item["name"], "rows": [kept(row) for row in item["rows"]]}
+        for item in measured.matrix["loaders"]
+    ]
+    return {"fastvideo": rows, "files": loaders}
+
+
+def kept(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what its scenario says already."""
+    names = (
+        "scenario",
+        "label",
+        "adapter",
+        "expected",
+        "observed",
+        "residual",
+        "verdict",
+        "counted",
+        "detail",
+    )
+    return {name: row[name] for name in names if row[name] not in ("", None)}
+
+
 def main() -> None:
     """Run everything and write the documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -293,10 +322,11 @@ def main() -> None:
         same = repair(trees)
         after = measure(trees, options.out, "matrix-fixed", before, same)
         text = "\n".join(document(options.trees, before, after)) + "\n"
-        results = [{"fastvideo": item.rows, "matrix": item.matrix} for item in (before, after)]
-        data = json.dumps({"before": results[0], "after": results[1]}, indent=1).replace(work, "")
+        data = json.dumps({"before": plain(before), "after": plain(after)}).replace(work, "")
     (options.out / "tables.md").write_text(text, encoding="utf-8")
-    (options.out / "tables.json").write_text(data + "\n", encoding="utf-8")
+    (options.out / "tables.json").write_text(_SCRATCH.sub("", data) + "\n", encoding="utf-8")
+    for page in options.out.glob("matrix*.html"):
+        page.write_text(_SCRATCH.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
