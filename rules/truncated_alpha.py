@@ -25,6 +25,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_flow import lookup
 from lorascale_lint.model.file_readers import reads_tensors
+from lorascale_lint.model.integer_tensors import integer_tensor
 from lorascale_lint.model.key_pattern import key_pattern
 from lorascale_lint.model.project import Function, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, Scale
@@ -39,7 +40,8 @@ class TruncatedAlpha(Rule):
     ## What it finds
 
     `int(alpha)` stored as a layer's alpha, or divided by the rank, where the value is declared a float,
-    has a float for its default or comes from a tensor, and `alpha // rank` used as a scale.
+    has a float for its default or comes from a tensor, `alpha // rank` used as a scale, and an alpha that is
+    stored in a tensor of an integer type.
 
     ## Why it is wrong
 
@@ -108,6 +110,7 @@ class TruncatedAlpha(Rule):
                 finding = self._truncation(model, function, event, term)
                 if finding is not None:
                     yield finding
+            yield from self._integer_tensors(model, function)
 
     def _truncation(self, model: Model, function: Function, event: Event, term: Term) -> Finding | None:
         match term:
@@ -139,6 +142,27 @@ class TruncatedAlpha(Rule):
             case _:
                 return None
 
+    def _integer_tensors(self, model: Model, function: Function) -> Iterator[Finding]:
+        """Alphas that are stored in a tensor of an integer type: attributes, buffers and entries."""
+        for event in function.events("write", "bind", "call"):
+            kept = _kept_as_alpha(event)
+            alpha = integer_tensor(kept) if isinstance(kept, Call) else None
+            if kept is None or alpha is None or not _is_alpha(alpha):
+                continue
+            origin = _real_valued(model, function, alpha)
+            if origin is None and _may_be_integer(function, alpha):
+                continue
+            yield self.finding(
+                model,
+                function.filename,
+                kept.loc,
+                "alpha is stored in a tensor of an integer type",
+                event=event,
+                confidence="medium" if origin is None else "high",
+                effect="for rank=8: 1.20x too weak for alpha=2.4, no effect at all for alpha=0.5",
+                trace=[(function.filename, alpha.loc, origin or "nothing says that alpha is an integer")],
+            )
+
     def _whole(
         self, model: Model, function: Function, event: Event, call: Call, argument: Term
     ) -> Finding | None:
@@ -156,6 +180,38 @@ class TruncatedAlpha(Rule):
             trace=[(function.filename, argument.loc, origin)],
             fix=keep_alpha_float(model, function, call),
         )
+
+
+def _is_alpha(term: Term) -> bool:
+    """Is ``term`` an alpha by its name, or by the key that it is looked up under?"""
+    match term:
+        case Param(name=name) | Attr(name=name):
+            return number_role(name, True) == ALPHA
+        case Call(func=Attr(base=base, name="item" | "detach" | "cpu" | "float")):
+            return _is_alpha(base)
+        case _:
+            found = lookup(term)
+            return found is not None and is_alpha_key(key_pattern(found[1]))
+
+
+def _kept_as_alpha(event: Event) -> Term | None:
+    """What the event stores as an alpha: an attribute, a name, a buffer or an entry that is called so."""
+    match event:
+        case Event(kind="write", target=Attr(name=name), value=value) if not event.sign:
+            return value if number_role(name, True) == ALPHA else None
+        case Event(kind="write", target=Item(key=key), value=value) if not event.sign:
+            return value if is_alpha_key(key_pattern(key)) else None
+        case Event(kind="bind", name=name, value=value):
+            return value if number_role(name, True) == ALPHA else None
+        case Event(value=Call(func=Attr(name="register_buffer"), args=(Const(value=str(name)), kept, *_))):
+            return kept if number_role(name, True) == ALPHA else None
+        case _:
+            return None
+
+
+def _may_be_integer(function: Function, alpha: Term) -> bool:
+    parameter = function.parameter(alpha.name) if isinstance(alpha, Param) else None
+    return parameter is None or "int" in parameter.annotation
 
 
 def _is_alpha_or_rank(model: Model, function: Function, term: Term) -> bool:

@@ -54,3 +54,54 @@ def test_integers_that_lose_nothing_are_silent(
 ) -> None:
     source = LAYER.format(field=field, alpha=alpha, kept=kept, scale=scale)
     assert findings(source, tmp_path, "LS204") == ()
+
+
+BUFFER = """\
+class LoRALinear:
+    def __init__(self, base, lora_A, lora_B, rank, alpha: float = 1.0, sd=None):
+        self.base = base
+        self.lora_A, self.lora_B, self.rank = lora_A, lora_B, rank
+        {kept}
+
+    def forward(self, x):
+        return self.base(x) + self.alpha / self.rank * (x @ self.lora_A.T @ self.lora_B.T)
+"""
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        'self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.int32))',
+        "self.alpha = torch.tensor(alpha).to(torch.int64)",
+        "self.alpha = torch.as_tensor([alpha]).long()",
+        "self.alpha = torch.LongTensor([alpha])",
+        'self.alpha = np.asarray(alpha, "int32")',
+        "self.alpha = jnp.array(alpha, dtype=jnp.int32)",
+        "self.alpha = torch.full((1,), alpha, dtype=torch.int)",
+    ],
+)
+def test_tensors_of_integers_fire(kept: str, tmp_path: Path) -> None:
+    source = BUFFER.format(kept=kept)
+    assert [found.code for found in findings(source, tmp_path, "LS204")] == ["LS204"]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        'self.register_buffer("alpha", torch.tensor(alpha))',
+        "self.alpha = torch.tensor(alpha, dtype=torch.float32)",
+        "self.alpha = torch.tensor(alpha).to(base.device)",
+        "self.ids = torch.tensor(alpha, dtype=torch.int32)",
+        'self.alpha = alpha\n        self.register_buffer("rank_of", torch.tensor(rank, dtype=torch.int32))',
+        "self.alpha = torch.tensor(rank, dtype=torch.int32)",
+    ],
+)
+def test_other_tensors_are_silent(kept: str, tmp_path: Path) -> None:
+    assert not findings(BUFFER.format(kept=kept), tmp_path, "LS204")
+
+
+def test_an_integer_tensor_of_a_number_that_may_be_one_is_plausible_only(tmp_path: Path) -> None:
+    source = BUFFER.format(kept='self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.int32))')
+    unsure, sure = source.replace(": float = 1.0", "=1"), source.replace(": float = 1.0", ": int = 1")
+    assert [found.confidence for found in findings(unsure, tmp_path, "LS204")] == ["medium"]
+    assert not findings(sure, tmp_path, "LS204")
