@@ -338,7 +338,7 @@ def audit(output_format: str, jobs: int | None, **options: Any) -> int:
     """
     import os
 
-    # Threads share the weights among them; a product of two thin factors gains nothing from more.
+    # audit has threads of its own; those of OpenBLAS spin while they wait for one another.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lorascale_lint.audit.command import AuditOptions, run_audit
 

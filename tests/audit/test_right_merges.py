@@ -29,7 +29,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_right_merge(kind: str, dtype: str, tmp_path: Path) -> None:
-    for number, (size, adapter_dtype) in enumerate([(0.3, "F32"), (0.1, dtype), (0.1, "F32"), (0.3, dtype)]):
+    for number, (size, adapter_dtype) in enumerate([(0.3, "F32"), (0.1, dtype)]):
         case = make(
             tmp_path / str(number), CONFIGS[kind](), dtype=dtype, size=size, adapter_dtype=adapter_dtype
         )

@@ -29,17 +29,17 @@ def stored(weight: Any, scaled: Any) -> Any:
     return (weight.float() + scaled).to(weight.dtype)
 
 
+@pytest.mark.parametrize("size", [0.1, 0.01])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_scale(name: str, dtype: str, tmp_path: Path) -> None:
-    for size in (0.1, 0.01):
-        case = make(tmp_path / str(size), lora(lora_alpha=ALPHA), dtype=dtype, size=size)
-        audit = case.merged_by_hand(lambda _, weight, delta: stored(weight, WRONG[name] * delta))
+def test_a_wrong_scale(dtype: str, size: float, tmp_path: Path) -> None:
+    case = make(tmp_path, lora(lora_alpha=ALPHA), dtype=dtype, size=size)
+    for name, scale in WRONG.items():
+        audit = case.merged_by_hand(lambda _, weight, delta, scale=scale: stored(weight, scale * delta))
         assert set(verdicts(audit).values()) == {name}, render_text(audit)
         assert audit.exit_code == 1
         if dtype == "F32":
             observed = [item.observed[0] for item in audit.judgements if item.adapted]
-            assert observed == pytest.approx([WRONG[name]] * 4, rel=1e-4, abs=1e-4)
+            assert observed == pytest.approx([scale] * 4, rel=1e-4, abs=1e-4)
 
 
 def test_the_summary_says_how_strong_the_error_is(tmp_path: Path) -> None:
