@@ -45,6 +45,7 @@ from lorascale_lint.model.origins import (
     origins,
 )
 from lorascale_lint.model.project import Function, Project, bound_arguments, is_test_file
+from lorascale_lint.model.saved_defaults import saved_defaults
 from lorascale_lint.model.scale import ALPHA, RANK
 from lorascale_lint.model.values import Factor, Number
 from lorascale_lint.model.vocabulary import factor_side, is_alpha_key, key_role, key_side, number_role
@@ -62,7 +63,7 @@ class ConstantDefaultAlpha(Rule):
 
     A lookup of a layer's alpha in an adapter file whose default is a literal number, `sd.get(name +
     ".alpha", 1.0)`, where the result is then divided by the rank. The same for an optional alpha of a
-    function that is given the factors.
+    function that is given the factors, and for a number that is written as the alpha of modules without one.
 
     ## Why it is wrong
 
@@ -110,6 +111,7 @@ class ConstantDefaultAlpha(Rule):
     ## References
 
     - aredden/flux-fp8-api, `get_lora_for_key`, repaired in 7a7b2c18
+    - larsupb/LoRA-Merger-ComfyUI `convert_to_regular_lora`
     """
 
     code = "LS207"
@@ -124,6 +126,7 @@ class ConstantDefaultAlpha(Rule):
         for function in dict.fromkeys((*model.functions, *called)):
             if is_test_file(function.filename):
                 continue
+            yield from self._saved(model, function)
             for event, quotient, dividend in _divisions(model, lookups, function):
                 for origin in _origins(model.project, dividend, function):
                     default = _constant_default(origin.term, origin.function, quotient)
@@ -135,6 +138,23 @@ class ConstantDefaultAlpha(Rule):
                         continue
                     seen.add(id(origin.term))
                     yield self._finding(model, function, quotient, origin, default)
+
+    def _saved(self, model: Model, function: Function) -> Iterator[Finding]:
+        """Alphas that are written as a number where the module has none."""
+        for found in saved_defaults(function):
+            yield self.finding(
+                model,
+                function.filename,
+                found.event.loc,
+                f"a missing alpha is saved as {found.default.value}, and not as the layer's rank",
+                event=found.event,
+                effect=f"effective scale {found.default.value} / rank instead of 1 for modules without alpha",
+                trace=(
+                    (function.filename, found.stored.loc, "the alpha of the module, None if it has none"),
+                    (function.filename, found.default.loc, f"becomes {found.default.value}"),
+                    (function.filename, found.event.loc, "and is written beside the factors"),
+                ),
+            )
 
     def _finding(
         self, model: Model, function: Function, quotient: Op, origin: Origin, default: Const
