@@ -89,3 +89,12 @@ def test_the_tree_is_left_as_it_was(fastvideo_tree: Callable[[str], Path]) -> No
     before = sorted(tree.rglob("*"))
     run_verify(tree / "fastvideo")
     assert sorted(tree.rglob("*")) == before
+
+
+def test_two_ranks_share_layers(fastvideo_tree: Callable[[str], Path]) -> None:
+    report = run_verify(fastvideo_tree("0.2.1"), distributed=2)
+    for kind in ("ReplicatedLinear, sharded weight", "ColumnParallelLinear, tensor parallel"):
+        assert row(report, f"merged, {kind}, alpha 4").verdict is Verdict.OK
+        assert row(report, f"merged, {kind}, alpha 2.4").verdict is Verdict.TRUNCATED
+    assert row(report, "unmerged forward, ReplicatedLinear, sharded weight, alpha 4").verdict is Verdict.OK
+    assert row(report, "merged, QKVParallelLinear, tensor parallel, alpha 4").verdict is Verdict.UNSUPPORTED
