@@ -184,6 +184,8 @@ def test_every_entry_gets_the_strength(source: str, tmp_path: Path) -> None:
         FOLDED.replace("value * scale", "value * scale ** 0.5"),
         "def apply(ori_sd, lora_sd, scale=1.0, strength=1.0):\n    for key, value in lora_sd.items():\n"
         "        ori_sd[key] += strength * value\n    return ori_sd\n",
+        "class LoraLayer:\n    def scale_layer(self, scale: float):\n        for name in self.active:\n"
+        "            self.scaling[name] *= scale\n",
         "class Packed:\n    def optimize_lora(self, strength):\n        for i in range(len(self.lora_b)):\n"
         "            self.lora_b[i] *= strength\n",
     ],

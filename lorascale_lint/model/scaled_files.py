@@ -275,7 +275,10 @@ def _is_of_adapters(store: _Store, entries: list[_Entry]) -> bool:
         if not made and not (store.target is not None and _is_file(store.target)):
             return False
     own = source_text(store.target) if store.target is not None else ""
-    return all(source_text(entry.file) == own != "..." or _is_adapter(entry, store) for entry in entries)
+    adapters = [entry for entry in entries if _is_adapter(entry, store)]
+    return bool(adapters) and all(
+        entry in adapters or source_text(entry.file) == own != "..." for entry in entries
+    )
 
 
 def _is_adapter(entry: _Entry, store: _Store) -> bool:
