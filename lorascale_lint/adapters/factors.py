@@ -29,14 +29,14 @@ class Spelling(StrEnum):
 
 @dataclass(slots=True)
 class Factors:
-    """The tensors of one module, by role."""
+    """The tensors of one module, by role. `ups` are all that B has: LongCat's has one for each branch."""
 
     name: str
     spelling: Spelling = Spelling.OTHER
     keys: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    extra_ups: int = 0
+    ups: list[str] = field(default_factory=list)
 
     def shape(self, role: str) -> tuple[int, ...] | None:
         """The shape of a tensor of the module, if it is there."""
@@ -89,7 +89,7 @@ _TAILS["ranknum"] = ("ranknum", Spelling.OTHER)
 _PEFT_ROLES = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "lora_magnitude_vector"}
 _EMBEDDING_ROLES = {"lora_embedding_A": "down", "lora_embedding_B": "up"}
 _PROCESSOR = re.compile(r"(?:.*_lora\d*|lora\d*)")
-_BLOCK = re.compile(r"(.+)\.lora_up\.blocks\.\d+\.weight")
+_BLOCK = re.compile(r"(.+)\.lora_up\.blocks\.(\d{1,4})\.weight")
 _LONGEST = 3
 
 # With one of these a module is an adapter of its own. The rest (alpha, magnitude) only belongs to one.
@@ -122,6 +122,11 @@ def split(name: str) -> tuple[str, str, Spelling] | None:
     return None
 
 
+def _block(name: str) -> int:
+    found = _BLOCK.fullmatch(name)
+    return int(found[2]) if found else -1
+
+
 def group(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Factors], list[str]]:
     """The modules of a file, and the names that are part of none."""
     modules: dict[str, Factors] = {}
@@ -135,10 +140,11 @@ def group(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Factors], list[str]]
         item = modules.setdefault(module, Factors(module))
         if spelling is not Spelling.OTHER:
             item.spelling = spelling
-        if role == "up" and role in item.keys:
-            # LongCat's `lora_up.blocks.{i}`: one B for each fused branch, all of one rank.
-            item.extra_ups += 1
-            continue
+        if role == "up":
+            item.ups.append(name)
+            if len(item.ups) > 1:
+                item.ups.sort(key=_block)
+                continue
         item.keys[role] = name
         item.tensors[role] = tensor
     return modules, rest

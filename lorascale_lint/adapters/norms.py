@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from lorascale_lint.adapters.adapter import Adapter
-from lorascale_lint.audit.checkpoint import Reader, pieces, stored_tensors
-from lorascale_lint.audit.products import LowRank, NotMade, Product, make_product
+from lorascale_lint.adapters.products import LowRank, NotMade, Product, make_product
+from lorascale_lint.adapters.tensors import Reader, pieces, stored_tensors
 
 # Rows of a delta that are made at a time.
 _ROWS = 256
@@ -21,9 +21,8 @@ def delta_norms(adapter: Adapter) -> dict[str, float]:
     read to its end.
     """
     stored = stored_tensors(adapter.source.header)
-    reader = Reader()
     found: dict[str, float] = {}
-    try:
+    with Reader() as reader:
         for module in adapter.modules:
             if module.scale is None:
                 continue
@@ -34,8 +33,6 @@ def delta_norms(adapter: Adapter) -> dict[str, float]:
             except NotMade:
                 continue
             found[module.name] = abs(module.scale) * math.sqrt(max(0.0, _square(product)))
-    finally:
-        reader.close()
     return found
 
 

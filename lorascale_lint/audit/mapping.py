@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lorascale_lint.audit.checkpoint import Stored
+from lorascale_lint.adapters.tensors import Stored
 from lorascale_lint.errors import InputError
 
 _WEIGHT = ".weight"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lorascale_lint.adapters.floats import ITEM_SIZE, Array, rounded, spacing, widened
 from lorascale_lint.adapters.module import Module
-from lorascale_lint.audit.checkpoint import Reader, Stored
-from lorascale_lint.audit.floats import ITEM_SIZE, Array, rounded, spacing, widened
-from lorascale_lint.audit.products import LowRank, Product, with_rounding
+from lorascale_lint.adapters.products import LowRank, Product, with_rounding
+from lorascale_lint.adapters.tensors import Reader, Stored
 from lorascale_lint.audit.replay import Hypothesis, Shape, Way, added, deltas_of, summed
 
 Wide = NDArray[np.float64]

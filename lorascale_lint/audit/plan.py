@@ -11,14 +11,15 @@ import numpy as np
 
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.factors import Spelling
+from lorascale_lint.adapters.floats import FLOATS, Array
 from lorascale_lint.adapters.header import read_header
 from lorascale_lint.adapters.module import Module
+from lorascale_lint.adapters.products import Full, LowRank, NotMade, Product, make_product
 from lorascale_lint.adapters.source import read_source
-from lorascale_lint.audit.checkpoint import Checkpoint, Reader, Stored, stored_tensors
-from lorascale_lint.audit.floats import FLOATS, Array
+from lorascale_lint.adapters.tensors import Reader, Stored, stored_tensors
+from lorascale_lint.audit.checkpoint import Checkpoint
 from lorascale_lint.audit.mapping import EMBEDDINGS, HEADS, Names, OwnRules, Place, place
 from lorascale_lint.audit.measure import Term, Unit
-from lorascale_lint.audit.products import Full, LowRank, NotMade, Product, make_product
 from lorascale_lint.audit.replay import Shape, ways
 from lorascale_lint.audit.verdicts import Judgement, Verdict
 from lorascale_lint.errors import InputError

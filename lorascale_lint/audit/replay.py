@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from lorascale_lint.audit.floats import Array, rounded
+from lorascale_lint.adapters.floats import Array, rounded
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lorascale_lint.audit.checkpoint import Stored, pieces
-from lorascale_lint.audit.floats import FLOATS, ITEM_SIZE, rounded
+from lorascale_lint.adapters.floats import FLOATS, ITEM_SIZE, rounded
+from lorascale_lint.adapters.tensors import Stored, pieces
 from lorascale_lint.audit.judge import judge
 from lorascale_lint.audit.measure import Buffers, Measurement
 from lorascale_lint.audit.plan import Given, Plan, Task, make_units

@@ -16,12 +16,13 @@ from safetensors.numpy import load_file, save_file
 from lorascale_lint import cli
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.command import inspect_file
+from lorascale_lint.adapters.floats import encoded
 from lorascale_lint.adapters.loaders import LOADERS
+from lorascale_lint.adapters.norms import delta_norms
 from lorascale_lint.adapters.predictions import Outcome, predict
 from lorascale_lint.adapters.rewriting.files import write_adapter
 from lorascale_lint.adapters.rewriting.plan import plan_rewrite
 from lorascale_lint.adapters.rewriting.targets import TARGETS, Target, target_named
-from lorascale_lint.adapters.rewriting.values import encoded
 from lorascale_lint.adapters.source import find_files, read_source
 from lorascale_lint.errors import InputError
 from tests.adapters.layouts import NAMES, Tensors
@@ -138,6 +139,29 @@ def test_bfloat16_is_rounded_to_the_nearest() -> None:
         np.testing.assert_array_equal(bits.view("<f4"), np.array(wanted, np.float32))
 
 
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("kind", ["loha", "lokr", "tucker"])
+def test_other_kinds_keep_their_deltas(kind: str, fold: bool, tmp_path: Path) -> None:
+    shapes = {
+        "loha": {"hada_w1_a": (12, 4), "hada_w1_b": (4, 10), "hada_w2_a": (12, 4), "hada_w2_b": (4, 10)},
+        "lokr": {"lokr_w1": (3, 2), "lokr_w2_a": (8, 4), "lokr_w2_b": (4, 5)},
+        "tucker": {
+            "lora_down.weight": (4, 6, 1, 1),
+            "lora_up.weight": (12, 4, 1, 1),
+            "lora_mid.weight": (4, 4, 3, 3),
+        },
+    }[kind]  # fmt: skip
+    tensors = {f"blocks.0.x.{role}": some(*shape) for role, shape in shapes.items()}
+    save_file(tensors | {"blocks.0.x.alpha": np.array(2, np.float32)}, tmp_path / "a.safetensors")
+    before, target = read(tmp_path), target_named("kohya")
+    assert target is not None
+    write_adapter(before, plan_rewrite(before, target, fold=fold), tmp_path / "out.safetensors")
+    after = read(tmp_path / "out.safetensors")
+    assert after.modules[0].scale == (1.0 if fold else 0.5)
+    one, two = delta_norms(before)["blocks.0.x"], delta_norms(after)["lora_unet_blocks_0_x"]
+    assert two == pytest.approx(one, rel=1e-5)
+
+
 def test_mlx_factors_are_turned_around(tmp_path: Path) -> None:
     a, b = some(12, 4), some(4, 20)
     save_file({"layers.0.q.lora_a": a, "layers.0.q.lora_b": b}, tmp_path / "adapters.safetensors")
@@ -185,7 +209,7 @@ TINY = {
 @pytest.mark.parametrize(
     ("tensors", "arguments", "reason"),
     [
-        (LOHA, ("kohya",), "only LoRA without a core tensor"),
+        (LOHA, ("peft", "--alpha", 2), "is LoHa, for which peft has no names"),
         (DORA, ("kohya",), "has another form of DoRA"),
         (FUSED, ("plain", "--alpha", 4), "nothing says which rows of B are whose"),
         (BIAS, ("plain", "--fold"), "is multiplied by is not known"),

@@ -15,9 +15,11 @@ import numpy as np
 
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.factors import NUMBERS, Spelling
+from lorascale_lint.adapters.floats import FLOATS, ITEM_SIZE, encoded
 from lorascale_lint.adapters.module import Kind, Module
+from lorascale_lint.adapters.products import block_diagonal
 from lorascale_lint.adapters.rewriting.targets import AlphaPlace, Target
-from lorascale_lint.adapters.rewriting.values import encoded, read_bytes, read_values, size_of
+from lorascale_lint.adapters.tensors import Reader, stored_tensor
 from lorascale_lint.errors import InputError
 
 # What a convention puts before the names of the model.
@@ -30,8 +32,16 @@ _PREFIXES = {
     "diffusers-plain": "transformer.",
 }
 _FLAT = ("kohya", "lycoris")
-_KINDS = frozenset({Kind.LORA, Kind.CONV})
+_LOW_RANK = frozenset({Kind.LORA, Kind.CONV})
+_LYCORIS = frozenset({Kind.LOHA, Kind.LOKR, Kind.FULL_LOKR})
+# A scale multiplied into one of these multiplies the delta; a module has the first of them that it has.
+_FOLDED = ("up", "hada_w1_a", "lokr_w1", "lokr_w1_a")
 _MAGNITUDES = frozenset({"dora_scale", "lora_magnitude_vector", "magnitude"})
+# LyCORIS' factors and core tensors are called the same everywhere.
+_KEPT = frozenset(
+    "lora_mid hada_w1_a hada_w1_b hada_w2_a hada_w2_b hada_t1 hada_t2 "
+    "lokr_w1 lokr_w1_a lokr_w1_b lokr_w2 lokr_w2_a lokr_w2_b lokr_t2".split()
+)
 _EMBEDDING = {"down": "lora_embedding_A", "up": "lora_embedding_B"}
 _METADATA = "lora_adapter_metadata"
 # One alpha for the whole file: of a folded scale, and of fused branches taken as one, it would be untrue.
@@ -108,13 +118,17 @@ def _plan_module(
     adapter: Adapter, target: Target, module: Module, fold: bool, alpha: float | None
 ) -> PlannedModule:
     where = f"{adapter.source.path}: `{module.name}`"
-    if module.kind is Kind.FULL and target.place is AlphaPlace.TENSOR:
-        return PlannedModule(module, _name(adapter, target, module), 1, 1.0, 1.0)
-    if module.kind not in _KINDS or module.tucker or not module.rank:
-        raise InputError(f"{where} is {module.kind}; only LoRA without a core tensor is rewritten")
+    if module.kind in (Kind.FULL, Kind.FULL_LOKR) and target.place is AlphaPlace.TENSOR:
+        scale = module.scale if module.scale is not None else 1.0
+        return PlannedModule(module, _name(adapter, target, module), 1, scale, 1.0)
+    plain = module.kind in _LOW_RANK and not module.tucker
+    if not (plain or (target.place is AlphaPlace.TENSOR and module.kind in _LOW_RANK | _LYCORIS)):
+        raise InputError(f"{where} is {module.kind}, for which {target.name} has no names")
+    if not module.rank:
+        raise InputError(f"{where} has no rank")
     if module.spelling is Spelling.EMBEDDING and target.place is not AlphaPlace.CONFIG:
         raise InputError(f"{where} is an embedding, and {target.name} has no name for it")
-    if module.branches > 1 and len(ups_of(adapter, module)) != module.branches:
+    if module.branches > 1 and len(module.factors.ups) != module.branches:
         raise InputError(f"{where} has several branches in A, and nothing says which rows of B are whose")
     trained = module.scale
     if module.assumed:
@@ -142,26 +156,19 @@ def _name(adapter: Adapter, target: Target, module: Module) -> str:
     return target.prefix + bare.replace(".", target.dot)
 
 
-def ups_of(adapter: Adapter, module: Module) -> list[str]:
-    """The names of the tensors of B: one, or one for each fused branch."""
-    pattern = re.compile(re.escape(module.name) + r"\.lora_up\.blocks\.(\d+)\.weight")
-    names = adapter.source.header.tensors if module.branches > 1 else ()
-    blocks = {int(found[1]): name for name in names if (found := pattern.fullmatch(name))}
-    return [blocks[index] for index in sorted(blocks)] or [module.factors.keys["up"]]
-
-
 def _tensors(adapter: Adapter, target: Target, item: PlannedModule) -> Iterator[PlannedTensor]:
     module = item.module
     embedding = module.spelling is Spelling.EMBEDDING
+    folded = next((role for role in _FOLDED if module.factors.has(role)), "")
     for role, key in module.factors.keys.items():
         tail = key[len(module.name) + 1 :]
+        factor = item.trained / item.stated if role == folded else 1.0
         if role == "down":
             new = _EMBEDDING[role] if embedding else target.down
             yield _computed(adapter, [key], f"{item.name}.{new}")
         elif role == "up":
-            ups = ups_of(adapter, module)
+            ups = module.factors.ups
             new = _EMBEDDING[role] if embedding else target.up
-            factor = item.trained / item.stated
             if len(ups) > 1 and target.place is AlphaPlace.SCALE_TENSOR:
                 for index, up in enumerate(ups):
                     yield _computed(adapter, [up], f"{item.name}.lora_up.blocks.{index}.weight", factor)
@@ -169,11 +176,11 @@ def _tensors(adapter: Adapter, target: Target, item: PlannedModule) -> Iterator[
                 yield _computed(adapter, ups, f"{item.name}.{new}", factor)
         elif role in _MAGNITUDES and tail.removesuffix(".weight") != target.magnitude:
             raise InputError(f"{adapter.source.path}: {target.name} has another form of DoRA than `{tail}`")
-        elif role in _MAGNITUDES or module.kind is Kind.FULL:
-            yield _copied(adapter, key, f"{item.name}.{tail}")
+        elif role in _MAGNITUDES or role in _KEPT or module.kind is Kind.FULL:
+            yield _computed(adapter, [key], f"{item.name}.{tail}", factor)
         elif role not in NUMBERS:
             raise InputError(f"{adapter.source.path}: what `{key}` is multiplied by is not known")
-    if module.kind is Kind.FULL:
+    if module.kind in (Kind.FULL, Kind.FULL_LOKR):
         return
     if target.place is AlphaPlace.TENSOR:
         yield _number(f"{item.name}.{target.alpha_key}", item.alpha)
@@ -183,41 +190,40 @@ def _tensors(adapter: Adapter, target: Target, item: PlannedModule) -> Iterator[
 
 def _number(name: str, value: float) -> PlannedTensor:
     # float32 whatever the factors are: bfloat16 has no odd alpha above 256.
-    return PlannedTensor(name, "F32", (), 4, partial(encoded, np.float32(value), "F32"))
+    return PlannedTensor(name, "F32", (), 4, partial(encoded, np.array(value, np.float32), "F32"))
 
 
 def _copied(adapter: Adapter, key: str, name: str) -> PlannedTensor:
-    old = adapter.source.header.tensors[key]
-    content = partial(read_bytes, adapter.source.header, key)
-    return PlannedTensor(name, old.dtype, old.shape, old.end - old.start, content)
+    stored = stored_tensor(adapter.source.header, key)
+
+    def content() -> bytes:
+        with Reader() as reader:
+            return reader.raw(stored, 0, stored.size, np.empty(stored.size, np.uint8)).tobytes()
+
+    return PlannedTensor(name, stored.dtype, stored.shape, stored.size, content)
 
 
 def _computed(adapter: Adapter, keys: Sequence[str], name: str, factor: float = 1.0) -> PlannedTensor:
     """A factor in its new form: transposed if need be, blocks on one diagonal, times `factor`."""
-    header, transposed = adapter.source.header, adapter.convention.transposed
+    transposed = adapter.convention.transposed
     if len(keys) == 1 and factor == 1 and not transposed:
         return _copied(adapter, keys[0], name)
-    shapes = [header.tensors[key].shape for key in keys]
-    shape = shapes[0]
+    stored = [stored_tensor(adapter.source.header, key) for key in keys]
+    dtype, shape = stored[0].dtype, stored[0].shape
+    if dtype not in FLOATS:
+        raise InputError(f"{adapter.source.path}: `{keys[0]}` is {dtype}, which is not computed with")
     if len(keys) > 1:
-        shape = (sum(rows for rows, _ in shapes), sum(columns for _, columns in shapes))
+        shape = sum(item.shape[0] for item in stored), sum(item.shape[1] for item in stored)
     elif transposed:
         shape = shape[::-1]
-    dtype = header.tensors[keys[0]].dtype
 
     def content() -> bytes:
-        values = [read_values(header, key) for key in keys]
-        if transposed:
-            values = [item.T for item in values]
-        if len(values) == 1:
-            return encoded(values[0] * np.float32(factor), dtype)
-        whole, row, column = np.zeros(shape, np.float32), 0, 0
-        for item in values:
-            whole[row : row + item.shape[0], column : column + item.shape[1]] = item * np.float32(factor)
-            row, column = row + item.shape[0], column + item.shape[1]
-        return encoded(whole, dtype)
+        with Reader() as reader:
+            values = [reader.whole(item) for item in stored]
+        whole = block_diagonal(values) if len(values) > 1 else values[0]
+        return encoded((whole.T if transposed else whole) * np.float32(factor), dtype)
 
-    return PlannedTensor(name, dtype, shape, math.prod(shape) * size_of(dtype), content)
+    return PlannedTensor(name, dtype, shape, math.prod(shape) * ITEM_SIZE[dtype], content)
 
 
 def _settings(modules: Sequence[PlannedModule], target: Target) -> dict[str, Any]:

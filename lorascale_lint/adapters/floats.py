@@ -48,6 +48,16 @@ def rounded(values: Array, dtype: str) -> Array:
     return single
 
 
+def encoded(values: Array, dtype: str) -> bytes:
+    """Numbers as the bytes that a file has for them, rounded to the nearest, ties to even."""
+    if dtype == "F16":
+        with np.errstate(over="ignore"):
+            return values.astype("<f2").tobytes()
+    if dtype == "BF16":
+        return (rounded(values, dtype).view(np.uint32) >> 16).astype("<u2").tobytes()
+    return values.astype("<f4").tobytes()
+
+
 def spacing(values: Array, dtype: str) -> Array:
     """The distance from each number to the next larger one in size that the type has."""
     _, exponent = np.frexp(values)

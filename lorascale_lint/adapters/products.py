@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from lorascale_lint.adapters.floats import Array, rounded
 from lorascale_lint.adapters.module import Kind, Module
-from lorascale_lint.audit.floats import Array, rounded
 
 Read = Callable[[str], Array]
 
@@ -142,24 +142,46 @@ def make_product(module: Module, read: Read, *, transposed: bool = False) -> Pro
     """
     keys = module.factors.keys
 
-    def tensor(role: str) -> Array:
-        values = read(keys[role])
+    def finite(key: str) -> Array:
+        values = read(key)
         if not np.all(np.isfinite(values)):
-            raise NotMade(f"`{keys[role]}` holds values that are not finite")
+            raise NotMade(f"`{key}` holds values that are not finite")
         return values
 
+    def tensor(role: str) -> Array:
+        return finite(keys[role])
+
     try:
+        if module.branches != 1:
+            return _fused(module, finite)
         return _make(module, tensor, transposed)
     except (ValueError, IndexError) as error:
         raise NotMade(f"the factors do not fit together: {error}") from None
 
 
-def _make(module: Module, tensor: Read, transposed: bool) -> Product:
-    has = module.factors.has
-    if module.branches != 1:
+def block_diagonal(blocks: Sequence[Array]) -> Array:
+    """The matrix with these on its diagonal, from the upper left to the lower right."""
+    rows, columns = (sum(block.shape[axis] for block in blocks) for axis in (0, 1))
+    whole = np.zeros((rows, columns), np.float32)
+    row = column = 0
+    for block in blocks:
+        whole[row : row + block.shape[0], column : column + block.shape[1]] = block
+        row, column = row + block.shape[0], column + block.shape[1]
+    return whole
+
+
+def _fused(module: Module, finite: Read) -> Product:
+    """Branches on one another in A, each with a B of its own (LongCat)."""
+    ups = module.factors.ups
+    if len(ups) != module.branches:
         raise NotMade(
             f"A has {module.branches} times the rank: which rows belong to which branch is not known"
         )
+    return LowRank(block_diagonal([finite(key) for key in ups]), _flat(finite(module.factors.keys["down"])))
+
+
+def _make(module: Module, tensor: Read, transposed: bool) -> Product:
+    has = module.factors.has
     if module.kind in (Kind.LORA, Kind.CONV, Kind.ADALORA):
         down, up = tensor("down"), tensor("up")
         if transposed:
