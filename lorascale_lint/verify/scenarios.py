@@ -492,14 +492,15 @@ def _single(
     )
 
 
-# A configuration always states alpha and rank.
+# Conventions in which a file always states alpha. First configurations, which state the rank, too.
 _ALWAYS_WITH_ALPHA = (
     KeyStyle.PEFT_FOLDER,
     KeyStyle.CONFIG_BESIDE,
     KeyStyle.FILE_METADATA,
     KeyStyle.DIFFUSERS_METADATA,
-    # Its loader is strict: a file without the buffer is no adapter.
+    # Their loaders are strict: a file without the buffer, which every module saves, is no adapter.
     KeyStyle.LONGCAT,
+    KeyStyle.LYCORIS,
 )
 _STYLES = (KeyStyle.LORA_ALPHA, KeyStyle.ALPHA_SCALE, KeyStyle.ALPHA)
 
