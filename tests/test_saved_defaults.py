@@ -52,6 +52,11 @@ def test_a_missing_alpha_saved_as_a_number_fires(body: str, stored: str, tmp_pat
         ("if alpha is None:\n            alpha = float(down.shape[0])", "torch.tensor(alpha)"),
         ("if alpha is None:\n            continue", "torch.tensor(alpha)"),
         ("pass", "torch.tensor(1.0)"),
+        (
+            "scale = 1.0 if alpha is None else alpha / down.shape[0]\n"
+            "        down, up, new = resize(down, up, scale)",
+            "torch.tensor(new)",
+        ),
         ("pass", "alpha"),
         ("size = 1 if mid is None else mid.numel()", "torch.tensor(alpha * size)"),
     ],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.facts.terms import (
+    Attr,
     Call,
     Choice,
     Const,
@@ -52,7 +53,7 @@ def saved_defaults(function: Function) -> Iterator[SavedDefault]:
 
 
 def _defaults(event: Event, value: Term, names: dict[int, str]) -> Iterator[SavedDefault]:
-    for part in walk(value):
+    for part in _outcomes(value):
         stored: Term | None = None
         default: Const | None = None
         match part:
@@ -71,6 +72,25 @@ def _defaults(event: Event, value: Term, names: dict[int, str]) -> Iterator[Save
                 pass
         if stored is not None and default is not None and default.value and _is_alpha(stored, names):
             yield SavedDefault(event, stored, default)
+
+
+def _outcomes(value: Term) -> Iterator[Term]:
+    """The value and what it is on each branch, below conversions; not what it is computed from."""
+    pending = [value]
+    while pending:
+        term = pending.pop()
+        yield term
+        match term:
+            case Choice(then=then, other=other):
+                pending += [then, other]
+            case Call(
+                func=Attr(name="tensor" | "as_tensor" | "array") | Global(name="float"), args=(inner, *_)
+            ):
+                pending.append(inner)
+            case Call(func=Attr(base=base)) if unconverted(term) is not term:
+                pending.append(base)
+            case _:
+                pass
 
 
 def _outcome(term: Term) -> Term:

@@ -16,6 +16,7 @@ from lorascale_lint.facts.terms import (
     Global,
     Guard,
     Item,
+    Loc,
     Logic,
     Mapping,
     Not,
@@ -134,8 +135,17 @@ def _scaled(model: Model, function: Function, store: _Store) -> tuple[Op, _Entry
             continue
         for (summand, entry, scalars), names in zip(read, named, strict=True):
             if entry is not None and scalars and not _tells_keys_apart(store, entry):
-                return Op("*", entry.term, scalars[0], summand.loc), entry, names[0] or ""
+                return Op("*", entry.term, scalars[0], _product_place(summand)), entry, names[0] or ""
     return None
+
+
+def _product_place(summand: Term) -> Loc:
+    """Where the product is written, without what is made of it afterwards."""
+    while (
+        isinstance(summand, Call) and callee_name(summand) in _CONVERSIONS and isinstance(summand.func, Attr)
+    ):
+        summand = summand.func.base
+    return summand.loc
 
 
 def _options(value: Term) -> Iterator[Term]:
