@@ -60,10 +60,6 @@ REASONS: tuple[tuple[str, str], ...] = (
         "its row-parallel forward asks for what nothing sets, and layers of 0.1.2 have no delta to add there",
     ),
     (
-        "lora_adapter_metadata",
-        "diffusers keeps alpha as JSON inside the metadata, which the repaired loader does not read",
-    ),
-    (
         "MergedColumnParallelLinear",
         "its wrapper indexes a third dimension that no factor has; it never worked",
     ),
@@ -72,6 +68,10 @@ REASONS: tuple[tuple[str, str], ...] = (
         "its wrapper wants factors as a pair, and shard sizes that do not exist; it never worked",
     ),
     ("recognises none of the file's keys", "the loader never knew these names; it applies nothing"),
+    (
+        "lora_adapter_metadata",
+        "diffusers keeps alpha as JSON inside the metadata, which the repaired loader does not read",
+    ),
     (
         "unmerged forward",
         "layers of 0.1.2 add their delta to the weight only: a forward that does is a feature",
