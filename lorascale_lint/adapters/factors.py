@@ -147,7 +147,17 @@ def group(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Factors], list[str]]
                 continue
         item.keys[role] = name
         item.tensors[role] = tensor
-    return modules, rest
+    return modules, [name for name in rest if not _is_magnitude_of_mlx(name, modules, tensors)]
+
+
+def _is_magnitude_of_mlx(name: str, modules: Mapping[str, Factors], tensors: Mapping[str, Tensor]) -> bool:
+    # mlx-lm calls DoRA's magnitude `m`, which says nothing but beside its factors.
+    item = modules.get(name.removesuffix(".m")) if name.endswith(".m") else None
+    if item is None or item.spelling is not Spelling.SMALL_A_B:
+        return False
+    item.keys["magnitude"] = name
+    item.tensors["magnitude"] = tensors[name]
+    return True
 
 
 def orphans(modules: Iterable[Factors]) -> list[Factors]:

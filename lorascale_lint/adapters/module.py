@@ -103,7 +103,11 @@ def _low_rank(factors: Factors, transposed: bool) -> tuple[Kind, int | None, int
     down, up = factors.shape("down") or (), factors.shape("up") or ()
     if len(down) < 2 or len(up) < 2:
         return None
-    rows, columns = (down[-1], up[-2]) if transposed else (down[0], up[1])
+    if transposed:
+        # in x rank and rank x out; a pair for each expert lies as rank x in and out x rank.
+        rows, columns = (down[1], up[2]) if len(down) == len(up) == 3 else (down[-1], up[-2])
+    else:
+        rows, columns = down[0], up[1]
     kind = Kind.LORA
     if factors.has("lora_E"):
         kind = Kind.ADALORA

@@ -185,6 +185,8 @@ def _make(module: Module, tensor: Read, transposed: bool) -> Product:
     if module.kind in (Kind.LORA, Kind.CONV, Kind.ADALORA):
         down, up = tensor("down"), tensor("up")
         if transposed:
+            if down.ndim != 2 or up.ndim != 2:
+                raise NotMade("factors of several experts are not replayed")
             return LowRank(up.T, down.T)
         if module.kind is Kind.ADALORA:
             down = down * tensor("lora_E")

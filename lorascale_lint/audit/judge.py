@@ -56,6 +56,12 @@ def judge(measurement: Measurement) -> Judgement:
     if not math.isfinite(fit.remaining):
         return replace(found, verdict=Verdict.DIFFERS, detail="NaN or infinite values in the weights")
     found = _exact(measurement, way, fit, found) if fit.unequal == 0 else _nearest(measurement, fit, found)
+    if not all(term.sure for term in unit.terms) and (
+        found.verdict is Verdict.TRANSPOSED
+        or (found.verdict is Verdict.DIFFERS and unit.shape is not Shape.SUM)
+    ):
+        detail = "right if the layer lies the other way, which the files do not say of a square one"
+        return replace(found, verdict=Verdict.NOT_JUDGED, detail=detail)
     if any(term.module.assumed for term in unit.terms):
         if found.verdict.is_wrong and found.verdict is not Verdict.NOT_APPLIED:
             detail = f"the adapter states no alpha; with alpha = rank: {found.verdict}"

@@ -39,6 +39,7 @@ class Term:
     product: Product
     expected: float
     strength: float
+    sure: bool = True  # whether it is known which way the weight lies
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class Delta:
     module: Module
     roles: str  # "weight" or the role of a bias
     place: Place
+    turned: bool = False  # the weight lies in x out
+    sure: bool = True  # whether that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,29 +179,59 @@ def _place_modules(
 ) -> None:
     for name in item.adapter.broken:
         plan.judged.append(_unjudged(name, "its tensors make no delta"))
+    places: list[tuple[Module, Place]] = []
     for module in item.adapter.modules:
         found = own.place(module.name, names) or place(module.name, names)
         if found is None:
             found = _tied_head(plan, module.name, names, merged, tied)
-        if found is None:
-            plan.unplaced += 1
-            plan.judged.append(
-                _unjudged(module.name, "no rule finds a tensor of the base for it (see --map)")
-            )
+        if found is not None:
+            places.append((module, found))
             continue
+        plan.unplaced += 1
+        plan.judged.append(_unjudged(module.name, "no rule finds a tensor of the base for it (see --map)"))
+    flag = _fan_in_fan_out(item)
+    shown = {module.name: _seen_turned(item, module, found, names) for module, found in places}
+    # PEFT writes one flag for all layers, that of the last one.
+    mixed = flag or True in shown.values()
+    for module, found in places:
         plan.rules[found.rule] += 1
         target = found.tensor
         if found.rule.startswith(_TIED) and (head := _head_of(module.name, merged)):
             target = head
         roles = [role for role in _BIASES if role in module.factors.keys]
         if "diff_b" not in roles or len(module.factors.keys.keys() - {"diff_b", "alpha"}) > 0:
-            deltas.setdefault(target, []).append(Delta(index, module, "weight", found))
+            seen = shown[module.name]
+            turned = module.spelling is Spelling.EMBEDDING or (flag if seen is None else seen)
+            sure = not mixed or seen is not None or module.spelling is Spelling.EMBEDDING
+            deltas.setdefault(target, []).append(Delta(index, module, "weight", found, turned, sure))
         for role in roles:
             bias = f"{found.tensor.removesuffix('.weight')}.bias"
             if bias in names.tensors:
                 deltas.setdefault(bias, []).append(Delta(index, module, role, found))
             else:
                 plan.judged.append(_unjudged(module.name, f"the base has no `{bias}`"))
+
+
+def _fan_in_fan_out(item: Given) -> bool:
+    config: Mapping[str, object] = item.adapter.source.config or {}
+    return config.get("fan_in_fan_out") is True
+
+
+def _seen_turned(item: Given, module: Module, found: Place, names: Names) -> bool | None:
+    """Whether a weight lies in x out, where its shape shows it; None for squares and parts of a tensor."""
+    down, up = module.factors.shape("down"), module.factors.shape("up")
+    stored = names.tensors[found.tensor]
+    may_be = item.adapter.convention.name in ("peft", "peft-keys") or (
+        # LoRAEmbedding of mlx-lm multiplies A by B as they are.
+        item.adapter.convention.transposed
+        and found.tensor.removesuffix(".weight").rpartition(".")[2] in EMBEDDINGS
+    )
+    if down is None or up is None or len(down) != 2 or len(up) != 2 or not may_be:
+        return False if not may_be else None
+    shape = (up[1], down[0]) if item.adapter.convention.transposed else (up[0], down[1])
+    if shape[0] == shape[1]:
+        return None
+    return {shape: False, shape[::-1]: True}.get((stored.rows, stored.columns))
 
 
 _TIED = "tied to the embedding"
@@ -453,27 +485,21 @@ def _term(delta: Delta, base: Stored, given: Sequence[Given]) -> tuple[Term, Arr
         product: Product = Full(bias.reshape(1, -1))
     else:
         made = make_product(module, item.read, transposed=item.adapter.convention.transposed)
-        product = _oriented(made, module, item)
+        product = made.transposed if delta.turned and isinstance(made, LowRank) else made
     if delta.place.part is None and delta.place.rows is None and product.shape != (rows, columns):
         raise NotMade(
             f"its delta is {product.shape[0]} x {product.shape[1]}, `{base.name}` is {_shape(base)}"
         )
     if product.shape[1] != columns:
         raise NotMade(f"its delta has {product.shape[1]} columns, `{base.name}` has {columns}")
-    term = Term(delta.adapter, module, product, scale * item.strength, item.strength)
+    term = Term(delta.adapter, module, product, scale * item.strength, item.strength, delta.sure)
     if not module.dora or delta.roles != "weight":
         return term, None, Shape.SUM
-    return term, *_magnitude(module, item, product)
+    return term, *_magnitude(delta, item, product)
 
 
-def _oriented(product: Product, module: Module, item: Given) -> Product:
-    """The product as the weight lies: turned for embeddings, and for layers that store in x out."""
-    config: Mapping[str, object] = item.adapter.source.config or {}
-    turned = module.spelling is Spelling.EMBEDDING or config.get("fan_in_fan_out") is True
-    return product.transposed if turned and isinstance(product, LowRank) else product
-
-
-def _magnitude(module: Module, item: Given, product: Product) -> tuple[Array, Shape]:
+def _magnitude(delta: Delta, item: Given, product: Product) -> tuple[Array, Shape]:
+    module = delta.module
     key = next((module.factors.keys[role] for role in _MAGNITUDES if role in module.factors.keys), None)
     if key is None:
         raise NotMade("its settings say DoRA, but there is no magnitude")
@@ -487,8 +513,7 @@ def _magnitude(module: Module, item: Given, product: Product) -> tuple[Array, Sh
     by_column = (
         values.ndim > 1 and values.shape[0] == 1 and values.shape[1] > 1 and key.endswith("dora_scale")
     )
-    config: Mapping[str, object] = item.adapter.source.config or {}
-    by_column |= module.spelling is Spelling.EMBEDDING or config.get("fan_in_fan_out") is True
+    by_column |= delta.turned
     if values.size != (columns if by_column else rows):
         raise NotMade(f"a magnitude of {values.size} does not fit a delta of {rows} x {columns}")
     return values.ravel(), Shape.COLUMNS if by_column else Shape.ROWS
