@@ -36,6 +36,13 @@ def adapter_table(rows: Sequence[Row]) -> Iterator[str]:
             "base to loaded: mean squared differences from the trained model's weight: of the base (both "
             "without adapter), of the unscaled and the scaled delta on it, and of what the loader made"
         )
+    times = [(row.seconds, row.least_seconds) for row in rows if row.seconds and row.least_seconds]
+    if times:
+        taken, least = (math.fsum(each) / len(times) for each in zip(*times, strict=True))
+        yield (
+            f"time per layer: the loader {taken:.3g} s; memory alone {least:.3g} s (the weight and both "
+            "factors read, the weight written, at the pace of a copy on this device)"
+        )
 
 
 def _badness(row: Row) -> tuple[bool, bool, float]:

@@ -6,6 +6,7 @@ torch is never imported here: code that has not imported it wants no tensors.
 from __future__ import annotations
 
 import inspect
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 
 DTYPES = ("float32", "float16", "bfloat16")
 
+# Seconds that the driver's own program may take to say its version.
+_ASKING = 20.0
+
 _DEVICE = ["cpu"]
 _COMPILE = [False]
 
@@ -23,6 +27,12 @@ _COMPILE = [False]
 def use_device(device: str) -> None:
     """Where arrays are put from now on; a process works on one device only."""
     _DEVICE[0] = device
+
+
+def device_of_rank(first: str, rank: int) -> str:
+    """The device of one of several processes; `first` is that of rank 0."""
+    kind, _, number = first.partition(":")
+    return f"{kind}:{int(number) + rank}" if number else kind
 
 
 def device_in_use() -> str:
@@ -136,8 +146,18 @@ def framework() -> str:
     place = ""
     if device_in_use() != "cpu":
         name = torch.cuda.get_device_name(device_in_use())
-        place = f" (CUDA {torch.version.cuda}) on {device_in_use()}, {name}"
+        place = f" (CUDA {torch.version.cuda}, driver {_driver_version()}) on {device_in_use()}, {name}"
     return f"torch {torch.__version__}{place}{', forwards compiled' if compiles() else ''}"
+
+
+def _driver_version() -> str:
+    """That of the NVIDIA driver, of which torch does not know."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASKING, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return (done.stdout.split() or ["unknown"])[0]
 
 
 def accepts(function: Callable[..., Any], name: str) -> bool:

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lorascale_lint.verify.arrays import use_compiler, use_device
+from lorascale_lint.verify.arrays import device_of_rank, use_compiler, use_device
 from lorascale_lint.verify.examination import examine
 from lorascale_lint.verify.file_kinds import file_scenarios
 from lorascale_lint.verify.protocol import Driver
@@ -141,7 +141,7 @@ def main(arguments: list[str]) -> int:
         Path("/proc/self/oom_score_adj").write_text("1000")
     results.event("started", python=platform.python_version())
 
-    use_device(order.device)
+    use_device(device_of_rank(order.device, int(os.environ.get("LOCAL_RANK", 0))))
     try:
         if order.factory.rpartition(":")[0].endswith(".py"):
             make_importable(Path(order.package))

@@ -24,18 +24,23 @@ def cuda_devices() -> int:
     return int(number) if word == "devices" and number.isdecimal() else 0
 
 
-def choose_device(wanted: str, entry: DriverEntry) -> str | Problem:
-    """The device for "auto", "cpu", "cuda" or "cuda:N", or why there is none ("could not be judged")."""
+def choose_device(wanted: str, entry: DriverEntry, ranks: int = 1) -> str | Problem:
+    """The device for "auto", "cpu", "cuda" or "cuda:N", or why there is none ("could not be judged").
+
+    Several ranks take a device each, the one named and those after it.
+    """
     if wanted == "cpu":
         return "cpu"
     if "cuda" not in entry.devices:
         return "cpu" if wanted == "auto" else Problem(3, f"The driver {entry.name} runs on the CPU only.")
     count = cuda_devices()
     if wanted == "auto":
-        return "cuda:0" if count else "cpu"
+        return "cuda:0" if count >= ranks else "cpu"
     number = int(wanted.partition(":")[2] or 0)
     if count == 0:
         return Problem(3, "There is no CUDA device that torch can use here, so nothing was run.")
     if number >= count:
         return Problem(3, f"There is no CUDA device {number}: torch can use {count} here, counted from 0.")
+    if number + ranks > count:
+        return Problem(3, f"{ranks} processes want a CUDA device each: torch can use {count} here.")
     return f"cuda:{number}"

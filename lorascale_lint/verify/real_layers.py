@@ -39,6 +39,7 @@ from lorascale_lint.verify.reference import (
     relative_error,
     wrong_scales,
 )
+from lorascale_lint.verify.timing import least_seconds, timed
 from lorascale_lint.verify.verdicts import Row, Verdict
 
 Array = NDArray[np.float64]
@@ -107,9 +108,10 @@ def _examined(row: Row, item: RealModule, driver: Driver, base: BaseWeights, see
     # Of the shape alone: layers of one shape share a weight, whichever of them comes first.
     weight, remark = base.of(item.module.name, shape, generator_for(seed, str(shape)))
     if _reads_files(driver):
-        after = _by_file(item, driver, weight, folder)
+        after, seconds = _by_file(item, driver, weight, folder)
     else:
-        after = _by_layer(item, driver, weight, a, bs)
+        after, seconds = _by_layer(item, driver, weight, a, bs)
+    row = replace(row, seconds=seconds, least_seconds=least_seconds(shape, len(a), item.dtype))
     if after.shape != shape:
         raise TargetMisbehavedError(f"the target returned shape {after.shape} where {shape} was expected")
     count = len(weight)
@@ -127,22 +129,27 @@ def _examined(row: Row, item: RealModule, driver: Driver, base: BaseWeights, see
     return _judged(row, item, sample, remark)
 
 
-def _by_file(item: RealModule, driver: Driver, weight: Single, folder: Path) -> Weights:
+def _by_file(item: RealModule, driver: Driver, weight: Single, folder: Path) -> tuple[Weights, float]:
+    """The weight that came out, and the seconds until the file was read and merged."""
     assert isinstance(driver, AnyLayerDriver)
     model = driver.make_model_for(item.module.name, weight, item.dtype)
-    model.load("adapter", item.write(folder / "adapter"), strength=1.0, accumulate=False)
+    file = item.write(folder / "adapter")
+    seconds = timed(lambda: model.load("adapter", file, strength=1.0, accumulate=False))
     (after,) = model.weights().values()
     if not model.layers_with_factors() and np.array_equal(after, _rounded_weight(weight, item.dtype)):
         (name,) = model.weights()
         raise Unsupported(f"the loader recognises none of its keys for a layer {name}; nothing was applied")
-    return after
+    return after, seconds
 
 
 def _rounded_weight(weight: Single, dtype: str) -> Array:
     return rounded(weight.astype(np.float64), dtype)
 
 
-def _by_layer(item: RealModule, driver: Driver, weight: Single, a: Single, bs: Sequence[Single]) -> Weights:
+def _by_layer(
+    item: RealModule, driver: Driver, weight: Single, a: Single, bs: Sequence[Single]
+) -> tuple[Weights, float]:
+    """The weight that came out, and the seconds until the factors were taken and merged."""
     if len(bs) > 1:
         raise Unsupported("fused branches cannot be handed to a single layer")
     kind = _kind(driver, item)
@@ -152,8 +159,8 @@ def _by_layer(item: RealModule, driver: Driver, weight: Single, a: Single, bs: S
     if not in_setter:
         spec = replace(spec, alpha=alpha, rank=rank if alpha is not None else None)
     layer = driver.make_layer(spec, weight, np.zeros(len(weight)))
-    layer.set_factors(a, bs[0], alpha=alpha, strength=1.0)
-    return layer.weight()
+    seconds = timed(lambda: layer.set_factors(a, bs[0], alpha=alpha, strength=1.0))
+    return layer.weight(), seconds
 
 
 def _kind(driver: Driver, item: RealModule) -> LayerKind:

@@ -62,6 +62,8 @@ def _locate_fastvideo(path: Path) -> Path | None:
     return None
 
 
+_ANY_DEVICE = ("cpu", "cuda")
+
 FASTVIDEO = DriverEntry(
     name="fastvideo",
     package="fastvideo",
@@ -86,11 +88,9 @@ FASTVIDEO = DriverEntry(
         Requirement("ftfy", "ftfy"),
     ),
     looks_for="a FastVideo tree (fastvideo/layers/lora/linear.py)",
+    devices=_ANY_DEVICE,
     distributed=True,
 )
-
-
-_ANY_DEVICE = ("cpu", "cuda")
 
 
 def _locate_package(name: str, marker: str) -> Callable[[Path], Path | None]:

@@ -112,7 +112,7 @@ def run_verify(
     if missing:
         needed = [*missing, *_missing(entry.full_requirements)]
         return VerifyReport(target=target, seed=chosen_seed, problem=_packages_problem(needed))
-    place = choose_device(device, entry)
+    place = choose_device(device, entry, distributed or 1)
     if isinstance(place, Problem):
         return VerifyReport(target=target, seed=chosen_seed, problem=place)
     if distributed and not entry.distributed:

@@ -53,7 +53,9 @@ class Row:
     `expected` and `observed` are effective scales (no unit). `relative_error` is |observed / expected - 1|;
     where nothing should be left (expected 0) it is |observed|. `residual` is the part of the change that
     points elsewhere than any adapter, relative to the largest of them. `counted` is False for rows that are
-    only a warning. `mse` are mean squared differences from the right weight (see `real_layers`).
+    only a warning. `mse` are mean squared differences from the right weight (see `real_layers`). Of a
+    real adapter's layer `seconds` are what the loader took, `least_seconds` what memory alone would take (see
+    `timing`).
     """
 
     scenario: str
@@ -74,6 +76,8 @@ class Row:
     verdict: Verdict = Verdict.CRASHED
     detail: str = ""
     mse: dict[str, float] | None = None
+    seconds: float | None = None
+    least_seconds: float | None = None
 
     @property
     def title(self) -> str:

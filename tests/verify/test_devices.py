@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lorascale_lint.verify import devices
-from lorascale_lint.verify.arrays import rounded
-from lorascale_lint.verify.registry import FASTVIDEO, PEFT
+from lorascale_lint.verify.arrays import device_of_rank, framework, rounded, use_device
+from lorascale_lint.verify.registry import FASTVIDEO, LONGCAT, PEFT
 from lorascale_lint.verify.report import Problem
 from lorascale_lint.verify.run import run_verify
 from tests.verify.test_own_drivers import RIGHT, project, row
@@ -34,11 +37,92 @@ def test_devices(wanted: str, count: int, chosen: str, monkeypatch: pytest.Monke
     assert (found.message if isinstance(found, Problem) else found) == chosen
 
 
+@pytest.mark.parametrize(
+    ("wanted", "count", "chosen"),
+    [
+        ("cuda", 2, "cuda:0"),
+        ("cuda:1", 3, "cuda:1"),
+        ("auto", 1, "cpu"),
+        ("cuda:1", 2, "2 processes want a CUDA device each: torch can use 2 here."),
+    ],
+)
+def test_each_rank_has_a_device(
+    wanted: str, count: int, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "cuda_devices", lambda: count)
+    found = devices.choose_device(wanted, FASTVIDEO, ranks=2)
+    assert (found.message if isinstance(found, Problem) else found) == chosen
+    assert [device_of_rank("cuda:1", rank) for rank in (0, 1)] == ["cuda:1", "cuda:2"]
+    assert device_of_rank("cpu", 1) == "cpu"
+
+
 def test_a_driver_for_the_cpu_says_so() -> None:
-    found = devices.choose_device("cuda", FASTVIDEO)
+    found = devices.choose_device("cuda", LONGCAT)
     assert isinstance(found, Problem)
-    assert (found.exit_code, found.message) == (3, "The driver fastvideo runs on the CPU only.")
-    assert devices.choose_device("auto", FASTVIDEO) == "cpu"
+    assert (found.exit_code, found.message) == (3, "The driver longcat runs on the CPU only.")
+    assert devices.choose_device("auto", LONGCAT) == "cpu"
+
+
+@pytest.fixture
+def second_device() -> Iterator[None]:
+    """As if the second of two CUDA devices were in use; nothing may be computed."""
+    use_device("cuda:1")
+    yield
+    use_device("cpu")
+
+
+@pytest.mark.usefixtures("second_device")
+def test_the_report_names_device_and_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = SimpleNamespace(
+        __version__="9.9",
+        version=SimpleNamespace(cuda="12.4"),
+        cuda=SimpleNamespace(get_device_name=str.upper),
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert framework() == "torch 9.9 (CUDA 12.4, driver unknown) on cuda:1, CUDA:1"
+    asked = tmp_path / "nvidia-smi"
+    asked.write_text("#!/bin/sh\necho 550.54.15\necho 550.54.15\n")
+    asked.chmod(0o755)
+    assert framework() == "torch 9.9 (CUDA 12.4, driver 550.54.15) on cuda:1, CUDA:1"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch (extra verify)")
+@pytest.mark.parametrize(("device", "backend", "local_rank"), [("cpu", "gloo", 0), ("cuda:1", "nccl", 1)])
+def test_fastvideo_is_changed_for_the_cpu_only(
+    device: str, backend: str, local_rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from lorascale_lint.verify.drivers.fastvideo import _Importer
+
+    started: list[tuple[object, ...]] = []
+
+    def start(*, backend: str, local_rank: int, **_: object) -> None:
+        started.append((backend, local_rank))
+
+    state = SimpleNamespace(
+        init_distributed_environment=start, initialize_model_parallel=lambda *_: None, LoRAPipeline=None
+    )
+    state.WanVideoArchConfig = lambda: None
+    changes = ("_force_cpu", "_unpin_offload", "_separate_backups")
+    for name in (*changes, "_poison_memory", "_look_before_stubbing"):
+        monkeypatch.setattr(_Importer, name, lambda _, name=name: started.append((name,)))
+    monkeypatch.setattr(_Importer, "_import", lambda *_: state)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda where: started.append((str(where),)))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda name, **_: started.append((name,)))
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    use_device(device)
+    try:
+        _Importer(Path("nowhere"), "full").run()
+    finally:
+        use_device("cpu")
+    assert {(name,) for name in changes} & set(started) == (
+        {(name,) for name in changes} if device == "cpu" else set()
+    )
+    assert ((device,) in started) == (device != "cpu")
+    assert started[-2:] == [(backend,), (backend, local_rank)]
 
 
 def test_no_device_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

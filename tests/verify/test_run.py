@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,18 +27,33 @@ HERE = Path(__file__).parent
 DRIVER = f"{HERE / 'tiny_driver.py'}:ENTRY"
 
 Verify = Callable[..., VerifyReport]
+Reported = Callable[[str], VerifyReport]
 
 
 @pytest.fixture
 def verify(tmp_path: Path) -> Verify:
     """Run `verify` on a tiny target with a given mistake."""
 
-    def examine(behaviour: str, **options: float) -> VerifyReport:
+    def examine(behaviour: str, **options: Any) -> VerifyReport:
         folder = tmp_path / "target"
         folder.mkdir()
         shutil.copy(HERE / "tiny_target.py", folder)
         (folder / "behaviour.txt").write_text(behaviour)
-        return run_verify(folder, driver=DRIVER, seed=11, **options)  # type: ignore[arg-type]
+        return run_verify(folder, driver=DRIVER, seed=11, **options)
+
+    return examine
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    """The report on a tiny target with a given mistake, of one run for all tests that only read it."""
+
+    @functools.cache
+    def examine(behaviour: str) -> VerifyReport:
+        folder = tmp_path_factory.mktemp("target")
+        shutil.copy(HERE / "tiny_target.py", folder)
+        (folder / "behaviour.txt").write_text(behaviour)
+        return run_verify(folder, driver=DRIVER, seed=11)
 
     return examine
 
@@ -54,8 +71,8 @@ def failing(report: VerifyReport) -> set[str]:
     return {row.title for row in report.rows if row.is_failure}
 
 
-def test_right_code_matches_everywhere(verify: Verify) -> None:
-    report = verify("right")
+def test_right_code_matches_everywhere(reported: Reported) -> None:
+    report = reported("right")
     assert failing(report) == set()
     assert report.exit_code == 0
     assert row(report, "merged, Layer, alpha 2.4").observed == pytest.approx(0.3, rel=1e-6)
@@ -83,46 +100,46 @@ def test_right_code_matches_everywhere(verify: Verify) -> None:
     ],
 )
 def test_mistakes_are_named(
-    verify: Verify, behaviour: str, scenario: str, observed: float | None, verdict: Verdict
+    reported: Reported, behaviour: str, scenario: str, observed: float | None, verdict: Verdict
 ) -> None:
-    report = verify(behaviour)
+    report = reported(behaviour)
     found = row(report, scenario)
     assert found.verdict is verdict
     assert found.observed == (None if observed is None else pytest.approx(observed, abs=1e-6))
     assert report.exit_code == 1
 
 
-def test_truncation_is_seen_only_where_it_matters(verify: Verify) -> None:
-    report = verify("truncated")
+def test_truncation_is_seen_only_where_it_matters(reported: Reported) -> None:
+    report = reported("truncated")
     assert row(report, "merged, Layer, alpha 4").verdict is Verdict.OK
 
 
-def test_a_wrong_direction_is_not_a_wrong_scale(verify: Verify) -> None:
-    assert row(verify("wrong-direction"), "merged, Layer, alpha 4").verdict is Verdict.WRONG_DIRECTION
+def test_a_wrong_direction_is_not_a_wrong_scale(reported: Reported) -> None:
+    assert row(reported("wrong-direction"), "merged, Layer, alpha 4").verdict is Verdict.WRONG_DIRECTION
 
 
-def test_what_an_unmerge_leaves_is_seen(verify: Verify) -> None:
-    found = row(verify("residual"), "unmerge, Layer", label="after unmerge")
+def test_what_an_unmerge_leaves_is_seen(reported: Reported) -> None:
+    found = row(reported("residual"), "unmerge, Layer", label="after unmerge")
     assert found.verdict is Verdict.RESIDUAL_AFTER_UNMERGE
     assert found.observed == pytest.approx(0.5, abs=1e-6)
 
 
-def test_what_a_switch_leaves_is_seen(verify: Verify) -> None:
-    report = verify("forgetful")
+def test_what_a_switch_leaves_is_seen(reported: Reported) -> None:
+    report = reported("forgetful")
     assert failing(report) == {"A on all layers, then B on some: other layers"}
     assert row(report, "A on all layers, then B on some", "A", "other layers").verdict is (
         Verdict.RESIDUAL_AFTER_SWITCH
     )
 
 
-def test_an_alpha_of_before_is_seen(verify: Verify) -> None:
-    report = verify("stale")
+def test_an_alpha_of_before_is_seen(reported: Reported) -> None:
+    report = reported("stale")
     found = row(report, "factors with alpha 6, then others without alpha", "B")
     assert found.verdict is Verdict.STALE_ALPHA
 
 
-def test_one_alpha_for_all_layers_is_seen(verify: Verify) -> None:
-    report = verify("first-alpha")
+def test_one_alpha_for_all_layers_is_seen(reported: Reported) -> None:
+    report = reported("first-alpha")
     assert failing(report) == {"file with .lora_alpha, alpha and rank of every layer its own"}
 
 
@@ -146,13 +163,13 @@ def test_a_mistake_of_our_own_is_not_blamed_on_the_target(
     assert "not made" in render_text(report)
 
 
-def test_garbage_on_stdout_changes_nothing(verify: Verify) -> None:
-    assert verify("noisy").exit_code == 0
+def test_garbage_on_stdout_changes_nothing(reported: Reported) -> None:
+    assert reported("noisy").exit_code == 0
 
 
 @pytest.mark.parametrize(("behaviour", "words"), [("exits", "exit status 0"), ("aborts", "SIGABRT")])
-def test_a_dying_child_costs_one_scenario(verify: Verify, behaviour: str, words: str) -> None:
-    report = verify(behaviour)
+def test_a_dying_child_costs_one_scenario(reported: Reported, behaviour: str, words: str) -> None:
+    report = reported(behaviour)
     crashed = [row for row in report.rows if row.verdict is Verdict.CRASHED]
     assert {row.alpha for row in crashed} == {2.4}
     assert all(words in row.detail for row in crashed)
@@ -161,16 +178,16 @@ def test_a_dying_child_costs_one_scenario(verify: Verify, behaviour: str, words:
     assert report.exit_code == 1
 
 
-def test_a_restart_gives_the_same_numbers(verify: Verify, tmp_path: Path) -> None:
-    disturbed = row(verify("exits"), "merged, Layer, alpha 16")
-    shutil.rmtree(tmp_path / "target")
-    assert row(verify("right"), "merged, Layer, alpha 16").observed == disturbed.observed
+def test_a_restart_gives_the_same_numbers(reported: Reported) -> None:
+    disturbed = row(reported("exits"), "merged, Layer, alpha 16")
+    assert row(reported("right"), "merged, Layer, alpha 16").observed == disturbed.observed
 
 
 def test_a_hanging_child_is_ended_with_its_children(
     verify: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(run, "MAX_RESTARTS", 0)
     begin = time.monotonic()
     report = verify("hangs", timeout=1.0)
     assert time.monotonic() - begin < 60
@@ -200,6 +217,7 @@ def test_a_target_out_of_hand_costs_one_scenario_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(run, "MAX_RESTARTS", 1)
     begin = time.monotonic()
     report = verify(behaviour, timeout=timeout, memory_limit=2**28)
     assert time.monotonic() - begin < 90
@@ -339,8 +357,8 @@ def test_a_folder_is_found_by_its_package_or_its_parent(tmp_path: Path) -> None:
     assert registry.choose(tmp_path)[1] == registry.choose(tree)[1] == tree.resolve()
 
 
-def test_the_report_says_what_was_done(verify: Verify) -> None:
-    report = verify("unscaled")
+def test_the_report_says_what_was_done(reported: Reported) -> None:
+    report = reported("unscaled")
     text = render_text(report)
     for words in (
         "nothing at all",
@@ -364,9 +382,9 @@ def failing_rows(report: VerifyReport) -> list[Row]:
     return [row for row in report.rows if row.is_failure]
 
 
-def test_the_seed_decides_the_inputs(verify: Verify, tmp_path: Path) -> None:
-    first = verify("unscaled")
-    assert run_verify(tmp_path / "target", driver=DRIVER, seed=11).rows == first.rows
+def test_the_seed_decides_the_inputs(verify: Verify, reported: Reported, tmp_path: Path) -> None:
+    first = reported("unscaled")
+    assert verify("unscaled").rows == first.rows
     assert run_verify(tmp_path / "target", driver=DRIVER, seed=12).rows != first.rows
 
 
@@ -378,10 +396,9 @@ def test_nothing_is_written_into_the_target(verify: Verify, tmp_path: Path) -> N
     ]
 
 
-def test_progress_is_told(tmp_path: Path, verify: Verify) -> None:
-    verify("right")
+def test_progress_is_told(verify: Verify) -> None:
     lines: list[str] = []
-    run_verify(tmp_path / "target", driver=DRIVER, progress=lines.append)
+    verify("right", progress=lines.append)
     assert any("merged, Layer, alpha 4" in line for line in lines)
 
 

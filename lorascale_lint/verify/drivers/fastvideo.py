@@ -1,7 +1,7 @@
-"""FastVideo (0.1.2 to 0.2.1 and what is patched from them) on a CPU.
+"""FastVideo (0.1.2 to 0.2.1 and what is patched from them).
 
-Importable only in the child: `prepare` imports torch and the target. What must be changed for a machine
-without an accelerator is done in `_Importer`, one method each, and named in the report.
+Importable only in the child: `prepare` imports torch and the target. What must be changed to run it, most
+of it for a machine without an accelerator, is done in `_Importer`, one method each, and named in the report.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import importlib
 import inspect
 import os
 import sys
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lorascale_lint.verify.arrays import device_in_use, framework, poison_torch
 from lorascale_lint.verify.protocol import (
     Capability,
     LayerKind,
@@ -82,7 +82,11 @@ class _Backup(torch.Tensor):  # type: ignore[misc]
 
 
 def _tensor(values: Weights, dtype: torch.dtype = torch.float32) -> Any:
-    return torch.from_numpy(np.array(values, dtype=np.float32)).to(dtype)
+    return torch.from_numpy(np.array(values, dtype=np.float32)).to(device=device_in_use(), dtype=dtype)
+
+
+def _on_device() -> bool:
+    return device_in_use() != "cpu"
 
 
 def _array(tensor: Any) -> Weights:
@@ -90,7 +94,7 @@ def _array(tensor: Any) -> Weights:
 
 
 def prepare(package: Path, import_mode: str) -> FastVideoDriver:
-    """Import the target from `package` and make it run on the CPU.
+    """Import the target from `package` and make it run on the device in use.
 
     `import_mode` "full" executes every package's `__init__`; "lean" replaces the few first-party modules that
     need the most. Raises whatever the import raises.
@@ -118,11 +122,14 @@ class _Importer:
 
     def run(self) -> None:
         self._poison_memory()
+        if _on_device():
+            self._name_device()
         self._look_before_stubbing()
         self.stub_finder = stub_if_unusable(["torchvision"])
         if self.import_mode == "lean":
             self._replace_first_party()
-            self._name_platform()
+            if not _on_device():
+                self._name_platform()
         else:
             sys.meta_path.insert(0, PackageFinder(_PACKAGE, str(self.package)))
         self.linear = self._import("layers.lora.linear")
@@ -130,21 +137,26 @@ class _Importer:
         self.pipeline = self._import("pipelines.lora_pipeline")
         self.mappings = self._import("configs.models.dits.wanvideo").WanVideoArchConfig()
         self.names_mapping = vars(self.pipeline).get("get_param_names_mapping")
-        self._force_cpu()
-        self._unpin_offload()
+        if not _on_device():
+            self._force_cpu()
+            self._unpin_offload()
+            self._separate_backups()
         self._start_process_group()
-        self._separate_backups()
 
     def _import(self, name: str) -> Any:
         return importlib.import_module(f"{self.prefix}.{name}")
 
     def _poison_memory(self) -> None:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = True
-        warnings.filterwarnings("ignore", message=".*deterministic.*")
-        self.interventions.append("uninitialised tensors are filled with NaN")
+        self.interventions += poison_torch()
         if os.environ.get("TORCHDYNAMO_DISABLE") == "1":
             self.interventions.append("torch.compile is off (TORCHDYNAMO_DISABLE=1)")
+
+    def _name_device(self) -> None:
+        # The target computes on the device of its local rank.
+        device = torch.device(device_in_use())
+        torch.cuda.set_device(device)
+        os.environ["LOCAL_RANK"] = str(device.index)
+        self.interventions.append(f"LOCAL_RANK is {device.index}, the number of the device")
 
     def _look_before_stubbing(self) -> None:
         # Both ask once whether torchvision is there and remember it; asked after the stub is in place they
@@ -214,19 +226,22 @@ class _Importer:
         distributed = torch.distributed
         # torchrun tells each of several processes its rank, and where the others are.
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        name, local_rank = "gloo", rank
+        if _on_device():
+            name, local_rank = "nccl", int(os.environ["LOCAL_RANK"])
         if world > 1:
-            distributed.init_process_group("gloo")
+            distributed.init_process_group(name)
         elif not distributed.is_initialized():
-            distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+            distributed.init_process_group(name, store=distributed.HashStore(), rank=0, world_size=1)
         state = self._import("distributed.parallel_state")
         start = state.init_distributed_environment
         # Old versions ask for NCCL unless told otherwise.
-        backend = {"backend": "gloo"} if "backend" in inspect.signature(start).parameters else {}
-        start(world_size=world, rank=rank, local_rank=rank, **backend)
+        backend = {"backend": name} if "backend" in inspect.signature(start).parameters else {}
+        start(world_size=world, rank=rank, local_rank=local_rank, **backend)
         state.initialize_model_parallel(world, 1)
         place = "an in-memory store" if world == 1 else "torchrun"
         count = "one rank" if world == 1 else f"{world} ranks, all of them tensor parallel"
-        self.interventions.append(f"process group: gloo, {count}, {place}")
+        self.interventions.append(f"process group: {name}, {count}, {place}")
         if world > 1:
             # What a whole pipeline does before it makes layers that are sharded.
             policy = importlib.import_module("torch.distributed.fsdp").MixedPrecisionPolicy()
@@ -331,7 +346,7 @@ class FastVideoDriver:
         return TargetFacts(
             name="FastVideo",
             version=_version(importer.package),
-            framework=f"torch {torch.__version__}",
+            framework=framework(),
             import_mode=importer.import_mode,
             interventions=list(importer.interventions),
             stubs=importer.stub_finder.drawn() if importer.stub_finder else {},
@@ -342,12 +357,15 @@ class FastVideoDriver:
         """Wrap a real linear layer of the target."""
         dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[spec.dtype]
         base = self._base_layer(spec.kind, (int(weight.shape[0]), int(weight.shape[1])), dtype)
+        if spec.host_resident:
+            base.cpu()
         split = _split_dimension(base, weight)
         _fill(base, _own_part(weight, split), bias if split != 0 else _own_part(bias, 0))
         if spec.sharded:
             mesh = importlib.import_module("torch.distributed.device_mesh")
             fsdp = importlib.import_module("torch.distributed.fsdp")
-            fsdp.fully_shard(base, mesh=mesh.init_device_mesh("cpu", (_world(),)))
+            kind = torch.device(device_in_use()).type
+            fsdp.fully_shard(base, mesh=mesh.init_device_mesh(kind, (_world(),)))
         wanted = {
             "lora_rank": spec.rank,
             "lora_alpha": spec.alpha,
@@ -374,13 +392,15 @@ class FastVideoDriver:
             raise Unsupported(f"the target has no {kind}")
         out_features, in_features = shape
         if kind == _QKV:
-            return cls(in_features, _QKV_HEAD, _QKV_HEADS, _QKV_KV_HEADS, bias=True, params_dtype=dtype)
-        if kind == _MERGED_COLUMN:
+            sizes: tuple[Any, ...] = (in_features, _QKV_HEAD, _QKV_HEADS, _QKV_KV_HEADS)
+        elif kind == _MERGED_COLUMN:
             half = out_features // 2
-            return cls(in_features, [half, out_features - half], bias=True, params_dtype=dtype)
+            sizes = (in_features, [half, out_features - half])
+        else:
+            sizes = (in_features, out_features)
         # Every rank takes all inputs and gives all outputs; the layers could leave that to their neighbours.
         whole = {_COLUMN: {"gather_output": True}, _ROW: {"input_is_parallel": False}}.get(kind, {})
-        return cls(in_features, out_features, bias=True, params_dtype=dtype, **whole)
+        return cls(*sizes, bias=True, params_dtype=dtype, **whole).to(device_in_use())
 
     def make_model(self, weights: Mapping[str, Weights]) -> _Model:
         """A transformer with Wan's names inside a real `LoRAPipeline`."""
@@ -429,7 +449,7 @@ class FastVideoDriver:
             "trainable_transformer_names": ["transformer"],
             "trainable_transformer_modules": {"transformer": transformer},
             "exclude_lora_layers": {"transformer": []} if isinstance(excluded, dict) else [],
-            "device": torch.device("cpu"),
+            "device": torch.device(device_in_use()),
             "training_mode": False,
             "lora_initialized": False,
             "fastvideo_args": SimpleNamespace(
@@ -486,9 +506,9 @@ def _own_part(values: Weights, dimension: int | None) -> Weights:
 
 def _fill(base: Any, weight: Weights, bias: Weights) -> None:
     with torch.no_grad():
-        base.weight.data = _tensor(weight, base.weight.dtype)
+        base.weight.copy_(_tensor(weight, base.weight.dtype))
         if getattr(base, "bias", None) is not None:
-            base.bias.data = _tensor(bias, base.bias.dtype)
+            base.bias.copy_(_tensor(bias, base.bias.dtype))
 
 
 def _place(root: Any, name: str, module: Any) -> None:

@@ -107,7 +107,9 @@ class _Layer:
         self._modules = modules
         self._spec = spec
         self._bias = bias
-        self._base = torch_layers.make_module(spec.kind, weight, bias, spec.dtype)
+        self._base = torch_layers.make_module(
+            spec.kind, weight, bias, spec.dtype, host_resident=spec.host_resident
+        )
         self._module: Any = None
         self._merged = False
 

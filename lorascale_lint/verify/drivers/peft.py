@@ -104,7 +104,9 @@ class _Layer:
         self._peft = peft
         self._spec = spec
         self._bias = bias
-        self._base = torch_layers.make_module(spec.kind, weight, bias, spec.dtype)
+        self._base = torch_layers.make_module(
+            spec.kind, weight, bias, spec.dtype, host_resident=spec.host_resident
+        )
         self._wrapped: Any = None
 
     def _config(self, rank: int) -> Any:

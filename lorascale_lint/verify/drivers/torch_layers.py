@@ -75,7 +75,7 @@ def model_layers(*namings: Naming) -> Sequence[ModelLayer]:
     return [ModelLayer(name, shape, dict.fromkeys(namings, name)) for name, shape in _SHAPES.items()]
 
 
-def make_module(kind: str, weight: Weights, bias: Weights, dtype: str) -> Any:
+def make_module(kind: str, weight: Weights, bias: Weights, dtype: str, *, host_resident: bool = False) -> Any:
     """A torch layer of a kind whose name begins with one of those above, with this weight (out x in)."""
     out_features, in_features = (int(size) for size in weight.shape)
     base = kind.partition(" ")[0]
@@ -85,7 +85,8 @@ def make_module(kind: str, weight: Weights, bias: Weights, dtype: str) -> Any:
         module = torch.nn.Conv2d(in_features // _KERNEL**2, out_features, _KERNEL)
     else:
         module = torch.nn.Linear(in_features, out_features)
-    module = module.to(device=device_in_use(), dtype=getattr(torch, dtype))
+    place = "cpu" if host_resident else device_in_use()
+    module = module.to(device=place, dtype=getattr(torch, dtype))
     with torch.no_grad():
         values = weight.T if base == EMBEDDING else weight
         module.weight.copy_(tensor(values, dtype).reshape(module.weight.shape))
