@@ -86,7 +86,9 @@ class TruthyAlpha(Rule):
     ## Limits
 
     The rule "alpha None or 0 means rank" (kohya), `alpha if alpha else rank`, is a convention and not
-    reported: only where alpha's truth decides between alpha / rank and no scale at all.
+    reported: only where alpha's truth decides between alpha / rank and no scale at all. In files that speak
+    of kohya's keys (`lora_down`, `lora_unet_`) that is the same convention in other words, so it is of
+    medium confidence there, unless alpha is called `lora_alpha`.
 
     ## References
 
@@ -117,6 +119,7 @@ class TruthyAlpha(Rule):
                     (function.filename, application.loc, f"the delta is applied at {application.formula()}"),
                 ],
                 fix=compare_with_none(model, function, term) if isinstance(term, Attr | Param) else None,
+                confidence="medium" if _keeps_kohyas_rule(model, function, term) else "high",
             )
         for function in model.functions:
             if is_test_file(function.filename):
@@ -140,7 +143,9 @@ class TruthyAlpha(Rule):
                         )
                     ],
                     fix=compare_with_none(model, function, term) if isinstance(term, Attr | Param) else None,
-                    confidence="medium" if isinstance(term, Param) else "high",
+                    confidence="medium"
+                    if isinstance(term, Param) or _keeps_kohyas_rule(model, function, term)
+                    else "high",
                 )
 
 
@@ -159,6 +164,14 @@ def _chosen_scales(model: Model, function: Function) -> Iterator[tuple[Event, Ch
         unscaled = _scale(model.evaluator.single(missing, frame))
         if scaled is not None and unscaled is not None and scaled.is_trained and unscaled.is_unscaled:
             yield event, choice, alpha
+
+
+def _keeps_kohyas_rule(model: Model, function: Function, alpha: Term) -> bool:
+    """Does the file read kohya's adapters, whose alpha 0 means the rank, and with it scale 1?"""
+    if "lora_alpha" in source_text(alpha):
+        return False
+    beside = (item for item in model.project.functions.values() if item.filename == function.filename)
+    return any(_KOHYA.search(word) for item in beside for word in item.facts.words)
 
 
 def _scale(value: Value) -> Scale | None:
@@ -236,6 +249,7 @@ def _alpha_operand(test: Term) -> Term | None:
             return None
 
 
+_KOHYA = re.compile(r"lora_(?:down|up|unet|te\d?)(?![a-z])")
 _ALPHA_TABLE = re.compile(r"_?(?:(?:network|lora|layer|modules?)_)?alphas|_?modules?_alpha")
 
 

@@ -348,6 +348,12 @@ class LoraLinear(nn.Module):
         PREFIXED.replace("cfgs)", "cfgs: list[TrainingSettings])"),
         GIVEN.replace("adapter_config", "train_config"),
         DECLARED.replace("adapter_config.lora_alpha / adapter_config.r", "adapter_config.lora_alpha"),
+        # Another library's format, with a field that PEFT's lacks, and a fork of PEFT with its own class.
+        GIVEN.replace(
+            "    return {",
+            "    made = adapter_config['lora_init'] if 'lora_init' in adapter_config else {}\n    return {",
+        ),
+        GIVEN + "\n\nclass LoraConfig:\n    r: int = 8\n    lora_alpha: int = 8\n",
     ],
 )
 def test_a_configuration_of_a_trainer_is_silent(source: str, tmp_path: Path) -> None:

@@ -65,7 +65,11 @@ def load_lora_weights(layers, sd):
         scale = 1.0 if {test} else float(alpha) / down.shape[0]
         layer.set_lora(down, sd[f"{name}.lora_up.weight"] * scale)
 """
-    assert [f.code for f in findings(source.replace("{test}", "not alpha"), tmp_path, "LS205")] == ["LS205"]
+    # kohya's file: alpha 0 means the rank there, which is scale 1 in other words.
+    found = findings(source.replace("{test}", "not alpha"), tmp_path, "LS205")
+    assert [item.confidence for item in found] == ["medium"]
+    other = source.replace("lora_down", "lora_A").replace("lora_up", "lora_B").replace("{test}", "not alpha")
+    assert [item.confidence for item in findings(other, tmp_path, "LS205")] == ["high"]
     assert findings(source.replace("{test}", "alpha is None"), tmp_path, "LS205") == ()
 
 

@@ -70,6 +70,16 @@ _RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
 _DEPTH = 7
 _IMPORT_DEPTH = 4
 _CONVERSIONS = frozenset("float int str Decimal Fraction item tensor as_tensor abs".split())
+_CONFIG_CLASSES = frozenset(["PeftConfig", "LoraConfig"])
+_LORA_CONFIG = frozenset(
+    "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r "
+    "target_modules exclude_modules lora_alpha lora_dropout fan_in_fan_out bias use_rslora modules_to_save "
+    "init_lora_weights layers_to_transform layers_pattern rank_pattern alpha_pattern megatron_config "
+    "megatron_core trainable_token_indices loftq_config eva_config corda_config use_dora use_qalora "
+    "qalora_group_size alora_invocation_tokens layer_replication runtime_config lora_bias target_parameters "
+    "arrow_config ensure_weight_tying".split()
+)
+"""All fields of ``LoraConfig`` as PEFT 0.21 writes it; a configuration with others is somebody else's."""
 _LOADS = frozenset(["from_pretrained", "from_json_file", "from_pretrained_config"])
 
 
@@ -272,7 +282,7 @@ class PeftConfigs:
         match term:
             case Call(func=Attr(base=Global() | Attr() as cls, name=loader)) if loader in _LOADS:
                 name = self.project.absolute_name(function, cls).rpartition(".")[2]
-                return LoadedConfig(function, term.loc) if name in ("PeftConfig", "LoraConfig") else None
+                return LoadedConfig(function, term.loc) if name in _CONFIG_CLASSES else None
             case Call() if self._loads_json(term, function):
                 return LoadedConfig(function, term.loc) if self._names_the_file(function) else None
             case Call():
@@ -315,6 +325,8 @@ class PeftConfigs:
         declared = None if maker is None else maker.parameter(parameter.name)
         if maker is None or declared is None or is_receiver(parameter, maker):
             return None
+        if self._has_own_configurations or not _has_peft_fields(parameter, maker):
+            return None
         names = re.findall(r"[\w.]+", declared.annotation)
         owners = {self.project.absolute_name(maker, Global(name)) for name in names}
         if any(_PEFT_CONFIG.fullmatch(name) for name in owners):
@@ -324,6 +336,11 @@ class PeftConfigs:
         if _PEFT_NAME.fullmatch(parameter.name) and self._looks_factors_up(maker):
             return LoadedConfig(maker, declared.loc)
         return LoadedConfig(maker, declared.loc) if not given and self._reads_peft_files(maker) else None
+
+    @cached_property
+    def _has_own_configurations(self) -> bool:
+        """Does the project define the configuration itself, as forks of old PEFT do that know no rsLoRA?"""
+        return any(name.rpartition(".")[2] in _CONFIG_CLASSES for name in self.project.classes)
 
     def _looks_factors_up(self, function: Function) -> bool:
         """Are literals in the function, or its class, keys of both factors?"""
@@ -451,6 +468,25 @@ class PeftConfigs:
         beside = {target for name in above for target in self._imported.get(name, ())}
         neighbours = {name for name in self.project.files if PurePath(name).parent in folders}
         return frozenset(below | above | beside | neighbours)
+
+
+def _has_peft_fields(config: Param, function: Function) -> bool:
+    """Are all keys that ``function`` looks up in a configuration fields of PEFT's?"""
+    keys = set()
+    for _, term in each_term(function.facts.events):
+        match term:
+            case (
+                Item(base=Param(name=config.name), key=Const(value=str() as key))
+                | Call(
+                    func=Attr(base=Param(name=config.name), name="get" | "pop"),
+                    args=(Const(value=str() as key), *_),
+                )
+                | Op(sign="in", left=Const(value=str() as key), right=Param(name=config.name))
+            ):
+                keys.add(key)
+            case _:
+                pass
+    return keys <= _LORA_CONFIG
 
 
 def _is_own(term: Term) -> bool:
