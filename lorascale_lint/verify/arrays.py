@@ -57,11 +57,6 @@ def use_compiler() -> str:
     return ""
 
 
-def compiles() -> bool:
-    """Whether forwards are compiled."""
-    return _COMPILE[0]
-
-
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function under `torch.compile`, if that was asked for."""
     if not _COMPILE[0]:
@@ -147,7 +142,7 @@ def framework() -> str:
     if device_in_use() != "cpu":
         name = torch.cuda.get_device_name(device_in_use())
         place = f" (CUDA {torch.version.cuda}, driver {_driver_version()}) on {device_in_use()}, {name}"
-    return f"torch {torch.__version__}{place}{', forwards compiled' if compiles() else ''}"
+    return f"torch {torch.__version__}{place}"
 
 
 def _driver_version() -> str:

@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,10 @@ def main(arguments: list[str]) -> int:
         return IMPORT_FAILED
 
     def facts() -> None:
-        results.event("facts", **_plain(asdict(driver.facts())))
+        told = driver.facts()
+        if order.compiled:
+            told = replace(told, framework=f"{told.framework}, forwards compiled")
+        results.event("facts", **_plain(asdict(told)))
 
     facts()
     asked = _asked(order, driver)
