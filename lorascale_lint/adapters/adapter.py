@@ -25,6 +25,7 @@ class Adapter:
     reason: str
     modules: tuple[Module, ...]
     broken: tuple[str, ...]  # modules of which no delta can be made
+    any_alpha: bool  # whether a module has an `.alpha`
 
     @property
     def scaled(self) -> tuple[Module, ...]:
@@ -65,7 +66,8 @@ def understand(source: AdapterSource) -> Adapter:
             modules.append(module)
     if not modules:
         raise InputError(f"{source.path}: {_unknown(tuple(source.header.tensors))}")
-    return Adapter(source, convention, reason, tuple(modules), tuple(broken))
+    any_alpha = any(item.factors.number("alpha") is not None for item in modules)
+    return Adapter(source, convention, reason, tuple(modules), tuple(broken), any_alpha)
 
 
 def _unknown(names: Sequence[str]) -> str:

@@ -95,9 +95,6 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[Path, InputError | None]]:
         except InputError as error:
             yield path, error
             continue
-        except OSError as error:
-            yield path, InputError(f"{path}: {error}")
-            continue
         for file in found:
             yield file, None
 

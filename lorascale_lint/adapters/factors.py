@@ -29,7 +29,10 @@ class Spelling(StrEnum):
 
 @dataclass(slots=True)
 class Factors:
-    """The tensors of one module, by role. `ups` are all that B has: LongCat's has one for each branch."""
+    """The tensors of one module, by role. `ups` are all that B has: LongCat's has one for each branch.
+
+    `twice` is a second tensor in a role that can be there once, as of two adapters in one file.
+    """
 
     name: str
     spelling: Spelling = Spelling.OTHER
@@ -37,6 +40,7 @@ class Factors:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
     ups: list[str] = field(default_factory=list)
+    twice: str = ""
 
     def shape(self, role: str) -> tuple[int, ...] | None:
         """The shape of a tensor of the module, if it is there."""
@@ -142,11 +146,14 @@ def group(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Factors], list[str]]
             item.spelling = spelling
         if role == "up":
             item.ups.append(name)
-            if len(item.ups) > 1:
-                item.ups.sort(key=_block)
-                continue
-        item.keys[role] = name
-        item.tensors[role] = tensor
+        if role not in item.keys:
+            item.keys[role] = name
+            item.tensors[role] = tensor
+        elif role != "up" or not (_BLOCK.fullmatch(name) and _BLOCK.fullmatch(item.keys[role])):
+            item.twice = name
+    for item in modules.values():
+        if len(item.ups) > 1:
+            item.ups.sort(key=_block)
     return modules, [name for name in rest if not _is_magnitude_of_mlx(name, modules, tensors)]
 
 

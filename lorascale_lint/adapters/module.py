@@ -115,7 +115,7 @@ def _low_rank(factors: Factors, transposed: bool) -> tuple[Kind, int | None, int
         kind = Kind.CONV
     if rows == columns:
         return kind, columns, 1
-    if columns and rows % columns == 0:
+    if rows and columns and rows % columns == 0:
         # loralib, litgpt and LongCat: A of n branches on one another, B with the rank of one of them.
         return kind, columns, rows // columns
     return None
@@ -167,7 +167,7 @@ def trained_scale(kind: Kind, rank: int | None, stated: Stated) -> tuple[float |
 def make_module(factors: Factors, stated: Stated, *, transposed: bool = False) -> Module | None:
     """The module that the tensors make; None if they are not whole or do not fit."""
     found = shape_of(factors, transposed=transposed)
-    if found is None:
+    if found is None or factors.twice:
         return None
     kind, rank, branches = found
     scale, assumed = trained_scale(kind, rank, stated)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.factors import CARRIERS
 from lorascale_lint.adapters.formats.convention import metadata_stated, tensor_stated
-from lorascale_lint.adapters.formats.peft_directory import is_harmless
 from lorascale_lint.adapters.module import AlphaSource, Kind, Module
+from lorascale_lint.adapters.patterns import is_harmless
 from lorascale_lint.adapters.source import as_number, as_rank
 
 # ai-toolkit writes 9999999999 as rank and alpha of a full LoKr; in fp16 that is infinite.
@@ -83,10 +83,9 @@ def _extreme(adapter: Adapter) -> Iterator[Oddity]:
     full = [item for item in strange if item.kind is Kind.FULL_LOKR]
     text = "alpha is a sentinel of LoKr with full matrices (scale 1), not to be divided by anything"
     yield from _where("alpha-sentinel", text, full)
+    others = [item for item in strange if item.kind is not Kind.FULL_LOKR]
     for infinite in (False, True):
-        found = [
-            item for item in strange if item not in full and (not math.isfinite(item.alpha or 0)) == infinite
-        ]
+        found = [item for item in others if (not math.isfinite(item.alpha or 0)) == infinite]
         text = f"alpha is {_some(item.alpha for item in found)}: no number to divide by a rank"
         yield from _where("alpha-not-finite" if infinite else "alpha-sentinel", text, found)
 
@@ -164,10 +163,13 @@ def _broken(adapter: Adapter) -> Iterator[Oddity]:
     modules = adapter.source.modules
     lone = [name for name in adapter.broken if modules[name].has("down") != modules[name].has("up")]
     bare = [name for name in adapter.broken if not CARRIERS & modules[name].keys.keys()]
-    other = [name for name in adapter.broken if name not in set(lone) | set(bare)]
+    twice = [name for name in adapter.broken if modules[name].twice]
+    named = {*lone, *bare, *twice}
+    other = [name for name in adapter.broken if name not in named]
     for name, text, found in (
         ("orphan-factor", "one factor without the other", lone),
         ("orphan-alpha", "alpha, rank or magnitude without factors", bare),
+        ("factor-twice", "two tensors for one factor, as of two adapters in one file", twice),
         ("misfit", "factors that don't fit each other", other),
     ):
         if found:

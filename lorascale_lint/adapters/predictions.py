@@ -86,7 +86,7 @@ def _read(adapter: Adapter, reading: Reading) -> None:
         raise _NotKnown(f"what it does with names without `{reading.prefix}` is not on record")
     if reading.one_rank and len({module.rank for module in adapter.scaled}) > 1:
         raise _Refused("it gives all modules one rank")
-    if reading.with_alpha and any(item.factors.number("alpha") is not None for item in adapter.modules):
+    if reading.with_alpha and adapter.any_alpha:
         raise _NotKnown(reading.with_alpha)
 
 
@@ -204,7 +204,7 @@ def _without_alpha(adapter: Adapter, module: Module, reading: Reading) -> float:
     if reading.missing is Missing.REFUSED:
         raise _Refused(f"it needs an alpha, and `{module.name}` has none")
     if reading.missing is Missing.RANK_IF_NONE_HAS_IT:
-        if any(item.factors.number("alpha") is not None for item in adapter.modules):
+        if adapter.any_alpha:
             raise _NotKnown("some modules have an alpha and some have none: it depends on the model")
         return 1.0
     if reading.missing is Missing.DEFAULT_8:

@@ -6,12 +6,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lorascale_lint.adapters.factors import NUMBERS, Factors, group
 from lorascale_lint.adapters.header import Header, read_header
+from lorascale_lint.adapters.patterns import Patterns
 from lorascale_lint.errors import InputError
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -34,6 +35,9 @@ class AdapterSource:
     rest: tuple[str, ...]
     config: Mapping[str, Any] | None = None
     hyperparameters: Mapping[str, str] | None = None
+    # Read once, not once for each module.
+    _json: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _patterns: dict[int, Patterns] = field(default_factory=dict)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -42,23 +46,38 @@ class AdapterSource:
 
     def json_metadata(self, key: str) -> Mapping[str, Any]:
         """A metadata string that holds a JSON object; empty if it is missing or something else."""
-        try:
-            found = json.loads(self.metadata.get(key, ""))
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        if key not in self._json:
+            try:
+                found = json.loads(self.metadata.get(key, ""))
+            except (ValueError, RecursionError):
+                found = None
+            self._json[key] = found if isinstance(found, dict) else {}
+        return self._json[key]
+
+    def patterns(self, config: Mapping[str, Any], table: str) -> Patterns:
+        """A table of patterns in PEFT's settings. Raises InputError if it is too large to be searched."""
+        given = config.get(table)
+        found = self._patterns.get(id(given))
+        if found is None:
+            found = self._patterns[id(given)] = Patterns(given)
+            if not found.is_bearable(len(self.modules)):
+                raise InputError(f"{self.path}: `{table}` has too many expressions for so many modules")
+        return found
 
 
 def find_files(path: Path) -> list[Path]:
     """The safetensors files that a path stands for. Raises InputError if there are none."""
-    if not path.is_dir():
-        if not path.exists():
-            raise InputError(f"{path}: no such file or directory")
-        if path.suffix != ".safetensors":
-            raise InputError(f"{path}: not a .safetensors file; other formats are not read")
-        return [path]
-    # Links to folders are not followed, so that a loop of links ends.
-    found = sorted(file for file in path.rglob("*.safetensors") if file.is_file())
+    try:
+        if not path.is_dir():
+            if not path.exists():
+                raise InputError(f"{path}: no such file or directory")
+            if path.suffix != ".safetensors":
+                raise InputError(f"{path}: not a .safetensors file; other formats are not read")
+            return [path]
+        # Links to folders are not followed, so that a loop of links ends.
+        found = sorted(file for file in path.rglob("*.safetensors") if file.is_file())
+    except OSError as error:
+        raise InputError(f"{path}: {error}") from None
     if not found:
         raise InputError(f"{path}: no .safetensors file in it; other formats are not read")
     return found

@@ -87,4 +87,6 @@ def _indexed(path: Path) -> tuple[list[Path], Mapping[str, Any]]:
     names = sorted(set(weights.values()))
     if any(Path(name).name != name for name in names):
         raise InputError(f"{path}: names a file outside its folder")
+    if other := [name for name in names if not name.endswith(".safetensors")]:
+        raise InputError(f"{path}: `{other[0][:200]}` is no .safetensors file; other formats are not read")
     return [path.parent / name for name in names], weights

@@ -14,6 +14,7 @@ from lorascale_lint.audit.plan import make_plan, open_adapter
 from lorascale_lint.audit.report import Audit, render_json, render_text
 from lorascale_lint.audit.run import run
 from lorascale_lint.console import Console
+from lorascale_lint.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,11 @@ def audit_checkpoint(options: AuditOptions, console: Console | None = None) -> A
 
 def _with_strength(text: str) -> tuple[Path, float]:
     path, equals, value = text.rpartition("=")
-    if not equals or Path(text).exists():
-        return Path(text), 1.0
+    try:
+        if not equals or Path(text).exists():
+            return Path(text), 1.0
+    except OSError as error:
+        raise InputError(f"{text}: {error}") from None
     try:
         strength = float(value)
     except ValueError:

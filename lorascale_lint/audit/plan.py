@@ -12,7 +12,6 @@ import numpy as np
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.factors import Spelling
 from lorascale_lint.adapters.floats import FLOATS, Array
-from lorascale_lint.adapters.header import read_header
 from lorascale_lint.adapters.module import Module
 from lorascale_lint.adapters.products import Full, LowRank, NotMade, Product, make_product
 from lorascale_lint.adapters.source import read_source
@@ -26,6 +25,8 @@ from lorascale_lint.errors import InputError
 
 _MAGNITUDES = ("lora_magnitude_vector", "dora_scale", "magnitude")
 _BIASES = ("lora_B.bias", "diff_b")
+# Up to here the cube of a scale is a float32.
+_EXTREME = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,16 @@ class Plan:
 def open_adapter(path: Path, strength: float) -> Given:
     """Read an adapter's header and settings. Raises InputError."""
     file = path
-    if path.is_dir():
-        files = sorted(path.glob("*.safetensors"))
-        if len(files) != 1:
-            raise InputError(f"{path}: {len(files)} .safetensors files in it; name the adapter's file")
-        (file,) = files
+    try:
+        if path.is_dir():
+            files = sorted(path.glob("*.safetensors"))
+            if len(files) != 1:
+                raise InputError(f"{path}: {len(files)} .safetensors files in it; name the adapter's file")
+            (file,) = files
+    except OSError as error:
+        raise InputError(f"{path}: {error}") from None
     adapter = understand(read_source(file))
-    return Given(adapter, strength, stored_tensors(read_header(file)))
+    return Given(adapter, strength, stored_tensors(adapter.source.header))
 
 
 def make_plan(base: Checkpoint, merged: Checkpoint, given: Sequence[Given], own: OwnRules) -> Plan:
@@ -251,8 +255,8 @@ def _head_of(module: str, merged: Checkpoint) -> str | None:
 def _tied_head(
     plan: Plan, module: str, names: Names, merged: Checkpoint, tied: dict[str, Stored]
 ) -> Place | None:
-    embedding = _embedding(names.tensors)
-    if module.rpartition(".")[2] not in HEADS or embedding is None:
+    embedding = _embedding(names.tensors) if module.rpartition(".")[2] in HEADS else None
+    if embedding is None:
         return None
     head = _head_of(module, merged)
     if head is None:
@@ -266,9 +270,10 @@ def _tied_head(
 
 
 def _is_tied(name: str, base: Checkpoint, merged: Checkpoint) -> bool:
-    last = name.removesuffix(".weight").rpartition(".")[2]
+    if name.removesuffix(".weight").rpartition(".")[2] not in HEADS:
+        return False
     embedding = _embedding(base.tensors)
-    if last not in HEADS or embedding is None or embedding not in merged.tensors:
+    if embedding is None or embedding not in merged.tensors:
         return False
     return _same_bytes(base.tensors[name], base.tensors[embedding])
 
@@ -295,16 +300,16 @@ def _same_bytes(first: Stored, second: Stored) -> bool:
 
 
 def _add_unknown(plan: Plan, name: str, stored: Stored, merged: Checkpoint, base: Checkpoint) -> None:
-    last = name.removesuffix(".weight").rpartition(".")[2]
-    embedding = _embedding(merged.tensors)
-    if last in HEADS and embedding and _same_bytes(stored, merged.tensors[embedding]):
-        plan.notes.append(f"`{name}` of the merged checkpoint is its `{embedding}`")
-        return
-    source = _embedding(base.tensors)
-    if last in HEADS and source and base.tensors[source].shape == stored.shape:
-        plan.notes.append(f"`{name}` is compared with `{source}`, to which it was tied in the base")
-        plan.tasks.append(Task(name, base.tensors[source], stored))
-        return
+    if name.removesuffix(".weight").rpartition(".")[2] in HEADS:
+        embedding = _embedding(merged.tensors)
+        if embedding and _same_bytes(stored, merged.tensors[embedding]):
+            plan.notes.append(f"`{name}` of the merged checkpoint is its `{embedding}`")
+            return
+        source = _embedding(base.tensors)
+        if source and base.tensors[source].shape == stored.shape:
+            plan.notes.append(f"`{name}` is compared with `{source}`, to which it was tied in the base")
+            plan.tasks.append(Task(name, base.tensors[source], stored))
+            return
     plan.judged.append(
         Judgement(
             name, name, Verdict.NOT_JUDGED, "the base has no such tensor to compare it with", adapted=False
@@ -479,6 +484,9 @@ def _term(delta: Delta, base: Stored, given: Sequence[Given]) -> tuple[Term, Arr
     scale = module.scale
     if scale is None:
         raise NotMade(f"the trained scale is not known (alpha {module.alpha})")
+    for value in (scale, scale * item.strength):
+        if value and not 1 / _EXTREME < abs(value) < _EXTREME:
+            raise NotMade(f"a scale of {value:.3g} is beyond float32 with a mistake in it")
     if delta.roles != "weight":
         bias = item.read(module.factors.keys[delta.roles])
         scale = 1.0 if delta.roles == "diff_b" else scale

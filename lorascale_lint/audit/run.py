@@ -6,7 +6,7 @@ Threads are enough: reading, sums and products leave the interpreter to the othe
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from lorascale_lint.audit.plan import Given, Plan, Task, make_units
 from lorascale_lint.audit.verdicts import Judgement, Verdict
 
 _PIECE = 1 << 20
+_MOST_TASKS = 256
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -29,25 +30,23 @@ def run(plan: Plan, jobs: int, progress: Progress) -> list[Judgement]:
     local = threading.local()
     opened: list[Buffers] = []
 
-    def work(task: Task) -> list[Judgement]:
+    def work(batch: Sequence[int]) -> int:
         buffers: Buffers | None = getattr(local, "buffers", None)
         if buffers is None:
             buffers = local.buffers = Buffers()
             opened.append(buffers)
-        return judge_task(task, plan.given, buffers)
+        for index in batch:
+            found[index] = judge_task(plan.tasks[index], plan.given, buffers)
+        return sum(plan.tasks[index].size for index in batch)
 
     total = sum(task.size for task in plan.tasks)
     done = 0
     found: dict[int, list[Judgement]] = {}
-    # The largest first: at the end no thread waits long for another.
-    order = sorted(range(len(plan.tasks)), key=lambda index: -plan.tasks[index].size)
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(work, plan.tasks[index]): index for index in order}
+        futures = [pool.submit(work, batch) for batch in _batches(plan.tasks)]
         try:
             for future in as_completed(futures):
-                index = futures.pop(future)
-                found[index] = future.result()
-                done += plan.tasks[index].size
+                done += future.result()
                 progress(done, total)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -57,6 +56,20 @@ def run(plan: Plan, jobs: int, progress: Progress) -> list[Judgement]:
                 buffers.reader.close()
     judged = [*plan.judged, *(item for index in range(len(plan.tasks)) for item in found[index])]
     return [_perhaps_adapted(item) for item in judged] if plan.unplaced else judged
+
+
+def _batches(tasks: Sequence[Task]) -> Iterator[list[int]]:
+    """The tasks by number, the largest first: at the end no thread waits long. Small ones go together."""
+    batch: list[int] = []
+    size = 0
+    for index in sorted(range(len(tasks)), key=lambda index: -tasks[index].size):
+        batch.append(index)
+        size += tasks[index].size
+        if size >= _PIECE or len(batch) == _MOST_TASKS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _perhaps_adapted(item: Judgement) -> Judgement:

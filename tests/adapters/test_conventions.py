@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from hypothesis import given, strategies as st
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.formats import CONVENTIONS
 from lorascale_lint.adapters.module import AlphaSource, Kind
+from lorascale_lint.adapters.oddities import find_oddities
+from lorascale_lint.adapters.patterns import Patterns
 from lorascale_lint.adapters.report import summary
 from lorascale_lint.adapters.source import read_source
+from lorascale_lint.errors import InputError
 from tests.adapters.layouts import FLAT, NAMES, WIDTH, Tensors, pair, peft_pair, write, zeros
 
 PEFT = tuple("base_model.model." + name for name in NAMES)
@@ -358,3 +362,47 @@ def test_summaries(tmp_path: Path) -> None:
     assert (
         summary(read(write(tmp_path / "b.safetensors", mixed))) == "LoRA: trained scale 0.5 to 1, 2 modules"
     )
+
+
+def test_two_adapters_in_one_file_are_not_mixed(tmp_path: Path) -> None:
+    both = pair(NAMES, 8, "lora_A.one.weight", "lora_B.one.weight") | pair(
+        NAMES[:1], 4, "lora_A.other.weight", "lora_B.other.weight"
+    )
+    adapter = read(write(tmp_path / "a.safetensors", both))
+    assert adapter.broken == NAMES[:1]
+    assert [item.name for item in find_oddities(adapter)][-1] == "factor-twice"
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"to_q": 1, r"^blocks\.0\.attn\.to_q": 2}, 1),
+        ({r"^blocks\.0\.attn\.to_q": 2, "to_q": 1}, 2),
+        ({r"blocks.0.attn.to_\w": 3, r"^blocks\.0\.attn\.to_q": 2}, 3),
+        ({r"^attn\.to_q": 4, r"attn\.to_q": 5}, 5),
+        ({"o_q": 6, "(": 7, r"(to_q|to_v)+": 8}, None),
+        ({"blocks.0.attn.to_q": 9, "to_q": 1}, 9),
+        ("to_q", None),
+    ],
+)
+def test_the_first_pattern_that_fits(table: Any, expected: int | None) -> None:
+    name = "blocks.0.attn.to_q"
+    assert Patterns(table).value(name) == expected
+    if isinstance(table, dict) and "(" not in table:
+        # As PEFT 0.21.2 does (utils/other.py, get_pattern_key).
+        fits = [value for key, value in table.items() if re.match(rf"(.*\.)?({key})$", name)]
+        assert (fits or [None])[0] == expected
+
+
+def test_a_pattern_for_each_of_many_modules(tmp_path: Path) -> None:
+    names = [f"base_model.model.layers.{number}.q" for number in range(5000)]
+    bare = [name.removeprefix("base_model.model.") for name in names]
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 4}
+    config["alpha_pattern"] = {f"^{re.escape(name)}": 16 for name in bare}
+    path = write(tmp_path / "adapter_model.safetensors", peft_pair(names, 8), config=config)
+    assert {item.scale for item in read(path).modules} == {2.0}
+    # As expressions that can't be looked up they would take for ever.
+    config["alpha_pattern"] = {f"{name}|x{name}": 16 for name in bare}
+    path.with_name("adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="too many expressions"):
+        read(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lorascale_lint.adapters.factors import Factors
 from lorascale_lint.adapters.formats.convention import Convention
-from lorascale_lint.adapters.formats.peft_directory import config_stated
+from lorascale_lint.adapters.formats.peft_directory import SETTINGS, config_stated
 from lorascale_lint.adapters.module import AlphaSource, Stated
 from lorascale_lint.adapters.source import AdapterSource
 
@@ -24,15 +24,13 @@ class DiffusersMetadata(Convention):
         component, dot, module = factors.name.partition(".")
         every = source.json_metadata(_KEY)
         prefix = component + dot
-        config = {
-            key.removeprefix(prefix): value for key, value in every.items() if dot and key.startswith(prefix)
-        }
-        if "lora_alpha" not in config:
+        if not dot or f"{prefix}lora_alpha" not in every:
             # Adapters of a bare model have no component before the name.
-            config, module = dict(every), factors.name
-        if "lora_alpha" not in config:
+            prefix, module = "", factors.name
+        if f"{prefix}lora_alpha" not in every:
             return super().stated(source, factors)
-        found = config_stated(config, module)
+        config = {key: every[prefix + key] for key in SETTINGS if prefix + key in every}
+        found = config_stated(source, config, module)
         return Stated(
             AlphaSource.METADATA, f"{_KEY}: {found.key}", found.alpha,
             rslora=found.rslora, dora=found.dora, rank=found.rank,

@@ -48,15 +48,18 @@ def write_adapter(adapter: Adapter, plan: Plan, out: Path) -> float:
                 made.mkdir()
                 file = made / _PEFT_FILE
                 (made / ADAPTER_CONFIG).write_text(json.dumps(plan.config, indent=2) + "\n", encoding="utf-8")
-            _write_safetensors(file, plan.tensors, plan.metadata)
-            difference = _verify(adapter, plan, file)
+            with Reader() as reader:
+                _write_safetensors(file, plan.tensors, plan.metadata, reader)
+                difference = _verify(adapter, plan, file, reader)
             made.rename(out)
             return difference
     except OSError as error:
         raise InputError(f"{out}: {error}") from None
 
 
-def _write_safetensors(path: Path, tensors: Sequence[PlannedTensor], metadata: Mapping[str, str]) -> None:
+def _write_safetensors(
+    path: Path, tensors: Sequence[PlannedTensor], metadata: Mapping[str, str], reader: Reader
+) -> None:
     """One tensor after the other, so that the adapter is never in memory as a whole."""
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
@@ -69,12 +72,12 @@ def _write_safetensors(path: Path, tensors: Sequence[PlannedTensor], metadata: M
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in tensors:
-            file.write(tensor.content())
+            file.write(tensor.content(reader))
         file.flush()
         os.fsync(file.fileno())
 
 
-def _verify(adapter: Adapter, plan: Plan, file: Path) -> float:
+def _verify(adapter: Adapter, plan: Plan, file: Path, reader: Reader) -> float:
     """The largest relative difference between the deltas that both files make of random inputs."""
     written = understand(read_source(file))
     modules = {module.name: module for module in written.modules}
@@ -86,7 +89,7 @@ def _verify(adapter: Adapter, plan: Plan, file: Path) -> float:
             continue
         if new is None or new.scale is None:
             raise InputError(f"`{item.name}` can't be read from the new file; it was not kept")
-        before, after = (_product(*which) for which in ((adapter, item.module), (written, new)))
+        before, after = (_product(*which, reader) for which in ((adapter, item.module), (written, new)))
         probes = generator.standard_normal((before.shape[1], _PROBES))
         wanted = item.trained * _outputs(before, probes)
         size = float(np.linalg.norm(wanted))
@@ -100,15 +103,14 @@ def _verify(adapter: Adapter, plan: Plan, file: Path) -> float:
     return worst
 
 
-def _product(adapter: Adapter, module: Module) -> Product:
+def _product(adapter: Adapter, module: Module, reader: Reader) -> Product:
     header, transposed = adapter.source.header, adapter.convention.transposed
-    with Reader() as reader:
-        try:
-            return make_product(
-                module, lambda key: reader.whole(stored_tensor(header, key)), transposed=transposed
-            )
-        except NotMade as reason:
-            raise InputError(f"`{module.name}`: {reason}; the new file was not kept") from None
+    try:
+        return make_product(
+            module, lambda key: reader.whole(stored_tensor(header, key)), transposed=transposed
+        )
+    except NotMade as reason:
+        raise InputError(f"`{module.name}`: {reason}; the new file was not kept") from None
 
 
 def _outputs(product: Product, inputs: Array) -> Array:

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,19 +43,21 @@ _KEPT = frozenset(
 )
 _EMBEDDING = {"down": "lora_embedding_A", "up": "lora_embedding_B"}
 _METADATA = "lora_adapter_metadata"
+# Rank times this is a float32.
+_EXTREME = 1e30
 # One alpha for the whole file: of a folded scale, and of fused branches taken as one, it would be untrue.
 _STATEMENTS = ("alpha", "lora_alpha", "ss_network_alpha", _METADATA)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """A tensor of the new file; `content` makes its `size` bytes when its turn comes."""
+    """A tensor of the new file; `content` makes its `size` bytes when its turn comes. Raises InputError."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     size: int
-    content: Callable[[], bytes]
+    content: Callable[[Reader], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,8 @@ def _plan_module(
         trained = alpha / module.rank
     if trained is None:
         raise InputError(f"{where} has no trained scale that could be written")
+    if trained and not 1 / _EXTREME < abs(trained) < _EXTREME:
+        raise InputError(f"{where} has a scale of {trained:.3g}, which is beyond float32")
     # As one block-diagonal B, fused branches have the rows of A as their rank.
     rank = module.rank * (1 if target.place is AlphaPlace.SCALE_TENSOR else module.branches)
     return PlannedModule(module, _name(adapter, target, module), rank, trained, 1.0 if fold else trained)
@@ -190,15 +193,15 @@ def _tensors(adapter: Adapter, target: Target, item: PlannedModule) -> Iterator[
 
 def _number(name: str, value: float) -> PlannedTensor:
     # float32 whatever the factors are: bfloat16 has no odd alpha above 256.
-    return PlannedTensor(name, "F32", (), 4, partial(encoded, np.array(value, np.float32), "F32"))
+    content = encoded(np.array(value, np.float32), "F32")
+    return PlannedTensor(name, "F32", (), len(content), lambda _: content)
 
 
 def _copied(adapter: Adapter, key: str, name: str) -> PlannedTensor:
     stored = stored_tensor(adapter.source.header, key)
 
-    def content() -> bytes:
-        with Reader() as reader:
-            return reader.raw(stored, 0, stored.size, np.empty(stored.size, np.uint8)).tobytes()
+    def content(reader: Reader) -> bytes:
+        return reader.raw(stored, 0, stored.size, np.empty(stored.size, np.uint8)).tobytes()
 
     return PlannedTensor(name, stored.dtype, stored.shape, stored.size, content)
 
@@ -217,11 +220,11 @@ def _computed(adapter: Adapter, keys: Sequence[str], name: str, factor: float = 
     elif transposed:
         shape = shape[::-1]
 
-    def content() -> bytes:
-        with Reader() as reader:
-            values = [reader.whole(item) for item in stored]
+    def content(reader: Reader) -> bytes:
+        values = [reader.whole(item) for item in stored]
         whole = block_diagonal(values) if len(values) > 1 else values[0]
-        return encoded((whole.T if transposed else whole) * np.float32(factor), dtype)
+        with np.errstate(all="ignore"):
+            return encoded((whole.T if transposed else whole) * np.float32(factor), dtype)
 
     return PlannedTensor(name, dtype, shape, math.prod(shape) * ITEM_SIZE[dtype], content)
 
