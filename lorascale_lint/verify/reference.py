@@ -265,8 +265,15 @@ def nearest_scale(
     """
     if not np.all(np.isfinite(after)):
         return None
-    # Added in float32 as code does; the last bit of that can decide a rounding.
-    sums = [rounding((weight + scale * product).astype(np.float32).astype(np.float64)) for scale in scales]
+
+    def nearest_sum(scale: float) -> Array:
+        # Code rounds the product and the delta, too, or neither. Added in float32 as code does; the last bit
+        # of that can decide a rounding.
+        deltas = (scale * product, rounding(scale * rounding(product)))
+        sums = [rounding((weight + delta).astype(np.float32).astype(np.float64)) for delta in deltas]
+        return min(sums, key=lambda item: float(np.linalg.norm(after - item)))
+
+    sums = [nearest_sum(scale) for scale in scales]
     distances = [float(np.linalg.norm(after - item)) for item in sums]
     order = sorted(range(len(scales)), key=distances.__getitem__)
     best = order[0]

@@ -208,7 +208,8 @@ def test_deltas_below_the_rounding_of_the_weight_are_judged(
     loader: Any, verdict: Verdict, dtype: str, tmp_path: Path
 ) -> None:
     title = f"merged, layer, alpha 4, {dtype}, delta a thousandth of the weight"
-    for seed in range(8):
+    # In trial 167 the rounding of the product alone changes a quarter of what little is stored of the delta.
+    for seed in (*range(8), 167):
         found = ask(loader, "float32", tmp_path, seed)[title]
         assert found.verdict is verdict, (seed, found)
 
