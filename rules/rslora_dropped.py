@@ -17,7 +17,8 @@ class RsloraDropped(Rule):
 
     ## What it finds
 
-    - A function that takes `use_rslora` together with alpha and rank and never looks at it.
+    - A function that takes `use_rslora` together with alpha and rank and never looks at it, while it
+      divides them or hands both on.
     - A call that passes alpha and rank on to a function that takes `use_rslora` with a default, from a
       function that has the flag and does not pass it.
     - A call that gives `use_rslora` to a function which swallows it in `**kwargs` and divides alpha by
@@ -70,7 +71,8 @@ class RsloraDropped(Rule):
 
     ## Limits
 
-    The callee must be among the files given. Silent where a function refuses the flag or hands on
+    The callee must be among the files given, except where nothing reads the flag. Silent where the text
+    beside it says that it is not supported, where a function refuses the flag or hands on
     `**kwargs`, and on methods that a subclass overrides.
 
     ## References

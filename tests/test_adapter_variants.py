@@ -431,7 +431,48 @@ class LoRAEmbedding(Base):
 """,
 ]
 
+HANDED_ON_WITHOUT = """
+class LoRATuner:
+    @staticmethod
+    def get_peft_model(model, r=16, lora_alpha=16, use_rslora=False, **kwargs):
+        model.configure_lora(r=r, lora_alpha=lora_alpha)
+        return model
+"""
+
+RSLORA += [
+    HANDED_ON_WITHOUT,
+    HANDED_ON_WITHOUT.replace("model.configure_lora(r=r,", "config = LoraConfig(r=int(r),"),
+    HANDED_ON_WITHOUT.replace(
+        "model.configure_lora(r=r, lora_alpha=lora_alpha)",
+        'model.lora_config = {"rank": r, "alpha": lora_alpha, "dropout": 0.0}',
+    ),
+    HANDED_ON_WITHOUT.replace("model.configure_lora(r=r,", "wrap(model, r,").replace("use_rslora", "rslora"),
+    """
+def add_lora_layers(linears, lora_rank, lora_alpha, rank_stabilized=False):
+    for name, linear in linears:
+        linears[name] = partial(LoRALinear, rank=lora_rank)(linear, lora_rank, float(lora_alpha))
+    print("rank stabilized:", rank_stabilized)
+""",
+]
+
 FAIR_RSLORA = [
+    HANDED_ON_WITHOUT.replace(
+        "        model.configure",
+        "        if use_rslora:\n            warn('no rsLoRA')\n        model.configure",
+    ),
+    HANDED_ON_WITHOUT.replace("(model, r", "(  # use_rslora is ignored\n        model, r"),
+    HANDED_ON_WITHOUT.replace("lora_alpha=lora_alpha", "lora_alpha=lora_alpha, **locals()"),
+    HANDED_ON_WITHOUT.replace("lora_alpha=lora_alpha)", "lora_alpha=lora_alpha, rslora=use_rslora)"),
+    HANDED_ON_WITHOUT.replace("@staticmethod", "@abstractmethod"),
+    HANDED_ON_WITHOUT.replace("model.configure_lora(r=r,", "print(r,"),
+    HANDED_ON_WITHOUT.replace(
+        "lora_alpha=lora_alpha)", "lora_alpha=lora_alpha * r**0.5 if use_rslora else r)"
+    ),
+    HANDED_ON_WITHOUT
+    + """
+    def scale(self):
+        return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
+""",
     RSLORA[0].replace("self.base = base", "if use_rslora:\n            raise ValueError"),
     RSLORA[2].replace("self.scaling", "super().update(r, lora_alpha, **options)\n        self.scaling"),
     RSLORA[3].replace(

@@ -12,6 +12,7 @@ from lorascale_lint.facts.terms import (
     Const,
     Event,
     Loc,
+    Mapping,
     Op,
     Param,
     Parameter,
@@ -19,7 +20,9 @@ from lorascale_lint.facts.terms import (
     each_term,
     walk,
 )
+from lorascale_lint.model.adapter_flow import unconverted
 from lorascale_lint.model.applications import Step
+from lorascale_lint.model.factor_products import is_log
 from lorascale_lint.model.model import Model
 from lorascale_lint.model.project import (
     Class,
@@ -29,10 +32,15 @@ from lorascale_lint.model.project import (
     is_receiver,
     is_test_file,
 )
+from lorascale_lint.model.scale import ALPHA, RANK
 from lorascale_lint.model.vocabulary import number_role
 
 FLAG = re.compile(r"(?i)_?(use_?|is_?|enable_?)?(rs_?lora|rank_stabili[sz]ed)(_scaling)?")
 _ANY = re.compile(r"(?i)rs_?lora|rank_stabil")
+_ON_PURPOSE = re.compile(
+    r"(?i)unused|not used|ignore|deprecat|compat|placeholder|reserved|no[- ]op|noqa"
+    r"|(not|un)[- _]?(yet )?support"
+)
 _ABSTRACT = frozenset(["abstractmethod", "overload"])
 
 
@@ -66,7 +74,10 @@ def dropped_flags(model: Model) -> Iterator[DroppedFlag]:
             if found is not None:
                 yield found
                 continue
-        yield from _not_passed(model, function, flag)
+        not_passed = list(_not_passed(model, function, flag))
+        yield from not_passed
+        if flag is not None and not not_passed:
+            yield from _handed_on_without(model, function, flag)
         yield from _swallowed(model, function)
 
 
@@ -160,6 +171,72 @@ def _not_passed(model: Model, function: Function, flag: Parameter | None) -> Ite
                 argument=(accepted.name, flag.name),
             )
             break
+
+
+def _handed_on_without(model: Model, function: Function, flag: Parameter) -> Iterator[DroppedFlag]:
+    """The flag is a parameter that nothing reads, while alpha and the rank taken beside it go on."""
+    if _is_stub(function) or model.names.is_read(function, flag.name) or _is_no_secret(model, function, flag):
+        return
+    if set(function.facts.decorators) - {"staticmethod", "classmethod"} or _keeps_flag(model, function):
+        return
+    for event in function.facts.events:
+        for term in walk(event.value):
+            if not isinstance(term, Call | Mapping) or is_log(term):
+                continue
+            roles = {_own_role(value, function) for value in _given(term)}
+            if not {ALPHA, RANK} <= roles or (isinstance(term, Call) and term.spread):
+                continue
+            yield DroppedFlag(
+                function,
+                None,
+                flag.loc,
+                f"`{function.facts.qualname}` takes `{flag.name}`, hands alpha and rank on and drops it",
+                (
+                    (function.filename, flag.loc, "the flag is taken here, and nothing reads it"),
+                    (function.filename, term.loc, "alpha and rank go on without it"),
+                ),
+            )
+            return
+
+
+def _given(term: Call | Mapping) -> Iterator[Term]:
+    """What a call or a dictionary display holds, below conversions."""
+    if isinstance(term, Call):
+        yield from map(unconverted, (*term.args, *(value for _, value in term.keywords)))
+    else:
+        yield from (unconverted(value) for _, value in term.pairs)
+
+
+def _own_role(term: Term, function: Function) -> str | None:
+    """Role of a parameter of ``function`` that is handed on as it is."""
+    if isinstance(term, Call) and getattr(term.func, "name", "") in ("int", "float") and term.args:
+        term = term.args[0]
+    if isinstance(term, Param) and term.function == function.facts.qualname:
+        return number_role(term.name, True)
+    return None
+
+
+def _is_no_secret(model: Model, function: Function, flag: Parameter) -> bool:
+    """Does the text of ``function`` say, beside the flag's name, that it is not supported?"""
+    node = model.names.definition(function)
+    if node is None:
+        return True
+    lines = model.read_source(function.filename).decode("utf-8", "replace").splitlines()
+    own = lines[node.lineno - 1 : node.end_lineno]
+    return any(
+        _ON_PURPOSE.search(" ".join(own[row : row + 3])) for row, line in enumerate(own) if flag.name in line
+    )
+
+
+def _keeps_flag(model: Model, function: Function) -> bool:
+    """Does the class know the flag from elsewhere?"""
+    owner = function.owner
+    return owner is not None and any(
+        isinstance(term, Attr) and FLAG.fullmatch(term.name)
+        for member in model.project.ancestors(owner)
+        for method in model.project.methods(member)
+        for _, term in each_term(method.facts.events)
+    )
 
 
 def _swallowed(model: Model, function: Function) -> Iterator[DroppedFlag]:
