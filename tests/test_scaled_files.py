@@ -203,6 +203,11 @@ def test_silent(source: str, tmp_path: Path) -> None:
         'layer["lora_down"] = down.to("cpu") * alpha\n        layer["lora_up"] = alpha * up.float()',
         'layer["x.lora_A.weight"] = down.mul(alpha)\n        layer["x.lora_B.weight"] = up.mul(alpha)',
         "layer.lora_up.weight.data *= alpha\n        layer.lora_down.weight.data *= alpha",
+        "ratio = 1.0 if layer.is_dora else alpha\n"
+        "        layer.lora_down.weight.data = (down * ratio).detach()\n"
+        "        layer.lora_up.weight.data = (up * ratio).detach()",
+        "ratio = alpha if layer.active else 1\n"
+        '        layer["lora_down"], layer["lora_up"] = down * ratio, ratio * up',
     ],
 )
 def test_both_factors_of_a_pair_get_the_number(body: str, tmp_path: Path) -> None:
@@ -214,6 +219,12 @@ def test_both_factors_of_a_pair_get_the_number(body: str, tmp_path: Path) -> Non
     [
         "layer.lora_up.weight = Parameter(up * alpha)\n        layer.lora_down.weight = Parameter(down)",
         "layer.lora_up.weight = up * alpha\n        layer.lora_down.weight = down * beta",
+        "layer.lora_up.weight = up * (alpha if layer.up_first else 1.0)\n"
+        "        layer.lora_down.weight = down * (1.0 if layer.up_first else alpha)",
+        "layer.lora_up.weight = up * (alpha if layer.scale_up else 1)\n"
+        "        layer.lora_down.weight = down * (alpha if not layer.scale_up else 1)",
+        "ratio = alpha if layer.active else layer.own\n"
+        "        layer.lora_up.weight = up * ratio\n        layer.lora_down.weight = down",
         "layer.lora_up.weight = up * alpha ** 0.5\n        layer.lora_down.weight = down * alpha ** 0.5",
         "if layer.first:\n            layer.lora_up.weight = up * alpha\n        else:\n"
         "            layer.lora_down.weight = down * alpha",

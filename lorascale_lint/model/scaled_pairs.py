@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.facts.terms import Attr, Call, Event, Item, Loc, Op, Param, Term
+from lorascale_lint.facts.terms import Attr, Call, Choice, Const, Event, Item, Loc, Op, Param, Term
 from lorascale_lint.model.adapter_flow import unconverted
 from lorascale_lint.model.factor_ratios import SquaredRatio
 from lorascale_lint.model.file_readers import callee_name
@@ -30,7 +30,8 @@ class _Scaled:
     side: str
     event: Event
     loc: Loc
-    scalars: frozenset[str]
+    scalars: frozenset[tuple[str, int]]
+    """Names, each with what tells apart numbers that are only multiplied on under a condition."""
 
 
 def scaled_pairs(model: Model) -> Iterator[SquaredRatio]:
@@ -42,7 +43,7 @@ def scaled_pairs(model: Model) -> Iterator[SquaredRatio]:
         for later, second in enumerate(stored):
             first = next((item for item in stored[:later] if _is_pair(item, second)), None)
             if first is not None:
-                name = min(first.scalars & second.scalars)
+                name, _ = min(first.scalars & second.scalars)
                 yield SquaredRatio(function, second.event, second.loc, name, first.loc, second.loc, None)
                 break
 
@@ -59,7 +60,7 @@ def _stored(model: Model, function: Function) -> Iterator[_Scaled]:
         if side is None or event.target is None:
             continue
         value = Op("*", event.target, event.value, event.loc) if event.sign == "*" else event.value
-        scalars: set[str] = set()
+        scalars: set[tuple[str, int]] = set()
         if isinstance(value, Call) and callee_name(value) == "Parameter" and value.args:
             value = value.args[0]
         products = list(summands(unconverted(value)))
@@ -74,7 +75,17 @@ def _stored(model: Model, function: Function) -> Iterator[_Scaled]:
                 yield _Scaled(side, event, event.loc, frozenset(scalars))
 
 
-def _number(model: Model, function: Function, term: Term, several: bool) -> str | None:
+def _number(model: Model, function: Function, term: Term, several: bool) -> tuple[str, int] | None:
+    match term:
+        case Choice(then=Const(value=1), other=given) | Choice(then=given, other=Const(value=1)):
+            found = _number(model, function, given, several)  # the other case multiplies nothing
+            return None if found is None else (found[0], id(term))
+        case _:
+            name = _name(model, function, term, several)
+            return None if name is None else (name, 0)
+
+
+def _name(model: Model, function: Function, term: Term, several: bool) -> str | None:
     strength = strength_name(term)
     if strength is not None:
         return strength
