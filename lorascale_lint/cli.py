@@ -300,7 +300,7 @@ def inspect(
     compared with the old one before it gets its name, and nothing is overwritten.
 
     Exit codes: 0 everything was read, 2 a file could not be read or is of no known layout. With --loader
-    also: 1 it applies a wrong scale or refuses the file, 3 what it does is not known.
+    also: 1 it applies a wrong scale or nothing, or refuses the file, 3 what it does is not known.
     """
     from lorascale_lint.adapters.command import run_inspect, run_rewrite
 

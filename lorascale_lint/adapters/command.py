@@ -23,7 +23,7 @@ from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
 from lorascale_lint.report.terminal import printable
 
-_EXIT = {Outcome.WRONG: 1, Outcome.REFUSED: 1, Outcome.UNKNOWN: 3, Outcome.DEPENDS: 3}
+_EXIT = {Outcome.WRONG: 1, Outcome.NOTHING: 1, Outcome.REFUSED: 1, Outcome.UNKNOWN: 3, Outcome.DEPENDS: 3}
 
 
 def run_inspect(paths: Sequence[str], loader: str | None, output_format: str) -> int:

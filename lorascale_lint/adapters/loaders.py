@@ -88,6 +88,19 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """Files of which a loader applies nothing, with a warning at most: their names mean none of its layers.
+
+    Only where no model's loader in the package knows such names.
+    """
+
+    conventions: tuple[str, ...]
+    source: str
+    spellings: frozenset[Spelling] | None = None  # None: all that these conventions have
+    prefix: str = ""  # only names that begin so
+
+
+@dataclass(frozen=True, slots=True)
 class Loader:
     """A loader, and how its caller chooses a strength."""
 
@@ -97,6 +110,35 @@ class Loader:
     readings: tuple[Reading, ...]
     note: str = ""
     aliases: tuple[str, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+
+
+# Names that a loader takes as they are never mean a layer if this is before them.
+_PREFIXED = (
+    (("peft", "peft-keys"), "base_model.model."),
+    (("longcat",), "lora___lorahyphen___"),
+    (("lycoris",), "lycoris_"),
+)
+_IN_FASTVIDEO = (*_PREFIXED, (("kohya",), "lora_"), (("diffusers", "diffusers-plain"), "transformer."))
+_FASTVIDEO_IGNORED = tuple(
+    Ignored(names, "FastVideo pipelines/lora_pipeline.py: names of no layer are skipped; docs/verification",
+            prefix=prefix)
+    for names, prefix in _IN_FASTVIDEO
+)  # fmt: skip
+# lora_A and lora_B at the end of a name, and nothing else, before normalize_lora_key of 0.2.1.
+_FASTVIDEO_SPELLINGS = Ignored(
+    ("plain", "down-up", "diffsynth", "comfy", "longcat"),
+    "FastVideo up to 0.2.0 pipelines/lora_pipeline.py: only .lora_A and .lora_B; docs/verification",
+    spellings=frozenset({Spelling.DOWN_UP, Spelling.NAMED_A_B}),
+)
+_DIFFSYNTH_IGNORED = tuple(
+    Ignored(
+        names,
+        "DiffSynth-Studio lora loaders: names of no layer are skipped; docs/verification",
+        prefix=prefix,
+    )
+    for names, prefix in _PREFIXED
+)
 
 
 LOADERS: tuple[Loader, ...] = (
@@ -112,6 +154,14 @@ LOADERS: tuple[Loader, ...] = (
             ),
         ),
         note="`alpha` (`lora_alpha` of ModelManager) is a strength, neither the rank nor the trained alpha",
+        ignored=(
+            *_DIFFSYNTH_IGNORED,
+            Ignored(
+                ("down-up",),
+                "DiffSynth-Studio 1.1.9 lora/__init__.py get_name_dict: only .lora_B.; docs/verification",
+                spellings=frozenset({Spelling.DOWN_UP}),
+            ),
+        ),
     ),
     Loader(
         "diffsynth-2",
@@ -132,6 +182,7 @@ LOADERS: tuple[Loader, ...] = (
         ),
         note="`alpha` is a strength, neither the rank nor the alpha of the training",
         aliases=("diffsynth",),
+        ignored=_DIFFSYNTH_IGNORED,
     ),
     Loader(
         "fastvideo-0.1.6",
@@ -144,6 +195,7 @@ LOADERS: tuple[Loader, ...] = (
                 spellings=_A_B,
             ),
         ),
+        ignored=(*_FASTVIDEO_IGNORED, _FASTVIDEO_SPELLINGS),
     ),
     Loader(
         "fastvideo-0.1.7",
@@ -161,6 +213,7 @@ LOADERS: tuple[Loader, ...] = (
                 spellings=_A_B,
             ),
         ),
+        ignored=(*_FASTVIDEO_IGNORED, _FASTVIDEO_SPELLINGS),
     ),
     Loader(
         "fastvideo-0.2.1",
@@ -184,6 +237,7 @@ LOADERS: tuple[Loader, ...] = (
             ),
         ),
         aliases=("fastvideo",),
+        ignored=_FASTVIDEO_IGNORED,
     ),
     Loader(
         "comfyui",
@@ -283,6 +337,25 @@ LOADERS: tuple[Loader, ...] = (
                 note="merging scales LoHa and LoKr twice; the unmerged forward is right",
             ),
         ),
+        ignored=(
+            Ignored(
+                (
+                    "plain",
+                    "diffsynth",
+                    "fastvideo",
+                    "down-up",
+                    "bare",
+                    "comfy",
+                    "longcat",
+                    "peft",
+                    "peft-keys",
+                    "diffusers",
+                    "diffusers-plain",
+                ),
+                "LyCORIS @ f49d30d wrapper.py create_lycoris_from_weights: a name up to its first dot is a "
+                "module's; docs/verification",
+            ),
+        ),
     ),
     Loader(
         "invokeai",
@@ -322,7 +395,7 @@ LOADERS: tuple[Loader, ...] = (
         (
             Reading(
                 ("peft",),
-                "vllm @ e745baff lora/peft_helper.py: r and lora_alpha of the settings, no patterns",
+                "vllm @ e745baff vllm/lora/peft_helper.py: r and lora_alpha of the settings, no patterns",
                 (Statement.GLOBAL,),
                 Missing.REFUSED,
                 divisor=Divisor.SETTINGS,
@@ -338,7 +411,7 @@ LOADERS: tuple[Loader, ...] = (
         (
             Reading(
                 ("peft",),
-                "sglang @ db2a4cc1; sglang#40835: use_rslora ignored",
+                "sglang @ db2a4cc1 python/sglang/srt/lora/lora.py: lora_alpha / r; sglang#40835",
                 (Statement.GLOBAL,),
                 Missing.REFUSED,
                 divisor=Divisor.SETTINGS,
@@ -354,7 +427,7 @@ LOADERS: tuple[Loader, ...] = (
         (
             Reading(
                 ("peft",),
-                "lmdeploy @ 1263d5cd, S-LoRA @ c1ddf48: lora_alpha / r, use_rslora ignored",
+                "lmdeploy @ 1263d5cd pytorch/adapter/adapter.py, S-LoRA @ c1ddf48: lora_alpha / r",
                 (Statement.GLOBAL,),
                 Missing.REFUSED,
                 divisor=Divisor.SETTINGS,

@@ -23,6 +23,7 @@ from lorascale_lint.report.terminal import printable
 _TITLE = "Adapter files and the scale they were trained with"
 _CLASSES = {
     Outcome.WRONG: "wrong",
+    Outcome.NOTHING: "wrong",
     Outcome.REFUSED: "nothing",
     Outcome.UNKNOWN: "none",
     Outcome.DEPENDS: "none",

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from lorascale_lint.adapters.adapter import Adapter
-from lorascale_lint.adapters.loaders import Divisor, Loader, Missing, Reading, Statement, Zero
+from lorascale_lint.adapters.loaders import Divisor, Ignored, Loader, Missing, Reading, Statement, Zero
 from lorascale_lint.adapters.module import UNSCALED, AlphaSource, Kind, Module
 from lorascale_lint.adapters.source import as_number, as_rank
 
@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     RIGHT = "right"
     RIGHT_IF_RANK = "right if alpha was the rank"
     WRONG = "wrong"
+    NOTHING = "nothing applied"
     REFUSED = "refused"
     DEPENDS = "depends on the names"
     UNKNOWN = "not known"
@@ -55,6 +56,13 @@ class _NotKnown(Exception):
 
 def predict(adapter: Adapter, loader: Loader) -> Prediction:
     """The scale that a loader applies to the modules of a file."""
+    for ignored in loader.ignored:
+        if _is_ignored(adapter, ignored):
+            reason = "it skips names such as these, and applies nothing of the file"
+            count = len(adapter.modules)
+            return Prediction(
+                loader, Outcome.NOTHING, 0.0, 0.0, count, count, 0.0, reason=reason, source=ignored.source
+            )
     reading = next((item for item in loader.readings if adapter.convention.name in item.conventions), None)
     if reading is None:
         return Prediction(
@@ -76,6 +84,15 @@ def predict(adapter: Adapter, loader: Loader) -> Prediction:
     if not pairs:
         return Prediction(loader, Outcome.UNKNOWN, reason="no module has a scale", source=reading.source)
     return (_judged_by_names if reading.loses_renamed else _judged)(loader, reading, pairs)
+
+
+def _is_ignored(adapter: Adapter, ignored: Ignored) -> bool:
+    return adapter.convention.name in ignored.conventions and all(
+        item.name.startswith(ignored.prefix)
+        and (ignored.spellings is None or item.spelling in ignored.spellings)
+        and item.scale != 0
+        for item in adapter.modules
+    )
 
 
 def _read(adapter: Adapter, reading: Reading) -> None:

@@ -159,6 +159,8 @@ def judgement(item: Prediction) -> str:
 
 def argument(item: Prediction) -> str:
     """What to pass to the loader for the trained scale."""
+    if item.outcome is Outcome.NOTHING:
+        return "nothing helps"
     if item.outcome is Outcome.WRONG and not item.argument:
         return "no value makes it right" if item.loader.argument else "nothing to pass"
     return item.argument or "-"

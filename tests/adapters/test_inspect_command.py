@@ -60,7 +60,14 @@ def test_json(inspect: Callable[..., Output], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("loader", "code"),
-    [("fastvideo-0.1.6", 1), ("fastvideo", 3), ("diffsynth-2", 0), ("vllm", 3), ("nothing", 2)],
+    [
+        ("fastvideo-0.1.6", 1),
+        ("fastvideo", 3),
+        ("diffsynth-2", 0),
+        ("lycoris", 1),
+        ("vllm", 3),
+        ("nothing", 2),
+    ],
 )
 def test_one_loader(loader: str, code: int, inspect: Callable[..., Output], tmp_path: Path) -> None:
     path = write(tmp_path / "a.safetensors", peft_pair(["diffusion_model." + name for name in NAMES], 8, 4))

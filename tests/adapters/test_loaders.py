@@ -44,6 +44,14 @@ def config(**settings: Any) -> dict[str, Any]:
         ("comfyui", pair(FLAT, 8, alpha=4), None, Outcome.RIGHT, 0.5, "strength_model=1.0"),
         ("comfyui", peft_pair(COMFY, 8), None, Outcome.RIGHT_IF_RANK, 1, "strength_model=1.0"),
         ("comfyui", pair(NAMES, 8, alpha=4), None, Outcome.UNKNOWN, None, ""),
+        ("diffsynth-1", pair(NAMES, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
+        ("diffsynth-2", pair(FLAT, 8, alpha=4), None, Outcome.UNKNOWN, None, ""),
+        ("fastvideo-0.2.1", pair(FLAT, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
+        ("fastvideo-0.1.7", pair(NAMES, 8, "lora_A.default.weight", "lora_B.default.weight", 4), None,
+         Outcome.NOTHING, 0, ""),
+        ("lycoris", peft_pair(NAMES, 8, 4), None, Outcome.NOTHING, 0, ""),
+        ("lycoris", peft_pair(PEFT, 8), config(), Outcome.NOTHING, 0, ""),
+        ("fastvideo-0.2.1", peft_pair(NAMES, 8), config(), Outcome.UNKNOWN, None, ""),
         ("sd-scripts", pair(FLAT, 8, alpha=4), None, Outcome.RIGHT, 0.5, "multiplier=1.0"),
         ("sd-scripts", pair(FLAT, 8, alpha=0), None, Outcome.WRONG, 1, ""),
         ("comfyui", pair(FLAT, 8, alpha=0), None, Outcome.RIGHT, 0, "strength_model=1.0"),
@@ -111,3 +119,6 @@ def test_every_row_cites_and_names_conventions_that_exist() -> None:
             assert set(reading.conventions) <= known
             assert not seen & set(reading.conventions)
             seen |= set(reading.conventions)
+        for ignored in loader.ignored:
+            assert len(ignored.source) > 10
+            assert set(ignored.conventions) <= known

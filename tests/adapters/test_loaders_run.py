@@ -19,14 +19,14 @@ Tree = Callable[[str, str], Path]
 
 # Package, version, the loader's name in the table, and how many kinds of files something is predicted for.
 _PACKAGES = (
-    ("fastvideo", "0.1.6", "fastvideo-0.1.6", 5),
-    ("fastvideo", "0.1.7", "fastvideo-0.1.7", 5),
-    ("fastvideo", "0.2.1", "fastvideo-0.2.1", 7),
-    ("diffsynth", "1.1.9", "diffsynth-1", 6),
-    ("diffsynth", "2.1.12", "diffsynth-2", 7),
+    ("fastvideo", "0.1.6", "fastvideo-0.1.6", 14),
+    ("fastvideo", "0.1.7", "fastvideo-0.1.7", 14),
+    ("fastvideo", "0.2.1", "fastvideo-0.2.1", 14),
+    ("diffsynth", "1.1.9", "diffsynth-1", 12),
+    ("diffsynth", "2.1.12", "diffsynth-2", 12),
     ("peft", "0.21.2", "peft", 2),
     ("diffusers", "0.42.1", "diffusers", 4),
-    ("lycoris-lora", "4.1.3", "lycoris", 4),
+    ("lycoris-lora", "4.1.3", "lycoris", 15),
 )
 
 
@@ -36,6 +36,8 @@ def agree(prediction: Prediction, cell: Cell) -> bool:
         return True
     if prediction.outcome is Predicted.REFUSED:
         return cell.outcome is Outcome.LOAD_ERROR
+    if prediction.outcome is Predicted.NOTHING:
+        return cell.outcome is Outcome.NOTHING
     if cell.outcome not in (Outcome.RIGHT, Outcome.WRONG):
         return False
     observed = pytest.approx(cell.row.observed, rel=1e-5)
