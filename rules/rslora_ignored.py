@@ -115,10 +115,11 @@ class RsloraIgnored(Rule):
 
     def _report(self, model: Model, scale: PlainScale) -> Finding:
         alpha, rank, config = scale.alpha, scale.rank, scale.alpha.config
+        told = scale.unseen if scale.callee is None else scale.callee.facts.name
         meeting = (
-            "alpha / rank is formed here, for every adapter"
-            if scale.callee is None
-            else f"`{scale.callee.facts.name}` gets both and cannot know the flag"
+            f"`{told}` gets both and cannot know the flag"
+            if told
+            else "alpha / rank is formed here, for every adapter"
         )
         return self.finding(
             model,

@@ -358,3 +358,60 @@ class LoraLinear(nn.Module):
 )
 def test_a_configuration_of_a_trainer_is_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_served=source) == []
+
+
+OUT_OF_SIGHT = """
+import json
+
+from my_layers.config import LowRankConfig
+
+
+def load_lora_adapter(folder, tensors):
+    with open(folder + "/adapter_config.json") as file:
+        config = json.load(file)
+    settings = LowRankConfig(lora_rank=config["r"], lora_alpha=config["lora_alpha"], dropout=0.0)
+    names = {"lora_A": "lora_a", "lora_B": "lora_b"}
+    kind = config["peft_type"]
+    return settings, {names[name.split(".")[-2]]: tensor.T for name, tensor in tensors.items()}
+"""
+CALL = 'LowRankConfig(lora_rank=config["r"], lora_alpha=config["lora_alpha"], dropout=0.0)'
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        CALL,
+        'LowRankConfig(alpha=float(config.get("lora_alpha", 8)), rank=int(config.get("r", 8)))',
+        'folder.model.add_lora(r=config["r"], network_alpha=config["lora_alpha"])',
+        'make(lora_dim=config.pop("r"), alpha_value=config.pop("lora_alpha"))',
+        'LowRankConfig(rank=config["r"] or 8, alpha=config["lora_alpha"] or 8, keys=config["modules"])',
+    ],
+)
+def test_both_fields_for_a_configuration_out_of_sight(call: str, tmp_path: Path) -> None:
+    source = OUT_OF_SIGHT.replace(CALL, call)
+    assert codes(tmp_path, lora_import=source) == ["LS401"]
+    texts, left = fix_files(tmp_path, {"lora.py": source}, unsafe=True)
+    assert not left or "use_rslora" not in texts["lora.py"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dropout=0.0)", "extra=config)"),
+        ("dropout=0.0)", "**config)"),
+        ("dropout=0.0)", 'rslora=config.get("use_rslora"))'),
+        ("LowRankConfig(lora", "print(lora"),
+        ("LowRankConfig(lora", "dict(lora"),
+        ("return settings, {", "return settings, config, {"),
+        ("    return", "    folder.config = config\n    return"),
+        ("    return", "    check_lora_config(config)\n    return"),
+        ('"lora_A": "lora_a", "lora_B": "lora_b"', ""),
+        ('"/adapter_config.json"', '"/recipe.json"'),
+        ('lora_alpha=config["lora_alpha"]', "lora_alpha=16"),
+    ],
+)
+def test_both_fields_and_more_is_silent(old: str, new: str, tmp_path: Path) -> None:
+    source = OUT_OF_SIGHT.replace(old, new)
+    if "recipe" in new:
+        source = source.replace('    kind = config["peft_type"]\n', "")
+    assert codes(tmp_path, lora_import=source) == []

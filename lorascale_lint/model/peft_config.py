@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -69,6 +69,7 @@ _CONTAINER_NAMES = frozenset(
 _RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
 _DEPTH = 7
 _IMPORT_DEPTH = 4
+_TELLS_ONLY = frozenset("print dict format update log info debug warning init".split())
 _CONVERSIONS = frozenset("float int str Decimal Fraction item tensor as_tensor abs".split())
 _CONFIG_CLASSES = frozenset(["PeftConfig", "LoraConfig"])
 _LORA_CONFIG = frozenset(
@@ -110,7 +111,8 @@ class FieldRead:
 class PlainScale:
     """A place that gets alpha and rank of one loaded configuration, and so can only know alpha / rank.
 
-    ``divides`` says that the quotient itself is here; otherwise both go to ``callee`` with the factors.
+    The quotient itself is here, or both go to ``callee`` with the factors, or by their names to a callee
+    that is not among the files, ``unseen``.
     """
 
     alpha: FieldRead
@@ -119,6 +121,7 @@ class PlainScale:
     event: Event
     loc: Loc
     callee: Function | None = None
+    unseen: str = ""
 
     @property
     def functions(self) -> tuple[Function, ...]:
@@ -180,8 +183,16 @@ class PeftConfigs:
                     yield PlainScale(read, other, function, event, loc, callee)
 
     def _handed_on(self, call: Call, function: Function, event: Event) -> Iterator[PlainScale]:
-        """Both fields given to a project function that makes an adapter of factors."""
-        for item in self.project.callees(call.func, function, function.owner):
+        """Both fields given to a function that makes an adapter of factors, or to one out of sight."""
+        callees = self.project.callees(call.func, function, function.owner)
+        name = call.func.name if isinstance(call.func, Attr | Global) else ""
+        if name and not callees and name not in _TELLS_ONLY and not call.spread:
+            told = {role: value for key, value in call.keywords if (role := number_role(key, True))}
+            if ALPHA in told and RANK in told and self._looks_factors_up(function):
+                for scale in self._paired(told[ALPHA], told[RANK], function, event, call.loc, None):
+                    if scale.alpha.function is function and not self._keeps_whole(function):
+                        yield replace(scale, unseen=name)
+        for item in callees:
             callee = constructor(self.project, item)
             if callee is None or not {"A", "B"} <= {factor_side(w, False) for w in callee.facts.words}:
                 continue
@@ -189,6 +200,19 @@ class PeftConfigs:
             given = {role: bound[name] for name in bound if (role := number_role(name, True)) is not None}
             if ALPHA in given and RANK in given:
                 yield from self._paired(given[ALPHA], given[RANK], function, event, call.loc, callee)
+
+    def _keeps_whole(self, function: Function) -> bool:
+        """Does a whole configuration go on from ``function``, so that the flag may be read out of sight?"""
+        for event in function.events("call", "return", "write"):
+            given: tuple[Term, ...] = (event.value,)
+            if event.kind == "call" and isinstance(event.value, Call):
+                given = (*event.value.args, *(value for _, value in event.value.keywords))
+            elif isinstance(event.value, Sequence):
+                given = event.value.items
+            for term in given:
+                if isinstance(term, Call | Param | Attr) and self._loaded(term, function, 2) is not None:
+                    return True
+        return False
 
     # ---- fields -----------------------------------------------------------------------
 
