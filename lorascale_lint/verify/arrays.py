@@ -61,7 +61,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function under `torch.compile`, if that was asked for."""
     if not _COMPILE[0]:
         return function
-    made: Callable[..., Any] = sys.modules["torch"].compile(function)
+    torch = sys.modules["torch"]
+    # It gives up, and says nothing, once it has compiled the same lines for eight layers.
+    torch.compiler.reset()
+    made: Callable[..., Any] = torch.compile(function)
     return made
 
 

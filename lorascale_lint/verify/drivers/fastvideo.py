@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lorascale_lint.verify.arrays import device_in_use, framework, poison_torch
+from lorascale_lint.verify.arrays import compiled, device_in_use, framework, poison_torch
 from lorascale_lint.verify.protocol import (
     Capability,
     LayerKind,
@@ -586,7 +586,7 @@ class _Layer:
     def forward(self, x: Weights) -> Weights:
         inputs = _tensor(x, self._layer.base_layer.weight.dtype)
         with torch.no_grad():
-            answer = self._layer(inputs)
+            answer = compiled(self._layer)(inputs)
         # The target's linear layers return (output, bias that was not added).
         output, extra = answer if isinstance(answer, tuple) else (answer, None)
         return _array(output if extra is None else output + extra)
