@@ -180,7 +180,7 @@ def test_any_settings(
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 def test_mutated_files(data: st.DataObject, inspect: Callable[..., Output], tmp_path: Path) -> None:
     whole = write(tmp_path / "a.safetensors", pair(FLAT[:2], 2, alpha=4)).read_bytes()
     content = bytearray(whole)
@@ -193,12 +193,12 @@ def test_mutated_files(data: st.DataObject, inspect: Callable[..., Output], tmp_
 
 
 def test_many_tensors(inspect: Callable[..., Output], tmp_path: Path) -> None:
-    names = [f"lora_unet_{n}" for n in range(20_000)]
+    names = [f"lora_unet_{n}" for n in range(6_000)]
     tensors = pair(names, 1, alpha=np.float32(1))
     write(tmp_path / "a.safetensors", tensors)
     code, out, _ = inspect(tmp_path)
     assert code == 0
-    assert "20000 modules, all equal" in out
+    assert "6000 modules, all equal" in out
 
 
 def test_no_torch(tmp_path: Path) -> None:

@@ -128,7 +128,9 @@ def test_folding_makes_a_loader_right_that_ignores_alpha(
     code, text, _ = inspect(source, "--rewrite-to", "plain", out, "--fold")
     assert code == 0
     assert "deltas differ by" in text
-    assert {item.outcome for item in inspect_file(out).predictions} <= {Outcome.RIGHT, Outcome.UNKNOWN}
+    outcomes = {item.outcome for item in inspect_file(out).predictions}
+    # LyCORIS skips names with dots, whatever their alpha.
+    assert outcomes == {Outcome.RIGHT, Outcome.UNKNOWN, Outcome.NOTHING}
 
 
 def test_bfloat16_is_rounded_to_the_nearest() -> None:

@@ -19,7 +19,7 @@ from lorascale_lint.adapters.factors import CARRIERS, NUMBERS
 Output = tuple[int, str, str]
 Audit = Callable[..., Output]
 NAME = "model.layers.0.q_proj"
-QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 
 
 @pytest.fixture
@@ -266,3 +266,20 @@ def test_the_same_file_twice(audit: Audit, tmp_path: Path) -> None:
     code, out, err = audit(adapter=path)
     assert code == 2
     assert "unknown layout" in err
+
+
+def test_many_tiny_tensors(audit: Audit, tmp_path: Path) -> None:
+    # A million are measured by benchmarks/audit_many_tensors.py.
+    ones = np.ones((1, 1), np.float32)
+    base = {f"m.{number}.q.weight": ones for number in range(6000)}
+    factors = {f"m.{number}.q.lora_{which}.weight": ones for number in range(500) for which in "AB"}
+    merged = base | {f"m.{number}.q.weight": 2 * ones for number in range(500)}
+    merged |= {f"other.{number}": ones for number in range(6000)}
+    paths = {}
+    for which, tensors in (("base", base), ("adapter", factors), ("merged", merged)):
+        save_file(tensors, tmp_path / f"many-{which}.safetensors")
+        paths[which] = tmp_path / f"many-{which}.safetensors"
+    code, out, _ = audit(**paths)
+    assert code == 3
+    assert "500 match" in out
+    assert "5500 unchanged" in out
