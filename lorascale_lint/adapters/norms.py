@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from lorascale_lint.adapters.adapter import Adapter
-from lorascale_lint.adapters.products import LowRank, NotMade, Product, make_product
-from lorascale_lint.adapters.tensors import Reader, pieces, stored_tensors
+from lorascale_lint.adapters.products import LowRank, NotMade, Product, product_of
+from lorascale_lint.adapters.tensors import Reader, pieces
 
 # Rows of a delta that are made at a time.
 _ROWS = 256
@@ -20,16 +20,13 @@ def delta_norms(adapter: Adapter) -> dict[str, float]:
     Modules whose scale, or whose product, can't be made are left out. Raises InputError if the file can't be
     read to its end.
     """
-    stored = stored_tensors(adapter.source.header)
     found: dict[str, float] = {}
     with Reader() as reader:
         for module in adapter.modules:
             if module.scale is None:
                 continue
             try:
-                product = make_product(
-                    module, lambda key: reader.whole(stored[key]), transposed=adapter.convention.transposed
-                )
+                product = product_of(adapter, module, reader)
             except NotMade:
                 continue
             found[module.name] = abs(module.scale) * math.sqrt(max(0.0, _square(product)))

@@ -7,8 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.floats import Array, rounded
 from lorascale_lint.adapters.module import Kind, Module
+from lorascale_lint.adapters.tensors import Reader, stored_tensor
 
 Read = Callable[[str], Array]
 
@@ -157,6 +159,16 @@ def make_product(module: Module, read: Read, *, transposed: bool = False) -> Pro
         return _make(module, tensor, transposed)
     except (ValueError, IndexError) as error:
         raise NotMade(f"the factors do not fit together: {error}") from None
+
+
+def product_of(adapter: Adapter, module: Module, reader: Reader) -> Product:
+    """The product of a module of a file. Raises NotMade, and InputError if the file can't be read."""
+    header = adapter.source.header
+    return make_product(
+        module,
+        lambda key: reader.whole(stored_tensor(header, key)),
+        transposed=adapter.convention.transposed,
+    )
 
 
 def block_diagonal(blocks: Sequence[Array]) -> Array:

@@ -13,7 +13,7 @@ from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.factors import Spelling
 from lorascale_lint.adapters.floats import FLOATS, Array
 from lorascale_lint.adapters.module import Module
-from lorascale_lint.adapters.products import Full, LowRank, NotMade, Product, make_product
+from lorascale_lint.adapters.products import Full, LowRank, NotMade, Product, product_of
 from lorascale_lint.adapters.source import read_source
 from lorascale_lint.adapters.tensors import Reader, Stored, stored_tensors
 from lorascale_lint.audit.checkpoint import Checkpoint
@@ -39,11 +39,8 @@ class Given:
 
     def read(self, key: str) -> Array:
         """A tensor of the file as float32. Raises InputError."""
-        reader = Reader()
-        try:
+        with Reader() as reader:
             return reader.whole(self.tensors[key])
-        finally:
-            reader.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,7 +489,8 @@ def _term(delta: Delta, base: Stored, given: Sequence[Given]) -> tuple[Term, Arr
         scale = 1.0 if delta.roles == "diff_b" else scale
         product: Product = Full(bias.reshape(1, -1))
     else:
-        made = make_product(module, item.read, transposed=item.adapter.convention.transposed)
+        with Reader() as reader:
+            made = product_of(item.adapter, module, reader)
         product = made.transposed if delta.turned and isinstance(made, LowRank) else made
     if delta.place.part is None and delta.place.rows is None and product.shape != (rows, columns):
         raise NotMade(

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.module import Kind, Module
-from lorascale_lint.adapters.products import LowRank, NotMade, Product, make_product
+from lorascale_lint.adapters.products import LowRank, NotMade, Product, product_of
 from lorascale_lint.adapters.rewriting.plan import Plan, PlannedTensor
 from lorascale_lint.adapters.source import ADAPTER_CONFIG, read_source
-from lorascale_lint.adapters.tensors import Reader, pieces, stored_tensor
+from lorascale_lint.adapters.tensors import Reader, pieces
 from lorascale_lint.errors import InputError
 
 _PEFT_FILE = "adapter_model.safetensors"
@@ -104,11 +104,8 @@ def _verify(adapter: Adapter, plan: Plan, file: Path, reader: Reader) -> float:
 
 
 def _product(adapter: Adapter, module: Module, reader: Reader) -> Product:
-    header, transposed = adapter.source.header, adapter.convention.transposed
     try:
-        return make_product(
-            module, lambda key: reader.whole(stored_tensor(header, key)), transposed=transposed
-        )
+        return product_of(adapter, module, reader)
     except NotMade as reason:
         raise InputError(f"`{module.name}`: {reason}; the new file was not kept") from None
 
