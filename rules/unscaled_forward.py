@@ -16,8 +16,8 @@ class UnscaledForward(Rule):
 
     ## What it finds
 
-    `base(x) + lora_B(lora_A(x))` in a class that keeps an alpha, where no multiplication by
-    alpha / rank reaches the sum.
+    `base(x) + lora_B(lora_A(x))` in a class that keeps an alpha, or loads the PEFT configuration beside
+    the factors and leaves its alpha unread, where no multiplication by alpha / rank reaches the sum.
 
     ## Why it is wrong
 
@@ -77,7 +77,8 @@ class UnscaledForward(Rule):
 
     ## Limits
 
-    Silent where a factor may have been scaled beforehand, and where the class keeps no alpha.
+    Silent where a factor may have been scaled beforehand, and where the class keeps no alpha and
+    loads no configuration that has one.
 
     ## References
 

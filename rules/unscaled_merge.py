@@ -17,7 +17,8 @@ class UnscaledMerge(Rule):
     ## What it finds
 
     `weight += B @ A` (also as `addmm_`, `torch.mm`, a helper's result ...) in a class that keeps an
-    alpha, where neither the sum nor anything on the factors' way multiplies by alpha / rank.
+    alpha, or loads the PEFT configuration beside the factors and leaves its alpha unread, where neither
+    the sum nor anything on the factors' way multiplies by alpha / rank.
     Every branch and every merging method is a finding of its own.
 
     ## Why it is wrong
@@ -82,7 +83,7 @@ class UnscaledMerge(Rule):
     ## Limits
 
     Silent where the scale may come from code that is not seen: a folded factor, an unknown
-    multiplier, a class that keeps no alpha. Dictionary-of-tensors merges are LS301's.
+    multiplier, a class that keeps no alpha and loads none. Dictionary-of-tensors merges are LS301's.
 
     ## References
 

@@ -22,6 +22,7 @@ from lorascale_lint.model.evaluate import Evaluator
 from lorascale_lint.model.factor_products import FactorProducts
 from lorascale_lint.model.factor_shapes import is_empty_container, is_number
 from lorascale_lint.model.multiplications import Multiplications
+from lorascale_lint.model.peft_config import PeftConfigs
 from lorascale_lint.model.project import CallSite, Class, Function, Project, is_receiver
 from lorascale_lint.model.scale import ALPHA, RANK, SCALING
 from lorascale_lint.model.scaled_sums import ScaledSum, find_scaled_sums
@@ -213,7 +214,8 @@ class Model:
         if not understood or not (scaling is None or literal):
             return None
         if alpha is None or not alpha.writes:
-            return None if application.owner is None else self._untouched_alpha(application.owner)
+            owner = application.owner
+            return None if owner is None else self._untouched_alpha(owner) or self._unread_alpha(owner)
         write = alpha.writes[0]
         return write.filename, write.loc, f"the class keeps `{alpha.name}`, and no application uses it"
 
@@ -229,6 +231,18 @@ class Model:
         if any(self._reads(function, alpha.name) for function in self.project.functions.values()):
             return None
         return constructor.filename, alpha.loc, f"the constructor takes `{alpha.name}`, and nothing uses it"
+
+    def _unread_alpha(self, cls: Class) -> Step | None:
+        """The configuration of the adapter that a class loads with the factors, and whose alpha it leaves."""
+        config = self._configs.loaded_without_alpha(cls)
+        if config is None:
+            return None
+        text = "this configuration states alpha and the rank, and nothing reads its alpha"
+        return config.function.filename, config.loc, text
+
+    @cached_property
+    def _configs(self) -> PeftConfigs:
+        return PeftConfigs(self)
 
     def _reads(self, function: Function, name: str) -> bool:
         """Is an attribute called ``name`` part of anything that ``function`` computes?"""

@@ -28,6 +28,8 @@ from lorascale_lint.facts.terms import (
     each_term,
     walk,
 )
+from lorascale_lint.model.adapter_keys import key_traffic
+from lorascale_lint.model.factor_products import SCALE_WORD
 from lorascale_lint.model.project import (
     Class,
     Function,
@@ -66,10 +68,13 @@ _PEFT_NAME = re.compile(r"(?:adapter|peft)_(?:config|cfg)s?(?:_dict)?")
 _CONTAINER_NAMES = frozenset(
     "dict Dict list List Iterable Sequence Mapping Any str typing t Union Optional None tuple Tuple".split()
 )
+_READS_ALPHA = re.compile(r"""(?<!self)\.lora_alpha\b(?!\s*=[^=])|["']lora_alpha["']""")
 _RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
 _DEPTH = 7
 _IMPORT_DEPTH = 4
-_TELLS_ONLY = frozenset("print dict format update log info debug warning init".split())
+_TELLS_ONLY = frozenset(
+    "print dict format update log info debug warning init isinstance hasattr getattr str repr len".split()
+)
 _CONVERSIONS = frozenset("float int str Decimal Fraction item tensor as_tensor abs".split())
 _CONFIG_CLASSES = frozenset(["PeftConfig", "LoraConfig"])
 _LORA_CONFIG = frozenset(
@@ -152,6 +157,28 @@ class PeftConfigs:
                 if isinstance(event.value, Call):
                     yield from self._handed_on(event.value, function, event)
 
+    def loaded_without_alpha(self, cls: Class) -> LoadedConfig | None:
+        """The adapter configuration that ``cls`` loads beside both factors, if nothing near can scale by it.
+
+        That is: no name in the class may hold a scale, and no file around it reads ``lora_alpha``.
+        """
+        methods = [
+            method for member in self.project.ancestors(cls) for method in self.project.methods(member)
+        ]
+        words = {word for method in methods for word in method.facts.words if " " not in word.strip()}
+        if any(SCALE_WORD.search(word) for word in words) or any(map(self._gives_away, methods)):
+            return None
+        for method in self.project.methods(cls):
+            keys = key_traffic(method).roles("read", "test")
+            if not ({"A", "B"} <= keys or self._looks_factors_up(method)):
+                continue
+            for _, term in each_term(method.facts.events):
+                config = self._loaded(term, method, 3) if isinstance(term, Call) else None
+                if config is not None:
+                    near = self._connected(frozenset(item.filename for item in methods))
+                    return None if near & self._alpha_files else config
+        return None
+
     def reads_flag(self, scale: PlainScale) -> bool:
         """Does code that could stand before or behind ``scale`` name rsLoRA, to use or to refuse it?"""
         files = frozenset(function.filename for function in scale.functions)
@@ -200,6 +227,19 @@ class PeftConfigs:
             given = {role: bound[name] for name in bound if (role := number_role(name, True)) is not None}
             if ALPHA in given and RANK in given:
                 yield from self._paired(given[ALPHA], given[RANK], function, event, call.loc, callee)
+
+    def _gives_away(self, function: Function) -> bool:
+        """Does a whole configuration go to code that is not seen, and that may scale by it?"""
+        return any(
+            isinstance(call := event.value, Call)
+            and getattr(call.func, "name", "") not in _TELLS_ONLY
+            and not self.project.callees(call.func, function, function.owner)
+            and any(
+                isinstance(term, Call | Param | Attr) and self._loaded(term, function, 3) is not None
+                for term in (*call.args, *(value for _, value in call.keywords))
+            )
+            for event in function.events("call")
+        )
 
     def _keeps_whole(self, function: Function) -> bool:
         """Does a whole configuration go on from ``function``, so that the flag may be read out of sight?"""
@@ -469,6 +509,16 @@ class PeftConfigs:
             if not is_test_file(filename) and _RSLORA.search(text):
                 found.add(filename)
         return frozenset(found)
+
+    @cached_property
+    def _alpha_files(self) -> frozenset[str]:
+        """Files that read the alpha of some configuration, tests apart."""
+        return frozenset(
+            filename
+            for filename in self.project.files
+            if not is_test_file(filename)
+            and _READS_ALPHA.search(self.model.read_source(filename).decode("utf-8", "replace"))
+        )
 
     @cached_property
     def _imported(self) -> dict[str, frozenset[str]]:
