@@ -154,11 +154,12 @@ def make_product(module: Module, read: Read, *, transposed: bool = False) -> Pro
         return finite(keys[role])
 
     try:
-        if module.branches != 1:
-            return _fused(module, finite)
-        return _make(module, tensor, transposed)
+        made = _fused(module, finite) if module.branches != 1 else _make(module, tensor, transposed)
     except (ValueError, IndexError) as error:
         raise NotMade(f"the factors do not fit together: {error}") from None
+    if 0 in made.shape:
+        raise NotMade("the delta has no elements")
+    return made
 
 
 def product_of(adapter: Adapter, module: Module, reader: Reader) -> Product:

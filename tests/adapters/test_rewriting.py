@@ -97,6 +97,16 @@ def test_every_target_keeps_the_deltas(
         assert np.linalg.norm(two - one) <= (1e-6 if dtype == "float32" else 1e-3) * np.linalg.norm(one)
 
 
+@pytest.mark.parametrize("fold", [False, True])
+def test_alpha_0_stays_nothing(fold: bool, tmp_path: Path) -> None:
+    save_file(plain(8, 0.0), tmp_path / "a.safetensors")
+    target = target_named("kohya")
+    assert target is not None
+    adapter = read(tmp_path)
+    write_adapter(adapter, plan_rewrite(adapter, target, fold=fold), tmp_path / "out.safetensors")
+    assert set(delta_norms(read(tmp_path / "out.safetensors")).values()) == {0.0}
+
+
 def test_fused_branches_become_one_block_diagonal_factor(tmp_path: Path) -> None:
     source = tmp_path / "a.safetensors"
     tensors = longcat(4, 0.5, 3)

@@ -165,7 +165,7 @@ def _tensors(adapter: Adapter, target: Target, item: PlannedModule) -> Iterator[
     folded = next((role for role in _FOLDED if module.factors.has(role)), "")
     for role, key in module.factors.keys.items():
         tail = key[len(module.name) + 1 :]
-        factor = item.trained / item.stated if role == folded else 1.0
+        factor = item.trained / item.stated if role == folded and item.trained != item.stated else 1.0
         if role == "down":
             new = _EMBEDDING[role] if embedding else target.down
             yield _computed(adapter, [key], f"{item.name}.{new}")
