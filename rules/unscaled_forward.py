@@ -16,8 +16,9 @@ class UnscaledForward(Rule):
 
     ## What it finds
 
-    `base(x) + lora_B(lora_A(x))` in a class that keeps an alpha, or loads the PEFT configuration beside
-    the factors and leaves its alpha unread, where no multiplication by alpha / rank reaches the sum.
+    `base(x) + lora_B(lora_A(x))` in a class that keeps an alpha, or leaves it unread in a PEFT
+    configuration that it loads beside the factors or in the configuration that gives it the rank, where
+    no multiplication by alpha / rank reaches the sum.
 
     ## Why it is wrong
 
@@ -78,7 +79,7 @@ class UnscaledForward(Rule):
     ## Limits
 
     Silent where a factor may have been scaled beforehand, and where the class keeps no alpha and
-    loads no configuration that has one.
+    has no configuration with one.
 
     ## References
 

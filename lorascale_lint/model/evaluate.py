@@ -28,6 +28,7 @@ from lorascale_lint.facts.terms import (
 )
 from lorascale_lint.model.attribute_values import Attributes
 from lorascale_lint.model.call_values import Calls
+from lorascale_lint.model.common_input import reaches_both_summands
 from lorascale_lint.model.containers import (
     may_fold,
 )
@@ -242,6 +243,8 @@ class Evaluator:
                     scales[scale] = None
                 elif not isinstance(alternative.value, Nothing):
                     scales[UNKNOWN if may_fold(argument) else ONE] = None
+        if UNKNOWN in scales and reaches_both_summands(frame.function, term.name):
+            return (ONE,)
         return tuple(scales) or (ONE,)
 
     def _attribute(self, term: Attr, frame: Frame) -> tuple[Alternative, ...]:

@@ -15,6 +15,7 @@ from lorascale_lint.facts.terms import (
     Loc,
     Mapping as MappingTerm,
     Opaque,
+    Param,
     Sequence,
     Term,
 )
@@ -33,6 +34,7 @@ from lorascale_lint.model.key_tables import table_place, tabled_role
 from lorascale_lint.model.paired_keys import paired_sides
 from lorascale_lint.model.project import (
     Function,
+    bound_arguments,
     is_receiver,
     stored_values,
 )
@@ -109,6 +111,7 @@ class Lookups:
                 base.test, Item(base.then, term.key, term.loc), Item(base.other, term.key, term.loc), frame
             )
         part = self._returned_part(base, term.key, frame) if isinstance(base, Call) else None
+        part = part or self._paired(base, term.key, frame)
         if part is not None:
             return part
         inner = self.evaluator.values(base, frame)
@@ -163,6 +166,49 @@ class Lookups:
                 elif not (isinstance(event.value, Const) and event.value.value is None):
                     found.append(Alternative(Tensor(opaque=True)))
         return tuple(found) or None
+
+    def _paired(self, base: Term, key: Term, frame: Frame) -> tuple[Alternative, ...] | None:
+        """A factor of a pair that a parameter or an attribute holds: ``self.lora = (lora_a, lora_b)``."""
+        index = key.value if isinstance(key, Const) else None
+        if not isinstance(index, int) or isinstance(index, bool) or not isinstance(base, Param | Attr):
+            return None
+        found: list[Alternative] = []
+        for pair, inner in self._pairs(base, frame, 4):
+            if not isinstance(pair, Sequence) or pair.repeated or len(pair.items) != 2 or index not in (0, 1):
+                return None
+            found.extend(self.evaluator.values(pair.items[index], inner))
+        whole = bool(found) and all(isinstance(a.value, Factor) for a in found)
+        return tuple(found) if whole else None
+
+    def _pairs(self, term: Term, frame: Frame, depth: int) -> Iterator[tuple[Term, Frame]]:
+        """What ``term`` may hold, apart from None, and where that is evaluated."""
+        match term:
+            case Const(value=None):
+                pass
+            case Choice(then=then, other=other):
+                yield from self._pairs(then, frame, depth)
+                yield from self._pairs(other, frame, depth)
+            case Param(name=name) if depth and frame.arguments is not None and name in frame.arguments:
+                argument, outer = frame.arguments[name]
+                yield from self._pairs(argument, outer, depth - 1)
+            case Param(name=name) if depth and term.function == frame.function.facts.qualname:
+                given = [
+                    (bound_arguments(site.call, frame.function).get(name), site.caller)
+                    for site in self.project.call_sites(frame.function)
+                ]
+                for option, caller in given:
+                    if option is not None:
+                        yield from self._pairs(option, self.evaluator.frame(caller), depth - 1)
+            case Attr(base=owner, name=name) if depth and is_receiver(owner, frame.function):
+                writes = self.project.writes(frame.self_class, name) if frame.self_class else ()
+                for write in writes:
+                    if not write.on_self or write.event.sign or isinstance(write.event.target, Item):
+                        yield term, frame
+                    else:
+                        inner = self.evaluator.frame(write.function, frame.self_class)
+                        yield from self._pairs(write.event.value, inner, depth - 1)
+            case _:
+                yield term, frame
 
     def _folded(self, term: Item, frame: Frame) -> tuple[Scale, ...]:
         """Scales multiplied into the tensors that were stored in the container of an item."""

@@ -18,6 +18,7 @@ from lorascale_lint.model.applications import (
     find_applications,
     find_restorations,
 )
+from lorascale_lint.model.configured_rank import alpha_left_in_configuration
 from lorascale_lint.model.evaluate import Evaluator
 from lorascale_lint.model.factor_products import FactorProducts
 from lorascale_lint.model.factor_shapes import is_empty_container, is_number
@@ -233,7 +234,12 @@ class Model:
         return constructor.filename, alpha.loc, f"the constructor takes `{alpha.name}`, and nothing uses it"
 
     def _unread_alpha(self, cls: Class) -> Step | None:
-        """The configuration of the adapter that a class loads with the factors, and whose alpha it leaves."""
+        """The configuration that a class is given, or loads with the factors, and whose alpha it leaves."""
+        scaled_elsewhere = alpha_left_in_configuration(self.project, cls)
+        if scaled_elsewhere is not None:
+            function, loc = scaled_elsewhere
+            text = "the trained scale of the configuration from which the class takes its rank"
+            return function.filename, loc, text
         config = self._configs.loaded_without_alpha(cls)
         if config is None:
             return None
