@@ -19,14 +19,12 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastvideo_two_ranks import ALPHA, RANK, measure as measure_on_two_ranks
-
 SEED = "1"
-SHARDED = "FSDP on two ranks, alpha 4"
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("as it is", ()),
     ("`--fix`", ("--fix",)),
@@ -37,8 +35,9 @@ INTRODUCTION = """\
 # FastVideo before and after the repair
 
 Every release with LoRA code and three commits: what is found, and the scale that `lorascale-lint verify`
-measures on the CPU (rank 8 unless a row says otherwise; `observed verdict`, a bare number is right). The
-columns are the tree as it is, after `--fix`, after `--fix --unsafe-fixes`, and after that with `--preview`.
+measures on the CPU, in one process and on two ranks (`--distributed 2`: "sharded weight" and "tensor
+parallel"). The rank is 8 unless a row says otherwise; `observed verdict`, a bare number is right. The columns
+are the tree as it is, after `--fix`, after `--fix --unsafe-fixes`, and after that with `--preview`.
 Made by
 
 ```
@@ -77,7 +76,7 @@ REASONS: tuple[tuple[str, str], ...] = (
         "layers of 0.1.2 add their delta to the weight only: a forward that does is a feature",
     ),
     (
-        SHARDED,
+        "sharded weight",
         "its sharded branch shards a module anew that FSDP has sharded before; torch 2.13 refuses that",
     ),
     ("constructor alpha", "a setter that is told no alpha takes the rank: a convention, too"),
@@ -128,38 +127,18 @@ def findings(folder: Path, *options: str) -> list[str]:
 
 
 def measure(folder: Path) -> tuple[dict[Key, dict[str, Any]], str | None]:
-    """All rows of `verify`, and why there are none."""
-    result = tool(folder, "verify", ".", "--seed", SEED, "--output-format", "json")
-    try:
-        report = json.loads(result.stdout)
-    except ValueError:
-        sys.exit(f"verify of {folder} failed:\n{result.stderr}")
-    return {(row["scenario"], row["label"], row["adapter"]): row for row in report["rows"]}, report["problem"]
-
-
-def sharded(folder: Path) -> dict[Key, dict[str, Any]]:
-    """Rows of the branch for weights that FSDP has sharded."""
-    rows = {}
-    for step, found in measure_on_two_ranks(folder).items():
-        expected = 0.0 if step == "unmerged" else ALPHA / RANK
-        row: dict[str, Any] = {
-            "expected": expected,
-            "observed": None,
-            "counted": True,
-            "detail": "",
-            "rank": 8,
-        }
-        if isinstance(found, str):
-            row |= {"verdict": "crashed", "detail": found}
-        elif abs(found - expected) <= 1e-5:
-            row |= {"verdict": "ok", "observed": found}
-        else:
-            row |= {
-                "verdict": "alpha-ignored" if abs(found - 1) <= 1e-5 else "wrong-scale",
-                "observed": found,
-            }
-        rows[SHARDED, step, ""] = row
-    return rows
+    """All rows of `verify`, those of two ranks at the end, and why there are none."""
+    rows: dict[Key, dict[str, Any]] = {}
+    for options in ((), ("--distributed", "2")):
+        result = tool(folder, "verify", ".", "--seed", SEED, "--output-format", "json", *options)
+        try:
+            report = json.loads(result.stdout)
+        except ValueError:
+            sys.exit(f"verify of {folder} failed:\n{result.stderr}")
+        if report["problem"]:
+            return {}, report["problem"]
+        rows |= {(row["scenario"], row["label"], row["adapter"]): row for row in report["rows"]}
+    return rows, None
 
 
 def digest(folder: Path) -> str:
@@ -177,17 +156,13 @@ def through_all_steps(name: str, tree: Path, work: Path) -> Version:
     patch = tool(folder, "check", "fastvideo", "--diff", "--unsafe-fixes").stdout
     states: list[State] = []
     seen = ""
-    ranks: dict[Key, dict[str, Any]] = {}
     for _, options in STEPS:
         left = findings(folder, *options)
         now = digest(folder)
         if now == seen:
             states.append(State(left, states[-1].rows, states[-1].problem))
         else:
-            rows, problem = measure(folder)
-            if len(states) in (0, 2):  # the layers are as published, or repaired
-                ranks = sharded(folder)
-            states.append(State(left, rows | (ranks if len(states) != 1 else {}), problem))
+            states.append(State(left, *measure(folder)))
         seen = now
         print(f"{name} {' '.join(options)}: {len(left)} findings, {verdicts(states[-1])}", file=sys.stderr)
     return Version(name, states, patch)
@@ -308,19 +283,21 @@ def main() -> None:
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--diff", action="append", default=[], metavar="NAME")
     options = parser.parse_args()
-    versions = []
-    with tempfile.TemporaryDirectory() as work:
-        for given in options.trees:
+    with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def version(given: str) -> Version:
             name, _, tree = given.partition("=")
             place = Path(tree).resolve() if tree else fetched(name, Path(work))
-            versions.append(through_all_steps(name, place, Path(work) / "copies"))
-            if options.rows:
-                options.rows.mkdir(parents=True, exist_ok=True)
-                record = [
-                    {"findings": state.findings, "rows": list(state.rows.values()), "problem": state.problem}
-                    for state in versions[-1].states
-                ]
-                (options.rows / f"{name}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+            return through_all_steps(name, place, Path(work) / "copies")
+
+        versions = list(pool.map(version, options.trees))
+    for found in versions if options.rows else ():
+        options.rows.mkdir(parents=True, exist_ok=True)
+        record = [
+            {"findings": state.findings, "rows": list(state.rows.values()), "problem": state.problem}
+            for state in found.states
+        ]
+        (options.rows / f"{found.name}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     trees = [f"{given.partition('=')[0]}=TREE" if "=" in given else given for given in options.trees]
     arguments = " ".join([*trees, *(f"--diff {name}" for name in options.diff)])
     print("\n".join(document(versions, options.diff, arguments)), end="")
