@@ -217,7 +217,7 @@ def test_a_target_out_of_hand_costs_one_scenario_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(run, "MAX_RESTARTS", 1)
+    monkeypatch.setattr(run, "MAX_RESTARTS", 2)
     begin = time.monotonic()
     report = verify(behaviour, timeout=timeout, memory_limit=2**28)
     assert time.monotonic() - begin < 90
