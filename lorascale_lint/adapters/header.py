@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from lorascale_lint.adapters.floats import widened
 from lorascale_lint.errors import InputError
 
 _LENGTH = 8
@@ -53,8 +54,7 @@ class Header:
                 file.seek(self.data_start + tensor.start)
                 values = np.frombuffer(file.read(tensor.end - tensor.start), kind)
                 if tensor.dtype == "BF16":
-                    # numpy has no bfloat16: it is the upper half of a float32.
-                    values = (values.astype("<u4") << 16).view("<f4")
+                    values = widened(values.view(np.uint8), "BF16")
                 found[name] = tuple(float(value) for value in values)
         return found
 

@@ -7,11 +7,8 @@ import math
 import numpy as np
 
 from lorascale_lint.adapters.adapter import Adapter
-from lorascale_lint.adapters.products import LowRank, NotMade, Product, product_of
-from lorascale_lint.adapters.tensors import Reader, pieces
-
-# Rows of a delta that are made at a time.
-_ROWS = 256
+from lorascale_lint.adapters.products import LowRank, NotMade, Product, parts_of, product_of
+from lorascale_lint.adapters.tensors import Reader
 
 
 def delta_norms(adapter: Adapter) -> dict[str, float]:
@@ -36,5 +33,4 @@ def delta_norms(adapter: Adapter) -> dict[str, float]:
 def _square(product: Product) -> float:
     if isinstance(product, LowRank):
         return product.overlap(product)
-    rows = (product.rows(first, first + count) for first, count in pieces(product.shape[0], _ROWS))
-    return sum(float(np.sum(part.astype(np.float64) ** 2)) for part in rows)
+    return sum(float(np.sum(part.astype(np.float64) ** 2)) for part in parts_of(product))

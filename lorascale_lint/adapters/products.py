@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,9 +10,12 @@ import numpy as np
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.floats import Array, rounded
 from lorascale_lint.adapters.module import Kind, Module
-from lorascale_lint.adapters.tensors import Reader, stored_tensor
+from lorascale_lint.adapters.tensors import Reader, pieces, stored_tensor
 
 Read = Callable[[str], Array]
+
+# Rows of a delta that are made at a time.
+_ROWS = 256
 
 
 class NotMade(Exception):
@@ -117,6 +120,12 @@ class Full:
 
     def sizes(self) -> tuple[Array, Array]:
         return np.abs(self.values).max(axis=1), np.ones(self.shape[1], np.float32)
+
+
+def parts_of(product: Product) -> Iterator[Array]:
+    """All rows of a product, some at a time."""
+    for first, count in pieces(product.shape[0], _ROWS):
+        yield product.rows(first, first + count)
 
 
 def with_rounding(product: Product, dtype: str, inner: str) -> Product:

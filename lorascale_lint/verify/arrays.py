@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lorascale_lint.adapters import floats
+
+# What safetensors calls the types that hold whole bytes of a float32.
+_CODES = {"float32": "F32", "bfloat16": "BF16"}
 DTYPES = ("float32", "float16", "bfloat16")
 
 # Seconds that the driver's own program may take to say its version.
@@ -71,14 +75,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def rounded(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
     """The nearest numbers that the type has, so that code and reference start from the same ones."""
     if dtype == "float16":
+        # At once: by way of float32 a number could be rounded twice.
         return values.astype(np.float16).astype(np.float64)
-    single = values.astype(np.float32)
-    if dtype == "bfloat16":
-        # The upper half of a float32, rounded to even.
-        bits = single.view(np.uint32)
-        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-        single = bits.astype(np.uint32).view(np.float32)
-    return single.astype(np.float64)
+    return floats.rounded(values.astype(np.float32), _CODES[dtype]).astype(np.float64)
 
 
 class NoSuchDtypeError(Exception):

@@ -6,10 +6,8 @@ a module's tensors when its turn comes.
 
 from __future__ import annotations
 
-import json
 import shutil
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.adapters.adapter import Adapter, understand
-from lorascale_lint.adapters.factors import split
+from lorascale_lint.adapters.floats import FLOATS, widened
 from lorascale_lint.adapters.header import Header, read_header
 from lorascale_lint.adapters.module import Kind, Module
 from lorascale_lint.adapters.source import ADAPTER_CONFIG, HYPERPARAMETERS, find_files, read_source
+from lorascale_lint.adapters.tensors import Reader
+from lorascale_lint.adapters.writing import copied, write_safetensors
 from lorascale_lint.errors import InputError
 from lorascale_lint.verify.protocol import Unsupported
 from lorascale_lint.verify.verdicts import Row
 
 Single = NDArray[np.float32]
 
-_NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 # What stands before a layer's own name in files, and is no part of it.
 _PREFIXES = ("base_model.model.", "diffusion_model.", "transformer.", "lora___lorahyphen___")
 _LONGCAT_DOT = "___lorahyphen___"
@@ -35,11 +34,10 @@ _LONGCAT_DOT = "___lorahyphen___"
 
 @dataclass(frozen=True, slots=True)
 class RealModule:
-    """One module of an adapter file, and the keys of all its tensors."""
+    """One module of an adapter file."""
 
     adapter: Adapter
     module: Module
-    keys: tuple[str, ...]
     dtype: str
     name: str
 
@@ -87,13 +85,8 @@ class RealModule:
         if "lora_embedding" in module.factors.keys["down"]:
             raise Unsupported("not asked with --adapter: embeddings")
         header = self.adapter.source.header
-        parts = {key: split(key) for key in self.keys}
-        (down,) = (key for key, part in parts.items() if part and part[1] == "down")
-        ups = sorted(
-            (key for key, part in parts.items() if part and part[1] == "up"),
-            key=lambda key: [int(word) for word in key.split(".") if word.isdecimal()],
-        )
-        a, bs = read_tensor(header, down), tuple(read_tensor(header, key) for key in ups)
+        keys, ups = module.factors.keys, module.factors.ups
+        a, bs = read_tensor(header, keys["down"]), tuple(read_tensor(header, key) for key in ups)
         if self.adapter.convention.transposed:
             a, bs = a.T, tuple(b.T for b in bs)
         if a.ndim != 2 or len(a) != sum(b.shape[1] for b in bs):
@@ -104,7 +97,10 @@ class RealModule:
         """A file with this module alone, spelled as in the adapter's file, and the settings beside it."""
         source = self.adapter.source
         folder.mkdir(parents=True, exist_ok=True)
-        _write_tensors(folder / source.path.name, source.header, self.keys)
+        keys = dict.fromkeys([*self.module.factors.keys.values(), *self.module.factors.ups])
+        tensors = [copied(source.header, key, key) for key in keys]
+        with Reader() as reader:
+            write_safetensors(folder / source.path.name, tensors, source.metadata, reader)
         for name in (ADAPTER_CONFIG, HYPERPARAMETERS):
             beside = source.path.parent / name
             if beside.is_file():
@@ -121,16 +117,8 @@ def read_modules(path: Path, dtype: str) -> list[RealModule]:
     found: list[RealModule] = []
     for file in files:
         adapter = understand(read_source(file))
-        keys: dict[str, list[str]] = {}
-        for key in adapter.source.header.tensors:
-            part = split(key)
-            if part is not None:
-                keys.setdefault(part[0], []).append(key)
         before = f"{file.relative_to(path)}: " if len(files) > 1 else ""
-        found += [
-            RealModule(adapter, module, tuple(keys[module.name]), dtype, before + module.name)
-            for module in adapter.modules
-        ]
+        found += [RealModule(adapter, module, dtype, before + module.name) for module in adapter.modules]
     return found
 
 
@@ -139,33 +127,12 @@ def read_tensor(header: Header, key: str) -> Single:
     tensor = header.tensors[key]
     with header.path.open("rb") as file:
         file.seek(header.data_start + tensor.start)
-        content = file.read(tensor.end - tensor.start)
-    if tensor.dtype == "BF16":
-        # numpy has no bfloat16: it is the upper half of a float32.
-        values = (np.frombuffer(content, "<u2").astype("<u4") << 16).view("<f4")
-    elif tensor.dtype in _NUMPY:
-        values = np.frombuffer(content, _NUMPY[tensor.dtype]).astype(np.float32)
-    else:
+        raw = np.fromfile(file, np.uint8, tensor.end - tensor.start)
+    if tensor.dtype == "F64":
+        return raw.view("<f8").astype(np.float32).reshape(tensor.shape)
+    if tensor.dtype not in FLOATS:
         raise Unsupported(f"not asked with --adapter: factors of the type {tensor.dtype}")
-    return values.reshape(tensor.shape)
-
-
-def _write_tensors(path: Path, header: Header, keys: Sequence[str]) -> None:
-    # By hand, because the bytes are taken over as they are: no library that knows no torch writes bfloat16.
-    described: dict[str, object] = {"__metadata__": dict(header.metadata)} if header.metadata else {}
-    end = 0
-    for key in keys:
-        tensor = header.tensors[key]
-        start, end = end, end + tensor.end - tensor.start
-        described[key] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [start, end]}
-    text = json.dumps(described).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as out, header.path.open("rb") as file:
-        out.write(struct.pack("<Q", len(text)) + text)
-        for key in keys:
-            tensor = header.tensors[key]
-            file.seek(header.data_start + tensor.start)
-            out.write(file.read(tensor.end - tensor.start))
+    return widened(raw, tensor.dtype).reshape(tensor.shape)
 
 
 def layer_name(module: str) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +12,17 @@ from numpy.typing import NDArray
 
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.module import Kind, Module
-from lorascale_lint.adapters.products import LowRank, NotMade, Product, product_of
-from lorascale_lint.adapters.rewriting.plan import Plan, PlannedTensor
+from lorascale_lint.adapters.products import LowRank, NotMade, Product, parts_of, product_of
+from lorascale_lint.adapters.rewriting.plan import Plan
 from lorascale_lint.adapters.source import ADAPTER_CONFIG, read_source
-from lorascale_lint.adapters.tensors import Reader, pieces
+from lorascale_lint.adapters.tensors import Reader
+from lorascale_lint.adapters.writing import write_safetensors
 from lorascale_lint.errors import InputError
 
 _PEFT_FILE = "adapter_model.safetensors"
-_ALIGNMENT = 8
 # Rounding B once more moves each of its numbers by half a unit of its type in the last place at most.
 _TOLERANCES = {"F32": 1e-6, "F16": 2e-3, "BF16": 1.6e-2}
 _PROBES = 4
-_ROWS = 256
 
 Array = NDArray[np.float64]
 
@@ -49,32 +46,14 @@ def write_adapter(adapter: Adapter, plan: Plan, out: Path) -> float:
                 file = made / _PEFT_FILE
                 (made / ADAPTER_CONFIG).write_text(json.dumps(plan.config, indent=2) + "\n", encoding="utf-8")
             with Reader() as reader:
-                _write_safetensors(file, plan.tensors, plan.metadata, reader)
+                write_safetensors(file, plan.tensors, plan.metadata, reader)
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
                 difference = _verify(adapter, plan, file, reader)
             made.rename(out)
             return difference
     except OSError as error:
         raise InputError(f"{out}: {error}") from None
-
-
-def _write_safetensors(
-    path: Path, tensors: Sequence[PlannedTensor], metadata: Mapping[str, str], reader: Reader
-) -> None:
-    """One tensor after the other, so that the adapter is never in memory as a whole."""
-    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
-    end = 0
-    for tensor in tensors:
-        offsets = [end, end + tensor.size]
-        header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
-        end += tensor.size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors:
-            file.write(tensor.content(reader))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _verify(adapter: Adapter, plan: Plan, file: Path, reader: Reader) -> float:
@@ -114,5 +93,4 @@ def _outputs(product: Product, inputs: Array) -> Array:
     """What the product makes of inputs (in x n): out x n."""
     if isinstance(product, LowRank):
         return product.b.astype(np.float64) @ (product.a.astype(np.float64) @ inputs)
-    parts = (product.rows(first, first + count) for first, count in pieces(product.shape[0], _ROWS))
-    return np.concatenate([part.astype(np.float64) @ inputs for part in parts])
+    return np.concatenate([part.astype(np.float64) @ inputs for part in parts_of(product)])

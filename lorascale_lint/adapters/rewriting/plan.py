@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from lorascale_lint.adapters.module import Kind, Module
 from lorascale_lint.adapters.products import block_diagonal
 from lorascale_lint.adapters.rewriting.targets import AlphaPlace, Target
 from lorascale_lint.adapters.tensors import Reader, stored_tensor
+from lorascale_lint.adapters.writing import PlannedTensor, copied
 from lorascale_lint.errors import InputError
 
 # What a convention puts before the names of the model.
@@ -47,17 +48,6 @@ _METADATA = "lora_adapter_metadata"
 _EXTREME = 1e30
 # One alpha for the whole file: of a folded scale, and of fused branches taken as one, it would be untrue.
 _STATEMENTS = ("alpha", "lora_alpha", "ss_network_alpha", _METADATA)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTensor:
-    """A tensor of the new file; `content` makes its `size` bytes when its turn comes. Raises InputError."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
-    content: Callable[[Reader], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +91,7 @@ def plan_rewrite(adapter: Adapter, target: Target, *, fold: bool, alpha: float |
         raise InputError(f"{path}: `{adapter.broken[0]}` is not whole, so nothing was written")
     modules = tuple(_plan_module(adapter, target, module, fold, alpha) for module in adapter.modules)
     tensors = [tensor for item in modules for tensor in _tensors(adapter, target, item)]
-    tensors += [_copied(adapter, name, name) for name in adapter.source.rest]
+    tensors += [copied(adapter.source.header, name, name) for name in adapter.source.rest]
     names = Counter(tensor.name for tensor in tensors)
     if twice := [name for name, count in names.items() if count > 1]:
         raise InputError(f"{path}: two tensors would both be called `{twice[0]}`")
@@ -197,20 +187,11 @@ def _number(name: str, value: float) -> PlannedTensor:
     return PlannedTensor(name, "F32", (), len(content), lambda _: content)
 
 
-def _copied(adapter: Adapter, key: str, name: str) -> PlannedTensor:
-    stored = stored_tensor(adapter.source.header, key)
-
-    def content(reader: Reader) -> bytes:
-        return reader.raw(stored, 0, stored.size, np.empty(stored.size, np.uint8)).tobytes()
-
-    return PlannedTensor(name, stored.dtype, stored.shape, stored.size, content)
-
-
 def _computed(adapter: Adapter, keys: Sequence[str], name: str, factor: float = 1.0) -> PlannedTensor:
     """A factor in its new form: transposed if need be, blocks on one diagonal, times `factor`."""
     transposed = adapter.convention.transposed
     if len(keys) == 1 and factor == 1 and not transposed:
-        return _copied(adapter, keys[0], name)
+        return copied(adapter.source.header, keys[0], name)
     stored = [stored_tensor(adapter.source.header, key) for key in keys]
     dtype, shape = stored[0].dtype, stored[0].shape
     if dtype not in FLOATS:
