@@ -17,6 +17,10 @@ from lorascale_lint import __version__, cli
 from tests.fake_engine import FakeEngine
 
 Output = tuple[int, str, str]
+MERGE = """\
+def merge(weight, lora_A, lora_B, alpha, rank):
+    weight += lora_B @ lora_A * (alpha / rank)
+"""
 
 
 @pytest.fixture
@@ -170,6 +174,22 @@ def test_check_is_the_same_command(lint):
     assert lint("check", "map")[0] == 1
 
 
+@pytest.mark.parametrize("args", [(), ("check",), ("--fix",), ("check", "--fix"), ("--diff",)])
+def test_no_path_means_the_current_folder(lint, args):
+    write(a="unscaled\n", pkg__b="unscaled\n")
+    got, files = lint(*args), [Path("a.py").read_text(), Path("pkg/b.py").read_text()]
+    write(a="unscaled\n", pkg__b="unscaled\n")
+    assert lint(*args, ".") == got
+    assert files == (["scaled\n"] * 2 if "--fix" in args else ["unscaled\n"] * 2)
+    assert got[0] == (0 if "--fix" in args else 1)
+
+
+def test_map_of_the_current_folder(lint):
+    write(pkg__layer=MERGE)
+    assert lint("map") == lint("map", ".")
+    assert "pkg/layer.py" in lint("map")[1]
+
+
 def test_path_named_like_a_command(lint):
     write(rule__a="unscaled\n")
     code, out, _ = lint("rule")
@@ -241,7 +261,7 @@ def test_unknown_rule(lint, option, selector, near):
         (["-", "a.py"], "can't be mixed"),
         (["--stdin-filename", "a.py", "b.py"], "--stdin-filename needs -"),
         (["--nonsense", "a.py"], "No such option"),
-        (["check"], "Missing argument"),
+        (["check", "-", "-"], "can't be mixed"),
         (["--output-format", "xml", "a.py"], "'xml' is not one of"),
     ],
 )

@@ -1,0 +1,50 @@
+"""`check`: find, and repair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lorascale_lint.commands.options import comma_separated, paths_or_here
+
+
+@click.command("check")
+@paths_or_here
+@click.option("--fix", is_flag=True, help="Apply safe fixes to the files.")
+@click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also fixes that change behaviour.")
+@click.option("--diff", is_flag=True, help="Show what --fix would change as a patch; write nothing.")
+@click.option(
+    "--select", multiple=True, callback=comma_separated, metavar="RULES", help="Run only these rules."
+)
+@click.option(
+    "--ignore", multiple=True, callback=comma_separated, metavar="RULES", help="Do not run these rules."
+)
+@click.option("--preview", is_flag=True, help="Also report what is plausible but not shown by the code.")
+@click.option(
+    "--output-format",
+    type=click.Choice(["text", "concise", "json"]),
+    default="text",
+    show_default=True,
+    help="How findings are printed.",
+)
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of facts.")
+@click.option("--stdin-filename", metavar="PATH", help="What the text on standard input (-) is to be called.")
+def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
+    """Check PATHS: files, folders (the current one if none is given), or - for standard input.
+
+    RULES are codes (LS101), prefixes of codes (LS1) or names (unscaled-merge), separated by commas.
+    """
+    if options["unsafe_fixes"] and not (options["fix"] or options["diff"]):
+        raise click.UsageError("--unsafe-fixes needs --fix or --diff")
+    if options["diff"] and options["output_format"] == "json":
+        raise click.UsageError("--diff prints a patch, so it can't be used with --output-format json")
+    if "-" in paths and len(paths) > 1:
+        raise click.UsageError("- (standard input) can't be mixed with other paths")
+    if options["stdin_filename"] is not None and paths != ("-",):
+        raise click.UsageError("--stdin-filename needs - as the only path")
+    from lorascale_lint.check_command import CheckOptions, run_check
+
+    return run_check(CheckOptions(paths, cache=not no_cache, **options))

@@ -1,0 +1,34 @@
+"""`map`: the LoRA implementations of a project and their scales."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lorascale_lint.commands.options import paths_or_here, text_or_json
+
+
+@click.command("map")
+@paths_or_here
+@text_or_json
+def command(paths: tuple[str, ...], output_format: str) -> int:
+    """Show the LoRA implementations in PATHS, the current folder if none is given.
+
+    Each row is a place where a delta is applied, and with which scale."""
+    from lorascale_lint.config import Configs
+    from lorascale_lint.console import Console
+    from lorascale_lint.engine import load_model
+    from lorascale_lint.model.map_report import render_map
+    from lorascale_lint.report.terminal import Style
+    from lorascale_lint.report.text import render_failure
+    from lorascale_lint.sources.discovery import discover
+
+    console = Console()
+    sources = discover(map(Path, paths), Configs())
+    model, unread = load_model(sources.targets, sources.context, for_map=True)
+    failures = [*sources.failures, *(item for item in unread if Path(item.filename) in sources.targets)]
+    for failure in failures:
+        console.error_text("error: " + render_failure(failure, Style()))
+    console.out(render_map(model, sources.targets, as_json=output_format == "json"))
+    return 2 if failures else 0
