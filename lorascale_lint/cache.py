@@ -74,6 +74,16 @@ class ContentCache:
             return  # another run trims, or the folder is not ours
 
 
+def clear(folder: Path) -> int:
+    """Remove all entries below ``folder``, and nothing else; how many there were."""
+    removed = 0
+    for kept in folder.glob("*/??/*"):
+        with contextlib.suppress(OSError):
+            kept.unlink()
+            removed += 1
+    return removed
+
+
 def content_key(*parts: bytes) -> str:
     """A key for what was derived from ``parts``; their borders count."""
     digest = hashlib.sha256()

@@ -7,11 +7,13 @@ import sys
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from lorascale_lint import __version__
+from lorascale_lint.commands.options import examples
 from lorascale_lint.errors import InputError
 
-COMMANDS = ("check", "map", "inspect", "audit", "verify", "rule")
+COMMANDS = ("check", "map", "inspect", "audit", "verify", "rule", "clean", "completion")
 """In the order of `--help`; each is `command` in the file of that name."""
 
 
@@ -29,30 +31,42 @@ class _Commands(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in (*COMMANDS, "--help", "-h", "--version"):
+        # A shell that asks for completions parses what stands before the word to complete.
+        if not ctx.resilient_parsing if not args else args[0] not in (*COMMANDS, "--help", "-h", "--version"):
             args = ["check", *args]
         return super().parse_args(ctx, args)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         check = self.get_command(ctx, "check")
-        options = (option for option in check.params if isinstance(option, click.Option)) if check else ()
-        records = [record for option in options if (record := option.get_help_record(ctx))]
-        with formatter.section("Options of check"):
-            formatter.write_dl(records)
-        super().format_options(ctx, formatter)
+        own = super().shell_complete(ctx, incomplete)
+        if check is None:
+            return own
+        if not incomplete.startswith("-"):
+            return own or [CompletionItem(incomplete, type="file")]
+        known = {item.value for item in own}
+        return own + [item for item in check.shell_complete(ctx, incomplete) if item.value not in known]
 
 
 @click.group(
     cls=_Commands,
     subcommand_metavar="[PATH]... | COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "lorascale-lint                  # what is wrong in the current folder",
+        "lorascale-lint --diff src/      # how it would be repaired",
+        "lorascale-lint --fix src/       # repair what is safe to repair",
+        "lorascale-lint --fix --unsafe-fixes src/  # also what changes results",
+        "lorascale-lint rule LS101       # what a rule means",
+        "lorascale-lint check --help     # all options",
+    ),
 )
 @click.version_option(__version__, prog_name="lorascale-lint")
 def cli() -> None:
     """Find, repair and prove LoRA scaling bugs in Python code.
 
     `lorascale-lint [PATH]...` checks files and folders, the current one if none is given, as
-    `lorascale-lint check [PATH]...` does. Use the longer form for a path that is named like a command.
+    `lorascale-lint check [PATH]...` does; it takes the options of check. Use the longer form for a path that
+    is named like a command.
 
     Exit codes: 0 nothing to report, 1 findings remain, 2 something could not be checked.
     """

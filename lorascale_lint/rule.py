@@ -1,4 +1,4 @@
-"""What a rule is, and how the rules in ``rules/`` are found."""
+"""What a rule is, how the rules in ``rules/`` are found, and the codes of the run itself."""
 
 from __future__ import annotations
 
@@ -16,17 +16,31 @@ if TYPE_CHECKING:
     from lorascale_lint.model import Model
 
 
-class Rule:
-    """A small reader of the model; one subclass per file of ``rules/``.
-
-    The subclass's docstring is the rule's page. Its first line is the summary; the sections
-    ``## Bad`` and ``## Good`` hold one fenced Python block each and are run as tests.
-    """
+class Explained:
+    """A code with a page: the docstring of the subclass, whose first line is the summary."""
 
     code: ClassVar[str]
     name: ClassVar[str]
     severity: ClassVar[Severity] = "error"
     fix: ClassVar[Literal["always", "sometimes", "none"]] = "none"
+
+    @classmethod
+    def page(cls) -> str:
+        """The page in Markdown."""
+        return inspect.cleandoc(cls.__doc__ or "")
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the page."""
+        return cls.page().partition("\n")[0]
+
+
+class Rule(Explained):
+    """A small reader of the model; one subclass per file of ``rules/``.
+
+    The sections ``## Bad`` and ``## Good`` of its page hold one fenced Python block each and are run as
+    tests.
+    """
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Yield a finding for each place of ``model`` that breaks the rule."""
@@ -65,16 +79,6 @@ class Rule:
             fix,
             suppression_rows=rows,
         )
-
-    @classmethod
-    def page(cls) -> str:
-        """The rule's page in Markdown."""
-        return inspect.cleandoc(cls.__doc__ or "")
-
-    @classmethod
-    def summary(cls) -> str:
-        """First line of the page."""
-        return cls.page().partition("\n")[0]
 
 
 @cache

@@ -11,6 +11,8 @@ from pathlib import Path
 from lorascale_lint.config import Config, ConfigError, Configs
 from lorascale_lint.errors import InputError
 from lorascale_lint.findings import Finding
+from lorascale_lint.rule import Explained
+from lorascale_lint.run_rules import all_pages, selectable_pages
 
 
 class UnknownRule(InputError):
@@ -26,9 +28,7 @@ class Catalog:
     @classmethod
     def load(cls) -> Catalog:
         """The rules of this installation."""
-        from lorascale_lint.rule import all_rules
-
-        return cls({rule.code: rule.name for rule in all_rules()})
+        return cls({page.code: page.name for page in selectable_pages()})
 
     @cached_property
     def codes(self) -> frozenset[str]:
@@ -57,6 +57,15 @@ class Catalog:
     def resolve_all(self, selectors: tuple[str, ...]) -> frozenset[str]:
         """Union of `resolve`. Raises `UnknownRule`."""
         return frozenset[str]().union(*map(self.resolve, selectors))
+
+
+def find_page(selector: str) -> Explained:
+    """The page of the one rule that a code, name or prefix stands for. Raises `UnknownRule`."""
+    pages = {page.code: page for page in all_pages()}
+    codes = Catalog({code: page.name for code, page in pages.items()}).resolve(selector)
+    if len(codes) != 1:
+        raise UnknownRule(f"{selector!r} stands for {len(codes)} rules: {', '.join(sorted(codes))}")
+    return pages[min(codes)]
 
 
 class Selection:

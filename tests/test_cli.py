@@ -194,7 +194,7 @@ def test_path_named_like_a_command(lint):
     write(rule__a="unscaled\n")
     code, out, _ = lint("rule")
     assert code == 0
-    assert out.startswith("LS101  unscaled-merge  Reports unscaled-merge.\n")
+    assert "\nLS101  unscaled-merge       Reports unscaled-merge.\n" in out
 
 
 def test_options_before_the_path(lint):

@@ -7,10 +7,17 @@ from typing import Any
 
 import click
 
-from lorascale_lint.commands.options import text_or_json
+from lorascale_lint.commands.options import examples, text_or_json
 
 
-@click.command("audit")
+@click.command(
+    "audit",
+    short_help="Compare merged weights with base and adapter.",
+    epilog=examples(
+        "lorascale-lint audit --base model/ --adapter lora.safetensors --merged merged/",
+        "lorascale-lint audit --base model/ --adapter a/=0.8 --adapter b/ --merged merged/",
+    ),
+)
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="The model before the merge.")
 @click.option(
     "--adapter",

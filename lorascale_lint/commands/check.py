@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from lorascale_lint.commands.options import comma_separated, paths_or_here
+from lorascale_lint.commands.options import comma_separated, examples, paths_or_here, rule_names
+
+Decorator = Callable[[Callable[..., int]], Callable[..., int]]
 
 
-@click.command("check")
+def _rules(name: str, what: str) -> Decorator:
+    """An option that takes rules, and can be given more than once."""
+    return click.option(
+        name,
+        multiple=True,
+        callback=comma_separated,
+        metavar="RULES",
+        shell_complete=rule_names,
+        help=what,
+    )
+
+
+@click.command(
+    "check",
+    short_help="Find LoRA scaling bugs, and repair them.",
+    epilog=examples(
+        "lorascale-lint                                  # the current folder",
+        "lorascale-lint check src/ --select LS1,dora-wrong-norm",
+        "lorascale-lint --diff src/                      # show the repairs as a patch",
+        "lorascale-lint --fix src/                       # apply those that are safe",
+        "cat a.py | lorascale-lint --stdin-filename pkg/a.py -",
+    ),
+)
 @paths_or_here
 @click.option("--fix", is_flag=True, help="Apply safe fixes to the files.")
 @click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also fixes that change behaviour.")
 @click.option("--diff", is_flag=True, help="Show what --fix would change as a patch; write nothing.")
-@click.option(
-    "--select", multiple=True, callback=comma_separated, metavar="RULES", help="Run only these rules."
-)
-@click.option(
-    "--ignore", multiple=True, callback=comma_separated, metavar="RULES", help="Do not run these rules."
-)
+@_rules("--select", "Run only these rules.")
+@_rules("--ignore", "Do not run these rules.")
 @click.option("--preview", is_flag=True, help="Also report what is plausible but not shown by the code.")
 @click.option(
     "--output-format",

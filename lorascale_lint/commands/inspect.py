@@ -6,8 +6,18 @@ from pathlib import Path
 
 import click
 
+from lorascale_lint.commands.options import examples
 
-@click.command("inspect")
+
+@click.command(
+    "inspect",
+    short_help="Show the trained scale of adapter files.",
+    epilog=examples(
+        "lorascale-lint inspect video.safetensors",
+        "lorascale-lint inspect video.safetensors --loader comfyui",
+        "lorascale-lint inspect adapter/ --rewrite-to kohya video.safetensors",
+    ),
+)
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--loader", metavar="NAME", help="Ask about one loader, such as comfyui or fastvideo-0.2.1.")
 @click.option(

@@ -6,10 +6,17 @@ from pathlib import Path
 
 import click
 
-from lorascale_lint.commands.options import paths_or_here, text_or_json
+from lorascale_lint.commands.options import examples, paths_or_here, text_or_json
 
 
-@click.command("map")
+@click.command(
+    "map",
+    short_help="Show where each delta is applied, and with which scale.",
+    epilog=examples(
+        "lorascale-lint map src/",
+        "lorascale-lint map --output-format json > map.json",
+    ),
+)
 @paths_or_here
 @text_or_json
 def command(paths: tuple[str, ...], output_format: str) -> int:

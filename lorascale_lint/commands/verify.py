@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lorascale_lint.commands.options import text_or_json
+from lorascale_lint.commands.options import examples, text_or_json
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -33,7 +33,16 @@ def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    short_help="Run code and measure the scale of each delta.",
+    epilog=examples(
+        "lorascale-lint verify src/",
+        "lorascale-lint verify . --driver verify_driver.py:merge",
+        "lorascale-lint verify src/ --adapter video.safetensors",
+        "lorascale-lint verify --matrix --picture matrix.html",
+    ),
+)
 @click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--driver",
