@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorascale_lint.adapters.factors import CARRIERS
-from lorascale_lint.adapters.formats import CONVENTIONS
-from lorascale_lint.adapters.formats.convention import Convention
+from lorascale_lint.adapters.formats import FORMATS
+from lorascale_lint.adapters.formats.format import Format
 from lorascale_lint.adapters.module import AlphaSource, Kind, Module, make_module
 from lorascale_lint.adapters.source import AdapterSource
 from lorascale_lint.errors import InputError
@@ -21,7 +21,7 @@ class Adapter:
     """What one file holds."""
 
     source: AdapterSource
-    convention: Convention
+    convention: Format
     reason: str
     modules: tuple[Module, ...]
     broken: tuple[str, ...]  # modules of which no delta can be made
@@ -50,7 +50,7 @@ class Alike:
 def understand(source: AdapterSource) -> Adapter:
     """Recognise the convention of a file and read its modules. Raises InputError if it is none."""
     made = any(CARRIERS & factors.keys.keys() for factors in source.modules.values())
-    for convention in CONVENTIONS if made else ():
+    for convention in FORMATS if made else ():
         reason = convention.recognise(source)
         if reason is not None:
             break

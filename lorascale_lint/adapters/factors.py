@@ -5,26 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 
 from lorascale_lint.adapters.header import Tensor
+from lorascale_lint.knowledge import conventions
 
 
-class Spelling(StrEnum):
+class Spelling(Enum):
     """How the two factors of a LoRA are called in a file."""
 
-    DOWN_UP = "lora_down.weight / lora_up.weight"
-    A_B = "lora_A.weight / lora_B.weight"
-    NAMED_A_B = "lora_A.<adapter>.weight / lora_B.<adapter>.weight"
-    BARE_A_B = "lora_A / lora_B"
-    SMALL_A_B = "lora_a / lora_b"
-    SMALL_A_B_WEIGHT = "lora_a.weight / lora_b.weight"
-    LORA_DOWN_UP = "lora.down.weight / lora.up.weight"
-    LAYER_DOWN_UP = "lora_linear_layer.down.weight / lora_linear_layer.up.weight"
-    PROCESSOR_DOWN_UP = "*_lora*.down.weight / *_lora*.up.weight"
-    EMBEDDING = "lora_embedding_A / lora_embedding_B"
-    IN_OUT = "adapter.linear_in.weight / adapter.linear_out.weight"
-    OTHER = "other"
+    DOWN_UP = conventions.DOWN_UP
+    A_B = conventions.A_B
+    NAMED_A_B = conventions.NAMED_A_B
+    BARE_A_B = conventions.BARE_A_B
+    SMALL_A_B = conventions.SMALL_A_B
+    SMALL_A_B_WEIGHT = conventions.SMALL_A_B_WEIGHT
+    LORA_DOWN_UP = conventions.LORA_DOWN_UP
+    LAYER_DOWN_UP = conventions.LAYER_DOWN_UP
+    PROCESSOR_DOWN_UP = conventions.PROCESSOR_DOWN_UP
+    EMBEDDING = conventions.EMBEDDING
+    IN_OUT = conventions.IN_OUT
+    OTHER = conventions.Pair("", "")
+
+    def __str__(self) -> str:
+        return f"{self.value.down} / {self.value.up}"
 
 
 @dataclass(slots=True)
@@ -57,26 +61,12 @@ class Factors:
         return None if not values else sum(values) / len(values)
 
 
-# Last parts of a name -> role, spelling.
+# Last parts of a name -> role, spelling; names with something in the middle are taken apart in `split`.
 _TAILS: dict[str, tuple[str, Spelling]] = {
-    "lora_down.weight": ("down", Spelling.DOWN_UP),
-    "lora_up.weight": ("up", Spelling.DOWN_UP),
-    "lora_A.weight": ("down", Spelling.A_B),
-    "lora_B.weight": ("up", Spelling.A_B),
-    "lora_A": ("down", Spelling.BARE_A_B),
-    "lora_B": ("up", Spelling.BARE_A_B),
-    "lora_a": ("down", Spelling.SMALL_A_B),
-    "lora_b": ("up", Spelling.SMALL_A_B),
-    "lora_a.weight": ("down", Spelling.SMALL_A_B_WEIGHT),
-    "lora_b.weight": ("up", Spelling.SMALL_A_B_WEIGHT),
-    "lora.down.weight": ("down", Spelling.LORA_DOWN_UP),
-    "lora.up.weight": ("up", Spelling.LORA_DOWN_UP),
-    "lora_linear_layer.down.weight": ("down", Spelling.LAYER_DOWN_UP),
-    "lora_linear_layer.up.weight": ("up", Spelling.LAYER_DOWN_UP),
-    "lora_embedding_A": ("down", Spelling.EMBEDDING),
-    "lora_embedding_B": ("up", Spelling.EMBEDDING),
-    "adapter.linear_in.weight": ("down", Spelling.IN_OUT),
-    "adapter.linear_out.weight": ("up", Spelling.IN_OUT),
+    tail: (role, spelling)
+    for spelling in Spelling
+    for role, tail in (("down", spelling.value.down), ("up", spelling.value.up))
+    if tail and "{" not in tail
 }
 _ROLES = """
     lora_mid.weight lora_E lora_B.bias lora_magnitude_vector lora_magnitude_vector.weight dora_scale magnitude

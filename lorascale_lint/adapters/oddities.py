@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.factors import CARRIERS
-from lorascale_lint.adapters.formats.convention import metadata_stated, tensor_stated
+from lorascale_lint.adapters.formats.format import metadata_stated, tensor_stated
 from lorascale_lint.adapters.module import AlphaSource, Kind, Module
 from lorascale_lint.adapters.patterns import is_harmless
 from lorascale_lint.adapters.source import as_number, as_rank

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lorascale_lint.adapters.adapter import Adapter, understand
-from lorascale_lint.adapters.formats import CONVENTIONS
+from lorascale_lint.adapters.formats import FORMATS
 from lorascale_lint.adapters.module import AlphaSource, Kind
 from lorascale_lint.adapters.oddities import find_oddities
 from lorascale_lint.adapters.patterns import Patterns
@@ -295,7 +295,7 @@ def test_recognised(name: str, tmp_path: Path) -> None:
 
 
 def test_every_convention_is_tried_here() -> None:
-    assert {layout.convention for layout in LAYOUTS.values()} == {item.name for item in CONVENTIONS}
+    assert {layout.convention for layout in LAYOUTS.values()} == {item.name for item in FORMATS}
 
 
 def test_peft_patterns(tmp_path: Path) -> None:

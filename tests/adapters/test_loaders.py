@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lorascale_lint.adapters.command import inspect_file
-from lorascale_lint.adapters.formats import CONVENTIONS
+from lorascale_lint.adapters.formats import FORMATS
 from lorascale_lint.adapters.loaders import LOADERS, loader_named
 from lorascale_lint.adapters.predictions import Outcome, Prediction
 from tests.adapters.layouts import FLAT, NAMES, Tensors, pair, peft_pair, write
@@ -108,7 +108,7 @@ def test_final_layer_in_diffusers(tmp_path: Path) -> None:
 
 
 def test_every_row_cites_and_names_conventions_that_exist() -> None:
-    known = {item.name for item in CONVENTIONS}
+    known = {item.name for item in FORMATS}
     keys = [key for item in LOADERS for key in (item.key, *item.aliases)]
     assert len(set(keys)) == len(keys)
     for loader in LOADERS:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lorascale_lint.adapters.formats.bfl import Bfl
 from lorascale_lint.adapters.formats.comfy import Comfy
-from lorascale_lint.adapters.formats.convention import Convention
 from lorascale_lint.adapters.formats.diffusers_legacy import DiffusersLegacy
 from lorascale_lint.adapters.formats.diffusers_metadata import DiffusersMetadata
 from lorascale_lint.adapters.formats.diffusers_plain import DiffusersPlain
 from lorascale_lint.adapters.formats.fastvideo import FastVideo
+from lorascale_lint.adapters.formats.format import Format
 from lorascale_lint.adapters.formats.kohya import Kohya, Lycoris
 from lorascale_lint.adapters.formats.litgpt import Litgpt
 from lorascale_lint.adapters.formats.longcat import LongCat
@@ -21,7 +21,7 @@ from lorascale_lint.adapters.formats.torchtune import Torchtune
 from lorascale_lint.adapters.formats.xlabs import XLabs
 
 # What only one program writes comes first; names that many share come last.
-CONVENTIONS: tuple[Convention, ...] = (
+FORMATS: tuple[Format, ...] = (
     LongCat(),
     Mlx(),
     Torchtune(),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from lorascale_lint.adapters.formats.convention import Convention, having
+from lorascale_lint.adapters.formats.format import Format, having
 from lorascale_lint.adapters.source import AdapterSource
 
 _NORMS = (".query_norm.scale", ".key_norm.scale")
 
 
-class Bfl(Convention):
+class Bfl(Format):
     """`lora_A.weight`, `lora_B.weight`, `lora_B.bias` and `norm.*.scale`."""
 
     name = "bfl"
-    title = "BFL control LoRA"
     besides = _NORMS
 
     def recognise(self, source: AdapterSource) -> str | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from lorascale_lint.adapters.formats.convention import Convention, beginning
+from lorascale_lint.adapters.formats.format import Format, beginning
 from lorascale_lint.adapters.source import AdapterSource
 
 
-class Comfy(Convention):
+class Comfy(Format):
     """`diffusion_model.` before A and B in either spelling."""
 
     name = "comfy"
-    title = "ComfyUI style"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = beginning(source, ["diffusion_model."])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.adapters.factors import Factors
-from lorascale_lint.adapters.formats.convention import Convention
+from lorascale_lint.adapters.formats.format import Format
 from lorascale_lint.adapters.formats.peft_directory import SETTINGS, config_stated
 from lorascale_lint.adapters.module import AlphaSource, Stated
 from lorascale_lint.adapters.source import AdapterSource
@@ -11,11 +11,10 @@ from lorascale_lint.adapters.source import AdapterSource
 _KEY = "lora_adapter_metadata"
 
 
-class DiffusersMetadata(Convention):
+class DiffusersMetadata(Format):
     """`lora_adapter_metadata`, each entry with the name of the component before it."""
 
     name = "diffusers"
-    title = "diffusers"
 
     def recognise(self, source: AdapterSource) -> str | None:
         return f"`{_KEY}` in the file's metadata" if source.json_metadata(_KEY) else None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from lorascale_lint.adapters.formats.convention import Convention, beginning
+from lorascale_lint.adapters.formats.format import Format, beginning
 from lorascale_lint.adapters.source import AdapterSource
 
 _COMPONENTS = ("unet.", "transformer.", "transformer_2.", "text_encoder.", "text_encoder_2.", "prior.")
 
 
-class DiffusersPlain(Convention):
+class DiffusersPlain(Format):
     """`transformer.` or `unet.` names without `lora_adapter_metadata`."""
 
     name = "diffusers-plain"
-    title = "diffusers without metadata"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = beginning(source, _COMPONENTS)

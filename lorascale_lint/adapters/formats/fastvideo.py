@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from lorascale_lint.adapters.formats.convention import Convention, having
+from lorascale_lint.adapters.formats.format import Format, having
 from lorascale_lint.adapters.source import AdapterSource
 
 
-class FastVideo(Convention):
+class FastVideo(Format):
     """`.lora_alpha` (one number) and, from its extraction script, `.lora_rank`."""
 
     name = "fastvideo"
-    title = "FastVideo"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = having(source, "lora_alpha", "lora_rank")

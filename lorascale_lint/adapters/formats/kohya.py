@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from lorascale_lint.adapters.factors import Factors
-from lorascale_lint.adapters.formats.convention import Convention, beginning, tensor_stated
+from lorascale_lint.adapters.formats.format import Format, beginning, tensor_stated
 from lorascale_lint.adapters.module import AlphaSource, Stated
 from lorascale_lint.adapters.source import AdapterSource, as_number
 
@@ -21,11 +21,10 @@ _PREFIXES = (
 )
 
 
-class Kohya(Convention):
+class Kohya(Format):
     """`lora_unet_*.lora_down.weight`, `.lora_up.weight`, `.alpha`."""
 
     name = "kohya"
-    title = "kohya"
     _prefixes: ClassVar[tuple[str, ...]] = _PREFIXES
 
     def recognise(self, source: AdapterSource) -> str | None:
@@ -58,5 +57,4 @@ class Lycoris(Kohya):
     """LyCORIS' own names: `lycoris_*` before any of its kinds of factors."""
 
     name = "lycoris"
-    title = "LyCORIS"
     _prefixes = ("lycoris_",)

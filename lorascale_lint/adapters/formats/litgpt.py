@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from lorascale_lint.adapters.factors import Factors, Spelling
-from lorascale_lint.adapters.formats.convention import Convention, spelled
+from lorascale_lint.adapters.formats.format import Format, spelled
 from lorascale_lint.adapters.module import AlphaSource, Stated
 from lorascale_lint.adapters.source import HYPERPARAMETERS, AdapterSource, as_number, as_rank
 
 
-class Litgpt(Convention):
+class Litgpt(Format):
     """`transformer.h.0.attn.qkv.lora_A`, fused branches on one another in A."""
 
     name = "litgpt"
-    title = "litgpt"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = spelled(source, Spelling.BARE_A_B)

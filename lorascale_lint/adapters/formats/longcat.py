@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from lorascale_lint.adapters.formats.convention import Convention, beginning, having
+from lorascale_lint.adapters.formats.format import Format, beginning, having
 from lorascale_lint.adapters.source import AdapterSource
 
 
-class LongCat(Convention):
+class LongCat(Format):
     """`lora___lorahyphen___` names, one `lora_up.blocks.{i}` for each fused branch."""
 
     name = "longcat"
-    title = "LongCat"
 
     def recognise(self, source: AdapterSource) -> str | None:
         if key := beginning(source, ["lora___lorahyphen___"]):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from lorascale_lint.adapters.factors import Spelling
-from lorascale_lint.adapters.formats.convention import Convention, spelled
+from lorascale_lint.adapters.formats.format import Format, spelled
 from lorascale_lint.adapters.source import AdapterSource
 
 
-class Megatron(Convention):
+class Megatron(Format):
     """`linear_in` is A, `linear_out` is B."""
 
     name = "megatron"
-    title = "Megatron / NeMo"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = spelled(source, Spelling.IN_OUT)

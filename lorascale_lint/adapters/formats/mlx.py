@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from lorascale_lint.adapters.factors import Factors, Spelling
-from lorascale_lint.adapters.formats.convention import Convention, spelled
+from lorascale_lint.adapters.formats.format import Format, spelled
 from lorascale_lint.adapters.module import AlphaSource, Stated
 from lorascale_lint.adapters.source import AdapterSource, as_number, as_rank
 
 
-class Mlx(Convention):
+class Mlx(Format):
     """`lora_a` (in x rank) and `lora_b` (rank x out)."""
 
     name = "mlx"
-    title = "mlx-lm"
-    transposed = True
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = spelled(source, Spelling.SMALL_A_B)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lorascale_lint.adapters.factors import Factors
-from lorascale_lint.adapters.formats.convention import Convention, tensor_stated
+from lorascale_lint.adapters.formats.format import Format, tensor_stated
 from lorascale_lint.adapters.module import AlphaSource, Stated
 from lorascale_lint.adapters.source import ADAPTER_CONFIG, AdapterSource, as_number, as_rank
 
@@ -45,7 +45,7 @@ def config_stated(source: AdapterSource, config: Mapping[str, Any], module: str)
     )  # fmt: skip
 
 
-class PeftConfig(Convention):
+class PeftConfig(Format):
     """Alpha from adapter_config.json; from tensors where there is none."""
 
     def stated(self, source: AdapterSource, factors: Factors) -> Stated:
@@ -58,7 +58,6 @@ class PeftDirectory(PeftConfig):
     """A folder that `save_pretrained` wrote."""
 
     name = "peft"
-    title = "PEFT directory"
 
     def recognise(self, source: AdapterSource) -> str | None:
         config = source.config

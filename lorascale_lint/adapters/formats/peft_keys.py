@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from lorascale_lint.adapters.formats.convention import Convention, beginning
+from lorascale_lint.adapters.formats.format import Format, beginning
 from lorascale_lint.adapters.source import ADAPTER_CONFIG, AdapterSource
 
 
-class PeftKeys(Convention):
+class PeftKeys(Format):
     """`base_model.model.` names alone."""
 
     name = "peft-keys"
-    title = "PEFT names in a single file"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = beginning(source, ["base_model.model."])

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lorascale_lint.adapters.factors import Spelling
-from lorascale_lint.adapters.formats.convention import Convention, having, spelled
+from lorascale_lint.adapters.formats.format import Format, having, spelled
 from lorascale_lint.adapters.source import AdapterSource
 
 
 @dataclass(frozen=True)
-class Plain(Convention):
+class Plain(Format):
     """A convention that is nothing but a spelling, or a set of roles, of the factors."""
 
     name: str
-    title: str
     spellings: tuple[Spelling, ...] = ()
     roles: tuple[str, ...] = ()
     remark: str = ""
@@ -28,19 +27,17 @@ PLAIN = (
     # PEFT's layers as they are in memory.
     Plain(
         "diffsynth",
-        "DiffSynth-Studio",
         (Spelling.NAMED_A_B,),
         remark=", with nothing before the module",
     ),
     # LightX2V and other converters of video models.
-    Plain("down-up", "lora_down and lora_up under the model's own names", (Spelling.DOWN_UP,)),
+    Plain("down-up", (Spelling.DOWN_UP,)),
     # As PEFT's `get_peft_model_state_dict` of an injected model has them.
-    Plain("plain", "lora_A and lora_B under the model's own names", (Spelling.A_B, Spelling.EMBEDDING)),
+    Plain("plain", (Spelling.A_B, Spelling.EMBEDDING)),
     # As in Mochi.
-    Plain("bare", "lora_A and lora_B without .weight", (Spelling.BARE_A_B,)),
+    Plain("bare", (Spelling.BARE_A_B,)),
     Plain(
         "lycoris-plain",
-        "LyCORIS factors under the model's own names",
         roles=("hada_w1_a", "lokr_w1", "lokr_w1_a", "a1", "oft_blocks", "oft_diag", "diff"),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.adapters.factors import Spelling
-from lorascale_lint.adapters.formats.convention import spelled
+from lorascale_lint.adapters.formats.format import spelled
 from lorascale_lint.adapters.formats.peft_directory import PeftConfig
 from lorascale_lint.adapters.source import AdapterSource
 
@@ -12,7 +12,6 @@ class Torchtune(PeftConfig):
     """Small letters with `.weight`."""
 
     name = "torchtune"
-    title = "torchtune"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = spelled(source, Spelling.SMALL_A_B_WEIGHT)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from lorascale_lint.adapters.factors import Spelling
-from lorascale_lint.adapters.formats.convention import Convention, spelled
+from lorascale_lint.adapters.formats.format import Format, spelled
 from lorascale_lint.adapters.source import AdapterSource
 
 
-class XLabs(Convention):
+class XLabs(Format):
     """`double_blocks.0.processor.qkv_lora1.down.weight`."""
 
     name = "xlabs"
-    title = "XLabs"
 
     def recognise(self, source: AdapterSource) -> str | None:
         key = spelled(source, Spelling.PROCESSOR_DOWN_UP)

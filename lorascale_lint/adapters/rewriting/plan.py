@@ -21,6 +21,7 @@ from lorascale_lint.adapters.rewriting.targets import AlphaPlace, Target
 from lorascale_lint.adapters.tensors import Reader, stored_tensor
 from lorascale_lint.adapters.writing import PlannedTensor, copied
 from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.conventions import METADATA_ALPHA
 
 # What a convention puts before the names of the model.
 _PREFIXES = {
@@ -47,7 +48,7 @@ _METADATA = "lora_adapter_metadata"
 # Rank times this is a float32.
 _EXTREME = 1e30
 # One alpha for the whole file: of a folded scale, and of fused branches taken as one, it would be untrue.
-_STATEMENTS = ("alpha", "lora_alpha", "ss_network_alpha", _METADATA)
+_STATEMENTS = (*METADATA_ALPHA, "ss_network_alpha", _METADATA)
 
 
 @dataclass(frozen=True, slots=True)

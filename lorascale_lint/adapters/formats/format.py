@@ -9,17 +9,25 @@ from typing import ClassVar
 from lorascale_lint.adapters.factors import CARRIERS, Factors, Spelling
 from lorascale_lint.adapters.module import AlphaSource, Stated
 from lorascale_lint.adapters.source import AdapterSource, as_number
+from lorascale_lint.knowledge.conventions import METADATA_ALPHA, convention_named
 
 
-class Convention(ABC):
+class Format(ABC):
     """One way to write an adapter file."""
 
-    name: str
-    title: str
-    # mlx stores A as in x rank, B as rank x out.
-    transposed: ClassVar[bool] = False
+    name: str  # of its entry in `knowledge.conventions`
     # Ends of names that belong to the convention and have nothing to do with scales.
     besides: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return convention_named(self.name).title
+
+    @property
+    def transposed(self) -> bool:
+        """Whether A lies as in x rank and B as rank x out."""
+        return convention_named(self.name).transposed
 
     @abstractmethod
     def recognise(self, source: AdapterSource) -> str | None:
@@ -43,7 +51,7 @@ def tensor_stated(factors: Factors) -> Stated | None:
 
 def metadata_stated(source: AdapterSource) -> Stated | None:
     """One alpha for the file in its metadata."""
-    for key in ("alpha", "lora_alpha"):
+    for key in METADATA_ALPHA:
         value = as_number(source.metadata.get(key))
         if value is not None:
             return Stated(AlphaSource.METADATA, key, value)
