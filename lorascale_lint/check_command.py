@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lorascale_lint.checking import Checker, read_source
 from lorascale_lint.config import Configs
 from lorascale_lint.console import Console
-from lorascale_lint.fixing.apply import Outcome, apply_fixes
+from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
 from lorascale_lint.fixing.diff import unified_diff
-from lorascale_lint.fixing.write import WriteError, obstacle, write_group
+from lorascale_lint.fixing.write import WriteError, clean_up, obstacle, write_group
 from lorascale_lint.report.concise import render_concise
 from lorascale_lint.report.content import Report
 from lorascale_lint.report.json_report import render_json
@@ -88,7 +88,7 @@ class _Check:
         return self._exit_code(report)
 
     def _diff(self) -> int:
-        outcome = self._apply(writing=False)
+        outcome = self._apply()
         diff = unified_diff(change for group in outcome.groups for change in group)
         self._complain(outcome.report, outcome)
         # On a terminal nothing of the source may act as an escape sequence; a patch needs every byte.
@@ -98,35 +98,74 @@ class _Check:
         return self._exit_code(outcome.report, changed=bool(outcome.groups))
 
     def _fix(self) -> int:
-        outcome = self._apply(writing=self.stdin is None)
-        overlay = {change.path: change.after for group in outcome.groups for change in group}
-        fixed = dict(outcome.fixed)
-        unwritten = False
-        if self.stdin is None:
-            for group in outcome.groups:
-                try:
-                    write_group(group)
-                except WriteError as error:
-                    unwritten = True
-                    self.console.error(printable(str(error)))
-                    names = {str(change.path) for change in group}
-                    fixed = {key: count for key, count in fixed.items() if key[0] not in names}
-        else:
-            (target,) = self.sources.targets or (STDIN,)
-            self.console.out(overlay.get(target, self.stdin))
-        self._complain(outcome.report, outcome)
-        to_stderr = self.stdin is not None
-        done = "" if self.options.output_format == "json" else render_fixed(fixed)
-        text = self._render(outcome.report, overlay, self._style(to_stderr=to_stderr))
-        text = ("" if self.options.quiet else done) + text + self._closing(outcome.report, remaining=True)
-        (self.console.error_text if to_stderr else self.console.out)(text)
-        return 2 if unwritten else self._exit_code(outcome.report)
+        if self.stdin is not None:
+            return self._fix_text(self._apply())
+        for restored in clean_up({path.resolve().parent for path in self.sources.targets}):
+            self.console.warning(
+                f"{printable(str(restored))} was half written by a killed run, which is undone"
+            )
+        outcome = self._apply()
+        written, unwritten = self._write(outcome)
+        overlay = {change.path: change.after for change in written}
+        report = self._report_of(outcome, overlay) if unwritten else outcome.report
+        self._complain(report, outcome)
+        fixed = outcome.fixed_without({change.path for change in unwritten})
+        self.console.out(self._result(report, fixed, overlay, self._style()))
+        return 2 if unwritten else self._exit_code(report)
 
-    def _apply(self, *, writing: bool) -> Outcome:
+    def _fix_text(self, outcome: Outcome) -> int:
+        """The repaired text goes to standard output, and the report to standard error."""
+        overlay = {change.path: change.after for group in outcome.groups for change in group}
+        (target,) = self.sources.targets or (STDIN,)
+        self.console.out(overlay.get(target, self.stdin or b""))
+        self._complain(outcome.report, outcome)
+        style = self._style(to_stderr=True)
+        self.console.error_text(self._result(outcome.report, outcome.fixed, overlay, style))
+        return self._exit_code(outcome.report)
+
+    def _write(self, outcome: Outcome) -> tuple[list[Change], list[Change]]:
+        """Write what was fixed; the changes that are on the disk now, and those that are not."""
+        written: list[Change] = []
+        unwritten: list[Change] = []
+        for group in outcome.groups:
+            try:
+                write_group(group)
+                written += group
+            except WriteError as error:
+                unwritten += group
+                self.console.error(printable(str(error)))
+        return written, unwritten
+
+    def _report_of(self, outcome: Outcome, overlay: Mapping[Path, bytes]) -> Report:
+        """What is left where not everything that was fixed could be written."""
+        report = self.checker.check(overlay)
+        failures = dict.fromkeys((*report.failures, *outcome.report.failures))
+        return replace(
+            report, failures=tuple(sorted(failures, key=lambda item: (item.filename, item.position)))
+        )
+
+    def _result(
+        self,
+        report: Report,
+        fixed: Mapping[tuple[str, str, str], int],
+        overlay: Mapping[Path, bytes],
+        style: Style,
+    ) -> str:
+        text = self._render(report, overlay, style)
+        if self.options.quiet or self.options.output_format == "json":
+            return text
+        return render_fixed(fixed) + text + self._closing(report, remaining=True)
+
+    def _apply(self) -> Outcome:
         unsafe = self.options.unsafe_fixes
-        if writing:
-            return apply_fixes(self.checker.check, self.contents, unsafe=unsafe, obstacle=obstacle)
-        return apply_fixes(self.checker.check, self.contents, unsafe=unsafe)
+        if self.stdin is not None:
+            return apply_fixes(self.checker.check, self.contents, unsafe=unsafe)
+        given = [Path(os.path.abspath(path)) for path in self.options.paths]
+
+        def why_not(path: Path) -> str | None:
+            return obstacle(Path(os.path.abspath(path)), given)
+
+        return apply_fixes(self.checker.check, self.contents, unsafe=unsafe, obstacle=why_not)
 
     def _complain(self, report: Report, outcome: Outcome | None = None) -> None:
         """Warnings and failures, on standard error."""

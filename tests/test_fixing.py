@@ -372,7 +372,7 @@ def test_a_group_is_written_whole_or_not_at_all(old, tmp_path, monkeypatch, fail
     other.write_bytes(b"other\n")
     stage, calls = write._stage, []
 
-    def full_disk(*args: object) -> Path:
+    def full_disk(*args: object) -> object:
         calls.append(args)
         if len(calls) == failing:
             raise OSError(28, "No space left on device")
@@ -459,16 +459,17 @@ def test_a_write_that_fails_is_exit_2_and_is_not_counted_as_fixed(lint, monkeypa
     A.write_text("unscaled\n")
     B.write_text("unscaled\n")
 
-    def full_disk(target: Path, data: bytes) -> Path:
-        if target.name == "a.py":
+    def full_disk(change: Change) -> object:
+        if change.path.name == "a.py":
             raise OSError(28, "No space left on device")
-        return stage(target, data)
+        return stage(change)
 
     stage = write._stage
     monkeypatch.setattr(write, "_stage", full_disk)
     code, out, err = lint("--fix", ".")
     assert (code, err) == (2, "error: a.py: not written: No space left on device\n")
     assert out.startswith("Fixed 1 finding:\n  b.py")
+    assert out.endswith("Left 1 finding in 1 file (1 fixable with --fix).\n")
     assert (A.read_text(), B.read_text()) == ("unscaled\n", "scaled\n")
 
 

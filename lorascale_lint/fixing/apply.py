@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -29,18 +30,36 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """A finding that was fixed, and the files that this changed."""
+
+    finding: Finding
+    files: frozenset[Path]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What fixing did.
 
     ``report`` is what remains. Each of ``groups`` is written whole or not at all: its files share a
-    fix. ``fixed`` counts fixes by file name, code and name of the rule. ``notes`` say why a fix that
-    was at hand was not applied.
+    fix. ``notes`` say why a fix that was at hand was not applied.
     """
 
     report: Report
     groups: tuple[tuple[Change, ...], ...]
-    fixed: Mapping[tuple[str, str, str], int]
+    applied: tuple[Applied, ...]
     notes: tuple[str, ...]
+
+    @property
+    def fixed(self) -> Mapping[tuple[str, str, str], int]:
+        """Number of fixes by file name, code and name of the rule."""
+        return self.fixed_without(frozenset())
+
+    def fixed_without(self, unwritten: Collection[Path]) -> Mapping[tuple[str, str, str], int]:
+        """The same, less the fixes that touch one of these files."""
+        spans = (item.finding for item in self.applied if item.files.isdisjoint(unwritten))
+        found = Counter((finding.span.filename, finding.code, finding.name) for finding in spans)
+        return dict(sorted(found.items()))
 
 
 class _Splice(NamedTuple):
@@ -60,12 +79,6 @@ class _Splice(NamedTuple):
         return self.overlaps(other)
 
 
-@dataclass(frozen=True, slots=True)
-class _Applied:
-    finding: Finding
-    files: frozenset[Path]
-
-
 def apply_fixes(
     check: Callable[[Mapping[Path, bytes]], Report],
     editable: Mapping[Path, bytes | None],
@@ -76,7 +89,9 @@ def apply_fixes(
     """Apply what ``check`` offers: safe fixes, and unsafe ones if asked for.
 
     Only files of ``editable`` are changed; a value that is not None stands for the content of the
-    file. ``obstacle`` names what keeps a file from being written, if anything.
+    file, the others are read once, here, and ``check`` is given what was read: an edit is applied to the
+    very bytes that it was made for. Hard links of one file are changed as one. ``obstacle`` names what
+    keeps a file from being written, if anything.
     """
     return _Fixer(check, editable, unsafe, obstacle).run()
 
@@ -90,20 +105,42 @@ class _Fixer:
         obstacle: Callable[[Path], str | None],
     ) -> None:
         self.check = check
-        self.editable = editable
         self.unsafe = unsafe
         self.obstacle = obstacle
-        self.before: dict[Path, bytes] = {path: data for path, data in editable.items() if data is not None}
+        self.editable = editable
+        self.before: dict[Path, bytes] = {}
+        self.same: dict[Path, Path] = {}
+        self._read()
         self.now = dict(self.before)
         self.blocked: set[Path] = set()
         self.opened: set[Path] = set()
-        self.applied: list[_Applied] = []
+        self.applied: list[Applied] = []
         self.unusable: set[Fix] = set()
         self.failures: dict[str, FileFailure] = {}
         self.notes: dict[str, None] = {}
 
+    def _read(self) -> None:
+        """The content of each file, once for all its hard links; what can't be read is left out."""
+        first: dict[tuple[int, int], Path] = {}
+        for path, data in self.editable.items():
+            one = path
+            if data is None:
+                try:
+                    with path.open("rb") as file:
+                        status = os.fstat(file.fileno())
+                        one = first.setdefault((status.st_dev, status.st_ino), path)
+                        data = self.before.get(one) if one is not path else file.read()
+                except OSError:
+                    continue  # the check says so
+            if data is not None:
+                self.before[one] = data
+                self.same[path] = one
+
+    def _check(self) -> Report:
+        return self.check({path: self.now[one] for path, one in self.same.items()})
+
     def run(self) -> Outcome:
-        report = self.check(self.now)
+        report = self._check()
         rounds = 0
         while changed := self._round(report):
             rounds += 1
@@ -111,27 +148,24 @@ class _Fixer:
                 for path in changed - self.blocked:
                     self._take_back(path, f"fixes of this file do not come to an end after {rounds} rounds")
                 rounds = 0
-            report = self.check(self.now)
+            report = self._check()
         failures = (*report.failures, *self.failures.values())
         report = replace(
             report, failures=tuple(sorted(failures, key=lambda item: (item.filename, item.position)))
         )
-        fixed = Counter(
-            (item.finding.span.filename, item.finding.code, item.finding.name) for item in self.applied
-        )
-        return Outcome(report, tuple(self._groups()), dict(sorted(fixed.items())), tuple(self.notes))
+        return Outcome(report, tuple(self._groups()), tuple(self.applied), tuple(self.notes))
 
     def _round(self, report: Report) -> set[Path]:
         """Apply the fixes that do not meet each other; the files changed, also if taken back."""
         accepted: dict[Path, list[_Splice]] = {}
-        chosen: list[_Applied] = []
+        chosen: list[Applied] = []
         for finding in report.findings:
             splices = self._splices(finding)
             if splices and _fits(splices, accepted):
                 for path, own in splices.items():
                     known = accepted.setdefault(path, [])
                     known.extend(splice for splice in own if splice not in known)
-                chosen.append(_Applied(finding, frozenset(splices)))
+                chosen.append(Applied(finding, frozenset(splices)))
         self.applied.extend(chosen)
         problems: dict[Path, str] = {}
         for path, edits in accepted.items():
@@ -156,13 +190,13 @@ class _Fixer:
             if path not in self.editable:
                 self.notes[f"{place} is not fixed: that also changes {path}, which was not given"] = None
                 return None
-            if self._is_blocked(path):
+            if self._is_blocked(self.same.get(path, path)):
                 return None
         splices: dict[Path, list[_Splice]] = {}
         changes = False
         try:
             for edit in fix.edits:
-                path = Path(edit.span.filename)
+                path = self.same[Path(edit.span.filename)]
                 source = SourceText.decode(self.now[path])
                 start, end = source.offset(edit.span.start), source.offset(edit.span.end)
                 content = edit.content.replace("\r\n", "\n").replace("\n", source.newline)
@@ -191,16 +225,17 @@ class _Fixer:
         return path in self.blocked
 
     def _open(self, path: Path) -> str | None:
+        if path not in self.before:
+            return "can't be read"
+        data = self.before[path]
         try:
-            data = self.before[path] if path in self.before else path.read_bytes()
             round_trip = libcst.parse_module(data).bytes
             SourceText.decode(data)
-        except (OSError, UndecodableSource, libcst.ParserSyntaxError) as error:
+        except (UndecodableSource, libcst.ParserSyntaxError) as error:
             return f"can't be read: {error}"
         if round_trip != data:
             # LibCST drops form feeds and a trailing lone carriage return, for example.
             return "is not reproduced byte for byte by LibCST"
-        self.before[path] = self.now[path] = data
         return None
 
     def _take_back(self, path: Path, why: str) -> None:

@@ -1,90 +1,183 @@
-"""Write files so that a crash, a full disk or Ctrl-C leaves the old or the new content, never a part."""
+"""Write files so that a crash, a full disk or a signal leaves the old or the new content, never a part."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lorascale_lint.fixing.apply import Change
+from lorascale_lint.fixing.in_place import UndoError, stage_undo, undo_change, write_in_place
+from lorascale_lint.fixing.signals import Interrupted, deferred_signals
+from lorascale_lint.fixing.temporary import NEW, UNDO, Temporary, leftovers
 
 
 class WriteError(Exception):
     """A file could not be written; nothing of its group was, unless the text says so."""
 
 
-def obstacle(path: Path) -> str | None:
-    """What keeps a file from being written, if that can be known beforehand."""
+def obstacle(path: Path, given: Collection[Path] = ()) -> str | None:
+    """What keeps a file from being written, if that can be known beforehand.
+
+    ``given`` are the files and folders that the person named: a link below a folder is no leave to
+    change what lies elsewhere. Empty: anything may be changed.
+    """
     try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        return f"can't be written: {error.strerror}"
+        target = path.resolve(strict=True)
+        mode = target.stat().st_mode
+    except (OSError, RuntimeError) as error:
+        return f"can't be written: {getattr(error, 'strerror', None) or error}"
+    if given and path not in given and not any(target.is_relative_to(root.resolve()) for root in given):
+        return f"is a link to {target}, outside of what was given"
     # The mode, too: to replace a file takes no right to write to it, and root may write to any.
-    if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path, os.W_OK):
+    if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(target, os.W_OK):
         return "is read-only"
+    if not os.access(target.parent, os.W_OK):
+        return "lies in a folder that can't be written to"
     return None
 
 
 def write_group(group: Sequence[Change]) -> None:
     """Write files that belong together: all new contents reach the disk before the first is put in place.
 
-    Links are followed, modes are kept, and a file with several hard links is written in place (the
-    only way to keep them; a crash in that moment can lose its content). Raises `WriteError`.
+    Links are followed; mode, owner and extended attributes are kept. A file that has several hard links, or
+    that can't be replaced with all it has, is changed in place. A file that holds the new content already is
+    left as it is. A signal acts before the group is begun or after it is written. Raises `WriteError`.
     """
-    staged: list[tuple[Change, Path, Path | None]] = []
+    staged: list[_Staged] = []
     current, written = group[0], 0
     try:
-        for current in group:
-            target = current.path.resolve(strict=True)
-            if target.read_bytes() != current.before:
-                raise WriteError(f"{current.path}: not written: it has changed meanwhile")
-            in_place = target.stat().st_nlink > 1
-            staged.append((current, target, None if in_place else _stage(target, current.after)))
-        for current, target, temporary in staged:
-            if temporary is None:
-                _write_in_place(target, current.after)
-            else:
-                os.replace(temporary, target)
-                _sync_folder(target.parent)
-            written += 1
+        with deferred_signals() as stop_here:
+            try:
+                for current in group:
+                    stop_here()
+                    staged.append(_stage(current))
+                stop_here()
+                for item in staged:  # all of them, before the first one is touched
+                    current = item.change
+                    item.compare()
+                for item in staged:
+                    current = item.change
+                    item.put()
+                    written += 1
+            finally:
+                for item in staged:
+                    item.temporary.discard()
+    except Interrupted as signal:  # only where somebody else's handler let the process live
+        raise WriteError(f"{current.path}: not written: interrupted by {signal}") from signal
+    except UndoError as error:
+        kept = staged[written].temporary.path
+        raise WriteError(f"{current.path}: half written: {error.strerror}; {kept} holds the rest") from error
     except OSError as error:
         others = "".join(f" ({change.path} is written)" for change in group[:written])
         raise WriteError(f"{current.path}: not written: {error.strerror or error}{others}") from error
-    finally:
-        for _, _, temporary in staged[written:]:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
 
-def _stage(target: Path, data: bytes) -> Path:
-    """A synced temporary file beside ``target``, with its mode and, where allowed, its owner."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
+class _HasChanged(OSError):
+    """Somebody else wrote the file since it was read."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "it has changed meanwhile")
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """One change whose new content is on the disk, beside the file that is to get it."""
+
+    change: Change
+    target: Path
+    temporary: Temporary
+    in_place: bool
+
+    def compare(self) -> None:
+        """Raises `OSError` if the file is not what was read."""
+        if self.target.is_symlink() or not self._is_known(self.target.read_bytes()):
+            raise _HasChanged
+
+    def _is_known(self, content: bytes) -> bool:
+        return content in (self.change.before, self.change.after)
+
+    def put(self) -> None:
+        """Give the file its new content. Raises `OSError`."""
+        if self.in_place:
+            self._write_in_place()
+        else:
+            self.compare()  # nothing may stand between this and the next line
+            self.temporary.replace(self.target)
+            _sync_folder(self.target.parent)
+
+    def _write_in_place(self) -> None:
+        flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(self.target, flags), "r+b", buffering=0) as file:
+            if not os.path.samestat(os.fstat(file.fileno()), self.target.stat()):
+                raise _HasChanged
+            if not self._is_known(content := file.readall()):
+                raise _HasChanged
+            try:
+                write_in_place(file.fileno(), content, self.change.after)
+            except UndoError:
+                self.temporary.keep()
+                raise
+
+
+def _stage(change: Change) -> _Staged:
+    """Bring the new content of a file to the disk. Raises `OSError`."""
+    target = change.path.resolve(strict=True)
+    if target.read_bytes() not in (change.before, change.after):
+        raise _HasChanged
+    status = target.stat()
+    if status.st_nlink == 1:
+        temporary = Temporary(target.parent, NEW)
+        try:
+            temporary.write(change.after)
+            if _takes_after(temporary, target, status):
+                temporary.sync()
+                return _Staged(change, target, temporary, in_place=False)
+        except BaseException:
+            temporary.discard()
+            raise
+        temporary.discard()
+    return _Staged(change, target, stage_undo(target, change.before, change.after), in_place=True)
+
+
+def _takes_after(temporary: Temporary, target: Path, status: os.stat_result) -> bool:
+    """Give a temporary file the owner, mode and extended attributes of ``target``, if it can have them."""
+    descriptor = temporary.descriptor
     try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            status = target.stat()
-            if hasattr(os, "chown"):
-                with contextlib.suppress(PermissionError):
-                    os.chown(temporary, status.st_uid, status.st_gid)
-            os.chmod(temporary, stat.S_IMODE(status.st_mode))
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+        own = os.fstat(descriptor)
+        if hasattr(os, "fchown") and (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        os.chmod(temporary.path, stat.S_IMODE(status.st_mode))
+        for name in _attributes(target):
+            os.setxattr(descriptor, name, os.getxattr(target, name))
+        return _attributes(target) == _attributes(temporary.path)
+    except OSError:
+        return False
 
 
-def _write_in_place(target: Path, data: bytes) -> None:
-    with target.open("r+b") as file:
-        file.write(data)
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
+def _attributes(path: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listxattr(path)) if hasattr(os, "listxattr") else frozenset()
+    except OSError:  # a file system without them
+        return frozenset()
+
+
+def clean_up(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """Remove what killed runs left in ``folders``; the files that were half written and have their old
+    content again.
+
+    Files of runs that go on, and of other users, are left alone.
+    """
+    restored = []
+    for path, descriptor in leftovers(folders):
+        with contextlib.suppress(OSError):
+            if path.name.endswith(UNDO) and (target := undo_change(path, descriptor)) is not None:
+                restored.append(target)
+            path.unlink()
+    return tuple(restored)
 
 
 def _sync_folder(folder: Path) -> None:
