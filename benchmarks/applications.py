@@ -1,9 +1,9 @@
 """Are applications seen, with the right formula? ``python benchmarks/applications.py LABELS.jsonl [options]``
 
-``LABELS.jsonl`` has one label a line: ``id``, ``repo``, ``rev``, ``path``, ``row``, ``end_row``, ``kind`` (merge,
-forward, unmerge, fold, export, or none for a product that is no LoRA), ``variant``, ``hides`` (what makes it hard
-to see) and ``scale`` (the formula, the main branch first; ``resolved`` with a parameter's value put in; ``also``:
-as good). Each labelled file is mapped alone; ``--whole`` maps the Python tree of its repository as well.
+``LABELS.jsonl`` has one label a line: ``id``, ``repo``, ``rev``, ``path``, ``row``, ``end_row``, ``kind``
+(merge, forward, unmerge, fold, export, or none for a product that is no LoRA), ``variant``, ``hides`` (what
+makes it hard to see) and ``scale`` (the formula, the main branch first; ``resolved`` with a parameter's value
+put in; ``also``: as good). Each labelled file is mapped alone; ``--whole`` maps its repository as well.
 
 A label is seen if `lorascale-lint map` reports an application within 3 rows of it; `formulas.py` says how
 formulas are compared. A product that is no LoRA counts as false if an application is reported in its rows.
