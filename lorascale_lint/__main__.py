@@ -1,7 +1,15 @@
-"""`python -m lorascale_lint`."""
+"""`python -m lorascale_lint`, and the `lorascale-lint` command."""
 
-from __future__ import annotations
+from lorascale_lint.isolation import isolate
 
-from lorascale_lint.cli import main
 
-main()
+def main() -> None:
+    """Run the command line, importing nothing from where the linted project may be."""
+    isolate()
+    from lorascale_lint import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from lorascale_lint.console import Console
 from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
 from lorascale_lint.fixing.diff import unified_diff
 from lorascale_lint.fixing.write import WriteError, clean_up, obstacle, write_group
+from lorascale_lint.isolation import leave_out
 from lorascale_lint.report.concise import render_concise
 from lorascale_lint.report.content import Report
 from lorascale_lint.report.json_report import render_json
@@ -69,6 +70,7 @@ class _Check:
             )
         else:
             self.sources = discover(map(Path, options.paths), configs)
+        leave_out(*map(str, self.sources.roots))
         self.contents = dict.fromkeys(self.sources.targets, self.stdin)
         self.checker = Checker(
             self.sources, self.selection, cache_folder() if options.cache else None, self.console.progress

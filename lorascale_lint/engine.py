@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 
-from lorascale_lint.facts.extract import extract_facts
-from lorascale_lint.facts.store import FactsCache, decode, encode
+from lorascale_lint.bounds import POOL_FROM, SECONDS_PER_FILE
+from lorascale_lint.facts.analysis import analyse_file
+from lorascale_lint.facts.store import FactsCache, decode
 from lorascale_lint.facts.terms import FileFacts
-from lorascale_lint.findings import FileFailure, Finding, Position
+from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.model import Model, build_model
 from lorascale_lint.results import LintResult, ResultCache
 from lorascale_lint.rule import Rule, all_rules
 from lorascale_lint.sources.modules import module_name
-from lorascale_lint.sources.narrow import NestedTooDeeply, narrow, syntax_error
 from lorascale_lint.sources.prefilter import may_hold_lora
-from lorascale_lint.sources.text import SourceText, UndecodableSource
-
-POOL_FROM = 12
-"""Files to analyse from which worker processes pay for their start."""
-RECURSION_LIMIT = 4000
-"""Python frames for one file: LibCST takes several for each level, and an ``elif`` is a level."""
+from lorascale_lint.workers import WorkerDied, WorkerPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +164,12 @@ def _analyse(
             yield name, source, analyse_file(name, source, module)
         return
     with _executor(workers) as pool:
-        names, sources, dotted = zip(*jobs, strict=True)
-        # Workers inherit that Ctrl-C is ignored: the parent alone ends the run.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            outcomes = pool.map(analyse_file, names, sources, dotted, chunksize=4)
-        finally:
-            signal.signal(signal.SIGINT, handler)
-        yield from zip(names, sources, outcomes, strict=True)
+        answers = [pool.submit(analyse_file, *job) for job in jobs]
+        for (name, source, _), answer in zip(jobs, answers, strict=True):
+            try:
+                yield name, source, answer.result()
+            except WorkerDied as error:
+                yield name, source, FileFailure(name, f"cannot be analysed: {error}")
 
 
 def _origin(name: str, modules: Mapping[str, str]) -> str:
@@ -190,48 +179,7 @@ def _origin(name: str, modules: Mapping[str, str]) -> str:
 
 def _executor(workers: int) -> Executor:
     """The seam where another executor (a cluster's) can stand in."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the process that started it is killed; it would wait for work for ever."""
-
-    def wait() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
-
-
-def analyse_file(name: str, source: bytes, module: str) -> bytes | FileFailure:
-    """Encoded facts of one file, or why there are none. Never raises."""
-    import libcst as cst
-
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(RECURSION_LIMIT)
-    try:
-        text = SourceText.decode(source).text
-        error = syntax_error(text)
-        if error is None and not may_hold_lora(source):
-            return encode(FileFacts())
-        try:
-            return encode(extract_facts(narrow(text), module))
-        except cst.ParserSyntaxError as unparsed:
-            if error is not None:  # the standard library knows the place better
-                place = Position(error.lineno or 1, error.offset or 1)
-                return FileFailure(name, f"cannot be parsed: {error.msg}", place)
-            place = Position(unparsed.editor_line, unparsed.editor_column)
-            return FileFailure(name, f"cannot be parsed: {unparsed.message.strip()}", place)
-    except UndecodableSource as error:
-        return FileFailure(name, f"cannot be decoded: {error}")
-    except ValueError as error:
-        return FileFailure(name, f"cannot be analysed: {error}")
-    except (NestedTooDeeply, RecursionError, KeyError):  # LibCST's positions hide the second in the third
-        return FileFailure(name, "cannot be analysed: nested too deeply")
-    finally:
-        sys.setrecursionlimit(limit)
+    return WorkerPool(workers, SECONDS_PER_FILE)
 
 
 def _rule_failure(rule: Rule) -> FileFailure:

@@ -98,7 +98,7 @@ def test_metadata(built):
         text = archive.read(metadata).decode()
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
         (entry,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "lorascale-lint = lorascale_lint.cli:main" in archive.read(entry).decode()
+        assert "lorascale-lint = lorascale_lint.__main__:main" in archive.read(entry).decode()
     assert f"Version: {lorascale_lint.__version__}\n" in text
     assert "License-Expression: Apache-2.0\n" in text
     core = [

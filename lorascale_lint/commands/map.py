@@ -26,6 +26,7 @@ def command(paths: tuple[str, ...], output_format: str) -> int:
     from lorascale_lint.config import Configs
     from lorascale_lint.console import Console
     from lorascale_lint.engine import load_model
+    from lorascale_lint.isolation import leave_out
     from lorascale_lint.model.map_report import render_map
     from lorascale_lint.report.terminal import Style
     from lorascale_lint.report.text import render_failure
@@ -33,6 +34,7 @@ def command(paths: tuple[str, ...], output_format: str) -> int:
 
     console = Console()
     sources = discover(map(Path, paths), Configs())
+    leave_out(*map(str, sources.roots))
     model, unread = load_model(sources.targets, sources.context, for_map=True)
     failures = [*sources.failures, *(item for item in unread if Path(item.filename) in sources.targets)]
     for failure in failures:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorascale_lint.config import Configs
@@ -37,13 +37,14 @@ class MissingPath(InputError):
 class Sources:
     """``targets`` are linted, ``context`` holds the other Python files of the same projects.
 
-    ``empty`` are given folders without a Python file.
+    ``empty`` are given folders without a Python file. ``roots`` are the folders that all files are in.
     """
 
     targets: tuple[Path, ...]
     context: tuple[Path, ...]
     failures: tuple[FileFailure, ...] = ()
     empty: tuple[Path, ...] = ()
+    roots: tuple[Path, ...] = field(default=(), compare=False)
 
 
 def discover(paths: Iterable[Path], configs: Configs) -> Sources:
@@ -72,6 +73,7 @@ def discover(paths: Iterable[Path], configs: Configs) -> Sources:
         _context(walk, folders, targets),
         failures,
         tuple(empty),
+        _roots(folders),
     )
 
 
@@ -85,7 +87,12 @@ def discover_text(path: Path, configs: Configs) -> Sources:
     return Sources(
         tuple(map(display_path, targets.values())),
         _context(_Walk(configs), [path.parent], {os.path.realpath(path): path}),
+        roots=_roots([path.parent]),
     )
+
+
+def _roots(folders: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(sorted({project_root(folder) or folder for folder in folders}))
 
 
 def _context(walk: _Walk, folders: Iterable[Path], targets: Mapping[str, Path]) -> tuple[Path, ...]:

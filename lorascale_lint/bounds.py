@@ -1,0 +1,10 @@
+"""Every bound of a lint run, with its reason. What passes one is reported, or costs time and nothing else."""
+
+from __future__ import annotations
+
+POOL_FROM = 12
+"""Files to analyse from which worker processes pay for their start."""
+SECONDS_PER_FILE = 60.0
+"""For a worker's analysis of one file; the slowest file known takes a tenth of it."""
+RECURSION_LIMIT = 4000
+"""Python frames for one file: LibCST takes several for each level, and an ``elif`` is a level."""
