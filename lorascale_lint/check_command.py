@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from lorascale_lint.checking import Checker, read_source
+from lorascale_lint.adding_ignores import add_ignores
+from lorascale_lint.checking import STDIN, Checker, read_source
 from lorascale_lint.config import Configs
 from lorascale_lint.console import Console
 from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
@@ -19,13 +21,11 @@ from lorascale_lint.isolation import leave_out
 from lorascale_lint.report.concise import render_concise
 from lorascale_lint.report.content import Report
 from lorascale_lint.report.json_report import render_json
-from lorascale_lint.report.summary import render_fixed, render_summary
+from lorascale_lint.report.summary import count, render_fixed, render_summary
 from lorascale_lint.report.terminal import Style, printable
 from lorascale_lint.report.text import render_failure, render_text
 from lorascale_lint.selection import Catalog, Selection
 from lorascale_lint.sources.discovery import Sources, discover, discover_text, display_path
-
-STDIN = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class CheckOptions:
     ignore: tuple[str, ...] = ()
     preview: bool = False
     output_format: Literal["text", "concise", "json"] = "text"
+    add_ignore: str | None = None
     exit_zero: bool = False
     quiet: bool = False
     cache: bool = True
@@ -83,6 +84,8 @@ class _Check:
             return self._diff()
         if self.options.fix:
             return self._fix()
+        if self.options.add_ignore is not None:
+            return self._add_ignores(self.options.add_ignore)
         overlay = {path: data for path, data in self.contents.items() if data is not None}
         report = self.checker.check(overlay)
         self._complain(report)
@@ -107,7 +110,7 @@ class _Check:
                 f"{printable(str(restored))} was half written by a killed run, which is undone"
             )
         outcome = self._apply()
-        written, unwritten = self._write(outcome)
+        written, unwritten = self._write(outcome.groups)
         overlay = {change.path: change.after for change in written}
         report = self._report_of(outcome, overlay) if unwritten else outcome.report
         self._complain(report, outcome)
@@ -125,11 +128,11 @@ class _Check:
         self.console.error_text(self._result(outcome.report, outcome.fixed, overlay, style))
         return self._exit_code(outcome.report)
 
-    def _write(self, outcome: Outcome) -> tuple[list[Change], list[Change]]:
-        """Write what was fixed; the changes that are on the disk now, and those that are not."""
+    def _write(self, groups: Iterable[Sequence[Change]]) -> tuple[list[Change], list[Change]]:
+        """Write each group whole or not at all; the changes that are on the disk, and those that are not."""
         written: list[Change] = []
         unwritten: list[Change] = []
-        for group in outcome.groups:
+        for group in groups:
             try:
                 write_group(group)
                 written += group
@@ -158,6 +161,29 @@ class _Check:
             return text
         return render_fixed(fixed) + text + self._closing(report, remaining=True)
 
+    def _add_ignores(self, reason: str) -> int:
+        """Write the comments that silence what is found, and report what they do not silence."""
+        before = self.checker.check({})
+        written, unwritten = self._write([[change] for change in self._ignored(before, reason)])
+        report = self.checker.check({change.path: change.after for change in written})
+        self._complain(report)
+        if not self.options.quiet and self.options.output_format != "json":
+            silenced = count(len(before.findings) - len(report.findings), "finding")
+            self.console.out(f"Silenced {silenced} by comments in {count(len(written), 'file')}.\n")
+        self.console.out(self._render(report, {}, self._style()) + self._closing(report, remaining=True))
+        return 2 if unwritten else self._exit_code(report)
+
+    def _ignored(self, report: Report, reason: str) -> Iterator[Change]:
+        for filename, found in groupby(report.findings, key=lambda finding: finding.span.filename):
+            path = Path(filename)
+            findings = [finding for finding in found if finding.code not in ("LS002", "LS003")]
+            if findings and (source := read_source(path, {})):
+                before = source.encode(source.text)
+                try:
+                    yield Change(path, before, add_ignores(source, findings, reason))
+                except UnicodeEncodeError as error:
+                    self.console.error(f"{printable(filename)}: not written: {error}")
+
     def _apply(self) -> Outcome:
         unsafe = self.options.unsafe_fixes
         if self.stdin is not None:
@@ -170,9 +196,7 @@ class _Check:
         return apply_fixes(self.checker.check, self.contents, unsafe=unsafe, obstacle=why_not)
 
     def _complain(self, report: Report, outcome: Outcome | None = None) -> None:
-        """Warnings and failures, on standard error."""
-        for warning in report.warnings:
-            self.console.warning(printable(warning))
+        """What was not fixed and what failed, on standard error."""
         for note in outcome.notes if outcome else ():
             self.console.warning(printable(note))
         for failure in report.failures:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorascale_lint import engine
+from lorascale_lint.dead_suppressions import Mention, dead_suppressions
+from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.report.content import Report
+from lorascale_lint.results import LintResult
 from lorascale_lint.selection import Selection
 from lorascale_lint.sources.discovery import Sources
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 from lorascale_lint.suppress import Suppressions
+
+STDIN = Path("-")
+"""What standard input is called when nobody gives it a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,54 +41,77 @@ class Checker:
             cache_dir=self.cache_dir,
             progress=self.progress,
         )
-        # The engine may also speak of files that were only read for linking: they are not reported.
-        findings = [finding for finding in result.findings if Path(finding.span.filename) in codes]
-        failures = [item for item in result.failures if item.code == "LS000" or Path(item.filename) in codes]
-        comments: dict[str, Suppressions] = {}
-        for filename in {item.filename for item in failures} | {item.span.filename for item in findings}:
-            source = read_source(Path(filename), overlay)
-            comments[filename] = Suppressions.read(source.text) if source else Suppressions()
+        sources = {path: source for path in codes if (source := _commented(path, overlay))}
+        comments = {path: Suppressions.read(source.text) for path, source in sources.items()}
+        nothing = Suppressions()
+        shown: list[Finding] = []
+        used: dict[Path, set[Mention]] = {}
+        for finding in result.findings:
+            # The engine may also speak of files that were only read for linking: they are not reported.
+            path = Path(finding.span.filename)
+            if finding.code in codes.get(path, ()):
+                silencers = comments.get(path, nothing).silencers(finding)
+                used.setdefault(path, set()).update(silencers)
+                if not silencers and self.selection.shows(finding):
+                    shown.append(finding)
+        failures = self._failures(result, codes, comments)
+        shown += self._dead(sources, comments, used, codes, failures)
         return Report(
-            tuple(
-                finding
-                for finding in sorted(findings, key=lambda finding: finding.sort_key)
-                if finding.code in codes[Path(finding.span.filename)]
-                and self.selection.shows(finding)
-                and not comments[finding.span.filename].silences(finding)
-            ),
-            tuple(
-                failure
-                for failure in sorted(
-                    (*self.sources.failures, *failures), key=lambda item: (item.filename, item.position)
-                )
-                if not (
-                    failure.code == "LS001"
-                    and failure.filename in comments
-                    and comments[failure.filename].skip_file
-                )
-            ),
-            tuple(self._warnings(comments)),
-            result.checked,
+            tuple(sorted(shown, key=lambda finding: finding.sort_key)), failures, checked=result.checked
         )
 
-    def _warnings(self, comments: Mapping[str, Suppressions]) -> list[str]:
-        known = {*self.selection.catalog.names, *self.selection.catalog.names.values()}
-        warnings: list[tuple[str, int, str]] = []
-        for name, found in comments.items():
-            warnings += [
-                (name, row, "`lorascale: ignore` silences nothing without a rule in brackets")
-                for row in found.bare_rows
-            ]
-            warnings += [
-                (name, row, f"no rule is called {rule!r}")
-                for row, rule in found.named
-                if rule not in known and rule.upper() not in known
-            ]
-        return [f"{filename}:{row}: {message}" for filename, row, message in sorted(warnings)]
+    def _failures(
+        self,
+        result: LintResult,
+        codes: Mapping[Path, object],
+        comments: Mapping[Path, Suppressions],
+    ) -> tuple[FileFailure, ...]:
+        def counts(failure: FileFailure) -> bool:
+            path = Path(failure.filename)
+            return failure.code == "LS000" or (
+                path in codes and not (path in comments and comments[path].skip_file)
+            )
+
+        found = (*self.sources.failures, *filter(counts, result.failures))
+        return tuple(sorted(found, key=lambda item: (item.filename, item.position)))
+
+    def _dead(
+        self,
+        sources: Mapping[Path, SourceText],
+        comments: Mapping[Path, Suppressions],
+        used: Mapping[Path, Collection[Mention]],
+        codes: Mapping[Path, frozenset[str]],
+        failures: tuple[FileFailure, ...],
+    ) -> Iterator[Finding]:
+        """Comments that silence nothing; of what was not checked to the end nothing is said."""
+        unchecked = {Path(failure.filename) for failure in failures} | {STDIN}
+        complete = not any(failure.code == "LS000" for failure in failures)
+        for path, found in comments.items():
+            if found.skip_file:
+                continue
+            ran = codes[path] if complete and path not in unchecked else frozenset[str]()
+            dead = dead_suppressions(
+                str(path),
+                sources[path],
+                found,
+                used=used.get(path, ()),
+                ran=ran,
+                names=self.selection.catalog.names,
+            )
+            yield from (finding for finding in dead if finding.code in codes[path])
+
+
+def _commented(path: Path, overlay: Mapping[Path, bytes]) -> SourceText | None:
+    """Text of a file in which one of our comments may stand; most files are not even decoded."""
+    try:
+        data = overlay[path] if path in overlay else path.read_bytes()
+        return SourceText.decode(data) if b"lorascale:" in data or b"noqa" in data.lower() else None
+    except (OSError, UndecodableSource):
+        return None
 
 
 def read_source(path: Path, overlay: Mapping[Path, bytes]) -> SourceText | None:
-    """Text of a file for a report or for its comments; None when it can't be read."""
+    """Text of a file for a report; None when it can't be read."""
     try:
         return SourceText.decode(overlay[path] if path in overlay else path.read_bytes())
     except (OSError, UndecodableSource):

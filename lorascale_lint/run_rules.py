@@ -132,13 +132,17 @@ class UnknownSuppression(Explained):
     ## Bad
 
     ```python
-    weight += lora_B @ lora_A  # lorascale: ignore[unscaled-merg] folded by the loader
+    def undo_extraction(weight, lora_A, lora_B, alpha, rank):
+        # lorascale: ignore[inverted-scal] the extraction multiplied by alpha / rank
+        weight += lora_B @ lora_A * (rank / alpha)
     ```
 
     ## Good
 
     ```python
-    weight += lora_B @ lora_A  # lorascale: ignore[unscaled-merge] folded by the loader
+    def undo_extraction(weight, lora_A, lora_B, alpha, rank):
+        # lorascale: ignore[inverted-scale] the extraction multiplied by alpha / rank
+        weight += lora_B @ lora_A * (rank / alpha)
     ```
 
     ## Fix safety

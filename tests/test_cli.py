@@ -412,13 +412,13 @@ def test_suppression_comments(lint):
     assert code == 1
     assert out == (
         "b.py:1:1: LS101 [*] unscaled-merge: `unscaled` is here\n"
+        "b.py:1:11: LS003 [*] unknown-suppression: `lorascale: ignore` silences nothing without a rule in "
+        "brackets\n"
         "b.py:2:1: LS201 [!] none-guard: `risky` is here\n"
-        "Found 2 findings in 1 file (1 fixable with --fix, 1 more with --fix --unsafe-fixes).\n"
+        "b.py:2:28: LS003 [*] unknown-suppression: no rule is called 'LS999'; did you mean 'LS904'?\n"
+        "Found 4 findings in 1 file (3 fixable with --fix, 1 more with --fix --unsafe-fixes).\n"
     )
-    assert err == (
-        "warning: b.py:1: `lorascale: ignore` silences nothing without a rule in brackets\n"
-        "warning: b.py:2: no rule is called 'LS999'\n"
-    )
+    assert err == ""
 
 
 def test_suppressed_findings_are_not_fixed(lint):

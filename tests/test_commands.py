@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from lorascale_lint import cli
 from lorascale_lint.cache import ContentCache
 from lorascale_lint.run_rules import all_pages
+from lorascale_lint.selection import find_page
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -111,3 +113,24 @@ def test_completions(capfd, monkeypatch, words, expected):
     with pytest.raises(SystemExit):
         cli.cli.main([], prog_name="lorascale-lint")
     assert capfd.readouterr().out.splitlines()[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("name", ["unused-suppression", "unknown-suppression"])
+def test_examples_on_comments(capsys, tmp_path, name):
+    page = find_page(name).page()
+    bad, good = (re.search(rf"## {part}\n\n```python\n(.*?)```", page, re.S)[1] for part in ("Bad", "Good"))
+    file = tmp_path / "lora.py"
+    file.write_text(bad)
+    _, out, _ = run(capsys, "--no-cache", "--output-format=json", str(file))
+    assert [item["name"] for item in json.loads(out) if item["code"] < "LS1"] == [name]
+    file.write_text(good)
+    assert run(capsys, "--no-cache", str(file)) == (0, "No findings in 1 file.\n", "")
+
+
+def test_the_repair_of_an_unused_comment_is_the_good_example(capsys, tmp_path):
+    page = find_page("LS002").page()
+    bad, good = (re.search(rf"## {part}\n\n```python\n(.*?)```", page, re.S)[1] for part in ("Bad", "Good"))
+    file = tmp_path / "lora.py"
+    file.write_text(bad)
+    assert run(capsys, "--no-cache", "--fix", "-q", str(file)) == (0, "", "")
+    assert file.read_text() == good

@@ -58,10 +58,47 @@ def test_skip_file_anywhere():
     assert Suppressions.read("x = 1\n# lorascale: skip-file\n").silences(finding())
 
 
-def test_a_bare_ignore_and_unknown_rules_are_remembered():
-    found = Suppressions.read("x  # lorascale: ignore\ny  # lorascale: ignore[LS999]\n")
-    assert found.bare_rows == [1]
-    assert found.named == [(2, "LS999")]
+def test_a_comment_alone_on_its_row_speaks_of_the_statement_below():
+    text = "# lorascale: ignore[LS101]\n# another\n\nf(\n)\ng()\n"
+    assert Suppressions.read(text).silences(finding(4, (4, 5)))
+    assert not Suppressions.read(text).silences(finding(6))
+    assert not Suppressions.read("x  # lorascale: ignore[LS101]\nf()\n").silences(finding(2))
+
+
+BLOCK = """\
+def f():
+    a
+    # lorascale: disable[LS101] folded at load
+    b
+    if c:
+        d
+    # lorascale: enable[LS101]
+    e
+    # lorascale: disable[LS101]
+    if g:
+
+        h
+# at the margin
+
+def i():
+    # lorascale: disable[LS201]
+    # lorascale: disable[unscaled-merge, LS201]
+    j
+    # lorascale: enable[LS201]
+    k
+"""
+
+
+def test_a_block_ends_at_its_enable_or_with_the_code_around_it():
+    found = Suppressions.read(BLOCK)
+    silenced = [row for row in range(1, 21) if found.silences(finding(row))]
+    assert silenced == [3, 4, 5, 6, 9, 10, 11, 12, 13, 14, 17, 18, 19, 20]
+
+
+def test_the_whole_file():
+    found = Suppressions.read("a\nb  # lorascale: file-ignore[LS101] generated\n")
+    assert found.silences(finding(1))
+    assert not Suppressions.read("# lorascale: file-ignore[LS201]\n").silences(finding())
 
 
 @pytest.mark.parametrize("text", ["def (\n", "'''\n", "  x\n y\n", "x = $\n", "\x00"])

@@ -9,6 +9,14 @@ import click
 
 from lorascale_lint.commands.options import comma_separated, examples, paths_or_here, rule_names
 
+
+class _Check(click.Command):
+    """A command whose option with an optional value takes it with ``=`` only: a path may follow."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f"{arg}=" if arg == "--add-ignore" else arg for arg in args])
+
+
 Decorator = Callable[[Callable[..., int]], Callable[..., int]]
 
 
@@ -26,6 +34,7 @@ def _rules(name: str, what: str) -> Decorator:
 
 @click.command(
     "check",
+    cls=_Check,
     short_help="Find LoRA scaling bugs, and repair them.",
     epilog=examples(
         "lorascale-lint                                  # the current folder",
@@ -49,6 +58,13 @@ def _rules(name: str, what: str) -> Decorator:
     show_default=True,
     help="How findings are printed.",
 )
+@click.option(
+    "--add-ignore",
+    is_flag=False,
+    flag_value="",
+    metavar="[=REASON]",
+    help="Silence every finding by a comment in the file.",
+)
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of facts.")
@@ -62,6 +78,10 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
         raise click.UsageError("--unsafe-fixes needs --fix or --diff")
     if options["diff"] and options["output_format"] == "json":
         raise click.UsageError("--diff prints a patch, so it can't be used with --output-format json")
+    if options["add_ignore"] is not None and (options["fix"] or options["diff"] or "-" in paths):
+        raise click.UsageError("--add-ignore goes with files, and without --fix and --diff")
+    if "#" in (options["add_ignore"] or "") or not (options["add_ignore"] or " ").isprintable():
+        raise click.UsageError("the reason of --add-ignore must be one line without #")
     if "-" in paths and len(paths) > 1:
         raise click.UsageError("- (standard input) can't be mixed with other paths")
     if options["stdin_filename"] is not None and paths != ("-",):

@@ -9,9 +9,8 @@ from lorascale_lint.findings import FileFailure, Finding
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Findings and failures in order, warnings about comments, and the number of files checked."""
+    """Findings and failures in order, and the number of files checked."""
 
     findings: tuple[Finding, ...]
     failures: tuple[FileFailure, ...] = ()
-    warnings: tuple[str, ...] = ()
     checked: int = 0

@@ -13,7 +13,7 @@ def render_fixed(fixed: Mapping[tuple[str, str, str], int], *, would: bool = Fal
     """What was fixed in each file, by rule; ``would`` for a diff, which writes nothing."""
     if not fixed:
         return ""
-    lines = [f"{'Would fix' if would else 'Fixed'} {_count(sum(fixed.values()), 'finding')}:"]
+    lines = [f"{'Would fix' if would else 'Fixed'} {count(sum(fixed.values()), 'finding')}:"]
     for filename, items in groupby(sorted(fixed.items()), key=lambda item: item[0][0]):
         rules = ", ".join(f"{number} × {code} {name}" for (_, code, name), number in items)
         lines.append(f"  {printable(filename)}: {rules}")
@@ -23,9 +23,9 @@ def render_fixed(fixed: Mapping[tuple[str, str, str], int], *, would: bool = Fal
 def render_summary(report: Report, *, remaining: bool = False) -> str:
     """One line; ``remaining`` after fixing."""
     failed = len({failure.filename for failure in report.failures if failure.code == "LS001"})
-    unchecked = f"; {_count(failed, 'file')} could not be checked" if failed else ""
+    unchecked = f"; {count(failed, 'file')} could not be checked" if failed else ""
     if not report.findings:
-        return f"No findings{' left' if remaining else ''} in {_count(report.checked, 'file')}{unchecked}.\n"
+        return f"No findings{' left' if remaining else ''} in {count(report.checked, 'file')}{unchecked}.\n"
     files = len({finding.span.filename for finding in report.findings})
     fixes = [finding.fix.applicability for finding in report.findings if finding.fix]
     parts = []
@@ -35,10 +35,9 @@ def render_summary(report: Report, *, remaining: bool = False) -> str:
         parts.append(f"{unsafe}{' more' if safe else ' fixable'} with --fix --unsafe-fixes")
     at_hand = f" ({', '.join(parts)})" if parts else ""
     verb = "Left" if remaining else "Found"
-    return (
-        f"{verb} {_count(len(report.findings), 'finding')} in {_count(files, 'file')}{at_hand}{unchecked}.\n"
-    )
+    return f"{verb} {count(len(report.findings), 'finding')} in {count(files, 'file')}{at_hand}{unchecked}.\n"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 file, 2 files."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

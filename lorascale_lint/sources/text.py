@@ -61,6 +61,11 @@ class SourceText:
         end = self._starts[number] if number < self.rows else len(self.text)
         return self.text[self._starts[number - 1] : end].rstrip("\r\n")
 
+    def row_end(self, number: int) -> str:
+        """The line end of the 1-based row; empty for the last one."""
+        end = self._starts[number] if number < self.rows else len(self.text)
+        return self.text[self._starts[number - 1] + len(self.row(number)) : end]
+
     def offset(self, position: Position) -> int:
         """Index into ``text`` of a 1-based row and column. Raises ValueError outside the text."""
         if 1 <= position.row <= self.rows and 1 <= position.column <= len(self.row(position.row)) + 1:
