@@ -8,3 +8,7 @@ SECONDS_PER_FILE = 60.0
 """For a worker's analysis of one file; the slowest file known takes a tenth of it."""
 RECURSION_LIMIT = 4000
 """Python frames for one file: LibCST takes several for each level, and an ``elif`` is a level."""
+CACHE_ENTRY_BYTES = 64 * 2**20
+"""Of one entry of the cache; the largest seen has 2 MB."""
+KEPT_FOR = 30 * 24 * 3600
+"""Seconds after its last use for which an entry of the cache is kept."""

@@ -1,7 +1,8 @@
 """A folder of derived bytes, found by what they were derived from.
 
 A missing, foreign or broken entry is a miss, and a folder that can't be written is no error: a
-cache may only make a run faster.
+cache may only make a run faster. What another user or a checkout could have put there is never read: it could
+hide findings, or carry edits.
 """
 
 from __future__ import annotations
@@ -9,14 +10,55 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 import time
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-KEPT_FOR = 30 * 24 * 3600
-"""Seconds after its last use for which an entry is kept."""
+from lorascale_lint.bounds import CACHE_ENTRY_BYTES, KEPT_FOR
+
 _DAY = 24 * 3600
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Neither follow a link nor wait for a pipe's writer."""
+
+
+class UntrustedCache(Exception):
+    """The folder may hold what others wrote; the text says why."""
+
+
+def cache_folder(project: Iterable[Path] = ()) -> Path | None:
+    """The person's cache folder, made if there is none; None where there can't be one.
+
+    Everything in it is kept by content, so all projects share it. Raises `UntrustedCache` if others can write
+    to it, or if it lies in one of the folders of ``project``.
+    """
+    from platformdirs import user_cache_path
+
+    try:
+        folder = user_cache_path("lorascale-lint", appauthor=False)
+        if not folder.is_absolute():  # XDG's specification says to ignore it
+            return None
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        real = folder.resolve()
+        status = real.stat()
+    except (OSError, RuntimeError):  # not writable, a loop of links, no home
+        return None
+    if why := _writable_by_others(status):
+        raise UntrustedCache(f"{folder}: {why}")
+    for root in project:
+        if real.is_relative_to(os.path.realpath(root)):
+            raise UntrustedCache(f"{folder}: it lies in the project")
+    return folder
+
+
+def _writable_by_others(status: os.stat_result) -> str | None:
+    if not hasattr(os, "geteuid"):
+        return None
+    if status.st_uid != os.geteuid():
+        return "it belongs to another user"
+    return "others may write to it" if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else None
 
 
 class ContentCache:
@@ -33,10 +75,16 @@ class ContentCache:
         """What was written under ``key``."""
         path = self.path(key)
         try:
-            digest, _, data = path.read_bytes().partition(b"\n")
+            with open(os.open(path, os.O_RDONLY | _AS_IT_IS), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or _writable_by_others(status):
+                    return None
+                if status.st_size > CACHE_ENTRY_BYTES:
+                    return None
+                digest, _, data = file.read().partition(b"\n")
             if digest != _digest(data):
                 return None
-            if path.stat().st_mtime < time.time() - _DAY:
+            if status.st_mtime < time.time() - _DAY:
                 os.utime(path)  # the time of the last use, to a day
         except OSError:
             return None
@@ -47,7 +95,7 @@ class ContentCache:
         path = self.path(key)
         temporary = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent)
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(_digest(data) + b"\n" + data)

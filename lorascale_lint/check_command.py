@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from lorascale_lint.adding_ignores import add_ignores
+from lorascale_lint.cache import UntrustedCache, cache_folder
 from lorascale_lint.checking import STDIN, Checker, read_source
 from lorascale_lint.config import Configs
 from lorascale_lint.console import Console
@@ -73,9 +74,14 @@ class _Check:
             self.sources = discover(map(Path, options.paths), configs)
         leave_out(*map(str, self.sources.roots))
         self.contents = dict.fromkeys(self.sources.targets, self.stdin)
-        self.checker = Checker(
-            self.sources, self.selection, cache_folder() if options.cache else None, self.console.progress
-        )
+        self.checker = Checker(self.sources, self.selection, self._cache(), self.console.progress)
+
+    def _cache(self) -> Path | None:
+        try:
+            return cache_folder(self.sources.roots) if self.options.cache else None
+        except UntrustedCache as error:
+            self.console.warning(f"the cache is not used: {printable(str(error))}")
+            return None
 
     def run(self) -> int:
         for folder in self.sources.empty:
@@ -231,22 +237,3 @@ def _painted(diff: bytes) -> str:
     paint = {"+": style.green, "-": style.red, "@": style.cyan}
     lines = (printable(line.removesuffix("\r")) for line in diff.decode(errors="replace").split("\n"))
     return "\n".join(paint.get(line[:1], str)(line) for line in lines)
-
-
-def cache_folder() -> Path | None:
-    """The person's cache folder, so that nothing is written into the linted project; None without one.
-
-    Facts are stored by content, so all projects can share it.
-    """
-    try:
-        if os.name == "nt":
-            base = Path(os.environ["LOCALAPPDATA"])
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = base / "lorascale-lint"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (KeyError, OSError, RuntimeError):  # no such variable, not writable, no home
-        return None
-    return folder

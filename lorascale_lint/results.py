@@ -38,7 +38,7 @@ class ResultCache:
         parts = [code_digest(_program()), json.dumps(None if codes is None else sorted(codes)).encode()]
         for path in sorted(sources):
             head = f"{path}\0{modules[path]}\0{path in targets}"
-            parts += [head.encode(errors="surrogateescape"), sources[path]]
+            parts += [head.encode(errors="surrogatepass"), sources[path]]
         return content_key(*parts)
 
     def read(self, key: str) -> LintResult | None:
@@ -46,7 +46,7 @@ class ResultCache:
         data = self._kept.read(key)
         try:
             return None if data is None else _result(json.loads(data))
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, RecursionError):
             return None
 
     def write(self, key: str, result: LintResult) -> None:

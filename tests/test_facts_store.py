@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import lorascale_lint
-from lorascale_lint.cache import KEPT_FOR
+from lorascale_lint.bounds import KEPT_FOR
 from lorascale_lint.facts.extract import extract_facts
 from lorascale_lint.facts.store import FactsCache, decode, encode
 from lorascale_lint.facts.terms import FileFacts, Term, walk

@@ -111,4 +111,6 @@ class FactsCache:
 
 def _key(source: bytes, module: str) -> str:
     folder = Path(__file__).parent
-    return content_key(code_digest((folder, folder.parent / "sources")), module.encode(), source)
+    return content_key(
+        code_digest((folder, folder.parent / "sources")), module.encode(errors="surrogatepass"), source
+    )
