@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 from lorascale_lint.adding_ignores import add_ignores
 from lorascale_lint.cache import UntrustedCache, cache_folder
@@ -19,12 +18,11 @@ from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
 from lorascale_lint.fixing.diff import unified_diff
 from lorascale_lint.fixing.write import WriteError, clean_up, obstacle, write_group
 from lorascale_lint.isolation import leave_out
-from lorascale_lint.report.concise import render_concise
-from lorascale_lint.report.content import Report
-from lorascale_lint.report.json_report import render_json
+from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.output import Output
 from lorascale_lint.report.summary import count, render_fixed, render_summary
 from lorascale_lint.report.terminal import Style, printable
-from lorascale_lint.report.text import render_failure, render_text
+from lorascale_lint.report.text import render_failure
 from lorascale_lint.selection import Catalog, Selection
 from lorascale_lint.sources.discovery import Sources, discover, discover_text, display_path
 
@@ -40,7 +38,8 @@ class CheckOptions:
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     preview: bool = False
-    output_format: Literal["text", "concise", "json"] = "text"
+    output_format: str = "text"
+    output_file: Path | None = None
     add_ignore: str | None = None
     exit_zero: bool = False
     quiet: bool = False
@@ -58,6 +57,7 @@ class _Check:
         """Reads standard input if it is to be checked, and finds the files. Raises `InputError`."""
         self.options = options
         self.console = Console(quiet=options.quiet)
+        self.output = Output(self.console, options.output_format, options.output_file)
         configs = Configs()
         self.selection = Selection(
             Catalog.load(), configs, options.select, options.ignore, preview=options.preview
@@ -95,7 +95,7 @@ class _Check:
         overlay = {path: data for path, data in self.contents.items() if data is not None}
         report = self.checker.check(overlay)
         self._complain(report)
-        self.console.out(self._render(report, overlay, self._style()) + self._closing(report))
+        self.output.report(report, _reader(overlay))
         return self._exit_code(report)
 
     def _diff(self) -> int:
@@ -103,7 +103,8 @@ class _Check:
         diff = unified_diff(change for group in outcome.groups for change in group)
         self._complain(outcome.report, outcome)
         # On a terminal nothing of the source may act as an escape sequence; a patch needs every byte.
-        self.console.out(_painted(diff) if sys.stdout.isatty() else diff)
+        on_terminal = sys.stdout.isatty() and self.options.output_file is None
+        self.output.patch(_painted(diff) if on_terminal else diff)
         self.console.note(render_fixed(outcome.fixed, would=True))
         self.console.note(render_summary(outcome.report, remaining=True))
         return self._exit_code(outcome.report, changed=bool(outcome.groups))
@@ -121,7 +122,7 @@ class _Check:
         report = self._report_of(outcome, overlay) if unwritten else outcome.report
         self._complain(report, outcome)
         fixed = outcome.fixed_without({change.path for change in unwritten})
-        self.console.out(self._result(report, fixed, overlay, self._style()))
+        self.output.report(report, _reader(overlay), fixed=fixed, remaining=True)
         return 2 if unwritten else self._exit_code(report)
 
     def _fix_text(self, outcome: Outcome) -> int:
@@ -130,8 +131,8 @@ class _Check:
         (target,) = self.sources.targets or (STDIN,)
         self.console.out(overlay.get(target, self.stdin or b""))
         self._complain(outcome.report, outcome)
-        style = self._style(to_stderr=True)
-        self.console.error_text(self._result(outcome.report, outcome.fixed, overlay, style))
+        read = _reader(overlay)
+        self.output.report(outcome.report, read, fixed=outcome.fixed, remaining=True, to_stderr=True)
         return self._exit_code(outcome.report)
 
     def _write(self, groups: Iterable[Sequence[Change]]) -> tuple[list[Change], list[Change]]:
@@ -155,28 +156,15 @@ class _Check:
             report, failures=tuple(sorted(failures, key=lambda item: (item.filename, item.position)))
         )
 
-    def _result(
-        self,
-        report: Report,
-        fixed: Mapping[tuple[str, str, str], int],
-        overlay: Mapping[Path, bytes],
-        style: Style,
-    ) -> str:
-        text = self._render(report, overlay, style)
-        if self.options.quiet or self.options.output_format == "json":
-            return text
-        return render_fixed(fixed) + text + self._closing(report, remaining=True)
-
     def _add_ignores(self, reason: str) -> int:
         """Write the comments that silence what is found, and report what they do not silence."""
         before = self.checker.check({})
         written, unwritten = self._write([[change] for change in self._ignored(before, reason)])
         report = self.checker.check({change.path: change.after for change in written})
         self._complain(report)
-        if not self.options.quiet and self.options.output_format != "json":
-            silenced = count(len(before.findings) - len(report.findings), "finding")
-            self.console.out(f"Silenced {silenced} by comments in {count(len(written), 'file')}.\n")
-        self.console.out(self._render(report, {}, self._style()) + self._closing(report, remaining=True))
+        silenced = count(len(before.findings) - len(report.findings), "finding")
+        done = f"Silenced {silenced} by comments in {count(len(written), 'file')}.\n"
+        self.output.report(report, _reader({}), done=done, remaining=True)
         return 2 if unwritten else self._exit_code(report)
 
     def _ignored(self, report: Report, reason: str) -> Iterator[Change]:
@@ -208,28 +196,14 @@ class _Check:
         for failure in report.failures:
             self.console.error_text("error: " + render_failure(failure, Style()))
 
-    def _render(self, report: Report, overlay: Mapping[Path, bytes], style: Style) -> str:
-        match self.options.output_format:
-            case "json":
-                return render_json(report)
-            case "concise":
-                return render_concise(report, style)
-            case _:
-                text = render_text(report, lambda name: read_source(Path(name), overlay), style)
-                return text + "\n" if text and not self.options.quiet else text
-
-    def _closing(self, report: Report, *, remaining: bool = False) -> str:
-        if self.options.quiet or self.options.output_format == "json":
-            return ""
-        return render_summary(report, remaining=remaining)
-
-    def _style(self, *, to_stderr: bool = False) -> Style:
-        return Style.of(sys.stderr if to_stderr else sys.stdout)
-
     def _exit_code(self, report: Report, *, changed: bool = False) -> int:
         if report.failures:
             return 2
         return 1 if (report.findings or changed) and not self.options.exit_zero else 0
+
+
+def _reader(overlay: Mapping[Path, bytes]) -> Read:
+    return lambda name: read_source(Path(name), overlay)
 
 
 def _painted(diff: bytes) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lorascale_lint.findings import (
     Applicability,
@@ -15,6 +16,7 @@ from lorascale_lint.findings import (
     FileFailure,
     Finding,
     Fix,
+    Severity,
     Span,
     TraceStep,
 )
@@ -32,6 +34,8 @@ class Word:
     applicability: Applicability = "safe"
     paired: bool = False
     confidence: Confidence = "high"
+    severity: Severity = "error"
+    fix: Literal["sometimes"] = "sometimes"
 
     def summary(self) -> str:
         return f"Reports {self.name}."

@@ -107,13 +107,13 @@ def test_metadata(built):
         if line.startswith("Requires-Dist") and ";" not in line
     ]
     assert sorted(item.split(">=")[0] for item in core) == [
-            "click",
-            "libcst",
-            "numpy",
-            "pathspec",
-            "platformdirs",
-            "safetensors",
-        ]
+        "click",
+        "libcst",
+        "numpy",
+        "pathspec",
+        "platformdirs",
+        "safetensors",
+    ]
     assert all("<" not in item for item in core)  # an upper pin would force old versions on others
     with tarfile.open(sdist) as archive:
         assert any(name.endswith("/rules/__init__.py") for name in archive.getnames())

@@ -8,15 +8,17 @@ import json
 import pytest
 
 from lorascale_lint.findings import Edit, FileFailure, Finding, Fix, Position, Span, TraceStep
-from lorascale_lint.report.concise import render_concise
+from lorascale_lint.report import concise, json_report, text as text_report
 from lorascale_lint.report.content import Report
-from lorascale_lint.report.json_report import render_json
 from lorascale_lint.report.summary import render_fixed, render_summary
 from lorascale_lint.report.terminal import Style, printable, shown
-from lorascale_lint.report.text import render_text
 from lorascale_lint.sources.text import SourceText
 
 PLAIN = Style()
+
+
+def nothing(name: str) -> None:
+    """Reads no file."""
 
 
 def span(*place: int, filename: str = "a.py") -> Span:
@@ -31,7 +33,7 @@ def finding(*place: int, **more: object) -> Finding:
 def excerpt(text: str, *place: int) -> str:
     """The rows that a finding shows of ``text``."""
     source = SourceText.decode(text.encode())
-    lines = render_text(Report((finding(*place),)), lambda name: source, PLAIN).splitlines()
+    lines = text_report.render(Report((finding(*place),)), lambda name: source, PLAIN).splitlines()
     return "\n".join(lines[1:-1])
 
 
@@ -88,7 +90,7 @@ def test_a_place_outside_the_file_does_no_harm():
 
 
 def test_without_the_source():
-    text = render_text(Report((finding(1, 1, 1, 2),)), lambda name: None, PLAIN)
+    text = text_report.render(Report((finding(1, 1, 1, 2),)), lambda name: None, PLAIN)
     assert text == "a.py:1:1 LS101 unscaled-merge: the delta is bare\nfix: none\n"
 
 
@@ -96,7 +98,7 @@ def test_fix_lines():
     edits = (Edit(span(1, 1, 1, 2), "x"), Edit(span(1, 1, 1, 2, filename="b.py"), "x"))
     fixes = [Fix("safe", "multiply", edits[:1]), Fix("unsafe", "pass alpha", edits)]
     report = Report(tuple(finding(1, 1, 1, 2, fix=fix) for fix in fixes))
-    lines = render_text(report, lambda name: None, PLAIN).splitlines()
+    lines = text_report.render(report, lambda name: None, PLAIN).splitlines()
     assert [line for line in lines if line.startswith("fix:")] == [
         "fix: safe, with --fix: multiply",
         "fix: unsafe, with --fix --unsafe-fixes (2 files): pass alpha",
@@ -111,18 +113,18 @@ def test_control_characters_are_escaped():
     bad = Finding("LS101", "n", "\x1b", span(1, 1, 1, 2, filename="\x1b.py"), effect="\x1b", trace=(step,))
     report = Report((bad,), (FileFailure("\x1b", "\x1b"),))
     source = SourceText.decode(b"\x1b\n")
-    assert "\x1b" not in render_text(report, lambda name: source, PLAIN)
-    assert "\x1b" not in render_concise(report, PLAIN)
-    assert "\x1b" not in render_json(report)
+    assert "\x1b" not in text_report.render(report, lambda name: source, PLAIN)
+    assert "\x1b" not in concise.render(report, nothing, PLAIN)
+    assert "\x1b" not in json_report.render(report, nothing, PLAIN)
 
 
 def test_colours_are_the_only_difference():
     report = Report((finding(1, 1, 1, 2),), (FileFailure("b.py", "no"),))
     source = SourceText.decode(b"abc\n")
-    coloured = render_text(report, lambda name: source, Style(True))
+    coloured = text_report.render(report, lambda name: source, Style(True))
     for code in ("1;31", "1", "36", "2", "0"):
         coloured = coloured.replace(f"\x1b[{code}m", "")
-    assert coloured == render_text(report, lambda name: source, PLAIN)
+    assert coloured == text_report.render(report, lambda name: source, PLAIN)
 
 
 class Terminal(io.StringIO):
@@ -152,7 +154,7 @@ def test_when_there_is_colour(monkeypatch, variables, expected):
 
 def test_json_survives_any_file_name():
     report = Report((), (FileFailure("\udcff漢.py", "no"),))
-    text = render_json(report)
+    text = json_report.render(report, nothing, PLAIN)
     assert text.isascii()
     (item,) = json.loads(text)
     assert item["filename"] == "\udcff漢.py"
@@ -161,7 +163,7 @@ def test_json_survives_any_file_name():
 
 def test_internal_error_has_its_own_code():
     report = Report((), (FileFailure("a.py", "no", code="LS000"),))
-    assert render_concise(report, PLAIN) == "a.py:1:1: LS000 internal-error: no\n"
+    assert concise.render(report, nothing, PLAIN) == "a.py:1:1: LS000 internal-error: no\n"
 
 
 def test_summary():
@@ -194,3 +196,16 @@ def test_fixed():
     )
     assert render_fixed(fixed, would=True).startswith("Would fix 4 findings:\n")
     assert render_fixed({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "line"),
+    [
+        ((None, None), ""),
+        ((1, 0), "1 application judged.\n"),
+        ((12, 3), "12 applications judged, 3 not judged (lorascale-lint map shows why).\n"),
+    ],
+)
+def test_the_summary_says_how_much_was_judged(numbers, line):
+    report = Report((), checked=2, judged=numbers[0], unjudged=numbers[1])
+    assert render_summary(report) == "No findings in 2 files.\n" + line

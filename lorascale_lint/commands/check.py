@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from lorascale_lint.commands.options import comma_separated, examples, paths_or_here, rule_names
+from lorascale_lint.report.names import FOR_PEOPLE, FORMATS
 
 
 class _Check(click.Command):
@@ -53,10 +55,17 @@ def _rules(name: str, what: str) -> Decorator:
 @click.option("--preview", is_flag=True, help="Also report what is plausible but not shown by the code.")
 @click.option(
     "--output-format",
-    type=click.Choice(["text", "concise", "json"]),
+    type=click.Choice([*FORMATS]),
     default="text",
     show_default=True,
     help="How findings are printed.",
+)
+@click.option(
+    "--output-file",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the report, or the patch of --diff, to a file.",
 )
 @click.option(
     "--add-ignore",
@@ -76,8 +85,10 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
     """
     if options["unsafe_fixes"] and not (options["fix"] or options["diff"]):
         raise click.UsageError("--unsafe-fixes needs --fix or --diff")
-    if options["diff"] and options["output_format"] == "json":
-        raise click.UsageError("--diff prints a patch, so it can't be used with --output-format json")
+    if options["diff"] and (output_format := options["output_format"]) not in FOR_PEOPLE:
+        raise click.UsageError(
+            f"--diff prints a patch, so it can't be used with --output-format {output_format}"
+        )
     if options["add_ignore"] is not None and (options["fix"] or options["diff"] or "-" in paths):
         raise click.UsageError("--add-ignore goes with files, and without --fix and --diff")
     if "#" in (options["add_ignore"] or "") or not (options["add_ignore"] or " ").isprintable():

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from lorascale_lint.findings import Position
-from lorascale_lint.report.content import Report
+from lorascale_lint.report.content import Read, Report
 from lorascale_lint.report.terminal import Style, printable
 
 
-def render_concise(report: Report, style: Style) -> str:
-    """``path:row:column: CODE name: message``; ``[*]`` marks a safe fix, ``[!]`` an unsafe one."""
-    lines: list[tuple[str, Position, str, str, str, str]] = [
-        (failure.filename, failure.position, failure.code, "", failure.name, failure.message)
-        for failure in report.failures
-    ]
+class Line(NamedTuple):
+    """A finding or failure in a line; ``mark`` is ``[*]`` for a safe fix, ``[!]`` for an unsafe one."""
+
+    filename: str
+    position: Position
+    code: str
+    mark: str
+    name: str
+    message: str
+
+
+def lines(report: Report) -> Iterator[Line]:
+    """Failures first."""
+    for failure in report.failures:
+        yield Line(failure.filename, failure.position, failure.code, "", failure.name, failure.message)
     for finding in report.findings:
         mark = {"safe": "[*] ", "unsafe": "[!] "}[finding.fix.applicability] if finding.fix else ""
-        lines.append(
-            (finding.span.filename, finding.span.start, finding.code, mark, finding.name, finding.message)
-        )
+        place = finding.span.start
+        yield Line(finding.span.filename, place, finding.code, mark, finding.name, finding.message)
+
+
+def render(report: Report, read: Read, style: Style) -> str:
+    """``path:row:column: CODE name: message``."""
     return "".join(
-        f"{style.bold(printable(filename))}:{position.row}:{position.column}: "
-        f"{style.red(code)} {mark}{name}: {printable(message)}\n"
-        for filename, position, code, mark, name, message in lines
+        f"{style.bold(printable(line.filename))}:{line.position.row}:{line.position.column}: "
+        f"{style.red(line.code)} {line.mark}{line.name}: {printable(line.message)}\n"
+        for line in lines(report)
     )

@@ -1,16 +1,58 @@
-"""What a report contains."""
+"""What a report contains, and what its renderers may ask for."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.sources.definitions import Definitions
+from lorascale_lint.sources.text import SourceText
+
+Read = Callable[[str], SourceText | None]
+"""The text of a file by its name in the findings; None when it can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Findings and failures in order, and the number of files checked."""
+    """Findings and failures in order, and the number of files checked.
+
+    ``judged`` and ``unjudged`` count applications whose scale is known and those whose scale is not; None
+    where nobody counted.
+    """
 
     findings: tuple[Finding, ...]
     failures: tuple[FileFailure, ...] = ()
     checked: int = 0
+    judged: int | None = None
+    unjudged: int | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """What stays when lines move: file, rule, enclosing definition, and a number among those alike."""
+
+    filename: str
+    code: str
+    definition: str
+    number: int
+
+
+def places(findings: tuple[Finding, ...], read: Read) -> tuple[Place, ...]:
+    """The place of each finding, in the same order."""
+
+    @cache
+    def definitions(filename: str) -> Definitions:
+        source = read(filename)
+        return Definitions.of(source.text) if source else Definitions(())
+
+    seen: Counter[tuple[str, str, str]] = Counter()
+    found = []
+    for finding in findings:
+        filename = finding.span.filename
+        key = (filename, finding.code, definitions(filename).at(finding.span.start.row))
+        found.append(Place(*key, seen[key]))
+        seen[key] += 1
+    return tuple(found)

@@ -10,14 +10,19 @@ import json
 from typing import Any
 
 from lorascale_lint.findings import FileFailure, Finding, Fix, Position
-from lorascale_lint.report.content import Report
+from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.terminal import Style
 
 
-def render_json(report: Report) -> str:
+def render(report: Report, read: Read, style: Style) -> str:
     """One JSON array; pure ASCII, so that no file name or message can break it."""
+    return json.dumps(records(report), indent=2) + "\n"
+
+
+def records(report: Report) -> list[dict[str, Any]]:
+    """Failures and findings as objects."""
     items = [_failure(failure) for failure in report.failures]
-    items += [_finding(finding) for finding in report.findings]
-    return json.dumps(items, indent=2) + "\n"
+    return items + [_finding(finding) for finding in report.findings]
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -21,7 +21,18 @@ def render_fixed(fixed: Mapping[tuple[str, str, str], int], *, would: bool = Fal
 
 
 def render_summary(report: Report, *, remaining: bool = False) -> str:
-    """One line; ``remaining`` after fixing."""
+    """One line; ``remaining`` after fixing. A second one says how much was judged, where it was counted."""
+    return _found(report, remaining=remaining) + _judged(report)
+
+
+def _judged(report: Report) -> str:
+    if report.judged is None:
+        return ""
+    unjudged = f", {report.unjudged} not judged (lorascale-lint map shows why)" if report.unjudged else ""
+    return f"{count(report.judged, 'application')} judged{unjudged}.\n"
+
+
+def _found(report: Report, *, remaining: bool) -> str:
     failed = len({failure.filename for failure in report.failures if failure.code == "LS001"})
     unchecked = f"; {count(failed, 'file')} could not be checked" if failed else ""
     if not report.findings:

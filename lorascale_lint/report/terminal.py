@@ -54,13 +54,16 @@ class Style:
     enabled: bool = False
 
     @classmethod
-    def of(cls, stream: TextIO) -> Style:
-        """Coloured on a terminal, unless NO_COLOR is set; FORCE_COLOR colours anything else."""
+    def of(cls, stream: TextIO | None) -> Style:
+        """Coloured on a terminal, unless NO_COLOR is set; FORCE_COLOR colours anything else.
+
+        None is a file, which never is a terminal.
+        """
         if os.environ.get("NO_COLOR"):
             return cls(False)
         if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
             return cls(True)
-        return cls(stream.isatty() and os.environ.get("TERM") != "dumb")
+        return cls(stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb")
 
     def bold(self, text: str) -> str:
         """For places."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from lorascale_lint.findings import FileFailure, Finding, Fix, Span, TraceStep
-from lorascale_lint.report.content import Report
+from lorascale_lint.report.content import Read, Report
 from lorascale_lint.report.terminal import Style, printable, shown
 from lorascale_lint.sources.text import SourceText
-
-Read = Callable[[str], SourceText | None]
 
 _MAX_ROWS = 6
 """Rows of a span that are shown; of a longer one the middle is left out."""
 _MAX_COLUMNS = 160
 
 
-def render_text(report: Report, read: Read, style: Style) -> str:
-    """Findings and failures; ``read`` gives the source of a file. Empty when there are none."""
+def render(report: Report, read: Read, style: Style) -> str:
+    """Findings and failures; empty when there are none."""
     blocks = [render_failure(failure, style) for failure in report.failures]
     blocks += ["\n".join(_finding(finding, read, style)) + "\n" for finding in report.findings]
     return "\n".join(blocks)

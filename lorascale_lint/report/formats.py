@@ -1,0 +1,19 @@
+"""The formats of a report, each one renderer in a file of its own, imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.names import FORMATS
+from lorascale_lint.report.terminal import Style
+
+Renderer = Callable[[Report, Read, Style], str]
+
+
+def render(report: Report, output_format: str, read: Read, style: Style) -> str:
+    """The report in one of `FORMATS`. ``read`` gives the source of a file."""
+    module = importlib.import_module(f"lorascale_lint.report.{FORMATS[output_format]}")
+    return cast(Renderer, module.render)(report, read, style)
