@@ -1,0 +1,131 @@
+"""Programs: which choices there are, and the drawing and shrinking of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from benchmarks.generated.code import NAMINGS
+from benchmarks.generated.products import PRODUCTS
+from benchmarks.generated.readers import READERS
+from benchmarks.generated.scales import TRAINED
+from benchmarks.generated.stores import STORES
+from benchmarks.generated.ways import WAYS
+
+AXES: dict[str, tuple[str, ...]] = {
+    "shape": ("function", "object", "call", "file", "file, call", "file, object"),
+    "kind": ("merge", "forward", "unmerge", "export"),
+    "product": tuple(PRODUCTS),
+    "trained": tuple(TRAINED),
+    "site": (
+        "late",
+        "inline",
+        "early",
+        "computed by a helper",
+        "property",
+        "fold B",
+        "fold A",
+        "split",
+        "twice",
+    ),
+    "strength": ("none", "argument", "attribute", "carried", "in the scale", "set_scale", "twice"),
+    "rank from": ("given", "a shape", "another shape"),
+    "numbers": ("arguments", "config dict", "config object"),
+    "form": (
+        "+=",
+        "assigned",
+        "add_",
+        "add_ alpha",
+        "copy_",
+        "torch.add",
+        "addmm_",
+        "torch.addmm",
+        "returned",
+        "sum first",
+    ),
+    "placing": ("right", "left", "on B", "on A", "in place", "torch.mul"),
+    "delta": ("inline", "local", "helper", "scaled helper", "lambda", "closure", "partial"),
+    "branch": ("always", "one branch only", "both branches"),
+    "store": tuple(STORES),
+    "owner": ("class", "super", "mixin", "registry"),
+    "factors": ("constructor", "setter", "made"),
+    "order": ("once", "switched"),
+    "sibling": ("none", "unmerge", "forward", "unscaled unmerge"),
+    "reader": tuple(READERS),
+    "base": ("dict entry", "submodule"),
+    "parameters": ("same words", "plain words"),
+    "naming": tuple(NAMINGS),
+    "helpers": ("same file", "other file", "plain file", "star import", "re-export", "conditional import"),
+}
+"""Each axis with its values, the simplest first: shrinking goes towards it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One choice of each axis, and how values travel before and after they are kept or handed on."""
+
+    choices: Mapping[str, str]
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{axis}: {value}" for axis, value in self.choices.items() if value != AXES[axis][0]]
+        parts += [
+            f"{scope}: {', '.join(ways)}"
+            for scope, ways in (("before", self.before), ("after", self.after))
+            if ways
+        ]
+        return "; ".join(parts)
+
+
+MAIN = ("shape", "kind", "product", "naming")
+"""Axes of which no value is more plain than the others."""
+
+
+def draw(source: random.Random) -> Program:
+    """A program; it may be one that nobody would write (see ``Incompatible``).
+
+    Some programs differ from the plain one in a choice or two, some in most of them.
+    """
+    plain = source.choice((0.3, 0.6, 0.6, 0.85))
+    choices = {}
+    for axis, values in AXES.items():
+        keep = axis not in MAIN and source.random() < plain
+        choices[axis] = values[0] if keep else source.choice(values)
+    if not PRODUCTS[choices["product"]].weight:
+        choices["kind"] = "forward"
+    if choices["product"] == "module call":
+        choices["shape"] = "object"
+        choices["store"] = source.choice(("linear modules", "ModuleDict", "ModuleList"))
+    names = tuple(WAYS)
+    counts = source.choice(((1, 0), (0, 1), (0, 1), (1, 1), (2, 0), (0, 2), (0, 0)))
+    before, after = (tuple(source.choice(names) for _ in range(count)) for count in counts)
+    return Program(choices, before, after)
+
+
+def simpler(program: Program) -> Iterator[Program]:
+    """The programs that differ by one simpler choice, boldest first."""
+    for scope in ("before", "after"):
+        ways = getattr(program, scope)
+        for index in range(len(ways)):
+            rest = (*ways[:index], *ways[index + 1 :])
+            yield Program(program.choices, **{**_scopes(program), scope: rest})
+    for axis, values in AXES.items():
+        for value in values[: values.index(program.choices[axis])]:
+            yield Program({**program.choices, axis: value}, program.before, program.after)
+
+
+def _scopes(program: Program) -> dict[str, tuple[str, ...]]:
+    return {"before": program.before, "after": program.after}
+
+
+def shrink(program: Program, fails: Callable[[Program], bool]) -> Program:
+    """The simplest program found that still fails; ``fails`` says False for one that can't be written."""
+    while True:
+        for candidate in simpler(program):
+            if fails(candidate):
+                program = candidate
+                break
+        else:
+            return program
