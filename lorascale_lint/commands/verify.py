@@ -23,6 +23,12 @@ def _device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
+def _isolation(_context: click.Context, _parameter: click.Parameter, value: str) -> Any:
+    from lorascale_lint.verify.isolation.promises import Isolation
+
+    return Isolation(value)
+
+
 def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """Bytes for "8G", "500M", "2GiB" or "1000000"."""
     if value is None:
@@ -97,6 +103,15 @@ def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     help="Have N processes, started by torchrun, share each layer: sharded weights and tensor parallelism.",
 )
 @click.option(
+    "--isolation",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "required", "off"]),
+    callback=_isolation,
+    help="Where this machine cannot keep the code from the network, other files and other processes: "
+    "say so and run it, do not run it, or do not try.",
+)
+@click.option(
     "--matrix",
     is_flag=True,
     help="Put one adapter, written in each file convention, to the loaders in all PATHs, or else to those "
@@ -123,7 +138,8 @@ def command(
 ) -> int:
     """Run the code in PATH in a child process and measure the scale of each delta.
 
-    Unlike every other command this executes the code. It needs torch (the `verify` extra).
+    Unlike every other command this executes the code. It needs torch (the `verify` extra). What the code can
+    reach meanwhile is in SECURITY.md.
 
     Exit codes: 0 every scale is right, 1 one differs, 2 error, 3 nothing could be judged.
     """
@@ -163,7 +179,7 @@ def _verify_matrix(
 ) -> int:
     from lorascale_lint.verify.matrix_command import run_matrix_command
 
-    names = ("driver", "seed", "timeout", "device")
+    names = ("driver", "seed", "timeout", "device", "isolation")
     others = {name: value for name, value in options.items() if name not in names}
     if emit_test or others.pop("dtype") != "float32" or any(others.values()):
         raise click.UsageError(f"--matrix goes with {', '.join(f'--{name}' for name in names)} only.")

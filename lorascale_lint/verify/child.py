@@ -14,9 +14,7 @@ import json
 import os
 import platform
 import shutil
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -66,9 +64,9 @@ class Order:
     compiled: bool = False
     ranks: int = 1
 
-    def save(self, path: Path) -> None:
-        """Write the order as JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+    def as_json(self) -> str:
+        """For `read`."""
+        return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Order:
@@ -113,28 +111,10 @@ class _Results:
         self._file.flush()
 
 
-def _die_with_parent() -> None:
-    """End this process group as soon as the parent is gone: its end of our stdin closes then."""
-    watched = os.dup(0)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-
-    def watch() -> None:
-        with contextlib.suppress(OSError):
-            os.read(watched, 1)
-        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
 def main(arguments: list[str]) -> int:
     """Carry out an order; returns the exit status."""
     order = Order.read(Path(arguments[0]))
     results = _Results(order.results)
-    _die_with_parent()
     faulthandler.enable()
     with contextlib.suppress(OSError):
         # Should memory run out in spite of the limit, this is the process to be killed for it.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lorascale_lint.config import Configs
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
+from lorascale_lint.report.terminal import printable
+from lorascale_lint.verify.isolation.promises import Isolation
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class VerifyOptions:
     compiled: bool = False
     memory_limit: int | None = None
     distributed: int | None = None
+    isolation: Isolation = Isolation.AUTO
 
 
 def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> int:
@@ -36,9 +40,14 @@ def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> 
     console = Console()
     if options.driver is None:
         options = replace(options, driver=configured_driver(path))
-    report = run_verify(path, **asdict(options), progress=console.step)
+    report = run_verify(path, **asdict(options), progress=told(console.step), warn=told(console.warning))
     console.out(render_json(report) if as_json else render_text(report))
     return report.exit_code
+
+
+def told(write: Callable[[str], None]) -> Callable[[str], None]:
+    """Write lines in which names come from the code that is run: nothing in them acts on a terminal."""
+    return lambda line: write(printable(line))
 
 
 def emit_test_command(path: Path, driver: str | None) -> int:

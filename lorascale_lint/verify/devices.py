@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 
+from lorascale_lint.verify.isolation.room import RoomError, output_of
 from lorascale_lint.verify.registry import DriverEntry
 from lorascale_lint.verify.report import Problem
 
@@ -15,12 +16,11 @@ _PROBE = "import torch; print('devices', torch.cuda.device_count() if torch.cuda
 
 def cuda_devices() -> int:
     """How many CUDA devices torch can use here; 0 without torch."""
-    command = [sys.executable, "-P", "-c", _PROBE]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
+        said = output_of([sys.executable, "-P", "-c", _PROBE], os.environ, _PROBE_TIMEOUT, cards=True)
+    except RoomError:
         return 0
-    word, _, number = done.stdout.strip().rpartition("\n")[2].partition(" ")
+    word, _, number = (said or "").strip().rpartition("\n")[2].partition(" ")
     return int(number) if word == "devices" and number.isdecimal() else 0
 
 

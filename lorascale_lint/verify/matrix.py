@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascale_lint.verify.file_kinds import ALPHA
+from lorascale_lint.verify.isolation.promises import Isolation
 from lorascale_lint.verify.report import EXECUTES, VerifyReport
 from lorascale_lint.verify.run import Progress, run_verify
 from lorascale_lint.verify.scenarios import RANK
@@ -146,7 +147,9 @@ def run_matrix(
     seed: int | None = None,
     timeout: float | None = None,
     device: str = "cpu",
+    isolation: Isolation = Isolation.AUTO,
     progress: Progress | None = None,
+    warn: Progress | None = None,
 ) -> Matrix:
     """Put every kind of adapter file to the loaders in `targets`, of which there must be one at least.
 
@@ -165,6 +168,9 @@ def run_matrix(
             timeout=timeout,
             device=device,
             matrix=True,
+            isolation=isolation,
+            # What this machine cannot keep is the same for all of them.
+            warn=warn if number == 1 else say,
             progress=lambda line, where=where: say(where + line),  # type: ignore[misc]
         )
         reports.append(report)

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
+from lorascale_lint.report.terminal import printable
 from lorascale_lint.verify.matrix import Cell, Column, Matrix, Outcome
 from lorascale_lint.verify.report import EXECUTES
 
@@ -30,7 +31,7 @@ def render_json(matrix: Matrix) -> str:
 
 def render_text(matrix: Matrix) -> str:
     """The matrix for a person: the table, what is wrong in it, and what was done to each target."""
-    return "\n".join(_lines(matrix)) + "\n"
+    return "".join(f"{printable(line)}\n" for line in _lines(matrix))
 
 
 def short(cell: Cell | None) -> str:

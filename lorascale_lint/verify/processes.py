@@ -1,7 +1,9 @@
 """All processes of a run: a target may fork, and what it forks may leave the process group.
 
-Every process of a child has `MARK` in its environment, inherited from one to the next. Linux shows that
-environment in /proc; elsewhere only the process group is ended, and memory is not watched.
+Those that descend from the child are found by their parents, and in a PID namespace these are all. Without
+one an orphan goes to the first process of the machine; it is found by `MARK` in its environment, as long as
+it has kept that. Both are read from /proc, which only Linux has; elsewhere only the process group is
+ended, and memory is not watched.
 """
 
 from __future__ import annotations
@@ -9,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 MARK = "LORASCALE_VERIFY_CHILD"
@@ -19,30 +20,49 @@ MARK = "LORASCALE_VERIFY_CHILD"
 _PROC = Path("/proc")
 # Seconds: a process in an uninterruptible system call dies when that returns.
 _PATIENCE = 5.0
+_GRACE = 0.5
 
 
 def can_watch() -> bool:
-    """Whether processes can be found by their environment here."""
+    """Whether processes can be found here."""
     return (_PROC / "self" / "environ").is_file()
 
 
-def members(mark: str) -> Iterator[int]:
-    """The living processes whose environment has this mark."""
+def members(root: int, mark: str) -> set[int]:
+    """The living processes that descend from `root`, itself included, or have this mark."""
+    parents: dict[int, int] = {}
+    marked = set()
     wanted = f"{MARK}={mark}".encode()
     for folder in _PROC.glob("[0-9]*"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name, in brackets, may hold anything.
+            state, parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if state in "ZX":
+                continue
+            parents[int(folder.name)] = int(parent)
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield int(folder.name)
+                marked.add(int(folder.name))
+    return marked | {number for number in parents if _descends(number, root, parents)}
 
 
-def held_memory(mark: str) -> int:
+def _descends(number: int, root: int, parents: dict[int, int]) -> bool:
+    seen = set()
+    while number not in seen:
+        if number == root:
+            return True
+        seen.add(number)
+        number = parents.get(number, 0)
+    return False
+
+
+def held_memory(root: int, mark: str) -> int:
     """Bytes that these processes hold for themselves alone.
 
     Mapped files (the libraries of a framework) are left out: they are shared, and given back when memory is
     short. Address space is no measure, because CUDA and allocators reserve many times what they use.
     """
     total = 0
-    for process in members(mark):
+    for process in members(root, mark):
         with contextlib.suppress(OSError, ValueError):
             for line in (_PROC / str(process) / "status").read_text().splitlines():
                 if line.startswith(("RssAnon:", "RssShmem:")):
@@ -66,20 +86,28 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def end_all(process: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill a child, its process group, and whatever of it has left the group."""
-    # The group can outlive its leader, so it is killed in any case. A negative answer means that nobody is
-    # left.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    process.wait()
-    deadline = time.monotonic() + _PATIENCE
+def end_all(root: int, mark: str) -> None:
+    """Kill what descends from `root` or bears the mark, and the process groups of all these; then `root`'s.
+
+    `root` is given the time to end by itself: the first process of a PID namespace is gone for its parent
+    only when everything in there is.
+    """
+    began = time.monotonic()
     # Again and again, because one that is about to be killed can still fork.
-    while (left := list(members(mark))) and time.monotonic() < deadline:
-        for number in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(number, signal.SIGKILL)
+    while (left := members(root, mark) - {os.getpid()}) and time.monotonic() - began < _PATIENCE:
+        for number in left - {root}:
+            _kill(os.kill, number)
+            with contextlib.suppress(OSError):
+                # A group can outlive its leader.
+                if (group := os.getpgid(number)) not in (root, os.getpgrp()):
+                    _kill(os.killpg, group)
+        if left == {root} and time.monotonic() - began > _GRACE:
+            break
         time.sleep(0.01)
+    _kill(os.killpg, root)
+
+
+def _kill(how: Callable[[int, int], None], number: int) -> None:
+    # A refusal means that nobody is left.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        how(number, signal.SIGKILL)

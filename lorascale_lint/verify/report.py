@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lorascale_lint.report.terminal import printable
 from lorascale_lint.verify.adapter_table import adapter_table
+from lorascale_lint.verify.isolation.promises import Containment
 from lorascale_lint.verify.verdicts import Row, Verdict
 
 EXECUTES = "verify executes the code it is given; it did so in a separate process."
@@ -40,13 +42,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The result of one run. `notes` are sentences about the run itself."""
+    """The result of one run. `notes` are sentences about the run; `containment` is None if nothing ran."""
 
     target: Target
     seed: int
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     problem: Problem | None = None
+    containment: Containment | None = None
 
     @property
     def exit_code(self) -> int:
@@ -82,6 +85,7 @@ class VerifyReport:
             "stubs": {name: list(drawn) for name, drawn in target.stubs.items()},
             "replaced_modules": list(target.replaced_modules),
             "notes": list(self.notes),
+            "isolation": None if self.containment is None else self.containment.as_dict(),
             "summary": _counts(self),
             "problem": None if self.problem is None else self.problem.message,
             "exit_code": self.exit_code,
@@ -115,8 +119,11 @@ def render_json(report: VerifyReport) -> str:
 
 
 def render_text(report: VerifyReport) -> str:
-    """The report for a person: a table, then what was done to the target, then a summary line."""
-    return "\n".join(_lines(report)) + "\n"
+    """The report for a person: a table, then what was done to the target, then a summary line.
+
+    Names and messages come from the code that was run: nothing in them acts on a terminal.
+    """
+    return "".join(f"{printable(line)}\n" for line in _lines(report))
 
 
 def _lines(report: VerifyReport) -> Iterator[str]:
@@ -140,6 +147,8 @@ def _lines(report: VerifyReport) -> Iterator[str]:
         yield "Replaced modules of the target's own:"
         yield from (f"  - {line}" for line in target.replaced_modules)
     yield from (f"Note: {note}" for note in report.notes)
+    if report.containment is not None:
+        yield from (f"Note: {sentence}" for sentence in report.containment.sentences())
     yield f"seed {report.seed}, {target.framework}, Python {target.python}, {target.import_mode} import"
     yield f"verify {target.path}: {_conclusion(report)}"
 

@@ -1,6 +1,7 @@
 """The parent process: start the child, follow its events, end it, and say what is known.
 
-Imports neither torch nor the target. The child has its own process group, so that nothing of it survives.
+Imports neither torch nor the target. Each child has a room of its own (`isolation`), so that nothing of it
+survives.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ import re
 import secrets
 import signal
 import site
-import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,9 @@ from typing import IO, Any
 
 from lorascale_lint.verify.child import IMPORT_FAILED, Order
 from lorascale_lint.verify.devices import choose_device
-from lorascale_lint.verify.processes import MARK, available_memory, can_watch, end_all, held_memory
+from lorascale_lint.verify.isolation.promises import Containment, Isolation
+from lorascale_lint.verify.isolation.room import DEFAULT_SIZE, Guest, Room, RoomError, find_containment
+from lorascale_lint.verify.processes import available_memory, can_watch
 from lorascale_lint.verify.real_adapters import BaseWeights, read_modules
 from lorascale_lint.verify.registry import DriverEntry, Requirement, UnknownDriverError, choose
 from lorascale_lint.verify.report import Problem, Target, VerifyReport
@@ -41,6 +42,8 @@ COMPILED_TIMEOUT = 180.0
 MAX_RESTARTS = 5
 # Bytes of output after which a child is stopped: a target that prints without end must not fill the disk.
 MAX_OUTPUT = 64 * 1024 * 1024
+# Bytes of results; the 5,000 modules of a large adapter take 3 MiB.
+MAX_EVENTS = 64 * 1024 * 1024
 
 _POLL = 0.05
 # Seconds between looks at the memory, each of which takes a few milliseconds.
@@ -51,6 +54,7 @@ _MEMORY_SHARE = 0.75
 _PACED = 3
 # Bytes of a child's output that are looked at for its last words.
 _TAIL = 20_000
+_PIECE = 2**20
 # What torchrun says of the rank that failed first; it ends the others then.
 _FIRST_RANK = re.compile(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", re.DOTALL)
 _KEPT_ENVIRONMENT = (
@@ -80,7 +84,9 @@ def run_verify(
     compiled: bool = False,
     memory_limit: int | None = None,
     distributed: int | None = None,
+    isolation: Isolation = Isolation.AUTO,
     progress: Progress | None = None,
+    warn: Progress | None = None,
 ) -> VerifyReport:
     """Run the LoRA code below `path` in a child process and compare it with the reference.
 
@@ -92,7 +98,9 @@ def run_verify(
     its modules is put through the loader, into a weight of type `dtype` that is random, or that of the files
     in `base`. `compiled` runs forwards under `torch.compile`. `memory_limit` is how many bytes the child and
     what it starts may hold (default: three quarters of what is available). `distributed` is how many
-    processes, started by torchrun, share each layer. `progress` is called with short lines for a person.
+    processes, started by torchrun, share each layer. `isolation` says what to do where this machine cannot
+    keep a promise (`isolation.promises`). `progress` is called with short lines for a person, `warn`, before
+    anything is run, with each promise that is not kept.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
     Raises InputError if the adapter or the base cannot be read.
@@ -121,25 +129,37 @@ def run_verify(
     if memory_limit is not None and not can_watch():
         problem = Problem(3, "The memory of processes cannot be watched on this system (it has no /proc).")
         return VerifyReport(target=target, seed=chosen_seed, problem=problem)
-    # What a killed parent left cannot be removed while a last process still writes there.
-    with tempfile.TemporaryDirectory(prefix="lorascale-verify-", ignore_cleanup_errors=True) as folder:
-        blank = Order(
-            factory=entry.factory,
-            package=str(package),
-            import_mode="",
-            seed=chosen_seed,
-            results="",
-            folder="",
-            device=place,
-            dtype=dtype,
-            matrix=matrix,
-            adapter="" if adapter is None else str(adapter.resolve()),
-            base="" if base is None else str(base.resolve()),
-            compiled=compiled,
-            ranks=distributed or 1,
+    containment = find_containment(isolation)
+    unkept = tuple(containment.sentences())
+    if unkept and isolation is Isolation.REQUIRED:
+        return VerifyReport(
+            target=target, seed=chosen_seed, problem=Problem(3, f"Nothing was run. {'. '.join(unkept)}.")
         )
-        limits = _Limits.of(timeout, memory_limit, slow=compiled)
-        return _Session(entry, blank, Path(folder), limits, say).run(target)
+    for sentence in unkept:
+        (warn or say)(sentence)
+    blank = Order(
+        factory=entry.factory,
+        package=str(package),
+        import_mode="",
+        seed=chosen_seed,
+        results="",
+        folder="",
+        device=place,
+        dtype=dtype,
+        matrix=matrix,
+        adapter="" if adapter is None else str(adapter.resolve()),
+        base="" if base is None else str(base.resolve()),
+        compiled=compiled,
+        ranks=distributed or 1,
+    )
+    limits = _Limits.of(timeout, memory_limit, slow=compiled)
+    try:
+        report = _Session(entry, blank, containment, limits, say).run(target)
+    except RoomError as error:
+        report = VerifyReport(
+            target=target, seed=chosen_seed, problem=Problem(2, f"Nothing was run: {error}")
+        )
+    return replace(report, containment=containment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +169,11 @@ class _Limits:
     importing: float
     scenario: float
     memory: int | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of files, which are held in memory where there are namespaces."""
+        return min(DEFAULT_SIZE, self.memory or DEFAULT_SIZE)
 
     @classmethod
     def of(cls, timeout: float | None, memory: int | None, *, slow: bool) -> _Limits:
@@ -286,14 +311,13 @@ class _Session:
     """All children of one run; `blank` is their order without what is each child's own."""
 
     def __init__(
-        self, entry: DriverEntry, blank: Order, folder: Path, limits: _Limits, say: Progress
+        self, entry: DriverEntry, blank: Order, containment: Containment, limits: _Limits, say: Progress
     ) -> None:
         self.entry = entry
         self.blank = blank
-        self.folder = folder
+        self.containment = containment
         self.say = say
         self.limits = limits
-        self.children = 0
 
     def run(self, target: Target) -> VerifyReport:
         failures: list[str] = []
@@ -371,34 +395,20 @@ class _Session:
 
     def _child(self, state: _Progress, mode: str) -> str:
         """Run one child to its end; returns how it ended, for a person."""
-        self.children += 1
-        home = self.folder / f"child_{self.children}"
-        home.mkdir()
-        results = home / "events.jsonl"
+        cards = self.blank.device != "cpu"
+        room = Room.new(self.containment, size=self.limits.size, cards=cards)
         order = replace(
             self.blank,
             import_mode=mode,
-            results=str(results),
-            folder=str(home / "adapters"),
+            results=str(room.results),
+            folder=str(room.home / "adapters"),
             done=tuple(name for name, _ in state.plan if name in state.rows),
         )
-        order.save(home / "order.json")
-        results.touch()
-        with open(home / "output.log", "wb") as log:
-            process = subprocess.Popen(
-                [*self._python(), "-m", "lorascale_lint.verify.child", str(home / "order.json")],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=home,
-                env=_environment(home, self.blank) | {MARK: str(home)},
-                start_new_session=True,
-            )
-            try:
-                ending = self._follow(process, results, home, state)
-            finally:
-                end_all(process, str(home))
-        return ending
+        where = room.folder / "order.json"
+        command = [*self._python(), "-m", "lorascale_lint.verify.child", str(where)]
+        environment = _environment(room.home, self.blank)
+        with room.start(command, environment, {where.name: order.as_json()}) as guest:
+            return self._follow(guest, state)
 
     def _python(self) -> list[str]:
         if self.blank.ranks == 1:
@@ -406,64 +416,73 @@ class _Session:
         launcher = ["-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         return [sys.executable, *launcher, str(self.blank.ranks)]
 
-    def _follow(self, process: subprocess.Popen[bytes], results: Path, home: Path, state: _Progress) -> str:
-        log, mark = home / "output.log", str(home)
+    def _follow(self, guest: Guest, state: _Progress) -> str:
         watched = time.monotonic()
         already_begun = len(state.begun)
         deadline = time.monotonic() + self.limits.importing
-        with open(results, encoding="utf-8", errors="replace") as stream:
-            events = _Events(stream)
-            while True:
-                running = process.poll() is None
-                for event in events.read():
-                    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-                        line = state.take(event)
-                        if line:
-                            self.say(line)
-                        if event["event"] in ("plan", "scenario", "row"):
-                            deadline = time.monotonic() + self.limits.scenario
-                if not running:
-                    return _ending(process.returncode, log)
-                if time.monotonic() > deadline:
-                    importing = len(state.begun) == already_begun
-                    limit = self.limits.importing if importing else self.limits.scenario
-                    return f"no answer within {limit:g} s, stopped"
-                if self.limits.memory is not None and time.monotonic() - watched > _WATCH:
-                    watched = time.monotonic()
-                    if held_memory(mark) > self.limits.memory:
-                        return (
-                            f"stopped when it held more than {self.limits.memory / 2**30:.3g} GiB of memory"
-                        )
-                if log.stat().st_size > MAX_OUTPUT:
-                    return f"stopped after printing {MAX_OUTPUT // 2**20} MiB"
-                time.sleep(_POLL)
+        events = _Events(guest.results)
+        while True:
+            status = guest.poll()
+            for event in events.read():
+                with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                    line = state.take(event)
+                    if line:
+                        self.say(line)
+                    if event["event"] in ("plan", "scenario", "row"):
+                        deadline = time.monotonic() + self.limits.scenario
+            if status is not None:
+                return _ending(status, guest.output(_TAIL))
+            if time.monotonic() > deadline:
+                importing = len(state.begun) == already_begun
+                limit = self.limits.importing if importing else self.limits.scenario
+                return f"no answer within {limit:g} s, stopped"
+            if self.limits.memory is not None and time.monotonic() - watched > _WATCH:
+                watched = time.monotonic()
+                if guest.held_memory() > self.limits.memory:
+                    return f"stopped when it held more than {self.limits.memory / 2**30:.3g} GiB of memory"
+            if guest.output_size > MAX_OUTPUT:
+                return f"stopped after printing {MAX_OUTPUT // 2**20} MiB"
+            if events.overflow:
+                return f"stopped after sending {MAX_EVENTS // 2**20} MiB of results"
+            time.sleep(_POLL)
 
 
 class _Events:
-    """Whole lines of the growing event file, as objects; anything else in it is passed over."""
+    """Whole lines of the growing event file, as objects; anything else in it is passed over.
 
-    def __init__(self, stream: IO[str]) -> None:
+    The code under examination can write there too, so no more than `MAX_EVENTS` bytes are read.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._rest = ""
+        self._rest = b""
+        self._read = 0
+
+    @property
+    def overflow(self) -> bool:
+        """Whether more has come than any child has to say."""
+        return self._read > MAX_EVENTS
 
     def read(self) -> Iterator[dict[str, Any]]:
-        self._rest += self._stream.read()
-        *lines, self._rest = self._rest.split("\n")
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                yield event
+        while not self.overflow and (piece := self._stream.read(_PIECE)):
+            self._read += len(piece)
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                # A deep nesting of brackets is no event either.
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(event, dict):
+                    yield event
 
 
-def _ending(status: int, log: Path) -> str:
+def _ending(status: int, output: str) -> str:
     if status == IMPORT_FAILED:
         return "the import raised an exception"
     if status < 0:
         return f"the process {_exit_words(status)}"
-    output = log.read_bytes()[-_TAIL:].decode("utf-8", errors="replace").strip()
+    output = output.strip()
     if found := _FIRST_RANK.search(output):
         return f"rank {found[1]} {_exit_words(int(found[2]))}"
     last = f": {output.splitlines()[-1][:200]}" if output and status != 0 else ""
