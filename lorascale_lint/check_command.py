@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from lorascale_lint.adding_ignores import add_ignores
+from lorascale_lint.adoption.baseline import BaselineError
+from lorascale_lint.adoption.ignores import add_ignores
+from lorascale_lint.adoption.known import Known
 from lorascale_lint.cache import UntrustedCache, cache_folder
-from lorascale_lint.checking import STDIN, Checker, read_source
+from lorascale_lint.checking import STDIN, Checker, read_source, reader
 from lorascale_lint.config import Configs
 from lorascale_lint.console import Console
 from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
 from lorascale_lint.fixing.diff import unified_diff
 from lorascale_lint.fixing.write import WriteError, clean_up, obstacle, write_group
 from lorascale_lint.isolation import leave_out
-from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.content import Report
 from lorascale_lint.report.output import Output
 from lorascale_lint.report.summary import count, render_fixed, render_summary
 from lorascale_lint.report.terminal import Style, printable
@@ -40,6 +42,10 @@ class CheckOptions:
     preview: bool = False
     output_format: str = "text"
     output_file: Path | None = None
+    statistics: bool = False
+    baseline: Path | None = None
+    write_baseline: bool = False
+    diff_base: str | None = None
     add_ignore: str | None = None
     exit_zero: bool = False
     quiet: bool = False
@@ -57,7 +63,7 @@ class _Check:
         """Reads standard input if it is to be checked, and finds the files. Raises `InputError`."""
         self.options = options
         self.console = Console(quiet=options.quiet)
-        self.output = Output(self.console, options.output_format, options.output_file)
+        self.output = Output(self.console, options.output_format, options.output_file, options.statistics)
         configs = Configs()
         self.selection = Selection(
             Catalog.load(), configs, options.select, options.ignore, preview=options.preview
@@ -74,7 +80,8 @@ class _Check:
             self.sources = discover(map(Path, options.paths), configs)
         leave_out(*map(str, self.sources.roots))
         self.contents = dict.fromkeys(self.sources.targets, self.stdin)
-        self.checker = Checker(self.sources, self.selection, self._cache(), self.console.progress)
+        checker = Checker(self.sources, self.selection, self._cache(), self.console.progress)
+        self.known = Known(checker, options.baseline, options.diff_base, new=options.write_baseline)
 
     def _cache(self) -> Path | None:
         try:
@@ -90,12 +97,16 @@ class _Check:
             return self._diff()
         if self.options.fix:
             return self._fix()
+        if self.options.write_baseline:
+            return self._write_baseline()
         if self.options.add_ignore is not None:
             return self._add_ignores(self.options.add_ignore)
         overlay = {path: data for path, data in self.contents.items() if data is not None}
-        report = self.checker.check(overlay)
+        report = self.known.check(overlay)
         self._complain(report)
-        self.output.report(report, _reader(overlay))
+        self.output.report(report, reader(overlay))
+        if self.stdin is None:
+            self._shrink_baseline()
         return self._exit_code(report)
 
     def _diff(self) -> int:
@@ -122,7 +133,8 @@ class _Check:
         report = self._report_of(outcome, overlay) if unwritten else outcome.report
         self._complain(report, outcome)
         fixed = outcome.fixed_without({change.path for change in unwritten})
-        self.output.report(report, _reader(overlay), fixed=fixed, remaining=True)
+        self.output.report(report, reader(overlay), fixed=fixed, remaining=True)
+        self._shrink_baseline()
         return 2 if unwritten else self._exit_code(report)
 
     def _fix_text(self, outcome: Outcome) -> int:
@@ -131,7 +143,7 @@ class _Check:
         (target,) = self.sources.targets or (STDIN,)
         self.console.out(overlay.get(target, self.stdin or b""))
         self._complain(outcome.report, outcome)
-        read = _reader(overlay)
+        read = reader(overlay)
         self.output.report(outcome.report, read, fixed=outcome.fixed, remaining=True, to_stderr=True)
         return self._exit_code(outcome.report)
 
@@ -150,7 +162,7 @@ class _Check:
 
     def _report_of(self, outcome: Outcome, overlay: Mapping[Path, bytes]) -> Report:
         """What is left where not everything that was fixed could be written."""
-        report = self.checker.check(overlay)
+        report = self.known.check(overlay)
         failures = dict.fromkeys((*report.failures, *outcome.report.failures))
         return replace(
             report, failures=tuple(sorted(failures, key=lambda item: (item.filename, item.position)))
@@ -158,14 +170,33 @@ class _Check:
 
     def _add_ignores(self, reason: str) -> int:
         """Write the comments that silence what is found, and report what they do not silence."""
-        before = self.checker.check({})
+        before = self.known.check({})
         written, unwritten = self._write([[change] for change in self._ignored(before, reason)])
-        report = self.checker.check({change.path: change.after for change in written})
+        report = self.known.check({change.path: change.after for change in written})
         self._complain(report)
         silenced = count(len(before.findings) - len(report.findings), "finding")
         done = f"Silenced {silenced} by comments in {count(len(written), 'file')}.\n"
-        self.output.report(report, _reader({}), done=done, remaining=True)
+        self.output.report(report, reader({}), done=done, remaining=True)
         return 2 if unwritten else self._exit_code(report)
+
+    def _write_baseline(self) -> int:
+        report = self.known.check({})
+        self._complain(report)
+        baseline = self.known.with_found()
+        baseline.write()
+        self.console.note(
+            f"Wrote {count(len(report.findings), 'finding')} to {printable(str(baseline.file))}.\n"
+        )
+        return 2 if report.failures else 0
+
+    def _shrink_baseline(self) -> None:
+        """Forget what is not found any more. A file that can't be written only keeps too much."""
+        if baseline := self.known.shrunk():
+            try:
+                baseline.write()
+                self.console.note(f"{printable(str(baseline.file))} is shorter now.\n")
+            except BaselineError as error:
+                self.console.warning(printable(str(error)))
 
     def _ignored(self, report: Report, reason: str) -> Iterator[Change]:
         for filename, found in groupby(report.findings, key=lambda finding: finding.span.filename):
@@ -181,13 +212,13 @@ class _Check:
     def _apply(self) -> Outcome:
         unsafe = self.options.unsafe_fixes
         if self.stdin is not None:
-            return apply_fixes(self.checker.check, self.contents, unsafe=unsafe)
+            return apply_fixes(self.known.check, self.contents, unsafe=unsafe)
         given = [Path(os.path.abspath(path)) for path in self.options.paths]
 
         def why_not(path: Path) -> str | None:
             return obstacle(Path(os.path.abspath(path)), given)
 
-        return apply_fixes(self.checker.check, self.contents, unsafe=unsafe, obstacle=why_not)
+        return apply_fixes(self.known.check, self.contents, unsafe=unsafe, obstacle=why_not)
 
     def _complain(self, report: Report, outcome: Outcome | None = None) -> None:
         """What was not fixed and what failed, on standard error."""
@@ -200,10 +231,6 @@ class _Check:
         if report.failures:
             return 2
         return 1 if (report.findings or changed) and not self.options.exit_zero else 0
-
-
-def _reader(overlay: Mapping[Path, bytes]) -> Read:
-    return lambda name: read_source(Path(name), overlay)
 
 
 def _painted(diff: bytes) -> str:

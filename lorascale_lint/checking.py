@@ -9,7 +9,7 @@ from pathlib import Path
 from lorascale_lint import engine
 from lorascale_lint.dead_suppressions import Mention, dead_suppressions
 from lorascale_lint.findings import FileFailure, Finding
-from lorascale_lint.report.content import Report
+from lorascale_lint.report.content import Read, Report
 from lorascale_lint.results import LintResult
 from lorascale_lint.selection import Selection
 from lorascale_lint.sources.discovery import Sources
@@ -45,6 +45,7 @@ class Checker:
         comments = {path: Suppressions.read(source.text) for path, source in sources.items()}
         nothing = Suppressions()
         shown: list[Finding] = []
+        unshown: list[Finding] = []
         used: dict[Path, set[Mention]] = {}
         for finding in result.findings:
             # The engine may also speak of files that were only read for linking: they are not reported.
@@ -52,12 +53,15 @@ class Checker:
             if finding.code in codes.get(path, ()):
                 silencers = comments.get(path, nothing).silencers(finding)
                 used.setdefault(path, set()).update(silencers)
-                if not silencers and self.selection.shows(finding):
-                    shown.append(finding)
+                if not silencers:
+                    (shown if self.selection.shows(finding) else unshown).append(finding)
         failures = self._failures(result, codes, comments)
         shown += self._dead(sources, comments, used, codes, failures)
         return Report(
-            tuple(sorted(shown, key=lambda finding: finding.sort_key)), failures, checked=result.checked
+            tuple(sorted(shown, key=lambda finding: finding.sort_key)),
+            failures,
+            checked=result.checked,
+            unshown=tuple(unshown),
         )
 
     def _failures(
@@ -116,3 +120,8 @@ def read_source(path: Path, overlay: Mapping[Path, bytes]) -> SourceText | None:
         return SourceText.decode(overlay[path] if path in overlay else path.read_bytes())
     except (OSError, UndecodableSource):
         return None
+
+
+def reader(overlay: Mapping[Path, bytes]) -> Read:
+    """Reads files by their names in findings."""
+    return lambda name: read_source(Path(name), overlay)

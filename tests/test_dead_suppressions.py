@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint import cli
-from lorascale_lint.adding_ignores import add_ignores
+from lorascale_lint.adoption.ignores import add_ignores
 from lorascale_lint.findings import Finding, Position, Span
 from lorascale_lint.sources.text import SourceText
 from lorascale_lint.suppress import Suppressions

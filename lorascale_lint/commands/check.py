@@ -67,6 +67,15 @@ def _rules(name: str, what: str) -> Decorator:
     metavar="FILE",
     help="Write the report, or the patch of --diff, to a file.",
 )
+@click.option("--statistics", is_flag=True, help="Count the findings of each rule; text or json.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Do not report the findings listed in FILE, and take out of it those that are gone.",
+)
+@click.option("--write-baseline", is_flag=True, help="List all findings in the file of --baseline.")
+@click.option("--diff-base", metavar="REVISION", help="Report only what came since a git revision.")
 @click.option(
     "--add-ignore",
     is_flag=False,
@@ -89,8 +98,17 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
         raise click.UsageError(
             f"--diff prints a patch, so it can't be used with --output-format {output_format}"
         )
-    if options["add_ignore"] is not None and (options["fix"] or options["diff"] or "-" in paths):
-        raise click.UsageError("--add-ignore goes with files, and without --fix and --diff")
+    modes = ("fix", "diff", "write_baseline")
+    if sum(options[mode] for mode in modes) > 1:
+        raise click.UsageError("--fix, --diff and --write-baseline exclude one another")
+    if options["write_baseline"] and (options["baseline"] is None or options["diff_base"] is not None):
+        raise click.UsageError("--write-baseline needs --baseline FILE, and no --diff-base")
+    if options["statistics"] and options["output_format"] not in ("text", "json"):
+        raise click.UsageError("--statistics is printed as text or json")
+    if "-" in paths and (options["baseline"] or options["diff_base"]):
+        raise click.UsageError("--baseline and --diff-base go with files, not with standard input")
+    if options["add_ignore"] is not None and ("-" in paths or any(options[mode] for mode in modes)):
+        raise click.UsageError("--add-ignore goes with files, and without --fix, --diff and --write-baseline")
     if "#" in (options["add_ignore"] or "") or not (options["add_ignore"] or " ").isprintable():
         raise click.UsageError("the reason of --add-ignore must be one line without #")
     if "-" in paths and len(paths) > 1:

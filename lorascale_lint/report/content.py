@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.sources.definitions import Definitions
@@ -20,7 +21,8 @@ class Report:
     """Findings and failures in order, and the number of files checked.
 
     ``judged`` and ``unjudged`` count applications whose scale is known and those whose scale is not; None
-    where nobody counted.
+    where nobody counted. ``known`` counts findings left out because they are known; ``unshown`` are those
+    below the confidence or severity that was asked for.
     """
 
     findings: tuple[Finding, ...]
@@ -28,10 +30,11 @@ class Report:
     checked: int = 0
     judged: int | None = None
     unjudged: int | None = None
+    known: int = 0
+    unshown: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """What stays when lines move: file, rule, enclosing definition, and a number among those alike."""
 
     filename: str

@@ -18,11 +18,15 @@ from lorascale_lint.report.terminal import Style
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """``file`` takes the report, or the patch of `--diff`, in place of standard output."""
+    """``file`` takes the report, or the patch of `--diff`, in place of standard output.
+
+    ``statistics`` puts a count of the findings in their place.
+    """
 
     console: Console
     output_format: str = "text"
     file: Path | None = None
+    statistics: bool = False
 
     def report(
         self,
@@ -41,7 +45,7 @@ class Output:
         """
         stream = sys.stderr if to_stderr else sys.stdout
         style = Style.of(stream if self.file is None else None)
-        text = render(report, self.output_format, read, style)
+        text = render(report, self.output_format, read, style, statistics=self.statistics)
         if self.output_format in FOR_PEOPLE and not self.console.quiet:
             gap = "\n" if text and self.output_format != "concise" else ""
             closing = render_summary(report, remaining=remaining)

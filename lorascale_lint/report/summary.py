@@ -34,9 +34,10 @@ def _judged(report: Report) -> str:
 
 def _found(report: Report, *, remaining: bool) -> str:
     failed = len({failure.filename for failure in report.failures if failure.code == "LS001"})
-    unchecked = f"; {count(failed, 'file')} could not be checked" if failed else ""
+    beside = f"; {report.known} known before" if report.known else ""
+    beside += f"; {count(failed, 'file')} could not be checked" if failed else ""
     if not report.findings:
-        return f"No findings{' left' if remaining else ''} in {count(report.checked, 'file')}{unchecked}.\n"
+        return f"No findings{' left' if remaining else ''} in {count(report.checked, 'file')}{beside}.\n"
     files = len({finding.span.filename for finding in report.findings})
     fixes = [finding.fix.applicability for finding in report.findings if finding.fix]
     parts = []
@@ -46,7 +47,7 @@ def _found(report: Report, *, remaining: bool) -> str:
         parts.append(f"{unsafe}{' more' if safe else ' fixable'} with --fix --unsafe-fixes")
     at_hand = f" ({', '.join(parts)})" if parts else ""
     verb = "Left" if remaining else "Found"
-    return f"{verb} {count(len(report.findings), 'finding')} in {count(files, 'file')}{at_hand}{unchecked}.\n"
+    return f"{verb} {count(len(report.findings), 'finding')} in {count(files, 'file')}{at_hand}{beside}.\n"
 
 
 def count(number: int, noun: str) -> str:
