@@ -16,6 +16,7 @@ from lorascale_lint.cache import UntrustedCache, cache_folder
 from lorascale_lint.checking import STDIN, Checker, read_source, reader
 from lorascale_lint.config import Configs
 from lorascale_lint.console import Console
+from lorascale_lint.errors import InputError
 from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
 from lorascale_lint.fixing.diff import unified_diff
 from lorascale_lint.fixing.write import WriteError, clean_up, obstacle, write_group
@@ -70,7 +71,7 @@ class _Check:
         )
         self.stdin: bytes | None = None
         if options.paths == ("-",):
-            self.stdin = sys.stdin.buffer.read()
+            self.stdin = _standard_input()
             self.sources = (
                 discover_text(display_path(Path(options.stdin_filename)), configs)
                 if options.stdin_filename
@@ -231,6 +232,16 @@ class _Check:
         if report.failures:
             return 2
         return 1 if (report.findings or changed) and not self.options.exit_zero else 0
+
+
+def _standard_input() -> bytes:
+    """Raises `InputError`."""
+    if sys.stdin is None:
+        raise InputError("-: standard input is closed")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:  # it is a folder, for example
+        raise InputError(f"-: cannot read standard input: {error.strerror}") from error
 
 
 def _painted(diff: bytes) -> str:

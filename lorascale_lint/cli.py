@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -11,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from lorascale_lint import __version__
 from lorascale_lint.commands.options import examples
+from lorascale_lint.console import complain, discard, open_missing
 from lorascale_lint.errors import InputError
 
 COMMANDS = ("check", "map", "inspect", "audit", "verify", "rule", "clean", "completion")
@@ -74,27 +77,41 @@ def cli() -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line with the given arguments (those of the process by default); the exit code."""
+    open_missing()
     try:
         code = cli.main(args, prog_name="lorascale-lint", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except InputError as error:
-        from lorascale_lint.report.terminal import printable
-
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
+        sys.stdout.flush()  # what click has written; at exit it is too late to say that it failed
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+        complain("interrupted\n")
         return 130
-    except Exception:
-        # Python's own exit code for this is 1, which would say that findings remain.
-        import traceback
-
-        traceback.print_exc()
-        print("error: internal error; please report it with the lines above", file=sys.stderr)
-        return 2
+    except Exception as error:
+        complain(_described(error))
+        return 2  # Python's own exit code for this is 1, which would say that findings remain
     return code if isinstance(code, int) else 0
+
+
+def _described(error: Exception) -> str:
+    """What is printed about an error that ended the run; nothing in it may control a terminal."""
+    from lorascale_lint.report.terminal import printable
+
+    if isinstance(error, InputError):
+        return f"error: {printable(str(error))}\n"
+    if isinstance(error, click.ClickException):
+        text = io.StringIO()
+        error.show(text)
+        return "".join(f"{printable(line)}\n" for line in text.getvalue().split("\n")[:-1])
+    try:
+        Path.cwd()
+    except OSError:
+        return "error: the working directory does not exist any more\n"
+    if isinstance(error, OSError) and error.filename is None:  # no file: a stream that click writes to
+        discard(sys.stdout)
+        return f"error: cannot write: {error.strerror}\n"
+    import traceback
+
+    lines = "".join(traceback.format_exception(error)).split("\n")
+    trace = "\n".join(map(printable, lines))
+    return f"{trace}error: internal error; please report it with the lines above\n"
 
 
 def main() -> NoReturn:

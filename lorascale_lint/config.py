@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
-import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lorascale_lint.bounds import SETTINGS_BYTES, SETTINGS_KEY_PARTS
 from lorascale_lint.errors import InputError
+from lorascale_lint.reading import read_regular
 
 SECTION = "tool.lorascale-lint"
 _KEYS = ("select", "ignore", "exclude", "per-file-ignores", "preview", "verify")
@@ -62,6 +64,18 @@ class Configs:
         folder = Path(os.path.abspath(path)).parent
         return self._find(folder) or Config(folder)
 
+    def enter(self, folder: Path) -> ConfigError | None:
+        """What is wrong with the settings in ``folder``, if anything: those of the folders above hold then.
+
+        For folders below the one that a person gave; `of` comes after this.
+        """
+        try:
+            self._find(folder)
+        except ConfigError as error:
+            self._of_folder[folder] = self._find(folder.parent)
+            return error
+        return None
+
     def _find(self, folder: Path) -> Config | None:
         if folder not in self._of_folder:
             config = read_config(folder / "pyproject.toml")
@@ -76,11 +90,16 @@ def read_config(pyproject: Path) -> Config | None:
 
     Raises `ConfigError`.
     """
+    text = _text(pyproject)
+    if text is None or "lorascale-lint" not in text:
+        return None  # whatever else may be wrong with the file
+    if any(line.count(".") > SETTINGS_KEY_PARTS for line in text.split("\n")):
+        raise ConfigError(f"{pyproject}: a line has more than {SETTINGS_KEY_PARTS} dots")
     try:
-        document = tomllib.loads(pyproject.read_bytes().decode())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError(f"{pyproject}: nested too deeply") from error
+    except ValueError as error:  # also numbers of too many digits
         raise ConfigError(f"{pyproject}: {error}") from error
     tool = document.get("tool", {})
     if not isinstance(tool, dict) or "lorascale-lint" not in tool:
@@ -112,6 +131,16 @@ def read_config(pyproject: Path) -> Config | None:
     )
 
 
+def _text(pyproject: Path) -> str | None:
+    """Content of the file; None when there is none. Raises `ConfigError`."""
+    try:
+        return read_regular(pyproject, SETTINGS_BYTES).decode()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{pyproject}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def _verify_driver(pyproject: Path, table: Any) -> str | None:
     """``verify.driver``; a file in it is relative to the folder of the ``pyproject.toml``."""
     where = f"{pyproject}: verify in [{SECTION}]"
@@ -138,32 +167,38 @@ def _strings(pyproject: Path, key: str, value: Any) -> tuple[str, ...]:
 def glob_matches(glob: str, relative: str) -> bool:
     """Whether the glob names the file ``relative`` (with ``/``) or a folder above it.
 
-    ``*`` and ``?`` stop at ``/`` and ``**`` does not. A glob without ``/`` matches a name at any depth.
+    ``*`` and ``?`` stop at ``/`` and ``**`` does not. A glob without ``/`` matches a name at any depth. Takes
+    time in proportion to the lengths of both, whatever the glob: `fnmatch` does not go back in a name, and
+    this does not go back in a path.
     """
-    pattern = _compiled(glob)
-    parts = relative.split("/")
-    if "/" not in glob.rstrip("/"):
-        return any(pattern.fullmatch(part) for part in parts)
-    return any(pattern.fullmatch("/".join(parts[:length])) for length in range(1, len(parts) + 1))
+    wanted = _parts(glob)
+    reached = _over_any_folders(wanted, {0})
+    for part in relative.split("/"):
+        reached = _over_any_folders(
+            wanted,
+            {
+                place if wanted[place] == "**" else place + 1
+                for place in reached
+                if wanted[place] == "**" or fnmatch.fnmatchcase(part, wanted[place])
+            },
+        )
+        if len(wanted) in reached:
+            return True
+    return False
+
+
+def _over_any_folders(wanted: tuple[str, ...], reached: set[int]) -> set[int]:
+    """``reached``, and the places behind a ``**`` that stands for no folder."""
+    for place, part in enumerate(wanted):
+        if place in reached and part == "**":
+            reached.add(place + 1)
+    return reached
 
 
 @cache
-def _compiled(glob: str) -> re.Pattern[str]:
-    glob = glob.removeprefix("./").strip("/")
-    regex = ""
-    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", glob, re.DOTALL):
-        match token:
-            case "**/":
-                regex += "(?:.*/)?"
-            case "**":
-                regex += ".*"
-            case "*":
-                regex += "[^/]*"
-            case "?":
-                regex += "[^/]"
-            case _ if len(token) > 1:
-                inside = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-                regex += "[" + ("^" + inside[1:] if inside.startswith("!") else inside) + "]"
-            case _:
-                regex += re.escape(token)
-    return re.compile(regex, re.DOTALL)
+def _parts(glob: str) -> tuple[str, ...]:
+    parts: list[str] = [] if "/" in glob.rstrip("/") else ["**"]
+    for part in glob.removeprefix("./").strip("/").split("/"):
+        # `**.py` is a `.py` file in any folder.
+        parts += ["**", part] if "**" in part and part != "**" else [part]
+    return tuple(parts)

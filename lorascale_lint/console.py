@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from typing import TextIO
 
+from lorascale_lint.errors import InputError
+
 _REDRAW_SECONDS = 0.1
+
+
+class OutputError(InputError):
+    """What was found could not be written."""
 
 
 class Console:
@@ -26,10 +33,14 @@ class Console:
     def out(self, content: str | bytes) -> None:
         """Write to standard output; bytes go out as they are.
 
-        When nobody reads it any more (``| head``) the rest is dropped, and the exit code stays true.
+        When nobody reads it any more (``| head``) the rest is dropped, and the exit code stays true. Raises
+        `OutputError` where it can't be written.
         """
         self.clear_progress()
-        _write(sys.stdout, content)
+        try:
+            _write(sys.stdout, content)
+        except OSError as error:
+            raise OutputError(f"cannot write to standard output: {error.strerror}") from error
 
     def note(self, text: str) -> None:
         """Something worth knowing, for standard error."""
@@ -47,7 +58,7 @@ class Console:
     def error_text(self, text: str) -> None:
         """Write to standard error, also when quiet."""
         self.clear_progress()
-        _write(sys.stderr, text)
+        complain(text)
 
     def progress(self, done: int, total: int) -> None:
         """Show how far a check of many files is, on a terminal only."""
@@ -59,17 +70,42 @@ class Console:
         now = time.monotonic()
         if self._progress and now - self._progress_drawn >= _REDRAW_SECONDS:
             self._progress_drawn = now
-            _write(sys.stderr, "\r" + text.ljust(len(self._progress_shown)))
+            complain("\r" + text.ljust(len(self._progress_shown)))
             self._progress_shown = text
 
     def clear_progress(self) -> None:
         """Remove the progress line."""
         if self._progress_shown:
-            _write(sys.stderr, "\r" + " " * len(self._progress_shown) + "\r")
+            complain("\r" + " " * len(self._progress_shown) + "\r")
             self._progress_shown = ""
 
 
+def open_missing() -> None:
+    """Open what was closed before the start, so that no file gets the number of a standard stream.
+
+    Nobody reads what is written there, as with `/dev/null`; standard input stays None.
+    """
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+
+
+def complain(text: str) -> None:
+    """Write to standard error; where nobody can read that, the exit code has to say it."""
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, text)
+
+
+def discard(stream: TextIO) -> None:
+    """Let the rest of ``stream`` go nowhere: Python flushes it at exit, which must not fail a second time."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _write(stream: TextIO, content: str | bytes) -> None:
+    """Raises OSError."""
     try:
         if isinstance(content, bytes):
             stream.flush()
@@ -77,6 +113,7 @@ def _write(stream: TextIO, content: str | bytes) -> None:
         else:
             stream.write(content)
         stream.flush()
-    except BrokenPipeError:
-        # Python flushes again at exit; that must not fail a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        discard(stream)
+        if not isinstance(error, BrokenPipeError):
+            raise

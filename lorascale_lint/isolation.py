@@ -10,7 +10,7 @@ import os
 import site
 import sys
 
-NEEDED = ("click", "libcst", "numpy", "pathspec", "platformdirs", "safetensors")
+NEEDED = ("click", "libcst", "numpy", "platformdirs", "safetensors")
 """Packages that the commands import. Where one is installed in a doubted folder only, that folder is kept,
 behind all others."""
 

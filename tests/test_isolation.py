@@ -37,7 +37,6 @@ def plant(folder: Path) -> Path:
         *sys.stdlib_module_names,
         "click",
         "libcst",
-        "pathspec",
         "platformdirs",
         "yaml",
         "typing_extensions",

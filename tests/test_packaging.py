@@ -110,7 +110,6 @@ def test_metadata(built):
         "click",
         "libcst",
         "numpy",
-        "pathspec",
         "platformdirs",
         "safetensors",
     ]

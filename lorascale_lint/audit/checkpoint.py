@@ -11,6 +11,7 @@ from typing import Any
 from lorascale_lint.adapters.header import read_header
 from lorascale_lint.adapters.tensors import Stored, stored_tensors
 from lorascale_lint.errors import InputError
+from lorascale_lint.reading import read_regular
 
 _INDEX = "*.safetensors.index.json"
 _LARGEST_INDEX = 256 * 2**20
@@ -74,12 +75,12 @@ def _files(path: Path) -> tuple[list[Path], Mapping[str, Any]]:
 
 def _indexed(path: Path) -> tuple[list[Path], Mapping[str, Any]]:
     try:
-        if path.stat().st_size > _LARGEST_INDEX:
-            raise InputError(f"{path}: larger than any index")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_regular(path, _LARGEST_INDEX))
     except RecursionError:
         raise InputError(f"{path}: not valid JSON: nested too deeply") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     weights = found.get("weight_map") if isinstance(found, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights.values()):

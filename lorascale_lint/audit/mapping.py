@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lorascale_lint.adapters.tensors import Stored
 from lorascale_lint.errors import InputError
+from lorascale_lint.reading import read_regular
 
 _WEIGHT = ".weight"
 # As many leading parts of a name as wrappers add (`base_model.model.model.language_model.`).
@@ -183,13 +184,13 @@ def _pattern(text: str) -> str:
 def read_rules(path: Path) -> OwnRules:
     """The rules of a TOML or JSON file: one table of strings. Raises InputError if it is something else."""
     try:
-        if path.stat().st_size > _LARGEST_MAP:
-            raise InputError(f"{path}: larger than any map")
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _LARGEST_MAP).decode()
         found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except RecursionError:
         raise InputError(f"{path}: nested too deeply") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise InputError(f'{path}: not a table of strings, as `"adapter.*.q" = "model.*.q_proj.weight"`')

@@ -15,6 +15,7 @@ from lorascale_lint.model.model import Implementation, Loader, Model
 from lorascale_lint.model.project import Class
 from lorascale_lint.model.state import AttributeState, Setter, state_attributes
 from lorascale_lint.model.vocabulary import ALPHA_KEYS
+from lorascale_lint.report.terminal import printable
 
 Record = dict[str, Any]
 
@@ -41,7 +42,7 @@ def render_map(model: Model, targets: Collection[Path], *, as_json: bool) -> str
             _traffic(model, item) for item in _converters(model) if item.function.filename in wanted
         ],
     }
-    text = json.dumps(record, indent=2) if as_json else "\n".join(_text(record)).rstrip("\n")
+    text = json.dumps(record, indent=2) if as_json else "\n".join(map(printable, _text(record))).rstrip("\n")
     return text + "\n"
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lorascale_lint.bounds import FOLDER_DEPTH
 from lorascale_lint.config import Configs
 from lorascale_lint.errors import InputError
 from lorascale_lint.findings import FileFailure
@@ -58,9 +59,7 @@ def discover(paths: Iterable[Path], configs: Configs) -> Sources:
     empty: list[Path] = []
     for given in paths:
         path = _absolute(given)
-        if not path.exists():
-            raise MissingPath(f"{given}: no such file or folder")
-        is_folder = path.is_dir()
+        is_folder = stat.S_ISDIR(_mode(given, path))
         found = list(walk.files(path) if is_folder else walk.given_file(path))
         for file in found:
             _add(targets, file)
@@ -75,6 +74,16 @@ def discover(paths: Iterable[Path], configs: Configs) -> Sources:
         tuple(empty),
         _roots(folders),
     )
+
+
+def _mode(given: Path, path: Path) -> int:
+    """Raises `MissingPath` and `InputError`."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingPath(f"{given}: no such file or folder") from error
+    except OSError as error:  # a name that is too long, a folder that can't be searched, a loop of links
+        raise InputError(f"{given}: {error.strerror}") from error
 
 
 def discover_text(path: Path, configs: Configs) -> Sources:
@@ -112,14 +121,14 @@ def project_root(folder: Path) -> Path | None:
     that a package inside `.venv` does not drag in the project around it.
     """
     for ancestor in (folder, *folder.parents):
-        if any((ancestor / marker).exists() for marker in _PROJECT_MARKERS):
+        if any(os.path.exists(ancestor / marker) for marker in _PROJECT_MARKERS):
             return ancestor
         if ancestor.name in SKIPPED_FOLDERS:
             break
     top, gap = None, 0
     for ancestor in (folder, *folder.parents):
         # A package may hold folders without `__init__.py`, as FastVideo's `layers/lora` is one.
-        top, gap = (ancestor, 0) if (ancestor / "__init__.py").is_file() else (top, gap + 1)
+        top, gap = (ancestor, 0) if os.path.isfile(ancestor / "__init__.py") else (top, gap + 1)
         if gap > _NAMESPACE_DEPTH:
             break
     return top
@@ -158,27 +167,42 @@ class _Walk:
         if stat.S_ISREG(path.stat().st_mode):
             yield path
         else:
-            self.failures.append(FileFailure(str(display_path(path)), "not a regular file"))
+            self._fail(path, "not a regular file")
 
-    def files(self, folder: Path) -> Iterator[Path]:
-        """Raises `ConfigError`."""
+    def files(self, folder: Path, depth: int = 0) -> Iterator[Path]:
+        """Raises `ConfigError` for settings that hold for the whole ``folder``."""
         try:
+            if depth > FOLDER_DEPTH:
+                raise OSError(0, f"more than {FOLDER_DEPTH} folders within one another")
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            message = f"cannot read the folder: {error.strerror}"
-            self.failures.append(FileFailure(str(display_path(folder)), message))
+            self._fail(folder, f"cannot read the folder: {error.strerror}")
             return
+        if depth and (wrong := self._configs.enter(folder)):
+            settings = folder / "pyproject.toml"
+            self._fail(settings, f"cannot be used: {str(wrong).removeprefix(f'{settings}: ')}")
         links = []
         for entry in entries:
             path = folder / entry.name
-            is_folder = entry.is_dir(follow_symlinks=False)
+            is_folder = _holds(entry.is_dir, follow_symlinks=False)
             wanted = entry.name not in SKIPPED_FOLDERS if is_folder else entry.name.endswith(".py")
             if not wanted or self._configs.of(path).excludes(path):
                 continue
             if is_folder:
-                yield from self.files(path)
+                yield from self.files(path, depth + 1)
             elif entry.is_symlink():
                 links.append(path)
-            elif entry.is_file():
+            elif _holds(entry.is_file):
                 yield path
-        yield from (link for link in links if link.is_file())
+        yield from (link for link in links if os.path.isfile(link))
+
+    def _fail(self, path: Path, message: str) -> None:
+        self.failures.append(FileFailure(str(display_path(path)), message))
+
+
+def _holds(question: Callable[..., bool], **options: bool) -> bool:
+    """The answer of an entry of a folder; no, where the file system can't say."""
+    try:
+        return question(**options)
+    except OSError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -27,9 +28,9 @@ def _source_root(folder: Path) -> Path:
     topmost: Path | None = None
     current = folder
     for _ in range(_LEVELS):
-        if (current / "__init__.py").exists():
+        if os.path.exists(current / "__init__.py"):
             topmost = current
-        if any((current / marker).exists() for marker in _MARKERS):
+        if any(os.path.exists(current / marker) for marker in _MARKERS):
             return (
                 topmost.parent if topmost is not None and topmost != current else _below_src(folder, current)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import tokenize
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 
 from lorascale_lint.findings import Position
 
+_NO_ENCODING = frozenset({"idna", "punycode", "undefined"})
+"""Codecs that Python would try on a source; the first two take quadratic time."""
 # Only these end a row for Python. `str.splitlines` also breaks at form feed, U+0085, U+2028 and others.
 _ROW_END = re.compile(r"\r\n|\r|\n")
 
@@ -35,8 +38,14 @@ class SourceText:
         """
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+            if codecs.lookup(encoding).name in _NO_ENCODING:
+                raise UnicodeError(f"{encoding} is no encoding of source text")
             text = data.decode(encoding)
-        except (SyntaxError, UnicodeDecodeError) as error:
+        except (
+            SyntaxError,
+            UnicodeError,
+            LookupError,
+        ) as error:  # a codec from bytes to bytes is a LookupError
             raise UndecodableSource(str(error)) from error
         ends = list(_ROW_END.finditer(text))
         newline = ends[0].group() if ends else "\n"
