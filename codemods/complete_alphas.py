@@ -59,7 +59,7 @@ def add_alphas_at_load(rewrite: Rewrite, function: Function, load: Event) -> boo
     names = _loaded(rewrite, line[0]) if line is not None else None
     if line is None or names is None or method is None or not _binds(rewrite, "torch"):
         return False
-    if _HELPER in rewrite.module.code:
+    if _HELPER in rewrite.text:
         return False
     config = rewrite.module.config_for_parsing
     call = cst.parse_statement(f"{_HELPER}({', '.join(names)})\n", config=config)
@@ -116,7 +116,7 @@ def _loaded(rewrite: Rewrite, line: cst.CSTNode) -> tuple[str, str] | None:
             return None
     name = rewrite.code(call.func)
     path = call.args[0] if call.args else None
-    if name.rpartition(".")[2] != "load_file" or "safetensors" not in rewrite.module.code:
+    if name.rpartition(".")[2] != "load_file" or "safetensors" not in rewrite.text:
         return None
     if (
         path is None

@@ -28,8 +28,8 @@ def cut_before(model: Model, cut: MisfitCut) -> Fix | None:
     found = next(
         (
             (node, place)
-            for node, place in rewrite.positions.items()
-            if isinstance(node, cst.Subscript) and (place.row, place.column) == (cut.loc.row, cut.loc.column)
+            for node, place in rewrite.tree.nodes(cst.Subscript)
+            if (place.row, place.column) == (cut.loc.row, cut.loc.column)
         ),
         None,
     )

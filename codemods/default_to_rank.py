@@ -41,18 +41,12 @@ def default_to_rank(
 
 def _is_converted(rewrite: Rewrite, call: cst.Call) -> bool:
     """Is the result used at once, as in ``float(table.get(key, 1.0))``, which None would break?"""
-    return any(
-        isinstance(node, cst.Arg | cst.Attribute | cst.BinaryOperation)
-        and call in (getattr(node, "value", None), getattr(node, "left", None), getattr(node, "right", None))
-        for node in rewrite.positions
-    )
+    return isinstance(rewrite.tree.parent(call), cst.Arg | cst.Attribute | cst.BinaryOperation)
 
 
 def _rank_text(rewrite: Rewrite, rank: Loc, before: Loc) -> str | None:
     """The rank's source, if every local in it is bound before the lookup, in the same block or around it."""
-    node = next(
-        (n for n, p in rewrite.positions.items() if p == rank and isinstance(n, cst.BaseExpression)), None
-    )
+    node = rewrite.find(rank, cst.BaseExpression)  # type: ignore[type-abstract]
     scope = rewrite.enclosing(before, cst.FunctionDef)
     if node is None or scope is None:
         return None
@@ -76,8 +70,8 @@ def _names(node: cst.CSTNode) -> set[str]:
 def _bound_before(rewrite: Rewrite, scope: Loc, before: Loc) -> set[str]:
     """Locals that a statement above ``before`` binds, in a block that encloses it."""
     found: set[str] = set()
-    for node, place in rewrite.positions.items():
-        if not isinstance(node, cst.Assign) or not scope.row <= place.row or place.end_row >= before.row:
+    for node, place in rewrite.tree.nodes(cst.Assign):
+        if not scope.row <= place.row or place.end_row >= before.row:
             continue
         block = rewrite.enclosing(place, cst.IndentedBlock)
         if block is None or not block[1].row <= before.row <= block[1].end_row:

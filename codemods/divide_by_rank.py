@@ -6,7 +6,7 @@ from functools import partial
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import function_at, insert_statements, statement_index
+from lorascale_lint.codemods.statements import function_at, insert_statements, reads_of, statement_index
 from lorascale_lint.facts.terms import Attr, Loc, Param, Term
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
@@ -48,15 +48,7 @@ def divide_by_rank(model: Model, function: Function, alpha: Term, statement: Loc
 
 def _only_use(rewrite: Rewrite, name: str, statement: Loc) -> cst.BaseExpression | None:
     """The one place in a statement that reads the local ``name``."""
-    attributes = {id(node.attr) for node in rewrite.positions if isinstance(node, cst.Attribute)}
-    found = [
-        node
-        for node, place in rewrite.positions.items()
-        if isinstance(node, cst.Name)
-        and node.value == name
-        and id(node) not in attributes
-        and statement.row <= place.row <= statement.end_row
-    ]
+    found = reads_of(rewrite, name, statement)
     return found[0] if len(found) == 1 else None
 
 
@@ -93,12 +85,12 @@ def _stored_rank(model: Model, function: Function, alpha: str, rewrites: Rewrite
 
 def _needs_parentheses(rewrite: Rewrite, node: cst.BaseExpression) -> bool:
     """Is ``node`` an operand that a quotient could not stand for as it is? The first of a product could."""
-    for other in rewrite.positions:
-        if isinstance(other, cst.BinaryOperation):
-            if other.right is node:
-                return not isinstance(other.operator, cst.Add | cst.Subtract)
-            if other.left is node:
-                return isinstance(other.operator, cst.Power)
-        elif isinstance(other, cst.UnaryOperation | cst.Await) and other.expression is node:
+    match rewrite.tree.parent(node):
+        case cst.BinaryOperation(right=right, operator=operator) if right is node:
+            return not isinstance(operator, cst.Add | cst.Subtract)
+        case cst.BinaryOperation(operator=operator):
+            return isinstance(operator, cst.Power)
+        case cst.UnaryOperation() | cst.Await():
             return True
-    return False
+        case _:
+            return False

@@ -6,7 +6,7 @@ from typing import Literal
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import is_lone
+from lorascale_lint.codemods.statements import is_lone, reads_of
 from lorascale_lint.facts.terms import Loc, Op
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
@@ -75,17 +75,7 @@ def _is_alone(model: Model, filename: str, scalar: Loc, product: Loc) -> bool:
     if not isinstance(bound, cst.Assign) or len(bound.targets) != 1 or scope is None:
         return False
     target = bound.targets[0].target
-    attributes = {id(node.attr) for node in rewrite.positions if isinstance(node, cst.Attribute)}
-    named = [
-        node
-        for node in rewrite.positions
-        if isinstance(node, cst.Name)
-        and id(node) not in attributes
-        and isinstance(target, cst.Name)
-        and node.value == target.value
-        and scope[1].row <= rewrite.positions[node].row <= scope[1].end_row
-    ]
-    return len(named) == 2
+    return isinstance(target, cst.Name) and len(reads_of(rewrite, target.value, scope[1])) == 2
 
 
 def _kept(

@@ -105,10 +105,10 @@ def _loop(
     value: cst.BaseExpression,
 ) -> tuple[str, str, str] | None:
     """Dictionary, key and tensor of the loop over a whole file whose tensor ``line`` writes as it is."""
-    if not isinstance(value, cst.Name) or "lora_down" not in rewrite.module.code:
+    if not isinstance(value, cst.Name) or "lora_down" not in rewrite.text:
         return None
     place = rewrite.positions[line]
-    for node in rewrite.positions:
+    for node, _ in rewrite.tree.nodes(cst.For):
         match node:
             case cst.For(
                 target=cst.Tuple(

@@ -39,7 +39,7 @@ def honour_rslora(model: Model, scale: PlainScale) -> Fix | None:
     else:
         return None
     line = rewrite.enclosing(place, cst.SimpleStatementLine)
-    if line is None or name in rewrite.module.code or _is_nested(rewrite, place):
+    if line is None or name in rewrite.text or _is_nested(rewrite, place):
         return None
     statement = f"{name} = {root} if {flag} else {otherwise}"
     node = _found(rewrite, place)
@@ -78,18 +78,16 @@ def _preceded(node: cst.CSTNode, statement: str) -> cst.FlattenSentinel[cst.CSTN
 def _divides(rewrite: Rewrite, alpha: Loc, rank: Loc) -> bool:
     """Is there the quotient of exactly these two?"""
     return any(
-        isinstance(node, cst.BinaryOperation)
-        and isinstance(node.operator, cst.Divide)
+        isinstance(node.operator, cst.Divide)
         and rewrite.positions[node.left] == alpha
         and rewrite.positions[node.right] == rank
-        for node in rewrite.positions
+        for node, _ in rewrite.tree.nodes(cst.BinaryOperation)
     )
 
 
 def _is_binary_around(rewrite: Rewrite, loc: Loc, operator: type[cst.BaseBinaryOp]) -> bool:
     return any(
-        isinstance(node, cst.BinaryOperation)
-        and isinstance(node.operator, operator)
+        isinstance(node.operator, operator)
         and loc in (rewrite.positions[node.left], rewrite.positions[node.right])
-        for node in rewrite.positions
+        for node, _ in rewrite.tree.nodes(cst.BinaryOperation)
     )

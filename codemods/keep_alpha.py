@@ -29,7 +29,7 @@ def keep_alpha(
         return None
     rewrite = rewrites.of(start.function.filename)
     line = rewrite.enclosing(start.event.loc, cst.SimpleStatementLine)
-    if line is None or any(name in rewrite.module.code for name in _NAMES):
+    if line is None or any(name in rewrite.text for name in _NAMES):
         return None
     hints = (": int | None", ": float | None") if m.findall(line[0], m.AnnAssign()) else ("", "")
     config = rewrite.module.config_for_parsing

@@ -33,7 +33,7 @@ def keep_merged_adapters(model: Model, found: Accumulation) -> Fix | None:
     rewrite = rewrites.of(merge.filename)
     (flag,) = merged
     starts = [w for w in model.project.writes(owner, flag) if w.function.facts.name == "__init__"]
-    if _LIST in rewrite.module.code or len(starts) != 1 or starts[0].function.owner is not owner:
+    if _LIST in rewrite.text or len(starts) != 1 or starts[0].function.owner is not owner:
         return None
     names = [parameter.name for parameter in setter.positional if parameter.name != found.flag]
     accumulating = f"{found.flag}={found.accumulates}"

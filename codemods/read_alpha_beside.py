@@ -58,8 +58,8 @@ def read_alpha_beside(model: Model, merge: DictionaryMerge, *, measured: bool) -
         node = rewrite.find(delta.loc, cst.BinaryOperation) or rewrite.find(delta.loc, cst.Call)
         if not isinstance(node, cst.BaseExpression):
             return None
-        node = _with_conversions(rewrite, node)
-        rewrite.replace(node, multiplied(rewrite, node, scale))
+        norm = _with_conversions(rewrite, node)
+        rewrite.replace(norm, multiplied(rewrite, norm, scale))
     else:
         terms = tuple(
             part
@@ -153,9 +153,8 @@ def _is_within(rewrite: Rewrite, line: cst.SimpleStatementLine, place: Loc) -> b
 
 def _with_conversions(rewrite: Rewrite, node: cst.BaseExpression) -> cst.BaseExpression:
     """``node`` with the conversions that are called on it."""
-    for attribute in rewrite.positions:
-        if isinstance(attribute, cst.Attribute) and attribute.value is node and attribute.attr.value in _KEPT:
-            for call in rewrite.positions:
-                if isinstance(call, cst.Call) and call.func is attribute:
-                    return _with_conversions(rewrite, call)
-    return node
+    attribute = rewrite.tree.parent(node)
+    call = None if attribute is None else rewrite.tree.parent(attribute)
+    if not isinstance(attribute, cst.Attribute) or attribute.attr.value not in _KEPT:
+        return node
+    return _with_conversions(rewrite, call) if isinstance(call, cst.Call) and call.func is attribute else node

@@ -39,9 +39,7 @@ def _asked(rewrite: Rewrite, test: cst.BaseExpression, condition: Guard) -> bool
 
 
 def _into_statement(rewrite: Rewrite, function: Function, other: OtherBranch) -> bool:
-    for node in rewrite.positions:
-        if not isinstance(node, cst.If):
-            continue
+    for node, _ in rewrite.tree.nodes(cst.If):
         met = _asked(rewrite, node.test, other.condition)
         if met is None:
             continue
@@ -116,9 +114,7 @@ def _leaves(suite: cst.IndentedBlock) -> bool:
 
 def _into_expression(rewrite: Rewrite, other: OtherBranch) -> bool:
     """``delta * scale if gated else delta``."""
-    for node in rewrite.positions:
-        if not isinstance(node, cst.IfExp):
-            continue
+    for node, _ in rewrite.tree.nodes(cst.IfExp):
         met = _asked(rewrite, node.test, other.condition)
         if met is None:
             continue

@@ -134,14 +134,29 @@ def times(operand: cst.BaseExpression, scalar: str) -> cst.BinaryOperation:
 def is_lone(rewrite: Rewrite, node: cst.BaseExpression) -> bool:
     """Does ``node`` stand where no operator touches it: on a right-hand side, as an argument?"""
     holders = cst.Assign | cst.AnnAssign | cst.AugAssign | cst.Return | cst.Arg | cst.Expr
-    return any(isinstance(other, holders) and other.value is node for other in rewrite.positions)
+    around = rewrite.tree.parent(node)
+    return isinstance(around, holders) and around.value is node
+
+
+def reads_of(rewrite: Rewrite, name: str, around: Loc) -> list[cst.Name]:
+    """Where the local ``name`` stands in the rows of ``around``, not as the name of an attribute."""
+    found = [
+        node
+        for node, place in rewrite.tree.nodes(cst.Name)
+        if node.value == name and around.row <= place.row <= around.end_row
+    ]
+    return [
+        node
+        for node in found
+        if not isinstance(parent := rewrite.tree.parent(node), cst.Attribute) or parent.attr is not node
+    ]
 
 
 def root_of(rewrite: Rewrite, number: str) -> str:
     """Source of the square root of ``number``, by what the file imports."""
-    return f"math.sqrt({number})" if _MATH.search(rewrite.module.code) else f"{number} ** 0.5"
+    return f"math.sqrt({number})" if _MATH.search(rewrite.text) else f"{number} ** 0.5"
 
 
 def imports_torch(rewrite: Rewrite) -> bool:
     """Does the file import anything of torch, so that its tensors are torch's?"""
-    return _TORCH.search(rewrite.module.code) is not None
+    return _TORCH.search(rewrite.text) is not None

@@ -26,7 +26,7 @@ def take_norm(model: Model, filename: str, statistic: Loc) -> Fix | None:
     if not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute):
         return None
     named = all(arg.keyword is not None and arg.keyword.value in _AXES for arg in call.args)
-    if not named or not _TORCH.search(rewrite.module.code):
+    if not named or not _TORCH.search(rewrite.text):
         return None
     operand = cst.Arg(call.func.value, comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
     arguments = (

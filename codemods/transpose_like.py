@@ -42,16 +42,11 @@ def _product(rewrite: Rewrite, place: Loc) -> cst.BinaryOperation | None:
 
 def _turn(rewrite: Rewrite, product: cst.BinaryOperation) -> cst.BaseExpression | None:
     """``product.T`` or ``product.transpose(0, 1)`` around ``product``."""
-    for node in rewrite.positions:
-        if isinstance(node, cst.Attribute) and node.value is product:
-            if node.attr.value in ("T", "mT"):
-                return node
-            return next(
-                (
-                    call
-                    for call in rewrite.positions
-                    if isinstance(call, cst.Call) and call.func is node and node.attr.value in _TURNS
-                ),
-                None,
-            )
-    return None
+    node = rewrite.tree.parent(product)
+    if not isinstance(node, cst.Attribute):
+        return None
+    if node.attr.value in ("T", "mT"):
+        return node
+    call = rewrite.tree.parent(node)
+    is_turned = isinstance(call, cst.Call) and call.func is node and node.attr.value in _TURNS
+    return call if is_turned else None  # type: ignore[return-value]

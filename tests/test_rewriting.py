@@ -8,7 +8,8 @@ from hypothesis import example, given, strategies as st
 
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Edit, Position
-from lorascale_lint.fixing.rewriting import Rewrite, Rewrites, line_edits
+from lorascale_lint.fixing.line_edits import line_edits
+from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.sources.text import SourceText
 
 lines = st.lists(st.sampled_from(["a", "b", "  c", "", "ü"]), max_size=8)
@@ -147,3 +148,102 @@ def test_find_and_enclosing() -> None:
     inner = rewrite.enclosing(Loc(2, 9, 2, 10), cst.BinaryOperation)
     assert inner is not None
     assert inner[1] == SUM
+
+
+# ---- only what changes is made anew -----------------------------------------------------------
+
+NESTED = '''\
+# head
+import os
+
+
+@decorated(
+    1,
+)
+# between
+class Outer:  # colon
+
+    """Page."""
+
+    class Inner:
+      def f(self):
+        if self.a:
+                return 1  # one
+        elif self.b: x = 2; return x
+        else:
+            pass
+
+    # above
+    def g(self):
+        for i in range(3): print(i)
+        # foot
+
+
+def h(): return 4'''
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "\n", "\n\n# foot\n"])
+def test_each_number_is_changed_as_if_the_whole_file_were_made_anew(end: str, last: str) -> None:
+    text = (NESTED + last).replace("\n", end)
+    tree = Rewrite("f.py", text.encode()).tree
+    numbers = [place for _, place in tree.nodes(cst.Integer)]
+    assert len(numbers) == 5
+    for chosen in (numbers, *([number] for number in numbers)):
+        rewrite = Rewrite("f.py", text.encode())
+        for place in chosen:
+            rewrite.change(place, cst.Integer, lambda node: cst.Name("new"))
+        edits = rewrite.finish()
+        assert edits is not None
+        rows = text.splitlines(keepends=True)
+        for place in sorted(chosen, reverse=True, key=lambda place: (place.row, place.column)):
+            row = rows[place.row - 1]
+            rows[place.row - 1] = row[: place.column - 1] + "new" + row[place.end_column - 1 :]
+        assert applied(text, edits) == "".join(rows)
+
+
+def test_a_statement_that_goes_leaves_a_block_that_is_valid() -> None:
+    text = "def f():\n    while x:\n        drop(x)\n    keep(1)\n    drop(y)\ndrop(z)\n"
+    rewrite = Rewrite("f.py", text.encode())
+    for line, place in rewrite.tree.nodes(cst.SimpleStatementLine):
+        if "drop" in rewrite.code(line):
+            rewrite.change(place, cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([]))
+    edits = rewrite.finish()
+    assert edits is not None
+    assert applied(text, edits) == "def f():\n    while x:\n        pass\n    keep(1)\n"
+
+
+def test_a_change_inside_of_a_changed_statement() -> None:
+    text = "class A:\n    def f(self):\n        return 1\n\nx = 2\n"
+    rewrite = Rewrite("f.py", text.encode())
+    rewrite.change(rewrite.tree.nodes(cst.Integer)[0][1], cst.Integer, lambda node: cst.Integer("3"))
+    place = rewrite.tree.nodes(cst.ClassDef)[0][1]
+    before = cst.parse_statement("before()\n")
+    rewrite.change(place, cst.ClassDef, lambda node: cst.FlattenSentinel([before, node]))
+    edits = rewrite.finish()
+    assert edits is not None
+    assert applied(text, edits) == "before()\n" + text.replace("1", "3")
+
+
+def test_the_cost_of_a_repair_does_not_grow_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts the nodes that are made anew or printed: the same in a file of ten and of a hundred classes."""
+    made: list[object] = []
+    really = cst.CSTNode._codegen
+
+    def counted(self: cst.CSTNode, state: object, **options: object) -> None:
+        made.append(self)
+        really(self, state, **options)  # type: ignore[arg-type]
+
+    counts = []
+    for classes in (10, 100):
+        texts = [f"class C{i}:\n    def f(self):\n        return self.a + {i}\n\n" for i in range(classes)]
+        rewrite = Rewrite("f.py", "".join(texts).encode())
+        assert rewrite.text == "".join(texts)
+        place = rewrite.tree.nodes(cst.BinaryOperation)[-1][1]
+        rewrite.change(place, cst.BinaryOperation, negate)
+        made.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(cst.CSTNode, "_codegen", counted)
+            assert rewrite.finish()
+        counts.append(len(made))
+    assert counts[0] == counts[1] < 100

@@ -2,14 +2,12 @@
 
 A codemod names nodes by their place (as the model knows them) and their kind; the edits are the
 lines in which old and new code differ, so that formatting and comments elsewhere stay byte for byte.
+Only the statements around changed nodes are made anew: the cost of a repair is that of what it changes.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
@@ -17,47 +15,57 @@ import libcst as cst
 
 from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import Loc
-from lorascale_lint.findings import Edit, Fix, Position, Span
+from lorascale_lint.findings import Edit, Fix
+from lorascale_lint.fixing.line_edits import line_edits, part_edits
+from lorascale_lint.fixing.tree import Node, SourceTree
 
 Change: TypeAlias = Callable[[cst.CSTNode], "cst.CSTNode | cst.FlattenSentinel[cst.CSTNode]"]
 
 
-@dataclass
 class Rewrite:
     """Changes to one file, collected by codemods."""
 
-    filename: str
-    source: bytes
-    _changes: dict[tuple[Loc, type[cst.CSTNode]], list[Change]] = field(default_factory=dict)
-    _done: set[tuple[Loc, type[cst.CSTNode]]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
+    def __init__(self, filename: str, source: bytes) -> None:
         """Raises libcst.ParserSyntaxError if the file does not parse."""
-        self.module, self.positions = _parsed(self.source)
+        self.filename = filename
+        self.tree = _parsed(source)
+        self._changes: dict[cst.CSTNode, list[Change]] = {}
+        self._is_lost = False
+
+    @property
+    def module(self) -> cst.Module:
+        """The tree of the file."""
+        return self.tree.module
+
+    @property
+    def positions(self) -> Positions:
+        """The places of its nodes."""
+        return self.tree.positions
+
+    @property
+    def text(self) -> str:
+        """The source of the file."""
+        return self.tree.text
 
     def change(self, loc: Loc, kind: type[cst.CSTNode], how: Change) -> None:
         """Replace the node of ``kind`` at ``loc`` by ``how(node)``; later changes see earlier ones."""
-        changes = self._changes.setdefault((loc, kind), [])
-        changes.append(how)
+        found = self.tree.at(loc, kind)
+        for node in found:
+            self._changes.setdefault(node, []).append(how)
+        self._is_lost = self._is_lost or not found
 
     def replace(self, node: cst.CSTNode, new: cst.CSTNode) -> None:
         """Put ``new`` in the place of ``node``."""
         self.change(self.positions[node], type(node), lambda _: new)
 
-    def find(self, loc: Loc, kind: type[cst.CSTNode]) -> cst.CSTNode | None:
+    def find(self, loc: Loc, kind: type[Node]) -> Node | None:
         """The node of ``kind`` at ``loc``."""
-        return next(
-            (node for node in self.positions if isinstance(node, kind) and self.positions[node] == loc),
-            None,
-        )
+        return next(iter(self.tree.at(loc, kind)), None)
 
-    def enclosing(self, loc: Loc, kind: type[cst.CSTNode]) -> tuple[cst.CSTNode, Loc] | None:
+    def enclosing(self, loc: Loc, kind: type[Node]) -> tuple[Node, Loc] | None:
         """The innermost node of ``kind`` that spans ``loc``, and its place."""
-        best: tuple[cst.CSTNode, Loc] | None = None
-        for node in self.positions:
-            if not isinstance(node, kind):
-                continue
-            place = self.positions[node]
+        best: tuple[Node, Loc] | None = None
+        for node, place in self.tree.nodes(kind):
             if _contains(place, loc) and (best is None or _contains(best[1], place)):
                 best = node, place
         return best
@@ -68,70 +76,82 @@ class Rewrite:
 
     def finish(self) -> tuple[Edit, ...] | None:
         """The edits, or None if some change met no node (the file is not what the model saw)."""
-        changed = cst.ensure_type(self.module.visit(_Apply(self)), cst.Module)
-        if self._done != set(self._changes):
+        if self._is_lost:
             return None
-        return line_edits(self.filename, self.module.code, changed.code)
+        parts = self._parts()
+        if parts is None:
+            changed = cst.ensure_type(self.module.visit(self._apply()), cst.Module)
+            return line_edits(self.filename, self.text, changed.code)
+        return part_edits(self.filename, self.tree.lines, parts)
+
+    def _parts(self) -> list[tuple[int, int, list[str]]] | None:
+        """The new lines of each statement that changes; None where the whole file must be made anew."""
+        apply, tree = self._apply(), self.tree
+        statements: dict[cst.CSTNode, list[cst.CSTNode]] = {}
+        for changed in self._changes:
+            statement = tree.statement(changed)
+            while statement is not None and statement not in statements:
+                new = _as_list(statement.visit(apply))
+                block = tree.parent(statement)
+                if new or isinstance(block, cst.Module):
+                    statements[statement] = new
+                    break
+                statement = (
+                    None if block is None else tree.statement(block)
+                )  # it may be the last of its block
+            if statement is None:
+                return None
+        parts = []
+        for statement, new in statements.items():
+            if statements.keys().isdisjoint(tree.ancestors(statement)):
+                rows = tree.rows(statement)
+                if rows is None:
+                    return None
+                parts.append((*rows, tree.rendered(new, statement)))
+        return sorted(parts, key=lambda part: part[:2])
+
+    def _apply(self) -> _Apply:
+        around = {node for changed in self._changes for node in self.tree.ancestors(changed)}
+        return _Apply(self._changes, around)
 
 
-@lru_cache(maxsize=4)
-def _parsed(source: bytes) -> tuple[cst.Module, Positions]:
-    """The tree of a file, kept for its other findings: nodes never change, changes make new ones."""
-    module = cst.parse_module(source)
-    return module, Positions(module)
+@lru_cache(maxsize=8)
+def _parsed(source: bytes) -> SourceTree:
+    """The tree of a file, kept for its other findings."""
+    return SourceTree(source)
+
+
+def _as_list(
+    result: cst.CSTNode | cst.FlattenSentinel[cst.CSTNode] | cst.RemovalSentinel,
+) -> list[cst.CSTNode]:
+    match result:
+        case cst.FlattenSentinel():
+            return list(result)
+        case cst.CSTNode():
+            return [result]
+        case _:
+            return []
 
 
 class _Apply(cst.CSTTransformer):
-    """Applies the collected changes while leaving each node."""
+    """Applies the collected changes while leaving each node; visits nothing but what leads to one."""
 
-    def __init__(self, rewrite: Rewrite) -> None:
+    def __init__(self, changes: Mapping[cst.CSTNode, Sequence[Change]], around: Set[cst.CSTNode]) -> None:
         super().__init__()
-        self.rewrite = rewrite
+        self._changes = changes
+        self._around = around
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        """Whether a change is inside of ``node``."""
+        return node in self._around
 
     def on_leave(self, original_node, updated_node):  # type: ignore[no-untyped-def]
         """Change the node if a codemod asked for it; every other node stays the same object."""
-        updated = super().on_leave(original_node, updated_node)
-        loc = self.rewrite.positions.get(original_node)
-        if loc is None:
-            return updated
-        for (place, kind), changes in self.rewrite._changes.items():
-            if place == loc and isinstance(original_node, kind):
-                self.rewrite._done.add((place, kind))
-                for change in changes:
-                    assert isinstance(updated, cst.CSTNode)
-                    updated = change(updated)
+        updated = updated_node
+        for change in self._changes.get(original_node, ()):
+            assert isinstance(updated, cst.CSTNode)
+            updated = change(updated)
         return updated
-
-
-def line_edits(filename: str, old: str, new: str) -> tuple[Edit, ...]:
-    """Edits that turn ``old`` into ``new``, one for each run of differing lines."""
-    before, after = _lines(old), _lines(new)
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    edits: list[Edit] = []
-    floor = 0  # end of the edit before, in old lines
-    for tag, first, last, start, end in matcher.get_opcodes():
-        if tag == "equal":
-            continue
-        added = after[start:end]
-        above, floor = floor, last
-        if tag == "insert":  # one place for one insertion, however the lines around it repeat
-            while first - 1 > above and added[-1] == before[first - 1]:
-                first, added = first - 1, [added[-1], *added[:-1]]
-            last = first
-        span = Span(filename, _line_start(before, first), _line_start(before, last))
-        edits.append(Edit(span, "".join(added)))
-    return tuple(edits)
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in re.split(r"(?<=\n)|(?<=\r)(?!\n)", text) if line]
-
-
-def _line_start(lines: list[str], index: int) -> Position:
-    """Place of the start of a line; past the last one, the end of the text."""
-    if index < len(lines) or not lines or lines[-1].endswith(("\n", "\r")):
-        return Position(index + 1, 1)
-    return Position(len(lines), len(lines[-1]) + 1)
 
 
 def _contains(outer: Loc, inner: Loc) -> bool:
