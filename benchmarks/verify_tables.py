@@ -25,8 +25,8 @@ from typing import Any
 from fastvideo_report import SEED, digest, tool
 
 from lorascale_lint.adapters.command import inspect_file
-from lorascale_lint.adapters.loaders import loader_named
 from lorascale_lint.adapters.predictions import Outcome, Prediction
+from lorascale_lint.knowledge.loaders import loader_named
 from lorascale_lint.verify.file_kinds import FILE_KINDS, write_file
 from lorascale_lint.verify.registry import choose
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from lorascale_lint.adapters.factors import CARRIERS
 from lorascale_lint.adapters.formats import FORMATS
 from lorascale_lint.adapters.formats.format import Format
-from lorascale_lint.adapters.module import AlphaSource, Kind, Module, make_module
+from lorascale_lint.adapters.module import AlphaSource, Module, make_module
 from lorascale_lint.adapters.source import AdapterSource
 from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.kinds import Kind
 
 _SHOWN_NAMES = 3
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from lorascale_lint.adapters.adapter import understand
-from lorascale_lint.adapters.loaders import LOADERS, Loader, loader_named
 from lorascale_lint.adapters.norms import delta_norms
 from lorascale_lint.adapters.oddities import find_oddities
 from lorascale_lint.adapters.page import render_page
@@ -21,6 +20,8 @@ from lorascale_lint.adapters.rewriting.targets import TARGETS, target_named
 from lorascale_lint.adapters.source import find_files, read_source
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.loaders import LOADERS, loader_named
+from lorascale_lint.knowledge.reading import Loader
 from lorascale_lint.report.terminal import printable
 
 _EXIT = {Outcome.WRONG: 1, Outcome.NOTHING: 1, Outcome.REFUSED: 1, Outcome.UNKNOWN: 3, Outcome.DEPENDS: 3}

@@ -7,26 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lorascale_lint.adapters.factors import Factors, Spelling
-
-
-class Kind(StrEnum):
-    """How a module's delta is made."""
-
-    LORA = "LoRA"
-    CONV = "LoRA of a convolution"
-    ADALORA = "AdaLoRA"
-    LOHA = "LoHa"
-    LOKR = "LoKr"
-    FULL_LOKR = "LoKr of two full matrices"
-    GLORA = "GLoRA"
-    OFT = "OFT"
-    VERA = "VeRA"
-    IA3 = "IA3"
-    FULL = "full difference"
-
-
-# Their delta is the trained one as it is: there is no alpha, or it means something else (a norm for OFT).
-UNSCALED = frozenset({Kind.OFT, Kind.VERA, Kind.IA3, Kind.FULL})
+from lorascale_lint.knowledge.kinds import UNSCALED, Kind
 
 
 class AlphaSource(StrEnum):
@@ -67,10 +48,15 @@ class Module:
     rslora: bool
     dora: bool
     scale: float | None  # the trained scale; None if it can't be said
-    assumed: bool  # alpha is nowhere, so the scale is that of alpha = rank
+    assumed: bool  # alpha is nowhere, or a placeholder, so the scale is that of alpha = rank
     spelling: Spelling
     stated: Stated
     factors: Factors
+
+    @property
+    def placeholder(self) -> bool:
+        """Whether the alpha that is stated is 0, with which nothing is trained."""
+        return self.assumed and self.alpha == 0
 
     @property
     def tucker(self) -> bool:
@@ -157,6 +143,9 @@ def trained_scale(kind: Kind, rank: int | None, stated: Stated) -> tuple[float |
     if kind is Kind.FULL_LOKR and stated.divisor is None:
         # LyCORIS makes alpha the rank here, whatever was asked for.
         return 1.0, False
+    if stated.alpha == 0:
+        # Nobody trains with it: the number only holds a place, and most programs take the rank for it.
+        return 1.0, True
     if stated.alpha is None:
         return (1.0, True) if stated.source is AlphaSource.NOWHERE else (None, False)
     if not math.isfinite(stated.alpha) or not divisor:

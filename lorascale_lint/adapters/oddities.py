@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.factors import CARRIERS
 from lorascale_lint.adapters.formats.format import metadata_stated, tensor_stated
-from lorascale_lint.adapters.module import AlphaSource, Kind, Module
+from lorascale_lint.adapters.module import AlphaSource, Module
 from lorascale_lint.adapters.patterns import is_harmless
 from lorascale_lint.adapters.source import as_number, as_rank
+from lorascale_lint.knowledge.kinds import Kind
 
 # ai-toolkit writes 9999999999 as rank and alpha of a full LoKr; in fp16 that is infinite.
 _SENTINEL = 1e8
@@ -43,7 +44,7 @@ def _where(name: str, text: str, modules: Iterable[Module]) -> Iterator[Oddity]:
 
 def _missing(adapter: Adapter) -> Iterator[Oddity]:
     scaled = adapter.scaled
-    without = [item for item in scaled if item.assumed]
+    without = [item for item in scaled if item.assumed and not item.placeholder]
     if without and len(without) < len(scaled):
         text = "no alpha for these modules though others have one; loaders disagree on what that means"
         yield from _where("alpha-missing-in-part", text, without)
@@ -71,7 +72,10 @@ def _mixed(adapter: Adapter) -> Iterator[Oddity]:
 
 
 def _zero(adapter: Adapter) -> Iterator[Oddity]:
-    text = "alpha 0: ComfyUI, A1111 and PEFT apply nothing, sd-scripts and FastVideo take scale 1"
+    text = (
+        "alpha 0 is a placeholder, for nothing is trained with it: sd-scripts and FastVideo take the rank "
+        "for it (scale 1), ComfyUI, A1111 and PEFT apply nothing"
+    )
     yield from _where("alpha-zero", text, (item for item in adapter.scaled if item.alpha == 0))
     text = "negative alpha: some converters never end on it"
     negative = (item for item in adapter.scaled if item.alpha is not None and item.alpha < 0)

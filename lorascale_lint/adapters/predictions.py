@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from lorascale_lint.adapters.adapter import Adapter
-from lorascale_lint.adapters.loaders import Divisor, Ignored, Loader, Missing, Reading, Statement, Zero
-from lorascale_lint.adapters.module import UNSCALED, AlphaSource, Kind, Module
-from lorascale_lint.adapters.source import as_number, as_rank
+from lorascale_lint.adapters.applied import NotKnown, Refused, applied_scale, check_whole, magnitude_of
+from lorascale_lint.adapters.matching import case_of
+from lorascale_lint.adapters.module import Module
+from lorascale_lint.knowledge.kinds import UNSCALED
+from lorascale_lint.knowledge.reading import Loader, Magnitude, Refuses, Scales, Skips, Unsaid
 
 _SAME = 1e-3  # a bfloat16 alpha is only known to about three digits
-_PEFT_DEFAULT_ALPHA = 8.0
 
 
 class Outcome(StrEnum):
@@ -46,68 +46,59 @@ class Prediction:
     source: str = ""
 
 
-class _Refused(Exception):
-    """The loader ends with an error; the text says why."""
-
-
-class _NotKnown(Exception):
-    """The table does not say."""
-
-
 def predict(adapter: Adapter, loader: Loader) -> Prediction:
     """The scale that a loader applies to the modules of a file."""
-    for ignored in loader.ignored:
-        if _is_ignored(adapter, ignored):
-            reason = "it skips names such as these, and applies nothing of the file"
-            count = len(adapter.modules)
-            return Prediction(
-                loader, Outcome.NOTHING, 0.0, 0.0, count, count, 0.0, reason=reason, source=ignored.source
-            )
-    reading = next((item for item in loader.readings if adapter.convention.name in item.conventions), None)
-    if reading is None:
+    case = case_of(adapter, loader)
+    if case is None:
         return Prediction(
             loader, Outcome.UNKNOWN, reason="no behaviour is on record for files of this layout"
         )
-    pairs: list[tuple[Module, float]] = []
+    does = case.does
+    if isinstance(does, Unsaid):
+        return Prediction(loader, Outcome.UNKNOWN, reason=does.why, source=does.source)
+    if isinstance(does, Refuses):
+        return Prediction(loader, Outcome.REFUSED, reason=does.why, source=does.source)
+    if isinstance(does, Skips):
+        return _nothing(adapter, loader, does)
     try:
-        _read(adapter, reading)
-        for module in adapter.modules:
-            if module.kind in UNSCALED:
-                continue
-            if module.scale is None:
-                raise _NotKnown(f"the trained scale of `{module.name}` can't be said")
-            pairs.append((module, _applied(adapter, module, reading)))
-    except _Refused as error:
-        return Prediction(loader, Outcome.REFUSED, reason=str(error), source=reading.source)
-    except _NotKnown as error:
-        return Prediction(loader, Outcome.UNKNOWN, reason=str(error), source=reading.source)
+        check_whole(adapter, does)
+        pairs, magnitudes = _applied(adapter, does)
+    except Refused as error:
+        return Prediction(loader, Outcome.REFUSED, reason=str(error), source=does.source)
+    except NotKnown as error:
+        return Prediction(loader, Outcome.UNKNOWN, reason=str(error), source=does.source)
     if not pairs:
-        return Prediction(loader, Outcome.UNKNOWN, reason="no module has a scale", source=reading.source)
-    return (_judged_by_names if reading.loses_renamed else _judged)(loader, reading, pairs)
+        return Prediction(loader, Outcome.UNKNOWN, reason="no module has a scale", source=does.source)
+    found = (_judged_by_names if does.loses_renamed else _judged)(loader, does, pairs)
+    if Magnitude.IGNORED in magnitudes:
+        found = _without_norm(found, pairs)
+    return _for_some_models(found, does) if does.only else found
 
 
-def _is_ignored(adapter: Adapter, ignored: Ignored) -> bool:
-    return adapter.convention.name in ignored.conventions and all(
-        item.name.startswith(ignored.prefix)
-        and (ignored.spellings is None or item.spelling in ignored.spellings)
-        and item.scale != 0
-        for item in adapter.modules
-    )
+def _applied(adapter: Adapter, does: Scales) -> tuple[list[tuple[Module, float]], set[Magnitude]]:
+    pairs: list[tuple[Module, float]] = []
+    magnitudes: set[Magnitude] = set()
+    for module in adapter.modules:
+        if module.kind in UNSCALED:
+            continue
+        if module.scale is None:
+            raise NotKnown(f"the trained scale of `{module.name}` can't be said")
+        magnitude = magnitude_of(module, does)
+        if magnitude is not None:
+            magnitudes.add(magnitude)
+        pairs.append((module, applied_scale(adapter, module, does)))
+    return pairs, magnitudes
 
 
-def _read(adapter: Adapter, reading: Reading) -> None:
-    """Raises _Refused or _NotKnown for a file that the loader does not read as a whole."""
-    if reading.file_name and adapter.source.path.name != reading.file_name:
-        raise _Refused(f"it looks for {reading.file_name}, and this is {adapter.source.path.name}")
-    if not all(name.startswith(reading.prefix) for name in adapter.source.header.tensors):
-        raise _NotKnown(f"what it does with names without `{reading.prefix}` is not on record")
-    if reading.one_rank and len({module.rank for module in adapter.scaled}) > 1:
-        raise _Refused("it gives all modules one rank")
-    if reading.with_alpha and adapter.any_alpha:
-        raise _NotKnown(reading.with_alpha)
+def _nothing(adapter: Adapter, loader: Loader, does: Skips) -> Prediction:
+    count = len(adapter.modules)
+    return Prediction(
+        loader, Outcome.NOTHING, 0.0, 0.0, count, count, 0.0,
+        reason=f"it applies nothing of the file: {does.why}", source=does.source,
+    )  # fmt: skip
 
 
-def _judged(loader: Loader, reading: Reading, pairs: list[tuple[Module, float]]) -> Prediction:
+def _judged(loader: Loader, does: Scales, pairs: Sequence[tuple[Module, float]]) -> Prediction:
     scales = [applied for _, applied in pairs]
     wrong = [(module, applied) for module, applied in pairs if not _same(applied, module.scale or 0.0)]
     outcome, factor, argument = Outcome.RIGHT, 1.0, loader.argument.format("1.0") if loader.argument else ""
@@ -121,21 +112,21 @@ def _judged(loader: Loader, reading: Reading, pairs: list[tuple[Module, float]])
         argument = loader.argument.format(f"{1 / factor:.6g}") if repairable else ""
     elif any(module.assumed for module, _ in pairs):
         outcome = Outcome.RIGHT_IF_RANK
-    about = reading.note
-    if reading.squared and not any(module.kind in reading.squared for module, _ in pairs):
+    about = does.note
+    if does.squared and not any(module.kind in does.squared for module, _ in pairs):
         about = ""
     note = "; ".join(text for text in (about, loader.note) if text)
     return Prediction(
         loader, outcome, min(scales), max(scales), len(wrong), len(pairs),
-        None if math.isnan(factor) else factor, argument, note, reading.source,
+        None if math.isnan(factor) else factor, argument, note, does.source,
     )  # fmt: skip
 
 
-def _judged_by_names(loader: Loader, reading: Reading, pairs: list[tuple[Module, float]]) -> Prediction:
+def _judged_by_names(loader: Loader, does: Scales, pairs: Sequence[tuple[Module, float]]) -> Prediction:
     """Each module gets the scale that is found, or 1 where the loader knows it under another name."""
     kept, lost = (
-        _judged(loader, reading, pairs),
-        _judged(loader, reading, [(module, 1.0) for module, _ in pairs]),
+        _judged(loader, does, pairs),
+        _judged(loader, does, [(module, 1.0) for module, _ in pairs]),
     )
     if Outcome.WRONG not in (kept.outcome, lost.outcome):
         return dataclasses.replace(kept, reason=loader.note)
@@ -146,84 +137,31 @@ def _judged_by_names(loader: Loader, reading: Reading, pairs: list[tuple[Module,
         outcome, wrong = Outcome.WRONG, max(kept.wrong, lost.wrong)
     else:
         outcome, wrong = Outcome.DEPENDS, 0
-    return Prediction(loader, outcome, low, high, wrong, len(pairs), None, "", reading.note, reading.source)
+    return Prediction(loader, outcome, low, high, wrong, len(pairs), None, "", does.note, does.source)
+
+
+def _without_norm(found: Prediction, pairs: Sequence[tuple[Module, float]]) -> Prediction:
+    """The factors reach the weight at that scale, but DoRA's norm is not applied."""
+    wrong = max(found.wrong, sum(module.dora for module, _ in pairs))
+    reason = "it does not read DoRA's magnitude: what it applies is another LoRA than the trained one"
+    return dataclasses.replace(
+        found, outcome=Outcome.WRONG, wrong=wrong, factor=None, argument="", reason=reason
+    )
+
+
+def _for_some_models(found: Prediction, does: Scales) -> Prediction:
+    """Where the names mean nothing for other models, nothing is applied there."""
+    reason = f"this holds for {does.only}; for other models it applies nothing of the file"
+    wrong = found.outcome is Outcome.WRONG
+    return dataclasses.replace(
+        found,
+        outcome=Outcome.WRONG if wrong else Outcome.DEPENDS,
+        low=min(0.0, found.low or 0.0),
+        high=max(0.0, found.high or 0.0),
+        factor=None,
+        reason="; ".join(text for text in (reason, found.reason) if text),
+    )
 
 
 def _same(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=_SAME, abs_tol=1e-12)
-
-
-def _applied(adapter: Adapter, module: Module, reading: Reading) -> float:
-    if module.kind not in reading.kinds:
-        raise _NotKnown(f"no behaviour is on record for {module.kind} (`{module.name}`)")
-    low_rank = module.factors.has("down", "up")
-    if low_rank and reading.spellings is not None and module.spelling not in reading.spellings:
-        raise _NotKnown(f"it does not read `{module.spelling}`")
-    if module.dora and not reading.dora:
-        if reading.dora is False:
-            raise _Refused("it refuses DoRA")
-        raise _NotKnown("what it does with DoRA is not on record")
-    if not reading.alpha:
-        return 1.0
-    if reading.skipped and reading.skipped in module.name:
-        return 1.0
-    if Statement.STATED in reading.alpha and module.alpha_source in (
-        AlphaSource.CONFIG,
-        AlphaSource.METADATA,
-    ):
-        return module.scale or 0.0
-    if module.kind is Kind.FULL_LOKR:
-        return 1.0
-    return _scale(adapter, module, reading, *_found(adapter, module, reading))
-
-
-def _found(adapter: Adapter, module: Module, reading: Reading) -> tuple[float | None, float | None]:
-    """The alpha, or the scale, that the loader finds."""
-    for place in reading.alpha:
-        if place is Statement.GLOBAL:
-            return as_number((adapter.source.config or {}).get("lora_alpha")), None
-        if place is Statement.STATED:
-            continue
-        value = module.factors.number(place.value)
-        if value is not None:
-            direct = place in (Statement.ALPHA_SCALE, Statement.SCALE)
-            return (None, value) if direct else (value, None)
-    return None, None
-
-
-def _scale(
-    adapter: Adapter, module: Module, reading: Reading, alpha: float | None, direct: float | None
-) -> float:
-    if direct is not None:
-        return direct
-    if alpha is None:
-        return _without_alpha(adapter, module, reading)
-    if not math.isfinite(alpha):
-        raise _NotKnown(f"alpha of `{module.name}` is not finite")
-    if reading.whole:
-        alpha = float(int(alpha))
-    if alpha == 0:
-        return 1.0 if reading.zero is Zero.ONE else 0.0
-    config: Mapping[str, Any] = adapter.source.config or {}
-    divisor = {
-        Divisor.ROWS: (module.rank or 0) * module.branches,
-        Divisor.COLUMNS: module.rank or 0,
-        Divisor.SETTINGS: as_rank(config.get("r")) or 0,
-    }[reading.divisor]
-    if not divisor:
-        raise _NotKnown(f"`{module.name}` has no rank to divide by")
-    rslora = reading.rslora and Statement.GLOBAL in reading.alpha and config.get("use_rslora") is True
-    scale = alpha / (math.sqrt(divisor) if rslora else divisor)
-    return scale * scale if module.kind in reading.squared else scale
-
-
-def _without_alpha(adapter: Adapter, module: Module, reading: Reading) -> float:
-    if reading.missing is Missing.REFUSED:
-        raise _Refused(f"it needs an alpha, and `{module.name}` has none")
-    if reading.missing is Missing.RANK_IF_NONE_HAS_IT:
-        if adapter.any_alpha:
-            raise _NotKnown("some modules have an alpha and some have none: it depends on the model")
-        return 1.0
-    if reading.missing is Missing.DEFAULT_8:
-        return _PEFT_DEFAULT_ALPHA / module.rank if module.rank else 1.0
-    return 1.0

@@ -9,8 +9,9 @@ import numpy as np
 
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.floats import Array, rounded
-from lorascale_lint.adapters.module import Kind, Module
+from lorascale_lint.adapters.module import Module
 from lorascale_lint.adapters.tensors import Reader, pieces, stored_tensor
+from lorascale_lint.knowledge.kinds import Kind
 
 Read = Callable[[str], Array]
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorascale_lint.adapters.adapter import Adapter, Alike, alike
-from lorascale_lint.adapters.module import AlphaSource, Kind, Module
+from lorascale_lint.adapters.module import AlphaSource, Module
 from lorascale_lint.adapters.oddities import Oddity
 from lorascale_lint.adapters.predictions import Outcome, Prediction
+from lorascale_lint.knowledge.kinds import Kind
 from lorascale_lint.report.terminal import printable
 
 _MOST_ROWS = 12

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.floats import FLOATS, widened
 from lorascale_lint.adapters.header import Header, read_header
-from lorascale_lint.adapters.module import Kind, Module
+from lorascale_lint.adapters.module import Module
 from lorascale_lint.adapters.source import ADAPTER_CONFIG, HYPERPARAMETERS, find_files, read_source
 from lorascale_lint.adapters.tensors import Reader
 from lorascale_lint.adapters.writing import copied, write_safetensors
 from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.kinds import Kind
 from lorascale_lint.verify.protocol import Unsupported
 from lorascale_lint.verify.verdicts import Row
 

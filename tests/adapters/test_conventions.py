@@ -15,12 +15,13 @@ from hypothesis import given, strategies as st
 
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.formats import FORMATS
-from lorascale_lint.adapters.module import AlphaSource, Kind
+from lorascale_lint.adapters.module import AlphaSource
 from lorascale_lint.adapters.oddities import find_oddities
 from lorascale_lint.adapters.patterns import Patterns
 from lorascale_lint.adapters.report import summary
 from lorascale_lint.adapters.source import read_source
 from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.kinds import Kind
 from tests.adapters.layouts import FLAT, NAMES, WIDTH, Tensors, pair, peft_pair, write, zeros
 
 PEFT = tuple("base_model.model." + name for name in NAMES)

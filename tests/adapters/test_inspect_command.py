@@ -65,7 +65,8 @@ def test_json(inspect: Callable[..., Output], tmp_path: Path) -> None:
         ("fastvideo", 3),
         ("diffsynth-2", 0),
         ("lycoris", 1),
-        ("vllm", 3),
+        ("vllm", 1),
+        ("videox-fun", 3),
         ("nothing", 2),
     ],
 )

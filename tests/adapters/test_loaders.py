@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from lorascale_lint.adapters.command import inspect_file
-from lorascale_lint.adapters.formats import FORMATS
-from lorascale_lint.adapters.loaders import LOADERS, loader_named
 from lorascale_lint.adapters.predictions import Outcome, Prediction
-from tests.adapters.layouts import FLAT, NAMES, Tensors, pair, peft_pair, write
+from lorascale_lint.knowledge.conventions import CONVENTIONS
+from lorascale_lint.knowledge.loaders import LOADERS, loader_named
+from lorascale_lint.knowledge.reading import Unsaid
+from tests.adapters.layouts import FLAT, NAMES, Tensors, pair, peft_pair, write, zeros
 from tests.adapters.test_conventions import HADA, longcat, lycoris, mlx
 
 FAST = {alpha: pair(NAMES, 8, "lora_A", "lora_B", alpha, "lora_alpha") for alpha in (0.5, 2.4, 4)}
@@ -43,19 +44,19 @@ def config(**settings: Any) -> dict[str, Any]:
         ("fastvideo-0.2.1", peft_pair(COMFY, 8, 8), None, Outcome.RIGHT, 1, "strength=1.0"),
         ("comfyui", pair(FLAT, 8, alpha=4), None, Outcome.RIGHT, 0.5, "strength_model=1.0"),
         ("comfyui", peft_pair(COMFY, 8), None, Outcome.RIGHT_IF_RANK, 1, "strength_model=1.0"),
-        ("comfyui", pair(NAMES, 8, alpha=4), None, Outcome.UNKNOWN, None, ""),
+        ("a1111", pair(NAMES, 8, alpha=4), None, Outcome.UNKNOWN, None, ""),
         ("diffsynth-1", pair(NAMES, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
-        ("diffsynth-2", pair(FLAT, 8, alpha=4), None, Outcome.UNKNOWN, None, ""),
+        ("diffsynth-2", pair(FLAT, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
         ("fastvideo-0.2.1", pair(FLAT, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
         ("fastvideo-0.1.7", pair(NAMES, 8, "lora_A.default.weight", "lora_B.default.weight", 4), None,
          Outcome.NOTHING, 0, ""),
         ("lycoris", peft_pair(NAMES, 8, 4), None, Outcome.NOTHING, 0, ""),
         ("lycoris", peft_pair(PEFT, 8), config(), Outcome.NOTHING, 0, ""),
-        ("fastvideo-0.2.1", peft_pair(NAMES, 8), config(), Outcome.UNKNOWN, None, ""),
+        ("fastvideo-0.2.1", peft_pair(NAMES, 8), config(), Outcome.WRONG, 1, "strength=0.5"),
         ("sd-scripts", pair(FLAT, 8, alpha=4), None, Outcome.RIGHT, 0.5, "multiplier=1.0"),
-        ("sd-scripts", pair(FLAT, 8, alpha=0), None, Outcome.WRONG, 1, ""),
-        ("comfyui", pair(FLAT, 8, alpha=0), None, Outcome.RIGHT, 0, "strength_model=1.0"),
-        ("sd-scripts", lycoris(FLAT, **HADA), None, Outcome.UNKNOWN, None, ""),
+        ("sd-scripts", pair(FLAT, 8, alpha=0), None, Outcome.RIGHT_IF_RANK, 1, "multiplier=1.0"),
+        ("comfyui", pair(FLAT, 8, alpha=0), None, Outcome.WRONG, 0, ""),
+        ("sd-scripts", lycoris(FLAT, **HADA), None, Outcome.NOTHING, 0, ""),
         ("lycoris", lycoris(FLAT, **HADA), None, Outcome.WRONG, 0.25, "multiplier=2"),
         ("a1111", pair(FLAT, 8, alpha=0.25, alpha_key="scale"), None, Outcome.RIGHT, 0.25, "<lora:NAME:1.0>"),
         ("peft", peft_pair(PEFT, 8), config(use_rslora=True), Outcome.RIGHT, 4 / math.sqrt(8),
@@ -102,23 +103,48 @@ def test_fastvideo_loses_alpha_under_names_that_it_maps(loader: str, tmp_path: P
 
 
 def test_final_layer_in_diffusers(tmp_path: Path) -> None:
-    tensors = pair(FLAT, 8, alpha=4) | pair(["lora_unet_final_layer_linear"], 8, alpha=4)
-    found = predicted(write(tmp_path / "a.safetensors", tensors))["diffusers"]
+    names = [f"lora_unet_double_blocks_{number}_img_mlp_0" for number in range(4)]
+    tensors = pair(names, 8, alpha=4) | pair(["lora_unet_final_layer_linear"], 8, alpha=4)
+    found = predicted(write(tmp_path / "a.safetensors", tensors))["diffusers-flux"]
     assert (found.outcome, found.wrong, found.count, found.low, found.high) == (Outcome.WRONG, 1, 5, 0.5, 1)
 
 
 def test_every_row_cites_and_names_conventions_that_exist() -> None:
-    known = {item.name for item in FORMATS}
+    known = {item.name for item in CONVENTIONS}
     keys = [key for item in LOADERS for key in (item.key, *item.aliases)]
     assert len(set(keys)) == len(keys)
     for loader in LOADERS:
         assert loader_named(loader.key.upper()) is loader
-        seen: set[str] = set()
-        for reading in loader.readings:
-            assert len(reading.source) > 10
-            assert set(reading.conventions) <= known
-            assert not seen & set(reading.conventions)
-            seen |= set(reading.conventions)
-        for ignored in loader.ignored:
-            assert len(ignored.source) > 10
-            assert set(ignored.conventions) <= known
+        assert loader.cases
+        for case in loader.cases:
+            assert isinstance(case.does, Unsaid) or len(case.does.source) > 10, (loader.key, case)
+            assert set(case.files.conventions) <= known
+
+
+@pytest.mark.parametrize("loader", ["peft", "vllm", "sglang", "lmdeploy", "llama.cpp", "mlx-lm", "litgpt"])
+def test_a_file_without_settings_is_refused_where_they_are_needed(loader: str, tmp_path: Path) -> None:
+    found = predicted(write(tmp_path / "a.safetensors", pair(FLAT, 8, alpha=4)))[loader]
+    assert found.outcome is Outcome.REFUSED
+    assert found.reason
+
+
+def test_a_magnitude_that_is_not_read_makes_another_lora(tmp_path: Path) -> None:
+    """ai-toolkit's DoRA: the factors are applied at their scale, and the norm is left out."""
+    tensors = peft_pair(COMFY, 8, 4) | {f"{name}.magnitude": zeros(12) for name in COMFY}
+    found = predicted(write(tmp_path / "a.safetensors", tensors))["comfyui"]
+    assert (found.outcome, found.low, found.factor, found.argument) == (Outcome.WRONG, 0.5, None, "")
+    assert "magnitude" in found.reason
+    honoured = {key.replace("magnitude", "dora_scale"): value for key, value in tensors.items()}
+    found = predicted(write(tmp_path / "b.safetensors", honoured))["comfyui"]
+    assert found.outcome is Outcome.RIGHT
+    unknown = {key.replace("magnitude", "lora_magnitude_vector"): value for key, value in tensors.items()}
+    found = predicted(write(tmp_path / "c.safetensors", unknown))["comfyui"]
+    assert found.outcome is Outcome.UNKNOWN
+
+
+def test_a_peft_folder_for_comfyui_loses_its_alpha(tmp_path: Path) -> None:
+    found = predicted(write(tmp_path / "adapter_model.safetensors", peft_pair(PEFT, 8), config=config()))[
+        "comfyui"
+    ]
+    assert (found.outcome, found.low, found.high) == (Outcome.WRONG, 0, 1)
+    assert "SD3" in found.reason

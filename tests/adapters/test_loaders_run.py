@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.adapters.command import inspect_file
-from lorascale_lint.adapters.loaders import Loader, loader_named
 from lorascale_lint.adapters.predictions import Outcome as Predicted, Prediction
+from lorascale_lint.knowledge.loaders import loader_named
+from lorascale_lint.knowledge.reading import Loader
 from lorascale_lint.verify.file_kinds import FILE_KINDS, write_file
 from lorascale_lint.verify.matrix import Cell, Outcome, run_matrix
 from lorascale_lint.verify.registry import DRIVERS, choose
@@ -19,13 +20,13 @@ Tree = Callable[[str, str], Path]
 
 # Package, version, the loader's name in the table, and how many kinds of files something is predicted for.
 _PACKAGES = (
-    ("fastvideo", "0.1.6", "fastvideo-0.1.6", 14),
-    ("fastvideo", "0.1.7", "fastvideo-0.1.7", 14),
-    ("fastvideo", "0.2.1", "fastvideo-0.2.1", 14),
-    ("diffsynth", "1.1.9", "diffsynth-1", 12),
-    ("diffsynth", "2.1.12", "diffsynth-2", 12),
-    ("peft", "0.21.2", "peft", 2),
-    ("diffusers", "0.42.1", "diffusers", 4),
+    ("fastvideo", "0.1.6", "fastvideo-0.1.6", 15),
+    ("fastvideo", "0.1.7", "fastvideo-0.1.7", 15),
+    ("fastvideo", "0.2.1", "fastvideo-0.2.1", 15),
+    ("diffsynth", "1.1.9", "diffsynth-1", 15),
+    ("diffsynth", "2.1.12", "diffsynth-2", 15),
+    ("peft", "0.21.2", "peft", 15),
+    ("diffusers", "0.42.1", "diffusers-wan", 14),
     ("lycoris-lora", "4.1.3", "lycoris", 15),
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.adapters.command import inspect_file
-from lorascale_lint.adapters.loaders import loader_named
+from lorascale_lint.knowledge.loaders import loader_named
 from tests.adapters.layouts import NAMES, peft_pair, write
 
 _RELEASES = {

@@ -12,10 +12,10 @@ import pytest
 
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.command import inspect_file
-from lorascale_lint.adapters.module import Kind
 from lorascale_lint.adapters.oddities import find_oddities
 from lorascale_lint.adapters.predictions import Outcome
 from lorascale_lint.adapters.source import find_files, read_source
+from lorascale_lint.knowledge.kinds import Kind
 
 
 def needs(package: str) -> pytest.MarkDecorator:

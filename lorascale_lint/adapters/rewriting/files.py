@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.adapters.adapter import Adapter, understand
-from lorascale_lint.adapters.module import Kind, Module
+from lorascale_lint.adapters.module import Module
 from lorascale_lint.adapters.products import LowRank, NotMade, Product, parts_of, product_of
 from lorascale_lint.adapters.rewriting.plan import Plan
 from lorascale_lint.adapters.source import ADAPTER_CONFIG, read_source
 from lorascale_lint.adapters.tensors import Reader
 from lorascale_lint.adapters.writing import write_safetensors
 from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.kinds import Kind
 
 _PEFT_FILE = "adapter_model.safetensors"
 # Rounding B once more moves each of its numbers by half a unit of its type in the last place at most.

@@ -15,13 +15,14 @@ import numpy as np
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.factors import NUMBERS, Spelling
 from lorascale_lint.adapters.floats import FLOATS, ITEM_SIZE, encoded
-from lorascale_lint.adapters.module import Kind, Module
+from lorascale_lint.adapters.module import Module
 from lorascale_lint.adapters.products import block_diagonal
 from lorascale_lint.adapters.rewriting.targets import AlphaPlace, Target
 from lorascale_lint.adapters.tensors import Reader, stored_tensor
 from lorascale_lint.adapters.writing import PlannedTensor, copied
 from lorascale_lint.errors import InputError
 from lorascale_lint.knowledge.conventions import METADATA_ALPHA
+from lorascale_lint.knowledge.kinds import Kind
 
 # What a convention puts before the names of the model.
 _PREFIXES = {
@@ -125,7 +126,8 @@ def _plan_module(
     trained = module.scale
     if module.assumed:
         if alpha is None:
-            raise InputError(f"{where} has no alpha anywhere; say with --alpha what it was trained with")
+            said = "alpha 0, a placeholder" if module.placeholder else "no alpha anywhere"
+            raise InputError(f"{where} has {said}; say with --alpha what it was trained with")
         trained = alpha / module.rank
     if trained is None:
         raise InputError(f"{where} has no trained scale that could be written")

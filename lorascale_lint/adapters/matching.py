@@ -1,0 +1,35 @@
+"""Which case of a loader a file is."""
+
+from __future__ import annotations
+
+from lorascale_lint.adapters.adapter import Adapter
+from lorascale_lint.knowledge.reading import Case, Files, Loader
+
+
+def case_of(adapter: Adapter, loader: Loader) -> Case | None:
+    """The first case that fits a file; None if the loader's table says nothing of such files."""
+    return next((case for case in loader.cases if fits(adapter, case.files)), None)
+
+
+def fits(adapter: Adapter, files: Files) -> bool:
+    """Whether everything that is said of the files holds for this one."""
+    own_name = adapter.source.path.name
+    return (
+        (not files.conventions or adapter.convention.name in files.conventions)
+        and (not files.name or own_name == files.name)
+        and (not files.other_name or own_name != files.other_name)
+        and _names_fit(adapter, files)
+    )
+
+
+def _names_fit(adapter: Adapter, files: Files) -> bool:
+    modules = adapter.modules
+    if files.pairs and not all(item.spelling.value in files.pairs for item in modules):
+        return False
+    if files.begin and not all(item.name.startswith(files.begin) for item in modules):
+        return False
+    if files.but_not and any(item.name.startswith(files.but_not) for item in modules):
+        return False
+    if files.inside and not any(word in item.name for item in modules for word in files.inside):
+        return False
+    return not files.with_part or any(files.with_part in item.factors.keys for item in modules)

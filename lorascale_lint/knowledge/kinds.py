@@ -1,0 +1,28 @@
+"""How a module's delta is made."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The families of adapters that files hold."""
+
+    LORA = "LoRA"
+    CONV = "LoRA of a convolution"
+    ADALORA = "AdaLoRA"
+    LOHA = "LoHa"
+    LOKR = "LoKr"
+    FULL_LOKR = "LoKr of two full matrices"
+    GLORA = "GLoRA"
+    OFT = "OFT"
+    VERA = "VeRA"
+    IA3 = "IA3"
+    FULL = "full difference"
+
+
+# Their delta is the trained one as it is: there is no alpha, or it means something else (a norm for OFT).
+UNSCALED = frozenset({Kind.OFT, Kind.VERA, Kind.IA3, Kind.FULL})
+
+LOW_RANK = frozenset({Kind.LORA, Kind.CONV})
+KRONECKER = frozenset({Kind.LOHA, Kind.LOKR, Kind.FULL_LOKR})

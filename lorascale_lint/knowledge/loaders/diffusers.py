@@ -1,0 +1,82 @@
+"""diffusers' pipelines of Stable Diffusion: names after `unet.`, or kohya's."""
+
+from __future__ import annotations
+
+from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.reading import (
+    Case,
+    Files,
+    Loader,
+    Magnitude,
+    Missing,
+    Refuses,
+    Scales,
+    Skips,
+    Statement,
+)
+
+RUN = "run with diffusers 0.42.1"
+MAGNITUDES = (("lora_magnitude_vector", Magnitude.APPLIED),)
+NO_LORA_IN_NAME = "names without `lora` in them, such as `.alpha`"
+# PEFT's metadata is honoured whatever the pipeline.
+WITH_METADATA = Case(
+    Files(conventions=("diffusers",), pairs=(A_B,)),
+    Scales(f"diffusers#11324: lora_adapter_metadata; {RUN}", (Statement.STATED,), magnitudes=MAGNITUDES),
+)
+LEGACY = Case(
+    Files(conventions=("diffusers-legacy",)),
+    Scales(
+        "diffusers#14409: alpha is the rank of each module",
+        note="before diffusers#14409 (2026-08-10) the rank of the first module is taken for all",
+    ),
+)
+
+
+def component(*names: str, more: tuple[Statement, ...] = ()) -> tuple[Case, ...]:
+    """Files with the name of a component of the pipeline before each module's."""
+    return (
+        Case(
+            Files(begin=names, pairs=(A_B,)),
+            Scales(
+                f"{RUN}; diffusers#14409",
+                more,
+                Missing.RANK_IF_NONE_HAS_IT,
+                magnitudes=MAGNITUDES,
+                note="before diffusers#14409 (2026-08-10) the rank of the first module is taken for all",
+            ),
+        ),
+        Case(
+            Files(begin=names, pairs=(NAMED_A_B, BARE_A_B)), Refuses(RUN, "its factors stay without weights")
+        ),
+    )
+
+
+DIFFUSERS = Loader(
+    "diffusers",
+    "diffusers, SD and SDXL",
+    "set_adapters(NAMES, {})",
+    (
+        Case(
+            Files(begin=("lora_unet_", "lora_te"), pairs=(DOWN_UP,)),
+            Scales(
+                f"diffusers @ 58eb52c0: network_alphas; {RUN}",
+                (Statement.ALPHA,),
+                Missing.RANK_IF_NONE_HAS_IT,
+            ),
+        ),
+        Case(Files(begin=("lora_transformer_", "lora_prior_"), pairs=(DOWN_UP,)), Skips(RUN)),
+        Case(Files(with_part="alpha", but_not=("lora_",)), Refuses(RUN, NO_LORA_IN_NAME)),
+        Case(Files(with_part="alpha_scale", but_not=("lora_",)), Refuses(RUN, NO_LORA_IN_NAME)),
+        WITH_METADATA,
+        *component("unet.", "text_encoder.", "text_encoder_2."),
+        Case(Files(begin=("unet.",), pairs=(DOWN_UP,)), Refuses(RUN, "it finds no rank")),
+        LEGACY,
+        Case(
+            Files(
+                pairs=(A_B, NAMED_A_B, BARE_A_B, DOWN_UP),
+                but_not=("lora_", "transformer.", "unet.", "text_encoder"),
+            ),
+            Skips(RUN),
+        ),
+    ),
+)

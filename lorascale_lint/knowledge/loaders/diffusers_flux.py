@@ -1,0 +1,89 @@
+"""diffusers' pipelines of Flux and Flux.2, each with its converters of other programs' names."""
+
+from __future__ import annotations
+
+from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.loaders.diffusers import (
+    LEGACY,
+    NO_LORA_IN_NAME,
+    RUN,
+    WITH_METADATA,
+    component,
+)
+from lorascale_lint.knowledge.reading import (
+    Case,
+    Files,
+    Loader,
+    Missing,
+    Refuses,
+    Scales,
+    Skips,
+    Statement,
+    Unsaid,
+)
+
+_BLOCKS = ("double_blocks", "single_blocks")
+_OWN = ("transformer.", "diffusion_model.", "base_model.model.", "unet.", "text_encoder", "lora_", "lycoris_")
+
+DIFFUSERS_FLUX = Loader(
+    "diffusers-flux",
+    "diffusers, Flux",
+    "set_adapters(NAMES, {})",
+    (
+        Case(
+            Files(begin=("lora_unet_", "lora_te1_"), inside=_BLOCKS, pairs=(DOWN_UP,)),
+            Scales(
+                f"{RUN}; diffusers#13998",
+                (Statement.ALPHA,),
+                Missing.RANK_IF_NONE_HAS_IT,
+                skipped="final_layer",
+            ),
+        ),
+        Case(
+            Files(begin=("lora_unet_",), pairs=(DOWN_UP,)),
+            Refuses(RUN, "it knows the names of Flux's own code"),
+        ),
+        Case(
+            Files(begin=("diffusion_model.",), inside=_BLOCKS, pairs=(DOWN_UP,)),
+            Scales(RUN, (Statement.ALPHA,), Missing.RANK_IF_NONE_HAS_IT, skipped="final_layer"),
+        ),
+        Case(
+            Files(begin=("diffusion_model.",), pairs=(DOWN_UP,)),
+            Refuses(RUN, "it knows the names of Flux's own code"),
+        ),
+        Case(Files(begin=("diffusion_model.",), pairs=(A_B, NAMED_A_B, BARE_A_B)), Skips(RUN)),
+        WITH_METADATA,
+        *component("transformer.", more=(Statement.ALPHA, Statement.LORA_ALPHA)),
+        Case(Files(begin=("transformer.",), pairs=(DOWN_UP,)), Scales(RUN)),
+        LEGACY,
+        Case(Files(begin=("lycoris_",), pairs=(DOWN_UP,)), Refuses(RUN, NO_LORA_IN_NAME)),
+        Case(
+            Files(begin=("base_model.model.",)), Unsaid("a converter takes such names if the file is whole")
+        ),
+        Case(Files(but_not=_OWN, pairs=(A_B, NAMED_A_B, BARE_A_B)), Skips(RUN)),
+        Case(Files(but_not=_OWN, pairs=(DOWN_UP,)), Refuses(RUN, NO_LORA_IN_NAME)),
+    ),
+    aliases=("flux",),
+)
+
+_READ = ("transformer.", "diffusion_model.", "base_model.model.")
+
+DIFFUSERS_FLUX2 = Loader(
+    "diffusers-flux2",
+    "diffusers, Flux.2",
+    "set_adapters(NAMES, {})",
+    (
+        Case(
+            Files(begin=("lora_unet_",), inside=_BLOCKS, pairs=(DOWN_UP,)),
+            Scales(RUN, (Statement.ALPHA,), Missing.RANK_IF_NONE_HAS_IT),
+        ),
+        Case(Files(pairs=(DOWN_UP,)), Skips(RUN)),
+        Case(Files(with_part="alpha", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
+        Case(Files(with_part="alpha_scale", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
+        WITH_METADATA,
+        *component(*_READ),
+        LEGACY,
+        Case(Files(but_not=_OWN, pairs=(A_B, NAMED_A_B, BARE_A_B)), Skips(RUN)),
+    ),
+    aliases=("flux2",),
+)
