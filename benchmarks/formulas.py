@@ -1,7 +1,7 @@
 """Formulas of scales, as labels write them and as `lorascale-lint map` prints them, and when they agree.
 
 A formula is a choice of branches, ``alpha / rank | strength if alpha is None``. A branch is a coefficient and
-powers of symbols. ``multiplier`` is read as a strength; a stored ``scaling`` agrees with alpha / rank and with
+powers of symbols. ``multiplier`` is read as a strength; a stored ``scaling`` agrees with alpha / rank and
 alpha / sqrt(rank); a ``gate`` may be left out. What is no such product is a branch that is not known.
 """
 
