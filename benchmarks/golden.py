@@ -3,9 +3,9 @@
 ``FILE`` holds sections, each with its findings: code, file, row and confidence (high: by default, medium:
 with ``--preview``). A section is a published package of ``ecosystem.toml``, an entry of a list of bugs and
 clean files (``--list``, as for ``known_bugs.py``; before and after its fix), a mutant of this repository's
-variants, or a folder (``--tree NAME=FOLDER``). ``compare`` looks again at the sections that are in the file and
-prints what is gone (-), new (+), or moved between default and preview (~); it exits with 1 if there is such a
-thing, with 2 if a section could not be looked at.
+variants, or a folder (``--tree NAME=FOLDER``). ``compare`` looks again at the sections that are in the file
+and prints what is gone (-), new (+), or moved between default and preview (~); it exits with 1 if there is such
+a thing, with 2 if a section could not be looked at.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def mutant_sections() -> Iterator[Section]:
         def look(variant=variant) -> Found:  # type: ignore[no-untyped-def]
             source = variant.mutated.read_text()
             before = findings_of(variant, source)
-            found = {f"{code} {message}": "shown" for code, message in before}
+            found = {f"{code} without a change": "shown" for code, _ in before}
             for mutant in mutants_of(source, variant.scales):
                 codes = {code for code, _ in findings_of(variant, mutant.source) - before}
                 place = f"row {mutant.row}, {mutant.operator}: {mutant.before}"
