@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -25,6 +24,7 @@ from typing import Any
 
 from analyser import call
 from formulas import judge
+from trees import extract, git
 
 NEAR = 3
 """Rows between a label and a report that is about it."""
@@ -141,24 +141,10 @@ def source_file(label: Label, files: Path, mirror: Path | None) -> Path:
     if not path.exists():
         if mirror is None:
             raise FileNotFoundError(f"{path} is missing, and there is no --mirror to take it from")
-        text = _git(mirror, label.repo, "show", f"{label.rev}:{label.path}")
+        text = git(mirror, label.repo, "show", f"{label.rev}:{label.path}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text)
     return path
-
-
-def extract_tree(mirror: Path, repo: str, rev: str, folder: Path) -> None:
-    """Write all Python files of a revision. Raises FileNotFoundError."""
-    archive = _git(mirror, repo, "archive", rev, "--", ":(glob)**/*.py")
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
-
-
-def _git(mirror: Path, repo: str, *arguments: str) -> bytes:
-    git = mirror / repo.replace("/", "+") / "repo"
-    done = subprocess.run(["git", "--git-dir", str(git), *arguments], capture_output=True, check=False)
-    if done.returncode:
-        raise FileNotFoundError(f"{repo}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
 
 
 def outcomes_of_file(labels: Sequence[Label], source: Path, seconds: float) -> list[Outcome]:
@@ -174,7 +160,7 @@ def outcomes_of_file(labels: Sequence[Label], source: Path, seconds: float) -> l
 def outcomes_of_tree(labels: Sequence[Label], mirror: Path, seconds: float) -> list[Outcome]:
     """Map the whole repository. Raises ValueError if that gave no map, FileNotFoundError."""
     with tempfile.TemporaryDirectory() as name:
-        extract_tree(mirror, labels[0].repo, labels[0].rev, Path(name))
+        extract(mirror, labels[0].repo, labels[0].rev, Path(name))
         record = call(MAP, Path(name), seconds).json()
     by_path = defaultdict(list)
     for item in reported_in(record):

@@ -4,13 +4,14 @@
 with ``--preview``). A section is a published package of ``ecosystem.toml``, an entry of a list of bugs and
 clean files (``--list``, as for ``known_bugs.py``; before and after its fix), a mutant of this repository's
 variants, or a folder (``--tree NAME=FOLDER``). ``compare`` looks again at the sections that are in the file
-and prints what is gone (-), new (+), or moved between default and preview (~); it exits with 1 if there is such
-a thing, with 2 if a section could not be looked at.
+and prints what is gone (-), new (+), or moved between default and preview (~); it exits with 1 if there is
+such a thing, with 2 if a section could not be looked at.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import time
@@ -20,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecosystem import HERE, unpack
-from known_bugs import Entry, findings_at, git_directory, read_entries
-from mutants import authored_variants, findings_of, mutants_of
+from known_bugs import findings_at, git_directory, read_entries
+from mutants import Variant, authored_variants, findings_of, mutants_of
 
 from lorascale_lint.engine import lint
 from lorascale_lint.findings import Finding
@@ -49,47 +50,50 @@ def package_sections(folder: Path, cache: Path | None, *, download: bool) -> Ite
     """The published packages; without ``download`` those that are missing are not there."""
     listed = tomllib.loads((HERE / "ecosystem.toml").read_text())
     for requirement in [*listed["lora"], *listed["other"]]:
-
-        def look(requirement: str = requirement) -> Found:
-            root = folder / requirement.replace("==", "-")
-            if not root.exists() and not download:
-                raise NotThere(f"{root} does not exist")
-            return findings_in(unpack(requirement, folder), cache)
-
+        look = functools.partial(_in_package, requirement, folder, cache, download=download)
         yield Section(f"package {requirement}", look)
+
+
+def _in_package(requirement: str, folder: Path, cache: Path | None, *, download: bool) -> Found:
+    root = folder / requirement.replace("==", "-")
+    if not download and not root.exists():
+        raise NotThere(f"{root} does not exist")
+    return findings_in(unpack(requirement, folder), cache)
 
 
 def tree_section(name: str, root: Path, cache: Path | None) -> Section:
     """All files of a folder, linted together."""
-    return Section(f"tree {name}", lambda: findings_in(root, cache))
+    return Section(f"tree {name}", functools.partial(findings_in, root, cache))
 
 
-def list_sections(path: Path, clones: Path) -> Iterator[Section]:
-    """The file of each entry, before its fix and after, with the LoRA files beside it."""
+def list_sections(path: Path, clones: Path, *, beside: bool) -> Iterator[Section]:
+    """The file of each entry, before its fix and after: alone, and with ``beside`` in its project."""
     for entry in read_entries(path):
-        yield Section(f"list {path.stem} {entry.name}", lambda e=entry: _at(clones, e, e.revision, e.path))
+        versions = [("", entry.revision, entry.path)]
         if entry.fixed_revision:
-            yield Section(
-                f"list {path.stem} {entry.name} fixed",
-                lambda e=entry: _at(clones, e, str(e.fixed_revision), e.fixed_path),
-            )
+            versions.append((" fixed", entry.fixed_revision, entry.fixed_path))
+        for word, revision, name in versions:
+            for alone in (True, False) if beside else (True,):
+                mode = "" if alone else " in its project"
+                look = functools.partial(_at, clones, entry.repository, revision, name, alone=alone)
+                yield Section(f"list {path.stem} {entry.name}{word}{mode}", look)
 
 
 def mutant_sections() -> Iterator[Section]:
     """Each variant of this repository: what is found in it, and which mutant is found by what."""
     for variant in authored_variants():
+        yield Section(f"mutants {variant.name}", functools.partial(_killed, variant))
 
-        def look(variant=variant) -> Found:  # type: ignore[no-untyped-def]
-            source = variant.mutated.read_text()
-            before = findings_of(variant, source)
-            found = {f"{code} without a change": "shown" for code, _ in before}
-            for mutant in mutants_of(source, variant.scales):
-                codes = {code for code, _ in findings_of(variant, mutant.source) - before}
-                place = f"row {mutant.row}, {mutant.operator}: {mutant.before}"
-                found.update((f"{code} {place}", "shown") for code in codes)
-            return found
 
-        yield Section(f"mutants {variant.name}", look)
+def _killed(variant: Variant) -> Found:
+    source = variant.mutated.read_text()
+    before = findings_of(variant, source)
+    found = {f"{code} without a change": "shown" for code, _ in before}
+    for mutant in mutants_of(source, variant.scales):
+        codes = {code for code, _ in findings_of(variant, mutant.source) - before}
+        place = f"row {mutant.row}, {mutant.operator}: {mutant.before}"
+        found.update((f"{code} {place}", "shown") for code in codes)
+    return found
 
 
 def findings_in(root: Path, cache: Path | None) -> Found:
@@ -100,13 +104,13 @@ def findings_in(root: Path, cache: Path | None) -> Found:
     return _places(lint(paths, [], cache_dir=cache).findings, root)
 
 
-def _at(clones: Path, entry: Entry, revision: str, path: str) -> Found:
-    git = git_directory(clones, entry.repository)
+def _at(clones: Path, repository: str, revision: str, path: str, *, alone: bool) -> Found:
+    git = git_directory(clones, repository)
     if git is None:
-        raise NotThere(f"no clone of {entry.repository}")
-    found = findings_at(git, revision, path, alone=False)
+        raise NotThere(f"no clone of {repository}")
+    found = findings_at(git, revision, path, alone=alone)
     if found is None:
-        raise NotThere(f"no {path} at {revision} in {entry.repository}")
+        raise NotThere(f"no {path} at {revision} in {repository}")
     return _places([item for item in found if item.span.filename.endswith(path)], None, path)
 
 
@@ -204,6 +208,7 @@ def main() -> int:
     parser.add_argument("--download", action="store_true", help="get the packages that are not in the folder")
     parser.add_argument("--list", type=Path, action="append", default=[], metavar="BUGS.jsonl")
     parser.add_argument("--clones", type=Path, help="git repositories OWNER+NAME, for the lists")
+    parser.add_argument("--beside", action="store_true", help="listed files in their projects too (slow)")
     parser.add_argument("--tree", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--cache", type=Path, help="keep facts of files here between runs")
     parser.add_argument(
@@ -215,7 +220,11 @@ def main() -> int:
     sections = [
         *mutant_sections(),
         *(tree_section(*_named(tree), options.cache) for tree in options.tree),
-        *(section for path in options.list for section in list_sections(path, options.clones)),
+        *(
+            section
+            for path in options.list
+            for section in list_sections(path, options.clones, beside=options.beside)
+        ),
         *package_sections(options.packages, options.cache, download=options.download),
     ]
     if options.only:
