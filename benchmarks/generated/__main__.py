@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.formulas import Verdict
 from benchmarks.generated.code import Incompatible
 from benchmarks.generated.compare import VERDICTS, Answer, compare, worst
 from benchmarks.generated.compose import Composed
@@ -35,10 +36,12 @@ class Outcome:
     program: Program
     used: Mapping[str, str]
     answers: Sequence[Answer]
+    elsewhere: int = 0
+    """Applications that are reported where there is none."""
     error: str = ""
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """The worst verdict of the applications."""
         return worst(self.answers)
 
@@ -48,6 +51,8 @@ class Table:
     """Counts of verdicts by choice."""
 
     total: Counter[str] = field(default_factory=Counter)
+    other_kind: int = 0
+    elsewhere: int = 0
     by_choice: defaultdict[tuple[str, str], Counter[str]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
@@ -55,6 +60,8 @@ class Table:
     def add(self, outcome: Outcome) -> None:
         """Count one program under each choice that it depends on."""
         self.total[outcome.verdict] += 1
+        self.other_kind += sum(not answer.kind_agrees for answer in outcome.answers)
+        self.elsewhere += outcome.elsewhere
         for axis, value in outcome.used.items():
             self.by_choice["way" if axis.startswith("way: ") else axis, value][outcome.verdict] += 1
 
@@ -62,6 +69,7 @@ class Table:
         """The table, axis by axis; within one, the values in the order of ``programs.py``."""
         yield f"{'':36}{'n':>6}" + "".join(f"{verdict:>9}" for verdict in VERDICTS) + "  right %"
         yield _line("all programs", self.total)
+        yield f"of another kind: {self.other_kind}; where no application is: {self.elsewhere}"
         for axis in (*AXES, "way"):
             rows = [(value, counts) for (name, value), counts in self.by_choice.items() if name == axis]
             if axis in AXES:
@@ -85,8 +93,8 @@ def outcome(job: tuple[int, int]) -> Outcome:
     try:
         check(composed)
     except Exception as error:
-        return Outcome(number, program, composed.used, (), f"{type(error).__name__}: {error}")
-    return Outcome(number, program, composed.used, compare(composed))
+        return Outcome(number, program, composed.used, (), error=f"{type(error).__name__}: {error}")
+    return Outcome(number, program, composed.used, *compare(composed))
 
 
 def has_verdict(program: Program, verdict: str) -> bool:
@@ -96,7 +104,7 @@ def has_verdict(program: Program, verdict: str) -> bool:
         check(composed)
     except (Incompatible, SelfCheck):
         return False
-    return worst(compare(composed)) == verdict
+    return worst(compare(composed)[0]) == verdict
 
 
 def described(outcome: Outcome, program: Program) -> str:
@@ -105,7 +113,7 @@ def described(outcome: Outcome, program: Program) -> str:
     lines = [f"program {outcome.number}: {program}"]
     lines += [
         f"{answer.kind}: {answer.verdict}; map says {list(answer.reported)}, it is {answer.wanted}"
-        for answer in compare(composed)
+        for answer in compare(composed)[0]
     ]
     lines += [f"{mark.kind} at {mark.filename}:{mark.row}" for mark in composed.marks]
     for name, text in composed.files.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from benchmarks.generated.code import FACTORS, Block, Incompatible, Roles
@@ -17,6 +18,7 @@ class Meeting:
     placing: str
     delta: str
     branch: str
+    cast: str
     product: Product
     last: str
     """The role of the factor that a scale on B multiplies."""
@@ -36,11 +38,12 @@ def apply(block: Block, meeting: Meeting, roles: Roles, scales: list[str], base:
     if meeting.form in ("add_ alpha", "torch.add"):
         if not scale or meeting.branch != "always":
             raise Incompatible("no number for alpha=")
-        delta = _delta(block, meeting, roles, "", x)
+        delta = _cast(meeting, _delta(block, meeting, roles, "", x), base)
         _add(block, meeting, base, delta, scale)
         return
     if meeting.branch == "always":
-        _add(block, meeting, base, _delta(block, meeting, roles, scale, x), "")
+        delta = _delta(block, meeting, roles, scale, x)
+        _add(block, meeting, base, _cast(meeting, delta, base), "")
         return
     if not scale:
         raise Incompatible("no scale to leave out")
@@ -52,7 +55,7 @@ def apply(block: Block, meeting: Meeting, roles: Roles, scales: list[str], base:
         wide = _product(meeting, {role: _double(value) for role, value in roles.items()}, x)
         factor = _atom(scale)
         block.line(f"if upcast:\n    delta = ({wide}) * {factor}\nelse:\n    delta = ({plain}) * {factor}")
-    _add(block, meeting, base, "delta", "")
+    _add(block, meeting, base, _cast(meeting, "delta", base), "")
 
 
 def _double(value: str) -> str:
@@ -87,7 +90,7 @@ def _delta(block: Block, meeting: Meeting, roles: Roles, scale: str, x: str) -> 
     plain = _product(meeting, roles, x)
     match meeting.delta:
         case "inline":
-            delta = f"({plain})"
+            delta = grouped(plain)
         case "local":
             block.line(f"delta = {plain}")
             delta = "delta"
@@ -97,6 +100,8 @@ def _delta(block: Block, meeting: Meeting, roles: Roles, scale: str, x: str) -> 
         case "closure":
             block.line(f"def multiply():\n    return {plain}\n")
             delta = "multiply()"
+        case "method" | "scaled method":
+            return _by_method(block, meeting, plain, factor)
         case "helper" | "scaled helper" | "partial":
             return _by_helper(block, meeting, factors, factor, x)
         case other:
@@ -122,6 +127,48 @@ def _scaled(block: Block, meeting: Meeting, delta: str, factor: str) -> str:
             return f"{delta} * {factor}"
 
 
+def grouped(text: str) -> str:
+    """In parentheses, if anything could bind tighter than its operators."""
+    depth = 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == " " and depth == 0:
+            return f"({text})"
+    return text
+
+
+def _by_method(block: Block, meeting: Meeting, plain: str, factor: str) -> str:
+    """Another method makes the delta, bare or scaled."""
+    scaled = meeting.delta == "scaled method" and bool(factor)
+    text = f"{grouped(plain)} * {factor}" if scaled else plain
+    names = set(re.findall(r"(?<![\w.\"])[a-z_]\w*\b(?!\()", text)) - {"self", "torch", "math", "F"}
+    if meeting.kind == "forward" or names or block.cls is None or "self." not in text:
+        raise Incompatible("values of this function alone")
+    name = "get_delta_weight"
+    lines = ["", f"    def {name}(self):", f"        return {text}"]
+    if f"    def {name}(self):" not in block.cls:
+        block.cls += lines
+    elif lines[-1] not in block.cls:
+        raise Incompatible("two methods of one name")
+    delta = f"self.{name}()"
+    return delta if scaled else _scaled(block, meeting, delta, factor)
+
+
+def _cast(meeting: Meeting, delta: str, base: str) -> str:
+    place = "x" if meeting.kind == "forward" else base
+    match meeting.cast:
+        case "dtype":
+            return f"{grouped(delta)}.to({place}.dtype)"
+        case "reshape" if meeting.kind != "forward":
+            return f"{grouped(delta)}.reshape({place}.shape)"
+        case "type_as":
+            return f"{grouped(delta)}.type_as({place})"
+        case "none":
+            return delta
+        case _:
+            raise Incompatible("no such cast")
+
+
 def _roles_of(product: Product) -> set[str]:
     text = product.weight + product.forward
     return {role for role in FACTORS if f"{{{role}}}" in text}
@@ -132,7 +179,7 @@ def _by_helper(block: Block, meeting: Meeting, factors: Roles, factor: str, x: s
     if not factors:
         raise Incompatible("modules are not handed to helpers")
     short = {"A": "second", "B": "first"}
-    names = {role: short.get(role, block.project.word(role)) for role in factors}
+    names = {role: short.get(role, block.project.helper_word(role)) for role in factors}
     given = dict(zip(names.values(), factors.values(), strict=True))
     forward = meeting.kind == "forward"
     if forward:
@@ -145,7 +192,7 @@ def _by_helper(block: Block, meeting: Meeting, factors: Roles, factor: str, x: s
     scaled = meeting.delta == "scaled helper" and factor
     name = block.project.name("scaled_product" if scaled else "multiply")
     parameters = [*given, *(["factor"] if scaled else [])]
-    result = f"({inner}) * factor" if scaled else inner
+    result = f"{grouped(inner)} * factor" if scaled else inner
     block.helper(name, [f"def {name}({', '.join(parameters)}):", f"    return {result}"], *imports)
     if meeting.delta == "partial":
         block.imports.add("from functools import partial")

@@ -27,6 +27,8 @@ class Naming:
     up_key: str
     alpha_key: str
     strength: str
+    first_line: str = ""
+    """A docstring that says LoRA, where no name does."""
 
 
 _WIDE = {
@@ -45,6 +47,24 @@ _PEFT_KEYS = (".lora_A.weight", ".lora_B.weight", ".lora_alpha")
 def _words(down: str, up: str, alpha: str, rank: str, scale: str) -> dict[str, str]:
     return {**_WIDE, "A": down, "B": up, "alpha": alpha, "rank": rank, "scale": scale}
 
+
+PLAIN_WORDS = {
+    "A": "right",
+    "B": "left",
+    "scale": "factor",
+    "w1_a": "first_left",
+    "w1_b": "first_right",
+    "w2_a": "second_left",
+    "w2_b": "second_right",
+    "k1": "outer",
+    "k2_a": "inner_left",
+    "k2_b": "inner_right",
+    "alpha": "alpha",
+    "rank": "rank",
+}
+"""What a file of helpers without a LoRA word calls things."""
+WITH_A_LORA_WORD = ("same file", "other file")
+"""The places of helpers that may say LoRA."""
 
 NAMINGS = {
     "peft": Naming(
@@ -68,6 +88,19 @@ NAMINGS = {
     "short": Naming(_words("A", "B", "alpha", "r", "scaling"), "LoRALayer", *_PEFT_KEYS, "strength"),
     "weights": Naming(
         _words("down_weight", "up_weight", "alpha", "rank", "scale"), "LoRAPatch", *_KOHYA_KEYS, "multiplier"
+    ),
+    "bare": Naming(
+        {
+            **_words("down", "up", "alpha", "rank", "scale"),
+            **{role: PLAIN_WORDS[role] for role in ("w1_a", "w1_b", "w2_a", "w2_b", "k1", "k2_a", "k2_b")},
+        },
+        "LowRankLayer",
+        *_KOHYA_KEYS,
+        "strength",
+        '"""Layers for LoRA adapters."""',
+    ),
+    "comfy": Naming(
+        _words("mat2", "mat1", "alpha", "dim", "scale"), "LoRAAdapter", *_KOHYA_KEYS, "strength_model"
     ),
 }
 
@@ -103,6 +136,10 @@ class Project:
     def word(self, role: str) -> str:
         """The name under which this project knows a role."""
         return self.naming.strength if role == "strength" else self.naming.words.get(role, role)
+
+    def helper_word(self, role: str) -> str:
+        """The name of a role in the place of helpers."""
+        return self.word(role) if self.place in WITH_A_LORA_WORD else PLAIN_WORDS.get(role, role)
 
     def name(self, stem: str) -> str:
         """A name not used yet."""
@@ -149,7 +186,7 @@ class Project:
                         f"try:\n    from fast_tensors import {names}\n"
                         f"except ImportError:\n    from tensors import {names}"
                     )
-        files["layer.py"] = _text(self.imports, self.top, self.main)
+        files["layer.py"] = _text(self.imports, self.top, self.main, self.naming.first_line)
         marks = []
         for name, text in files.items():
             lines = text.splitlines()
@@ -160,12 +197,24 @@ class Project:
         return files, marks
 
 
-def _text(imports: set[str], top: list[str], main: list[str]) -> str:
-    plain = sorted(item for item in imports if item.startswith("import"))
-    others = sorted(item for item in imports if item.startswith("from"))
-    tried = sorted(item for item in imports if item.startswith("try"))
-    lines = [*plain, *others, *tried, "", "", *top, *main]
-    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip("\n") + "\n"
+def _text(imports: set[str], top: list[str], main: list[str], first_line: str = "") -> str:
+    body = "\n".join([*top, *main])
+    used = [item for item in imports if _bound(item) is None or re.search(rf"\b{_bound(item)}\b", body)]
+    order = ("import", "from", "try")
+    lines = [item for start in order for item in sorted(used) if item.startswith(start)]
+    head = [first_line, ""] if first_line else []
+    text = "\n".join([*head, *lines, "", "", body])
+    text = re.sub(r"[ ]+\n", "\n", text)
+    return re.sub(r"\n{4,}", "\n\n\n", text).strip("\n") + "\n"
+
+
+def _bound(item: str) -> str | None:
+    """The name that an import of one name binds; None for the others."""
+    match item.split():
+        case ["import", name] | ["import", _, "as", name] | ["from", _, "import", name] if name != "*":
+            return name
+        case _:
+            return None
 
 
 @dataclass
@@ -179,8 +228,8 @@ class Block:
     in_helpers: bool = False
     """Does this body stand in the file of helpers?"""
     lines: list[str] = field(default_factory=list)
-    cls: list[str] = field(default_factory=list)
-    """Members of the class around (properties, class attributes)."""
+    cls: list[str] | None = None
+    """Members of the class around, in a method: properties, class attributes, other methods."""
 
     @property
     def imports(self) -> set[str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import math
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +11,15 @@ from typing import Any
 
 from click.testing import CliRunner
 
+from benchmarks.formulas import Branch, Verdict, reported_branches
 from benchmarks.generated.code import Mark
 from benchmarks.generated.compose import Composed
 from benchmarks.generated.scales import Formula, Scenario
-from benchmarks.generated.truth import TRIPLES
 from lorascale_lint.cli import cli
 
 NEAR = 3
 """Rows between an application and the place that is reported for it."""
-VERDICTS = ("right", "partly", "unknown", "missed", "wrong")
+VERDICTS: tuple[Verdict, ...] = ("right", "partly", "unknown", "missed", "wrong")
 """From best to worst; a program has the worst of its applications."""
 
 
@@ -31,9 +28,10 @@ class Answer:
     """What ``map`` says about one application, and what that is worth."""
 
     kind: str
-    verdict: str
+    verdict: Verdict
     reported: tuple[str, ...]
     wanted: str
+    kind_agrees: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,101 +74,53 @@ def _applications(record: Mapping[str, Any], root: Path) -> Iterator[Reported]:
 # ---- formulas -----------------------------------------------------------------------------
 
 
-def branches(text: str) -> list[str]:
-    """The branches of a formula without their conditions."""
-    found = []
-    for part in text.split(" | "):
-        first, _, condition = part.partition(" if ")
-        found.append(first.strip())
-        if " else " in condition:
-            found.append(condition.rsplit(" else ", 1)[1].strip())
-    return found
+def _holds(found: Branch, formula: Formula) -> bool:
+    powers = {"alpha": formula.alpha, "rank": formula.rank, "strength": formula.strength}
+    wanted = Branch(formula.coefficient, frozenset((name, power) for name, power in powers.items() if power))
+    learns = any(name == "gate" for name, _ in found.powers)  # nothing does in these programs
+    return not learns and wanted in found.readings()
 
 
-def numbers(text: str) -> list[tuple[float, ...]] | None:
-    """Values of one branch at the triples, one tuple for each reading; None if the branch is unknown.
+def judge(texts: Sequence[str], scenarios: Sequence[Scenario]) -> Verdict:
+    """The verdict on the formulas reported for one application.
 
-    A stored `scaling` may be alpha / rank or alpha / sqrt(rank).
+    right: all branches, and no other; partly: some of them, or one that is unknown beside them;
+    wrong: a branch that never holds.
     """
-    try:
-        tree = ast.parse(re.sub(r"\^(-?\d+/\d+)", r"**(\1)", text).replace("^", "**"), mode="eval")
-    except SyntaxError:
-        return None
-    if any(isinstance(node, ast.Name) and node.id == "unknown" for node in ast.walk(tree)):
-        return None
-    code = compile(tree, "<formula>", "eval")
-    readings = [1.0, 0.5] if "scaling" in text else [1.0]
-    try:
-        return [
-            tuple(
-                float(eval(code, {"__builtins__": {}, **_symbols(alpha, rank, strength, root)}))
-                for alpha, rank, strength in TRIPLES
-            )
-            for root in readings
-        ]
-    except (NameError, TypeError):
-        return None
-
-
-def _symbols(alpha: float, rank: float, strength: float, root: float) -> dict[str, object]:
-    return {
-        "alpha": alpha,
-        "rank": rank,
-        "strength": strength,
-        "multiplier": strength,
-        "scaling": alpha / rank**root,
-        "gate": math.pi,  # nothing learns a gate in these programs
-        "sqrt": math.sqrt,
-    }
-
-
-def _equal(found: Sequence[float], formula: Formula) -> bool:
-    return all(
-        math.isclose(number, formula.value(*triple), rel_tol=1e-6)
-        for number, triple in zip(found, TRIPLES, strict=True)
-    )
-
-
-def judge(texts: Sequence[str], scenarios: Sequence[Scenario]) -> str:
-    """The verdict on the formulas reported for one application."""
     if not texts:
         return "missed"
-    known = []
-    unknown = False
-    for text in texts:
-        for branch in branches(text):
-            values = numbers(branch)
-            unknown |= values is None
-            if values is not None:
-                known.append(values)
-    if any(
-        not any(_equal(reading, scenario.formula) for reading in values for scenario in scenarios)
-        for values in known
-    ):
+    read = [reported_branches(text) for text in texts]
+    known = [branch for branches, _ in read for branch in branches]
+    if not all(any(_holds(branch, item.formula) for item in scenarios) for branch in known):
         return "wrong"
     if not known:
         return "unknown"
-    missing = any(
-        not any(_equal(reading, scenario.formula) for values in known for reading in values)
-        for scenario in scenarios
-        if scenario.required
-    )
-    return "partly" if unknown or missing else "right"
+    left_out = [
+        item
+        for item in scenarios
+        if item.required and not any(_holds(branch, item.formula) for branch in known)
+    ]
+    return "partly" if left_out or any(unknown for _, unknown in read) else "right"
 
 
 # ---- programs -----------------------------------------------------------------------------
 
 
-def compare(composed: Composed) -> list[Answer]:
-    """The engine's answer for each application of a program."""
+def compare(composed: Composed) -> tuple[list[Answer], int]:
+    """The engine's answer for each application of a program, and how many it reports where there is none."""
     reported = ask(composed.files)
     answers = []
+    met: set[Reported] = set()
     for kind, scenarios in composed.scenarios.items():
         marks = [mark for mark in composed.marks if mark.kind == kind]
-        texts = tuple(item.scale for mark in marks for item in _at(reported, mark, composed.marks))
+        found = [item for mark in marks for item in _at(reported, mark, composed.marks)]
+        met |= set(found)
+        texts = tuple(item.scale for item in found)
         wanted = " | ".join(dict.fromkeys(str(item.formula) for item in scenarios if item.required))
-        answers.append(Answer(kind, judge(texts, scenarios), texts, wanted))
-    return answers
+        kinds = {"merge", "forward"} if kind in ("merge", "export") else {kind}
+        agrees = not found or any(item.kind in kinds for item in found)
+        answers.append(Answer(kind, judge(texts, scenarios), texts, wanted, agrees))
+    return answers, len(set(reported) - met)
 
 
 def _at(reported: Sequence[Reported], mark: Mark, marks: Sequence[Mark]) -> list[Reported]:
@@ -190,6 +140,6 @@ def _at(reported: Sequence[Reported], mark: Mark, marks: Sequence[Mark]) -> list
     return [item for item in near if abs(item.row - mark.row) == closest]
 
 
-def worst(answers: Sequence[Answer]) -> str:
+def worst(answers: Sequence[Answer]) -> Verdict:
     """The verdict on a program."""
     return max((answer.verdict for answer in answers), key=VERDICTS.index)

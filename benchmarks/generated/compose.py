@@ -46,6 +46,8 @@ class Composer:
         self.layout: Layout = LAYOUTS[self.product.layout]
         self.trained: Trained = TRAINED[self["trained"]]
         self.shape = self["shape"]
+        if self["naming"] == "comfy" and self.shape not in ("file", "file, call"):
+            raise Incompatible("names that only a file's keys explain")
         self.kind = self["kind"]
         self.strength = self["strength"]
         self.site = self["site"] if self.trained.needs else "inline"
@@ -97,8 +99,11 @@ class Composer:
 
     # ---- the trained scale ----------------------------------------------------------------
 
-    def scale(self, block: Block, roles: Roles, flag: str, knob: str) -> str:
-        """The expression of the trained scale where ``roles`` are at hand."""
+    def scale(self, block: Block, roles: Roles, flag: str, knob: str, name: str = "") -> str:
+        """The expression of the trained scale where ``roles`` are at hand.
+
+        With a ``name`` it is assigned to that name, as a statement of its own, which is then returned.
+        """
         alpha, rank = roles.get("alpha", ""), roles.get("rank", "")
         if "rank" in self.trained.needs and not rank:
             ranks = self.layout.ranks
@@ -110,12 +115,27 @@ class Composer:
             text = self._by_helper(block, {"alpha": alpha, "rank": rank}, flag)
         else:
             block.imports.update(self.trained.imports)
+            if self.trained.before:
+                local = self.project.word("alpha")
+                if alpha != local:
+                    block.line(f"{local} = {alpha}")
+                alpha = local
+                block.line(self.trained.before.format(a=alpha, r=rank))
             text = self.trained.write(alpha, rank, flag)
+            if name and self.trained.otherwise is not None:
+                condition, first, second = self.trained.otherwise
+                block.line(
+                    f"if {condition.format(a=alpha, f=flag)}:\n    {name} = {first(alpha, rank)}\n"
+                    f"else:\n    {name} = {second(alpha, rank)}"
+                )
+                text = name
         if self.strength == "in the scale":
             if not knob:
                 raise Incompatible("no strength at hand")
             text = f"{knob} * ({text})" if " if " in text else f"{knob} * {text}"
-        return text
+        if name and text != name:
+            block.line(f"{name} = {text}")
+        return name or text
 
     def _by_helper(self, block: Block, values: dict[str, str], flag: str) -> str:
         name = self.project.name("compute_scale")
@@ -125,9 +145,18 @@ class Composer:
         if self.trained.when_rslora is not None:
             parameters.append("use_rslora")
             given.append(flag)
-        inner = self.trained.write("alpha", "rank", "use_rslora")
-        lines = [f"def {name}({', '.join(parameters)}):", f"    return {inner}"]
-        block.helper(name, lines, *self.trained.imports)
+        inner = Block(self.project, lines=[signature(name, parameters, {})])
+        if self.trained.before:
+            inner.line(self.trained.before.format(a="alpha", r="rank"))
+        if self.trained.otherwise is not None:
+            condition, first, second = self.trained.otherwise
+            inner.line(
+                f"if {condition.format(a='alpha', f='use_rslora')}:\n    return {first('alpha', 'rank')}"
+            )
+            inner.line(f"return {second('alpha', 'rank')}")
+        else:
+            inner.line(f"return {self.trained.write('alpha', 'rank', 'use_rslora')}")
+        block.helper(name, inner.lines, *self.trained.imports)
         return f"{name}({', '.join(given)})"
 
     def early(self, block: Block, roles: Roles, flag: str = "use_rslora") -> Roles:
@@ -136,7 +165,7 @@ class Composer:
             return roles
         name = self.project.word("scale")
         knob = self.knob if self.strength == "in the scale" else ""
-        block.line(f"{name} = {self.scale(block, roles, flag, knob)}")
+        self.scale(block, roles, flag, knob, name)
         if self.site == "twice":
             return {**roles, "scale": name}
         kept = {role: value for role, value in roles.items() if role not in ("alpha", "rank")}
@@ -177,8 +206,7 @@ class Composer:
             found += [text] if text else []
         elif self.site in ("late", "twice"):
             name = self.project.word("scale") if self.site == "late" else "ratio"
-            block.line(f"{name} = {self.scale(block, roles, flag, knob)}")
-            found.append(name)
+            found.append(self.scale(block, roles, flag, knob, name))
         elif self.site == "inline":
             found.append(f"({self.scale(block, roles, flag, knob)})")
         elif self.site == "property":
@@ -200,6 +228,7 @@ class Composer:
             "right" if fused else self["placing"],
             "inline" if fused else self["delta"],
             self["branch"],
+            "none" if fused else self["cast"],
             self.product,
             self.layout.roles[-1],
             self.layout.roles[0],

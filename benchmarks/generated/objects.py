@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchmarks.generated.applications import apply
 from benchmarks.generated.code import Block, Incompatible, Roles
 from benchmarks.generated.compose import Composer, signature
-from benchmarks.generated.stores import LOOPED, STORES, loop_header
+from benchmarks.generated.stores import LOOPED, SETTABLE, STORES, loop_header
 
 METHODS = {"merge": "merge", "unmerge": "unmerge", "forward": "forward", "export": "merged_weight"}
 IN_PLACE = (
@@ -21,8 +21,6 @@ IN_PLACE = (
     "torch.addmm",
     "sum first",
 )
-SETTABLE = ("attributes", "class attributes", "setattr", "parameters", "register_parameter")
-"""Stores that keep a number in a plain attribute."""
 
 
 @dataclass
@@ -47,7 +45,8 @@ def write_class(composer: Composer, loader: str, loaded: Roles | None = None) ->
     if composer.layout.bases == "batched":
         raise Incompatible("a layer of batched weights")
     owner = composer["owner"]
-    in_helpers = owner in ("super", "mixin") and composer["helpers"] != "same file"
+    inherits = owner in ("base class", "super().__init__", "mixin")
+    in_helpers = inherits and composer["helpers"] != "same file"
     factors = "setter" if loader else composer["factors"]
     parts = _keep(composer, factors, in_helpers=in_helpers, loaded=loaded)
     kinds = _kinds(composer)
@@ -56,8 +55,10 @@ def write_class(composer: Composer, loader: str, loaded: Roles | None = None) ->
         methods += _property(composer, parts.kept)
     if composer.strength == "set_scale":
         methods += _set_scale(composer, parts.kept)
+    shared: list[str] = []
     for kind, scaled in kinds:
-        methods += ["", *_method(composer, parts.kept, kind, scaled=scaled)]
+        methods += ["", *_method(composer, parts, kind, shared, scaled=scaled)]
+    methods += shared
     _put(composer, owner, factors, parts, methods)
     return _driver(composer, factors, parts, loader), [kind for kind, _ in kinds]
 
@@ -82,7 +83,7 @@ def _kinds(composer: Composer) -> list[tuple[str, bool]]:
 
 def _keep(composer: Composer, factors: str, *, in_helpers: bool, loaded: Roles | None) -> Parts:
     project, knob = composer.project, composer.knob
-    init, setter = (Block(project, depth=2, in_helpers=in_helpers) for _ in range(2))
+    init, setter = (Block(project, depth=2, in_helpers=in_helpers, cls=[]) for _ in range(2))
     numbers = composer.numbers()
     roles: Roles = {}
     parameters: dict[str, str] = {}
@@ -126,6 +127,8 @@ def _keep(composer: Composer, factors: str, *, in_helpers: bool, loaded: Roles |
     store = composer["store"]
     if store in ("setattr, getattr", "dict by adapter", "dict of adapters"):
         init.line('self.adapter = "default"')
+    if store == "register_buffer" and "alpha" in roles and composer.trained.when_none is not None:
+        raise Incompatible("None in a tensor")
     taken = set(project.helper_names)
     kept = STORES[store](setter, roles)
     if taken != set(project.helper_names):
@@ -161,8 +164,8 @@ def _set_scale(composer: Composer, kept: Roles) -> list[str]:
     return ["", f"    def set_scale(self, {composer.knob}):", *block.lines]
 
 
-def _method(composer: Composer, kept: Roles, kind: str, *, scaled: bool) -> list[str]:
-    block = Block(composer.project, depth=2)
+def _method(composer: Composer, parts: Parts, kind: str, shared: list[str], *, scaled: bool) -> list[str]:
+    block = Block(composer.project, depth=2, cls=shared)
     form = composer["form"]
     if kind != composer.kind and form not in IN_PLACE:
         form = "+="
@@ -172,28 +175,60 @@ def _method(composer: Composer, kept: Roles, kind: str, *, scaled: bool) -> list
         form = "+="
     knob = _knob(composer, kind)
     parameter = {knob: "1.0"} if knob and not knob.startswith("self.") else {}
+    roles = dict(parts.kept)
+    _guard(composer, block, parts, kind)
     target, result = _target(block, kind, form)
-    roles = dict(kept)
     if composer["store"] in LOOPED:
         block.nest(loop_header(composer["store"], roles))
     if kind == composer.kind:
         roles = composer.travel(block, roles, composer.program.after)
     scales = composer.at_application(block, roles, "self.use_rslora", knob) if scaled else []
-    apply(block, composer.meeting(kind, form), roles, scales, target)
+    x = _input(composer, parts, roles) if kind == "forward" else "x"
+    apply(block, composer.meeting(kind, form), roles, scales, target, x)
     if result:
         block.depth = 2
         block.line(f"return {result}")
     elif kind in ("forward", "export") and block.loops:
         raise Incompatible("a return in a loop")
-    head = signature(
-        METHODS[kind],
-        ["self", *(["x"] if kind == "forward" else [])],
-        {
-            **parameter,
-            **(composer.branch_flags() if scaled else {}),
-        },
-    )
+    elif composer["guard"] == "merged flag" and kind in ("merge", "unmerge"):
+        block.depth = 2
+        block.line(f"self.merged = {kind == 'merge'}")
+    defaults = {**parameter, **(composer.branch_flags() if scaled else {})}
+    head = signature(METHODS[kind], ["self", *(["x"] if kind == "forward" else [])], defaults)
     return [f"    {head}", *block.lines]
+
+
+def _guard(composer: Composer, block: Block, parts: Parts, kind: str) -> None:
+    """Write what ends the method early."""
+    left = {"forward": "return self.base_layer(x)", "export": "return self.base_layer.weight"}.get(
+        kind, "return"
+    )
+    match composer["guard"]:
+        case "merged flag":
+            line = "self.merged = False"
+            if not any(line in text for text in parts.init.lines):
+                parts.init.line(line)
+            block.line(f"if {'not ' if kind == 'unmerge' else ''}self.merged:\n    {left}")
+        case "early return":
+            factor = next(iter(parts.kept.values()))
+            if not factor.startswith("self.") or "[" in factor or "(" in factor:
+                raise Incompatible("no factor to ask for")
+            block.line(f"if {factor.removesuffix('.weight')} is None:\n    {left}")
+
+
+def _input(composer: Composer, parts: Parts, roles: Roles) -> str:
+    """The expression of the layer's input."""
+    match composer["input"]:
+        case "dropout":
+            if "dropout" not in parts.init_defaults:
+                parts.init_defaults["dropout"] = "0.0"
+                parts.init.imports.add("from torch import nn")
+                parts.init.line("self.lora_dropout = nn.Dropout(dropout)")
+            return "self.lora_dropout(x)"
+        case "cast":
+            return f"x.to({next(iter(roles.values()))}.dtype)"
+        case _:
+            return "x"
 
 
 def _knob(composer: Composer, kind: str) -> str:
@@ -224,43 +259,42 @@ def _target(block: Block, kind: str, form: str) -> tuple[str, str]:
 
 def _put(composer: Composer, owner: str, factors: str, parts: Parts, methods: list[str]) -> None:
     """Lay the class out, with its base class, mixin or registry."""
-    project = composer.project
+    project, setter = composer.project, parts.setter
     cls = project.naming.cls
-    start = ["        super().__init__()", "        self.base_layer = base_layer", *parts.init.lines]
     inside = factors != "setter"
-    init_parameters = ["self", "base_layer", *(parts.setter_parameters if inside else {})]
-    init_defaults = {**parts.init_defaults, **(parts.setter_defaults if inside else {})}
     setter_head = signature("set_lora", ["self", *parts.setter_parameters], parts.setter_defaults)
-    setter = [f"    {setter_head}", *parts.setter.lines]
-    init_head = f"    {signature('__init__', init_parameters, init_defaults)}"
+    given = list(parts.setter_parameters) if inside else []
+    defaults = {**parts.init_defaults, **(parts.setter_defaults if inside else {})}
+    head = f"    {signature('__init__', ['self', 'base_layer', *given], defaults)}"
+    start = ["        super().__init__()", "        self.base_layer = base_layer", *parts.init.lines]
+    keeping = [*start, *(setter.lines if inside else ["", f"    {setter_head}", *setter.lines])]
+    members = setter.cls or []
     if owner == "mixin":
-        parts.setter.imports.add("import torch")
-        name = f"{cls}Mixin"
-        head = setter_head if not inside else setter_head.replace("set_lora", "init_lora")
-        parts.setter.helper(name, [f"class {name}:", *parts.setter.cls, "", f"    {head}", *setter[1:]])
-        if parts.setter.in_helpers:
-            project.helper_names.append(name)
-        names = [item.partition(":")[0] for item in (*parts.setter_parameters, *parts.setter_defaults)]
-        if inside and factors == "made":
+        if factors == "made":
             raise Incompatible("a mixin without the base layer")
+        name = f"{cls}Mixin"
+        mixed = setter_head.replace("set_lora", "init_lora") if inside else setter_head
+        setter.helper(name, [f"class {name}:", *members, "", f"    {mixed}", *setter.lines])
+        names = [item.partition(":")[0] for item in (*parts.setter_parameters, *parts.setter_defaults)]
         call = [f"        self.init_lora({', '.join(names)})"] if inside else []
-        main = [f"class {cls}(nn.Module, {name}):", init_head, *start, *call, *methods]
-        project.imports.add("from torch import nn")
-    elif owner == "super":
+        main = [f"class {cls}(nn.Module, {name}):", head, *start, *call, *methods]
+    elif owner in ("base class", "super().__init__"):
         name = f"{cls}Base"
-        parts.setter.imports.add("from torch import nn")
-        body = [*start, *(parts.setter.lines if inside else [])]
-        extra = [] if inside else ["", *setter]
-        lines = [f"class {name}(nn.Module):", *parts.setter.cls, "", init_head, *body, *extra]
-        parts.setter.helper(name, lines)
-        if parts.setter.in_helpers:
-            project.helper_names.append(name)
-        main = [f"class {cls}({name}):", *methods]
+        setter.imports.add("from torch import nn")
+        setter.helper(name, [f"class {name}(nn.Module):", *members, "", head, *keeping])
+        main = [f"class {cls}({name}):"]
+        if owner == "super().__init__":
+            handed = ["base_layer", *(item.partition(":")[0] for item in given)]
+            handed += [f"{item}={item}" for item in defaults]
+            main += [head, f"        super().__init__({', '.join(handed)})"]
+        main += methods
     else:
-        project.imports.add("from torch import nn")
-        body = [*start, *(parts.setter.lines if inside else [])]
-        extra = [] if inside else ["", *setter]
-        main = [f"class {cls}(nn.Module):", *parts.setter.cls, "", init_head, *body, *extra, *methods]
+        main = [f"class {cls}(nn.Module):", *members, "", head, *keeping, *methods]
+        if owner == "subclass of the layer":
+            main = _as_subclass(composer, main)
+    if setter.in_helpers and owner not in ("class", "registry"):
+        project.helper_names.append(name)
+    project.imports.add("from torch import nn")
     project.main += main
     if owner == "registry":
         project.main += ["", "", f'ADAPTERS = {{"lora": {cls}}}', "", ""]
@@ -268,6 +302,26 @@ def _put(composer: Composer, owner: str, factors: str, parts: Parts, methods: li
             "def build_layer(kind, *args, **kwargs):",
             "    return ADAPTERS[kind](*args, **kwargs)",
         ]
+
+
+def _as_subclass(composer: Composer, lines: list[str]) -> list[str]:
+    """The layer itself is the base: a subclass of ``nn.Linear``."""
+    if composer.layout.bases != "linear":
+        raise Incompatible("a subclass of another layer")
+    composer.project.imports.add("from torch import nn")
+    text = "\n".join(line for line in lines if line.strip() != "self.base_layer = base_layer")
+    replaced = {
+        "(nn.Module):": "(nn.Linear):",
+        "(self, base_layer": "(self, in_features, out_features",
+        "super().__init__()": "super().__init__(in_features, out_features, bias=False)",
+        "self.base_layer(x)": "super().forward(x)",
+        "self.base_layer.weight": "self.weight",
+        "base_layer.in_features": "in_features",
+        "base_layer.out_features": "out_features",
+    }
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    return text.split("\n")
 
 
 def _driver(composer: Composer, factors: str, parts: Parts, loader: str) -> str:
@@ -296,6 +350,9 @@ def _driver(composer: Composer, factors: str, parts: Parts, loader: str) -> str:
         "    base = base_of(W.clone())",
         f"    layer = {build}",
     ]
+    if composer["owner"] == "subclass of the layer":
+        lines[2] = f"    layer = {build.replace('(base, ', '(base.in_features, base.out_features, ')}"
+        lines += ["    layer.weight.data.copy_(W)", "    base = layer"]
     if not inside:
         fill = loader or f"layer.set_lora({given(parts.setter_parameters, parts.setter_defaults)})"
         if composer["order"] == "switched":
@@ -322,10 +379,12 @@ def _driver(composer: Composer, factors: str, parts: Parts, loader: str) -> str:
         call = ", ".join([*(["x"] if kind == "forward" else []), *([strength] if strength else []), *flags])
         if kind == composer.unscaled:
             call = strength
+        if kind == "unmerge" and composer["guard"] == "merged flag":
+            lines.append("    if kind == 'unmerge':\n        layer.merged = True")
         effects = {
             "merge": f"layer.{method}({call})\n        return base.weight - W",
             "unmerge": f"layer.{method}({call})\n        return W - base.weight",
-            "forward": f"return layer({call}) - base(x)",
+            "forward": f"return layer({call}) - base_output(x, W)",
             "export": f"return layer.{method}({call}) - W",
         }
         lines.append(f"    if kind == {kind!r}:\n        {effects[kind]}")

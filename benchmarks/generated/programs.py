@@ -10,11 +10,21 @@ from benchmarks.generated.code import NAMINGS
 from benchmarks.generated.products import PRODUCTS
 from benchmarks.generated.readers import READERS
 from benchmarks.generated.scales import TRAINED
-from benchmarks.generated.stores import STORES
+from benchmarks.generated.stores import MODULES, SETTABLE, STORES
 from benchmarks.generated.ways import WAYS
 
 AXES: dict[str, tuple[str, ...]] = {
-    "shape": ("function", "object", "call", "file", "file, call", "file, object"),
+    "shape": (
+        "function",
+        "object",
+        "call",
+        "file",
+        "file, call",
+        "file, object",
+        "patched",
+        "hook",
+        "module state",
+    ),
     "kind": ("merge", "forward", "unmerge", "export"),
     "product": tuple(PRODUCTS),
     "trained": tuple(TRAINED),
@@ -45,10 +55,24 @@ AXES: dict[str, tuple[str, ...]] = {
         "sum first",
     ),
     "placing": ("right", "left", "on B", "on A", "in place", "torch.mul"),
-    "delta": ("inline", "local", "helper", "scaled helper", "lambda", "closure", "partial"),
+    "delta": (
+        "inline",
+        "local",
+        "helper",
+        "scaled helper",
+        "method",
+        "scaled method",
+        "lambda",
+        "closure",
+        "partial",
+    ),
+    "cast": ("none", "dtype", "reshape", "type_as"),
+    "input": ("x", "dropout", "cast"),
+    "passing": ("positional", "keyword", "star list", "star dict", "one object", "one dict", "one tuple"),
     "branch": ("always", "one branch only", "both branches"),
     "store": tuple(STORES),
-    "owner": ("class", "super", "mixin", "registry"),
+    "owner": ("class", "base class", "super().__init__", "mixin", "registry", "subclass of the layer"),
+    "guard": ("none", "merged flag", "early return"),
     "factors": ("constructor", "setter", "made"),
     "order": ("once", "switched"),
     "sibling": ("none", "unmerge", "forward", "unscaled unmerge"),
@@ -81,6 +105,10 @@ class Program:
 
 MAIN = ("shape", "kind", "product", "naming")
 """Axes of which no value is more plain than the others."""
+VARIED = ("site", "strength", "store", "owner", "helpers", "reader", "sibling")
+"""Axes that are seldom plain: they hold most of what hides a scale in the field."""
+SHAPES = ("object",) * 3 + AXES["shape"]
+"""Classes are what most LoRA code is."""
 
 
 def draw(source: random.Random) -> Program:
@@ -91,17 +119,38 @@ def draw(source: random.Random) -> Program:
     plain = source.choice((0.3, 0.6, 0.6, 0.85))
     choices = {}
     for axis, values in AXES.items():
-        keep = axis not in MAIN and source.random() < plain
-        choices[axis] = values[0] if keep else source.choice(values)
-    if not PRODUCTS[choices["product"]].weight:
-        choices["kind"] = "forward"
-    if choices["product"] == "module call":
-        choices["shape"] = "object"
-        choices["store"] = source.choice(("linear modules", "ModuleDict", "ModuleList"))
+        share = 0.0 if axis in MAIN else plain * (0.6 if axis in VARIED else 1.0)
+        choices[axis] = values[0] if source.random() < share else source.choice(values)
+    choices["shape"] = source.choice(SHAPES)
+    choices |= _implied(choices, source)
     names = tuple(WAYS)
-    counts = source.choice(((1, 0), (0, 1), (0, 1), (1, 1), (2, 0), (0, 2), (0, 0)))
+    counts = source.choice(((1, 0), (0, 1), (0, 1), (1, 1), (2, 0), (0, 2), (0, 0), (0, 0)))
     before, after = (tuple(source.choice(names) for _ in range(count)) for count in counts)
     return Program(choices, before, after)
+
+
+def _implied(choices: Mapping[str, str], source: random.Random) -> dict[str, str]:
+    """What other choices ask for, so that rare ones are not drawn in vain."""
+    found: dict[str, str] = {}
+    product = choices["product"]
+    if choices["shape"] in ("patched", "hook") or not PRODUCTS[product].weight:
+        found["kind"] = "forward"
+    if choices["strength"] in ("attribute", "set_scale") or choices["site"] == "property":
+        found["shape"] = source.choice(("object", "object", "file, object"))
+    if choices["strength"] == "set_scale":
+        found |= {"site": "early", "store": source.choice(SETTABLE)}
+    if product == "module call":
+        found |= {"shape": "object", "store": source.choice(MODULES)}
+    if choices["naming"] == "comfy":
+        found["shape"] = source.choice(("file", "file, call"))
+    shape = found.get("shape", choices["shape"])
+    if shape.startswith("file") and choices["numbers"] == "arguments":
+        found["rank from"] = source.choice(AXES["rank from"][1:])
+    if shape in ("file", "file, call") and choices["kind"] == "forward":
+        found["kind"] = source.choice(("merge", "merge", "unmerge", "export"))
+    if choices["factors"] == "made":
+        found |= {"rank from": "given"}
+    return found
 
 
 def simpler(program: Program) -> Iterator[Program]:

@@ -76,6 +76,10 @@ class Trained:
     when_none: Formula | None = None
     """The formula where alpha is None, if the code provides for it."""
     when_rslora: Formula | None = None
+    before: str = ""
+    """A statement before, over the local name of alpha."""
+    otherwise: tuple[str, Callable[[str, str], str], Callable[[str, str], str]] | None = None
+    """As ``if`` and ``else``: the condition over ``{a}`` and ``{f}``, and both expressions."""
     needs: tuple[str, ...] = ("alpha", "rank")
     imports: tuple[str, ...] = ()
 
@@ -113,6 +117,31 @@ TRAINED: dict[str, Trained] = {
         lambda a, r, f: f"({r} if {a} is None else {a}) / {r}", _PLAIN, when_none=ONE
     ),
     "alpha or rank": Trained(lambda a, r, f: f"({a} or {r}) / {r}", _PLAIN, when_none=ONE),
+    "None set to the rank": Trained(
+        lambda a, r, f: f"{a} / {r}", _PLAIN, when_none=ONE, before="if {a} is None:\n    {a} = {r}"
+    ),
+    "None set to the rank, truth": Trained(
+        lambda a, r, f: f"{a} / {r}", _PLAIN, when_none=ONE, before="if not {a}:\n    {a} = {r}"
+    ),
+    "0 or None means the rank": Trained(
+        lambda a, r, f: f"{a} / {r}",
+        _PLAIN,
+        when_none=ONE,
+        before="{a} = {r} if {a} is None or {a} == 0 else {a}",
+    ),
+    "if alpha is not None": Trained(
+        lambda a, r, f: f"{a} / {r} if {a} is not None else 1.0",
+        _PLAIN,
+        when_none=ONE,
+        otherwise=("{a} is not None", lambda a, r: f"{a} / {r}", lambda a, r: "1.0"),
+    ),
+    "if use_rslora": Trained(
+        lambda a, r, f: f"{a} / math.sqrt({r}) if {f} else {a} / {r}",
+        _PLAIN,
+        when_rslora=_ROOT,
+        otherwise=("{f}", lambda a, r: f"{a} / math.sqrt({r})", lambda a, r: f"{a} / {r}"),
+        imports=_MATH,
+    ),
     "none": Trained(lambda a, r, f: "", ONE, needs=()),
     "alpha": Trained(lambda a, r, f: a, Formula.of(1), needs=("alpha",)),
     "1 / r": Trained(lambda a, r, f: f"1.0 / {r}", Formula.of(0, -1), needs=("rank",)),

@@ -13,6 +13,11 @@ STORES: dict[str, Store] = {}
 LOOPED = ("list of adapters", "dict of adapters")
 """Stores that are read by a loop: ``loop_header`` opens it in each method."""
 
+SETTABLE = ("attributes", "class attributes", "setattr", "parameters", "register_parameter")
+"""Stores that keep a number in a plain attribute."""
+MODULES = ("linear modules", "ModuleDict", "ModuleList")
+"""Stores that keep the factors as weights of modules."""
+
 
 def store(name: str) -> Callable[[Store], Store]:
     """Enter a function under the name that the table of results shows."""
@@ -22,6 +27,11 @@ def store(name: str) -> Callable[[Store], Store]:
         return function
 
     return entered
+
+
+def _members(block: Block) -> list[str]:
+    assert block.cls is not None, "stores are written in classes"
+    return block.cls
 
 
 def _words(block: Block, roles: Roles) -> dict[str, str]:
@@ -48,7 +58,7 @@ def _numbers(roles: Roles) -> Roles:
 @store("class attributes")
 def _(block: Block, roles: Roles) -> Roles:
     for role, word in _words(block, roles).items():
-        block.cls.append(f"    {word} = {'None' if role in FACTORS else '1.0'}")
+        _members(block).append(f"    {word} = {'None' if role in FACTORS else '1.0'}")
     return _attributes(block, roles)
 
 
@@ -56,7 +66,9 @@ def _(block: Block, roles: Roles) -> Roles:
 def _(block: Block, roles: Roles) -> Roles:
     for role, word in _words(block, roles).items():
         block.line(f"self._{word} = {roles[role]}")
-        block.cls += ["", "    @property", f"    def {word}(self):", f"        return self._{word}"]
+        _members(block).extend(
+            ["", "    @property", f"    def {word}(self):", f"        return self._{word}"]
+        )
     return {role: f"self.{word}" for role, word in _words(block, roles).items()}
 
 
@@ -115,7 +127,8 @@ def _(block: Block, roles: Roles) -> Roles:
 
 @store("object attribute")
 def _(block: Block, roles: Roles) -> Roles:
-    cls, words = block.project.name("Pack"), _words(block, roles)
+    cls = block.project.name("Pack")
+    words = {role: block.project.helper_word(role) for role in roles}
     block.helper(
         cls,
         [

@@ -17,7 +17,7 @@ from benchmarks.generated.compose import Composed
 INPUTS, OUTPUTS = 10, 6
 TRIPLES = ((8.0, 4, 1.0), (3.0, 4, 1.0), (8.0, 2, 1.0), (8.0, 4, 0.5), (12.0, 3, 2.0))
 """Values of (alpha, rank, strength); any two monomials of the field differ at one."""
-DEFAULTS = {"use_rslora": False, "rescale": True, "upcast": False, "set_scale": True}
+DEFAULTS = {"use_rslora": False, "rescale": True, "upcast": False, "set_scale": True, "dropout": 0.0}
 
 
 class SelfCheck(Exception):
@@ -53,7 +53,7 @@ def _base(kind: str, weight: torch.Tensor) -> nn.Module:
     return layer
 
 
-class _Model(nn.Module):
+class _Model(nn.Module):  # type: ignore[misc]  # torch is not seen by mypy
     """A model with one module, under the name that the adapter's keys have."""
 
     def __init__(self, layer: nn.Module) -> None:
@@ -109,7 +109,7 @@ def _measure(
     alpha: float | None,
     rank: int,
     strength: float,
-    flags: Mapping[str, bool],
+    flags: Mapping[str, Any],
 ) -> float:
     """The factor between what the program adds and the bare delta."""
     layout = composed.layout

@@ -46,11 +46,11 @@ def _(block: Block, roles: Roles) -> Roles:
 @way("object field")
 def _(block: Block, roles: Roles) -> Roles:
     cls, item = block.project.name("Pack"), block.project.name("pack")
-    words = [block.project.word(role) for role in roles]
-    lines = [f"class {cls}:", f"    def __init__(self, {', '.join(words)}):"]
-    block.helper(cls, [*lines, *(f"        self.{word} = {word}" for word in words)])
+    words = {role: block.project.helper_word(role) for role in roles}
+    lines = [f"class {cls}:", f"    def __init__(self, {', '.join(words.values())}):"]
+    block.helper(cls, [*lines, *(f"        self.{word} = {word}" for word in words.values())])
     block.line(f"{item} = {cls}({listed(roles)})")
-    return read(block, item, roles, "{pack}.{key}")
+    return {role: f"{item}.{word}" for role, word in words.items()}
 
 
 @way("SimpleNamespace")

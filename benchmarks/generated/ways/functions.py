@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.generated.code import FACTORS, Block, Roles
-from benchmarks.generated.ways.table import entries, listed, local_names, way
+from benchmarks.generated.ways.table import listed, local_names, way
 
 
 def _identity_lines(name: str, roles: Roles, *, head: tuple[str, ...] = ()) -> list[str]:
@@ -57,9 +57,9 @@ def _(block: Block, roles: Roles) -> Roles:
         block.project.name("options"),
         local_names(block, roles),
     )
-    words = [block.project.word(role) for role in roles]
-    block.helper(name, [f"def {name}(**kwargs):", *_from_kwargs(words)])
-    block.line(f"{options} = {{{entries(block, roles)}}}")
+    words = {role: block.project.helper_word(role) for role in roles}
+    block.helper(name, [f"def {name}(**kwargs):", *_from_kwargs(list(words.values()))])
+    block.line(f"{options} = {{{', '.join(f'{chr(34)}{words[r]}{chr(34)}: {v}' for r, v in roles.items())}}}")
     block.line(f"{listed(taken)} = {name}(**{options})")
     return taken
 
