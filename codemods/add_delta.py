@@ -10,6 +10,7 @@ import libcst.matchers as m
 from lorascale_lint.codemods.statements import function_at
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.omitted_deltas import OmittedDelta
@@ -17,6 +18,7 @@ from lorascale_lint.model.omitted_deltas import OmittedDelta
 _HELPER = "lora_delta"
 
 
+@repair
 def add_delta(model: Model, omitted: OmittedDelta) -> Fix | None:
     """Move the delta of the base's forward to a method of its own, and add it in the override, too.
 

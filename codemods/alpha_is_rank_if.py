@@ -9,11 +9,13 @@ import libcst as cst
 from lorascale_lint.codemods.statements import function_at, insert_statements, statement_index
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def alpha_is_rank_if(model: Model, function: Function, scale: Loc, saved: Loc, condition: str) -> Fix | None:
     """``self.scale = alpha / rank`` gets ``if <condition>: alpha = rank`` before it and what saves alpha.
 

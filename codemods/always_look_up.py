@@ -6,10 +6,12 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Attr, Call, Choice, Term
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def always_look_up(model: Model, filename: str, choice: Choice, looked_up: Term) -> Fix | None:
     """``store.get(key) if just_loaded else None`` becomes ``store.get(key)``.
 

@@ -7,10 +7,12 @@ import libcst as cst
 from lorascale_lint.codemods.statements import imports_torch
 from lorascale_lint.facts.terms import Loc, Term
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def assign_to(model: Model, filename: str, statement: Loc, sibling: Loc) -> Fix | None:
     """``weight = <new>`` gets the target of the assignment at ``sibling``: ``self.weight.data = <new>``.
 
@@ -27,6 +29,7 @@ def assign_to(model: Model, filename: str, statement: Loc, sibling: Loc) -> Fix 
     return _assigned(rewrites, rewrite, statement, targets[0].target)
 
 
+@repair
 def assign_weight(model: Model, filename: str, statement: Loc, weight: Term) -> Fix | None:
     """The same for a sum or call in which ``weight`` is written out: ``self.weight.data - delta``."""
     rewrites = Rewrites(model.read_source)

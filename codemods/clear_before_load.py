@@ -6,11 +6,13 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Event, Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def clear_before_load(model: Model, function: Function, load: Event, container: Loc) -> Fix | None:
     """Add ``adapters[name] = {}`` in front of the statement that reads the file.
 

@@ -9,10 +9,12 @@ import libcst as cst
 from lorascale_lint.codemods.statements import imports_torch
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def clone_backup(model: Model, filename: str, statements: Sequence[Loc]) -> Fix | None:
     """``self.backup = self.weight.data`` becomes ``self.backup = self.weight.data.clone()``.
 

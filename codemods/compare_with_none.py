@@ -6,11 +6,13 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Term
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def compare_with_none(model: Model, function: Function, alpha: Term) -> Fix | None:
     """``if alpha and rank`` becomes ``if alpha is not None and rank``. Safe: equal unless alpha is 0."""
     rewrites = Rewrites(model.read_source)

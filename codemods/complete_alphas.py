@@ -9,6 +9,7 @@ import libcst as cst
 from lorascale_lint.codemods.statements import function_at, is_annotated
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
@@ -41,6 +42,7 @@ def add_lora_alphas({signature}:
 '''
 
 
+@repair
 def complete_alphas(model: Model, function: Function, load: Event) -> Fix | None:
     """``tensors = load_file(path)`` is followed by a helper that adds the ``.lora_alpha`` of every layer.
 

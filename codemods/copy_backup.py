@@ -7,11 +7,13 @@ import libcst as cst
 from lorascale_lint.codemods.statements import append_argument
 from lorascale_lint.facts.terms import Call
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.shared_backups import SharedBackup
 
 
+@repair
 def copy_backup(model: Model, backup: SharedBackup) -> Fix | None:
     """``weight.to("cpu")`` becomes ``weight.to("cpu", copy=True)``, and so does what puts it back.
 

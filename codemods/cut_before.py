@@ -7,11 +7,13 @@ import os
 import libcst as cst
 
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.alpha_key_cuts import MisfitCut
 
 
+@repair
 def cut_before(model: Model, cut: MisfitCut) -> Fix | None:
     """``key[: -len("lora_A.weight")]`` becomes ``key[: key.rindex("lora_")]``.
 

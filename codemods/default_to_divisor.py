@@ -6,11 +6,13 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Attr
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.clipped_ranks import UnclippedDefault
 
 
+@repair
 def default_to_divisor(model: Model, found: UnclippedDefault) -> Fix | None:
     """``alpha or rank`` becomes ``alpha or self.rank``, where that is the rank clipped to the layer.
 

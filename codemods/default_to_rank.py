@@ -6,10 +6,12 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Const, Loc, Term
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def default_to_rank(
     model: Model, filename: str, lookup: Term, default: Const, rank: Loc | None
 ) -> Fix | None:

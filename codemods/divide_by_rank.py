@@ -9,6 +9,7 @@ import libcst as cst
 from lorascale_lint.codemods.statements import function_at, insert_statements, reads_of, statement_index
 from lorascale_lint.facts.terms import Attr, Loc, Param, Term
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function, is_receiver
@@ -18,6 +19,7 @@ from lorascale_lint.model.vocabulary import number_role
 _MESSAGE = "Divide alpha by the rank"
 
 
+@repair
 def divide_by_rank(model: Model, function: Function, alpha: Term, statement: Loc) -> Fix | None:
     """``self.alpha * delta`` becomes ``self.alpha / self.rank * delta``; ``alpha`` a parameter likewise.
 

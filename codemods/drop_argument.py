@@ -8,10 +8,12 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def drop_argument(
     model: Model,
     filename: str,

@@ -9,6 +9,7 @@ import libcst as cst
 from lorascale_lint.codemods.statements import is_lone, reads_of
 from lorascale_lint.facts.terms import Loc, Op
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.multiplications import Multiplication
@@ -19,6 +20,7 @@ _METHODS = frozenset("mul mul_ multiply multiply_ div div_ divide true_divide".s
 _FUNCTIONS = frozenset("mul multiply div divide true_divide".split())
 
 
+@repair
 def drop_factor(
     model: Model,
     filename: str,
@@ -46,6 +48,7 @@ def drop_factor(
     return rewrites.fix(applicability, message)
 
 
+@repair
 def drop_trained_scale(
     model: Model, step: Multiplication, applicability: Literal["safe", "unsafe"], message: str
 ) -> Fix | None:
@@ -61,7 +64,7 @@ def drop_trained_scale(
         if strengths.count(True) != 1 or scalar.sign != "*":
             return None
         product, scalar = scalar.loc, parts[strengths.index(False)]
-    return drop_factor(model, filename, product, scalar.loc, applicability, message)
+    return drop_factor(model, filename, product, scalar.loc, applicability, message)()
 
 
 def _is_alone(model: Model, filename: str, scalar: Loc, product: Loc) -> bool:

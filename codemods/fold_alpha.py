@@ -14,6 +14,7 @@ from lorascale_lint.codemods.read_alpha_beside import (
 )
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
@@ -21,6 +22,7 @@ from lorascale_lint.model.project import Function
 _REMOVES = re.compile(r"\bdel\b|\.pop\(|\.clear\(")
 
 
+@repair
 def fold_alpha(model: Model, function: Function, write: Event) -> Fix | None:
     """``out[new] = sd[key]`` becomes ``out[new] = sd[key] * scale``, with the scale of the file before.
 

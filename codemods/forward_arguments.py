@@ -11,10 +11,12 @@ import libcst as cst
 from lorascale_lint.codemods.statements import append_argument
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def forward_arguments(
     model: Model,
     filename: str,

@@ -6,10 +6,12 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Call
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def give_strength_of_one(model: Model, filename: str, call: Call, index: int) -> Fix | None:
     """``fuse_lora(lora_scale=1 / rank)`` becomes ``fuse_lora(lora_scale=1.0)``.
 

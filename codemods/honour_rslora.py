@@ -7,11 +7,13 @@ import libcst as cst
 from lorascale_lint.codemods.statements import root_of
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.peft_config import PlainScale
 
 
+@repair
 def honour_rslora(model: Model, scale: PlainScale) -> Fix | None:
     """``config.lora_alpha / config.r`` gets ``sqrt(config.r)`` as its divisor if ``config.use_rslora``.
 

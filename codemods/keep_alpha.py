@@ -7,6 +7,7 @@ import libcst.matchers as m
 
 from lorascale_lint.codemods.thread_alpha import can_pass_alpha
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Implementation, Loader, Model
 from lorascale_lint.model.project import AttributeWrite, CallSite
@@ -15,6 +16,7 @@ from lorascale_lint.model.state import Setter
 _NAMES = ("lora_rank", "lora_alpha")
 
 
+@repair
 def keep_alpha(
     model: Model, loader: Loader, site: CallSite, implementation: Implementation, setter: Setter
 ) -> Fix | None:

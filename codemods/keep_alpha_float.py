@@ -6,11 +6,13 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Call, Op
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def keep_alpha_float(model: Model, function: Function, call: Call) -> Fix | None:
     """``int(alpha)`` becomes ``float(alpha)``. Safe: equal for alpha = rank, an integer."""
     rewrites = Rewrites(model.read_source)
@@ -18,6 +20,7 @@ def keep_alpha_float(model: Model, function: Function, call: Call) -> Fix | None
     return rewrites.fix("safe", "Keep alpha a float")
 
 
+@repair
 def divide_exactly(model: Model, function: Function, quotient: Op) -> Fix | None:
     """``alpha // rank`` becomes ``alpha / rank``. Safe: both are 1 for alpha = rank."""
     rewrites = Rewrites(model.read_source)

@@ -8,6 +8,7 @@ import libcst.matchers as m
 from lorascale_lint.codemods.statements import function_at, insert_statements
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.accumulated_merges import Accumulation, constant_flags
@@ -16,6 +17,7 @@ from lorascale_lint.model.project import Function
 _LIST = "merged_adapters"
 
 
+@repair
 def keep_merged_adapters(model: Model, found: Accumulation) -> Fix | None:
     """The setter notes what it is given, and a merge into the base weight gives it all of that again.
 

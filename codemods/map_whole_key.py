@@ -8,11 +8,13 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Attr, Call, Const, Op, Term, Text
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def map_whole_key(model: Model, function: Function, strip: Call, keys: Sequence[Term]) -> Fix | None:
     """``mapped(key.replace(".alpha", "")) + ".alpha"`` becomes ``mapped(key)``.
 

@@ -21,6 +21,7 @@ from lorascale_lint.facts.terms import (
     walk,
 )
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.unscaled_exits import Exit
@@ -32,6 +33,7 @@ _LINEAR = frozenset(
 )
 
 
+@repair
 def multiply_delta(
     model: Model,
     exits: Sequence[Exit],

@@ -7,12 +7,14 @@ import libcst as cst
 from lorascale_lint.codemods.statements import times
 from lorascale_lint.facts.terms import Op, walk
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Implementation, Model
 from lorascale_lint.model.applications import Application
 from lorascale_lint.model.scale import STRENGTH
 
 
+@repair
 def multiply_strength(model: Model, implementation: Implementation, application: Application) -> Fix | None:
     """``base + delta`` becomes ``base + delta * self.strength``.
 

@@ -7,11 +7,13 @@ import libcst as cst
 from lorascale_lint.codemods.class_scale import class_scale
 from lorascale_lint.facts.terms import Op, source_text
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Implementation, Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def none_safe_scale(
     model: Model, implementation: Implementation, function: Function, comparison: Op
 ) -> Fix | None:

@@ -10,6 +10,7 @@ import libcst.matchers as m
 from lorascale_lint.codemods.multiply_delta import multiplied, multiply_exits
 from lorascale_lint.facts.terms import Call, Global, Loc, Op, Param, walk
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.dictionary_merges import DictionaryMerge
@@ -21,6 +22,7 @@ _REPLACED = re.compile(r"""^(.*)\.replace\(["']\.?lora_up["'], ?["']\.?lora_down
 _KEPT = frozenset("permute transpose squeeze unsqueeze reshape view to float half contiguous t".split())
 
 
+@repair
 def read_alpha_beside(model: Model, merge: DictionaryMerge, *, measured: bool) -> Fix | None:
     """``down = sd[key]`` is followed by ``scale = sd.get(<alpha key>, rank) / rank``, for its product.
 

@@ -7,10 +7,12 @@ import libcst as cst
 from lorascale_lint.codemods.statements import parenthesized, root_of
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def root_if_asked(model: Model, filename: str, quotient: Loc, flag: str) -> Fix | None:
     """``alpha / r`` becomes ``alpha / (math.sqrt(r) if use_rslora else r)``.
 

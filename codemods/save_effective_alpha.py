@@ -6,6 +6,7 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Attr, Event
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
@@ -13,6 +14,7 @@ from lorascale_lint.model.scale import RANK
 from lorascale_lint.model.vocabulary import number_role
 
 
+@repair
 def save_effective_alpha(
     model: Model, function: Function, scaled: tuple[Function, Event], saved: Event
 ) -> Fix | None:

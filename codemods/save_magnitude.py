@@ -5,11 +5,13 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.magnitudes import SavedFactors
 
 
+@repair
 def save_magnitude(model: Model, saved: SavedFactors) -> Fix | None:
     """``state["lora_up.weight"] = ...`` gets ``state["dora_scale"] = self.dora_scale`` before it.
 

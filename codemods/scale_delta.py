@@ -8,11 +8,13 @@ from lorascale_lint.codemods.class_scale import class_scale
 from lorascale_lint.codemods.statements import append_argument, parenthesized
 from lorascale_lint.facts.terms import Call, Op
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Implementation, Model
 from lorascale_lint.model.applications import Application
 
 
+@repair
 def scale_delta(model: Model, implementation: Implementation, application: Application) -> Fix | None:
     """``base += B @ A`` becomes ``base += self.lora_scale * (B @ A)``.
 

@@ -8,11 +8,13 @@ import libcst as cst
 
 from lorascale_lint.codemods.statements import binds_as_tight, is_lone, parenthesized
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.scaled_sums import ScaledSum
 
 
+@repair
 def scale_delta_alone(model: Model, scaled: ScaledSum) -> Fix | None:
     """``(base + delta) * scale`` becomes ``base + delta * scale``; the order of the sum stays.
 

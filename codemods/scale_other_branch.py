@@ -9,6 +9,7 @@ import libcst as cst
 from lorascale_lint.codemods.statements import times
 from lorascale_lint.facts.terms import Guard, Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
@@ -17,6 +18,7 @@ from lorascale_lint.model.scale_branches import OtherBranch
 _LEAVES = (cst.Return, cst.Raise, cst.Continue, cst.Break)
 
 
+@repair
 def scale_other_branch(
     model: Model, function: Function, other: OtherBranch, applicability: Literal["safe", "unsafe"]
 ) -> Fix | None:

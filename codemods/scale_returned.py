@@ -9,11 +9,13 @@ import libcst as cst
 from lorascale_lint.codemods.statements import times
 from lorascale_lint.facts.terms import Event, Op, Sequence
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def scale_returned(
     model: Model, function: Function, event: Event, scalar: str, applicability: Literal["safe", "unsafe"]
 ) -> Fix | None:

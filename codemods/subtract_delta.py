@@ -6,12 +6,14 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 _OPPOSITE = {"add_": "sub_", "add": "sub"}
 
 
+@repair
 def subtract_delta(model: Model, filename: str, addition: Loc) -> Fix | None:
     """``weight += delta`` becomes ``weight -= delta``; so do ``weight + delta`` and ``weight.add_(delta)``.
 

@@ -7,10 +7,12 @@ import libcst as cst
 from lorascale_lint.codemods.statements import parenthesized
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def swap_quotient(model: Model, filename: str, quotient: Loc) -> Fix | None:
     """``rank / alpha`` becomes ``alpha / rank``. Safe: both are 1 for alpha = rank."""
     rewrites = Rewrites(model.read_source)

@@ -8,6 +8,7 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
@@ -15,6 +16,7 @@ _TORCH = re.compile(r"(?m)^import torch$")
 _AXES = ("dim", "keepdim", "dtype")
 
 
+@repair
 def take_norm(model: Model, filename: str, statistic: Loc) -> Fix | None:
     """``weight.mean(dim=d)`` becomes ``torch.linalg.vector_norm(weight, dim=d)``.
 

@@ -30,6 +30,7 @@ from lorascale_lint.facts.terms import (
     walk,
 )
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Implementation, Loader, Model
 from lorascale_lint.model.key_pattern import key_pattern
@@ -38,6 +39,7 @@ from lorascale_lint.model.state import Setter
 from lorascale_lint.model.vocabulary import key_side
 
 
+@repair
 def thread_alpha(model: Model, implementation: Implementation, setter: Setter) -> Fix | None:
     """Give the setter an alpha parameter, let it store alpha and rank, and let loaders pass alpha.
 

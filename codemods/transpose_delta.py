@@ -7,11 +7,13 @@ import libcst as cst
 from lorascale_lint.codemods.statements import parenthesized
 from lorascale_lint.facts.terms import Op
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def transpose_delta(model: Model, function: Function, product: Op) -> Fix | None:
     """``x @ (B @ A)`` becomes ``x @ (B @ A).T``.
 

@@ -8,6 +8,7 @@ import libcst.matchers as m
 from lorascale_lint.codemods.statements import parenthesized
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 
@@ -15,6 +16,7 @@ _PRODUCT = m.BinaryOperation(operator=m.MatrixMultiply())
 _TURNS = frozenset("transpose permute swapaxes t".split())
 
 
+@repair
 def transpose_like(model: Model, filename: str, plain: Loc, turned: Loc) -> Fix | None:
     """``B @ A`` at ``plain`` becomes ``(B @ A).transpose(0, 1)``, if that is what stands at ``turned``.
 

@@ -7,11 +7,13 @@ import libcst as cst
 from lorascale_lint.codemods.statements import function_at
 from lorascale_lint.facts.terms import Attr, Event, Loc
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def unmerge_before_disable(
     model: Model, function: Function, event: Event, merged: str, unmerge: str, condition: str | None = None
 ) -> Fix | None:

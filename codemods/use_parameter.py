@@ -7,11 +7,13 @@ import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import function_at
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
 
 
+@repair
 def use_parameter(model: Model, function: Function, name: str) -> Fix | None:
     """After ``if strength is None: strength = self.strength``, ``self.strength`` becomes ``strength``.
 

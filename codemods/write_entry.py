@@ -6,10 +6,12 @@ import libcst as cst
 
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
+from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.model import Model
 
 
+@repair
 def write_entry(model: Model, filename: str, event: Event) -> Fix | None:
     """``alphas = rank`` under ``if name not in alphas`` becomes ``alphas[name] = rank``.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorascale_lint import engine
@@ -57,9 +57,10 @@ class Checker:
                     (shown if self.selection.shows(finding) else unshown).append(finding)
         failures = self._failures(result, codes, comments)
         shown += self._dead(sources, comments, used, codes, failures)
+        shown, broken = _repaired(sorted(shown, key=lambda finding: finding.sort_key))
         return Report(
-            tuple(sorted(shown, key=lambda finding: finding.sort_key)),
-            failures,
+            tuple(shown),
+            (*failures, *broken),
             checked=result.checked,
             unshown=tuple(unshown),
         )
@@ -103,6 +104,21 @@ class Checker:
                 names=self.selection.catalog.names,
             )
             yield from (finding for finding in dead if finding.code in codes[path])
+
+
+def _repaired(findings: Iterable[Finding]) -> tuple[list[Finding], list[FileFailure]]:
+    """Run the repairs of the findings that are reported, and of no others; without those that fail."""
+    whole: list[Finding] = []
+    failures: list[FileFailure] = []
+    for finding in findings:
+        try:
+            _ = finding.fix
+            whole.append(finding)
+        except Exception as error:
+            whole.append(replace(finding, fix=None))
+            message = f"internal error in the repair of {finding.code} {finding.name}: {error!r}"
+            failures.append(FileFailure(finding.span.filename, message, finding.span.start, code="LS000"))
+    return whole, failures
 
 
 def _commented(path: Path, overlay: Mapping[Path, bytes]) -> SourceText | None:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lorascale_lint.bounds import POOL_FROM, SECONDS_PER_FILE
@@ -62,9 +63,10 @@ def lint(
         return _lint(read, targets, codes, cache_dir, progress)
     results = ResultCache(cache_dir)
     key = results.key(read.sources, read.modules, targets, codes)
-    result = results.read(key)
+    again = partial(_lint, read, targets, codes, cache_dir, progress)
+    result = results.read(key, again)
     if result is None:
-        result = _lint(read, targets, codes, cache_dir, progress)
+        result = again()
         if not any(failure.code == "LS000" for failure in result.failures):
             results.write(key, result)
         results.trim()

@@ -6,8 +6,9 @@ the paths that the analysis was given, as strings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeAlias, TypeVar, overload
 
 Severity = Literal["error", "warning"]
 Confidence = Literal["high", "medium"]
@@ -47,27 +48,72 @@ class Edit:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+T = TypeVar("T")
+
+
+class Lazily(Generic[T]):
+    """A field of a dataclass that may be given as a function, which is called when the field is first read.
+
+    Most repairs are never looked at: those of findings that a comment, a setting or a missing ``--preview``
+    keeps out of the report.
+    """
+
+    def __init__(self, default: T) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> T: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> T: ...
+    def __get__(self, instance: object | None, owner: type | None = None) -> T:
+        if instance is None:
+            return self._default  # what a dataclass asks for
+        kept = instance.__dict__
+        value = kept[self._name]
+        if callable(value):
+            value = kept[self._name] = value()
+        return value  # type: ignore[no-any-return]
+
+    def __set__(self, instance: object, value: T | Callable[[], T]) -> None:
+        instance.__dict__[self._name] = value
+
+
+@dataclass(frozen=True)
 class Fix:
     """A repair, possibly over several files, that is applied whole or not at all.
 
     ``safe`` means: for an adapter with alpha = rank the program computes what it computed
-    before, and every call that worked still works.
+    before, and every call that worked still works. ``edits`` may be given as a function; then
+    ``filenames`` says which files they change.
     """
 
     applicability: Applicability
     message: str
-    edits: tuple[Edit, ...]
+    edits: Lazily[tuple[Edit, ...]] = Lazily(())
+    filenames: Lazily[tuple[str, ...]] = Lazily(())
+
+    def __post_init__(self) -> None:
+        """Find the file names out where they are not given."""
+        if not self.__dict__["filenames"]:
+            names = lambda: tuple(dict.fromkeys(edit.span.filename for edit in self.edits))  # noqa: E731
+            self.__dict__["filenames"] = names
 
 
-@dataclass(frozen=True, slots=True)
+Repair: TypeAlias = Callable[[], Fix | None]
+"""Makes a fix when somebody asks for it; None where the code is not what the repair understands."""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One violation of one rule.
 
     ``effect`` says in numbers how strong the error is (for example
     ``2.00x too strong for alpha=64, rank=128``). ``confidence`` is high if the code shows the bug,
-    medium if it only makes it plausible. ``suppression_rows`` are the rows of the statement on which a
-    suppression comment counts.
+    medium if it only makes it plausible. ``fix`` may be given as a `Repair`. ``suppression_rows`` are the
+    rows of the statement on which a suppression comment counts.
     """
 
     code: str
@@ -78,7 +124,7 @@ class Finding:
     confidence: Confidence = "high"
     effect: str | None = None
     trace: tuple[TraceStep, ...] = ()
-    fix: Fix | None = None
+    fix: Lazily[Fix | None] = Lazily(None)
     url: str | None = None
     suppression_rows: tuple[int, ...] = field(default=())
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +43,22 @@ class ResultCache:
             parts += [head.encode(errors="surrogatepass"), sources[path]]
         return content_key(*parts)
 
-    def read(self, key: str) -> LintResult | None:
-        """The result of the run if it is kept."""
+    def read(self, key: str, again: Callable[[], LintResult]) -> LintResult | None:
+        """The result of the run if it is kept.
+
+        Edits are not: no cache may bring text into a file. Who asks for one has ``again`` called, which
+        makes the result anew.
+        """
         data = self._kept.read(key)
         try:
-            return None if data is None else _result(json.loads(data))
-        except (LookupError, TypeError, ValueError, RecursionError):
+            return None if data is None else _result(json.loads(data), cache(again))
+        except (LookupError, TypeError, ValueError):
             return None
 
     def write(self, key: str, result: LintResult) -> None:
-        """Keep a result."""
-        self._kept.write(key, json.dumps(dataclasses.asdict(result), separators=(",", ":")).encode())
+        """Keep a result, unless one of its repairs fails."""
+        with contextlib.suppress(Exception):  # whoever looks at that repair says so
+            self._kept.write(key, json.dumps(_plain(result), separators=(",", ":")).encode())
 
     def trim(self) -> None:
         """Forget runs that were not repeated for long."""
@@ -66,9 +73,23 @@ def _program() -> tuple[Path, ...]:
     return tuple(Path(folder) for package in packages for folder in package.__path__)
 
 
-def _result(item: dict[str, Any]) -> LintResult:
+def _plain(value: object) -> Any:
+    """Dataclasses as dictionaries; edits are left out."""
+    match value:
+        case Fix():
+            return [value.applicability, value.message, value.filenames]
+        case tuple():
+            return [_plain(item) for item in value]
+        case LintResult() | Finding() | FileFailure() | TraceStep() | Span() | Position():
+            fields = dataclasses.fields(value)
+            return {field.name: _plain(getattr(value, field.name)) for field in fields}
+        case _:
+            return value
+
+
+def _result(item: dict[str, Any], again: Callable[[], LintResult]) -> LintResult:
     return LintResult(
-        tuple(_finding(found) for found in item["findings"]),
+        tuple(_finding(found, again) for found in item["findings"]),
         tuple(
             FileFailure(**failure | {"position": Position(**failure["position"])})
             for failure in item["failures"]
@@ -77,23 +98,26 @@ def _result(item: dict[str, Any]) -> LintResult:
     )
 
 
-def _finding(item: dict[str, Any]) -> Finding:
-    fix = item["fix"]
+def _finding(item: dict[str, Any], again: Callable[[], LintResult]) -> Finding:
+    span = _span(item["span"])
+    fix = None
+    if item["fix"] is not None:
+        applicability, message, filenames = item["fix"]
+        fix = Fix(applicability, message, partial(_edits, again, item["code"], span), tuple(filenames))
     return Finding(
         **item
         | {
-            "span": _span(item["span"]),
+            "span": span,
             "trace": tuple(TraceStep(_span(step["span"]), step["message"]) for step in item["trace"]),
-            "fix": None
-            if fix is None
-            else Fix(
-                fix["applicability"],
-                fix["message"],
-                tuple(Edit(_span(edit["span"]), edit["content"]) for edit in fix["edits"]),
-            ),
+            "fix": fix,
             "suppression_rows": tuple(item["suppression_rows"]),
         }
     )
+
+
+def _edits(again: Callable[[], LintResult], code: str, span: Span) -> tuple[Edit, ...]:
+    same = (found for found in again().findings if (found.code, found.span) == (code, span))
+    return next((found.fix.edits for found in same if found.fix is not None), ())
 
 
 def _span(item: dict[str, Any]) -> Span:

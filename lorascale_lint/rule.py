@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorascale_lint.findings import Confidence, Finding, Fix, Severity, TraceStep
+from lorascale_lint.findings import Confidence, Finding, Repair, Severity, TraceStep
 
 if TYPE_CHECKING:
     from lorascale_lint.facts.terms import Event, Loc
@@ -57,7 +57,7 @@ class Rule(Explained):
         confidence: Confidence = "high",
         effect: str | None = None,
         trace: Iterable[tuple[str, Loc, str]] = (),
-        fix: Fix | None = None,
+        fix: Repair | None = None,
     ) -> Finding:
         """A finding of this rule; ``event`` is the statement whose rows a suppression may stand on.
 

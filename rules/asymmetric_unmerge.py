@@ -9,7 +9,7 @@ from lorascale_lint.codemods.clone_backup import clone_backup
 from lorascale_lint.codemods.keep_merged_adapters import keep_merged_adapters
 from lorascale_lint.codemods.subtract_delta import subtract_delta
 from lorascale_lint.codemods.transpose_like import transpose_like
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.accumulated_merges import lost_adapters
 from lorascale_lint.model.discarded_weights import discarded_weights
@@ -137,7 +137,7 @@ class AsymmetricUnmerge(Rule):
             )
 
 
-def _repair(model: Model, found: Asymmetry) -> Fix | None:
+def _repair(model: Model, found: Asymmetry) -> Repair | None:
     filename, statement = found.function.filename, found.event.loc
     if found.sibling is not None:
         return assign_to(model, filename, statement, found.sibling)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.fold_alpha import fold_alpha
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Attr, Call, Item, Loc, Mapping, Sequence, Term, walk
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_keys import KeyTraffic, key_traffic
 from lorascale_lint.model.conversions import Conversion, Renamed, conversion
@@ -181,7 +181,7 @@ class ConverterDropsAlpha(Rule):
             )
 
 
-def _repair(model: Model, found: Conversion) -> Fix | None:
+def _repair(model: Model, found: Conversion) -> Repair | None:
     """The fold into factor A, or into what every tensor is written by."""
     written = [item for item in found.renamed if item.factor is None or item.factor.side == "A"]
     if len(written) != 1 or written[0].event.kind != "write":

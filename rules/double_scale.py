@@ -10,7 +10,7 @@ from lorascale_lint.codemods.drop_argument import drop_argument
 from lorascale_lint.codemods.drop_factor import drop_trained_scale
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Attr, Call, Event, Global, Guard, Loc, Op, Term, source_text, walk
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.applications import Application, Step
 from lorascale_lint.model.multiplications import Multiplication, ScalePath, guarded_terms, possible
@@ -175,7 +175,7 @@ class DoubleScale(Rule):
         )
 
 
-def _without_alpha(model: Model, application: Application) -> Fix | None:
+def _without_alpha(model: Model, application: Application) -> Repair | None:
     """``add(base, delta, alpha=scale)`` without its scale, where the delta has the trained one already."""
     call = next(
         (t for t in walk(application.event.value) if t.loc == application.loc and isinstance(t, Call)), None

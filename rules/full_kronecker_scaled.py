@@ -19,7 +19,7 @@ from lorascale_lint.facts.terms import (
     each_term,
     walk,
 )
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Class, Function, is_receiver
 from lorascale_lint.model.values import Number
@@ -135,7 +135,7 @@ class FullKroneckerScaled(Rule):
 
 def _repair(
     model: Model, function: Function, event: Event, methods: tuple[Function, ...], full: tuple[Event, Event]
-) -> Fix | None:
+) -> Repair | None:
     saved = [
         buffer
         for name, method, buffer in _own_writes(methods)

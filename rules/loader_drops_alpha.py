@@ -209,8 +209,8 @@ class LoaderDropsAlpha(Rule):
             or not reads_tensors_only(model.project, function)
         ):
             return
-        fix = complete_alphas(model, function, files[0])
-        if fix is not None:
+        fix = complete_alphas(model, function, files[0])()
+        if fix is not None:  # a finding for the sake of the repair
             yield self.finding(
                 model,
                 function.filename,
@@ -220,7 +220,7 @@ class LoaderDropsAlpha(Rule):
                 confidence="medium",
                 effect=effect_of(ONE) + ", for files that state it there",
                 trace=[(function.filename, files[0].loc, "the adapter file is read here")],
-                fix=fix,
+                fix=lambda: fix,
             )
 
     def _into_unscaled_layers(self, model: Model, loader: Loader) -> Iterator[Finding]:

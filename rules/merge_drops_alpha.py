@@ -9,7 +9,8 @@ from lorascale_lint.codemods.fold_alpha import fold_alpha
 from lorascale_lint.codemods.read_alpha_beside import read_alpha_beside
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Call, Const, Item, Loc, Op, Param, Term, each_term, walk
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.fixing.repair import first_of
 from lorascale_lint.model import Model
 from lorascale_lint.model.adapter_formats import loaded_configuration, scaled_layer
 from lorascale_lint.model.dictionary_merges import DictionaryMerge, DictionaryMerges
@@ -152,12 +153,14 @@ class MergeDropsAlpha(Rule):
             event=merge.event,
             effect=effect_of(ONE),
             trace=_steps(merge, known),
-            fix=read_alpha_beside(model, merge, measured=verb == "measured by their norm")
-            or _fold_where_renamed(model, merge),
+            fix=first_of(
+                read_alpha_beside(model, merge, measured=verb == "measured by their norm"),
+                _fold_where_renamed(model, merge),
+            ),
         )
 
 
-def _fold_where_renamed(model: Model, merge: DictionaryMerge) -> Fix | None:
+def _fold_where_renamed(model: Model, merge: DictionaryMerge) -> Repair | None:
     """The fold into factor A in the function that made the dictionary of the factors from the file's."""
     container, place = merge.delta.down.container, merge.delta.down.place
     if not isinstance(container, Call) or container is not merge.delta.up.container:

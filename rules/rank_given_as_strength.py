@@ -22,7 +22,7 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function, bound_arguments, is_receiver, is_test_file
 from lorascale_lint.model.scale import ALPHA, RANK
@@ -153,7 +153,7 @@ class RankGivenAsStrength(Rule):
         )
 
 
-def _repair(model: Model, function: Function, call: Term, given: Term) -> Fix | None:
+def _repair(model: Model, function: Function, call: Term, given: Term) -> Repair | None:
     if not isinstance(call, Call):
         return None
     arguments = (*call.args, *(value for _, value in call.keywords))

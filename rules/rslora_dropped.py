@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.codemods.root_if_asked import root_if_asked
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.rslora_flags import DroppedFlag, dropped_flags
 from lorascale_lint.rule import Rule
@@ -100,7 +100,7 @@ class RsloraDropped(Rule):
             )
 
 
-def _repair(model: Model, found: DroppedFlag) -> Fix | None:
+def _repair(model: Model, found: DroppedFlag) -> Repair | None:
     filename = found.function.filename
     if found.argument is not None:
         return forward_arguments(model, filename, found.loc, (found.argument,), "unsafe")

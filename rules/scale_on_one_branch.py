@@ -8,7 +8,7 @@ from typing import Literal
 from lorascale_lint.codemods.multiply_delta import multiply_delta
 from lorascale_lint.codemods.scale_other_branch import scale_other_branch
 from lorascale_lint.effect import effect_of
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.compositions import past_compositions
 from lorascale_lint.model.scale import ONE
@@ -112,7 +112,7 @@ class ScaleOnOneBranch(Rule):
             )
 
 
-def _repair(model: Model, found: OneSided) -> Fix | None:
+def _repair(model: Model, found: OneSided) -> Repair | None:
     if found.other_branch is not None:
         return scale_other_branch(model, found.function, found.other_branch, "safe")
     if found.rescaling is None:

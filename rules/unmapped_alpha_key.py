@@ -22,7 +22,7 @@ from lorascale_lint.facts.terms import (
     source_text,
     walk,
 )
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Loader, Model
 from lorascale_lint.model.adapter_keys import KeyUse
 from lorascale_lint.model.key_pattern import key_pattern
@@ -188,7 +188,7 @@ class UnmappedAlphaKey(Rule):
 
 def _repair(
     model: Model, loader: Loader, use: KeyUse, mapping: Call, patterns: tuple[_Pattern, ...]
-) -> Fix | None:
+) -> Repair | None:
     strip = next((part for part in walk(mapping.args[0]) if _strips_alpha(part)), None)
     key = use.event.target.key if isinstance(use.event.target, Item) else None
     if not isinstance(strip, Call) or key is None or not all(_keeps_suffix(item) for item in patterns):

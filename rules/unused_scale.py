@@ -7,7 +7,7 @@ from typing import Literal
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.codemods.multiply_delta import multiply_delta
-from lorascale_lint.findings import Finding, Fix
+from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.model import Model
 from lorascale_lint.model.constant_scales import constant_scales
 from lorascale_lint.model.unused_scale import UnusedScale as Found, unused_scales
@@ -93,7 +93,7 @@ class UnusedScale(Rule):
             )
 
 
-def _repair(model: Model, found: Found) -> Fix | None:
+def _repair(model: Model, found: Found) -> Repair | None:
     if found.call is not None:
         loc, name = found.call
         return forward_arguments(model, found.function.filename, loc, ((name, name),), "unsafe")

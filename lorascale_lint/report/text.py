@@ -57,7 +57,7 @@ def _fix(fix: Fix | None) -> str:
     if fix is None:
         return "none"
     option = "--fix" if fix.applicability == "safe" else "--fix --unsafe-fixes"
-    files = len({edit.span.filename for edit in fix.edits})
+    files = len(fix.filenames)
     extent = f" ({files} files)" if files > 1 else ""
     return f"{fix.applicability}, with {option}{extent}: {printable(fix.message)}"
 
