@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lorascale_lint.adoption.ignores import add_ignores
 from lorascale_lint.adoption.known import Known
 from lorascale_lint.cache import UntrustedCache, cache_folder
 from lorascale_lint.checking import STDIN, Checker, read_source, reader
-from lorascale_lint.config import Configs
+from lorascale_lint.config import Configs, Overrides
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
 from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
@@ -26,7 +26,7 @@ from lorascale_lint.report.output import Output
 from lorascale_lint.report.summary import count, render_fixed, render_summary
 from lorascale_lint.report.terminal import Style, printable
 from lorascale_lint.report.text import render_failure
-from lorascale_lint.selection import Catalog, Selection
+from lorascale_lint.selection import Catalog, Choice, Selection
 from lorascale_lint.sources.discovery import Sources, discover, discover_text, display_path
 
 
@@ -38,9 +38,8 @@ class CheckOptions:
     fix: bool = False
     unsafe_fixes: bool = False
     diff: bool = False
-    select: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    preview: bool = False
+    choice: Choice = field(default_factory=Choice)
+    overrides: Overrides | None = None
     output_format: str = "text"
     output_file: Path | None = None
     statistics: bool = False
@@ -65,10 +64,8 @@ class _Check:
         self.options = options
         self.console = Console(quiet=options.quiet)
         self.output = Output(self.console, options.output_format, options.output_file, options.statistics)
-        configs = Configs()
-        self.selection = Selection(
-            Catalog.load(), configs, options.select, options.ignore, preview=options.preview
-        )
+        configs = Configs(options.overrides)
+        self.selection = Selection(Catalog.load(), configs, options.choice)
         self.stdin: bytes | None = None
         if options.paths == ("-",):
             self.stdin = _standard_input()
@@ -82,7 +79,17 @@ class _Check:
         leave_out(*map(str, self.sources.roots))
         self.contents = dict.fromkeys(self.sources.targets, self.stdin)
         checker = Checker(self.sources, self.selection, self._cache(), self.console.progress)
-        self.known = Known(checker, options.baseline, options.diff_base, new=options.write_baseline)
+        baseline = options.baseline or (None if self.stdin is not None else self._baseline(configs))
+        if options.write_baseline and baseline is None:
+            raise InputError("--write-baseline needs --baseline FILE, or the setting `baseline`")
+        self.known = Known(checker, baseline, options.diff_base, new=options.write_baseline)
+
+    def _baseline(self, configs: Configs) -> Path | None:
+        """The baseline of the settings that hold where the first path is."""
+        first = Path(self.options.paths[0])
+        inside = first / "file" if first.is_dir() else first
+        found = configs.of(inside).baseline
+        return display_path(found) if found else None
 
     def _cache(self) -> Path | None:
         try:

@@ -54,7 +54,8 @@ class Checker:
                 silencers = comments.get(path, nothing).silencers(finding)
                 used.setdefault(path, set()).update(silencers)
                 if not silencers:
-                    (shown if self.selection.shows(finding) else unshown).append(finding)
+                    wanted = shown if self.selection.shows(finding) else unshown
+                    wanted.append(self.selection.presented(finding))
         failures = self._failures(result, codes, comments)
         shown += self._dead(sources, comments, used, codes, failures)
         shown, broken = _repaired(sorted(shown, key=lambda finding: finding.sort_key))
@@ -103,7 +104,11 @@ class Checker:
                 ran=ran,
                 names=self.selection.catalog.names,
             )
-            yield from (finding for finding in dead if finding.code in codes[path])
+            yield from (
+                self.selection.presented(finding)
+                for finding in dead
+                if finding.code in codes[path] and self.selection.shows(finding)
+            )
 
 
 def _repaired(findings: Iterable[Finding]) -> tuple[list[Finding], list[FileFailure]]:

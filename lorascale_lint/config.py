@@ -1,22 +1,21 @@
-"""Settings of a project: `[tool.lorascale-lint]` in the nearest `pyproject.toml` that has it."""
+"""Settings of a project: the nearest `lorascale-lint.toml`, or the section of a `pyproject.toml`."""
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import os
 import tomllib
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lorascale_lint.bounds import SETTINGS_BYTES, SETTINGS_KEY_PARTS
 from lorascale_lint.errors import InputError
+from lorascale_lint.globs import glob_matches
 from lorascale_lint.reading import read_regular
+from lorascale_lint.settings import WrongSetting, read_settings
 
 SECTION = "tool.lorascale-lint"
-_KEYS = ("select", "ignore", "exclude", "per-file-ignores", "preview", "verify")
+OWN_FILE = "lorascale-lint.toml"
 
 
 class ConfigError(InputError):
@@ -25,7 +24,10 @@ class ConfigError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Settings for the files under ``root``, the folder that the globs are relative to."""
+    """Settings for the files under ``root``, the folder that globs and files in them are relative to.
+
+    ``file`` is where they stand, None where nobody set anything; ``given`` are the keys in it.
+    """
 
     root: Path
     select: tuple[str, ...] | None = None
@@ -34,14 +36,25 @@ class Config:
     per_file_ignores: tuple[tuple[str, tuple[str, ...]], ...] = ()
     preview: bool = False
     verify_driver: str | None = None
+    extend_select: tuple[str, ...] = ()
+    fixable: tuple[str, ...] | None = None
+    unfixable: tuple[str, ...] = ()
+    severity: str = "warning"
+    extend_exclude: tuple[str, ...] = ()
+    force_exclude: bool = True
+    respect_gitignore: bool = True
+    baseline: Path | None = None
+    file: Path | None = field(default=None, compare=False)
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def excludes(self, path: Path) -> bool:
         """Whether a file or folder is excluded, by itself or with a folder above it."""
-        return any(glob_matches(glob, self._relative(path)) for glob in self.exclude)
+        relative = _relative(path, self.root)
+        return any(glob_matches(glob, relative) for glob in (*self.exclude, *self.extend_exclude))
 
     def ignored_in(self, path: Path) -> tuple[str, ...]:
         """Rule selectors that ``per-file-ignores`` turns off in the file."""
-        relative = self._relative(path)
+        relative = _relative(path, self.root)
         return tuple(
             selector
             for glob, selectors in self.per_file_ignores
@@ -49,19 +62,31 @@ class Config:
             for selector in selectors
         )
 
-    def _relative(self, path: Path) -> str:
-        return os.path.relpath(os.path.abspath(path), self.root).replace(os.sep, "/")
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What options say in place of settings; None where they say nothing. Globs are relative to ``here``."""
+
+    exclude: tuple[str, ...] | None = None
+    extend_exclude: tuple[str, ...] = ()
+    force_exclude: bool | None = None
+    respect_gitignore: bool | None = None
+    isolated: bool = False
+    here: Path = field(default_factory=Path.cwd)
 
 
 class Configs:
     """The settings that hold for each file, read once for each folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, overrides: Overrides | None = None) -> None:
         self._of_folder: dict[Path, Config | None] = {}
+        self._overrides = overrides
 
     def of(self, path: Path) -> Config:
         """Settings for a file or folder; without any, an empty `Config`. Raises `ConfigError`."""
         folder = Path(os.path.abspath(path)).parent
+        if self._overrides is not None and self._overrides.isolated:
+            return Config(folder)
         return self._find(folder) or Config(folder)
 
     def enter(self, folder: Path) -> ConfigError | None:
@@ -76,129 +101,83 @@ class Configs:
             return error
         return None
 
+    def leaves_out(self, path: Path, *, named: bool = False) -> bool:
+        """Whether options or settings exclude a file or folder; ``named`` if a person gave it."""
+        config, options = self.of(path), self._overrides or Overrides()
+        forced = config.force_exclude if options.force_exclude is None else options.force_exclude
+        if named and not forced:
+            return False
+        globs = (*(options.exclude or ()), *options.extend_exclude)
+        relative = _relative(path, options.here) if globs else ""
+        if any(glob_matches(glob, relative) for glob in globs):
+            return True
+        if options.exclude is not None:
+            return False
+        return config.excludes(path)
+
+    def respects_gitignore(self, path: Path) -> bool:
+        """Whether what git ignores is left out beside ``path``."""
+        told = None if self._overrides is None else self._overrides.respect_gitignore
+        return self.of(path).respect_gitignore if told is None else told
+
     def _find(self, folder: Path) -> Config | None:
         if folder not in self._of_folder:
-            config = read_config(folder / "pyproject.toml")
+            config = read_config(folder / OWN_FILE) or read_config(folder / "pyproject.toml")
             if config is None and folder.parent != folder:
                 config = self._find(folder.parent)
             self._of_folder[folder] = config
         return self._of_folder[folder]
 
 
-def read_config(pyproject: Path) -> Config | None:
-    """Settings in one ``pyproject.toml``; None when there is no such file or section.
+def read_config(file: Path) -> Config | None:
+    """Settings in one ``pyproject.toml`` or ``lorascale-lint.toml``; None without such a file or section.
 
     Raises `ConfigError`.
     """
-    text = _text(pyproject)
-    if text is None or "lorascale-lint" not in text:
+    text = _text(file)
+    own = file.name == OWN_FILE
+    if text is None or not (own or "lorascale-lint" in text):
         return None  # whatever else may be wrong with the file
     if any(line.count(".") > SETTINGS_KEY_PARTS for line in text.split("\n")):
-        raise ConfigError(f"{pyproject}: a line has more than {SETTINGS_KEY_PARTS} dots")
+        raise ConfigError(f"{file}: a line has more than {SETTINGS_KEY_PARTS} dots")
     try:
-        document = tomllib.loads(text)
+        document: Any = tomllib.loads(text)
     except RecursionError as error:
-        raise ConfigError(f"{pyproject}: nested too deeply") from error
+        raise ConfigError(f"{file}: nested too deeply") from error
     except ValueError as error:  # also numbers of too many digits
-        raise ConfigError(f"{pyproject}: {error}") from error
+        raise ConfigError(f"{file}: {error}") from error
+    if own:
+        return _config(file, document, OWN_FILE)
     tool = document.get("tool", {})
     if not isinstance(tool, dict) or "lorascale-lint" not in tool:
         return None
-    section = tool["lorascale-lint"]
-    if not isinstance(section, dict):
-        raise ConfigError(f"{pyproject}: {SECTION} must be a table")
-    for key in section:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"{pyproject}: unknown key {key!r} in [{SECTION}]; did you mean {near!r}?")
-    per_file = section.get("per-file-ignores", {})
-    if not isinstance(per_file, dict):
-        raise ConfigError(f"{pyproject}: per-file-ignores in [{SECTION}] must be a table of lists of strings")
-    preview = section.get("preview", False)
-    if not isinstance(preview, bool):
-        raise ConfigError(f"{pyproject}: preview in [{SECTION}] must be true or false")
-    return Config(
-        preview=preview,
-        verify_driver=_verify_driver(pyproject, section.get("verify", {})),
-        root=pyproject.parent,
-        select=_strings(pyproject, "select", section["select"]) if "select" in section else None,
-        ignore=_strings(pyproject, "ignore", section.get("ignore", [])),
-        exclude=_strings(pyproject, "exclude", section.get("exclude", [])),
-        per_file_ignores=tuple(
-            (glob, _strings(pyproject, f'per-file-ignores."{glob}"', selectors))
-            for glob, selectors in per_file.items()
-        ),
-    )
+    return _config(file, tool["lorascale-lint"], f"[{SECTION}]")
 
 
-def _text(pyproject: Path) -> str | None:
+def _config(file: Path, section: Any, where: str) -> Config:
+    try:
+        values = read_settings(section, where)
+    except WrongSetting as error:
+        raise ConfigError(f"{file}: {error}") from error
+    root, given = file.parent, frozenset(values)
+    if baseline := values.pop("baseline", None):
+        values["baseline"] = root / baseline
+    if driver := values.pop("verify", {}).get("driver"):
+        place, _, attribute = driver.rpartition(":")
+        values["verify-driver"] = f"{root / place}:{attribute}" if place.endswith(".py") else driver
+    named = {key.replace("-", "_"): value for key, value in values.items()}
+    return Config(root, file=file, given=given, **named)
+
+
+def _text(file: Path) -> str | None:
     """Content of the file; None when there is none. Raises `ConfigError`."""
     try:
-        return read_regular(pyproject, SETTINGS_BYTES).decode()
+        return read_regular(file, SETTINGS_BYTES).decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{pyproject}: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _verify_driver(pyproject: Path, table: Any) -> str | None:
-    """``verify.driver``; a file in it is relative to the folder of the ``pyproject.toml``."""
-    where = f"{pyproject}: verify in [{SECTION}]"
-    if not isinstance(table, dict):
-        raise ConfigError(f"{where} must be a table")
-    for key in table:
-        if key != "driver":
-            raise ConfigError(f"{where} has the unknown key {key!r}; did you mean 'driver'?")
-    driver = table.get("driver")
-    if driver is None:
-        return None
-    if not isinstance(driver, str):
-        raise ConfigError(f"{where}: driver must be a string")
-    place, _, attribute = driver.rpartition(":")
-    return f"{pyproject.parent / place}:{attribute}" if place.endswith(".py") else driver
-
-
-def _strings(pyproject: Path, key: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise ConfigError(f"{pyproject}: {key} in [{SECTION}] must be a list of strings")
-
-
-def glob_matches(glob: str, relative: str) -> bool:
-    """Whether the glob names the file ``relative`` (with ``/``) or a folder above it.
-
-    ``*`` and ``?`` stop at ``/`` and ``**`` does not. A glob without ``/`` matches a name at any depth. Takes
-    time in proportion to the lengths of both, whatever the glob: `fnmatch` does not go back in a name, and
-    this does not go back in a path.
-    """
-    wanted = _parts(glob)
-    reached = _over_any_folders(wanted, {0})
-    for part in relative.split("/"):
-        reached = _over_any_folders(
-            wanted,
-            {
-                place if wanted[place] == "**" else place + 1
-                for place in reached
-                if wanted[place] == "**" or fnmatch.fnmatchcase(part, wanted[place])
-            },
-        )
-        if len(wanted) in reached:
-            return True
-    return False
-
-
-def _over_any_folders(wanted: tuple[str, ...], reached: set[int]) -> set[int]:
-    """``reached``, and the places behind a ``**`` that stands for no folder."""
-    for place, part in enumerate(wanted):
-        if place in reached and part == "**":
-            reached.add(place + 1)
-    return reached
-
-
-@cache
-def _parts(glob: str) -> tuple[str, ...]:
-    parts: list[str] = [] if "/" in glob.rstrip("/") else ["**"]
-    for part in glob.removeprefix("./").strip("/").split("/"):
-        # `**.py` is a `.py` file in any folder.
-        parts += ["**", part] if "**" in part and part != "**" else [part]
-    return tuple(parts)
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(os.path.abspath(path), folder).replace(os.sep, "/")

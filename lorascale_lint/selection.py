@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -68,56 +68,96 @@ def find_page(selector: str) -> Explained:
     return pages[min(codes)]
 
 
-class Selection:
-    """The rules for each file.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What options say about rules. ``severity`` None and empty tuples leave it to the settings."""
 
-    ``--select`` replaces what the settings select and ignore; ``--ignore`` and ``per-file-ignores``
-    always hold.
+    select: tuple[str, ...] = ()
+    extend_select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    fixable: tuple[str, ...] = ()
+    unfixable: tuple[str, ...] = ()
+    severity: str | None = None
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What holds for the files of one `Config`."""
+
+    codes: frozenset[str]
+    fixable: frozenset[str]
+    named: frozenset[str]
+
+
+class Selection:
+    """The rules for each file, and what of their findings is shown.
+
+    ``--select`` replaces what the settings select and ignore; ``--extend-select`` adds to either;
+    ``--ignore`` and ``per-file-ignores`` always hold.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        configs: Configs,
-        select: tuple[str, ...],
-        ignore: tuple[str, ...],
-        *,
-        preview: bool = False,
-    ) -> None:
+    def __init__(self, catalog: Catalog, configs: Configs, choice: Choice) -> None:
         """Raises `UnknownRule` for an option that names no rule."""
         self.catalog = catalog
         self._configs = configs
-        self._select = catalog.resolve_all(select) if select else None
-        self._ignore = catalog.resolve_all(ignore)
-        self._preview = preview
-        # A rule that is called by its own code or name is meant with all that it has to say.
-        self._named = frozenset(code for code, name in catalog.names.items() if {code, name} & {*select})
-        self._configured: dict[Config, frozenset[str]] = {}
+        self._choice = choice
+        self._chosen: dict[Config, _Chosen] = {}
+        for selectors in (
+            choice.select,
+            choice.extend_select,
+            choice.ignore,
+            choice.fixable,
+            choice.unfixable,
+        ):
+            catalog.resolve_all(selectors)
 
     def codes_for(self, path: Path) -> frozenset[str]:
         """Codes that run on the file. Raises `ConfigError`."""
         config = self._configs.of(path)
-        if config not in self._configured:
-            self._configured[config] = self._resolve(config)
-        base = self._configured[config] if self._select is None else self._select
-        return base - self._ignore - self.catalog.resolve_all(config.ignored_in(path))
+        ignored = (*self._choice.ignore, *config.ignored_in(path))
+        return self._of(config).codes - self.catalog.resolve_all(ignored)
 
     def shows(self, finding: Finding) -> bool:
-        """Whether a finding of this confidence is wanted in its file. Raises `ConfigError`."""
+        """Whether a finding of this confidence and severity is wanted in its file. Raises `ConfigError`."""
+        config = self._configs.of(Path(finding.span.filename))
+        if finding.severity == "warning" and (self._choice.severity or config.severity) == "error":
+            return False
         return (
             finding.confidence == "high"
-            or self._preview
-            or finding.code in self._named
-            or self._configs.of(Path(finding.span.filename)).preview
+            or self._choice.preview
+            or config.preview
+            or finding.code in self._of(config).named
         )
 
-    def _resolve(self, config: Config) -> frozenset[str]:
-        """What the settings turn on; a typo in any key is an error even where it has no effect."""
-        resolve = self.catalog.resolve_all
-        try:
-            for _, selectors in config.per_file_ignores:
-                resolve(selectors)
-            selected = self.catalog.codes if config.select is None else resolve(config.select)
-            return selected - resolve(config.ignore)
-        except UnknownRule as error:
-            raise ConfigError(f"{config.root / 'pyproject.toml'}: {error}") from error
+    def presented(self, finding: Finding) -> Finding:
+        """The finding, without a repair that is not wanted. Raises `ConfigError`."""
+        if finding.fix is None:
+            return finding
+        config = self._configs.of(Path(finding.span.filename))
+        return finding if finding.code in self._of(config).fixable else replace(finding, fix=None)
+
+    def _of(self, config: Config) -> _Chosen:
+        if config not in self._chosen:
+            try:
+                self._chosen[config] = self._resolve(config)
+            except UnknownRule as error:
+                raise ConfigError(f"{config.file}: {error}") from error
+        return self._chosen[config]
+
+    def _resolve(self, config: Config) -> _Chosen:
+        """What settings and options turn on; a typo in a setting is an error even where it has no effect."""
+        resolve, choice = self.catalog.resolve_all, self._choice
+        for _, selectors in config.per_file_ignores:
+            resolve(selectors)
+        configured = self.catalog.codes if config.select is None else resolve(config.select)
+        configured = (configured | resolve(config.extend_select)) - resolve(config.ignore)
+        selected = resolve(choice.select) if choice.select else configured
+        fixable = resolve(choice.fixable or (("ALL",) if config.fixable is None else config.fixable))
+        named = {*choice.select, *choice.extend_select, *(config.select or ()), *config.extend_select}
+        return _Chosen(
+            selected | resolve(choice.extend_select),
+            fixable - resolve((*config.unfixable, *choice.unfixable)),
+            # A rule that is called by its own code or name is meant with all that it has to say.
+            frozenset(code for code, name in self.catalog.names.items() if named & {code, name}),
+        )

@@ -179,7 +179,6 @@ def test_a_baseline_of_another_version_or_none(lint):
 @pytest.mark.parametrize(
     "args",
     [
-        ("--write-baseline",),
         ("--write-baseline", "--baseline", "a", "--fix"),
         ("--write-baseline", "--baseline", "a", "--diff-base", "main"),
         ("--baseline", "a", "-"),
@@ -319,3 +318,18 @@ def test_statistics(lint):
         "count": 2,
         "fixable": 2,
     }
+
+
+def test_the_baseline_of_the_settings(lint):
+    Path("pkg").mkdir()
+    Path("pkg/a.py").write_text("unscaled\n")
+    assert lint("--write-baseline") == (
+        2,
+        "",
+        "error: --write-baseline needs --baseline FILE, or the setting `baseline`\n",
+    )
+    Path("lorascale-lint.toml").write_text('baseline = "known.json"\n')
+    assert lint("--write-baseline")[0] == 0
+    assert known(Path("known.json")) == {"pkg/a.py": {"LS101": {"": 1}}}
+    assert lint("pkg/a.py", "-q") == (0, "", "")
+    assert lint("--isolated", "-q")[0] == 1

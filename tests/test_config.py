@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lorascale_lint.config import Config, ConfigError, Configs, glob_matches, read_config
+from lorascale_lint.config import Config, ConfigError, Configs, read_config
+from lorascale_lint.globs import glob_matches
 
 
 def settings(folder: Path, text: str) -> Path:

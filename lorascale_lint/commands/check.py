@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lorascale_lint.commands.options import comma_separated, examples, paths_or_here, rule_names
+from lorascale_lint.commands.options import examples, paths_or_here
+from lorascale_lint.commands.selection import selection_of, selection_options
 from lorascale_lint.report.names import FOR_PEOPLE, FORMATS
 
 
@@ -17,21 +17,6 @@ class _Check(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [f"{arg}=" if arg == "--add-ignore" else arg for arg in args])
-
-
-Decorator = Callable[[Callable[..., int]], Callable[..., int]]
-
-
-def _rules(name: str, what: str) -> Decorator:
-    """An option that takes rules, and can be given more than once."""
-    return click.option(
-        name,
-        multiple=True,
-        callback=comma_separated,
-        metavar="RULES",
-        shell_complete=rule_names,
-        help=what,
-    )
 
 
 @click.command(
@@ -50,9 +35,7 @@ def _rules(name: str, what: str) -> Decorator:
 @click.option("--fix", is_flag=True, help="Apply safe fixes to the files.")
 @click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also fixes that change behaviour.")
 @click.option("--diff", is_flag=True, help="Show what --fix would change as a patch; write nothing.")
-@_rules("--select", "Run only these rules.")
-@_rules("--ignore", "Do not run these rules.")
-@click.option("--preview", is_flag=True, help="Also report what is plausible but not shown by the code.")
+@selection_options
 @click.option(
     "--output-format",
     type=click.Choice([*FORMATS]),
@@ -90,7 +73,8 @@ def _rules(name: str, what: str) -> Decorator:
 def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
     """Check PATHS: files, folders (the current one if none is given), or - for standard input.
 
-    RULES are codes (LS101), prefixes of codes (LS1) or names (unscaled-merge), separated by commas.
+    RULES are codes (LS101), prefixes of codes (LS1) or names (unscaled-merge), GLOBS are of files and
+    folders; both are separated by commas, and their options can be given more than once.
     """
     if options["unsafe_fixes"] and not (options["fix"] or options["diff"]):
         raise click.UsageError("--unsafe-fixes needs --fix or --diff")
@@ -101,8 +85,8 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
     modes = ("fix", "diff", "write_baseline")
     if sum(options[mode] for mode in modes) > 1:
         raise click.UsageError("--fix, --diff and --write-baseline exclude one another")
-    if options["write_baseline"] and (options["baseline"] is None or options["diff_base"] is not None):
-        raise click.UsageError("--write-baseline needs --baseline FILE, and no --diff-base")
+    if options["write_baseline"] and options["diff_base"] is not None:
+        raise click.UsageError("--write-baseline and --diff-base exclude each other")
     if options["statistics"] and options["output_format"] not in ("text", "json"):
         raise click.UsageError("--statistics is printed as text or json")
     if "-" in paths and (options["baseline"] or options["diff_base"]):
@@ -117,4 +101,5 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
         raise click.UsageError("--stdin-filename needs - as the only path")
     from lorascale_lint.check_command import CheckOptions, run_check
 
-    return run_check(CheckOptions(paths, cache=not no_cache, **options))
+    choice, overrides = selection_of(options)
+    return run_check(CheckOptions(paths, choice=choice, overrides=overrides, cache=not no_cache, **options))

@@ -16,6 +16,7 @@ from lorascale_lint.bounds import FOLDER_DEPTH
 from lorascale_lint.config import Configs
 from lorascale_lint.errors import InputError
 from lorascale_lint.findings import FileFailure
+from lorascale_lint.sources.gitignore import GitIgnore
 
 # Skipped below a given path, never above it: a checkout in /ci/build/project is linted.
 SKIPPED_FOLDERS = frozenset(
@@ -92,7 +93,7 @@ def discover_text(path: Path, configs: Configs) -> Sources:
     Raises `ConfigError`.
     """
     path = _absolute(path)
-    targets = {} if configs.of(path).excludes(path) else {str(path): path}
+    targets = {} if configs.leaves_out(path, named=True) else {str(path): path}
     return Sources(
         tuple(map(display_path, targets.values())),
         _context(_Walk(configs), [path.parent], {os.path.realpath(path): path}),
@@ -159,10 +160,11 @@ class _Walk:
 
     def __init__(self, configs: Configs) -> None:
         self._configs = configs
+        self._git: GitIgnore | None = None
         self.failures: list[FileFailure] = []
 
     def given_file(self, path: Path) -> Iterator[Path]:
-        if self._configs.of(path).excludes(path):
+        if self._configs.leaves_out(path, named=True):
             return
         if stat.S_ISREG(path.stat().st_mode):
             yield path
@@ -186,7 +188,7 @@ class _Walk:
             path = folder / entry.name
             is_folder = _holds(entry.is_dir, follow_symlinks=False)
             wanted = entry.name not in SKIPPED_FOLDERS if is_folder else entry.name.endswith(".py")
-            if not wanted or self._configs.of(path).excludes(path):
+            if not wanted or self._configs.leaves_out(path) or self._ignored(path, is_folder):
                 continue
             if is_folder:
                 yield from self.files(path, depth + 1)
@@ -195,6 +197,11 @@ class _Walk:
             elif _holds(entry.is_file):
                 yield path
         yield from (link for link in links if os.path.isfile(link))
+
+    def _ignored(self, path: Path, is_folder: bool) -> bool:
+        if self._git is None or not path.is_relative_to(self._git.top):
+            self._git = GitIgnore(path.parent)
+        return self._configs.respects_gitignore(path) and self._git.ignores(path, is_folder=is_folder)
 
     def _fail(self, path: Path, message: str) -> None:
         self.failures.append(FileFailure(str(display_path(path)), message))
