@@ -46,7 +46,8 @@ def component(*names: str, more: tuple[Statement, ...] = ()) -> tuple[Case, ...]
             ),
         ),
         Case(
-            Files(begin=names, pairs=(NAMED_A_B, BARE_A_B)), Refuses(RUN, "its factors stay without weights")
+            Files(begin=names, pairs=(NAMED_A_B, BARE_A_B)),
+            Refuses(RUN, "its factors get no weights, and its first step fails"),
         ),
     )
 

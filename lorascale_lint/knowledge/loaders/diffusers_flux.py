@@ -25,6 +25,10 @@ from lorascale_lint.knowledge.reading import (
 _BLOCKS = ("double_blocks", "single_blocks")
 _OWN = ("transformer.", "diffusion_model.", "base_model.model.", "unet.", "text_encoder", "lora_", "lycoris_")
 
+_OTHER_NAMES = Case(
+    Files(begin=("transformer.",), inside=_BLOCKS), Refuses(RUN, "its layers have other names")
+)
+
 DIFFUSERS_FLUX = Loader(
     "diffusers-flux",
     "diffusers, Flux",
@@ -52,8 +56,13 @@ DIFFUSERS_FLUX = Loader(
             Refuses(RUN, "it knows the names of Flux's own code"),
         ),
         Case(Files(begin=("diffusion_model.",), pairs=(A_B, NAMED_A_B, BARE_A_B)), Skips(RUN)),
+        Case(
+            Files(begin=("transformer.", "text_encoder."), with_part="alpha_scale"),
+            Unsaid("it takes `.alpha_scale` for an alpha", RUN),
+        ),
+        _OTHER_NAMES,
         WITH_METADATA,
-        *component("transformer.", more=(Statement.ALPHA, Statement.LORA_ALPHA)),
+        *component("transformer.", "text_encoder.", more=(Statement.ALPHA, Statement.LORA_ALPHA)),
         Case(Files(begin=("transformer.",), pairs=(DOWN_UP,)), Scales(RUN)),
         LEGACY,
         Case(Files(begin=("lycoris_",), pairs=(DOWN_UP,)), Refuses(RUN, NO_LORA_IN_NAME)),
@@ -80,6 +89,7 @@ DIFFUSERS_FLUX2 = Loader(
         Case(Files(pairs=(DOWN_UP,)), Skips(RUN)),
         Case(Files(with_part="alpha", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
         Case(Files(with_part="alpha_scale", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
+        _OTHER_NAMES,
         WITH_METADATA,
         *component(*_READ),
         LEGACY,

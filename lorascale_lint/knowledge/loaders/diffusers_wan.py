@@ -41,6 +41,7 @@ DIFFUSERS_WAN = Loader(
         Case(Files(begin=("lora_transformer_",), pairs=(DOWN_UP,)), Skips(RUN)),
         Case(Files(with_part="alpha", but_not=("lora_",)), Refuses(RUN, NO_LORA_IN_NAME)),
         Case(Files(with_part="alpha_scale", but_not=("lora_",)), Refuses(RUN, NO_LORA_IN_NAME)),
+        Case(Files(begin=("transformer.",), inside=_WAN), Refuses(RUN, "its layers have other names")),
         WITH_METADATA,
         *component("transformer.", "transformer_2."),
         Case(Files(begin=("transformer.",), pairs=(DOWN_UP,)), Refuses(RUN, "it finds no rank")),

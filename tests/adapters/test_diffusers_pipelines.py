@@ -1,0 +1,50 @@
+"""Predictions for diffusers' pipelines come true, layout by layout, with the diffusers that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.adapters.command import inspect_file
+from lorascale_lint.adapters.predictions import Outcome, Prediction
+from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.loaders import loader_named
+from tests.adapters.pipelines import PIPELINES, Pipeline, layouts, measured
+
+_MISSING = [name for name in ("diffusers", "peft") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.skipif(bool(_MISSING), reason="needs diffusers and peft (extra loaders)"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+def came_true(said: Prediction, scale: float | None) -> bool:
+    """Nothing was said, or what happened."""
+    if said.outcome is Outcome.UNKNOWN:
+        return True
+    if said.outcome is Outcome.REFUSED or scale is None:
+        return said.outcome is Outcome.REFUSED and scale is None
+    return scale in (pytest.approx(said.low, rel=1e-3), pytest.approx(said.high, rel=1e-3))
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda item: item.mixin)
+def test_predictions_come_true(pipeline: Pipeline, tmp_path: Path) -> None:
+    loader = loader_named(pipeline.loader)
+    assert loader is not None
+    wrong: list[str] = []
+    known = 0
+    for number, layout in enumerate(layouts(pipeline)):
+        file = tmp_path / str(number) / "pytorch_lora_weights.safetensors"
+        file.parent.mkdir()
+        scale = measured(pipeline, layout, file)
+        try:
+            (said,) = inspect_file(file, [loader]).predictions
+        except InputError:
+            continue
+        known += said.outcome is not Outcome.UNKNOWN
+        if not came_true(said, scale):
+            wrong.append(f"{layout}: {said.outcome}, {said.low} to {said.high}; it was {scale}")
+    assert not wrong, "\n".join(wrong)
+    assert known >= 60
