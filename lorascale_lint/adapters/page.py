@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from lorascale_lint.adapters.answer import answer, by_relevance
 from lorascale_lint.adapters.predictions import Outcome, Prediction
 from lorascale_lint.adapters.report import (
     Inspection,
@@ -57,7 +58,9 @@ def _by_number(name: str) -> list[tuple[int, str]]:
 def _file(inspection: Inspection, norms: Mapping[str, float]) -> Iterator[str]:
     adapter = inspection.adapter
     yield f"<h2>{_text(inspection.filename)}</h2>"
-    yield f"<p><strong>{_text(summary(adapter))}</strong><br>"
+    if said := answer(adapter, inspection.predictions):
+        yield f'<p class="answer"><strong>{_text(said)}.</strong></p>'
+    yield f"<p>{_text(summary(adapter))}<br>"
     yield f"layout: {_text(adapter.convention.title)} ({_text(adapter.reason)})"
     if sources := alpha_sources(adapter.modules):
         yield f"<br>alpha: {_text(sources)}"
@@ -70,7 +73,7 @@ def _file(inspection: Inspection, norms: Mapping[str, float]) -> Iterator[str]:
     scales = {item.name: item.scale for item in adapter.modules if item.scale is not None}
     yield from _strip("trained scale, module by module", names, scales)
     yield from _strip("size of the delta (Frobenius norm of scale × B A), module by module", names, norms)
-    yield from _loaders(inspection.predictions)
+    yield from _loaders(by_relevance(adapter, inspection.predictions))
     yield from _modules(inspection, norms)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorascale_lint.adapters.adapter import Adapter, Alike, alike
+from lorascale_lint.adapters.answer import answer, by_relevance
 from lorascale_lint.adapters.module import AlphaSource, Module
 from lorascale_lint.adapters.oddities import Oddity
 from lorascale_lint.adapters.predictions import Outcome, Prediction
@@ -16,6 +17,8 @@ from lorascale_lint.knowledge.kinds import Kind
 from lorascale_lint.report.terminal import printable
 
 _MOST_ROWS = 12
+# What says nothing of a scale has no row of its own.
+_IN_A_LINE = (Outcome.NOTHING, Outcome.REFUSED, Outcome.UNKNOWN)
 _WIDTH = 110
 _SOURCES = {
     AlphaSource.TENSOR: "`.{}` tensors",
@@ -62,7 +65,8 @@ def _described(group: Alike) -> str:
     if group.rank is not None:
         parts.append(f"rank {group.rank}")
     if group.alpha is not None and group.kind not in (Kind.FULL, Kind.OFT):
-        parts.append(f"alpha {number(group.alpha)}" + (" (rsLoRA)" if group.rslora else ""))
+        remark = " (a placeholder)" if group.alpha == 0 else " (rsLoRA)" if group.rslora else ""
+        parts.append(f"alpha {number(group.alpha)}{remark}")
     scale = f"trained scale {number(group.scale)}"
     if group.assumed:
         scale += " if alpha was the rank"
@@ -72,8 +76,9 @@ def _described(group: Alike) -> str:
 def render_text(inspection: Inspection) -> str:
     """The report of one file for people."""
     adapter = inspection.adapter
+    said = answer(adapter, inspection.predictions) if len(inspection.predictions) > 1 else ""
     lines = [
-        inspection.filename,
+        *_wrapped(f"{inspection.filename}: {said}" if said else inspection.filename, "    "),
         f"  {summary(adapter)}",
         f"  layout: {adapter.convention.title} ({adapter.reason})",
     ]
@@ -86,7 +91,7 @@ def render_text(inspection: Inspection) -> str:
             lines.append(f"    and {len(groups) - _MOST_ROWS} other kinds; --format json has every module")
     for oddity in inspection.oddities:
         lines += _wrapped(f"  oddity: {oddity.text}{_examples(oddity)}", "    ")
-    lines += _predicted(inspection.predictions)
+    lines += _predicted(adapter, inspection.predictions)
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -114,28 +119,48 @@ def _wrapped(text: str, indent: str) -> list[str]:
     )
 
 
-def _predicted(predictions: Sequence[Prediction]) -> list[str]:
-    told = [item for item in predictions if item.outcome is not Outcome.UNKNOWN]
-    untold = [item for item in predictions if item.outcome is Outcome.UNKNOWN]
-    lines: list[str] = []
-    if told:
-        rows = [("loader", "applies", "", "pass")]
-        rows += [(item.loader.title, applies(item), judgement(item), argument(item)) for item in told]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-            lines.append("  " + "  ".join([*cells, row[3]]).rstrip())
-        for item in told:
-            if item.reason:
-                lines += _wrapped(f"  {item.loader.title}: {item.reason}", "    ")
-    if len(predictions) == 1 and untold:
-        lines += _wrapped(f"  {untold[0].loader.title}: not known ({untold[0].reason})", "    ")
-    elif untold:
-        names = ", ".join(item.loader.key for item in untold)
-        lines += _wrapped(f"  not known for this file: {names}", "    ")
-    if len(predictions) == 1 and told:
-        lines += _wrapped(f"  source: {told[0].source}", "    ")
+def _predicted(adapter: Adapter, predictions: Sequence[Prediction]) -> list[str]:
+    if len(predictions) == 1:
+        return _one(predictions[0])
+    ordered = by_relevance(adapter, predictions)
+    told = [item for item in ordered if item.outcome not in _IN_A_LINE]
+    lines = _table(told)
+    for reason in dict.fromkeys(item.reason for item in told if item.reason):
+        names = ", ".join(item.loader.title for item in told if item.reason == reason)
+        lines += _wrapped(f"  {names}: {reason}", "    ")
+    skipped = [item.loader.key for item in ordered if item.outcome is Outcome.NOTHING]
+    if skipped:
+        lines += _wrapped(f"  skip it, and apply nothing: {', '.join(skipped)}", "    ")
+    refused = [item for item in ordered if item.outcome is Outcome.REFUSED]
+    for reason in dict.fromkeys(item.reason for item in refused):
+        names = ", ".join(item.loader.key for item in refused if item.reason == reason)
+        lines += _wrapped(f"  refuse it: {names} ({reason})", "    ")
+    if untold := [item.loader.key for item in ordered if item.outcome is Outcome.UNKNOWN]:
+        lines += _wrapped(f"  not known for this file: {', '.join(untold)}", "    ")
     return lines
+
+
+def _one(item: Prediction) -> list[str]:
+    """The answer for the one loader that was asked about, with its source."""
+    if item.outcome is Outcome.UNKNOWN:
+        return _wrapped(f"  {item.loader.title}: not known ({item.reason})", "    ")
+    lines = _table([item])
+    if item.reason:
+        lines += _wrapped(f"  {item.loader.title}: {item.reason}", "    ")
+    return lines + _wrapped(f"  source: {item.source}", "    ")
+
+
+def _table(told: Sequence[Prediction]) -> list[str]:
+    if not told:
+        return []
+    rows = [("loader", "applies", "", "pass")]
+    rows += [(item.loader.title, applies(item), judgement(item), argument(item)) for item in told]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        "  "
+        + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+        for row in rows
+    ]
 
 
 def applies(item: Prediction) -> str:
@@ -175,6 +200,7 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
         "convention": adapter.convention.name,
         "reason": adapter.reason,
         "summary": summary(adapter),
+        "answer": answer(adapter, inspection.predictions),
         "modules": [_module_json(item) for item in adapter.modules],
         "oddities": [
             {"name": item.name, "text": item.text, "modules": list(item.modules)}

@@ -70,6 +70,7 @@ class Convention:
     bias: tuple[str, ...] = ()  # biases of B, scaled like the delta
     settings_file: str = ""
     transposed: bool = False  # A lies as in x rank, B as rank x out
+    home: tuple[str, ...] = ()  # the loaders that it was made for, by their keys
 
 
 A_B = Pair("lora_A.weight", "lora_B.weight")
@@ -105,6 +106,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(Alpha(Where.TENSOR, "alpha_scale", Meaning.SCALE),),
         missing=MissingAlpha.IN_THE_RUN,
         scale_parts=("alpha_scale",),
+        home=("longcat",),
     ),
     Convention(
         "mlx", "mlx-lm",
@@ -114,6 +116,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         missing=MissingAlpha.SCALE_20,
         scale_parts=("lora_parameters.scale", "lora_parameters.rank", "fine_tune_type", "m"),
         magnitude=("m",), settings_file="adapter_config.json", transposed=True,
+        home=("mlx-lm",),
     ),
     Convention(
         "torchtune", "torchtune",
@@ -135,6 +138,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         scale_parts=_PEFT_SETTINGS,
         magnitude=("lora_magnitude_vector", "lora_magnitude_vector.weight"), bias=("lora_B.bias",),
         settings_file="adapter_config.json",
+        home=("peft", "vllm", "sglang", "llama.cpp"),
     ),
     Convention(
         "diffusers", "diffusers",
@@ -145,6 +149,7 @@ CONVENTIONS: tuple[Convention, ...] = (
                Alpha(Where.METADATA, "lora_adapter_metadata: alpha_pattern")),
         scale_parts=_PEFT_SETTINGS,
         magnitude=("lora_magnitude_vector", "lora_magnitude_vector.weight"), bias=("lora_B.bias",),
+        home=("diffusers", "diffusers-flux", "diffusers-flux2", "diffusers-qwen", "diffusers-wan"),
     ),
     Convention(
         "fastvideo", "FastVideo",
@@ -153,6 +158,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         prefixes=("", "diffusion_model."),
         alpha=(Alpha(Where.TENSOR, "lora_alpha"),),
         scale_parts=("lora_alpha", "lora_rank"),
+        home=("fastvideo-0.2.1",),
     ),
     Convention(
         "litgpt", "litgpt",
@@ -162,6 +168,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         missing=MissingAlpha.IN_THE_RUN,
         scale_parts=("lora_r", "lora_alpha"),
         settings_file="hyperparameters.yaml",
+        home=("litgpt",),
     ),
     Convention(
         "megatron", "Megatron / NeMo",
@@ -174,6 +181,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         "xlabs", "XLabs",
         "x-flux @ 4749542 src/flux/modules/layers.py LoRALinearLayer: network_alpha None",
         (NUMBERED_DOWN_UP,),
+        home=("x-flux",),
     ),
     Convention(
         "bfl", "BFL control LoRA",
@@ -190,6 +198,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(Alpha(Where.TENSOR, "scale", Meaning.SCALE), _TENSOR, _SS_METADATA, *_METADATA),
         scale_parts=("alpha", "dora_scale", "scale"),
         magnitude=("dora_scale",), core=_CORES,
+        home=("sd-scripts", "musubi-tuner", "comfyui", "a1111"),
     ),
     Convention(
         "lycoris", "LyCORIS",
@@ -199,6 +208,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(_TENSOR, _SS_METADATA, *_METADATA),
         scale_parts=("alpha", "dora_scale"),
         magnitude=("dora_scale",), core=_CORES,
+        home=("lycoris", "comfyui"),
     ),
     Convention(
         "comfy", "ComfyUI style",
@@ -208,6 +218,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(_TENSOR, *_METADATA),
         scale_parts=("alpha", "dora_scale"),
         magnitude=("dora_scale",), core=_CORES,
+        home=("comfyui",),
     ),
     Convention(
         "peft-keys", "PEFT names in a single file",
@@ -224,6 +235,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         (PROCESSOR_DOWN_UP, LORA_DOWN_UP, LAYER_DOWN_UP),
         prefixes=("unet.", "text_encoder.", ""),
         alpha=_METADATA,
+        home=("diffusers",),
     ),
     Convention(
         "diffusers-plain", "diffusers without metadata",
@@ -233,6 +245,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(_TENSOR, *_METADATA),
         scale_parts=("alpha", "lora_magnitude_vector", "lora_magnitude_vector.weight"),
         magnitude=("lora_magnitude_vector", "lora_magnitude_vector.weight", "magnitude"),
+        home=("diffusers", "diffusers-flux", "diffusers-flux2", "diffusers-qwen", "diffusers-wan"),
     ),
     Convention(
         "diffsynth", "DiffSynth-Studio",
@@ -240,6 +253,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         (NAMED_A_B,),
         alpha=(_TENSOR, *_METADATA),
         scale_parts=("alpha",),
+        home=("diffsynth-2",),
     ),
     Convention(
         "down-up", "lora_down and lora_up under the model's own names",
@@ -248,6 +262,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(_TENSOR, *_METADATA),
         scale_parts=("alpha", "dora_scale"),
         magnitude=("dora_scale",), core=("lora_mid.weight",),
+        home=("lightx2v", "diffsynth-2"),
     ),
     Convention(
         "plain", "lora_A and lora_B under the model's own names",
@@ -256,6 +271,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(_TENSOR, *_METADATA),
         scale_parts=("alpha",),
         magnitude=("lora_magnitude_vector", "lora_magnitude_vector.weight"), bias=("lora_B.bias",),
+        home=("diffsynth-2", "fastvideo-0.2.1"),
     ),
     Convention(
         "bare", "lora_A and lora_B without .weight",
@@ -263,6 +279,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         (BARE_A_B,),
         alpha=(_TENSOR, *_METADATA),
         scale_parts=("alpha",),
+        home=("fastvideo-0.2.1",),
     ),
     Convention(
         "lycoris-plain", "LyCORIS factors under the model's own names",
@@ -278,6 +295,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         (SMALL_A_B,),
         alpha=(Alpha(Where.METADATA, "adapter.lora.alpha"),),
         scale_parts=("adapter.lora.alpha",),
+        home=("llama.cpp",),
     ),
 )  # fmt: skip
 

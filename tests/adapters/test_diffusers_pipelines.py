@@ -47,4 +47,4 @@ def test_predictions_come_true(pipeline: Pipeline, tmp_path: Path) -> None:
         if not came_true(said, scale):
             wrong.append(f"{layout}: {said.outcome}, {said.low} to {said.high}; it was {scale}")
     assert not wrong, "\n".join(wrong)
-    assert known >= 60
+    assert known >= 55

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lorascale_lint.knowledge.conventions import A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Scales, Skips, Statement, Unsaid
 
 _NAMES = ("base_model.model.", "lora___lorahyphen___", "lycoris_", "transformer.", "unet.", "text_encoder.")
@@ -20,6 +20,11 @@ _KOHYA = Case(
     Skips("DiffSynth-Studio lora loaders but Flux's: names of no layer are skipped; docs/verification"),
 )
 
+_BARE = Case(
+    Files(pairs=(BARE_A_B,)),
+    Skips("DiffSynth-Studio @ fed7b18f utils/lora/general.py:21-28: a name loses its last part"),
+)
+
 DIFFSYNTH_1 = Loader(
     "diffsynth-1",
     "DiffSynth-Studio 1.x",
@@ -28,6 +33,7 @@ DIFFSYNTH_1 = Loader(
         _SKIPPED,
         _FLUX,
         _KOHYA,
+        _BARE,
         Case(
             Files(pairs=(A_B, NAMED_A_B)),
             Scales("DiffSynth-Studio 1.1.9 lora/__init__.py GeneralLoRALoader.load: alpha * up @ down"),
@@ -48,6 +54,7 @@ DIFFSYNTH_2 = Loader(
         _SKIPPED,
         _FLUX,
         _KOHYA,
+        _BARE,
         Case(
             Files(pairs=(A_B, NAMED_A_B, DOWN_UP)),
             Scales(

@@ -21,7 +21,7 @@ _NAMES = (
 
 FASTVIDEO_016 = Loader(
     "fastvideo-0.1.6",
-    "FastVideo up to 0.1.6, merged",
+    "FastVideo up to 0.1.6 (merged)",
     "",
     (
         _SKIPPED,
@@ -32,7 +32,7 @@ FASTVIDEO_016 = Loader(
 
 FASTVIDEO_017 = Loader(
     "fastvideo-0.1.7",
-    "FastVideo 0.1.7 and 0.2.0, merged",
+    "FastVideo 0.1.7 and 0.2.0 (merged)",
     "",
     (
         _SKIPPED,
@@ -53,7 +53,7 @@ FASTVIDEO_017 = Loader(
 
 FASTVIDEO_021 = Loader(
     "fastvideo-0.2.1",
-    "FastVideo 0.2.1, merged",
+    "FastVideo 0.2.1 (merged)",
     "strength={}",
     (
         _SKIPPED,

@@ -53,7 +53,7 @@ SD_SCRIPTS = Loader(
 
 MUSUBI = Loader(
     "musubi-tuner",
-    "musubi-tuner, merged",
+    "musubi-tuner (merged)",
     "multiplier={}",
     (
         Case(

@@ -7,7 +7,7 @@ from lorascale_lint.knowledge.reading import Case, Files, Loader, Missing, Scale
 
 LYCORIS = Loader(
     "lycoris",
-    "LyCORIS, merged",
+    "LyCORIS (merged)",
     "multiplier={}",
     (
         Case(
