@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from lorascale_lint.adoption.baseline import BaselineError
 from lorascale_lint.adoption.ignores import add_ignores
 from lorascale_lint.adoption.known import Known
 from lorascale_lint.cache import UntrustedCache, cache_folder
-from lorascale_lint.checking import STDIN, Checker, read_source, reader
+from lorascale_lint.checking import STDIN, Checker
 from lorascale_lint.config import Configs, Overrides
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
@@ -21,6 +21,7 @@ from lorascale_lint.fixing.apply import Change, Outcome, apply_fixes
 from lorascale_lint.fixing.diff import unified_diff
 from lorascale_lint.fixing.write import WriteError, clean_up, obstacle, write_group
 from lorascale_lint.isolation import leave_out
+from lorascale_lint.notebooks import Notebooks
 from lorascale_lint.report.content import Report
 from lorascale_lint.report.output import Output
 from lorascale_lint.report.summary import count, render_fixed, render_summary
@@ -77,8 +78,11 @@ class _Check:
         else:
             self.sources = discover(map(Path, options.paths), configs)
         leave_out(*map(str, self.sources.roots))
-        self.contents = dict.fromkeys(self.sources.targets, self.stdin)
-        checker = Checker(self.sources, self.selection, self._cache(), self.console.progress)
+        self.notebooks, self.sources = Notebooks.read(self.sources, self.stdin)
+        self.output = replace(self.output, notebooks=self.notebooks)
+        self.contents = dict.fromkeys(self.sources.targets, self.stdin) | self.notebooks.texts
+        checker = Checker(self.sources, self.selection, self._cache(), self.console.progress, self.notebooks)
+        self.reader = checker.reader
         baseline = options.baseline or (None if self.stdin is not None else self._baseline(configs))
         if options.write_baseline and baseline is None:
             raise InputError("--write-baseline needs --baseline FILE, or the setting `baseline`")
@@ -112,14 +116,14 @@ class _Check:
         overlay = {path: data for path, data in self.contents.items() if data is not None}
         report = self.known.check(overlay)
         self._complain(report)
-        self.output.report(report, reader(overlay))
+        self.output.report(report, self.reader(overlay))
         if self.stdin is None:
             self._shrink_baseline()
         return self._exit_code(report)
 
     def _diff(self) -> int:
         outcome = self._apply()
-        diff = unified_diff(change for group in outcome.groups for change in group)
+        diff = unified_diff(map(self.notebooks.on_disk, chain(*outcome.groups)))
         self._complain(outcome.report, outcome)
         # On a terminal nothing of the source may act as an escape sequence; a patch needs every byte.
         on_terminal = sys.stdout.isatty() and self.options.output_file is None
@@ -141,17 +145,17 @@ class _Check:
         report = self._report_of(outcome, overlay) if unwritten else outcome.report
         self._complain(report, outcome)
         fixed = outcome.fixed_without({change.path for change in unwritten})
-        self.output.report(report, reader(overlay), fixed=fixed, remaining=True)
+        self.output.report(report, self.reader(overlay), fixed=fixed, remaining=True)
         self._shrink_baseline()
         return 2 if unwritten else self._exit_code(report)
 
     def _fix_text(self, outcome: Outcome) -> int:
         """The repaired text goes to standard output, and the report to standard error."""
         overlay = {change.path: change.after for group in outcome.groups for change in group}
-        (target,) = self.sources.targets or (STDIN,)
-        self.console.out(overlay.get(target, self.stdin or b""))
+        fixed = [self.notebooks.on_disk(change).after for change in chain(*outcome.groups)]
+        self.console.out(fixed[0] if fixed else self.stdin or b"")
         self._complain(outcome.report, outcome)
-        read = reader(overlay)
+        read = self.reader(overlay)
         self.output.report(outcome.report, read, fixed=outcome.fixed, remaining=True, to_stderr=True)
         return self._exit_code(outcome.report)
 
@@ -161,7 +165,7 @@ class _Check:
         unwritten: list[Change] = []
         for group in groups:
             try:
-                write_group(group)
+                write_group([self.notebooks.on_disk(change) for change in group])
                 written += group
             except WriteError as error:
                 unwritten += group
@@ -184,7 +188,7 @@ class _Check:
         self._complain(report)
         silenced = count(len(before.findings) - len(report.findings), "finding")
         done = f"Silenced {silenced} by comments in {count(len(written), 'file')}.\n"
-        self.output.report(report, reader({}), done=done, remaining=True)
+        self.output.report(report, self.reader({}), done=done, remaining=True)
         return 2 if unwritten else self._exit_code(report)
 
     def _write_baseline(self) -> int:
@@ -207,10 +211,11 @@ class _Check:
                 self.console.warning(printable(str(error)))
 
     def _ignored(self, report: Report, reason: str) -> Iterator[Change]:
+        read = self.reader({})
         for filename, found in groupby(report.findings, key=lambda finding: finding.span.filename):
             path = Path(filename)
             findings = [finding for finding in found if finding.code not in ("LS002", "LS003")]
-            if findings and (source := read_source(path, {})):
+            if findings and (source := read(filename)):
                 before = source.encode(source.text)
                 try:
                     yield Change(path, before, add_ignores(source, findings, reason))
@@ -220,11 +225,12 @@ class _Check:
     def _apply(self) -> Outcome:
         unsafe = self.options.unsafe_fixes
         if self.stdin is not None:
-            return apply_fixes(self.known.check, self.contents, unsafe=unsafe)
+            obstacle_in = self.notebooks.obstacle
+            return apply_fixes(self.known.check, self.contents, unsafe=unsafe, obstacle=obstacle_in)
         given = [Path(os.path.abspath(path)) for path in self.options.paths]
 
         def why_not(path: Path) -> str | None:
-            return obstacle(Path(os.path.abspath(path)), given)
+            return self.notebooks.obstacle(path) or obstacle(Path(os.path.abspath(path)), given)
 
         return apply_fixes(self.known.check, self.contents, unsafe=unsafe, obstacle=why_not)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lorascale_lint import engine
 from lorascale_lint.dead_suppressions import Mention, dead_suppressions
 from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.notebooks import Notebooks
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.results import LintResult
 from lorascale_lint.selection import Selection
@@ -28,9 +29,16 @@ class Checker:
     selection: Selection
     cache_dir: Path | None = None
     progress: Callable[[int, int], None] | None = None
+    notebooks: Notebooks = field(default_factory=Notebooks)
+
+    def reader(self, overlay: Mapping[Path, bytes]) -> Read:
+        """Reads files, and the Python of notebooks, by their names in findings."""
+        known = self.notebooks.texts | dict(overlay)
+        return lambda name: read_source(Path(name), known)
 
     def check(self, overlay: Mapping[Path, bytes]) -> Report:
-        """Lint with the bytes of ``overlay`` in place of those on disk."""
+        """Lint with the bytes of ``overlay`` in place of those on disk; of a notebook that is its Python."""
+        overlay = self.notebooks.texts | dict(overlay)
         codes = {path: self.selection.codes_for(path) for path in self.sources.targets}
         # Through the module, so that a test can put another engine in its place.
         result = engine.lint(
@@ -141,8 +149,3 @@ def read_source(path: Path, overlay: Mapping[Path, bytes]) -> SourceText | None:
         return SourceText.decode(overlay[path] if path in overlay else path.read_bytes())
     except (OSError, UndecodableSource):
         return None
-
-
-def reader(overlay: Mapping[Path, bytes]) -> Read:
-    """Reads files by their names in findings."""
-    return lambda name: read_source(Path(name), overlay)

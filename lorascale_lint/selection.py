@@ -131,9 +131,7 @@ class Selection:
         )
 
     def presented(self, finding: Finding) -> Finding:
-        """The finding, without a repair that is not wanted. Raises `ConfigError`."""
-        if finding.fix is None:
-            return finding
+        """The finding, without a repair that is not wanted; none is made here. Raises `ConfigError`."""
         config = self._configs.of(Path(finding.span.filename))
         return finding if finding.code in self._of(config).fixable else replace(finding, fix=None)
 

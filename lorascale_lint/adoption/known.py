@@ -9,8 +9,9 @@ from pathlib import Path
 from lorascale_lint.adoption.baseline import Baseline
 from lorascale_lint.adoption.counts import Counts, Spot, counts, leave_out
 from lorascale_lint.adoption.revision import Revision
-from lorascale_lint.checking import Checker, reader
-from lorascale_lint.report.content import Report
+from lorascale_lint.checking import Checker
+from lorascale_lint.report.content import Read, Report
+from lorascale_lint.sources.discovery import Sources
 
 
 class Known:
@@ -34,7 +35,7 @@ class Known:
 
     def check(self, overlay: Mapping[Path, bytes]) -> Report:
         """Check, and leave out what is known."""
-        read = reader(overlay)
+        read = self._checker.reader(overlay)
         report = self._last = self._checker.check(overlay)
         if self._baseline is not None:
             self._found = counts((*report.findings, *report.unshown), read)
@@ -47,7 +48,7 @@ class Known:
     def with_found(self) -> Baseline:
         """The baseline with what the last check found."""
         assert self._baseline is not None
-        shown = counts(self._last.findings, reader({}))
+        shown = counts(self._last.findings, self._checker.reader({}))
         return self._baseline.with_found(shown, self._judged)
 
     def shrunk(self) -> Baseline | None:
@@ -59,13 +60,12 @@ class Known:
 
     def _known_then(self, revision: Revision) -> Counts:
         if self._then is None:
-            checker = self._checker
-            self._then = revision.known(
-                checker.sources,
-                lambda sources, overlay: replace(checker, sources=sources).check(overlay),
-                reader(revision.before),
-            )
+            self._then = revision.known(self._checker.sources, self._check_then)
         return self._then
+
+    def _check_then(self, sources: Sources, overlay: Mapping[Path, bytes]) -> tuple[Report, Read]:
+        checker = replace(self._checker, sources=sources)
+        return checker.check(overlay), checker.reader(overlay)
 
     def _judged(self, spot: Spot) -> bool:
         """Whether the last check would have found it."""

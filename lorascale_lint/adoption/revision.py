@@ -12,9 +12,10 @@ from lorascale_lint.adoption.counts import Counts, Spot, counts
 from lorascale_lint.errors import InputError
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.sources.discovery import Sources, display_path
+from lorascale_lint.sources.notebook import NotANotebook, Notebook
 
-Check = Callable[[Sources, Mapping[Path, bytes]], Report]
-"""Checks sources with the bytes of some files in place of those on disk."""
+Check = Callable[[Sources, Mapping[Path, bytes]], tuple[Report, Read]]
+"""Checks sources with the bytes of some files in place of those on disk, and reads what was checked."""
 
 
 class RevisionError(InputError):
@@ -53,7 +54,7 @@ class Revision:
                 before[path] = git.run("cat-file", "blob", f"{commit}:{former}")
         return cls(before, renamed, added)
 
-    def known(self, sources: Sources, check: Check, read: Read) -> Counts:
+    def known(self, sources: Sources, check: Check) -> Counts:
         """The findings that the revision had in ``sources``, under the present names of their files."""
         former = {present: path for path, present in self.renamed.items()}
 
@@ -63,9 +64,9 @@ class Revision:
         targets = then(sources.targets)
         gone = {path for path in self.before if path.suffix == ".py"} - {*targets}
         context = {*then(sources.context)} | gone
-        report = check(
+        report, read = check(
             replace(sources, targets=tuple(sorted(targets)), context=tuple(sorted(context)), failures=()),
-            self.before,
+            _python(self.before),
         )
         now = {str(path): str(present) for path, present in self.renamed.items()}
         found = counts((*report.findings, *report.unshown), read)
@@ -73,6 +74,17 @@ class Revision:
             Spot(now.get(spot.filename, spot.filename), spot.code, spot.definition): number
             for spot, number in found.items()
         }
+
+
+def _python(files: Mapping[Path, bytes]) -> dict[Path, bytes]:
+    """With the Python of notebooks in place of their bytes."""
+    texts = dict(files)
+    for path, data in files.items():
+        if path.suffix == ".ipynb":
+            with contextlib.suppress(NotANotebook):
+                notebook = Notebook.read(data)
+                texts[path] = notebook.text.encode() if notebook else b""
+    return texts
 
 
 # Nothing that the repository configures is run.

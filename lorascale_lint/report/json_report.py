@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from lorascale_lint.findings import FileFailure, Finding, Fix, Position
+from lorascale_lint.notebooks import cell_of
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.report.terminal import Style
 
@@ -30,7 +31,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "code": finding.code,
         "name": finding.name,
         "message": finding.message,
-        "filename": finding.span.filename,
+        **_file(finding.span.filename),
         "location": _place(finding.span.start),
         "end_location": _place(finding.span.end),
         "severity": finding.severity,
@@ -38,7 +39,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "fix": _fix(finding.fix),
         "trace": [
             {
-                "filename": step.span.filename,
+                **_file(step.span.filename),
                 "location": _place(step.span.start),
                 "message": step.message,
             }
@@ -53,7 +54,7 @@ def _failure(failure: FileFailure) -> dict[str, Any]:
         "code": failure.code,
         "name": failure.name,
         "message": failure.message,
-        "filename": failure.filename,
+        **_file(failure.filename),
         "location": _place(failure.position),
         "end_location": _place(failure.position),
         "severity": "error",
@@ -75,11 +76,17 @@ def _fix(fix: Fix | None) -> dict[str, Any] | None:
                 "location": _place(edit.span.start),
                 "end_location": _place(edit.span.end),
                 "content": edit.content,
-                "filename": edit.span.filename,
+                **_file(edit.span.filename),
             }
             for edit in fix.edits
         ],
     }
+
+
+def _file(name: str) -> dict[str, Any]:
+    """With the number of the cell, in a notebook."""
+    filename, cell = cell_of(name)
+    return {"filename": filename} | ({} if cell is None else {"cell": cell})
 
 
 def _place(position: Position) -> dict[str, int]:

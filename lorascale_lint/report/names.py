@@ -18,3 +18,5 @@ FORMATS = {
 """The module of each format; its function is `render`."""
 FOR_PEOPLE = frozenset({"text", "concise", "grouped"})
 """Formats that are followed by the lines which say what was fixed and what is left."""
+BY_ROW = frozenset({"sarif", "github", "gitlab", "rdjson"})
+"""Formats for viewers that know rows of files, and no cells of notebooks."""

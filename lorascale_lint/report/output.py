@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
+from lorascale_lint.notebooks import Notebooks
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.report.formats import render
-from lorascale_lint.report.names import FOR_PEOPLE
+from lorascale_lint.report.names import BY_ROW, FOR_PEOPLE
 from lorascale_lint.report.summary import render_fixed, render_summary
 from lorascale_lint.report.terminal import Style
 
@@ -27,6 +28,7 @@ class Output:
     output_format: str = "text"
     file: Path | None = None
     statistics: bool = False
+    notebooks: Notebooks = field(default_factory=Notebooks)
 
     def report(
         self,
@@ -45,6 +47,8 @@ class Output:
         """
         stream = sys.stderr if to_stderr else sys.stdout
         style = Style.of(stream if self.file is None else None)
+        place = self.notebooks.by_row if self.output_format in BY_ROW else self.notebooks.by_cell
+        report, read = place(report, read)
         text = render(report, self.output_format, read, style, statistics=self.statistics)
         if self.output_format in FOR_PEOPLE and not self.console.quiet:
             gap = "\n" if text and self.output_format != "concise" else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
+from lorascale_lint.notebooks import cell_of
 from lorascale_lint.report.content import Report
 from lorascale_lint.report.terminal import printable
 
@@ -33,12 +34,12 @@ def _judged(report: Report) -> str:
 
 
 def _found(report: Report, *, remaining: bool) -> str:
-    failed = len({failure.filename for failure in report.failures if failure.code == "LS001"})
+    failed = len({cell_of(failure.filename)[0] for failure in report.failures if failure.code == "LS001"})
     beside = f"; {report.known} known before" if report.known else ""
     beside += f"; {count(failed, 'file')} could not be checked" if failed else ""
     if not report.findings:
         return f"No findings{' left' if remaining else ''} in {count(report.checked, 'file')}{beside}.\n"
-    files = len({finding.span.filename for finding in report.findings})
+    files = len({cell_of(finding.span.filename)[0] for finding in report.findings})
     fixes = [finding.fix.applicability for finding in report.findings if finding.fix]
     parts = []
     if safe := fixes.count("safe"):

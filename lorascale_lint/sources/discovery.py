@@ -27,6 +27,8 @@ SKIPPED_FOLDERS = frozenset(
         "site-packages", "venv",
     }
 )  # fmt: skip
+LINTED = (".py", ".ipynb")
+"""Endings of files that are linted where a folder is given. A stub (`.pyi`) holds no code."""
 _NAMESPACE_DEPTH = 2
 _PROJECT_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 
@@ -110,7 +112,8 @@ def _context(walk: _Walk, folders: Iterable[Path], targets: Mapping[str, Path]) 
     context: dict[str, Path] = {}
     for root in sorted({root for folder in folders if (root := project_root(folder))}):
         for file in walk.files(root):
-            _add(context, file)
+            if file.suffix == ".py":  # nothing imports a notebook
+                _add(context, file)
     return tuple(sorted(display_path(file) for key, file in context.items() if key not in targets))
 
 
@@ -164,7 +167,7 @@ class _Walk:
         self.failures: list[FileFailure] = []
 
     def given_file(self, path: Path) -> Iterator[Path]:
-        if self._configs.leaves_out(path, named=True):
+        if path.suffix == ".pyi" or self._configs.leaves_out(path, named=True):
             return
         if stat.S_ISREG(path.stat().st_mode):
             yield path
@@ -187,7 +190,7 @@ class _Walk:
         for entry in entries:
             path = folder / entry.name
             is_folder = _holds(entry.is_dir, follow_symlinks=False)
-            wanted = entry.name not in SKIPPED_FOLDERS if is_folder else entry.name.endswith(".py")
+            wanted = entry.name not in SKIPPED_FOLDERS if is_folder else entry.name.endswith(LINTED)
             if not wanted or self._configs.leaves_out(path) or self._ignored(path, is_folder):
                 continue
             if is_folder:
