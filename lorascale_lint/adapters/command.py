@@ -18,6 +18,7 @@ from lorascale_lint.adapters.rewriting.files import write_adapter
 from lorascale_lint.adapters.rewriting.plan import plan_rewrite
 from lorascale_lint.adapters.rewriting.targets import TARGETS, target_named
 from lorascale_lint.adapters.source import find_files, read_source
+from lorascale_lint.adapters.table import render_table
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
 from lorascale_lint.knowledge.loaders import LOADERS, loader_named
@@ -34,6 +35,8 @@ def run_inspect(paths: Sequence[str], loader: str | None, output_format: str) ->
     inspections: list[Inspection] = []
     norms: list[Mapping[str, float]] = []
     failed = False
+    # A folder is asked about as a whole, a file for all that is known of it.
+    as_table = output_format == "text" and len(paths) == 1 and Path(paths[0]).is_dir() and loader is None
     for path, error in _files(paths):
         try:
             if error is not None:
@@ -46,8 +49,11 @@ def run_inspect(paths: Sequence[str], loader: str | None, output_format: str) ->
             failed = True
             console.error(printable(str(problem)))
             continue
-        if output_format == "text":
+        if output_format == "text" and not as_table:
             console.out(("\n" if len(inspections) > 1 else "") + render_text(inspections[-1]))
+    if as_table and inspections:
+        many = len(inspections) > 1
+        console.out(render_table(inspections, Path(paths[0])) if many else render_text(inspections[0]))
     if output_format == "json":
         console.out(json.dumps([as_json(item) for item in inspections], indent=2, allow_nan=False) + "\n")
     elif output_format == "html":

@@ -17,7 +17,7 @@ def fits(adapter: Adapter, files: Files) -> bool:
     return (
         (not files.conventions or adapter.convention.name in files.conventions)
         and (not files.name or own_name == files.name)
-        and (not files.other_name or own_name != files.other_name)
+        and own_name not in files.other_names
         and _names_fit(adapter, files)
     )
 

@@ -48,6 +48,11 @@ class Prediction:
 
 def predict(adapter: Adapter, loader: Loader) -> Prediction:
     """The scale that a loader applies to the modules of a file."""
+    suffix = adapter.source.path.suffix
+    if suffix not in loader.suffixes:
+        return Prediction(
+            loader, Outcome.UNKNOWN, reason=f"what it does with {suffix} files is not on record"
+        )
     case = case_of(adapter, loader)
     if case is None:
         return Prediction(

@@ -1,23 +1,28 @@
-"""What is given on the command line: safetensors files, and the settings that lie beside them."""
+"""What is given on the command line: adapter files, and the settings that lie beside them."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lorascale_lint.adapters.factors import NUMBERS, Factors, group
-from lorascale_lint.adapters.header import Header, read_header
+from lorascale_lint.adapters.file_types import SUFFIXES, is_candidate, read_adapter_header
+from lorascale_lint.adapters.header import Header
 from lorascale_lint.adapters.patterns import Patterns
 from lorascale_lint.errors import InputError
+from lorascale_lint.reading import read_regular
 
 ADAPTER_CONFIG = "adapter_config.json"
 HYPERPARAMETERS = "hyperparameters.yaml"
 _LARGEST_CONFIG = 16 * 2**20
+_NAMED = ", ".join(SUFFIXES[:-1]) + f" or {SUFFIXES[-1]}"
+_SNAPSHOTS = "snapshots"
+_LONGEST_REVISION = 1000
 # Other files of a PEFT, diffusers or mlx folder share their settings with none but these.
 _WEIGHTS = re.compile(
     r"(adapter_model|adapters|lit_model|pytorch_lora_weights|.*_adapters|adapter_\d+)(\..*)?"
@@ -66,26 +71,58 @@ class AdapterSource:
 
 
 def find_files(path: Path) -> list[Path]:
-    """The safetensors files that a path stands for. Raises InputError if there are none."""
+    """The adapter files that a path stands for, in a folder by their suffix. Raises InputError if none.
+
+    Of a model in Hugging Face's cache it is the revision that `main` names, or else the newest one.
+    """
     try:
         if not path.is_dir():
             if not path.exists():
                 raise InputError(f"{path}: no such file or directory")
-            if path.suffix != ".safetensors":
-                raise InputError(f"{path}: not a .safetensors file; other formats are not read")
+            if path.suffix not in SUFFIXES:
+                raise InputError(f"{path}: not a {_NAMED} file; other formats are not read")
             return [path]
         # Links to folders are not followed, so that a loop of links ends.
-        found = sorted(file for file in path.rglob("*.safetensors") if file.is_file())
-    except OSError as error:
+        found = sorted(file for file in path.rglob("*") if is_candidate(file) and file.is_file())
+        found = _of_one_revision(found, len(path.parts) - 1)
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
     if not found:
-        raise InputError(f"{path}: no .safetensors file in it; other formats are not read")
+        raise InputError(f"{path}: no {_NAMED} file in it; other formats are not read")
     return found
+
+
+def _of_one_revision(files: Sequence[Path], first: int) -> list[Path]:
+    """Of files below `models--*/snapshots/REVISION` those of one revision of each model.
+
+    The first parts of the path were given by the user: who names a revision gets that one.
+    """
+    chosen: dict[Path, str] = {}
+    kept: list[Path] = []
+    for file in files:
+        parts = file.parts
+        place = next((n for n in range(first, len(parts) - 2) if parts[n] == _SNAPSHOTS), 0)
+        if not place or not parts[place - 1].startswith("models--"):
+            kept.append(file)
+            continue
+        model = Path(*parts[:place])
+        if model not in chosen:
+            chosen[model] = _revision(model)
+        if parts[place + 1] == chosen[model]:
+            kept.append(file)
+    return kept
+
+
+def _revision(model: Path) -> str:
+    main = model / "refs" / "main"
+    named = read_regular(main, _LONGEST_REVISION).decode().strip() if main.is_file() else ""
+    snapshots = sorted((model / _SNAPSHOTS).iterdir(), key=lambda item: item.stat().st_mtime)
+    return named if any(item.name == named for item in snapshots) else snapshots[-1].name
 
 
 def read_source(path: Path) -> AdapterSource:
     """Read one adapter file and what lies beside it. Raises InputError if that can't be read."""
-    header = read_header(path)
+    header = read_adapter_header(path)
     modules, rest = group(header.tensors)
     wanted = {
         factors.keys[role]: (factors, role)
@@ -96,20 +133,23 @@ def read_source(path: Path) -> AdapterSource:
         factors, role = wanted[key]
         factors.numbers[role] = values
     config = hyperparameters = None
-    if _WEIGHTS.fullmatch(path.name) or len(list(path.parent.glob("*.safetensors"))) == 1:
+    if _WEIGHTS.fullmatch(path.name) or _is_alone(path):
         config = _config(path.parent / ADAPTER_CONFIG)
         hyperparameters = _yaml(path.parent / HYPERPARAMETERS)
     return AdapterSource(path, header, modules, tuple(rest), config, hyperparameters)
 
 
+def _is_alone(path: Path) -> bool:
+    others = (file for file in path.parent.iterdir() if is_candidate(file) and file.name != path.name)
+    return next(others, None) is None
+
+
 def _text(path: Path) -> str | None:
     try:
-        if not path.is_file():
-            return None
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise InputError(f"{path}: larger than any adapter's settings")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_regular(path, _LARGEST_CONFIG).decode() if path.is_file() else None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: {error}") from None
 
 

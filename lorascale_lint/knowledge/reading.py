@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from lorascale_lint.knowledge.conventions import Pair
@@ -64,7 +64,7 @@ class Files:
     inside: tuple[str, ...] = ()  # one of these is in a name of the file
     with_part: str = ""  # a module has a tensor in this role
     name: str = ""  # the file's own name
-    other_name: str = ""  # any name but this
+    other_names: tuple[str, ...] = ()  # any name but these
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +130,5 @@ class Loader:
     argument: str  # with {} for the number; empty: the caller has no say
     cases: tuple[Case, ...]
     note: str = ""
-    aliases: tuple[str, ...] = field(default=())
+    aliases: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = (".safetensors",)  # files that it is known to open

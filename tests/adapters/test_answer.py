@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lorascale_lint import cli
 from lorascale_lint.adapters.answer import answer, by_relevance
 from lorascale_lint.adapters.command import inspect_file
 from lorascale_lint.adapters.predictions import Outcome
@@ -65,3 +66,18 @@ def test_loaders_that_skip_the_file_are_one_line(tmp_path: Path) -> None:
     (line,) = [line for line in text.splitlines() if "skip it, and apply nothing: " in line]
     assert "diffsynth-1, diffsynth-2, fastvideo-0.1.6" in line
     assert "FastVideo" not in text.split("  loader")[1].split("skip it")[0]
+
+
+def test_a_folder_of_many_adapters_is_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "one" / "kohya.safetensors", pair(FLAT, 8, alpha=4))
+    write(tmp_path / "two.safetensors", peft_pair(NAMES[:2], 8) | peft_pair(NAMES[2:], 4))
+    assert cli.run(["inspect", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "file                   scale  rank    alpha  kind  layout  pass",
+        "one/kohya.safetensors  0.5    8       4      LoRA  kohya   multiplier=1.0 (sd-scripts)",
+        "two.safetensors !      1?     4 to 8  -      LoRA  plain   alpha=1.0 (diffsynth-2)",
+        "? if alpha was the rank; ! something is odd; 2 adapters: name one of the files for its modules, "
+        "oddities and all loaders",
+    ]
+    assert cli.run(["inspect", str(tmp_path / "one"), str(tmp_path / "two.safetensors")]) == 0
+    assert capsys.readouterr().out.count("  layout: ") == 2

@@ -133,13 +133,13 @@ def test_other_tensors_are_not_guessed(inspect: Callable[..., Output], tmp_path:
 
 
 def test_paths(inspect: Callable[..., Output], tmp_path: Path) -> None:
-    (tmp_path / "pickle.bin").write_bytes(b"")
+    (tmp_path / "pickle.pkl").write_bytes(b"")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "loop").symlink_to(tmp_path / "folder")
     for name, text in (
         ("missing.safetensors", "no such file"),
-        ("pickle.bin", "not a .safetensors file"),
-        ("folder", "no .safetensors file"),
+        ("pickle.pkl", "not a .safetensors, .bin,"),
+        ("folder", "no .safetensors, .bin,"),
     ):
         code, _, err = inspect(tmp_path / name)
         assert code == 2

@@ -9,6 +9,7 @@ from lorascale_lint.adapters.formats.diffusers_metadata import DiffusersMetadata
 from lorascale_lint.adapters.formats.diffusers_plain import DiffusersPlain
 from lorascale_lint.adapters.formats.fastvideo import FastVideo
 from lorascale_lint.adapters.formats.format import Format
+from lorascale_lint.adapters.formats.gguf import Gguf
 from lorascale_lint.adapters.formats.kohya import Kohya, Lycoris
 from lorascale_lint.adapters.formats.litgpt import Litgpt
 from lorascale_lint.adapters.formats.longcat import LongCat
@@ -23,6 +24,7 @@ from lorascale_lint.adapters.formats.xlabs import XLabs
 # What only one program writes comes first; names that many share come last.
 FORMATS: tuple[Format, ...] = (
     LongCat(),
+    Gguf(),
     Mlx(),
     Torchtune(),
     PeftDirectory(),

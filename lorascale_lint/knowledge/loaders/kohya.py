@@ -49,6 +49,7 @@ SD_SCRIPTS = Loader(
         ),
     ),
     aliases=("kohya",),
+    suffixes=(".safetensors", ".pt", ".pth", ".ckpt", ".bin"),
 )
 
 MUSUBI = Loader(

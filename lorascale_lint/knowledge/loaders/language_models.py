@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.kinds import Kind
-from lorascale_lint.knowledge.loaders.peft import FILE, NO_SETTINGS, WITHOUT_SETTINGS
+from lorascale_lint.knowledge.loaders.peft import FILES, NO_SETTINGS, OTHER_NAME, SUFFIXES, WITHOUT_SETTINGS
 from lorascale_lint.knowledge.reading import (
     Case,
     Divisor,
@@ -31,8 +31,8 @@ VLLM = Loader(
     "",
     (
         Case(
-            Files(conventions=("peft",), other_name=FILE),
-            Refuses("vllm @ e745baff vllm/lora/lora_model.py from_local_checkpoint", f"it looks for {FILE}"),
+            Files(conventions=("peft",), other_names=FILES),
+            Refuses("vllm @ e745baff vllm/lora/lora_model.py from_local_checkpoint", OTHER_NAME),
         ),
         Case(
             Files(conventions=("peft",)),
@@ -50,6 +50,7 @@ VLLM = Loader(
             "vllm @ e745baff vllm/lora/peft_helper.py from_local_dir: opens adapter_config.json"
         ),
     ),
+    suffixes=SUFFIXES,
 )
 
 SGLANG = Loader(
@@ -81,8 +82,8 @@ LMDEPLOY = Loader(
     "",
     (
         Case(
-            Files(conventions=("peft",), other_name=FILE),
-            Refuses("lmdeploy @ 1263d5cd lmdeploy/pytorch/models/patch.py:327-330", f"it looks for {FILE}"),
+            Files(conventions=("peft",), other_names=FILES),
+            Refuses("lmdeploy @ 1263d5cd lmdeploy/pytorch/models/patch.py:327-330", OTHER_NAME),
         ),
         Case(
             Files(conventions=("peft",)),
@@ -100,6 +101,7 @@ LMDEPLOY = Loader(
             "lmdeploy @ 1263d5cd lmdeploy/pytorch/check_env/adapter.py: PeftConfig.from_pretrained"
         ),
     ),
+    suffixes=SUFFIXES,
 )
 
 LLAMA_CPP = Loader(
@@ -108,8 +110,8 @@ LLAMA_CPP = Loader(
     "--lora-scaled FILE:{}",
     (
         Case(
-            Files(conventions=("peft",), other_name=FILE),
-            Refuses("llama.cpp @ 0b03adaa convert_lora_to_gguf.py", f"it looks for {FILE}"),
+            Files(conventions=("peft",), other_names=FILES),
+            Refuses("llama.cpp @ 0b03adaa convert_lora_to_gguf.py", OTHER_NAME),
         ),
         Case(
             Files(conventions=("peft",)),
@@ -139,6 +141,7 @@ LLAMA_CPP = Loader(
         ),
     ),
     aliases=("llama-cpp",),
+    suffixes=(*SUFFIXES, ".gguf"),
 )
 
 MLX_LM = Loader(
@@ -195,4 +198,5 @@ LITGPT = Loader(
             ),
         ),
     ),
+    suffixes=(".safetensors", ".lora"),
 )

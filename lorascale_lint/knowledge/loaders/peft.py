@@ -15,7 +15,8 @@ from lorascale_lint.knowledge.reading import (
     Statement,
 )
 
-FILE = "adapter_model.safetensors"
+FILES = ("adapter_model.safetensors", "adapter_model.bin")
+SUFFIXES = (".safetensors", ".bin")
 # What has no settings with a peft_type beside it.
 WITHOUT_SETTINGS = (
     "longcat",
@@ -38,6 +39,7 @@ WITHOUT_SETTINGS = (
     "lycoris-plain",
     "gguf",
 )
+OTHER_NAME = f"it looks for {FILES[0]}"
 NO_SETTINGS = "it needs adapter_config.json beside the file"
 
 PEFT = Loader(
@@ -46,8 +48,8 @@ PEFT = Loader(
     "scale_layer({})",
     (
         Case(
-            Files(conventions=("peft",), other_name=FILE),
-            Refuses("peft @ 5d602fdb utils/save_and_load.py load_peft_weights", f"it looks for {FILE}"),
+            Files(conventions=("peft",), other_names=FILES),
+            Refuses("peft @ 5d602fdb utils/save_and_load.py load_peft_weights", OTHER_NAME),
         ),
         Case(
             Files(conventions=("peft",)),
@@ -66,4 +68,5 @@ PEFT = Loader(
             Refuses("peft @ 5d602fdb config.py from_pretrained; run with 0.21.2", NO_SETTINGS),
         ),
     ),
+    suffixes=SUFFIXES,
 )

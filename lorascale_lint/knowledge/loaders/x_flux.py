@@ -19,4 +19,5 @@ X_FLUX = Loader(
         ),
     ),
     note="`lora_weight` multiplies both factors, and is 0.7 if it is not given",
+    suffixes=(".safetensors", ".pt", ".pth", ".ckpt", ".bin"),
 )
