@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lorascale_lint.cli import run
 
@@ -65,11 +65,12 @@ def call(arguments: Sequence[str], folder: Path, seconds: float) -> Call:
         if not child:
             _become(arguments, folder, out.fileno(), error.fileno())
         code = _wait(child, started + seconds)
-        texts = []
-        for stream in (out, error):
-            stream.seek(0)
-            texts.append(stream.read().decode(errors="replace"))
-    return Call(code, *texts, time.monotonic() - started)
+        return Call(code, _text(out), _text(error), time.monotonic() - started)
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode(errors="replace")
 
 
 @functools.cache

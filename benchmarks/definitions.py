@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 ALIKE = 0.75
 """Share of common statements from which two definitions of one name are copies."""
+SMALL = 5
+"""Statements, its first line included, below which a definition is nobody's copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,17 @@ class Definition:
     digest: str
     is_function: bool
 
+    @property
+    def short_name(self) -> str:
+        """The name without those of what is around."""
+        return self.name.rpartition(".")[2]
+
     def is_copy_of(self, other: Definition) -> bool:
-        """The same statements, or the same name and most of the statements."""
+        """The same name and the same statements, or most of them; a few lines prove nothing."""
+        if self.short_name != other.short_name or len(self.statements) < SMALL:
+            return False
         if self.digest == other.digest:
             return True
-        if self.name.rpartition(".")[2] != other.name.rpartition(".")[2]:
-            return False
         common = len(self.statements & other.statements)
         return common >= ALIKE * len(self.statements | other.statements)
 

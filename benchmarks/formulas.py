@@ -132,7 +132,7 @@ def agree(found: Branch, wanted: Wanted) -> bool:
     """Does a reported branch say what the label says?"""
     if wanted is None:
         return False
-    if wanted == PARAMETER:
+    if isinstance(wanted, str):
         return found.is_one_parameter
     return not found.readings().isdisjoint({wanted, wanted.without_gate()})
 
