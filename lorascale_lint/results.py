@@ -12,6 +12,8 @@ from typing import Any
 
 from lorascale_lint.cache import ContentCache, code_digest, content_key
 from lorascale_lint.findings import Edit, FileFailure, Finding, Fix, Position, Span, TraceStep
+from lorascale_lint.plug_ins import digest_of
+from lorascale_lint.rule import all_rules
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class ResultCache:
         codes: Collection[str] | None,
     ) -> str:
         """The key of a run: a finding speaks of rows, names and other files, so every byte counts."""
-        parts = [code_digest(_program()), json.dumps(None if codes is None else sorted(codes)).encode()]
+        parts = [code_digest(_program()), digest_of(all_rules())]
+        parts.append(json.dumps(None if codes is None else sorted(codes)).encode())
         for path in sorted(sources):
             head = f"{path}\0{modules[path]}\0{path in targets}"
             parts += [head.encode(errors="surrogatepass"), sources[path]]

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorascale_lint.findings import Confidence, Finding, Repair, Severity, TraceStep
@@ -83,15 +84,22 @@ class Rule(Explained):
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
-    """One instance of every rule, sorted by code."""
+    """One instance of every rule, those of other packages too, sorted by code. Raises `PlugInError`."""
     import lorascale_lint.rules as package
+    from lorascale_lint.plug_ins import rules_of_plug_ins
 
-    found = [
+    own = [
         member()
         for info in pkgutil.iter_modules(package.__path__)
-        for _, member in inspect.getmembers(
-            importlib.import_module(f"{package.__name__}.{info.name}"), inspect.isclass
-        )
-        if issubclass(member, Rule) and member is not Rule and member.__module__.endswith("." + info.name)
+        for member in rules_in(importlib.import_module(f"{package.__name__}.{info.name}"))
     ]
-    return tuple(sorted(found, key=lambda rule: rule.code))
+    return tuple(sorted([*own, *rules_of_plug_ins(own)], key=lambda rule: rule.code))
+
+
+def rules_in(module: ModuleType) -> list[type[Rule]]:
+    """The rules that a module defines."""
+    return [
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Rule) and member is not Rule and member.__module__ == module.__name__
+    ]

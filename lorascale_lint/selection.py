@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,8 @@ from lorascale_lint.errors import InputError
 from lorascale_lint.findings import Finding
 from lorascale_lint.rule import Explained
 from lorascale_lint.run_rules import all_pages, selectable_pages
+
+_PREFIX = re.compile(r"[A-Z]{2,8}\d*")
 
 
 class UnknownRule(InputError):
@@ -43,7 +46,7 @@ class Catalog:
         found = frozenset(
             code
             for code, name in self.names.items()
-            if name == selector or (selector.upper().startswith("LS") and code.startswith(selector.upper()))
+            if name == selector or (_PREFIX.fullmatch(selector.upper()) and code.startswith(selector.upper()))
         )
         if not found:
             known = sorted([*self.names, *self.names.values()])

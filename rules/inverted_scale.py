@@ -86,14 +86,15 @@ class InvertedScale(Rule):
 
     def check(self, model: Model) -> Iterator[Finding]:
         """Definitions of a scale that are a rank divided by an alpha."""
-        reported: set[Loc] = set()
+        reported: set[tuple[str, Loc]] = set()
         for found in scale_definitions(model):
             for term in found.quotients:
-                if term.loc in reported or not rank_over_alpha(model, found.function, term):
+                place = (found.function.filename, term.loc)
+                if place in reported or not rank_over_alpha(model, found.function, term):
                     continue
                 if _is_meant(model, found, term):
                     continue
-                reported.add(term.loc)
+                reported.add(place)
                 yield self._report(model, found, term)
 
     def _report(self, model: Model, found: ScaleDefinition, term: Term) -> Finding:

@@ -21,9 +21,16 @@ Record = dict[str, Any]
 
 
 def render_map(model: Model, targets: Collection[Path], *, as_json: bool) -> str:
+    """`map_record` as text or JSON."""
+    record = map_record(model, targets)
+    text = json.dumps(record, indent=2) if as_json else "\n".join(map(printable, _text(record))).rstrip("\n")
+    return text + "\n"
+
+
+def map_record(model: Model, targets: Collection[Path]) -> Record:
     """The LoRA implementations, state, loaders and converters of ``model`` that lie in ``targets``."""
     wanted = {str(path) for path in targets}
-    record = {
+    return {
         "implementations": [
             _implementation(item) for item in model.implementations if item.root.filename in wanted
         ],
@@ -42,8 +49,6 @@ def render_map(model: Model, targets: Collection[Path], *, as_json: bool) -> str
             _traffic(model, item) for item in _converters(model) if item.function.filename in wanted
         ],
     }
-    text = json.dumps(record, indent=2) if as_json else "\n".join(map(printable, _text(record))).rstrip("\n")
-    return text + "\n"
 
 
 # ---- records ------------------------------------------------------------------------------

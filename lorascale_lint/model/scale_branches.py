@@ -57,6 +57,11 @@ class OneSided:
     rescaling: Rescaling | None = None
     other_branch: OtherBranch | None = None
 
+    @property
+    def place(self) -> tuple[str, Loc]:
+        """Where it is, in the whole project."""
+        return self.function.filename, self.loc
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OtherBranch:
@@ -97,20 +102,20 @@ class _End:
 def one_sided(model: Model) -> Iterator[OneSided]:
     """Every unscaled delta beside a scaled one, the nearest comparison first."""
     ends = {function: tuple(_ends(model, function)) for function in model.functions}
-    reported: set[Loc] = {found.loc for _, found, _ in model.unscaled}
+    reported = {(application.function.filename, application.loc) for _, application, _ in model.unscaled}
     for function, own in ends.items():
         if is_test_file(function.filename):
             continue
         for found in _branches(own):
-            if found.loc not in reported:
-                reported.add(found.loc)
+            if found.place not in reported:
+                reported.add(found.place)
                 yield found
     for cls in model.project.classes.values():
         if not is_test_file(cls.filename):
             methods = [m for m in model.project.methods(cls) if m.facts.name not in _SETUP]
             for found in (*_methods(model, methods, ends), *_classes(model, cls, methods, ends)):
-                if found.loc not in reported:
-                    reported.add(found.loc)
+                if found.place not in reported:
+                    reported.add(found.place)
                     yield found
 
 
