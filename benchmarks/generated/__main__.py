@@ -110,7 +110,7 @@ def has_verdict(program: Program, verdict: str) -> bool:
 def described(outcome: Outcome, program: Program) -> str:
     """A program with its sources and answers, as text."""
     composed: Composed = compose(program)
-    lines = [f"program {outcome.number}: {program}"]
+    lines = [f"program {outcome.number}: {program.told(composed.used)}"]
     lines += [
         f"{answer.kind}: {answer.verdict}; map says {list(answer.reported)}, it is {answer.wanted}"
         for answer in compare(composed)[0]
@@ -157,11 +157,11 @@ def main() -> int:
     print(f"seed {options.seed}, {options.count} programs, {time.monotonic() - started:.0f} s")
     print("\n".join(table.lines()))
     for found in errors[: options.limit]:
-        print(f"SELF-CHECK program {found.number}: {found.error}\n  {found.program}")
+        print(f"SELF-CHECK program {found.number}: {found.error}\n  {found.program.told(found.used)}")
     for verdict in dict.fromkeys([*([options.show] if options.show else []), "wrong"]):
         for found in [item for item in shown if item.verdict == verdict][: options.limit]:
             if verdict != options.show and options.out is None:
-                print(f"wrong: program {found.number}: {found.program}")
+                print(f"wrong: program {found.number}: {found.program.told(found.used)}")
                 continue
             core = shrink(found.program, partial(has_verdict, verdict=verdict))
             if verdict == options.show:

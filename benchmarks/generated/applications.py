@@ -156,6 +156,8 @@ def _by_method(block: Block, meeting: Meeting, plain: str, factor: str) -> str:
 
 def _cast(meeting: Meeting, delta: str, base: str) -> str:
     place = "x" if meeting.kind == "forward" else base
+    if base == "total" and place == base and meeting.cast != "none":
+        raise Incompatible("a sum has no type yet")
     match meeting.cast:
         case "dtype":
             return f"{grouped(delta)}.to({place}.dtype)"
@@ -217,9 +219,11 @@ def _add(block: Block, meeting: Meeting, base: str, delta: str, alpha: str) -> N
             block.line(f"{base} = torch.add({base}, {_bare(delta)}, alpha={alpha})", kind)
         return
     sign = "-" if minus else "+"
-    if minus and " " in delta and not delta.endswith(")"):
+    if form != "accumulated" and minus and " " in delta and not delta.endswith(")"):
         delta = f"({delta})"
     match form:
+        case "accumulated":
+            block.line(f"total += {_bare(delta)}", kind)
         case "returned" if kind in ("forward", "export"):
             block.line(f"return {base} + {delta}", kind)
         case "+=":

@@ -125,6 +125,8 @@ class Project:
     place: str
     """Where helpers lie: a value of the axis ``helpers``."""
     layout: str = "lora"
+    late_setter: bool = False
+    """Are factors given to an object after it was made?"""
     imports: set[str] = field(default_factory=set)
     top: list[str] = field(default_factory=list)
     main: list[str] = field(default_factory=list)

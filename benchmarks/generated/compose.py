@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from benchmarks.generated.applications import Meeting
-from benchmarks.generated.code import NAMINGS, Block, Incompatible, Mark, Project, Roles
+from benchmarks.generated.code import FACTORS, NAMINGS, Block, Incompatible, Mark, Project, Roles
 from benchmarks.generated.products import LAYOUTS, PRODUCTS, Layout, Product
-from benchmarks.generated.programs import Program
+from benchmarks.generated.programs import METHOD_SITES, Program
 from benchmarks.generated.scales import TRAINED, Formula, Scenario, Trained
 from benchmarks.generated.ways import WAYS
 
@@ -51,6 +52,8 @@ class Composer:
         self.kind = self["kind"]
         self.strength = self["strength"]
         self.site = self["site"] if self.trained.needs else "inline"
+        if self["numbers"] == "config patterns" and not self.shape.startswith("file"):
+            raise Incompatible("patterns without names of modules")
         if self.site == "twice" and (self.trained.when_rslora or self.trained.when_none):
             raise Incompatible("a branch in a square")
         if self.site == "twice" and self.strength == "in the scale":
@@ -76,7 +79,7 @@ class Composer:
                 continue
             field_name = {"alpha": "lora_alpha", "rank": "r"}[role]
             match self["numbers"]:
-                case "config dict":
+                case "config dict" | "config patterns":
                     roles[role] = f'config["{field_name}"]'
                 case "config object":
                     roles[role] = f"config.{field_name}"
@@ -87,15 +90,39 @@ class Composer:
     def parameters(self, numbers: Roles) -> dict[str, str]:
         """Parameters as they are declared, and what the driver gives for each."""
         if not any("config" in value for value in numbers.values()):
-            return {value: role for role, value in numbers.items()}
+            return {self.declared(role): role for role in numbers}
         made = "{'lora_alpha': alpha, 'r': rank}"
         if self["numbers"] == "config dict":
             return {"config": made}
+        if self["numbers"] == "config patterns":
+            patterns = "'alpha_pattern': {}, 'rank_pattern': {'blocks.0.proj': rank}"
+            return {"config": f"{{'lora_alpha': alpha, 'r': rank + 1, {patterns}}}"}
         self.project.imports.add("from dataclasses import dataclass")
         self.project.define(
             ["@dataclass", "class LoraConfig:", "    r: int = 8", "    lora_alpha: float = 8.0"]
         )
         return {"config: LoraConfig": f"m.LoraConfig(**{made})"}
+
+    def declared(self, role: str) -> str:
+        """A parameter as a signature has it."""
+        word, style = self.project.word(role), self["signature"]
+        if role in FACTORS:
+            self.project.imports.add("import torch")
+            self.project.helper_imports.add("import torch")
+            return f"{word}: torch.Tensor" if style in ("annotated", "both") else word
+        typed = {"alpha": "float", "rank": "int"}.get(role, "float")
+        if role == "alpha" and self.trained.when_none is not None:
+            typed = "float | None"
+        default = {"alpha": "16.0", "rank": "8"}.get(role, "1.0")
+        match style:
+            case "annotated":
+                return f"{word}: {typed}"
+            case "defaults":
+                return f"{word}={default}"
+            case "both":
+                return f"{word}: {typed} = {default}"
+            case _:
+                return word
 
     # ---- the trained scale ----------------------------------------------------------------
 
@@ -161,7 +188,7 @@ class Composer:
 
     def early(self, block: Block, roles: Roles, flag: str = "use_rslora") -> Roles:
         """What the first scope does with the scale; the roles that travel on."""
-        if not self.trained.needs or self.site in ("late", "inline", "property"):
+        if not self.trained.needs or self.site in ("late", "inline", *METHOD_SITES):
             return roles
         name = self.project.word("scale")
         knob = self.knob if self.strength == "in the scale" else ""
@@ -211,6 +238,8 @@ class Composer:
             found.append(f"({self.scale(block, roles, flag, knob)})")
         elif self.site == "property":
             found.append("self.current_scale")
+        elif self.site == "scale method":
+            found.append("self.get_scale()")
         if "scale" in roles:
             found.append(roles["scale"])
         if "strength" in roles:
@@ -280,6 +309,11 @@ class Composer:
         return {"one branch only": {"rescale": "True"}, "both branches": {"upcast": "False"}}.get(
             self["branch"], {}
         )
+
+
+def bare(declared: str) -> str:
+    """The name of a parameter that is declared with a type or a default."""
+    return re.split(r"[:=]", declared)[0].strip()
 
 
 def signature(name: str, parameters: list[str], defaults: dict[str, str]) -> str:

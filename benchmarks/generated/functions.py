@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from benchmarks.generated.applications import apply
 from benchmarks.generated.code import FACTORS, PLAIN_WORDS, Block, Incompatible, Roles
-from benchmarks.generated.compose import Composer, signature
+from benchmarks.generated.compose import Composer, bare, signature
+from benchmarks.generated.programs import METHOD_SITES
 
 ENTRIES = {
     "merge": "merge_lora",
@@ -19,7 +20,7 @@ OUTPUTS = {"linear": "F.linear(x, weight)", "conv": "F.conv2d(x, weight)"}
 
 def knob_of(composer: Composer) -> str:
     """The strength as a parameter of a function; empty if it takes none."""
-    if composer.strength in ("attribute", "set_scale") or composer.site == "property":
+    if composer.strength in ("attribute", "set_scale") or composer.site in METHOD_SITES:
         raise Incompatible("state in a function")
     return "" if composer.strength == "none" else composer.knob
 
@@ -27,6 +28,9 @@ def knob_of(composer: Composer) -> str:
 def target_of(composer: Composer, block: Block) -> str:
     """The place that the delta is added to; its first value is written."""
     form = composer["form"]
+    if form == "accumulated":
+        block.line("total = 0")
+        return "total"
     if composer.kind == "forward":
         if composer.layout.bases not in OUTPUTS:
             raise Incompatible("no forward of this base")
@@ -48,6 +52,15 @@ def end(composer: Composer, block: Block, target: str) -> None:
             raise Incompatible("a return in a loop")
         return
     block.depth = 1
+    if target == "total":
+        output = "weight"
+        if composer.kind == "forward":
+            if composer.layout.bases not in OUTPUTS:
+                raise Incompatible("no forward of this base")
+            block.imports.add("import torch.nn.functional as F")
+            output = OUTPUTS[composer.layout.bases]
+        block.line(f"return {output} {'-' if composer.kind == 'unmerge' else '+'} total", composer.kind)
+        return
     block.line(f"return {target}")
 
 
@@ -68,7 +81,7 @@ def head_of(composer: Composer) -> tuple[Roles, dict[str, str], dict[str, str], 
     given = {"weight": "W"}
     if composer.kind == "forward":
         given = {"x": "x", **given}
-    given |= {word: f"t[{role!r}]" for role, word in factors.items()}
+    given |= {composer.declared(role): f"t[{role!r}]" for role in factors}
     given |= composer.parameters(numbers)
     roles = {**factors, **numbers}
     defaults = {knob: "1.0"} if knob else {}
@@ -99,7 +112,7 @@ def driver_of(composer: Composer, call: str, effect: str) -> str:
 
 
 def arguments(given: dict[str, str], defaults: dict[str, str], knob: str) -> str:
-    parts = [f"{name.partition(':')[0]}={value}" for name, value in given.items()]
+    parts = [f"{bare(name)}={value}" for name, value in given.items()]
     parts += [f"{name}=strength" if name == knob else f"{name}=flags[{name!r}]" for name in defaults]
     return ", ".join(parts)
 
@@ -235,6 +248,8 @@ def patched_shape(composer: Composer) -> str:
     if hook:
         outer.line("x = args[0]")
     output, form = ("output" if hook else "original(x)"), composer["form"]
+    if form == "accumulated":
+        raise Incompatible("one delta alone")
     if form != "returned":
         outer.line(f"result = {output}")
         output = "result"

@@ -29,6 +29,11 @@ def _read(composer: Composer, block: Block) -> tuple[Roles, dict[str, str]]:
         word = composer.project.word("alpha")
         block.line(f"{word} = {roles['alpha']}.item()")
         numbers["alpha"] = word
+    if composer["numbers"] == "config patterns":
+        for role in numbers:
+            word, key = composer.project.word(role), {"alpha": "lora_alpha", "rank": "r"}[role]
+            block.line(f'{word} = config["{role}_pattern"].get(name, config["{key}"])')
+            numbers[role] = word
     return {**{role: roles[role] for role in composer.layout.roles}, **numbers}, suffixes
 
 
@@ -43,7 +48,7 @@ def _state_dict(suffixes: dict[str, str]) -> str:
 def file_shape(composer: Composer, *, calls: bool) -> str:
     knob = knob_of(composer)
     block = Block(composer.project)
-    if composer.kind == "forward" or composer["form"] == "returned":
+    if composer.kind == "forward" or composer["form"] in ("returned", "accumulated"):
         raise Incompatible("a loader that returns one output")
     model = composer["base"] == "submodule"
     holder = "model" if model else composer.project.name("weights")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from benchmarks.generated.applications import apply
+from benchmarks.generated.classes import Parts, put_class
 from benchmarks.generated.code import Block, Incompatible, Roles
-from benchmarks.generated.compose import Composer, signature
+from benchmarks.generated.compose import Composer, bare, signature
+from benchmarks.generated.programs import METHOD_SITES
 from benchmarks.generated.stores import LOOPED, SETTABLE, STORES, loop_header
 
 METHODS = {"merge": "merge", "unmerge": "unmerge", "forward": "forward", "export": "merged_weight"}
@@ -23,19 +23,6 @@ IN_PLACE = (
 )
 
 
-@dataclass
-class Parts:
-    """A class while it is written."""
-
-    init: Block
-    setter: Block
-    kept: Roles
-    setter_parameters: dict[str, str]
-    setter_defaults: dict[str, str]
-    init_parameters: dict[str, str]
-    init_defaults: dict[str, str]
-
-
 def write_class(composer: Composer, loader: str, loaded: Roles | None = None) -> tuple[str, list[str]]:
     """Write the class; the driver, and the kinds of its applications.
 
@@ -48,10 +35,11 @@ def write_class(composer: Composer, loader: str, loaded: Roles | None = None) ->
     inherits = owner in ("base class", "super().__init__", "mixin")
     in_helpers = inherits and composer["helpers"] != "same file"
     factors = "setter" if loader else composer["factors"]
+    composer.project.late_setter = factors == "setter"
     parts = _keep(composer, factors, in_helpers=in_helpers, loaded=loaded)
     kinds = _kinds(composer)
     methods: list[str] = []
-    if composer.site == "property":
+    if composer.site in METHOD_SITES:
         methods += _property(composer, parts.kept)
     if composer.strength == "set_scale":
         methods += _set_scale(composer, parts.kept)
@@ -59,7 +47,7 @@ def write_class(composer: Composer, loader: str, loaded: Roles | None = None) ->
     for kind, scaled in kinds:
         methods += ["", *_method(composer, parts, kind, shared, scaled=scaled)]
     methods += shared
-    _put(composer, owner, factors, parts, methods)
+    put_class(composer, owner, factors, parts, methods)
     return _driver(composer, factors, parts, loader), [kind for kind, _ in kinds]
 
 
@@ -96,7 +84,7 @@ def _keep(composer: Composer, factors: str, *, in_helpers: bool, loaded: Roles |
             roles[role] = text.format(rank=numbers["rank"])
     else:
         roles = {role: project.word(role) for role in composer.layout.roles}
-        parameters = {word: f"t[{role!r}]" for role, word in roles.items()}
+        parameters = {composer.declared(role): f"t[{role!r}]" for role in roles}
     if loaded is None:
         roles |= numbers
         parameters |= composer.parameters(numbers)
@@ -115,7 +103,7 @@ def _keep(composer: Composer, factors: str, *, in_helpers: bool, loaded: Roles |
         (defaults if factors != "setter" else init_defaults)["use_rslora"] = "False"
         init.line("self.use_rslora = use_rslora")
     if composer.strength == "attribute" or (
-        composer.strength == "in the scale" and composer.site == "property"
+        composer.strength == "in the scale" and composer.site in METHOD_SITES
     ):
         init_defaults[knob] = "1.0"
         init.line(f"self.{knob} = {knob}")
@@ -149,6 +137,8 @@ def _property(composer: Composer, kept: Roles) -> list[str]:
     block = Block(composer.project, depth=2)
     knob = f"self.{composer.knob}" if composer.strength == "in the scale" else ""
     block.line(f"return {composer.scale(block, kept, 'self.use_rslora', knob)}")
+    if composer.site == "scale method":
+        return ["", "    def get_scale(self):", *block.lines]
     return ["", "    @property", "    def current_scale(self):", *block.lines]
 
 
@@ -169,7 +159,7 @@ def _method(composer: Composer, parts: Parts, kind: str, shared: list[str], *, s
     form = composer["form"]
     if kind != composer.kind and form not in IN_PLACE:
         form = "+="
-    if kind == "forward" and form in ("copy_", "addmm_", "torch.addmm", "sum first"):
+    if kind == "forward" and form in ("copy_", "addmm_", "torch.addmm", "sum first", "accumulated"):
         if kind == composer.kind:
             raise Incompatible("a form of merges")
         form = "+="
@@ -185,10 +175,12 @@ def _method(composer: Composer, parts: Parts, kind: str, shared: list[str], *, s
     scales = composer.at_application(block, roles, "self.use_rslora", knob) if scaled else []
     x = _input(composer, parts, roles) if kind == "forward" else "x"
     apply(block, composer.meeting(kind, form), roles, scales, target, x)
+    if target == "total":
+        _add_total(block, kind)
     if result:
         block.depth = 2
         block.line(f"return {result}")
-    elif kind in ("forward", "export") and block.loops:
+    elif kind in ("forward", "export") and block.loops and target != "total":
         raise Incompatible("a return in a loop")
     elif composer["guard"] == "merged flag" and kind in ("merge", "unmerge"):
         block.depth = 2
@@ -196,6 +188,17 @@ def _method(composer: Composer, parts: Parts, kind: str, shared: list[str], *, s
     defaults = {**parameter, **(composer.branch_flags() if scaled else {})}
     head = signature(METHODS[kind], ["self", *(["x"] if kind == "forward" else [])], defaults)
     return [f"    {head}", *block.lines]
+
+
+def _add_total(block: Block, kind: str) -> None:
+    block.depth = 2
+    match kind:
+        case "forward":
+            block.line("return self.base_layer(x) + total", kind)
+        case "export":
+            block.line("return self.base_layer.weight + total", kind)
+        case _:
+            block.line(f"self.base_layer.weight.data {'+' if kind == 'merge' else '-'}= total", kind)
 
 
 def _guard(composer: Composer, block: Block, parts: Parts, kind: str) -> None:
@@ -248,6 +251,9 @@ def _knob(composer: Composer, kind: str) -> str:
 
 def _target(block: Block, kind: str, form: str) -> tuple[str, str]:
     """The place that the delta is added to, and what is returned at the end."""
+    if form == "accumulated":
+        block.line("total = 0")
+        return "total", ""
     if kind in ("merge", "unmerge"):
         return "self.base_layer.weight.data", ""
     output = "self.base_layer(x)" if kind == "forward" else "self.base_layer.weight"
@@ -257,78 +263,11 @@ def _target(block: Block, kind: str, form: str) -> tuple[str, str]:
     return "result", "result"
 
 
-def _put(composer: Composer, owner: str, factors: str, parts: Parts, methods: list[str]) -> None:
-    """Lay the class out, with its base class, mixin or registry."""
-    project, setter = composer.project, parts.setter
-    cls = project.naming.cls
-    inside = factors != "setter"
-    setter_head = signature("set_lora", ["self", *parts.setter_parameters], parts.setter_defaults)
-    given = list(parts.setter_parameters) if inside else []
-    defaults = {**parts.init_defaults, **(parts.setter_defaults if inside else {})}
-    head = f"    {signature('__init__', ['self', 'base_layer', *given], defaults)}"
-    start = ["        super().__init__()", "        self.base_layer = base_layer", *parts.init.lines]
-    keeping = [*start, *(setter.lines if inside else ["", f"    {setter_head}", *setter.lines])]
-    members = setter.cls or []
-    if owner == "mixin":
-        if factors == "made":
-            raise Incompatible("a mixin without the base layer")
-        name = f"{cls}Mixin"
-        mixed = setter_head.replace("set_lora", "init_lora") if inside else setter_head
-        setter.helper(name, [f"class {name}:", *members, "", f"    {mixed}", *setter.lines])
-        names = [item.partition(":")[0] for item in (*parts.setter_parameters, *parts.setter_defaults)]
-        call = [f"        self.init_lora({', '.join(names)})"] if inside else []
-        main = [f"class {cls}(nn.Module, {name}):", head, *start, *call, *methods]
-    elif owner in ("base class", "super().__init__"):
-        name = f"{cls}Base"
-        setter.imports.add("from torch import nn")
-        setter.helper(name, [f"class {name}(nn.Module):", *members, "", head, *keeping])
-        main = [f"class {cls}({name}):"]
-        if owner == "super().__init__":
-            handed = ["base_layer", *(item.partition(":")[0] for item in given)]
-            handed += [f"{item}={item}" for item in defaults]
-            main += [head, f"        super().__init__({', '.join(handed)})"]
-        main += methods
-    else:
-        main = [f"class {cls}(nn.Module):", *members, "", head, *keeping, *methods]
-        if owner == "subclass of the layer":
-            main = _as_subclass(composer, main)
-    if setter.in_helpers and owner not in ("class", "registry"):
-        project.helper_names.append(name)
-    project.imports.add("from torch import nn")
-    project.main += main
-    if owner == "registry":
-        project.main += ["", "", f'ADAPTERS = {{"lora": {cls}}}', "", ""]
-        project.main += [
-            "def build_layer(kind, *args, **kwargs):",
-            "    return ADAPTERS[kind](*args, **kwargs)",
-        ]
-
-
-def _as_subclass(composer: Composer, lines: list[str]) -> list[str]:
-    """The layer itself is the base: a subclass of ``nn.Linear``."""
-    if composer.layout.bases != "linear":
-        raise Incompatible("a subclass of another layer")
-    composer.project.imports.add("from torch import nn")
-    text = "\n".join(line for line in lines if line.strip() != "self.base_layer = base_layer")
-    replaced = {
-        "(nn.Module):": "(nn.Linear):",
-        "(self, base_layer": "(self, in_features, out_features",
-        "super().__init__()": "super().__init__(in_features, out_features, bias=False)",
-        "self.base_layer(x)": "super().forward(x)",
-        "self.base_layer.weight": "self.weight",
-        "base_layer.in_features": "in_features",
-        "base_layer.out_features": "out_features",
-    }
-    for old, new in replaced.items():
-        text = text.replace(old, new)
-    return text.split("\n")
-
-
 def _driver(composer: Composer, factors: str, parts: Parts, loader: str) -> str:
     cls, knob = composer.project.naming.cls, composer.knob
 
     def given(parameters: dict[str, str], defaults: dict[str, str]) -> str:
-        texts = [f"{name.partition(':')[0]}={value}" for name, value in parameters.items()]
+        texts = [f"{bare(name)}={value}" for name, value in parameters.items()]
         texts += [f"{name}={'strength' if name == knob else f'flags[{name!r}]'}" for name in defaults]
         return ", ".join(texts)
 

@@ -102,6 +102,8 @@ class Product:
             if "{A_module}" in self.forward:
                 if not all(roles[role].endswith(".weight") for role in ("A", "B")):
                     raise Incompatible("a module call without modules")
+                if roles["A"].startswith("self.branch["):
+                    return f"self.branch({x})"
                 modules = {f"{role}_module": roles[role].removesuffix(".weight") for role in ("A", "B")}
                 return self.forward.format(x=x, **modules)
             return self.forward.format(x=x, **roles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.generated.code import NAMINGS
@@ -34,6 +34,7 @@ AXES: dict[str, tuple[str, ...]] = {
         "early",
         "computed by a helper",
         "property",
+        "scale method",
         "fold B",
         "fold A",
         "split",
@@ -41,7 +42,8 @@ AXES: dict[str, tuple[str, ...]] = {
     ),
     "strength": ("none", "argument", "attribute", "carried", "in the scale", "set_scale", "twice"),
     "rank from": ("given", "a shape", "another shape"),
-    "numbers": ("arguments", "config dict", "config object"),
+    "numbers": ("arguments", "config dict", "config object", "config patterns"),
+    "signature": ("plain", "annotated", "defaults", "both"),
     "form": (
         "+=",
         "assigned",
@@ -53,6 +55,7 @@ AXES: dict[str, tuple[str, ...]] = {
         "torch.addmm",
         "returned",
         "sum first",
+        "accumulated",
     ),
     "placing": ("right", "left", "on B", "on A", "in place", "torch.mul"),
     "delta": (
@@ -71,7 +74,15 @@ AXES: dict[str, tuple[str, ...]] = {
     "passing": ("positional", "keyword", "star list", "star dict", "one object", "one dict", "one tuple"),
     "branch": ("always", "one branch only", "both branches"),
     "store": tuple(STORES),
-    "owner": ("class", "base class", "super().__init__", "mixin", "registry", "subclass of the layer"),
+    "owner": (
+        "class",
+        "base class",
+        "super().__init__",
+        "reset method",
+        "mixin",
+        "registry",
+        "subclass of the layer",
+    ),
     "guard": ("none", "merged flag", "early return"),
     "factors": ("constructor", "setter", "made"),
     "order": ("once", "switched"),
@@ -93,16 +104,16 @@ class Program:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        parts = [f"{axis}: {value}" for axis, value in self.choices.items() if value != AXES[axis][0]]
-        parts += [
-            f"{scope}: {', '.join(ways)}"
-            for scope, ways in (("before", self.before), ("after", self.after))
-            if ways
-        ]
+    def told(self, used: Container[str]) -> str:
+        """What is not plain among the choices that the program depends on."""
+        choices = [(axis, value) for axis, value in self.choices.items() if axis in used]
+        parts = [f"{axis}: {value}" for axis, value in choices if value != AXES[axis][0]]
+        parts += [f"{scope}: {', '.join(ways)}" for scope, ways in _scopes(self).items() if ways]
         return "; ".join(parts)
 
 
+METHOD_SITES = ("property", "scale method")
+"""Where a member of the class computes the scale whenever it is asked."""
 MAIN = ("shape", "kind", "product", "naming")
 """Axes of which no value is more plain than the others."""
 VARIED = ("site", "strength", "store", "owner", "helpers", "reader", "sibling")
@@ -135,7 +146,7 @@ def _implied(choices: Mapping[str, str], source: random.Random) -> dict[str, str
     product = choices["product"]
     if choices["shape"] in ("patched", "hook") or not PRODUCTS[product].weight:
         found["kind"] = "forward"
-    if choices["strength"] in ("attribute", "set_scale") or choices["site"] == "property":
+    if choices["strength"] in ("attribute", "set_scale") or choices["site"] in METHOD_SITES:
         found["shape"] = source.choice(("object", "object", "file, object"))
     if choices["strength"] == "set_scale":
         found |= {"site": "early", "store": source.choice(SETTABLE)}
@@ -148,6 +159,8 @@ def _implied(choices: Mapping[str, str], source: random.Random) -> dict[str, str
         found["rank from"] = source.choice(AXES["rank from"][1:])
     if shape in ("file", "file, call") and choices["kind"] == "forward":
         found["kind"] = source.choice(("merge", "merge", "unmerge", "export"))
+    if choices["numbers"] == "config patterns":
+        found["shape"] = source.choice(("file", "file, call", "file, object"))
     if choices["factors"] == "made":
         found |= {"rank from": "given"}
     return found

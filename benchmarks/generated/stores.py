@@ -15,7 +15,7 @@ LOOPED = ("list of adapters", "dict of adapters")
 
 SETTABLE = ("attributes", "class attributes", "setattr", "parameters", "register_parameter")
 """Stores that keep a number in a plain attribute."""
-MODULES = ("linear modules", "ModuleDict", "ModuleList")
+MODULES = ("linear modules", "ModuleDict", "ModuleList", "Sequential")
 """Stores that keep the factors as weights of modules."""
 
 
@@ -58,7 +58,8 @@ def _numbers(roles: Roles) -> Roles:
 @store("class attributes")
 def _(block: Block, roles: Roles) -> Roles:
     for role, word in _words(block, roles).items():
-        _members(block).append(f"    {word} = {'None' if role in FACTORS else '1.0'}")
+        default = "None" if role in FACTORS or block.project.late_setter else "1.0"
+        _members(block).append(f"    {word} = {default}")
     return _attributes(block, roles)
 
 
@@ -270,6 +271,17 @@ def _(block: Block, roles: Roles) -> Roles:
     _fill(block, "self.lora[0]", a)
     _fill(block, "self.lora[1]", b)
     taken = {"A": "self.lora[0].weight", "B": "self.lora[1].weight"}
+    return {**taken, **_attributes(block, _numbers(roles))}
+
+
+@store("Sequential")
+def _(block: Block, roles: Roles) -> Roles:
+    block.imports.add("from torch import nn")
+    down, up, a, b = _linear(block, roles)
+    block.line(f"self.branch = nn.Sequential({down}, {up})")
+    _fill(block, "self.branch[0]", a)
+    _fill(block, "self.branch[1]", b)
+    taken = {"A": "self.branch[0].weight", "B": "self.branch[1].weight"}
     return {**taken, **_attributes(block, _numbers(roles))}
 
 
