@@ -16,7 +16,7 @@ from lorascale_lint.commands.options import examples
 from lorascale_lint.console import complain, discard, open_missing
 from lorascale_lint.errors import InputError
 
-COMMANDS = ("check", "map", "inspect", "audit", "verify", "rule", "config", "clean", "completion")
+COMMANDS = ("check", "map", "inspect", "audit", "verify", "rule", "config", "server", "clean", "completion")
 """In the order of `--help`; each is `command` in the file of that name."""
 
 

@@ -1,0 +1,73 @@
+"""Checks of the documents that an editor has open, with the rest of their projects from the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lorascale_lint.cache import UntrustedCache, cache_folder
+from lorascale_lint.checking import Checker
+from lorascale_lint.config import Configs
+from lorascale_lint.fixing.apply import apply_fixes
+from lorascale_lint.report.content import Read, Report
+from lorascale_lint.selection import Catalog, Choice, Selection
+from lorascale_lint.sources.discovery import Sources, discover_text, display_path
+
+QUICK = 0.5
+"""Seconds that a check with the whole project may take to be repeated while somebody types."""
+
+
+@dataclass(slots=True)
+class Checks:
+    """What is known of each project between two checks; for one thread at a time."""
+
+    _sources: dict[Path, Sources] = field(default_factory=dict)
+    _took: dict[Path, float] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Files may have come or gone, and settings may have changed."""
+        self._sources.clear()
+
+    def check(
+        self, path: Path, documents: Mapping[Path, str], *, typing: bool = False
+    ) -> tuple[Report, Read]:
+        """Check the document ``path``; ``documents`` are the texts of all that are open.
+
+        While somebody types in a project that is slow to check, the document is checked alone. Raises
+        `ConfigError`.
+        """
+        checker, overlay = self._checker(path, documents, typing=typing)
+        started = time.monotonic()
+        report = checker.check(overlay)
+        if checker.sources.context:
+            self._took[path.parent] = time.monotonic() - started
+        return report, checker.reader(overlay)
+
+    def fixed(self, path: Path, documents: Mapping[Path, str]) -> str:
+        """The text of a document after all safe repairs in it. Raises `ConfigError`."""
+        checker, overlay = self._checker(path, documents, typing=False)
+        name = display_path(path)
+        texts = {other: text for other, text in overlay.items() if other != name}
+        outcome = apply_fixes(
+            lambda now: checker.check(texts | dict(now)), {name: overlay[name]}, unsafe=False
+        )
+        after = {change.path: change.after for group in outcome.groups for change in group}
+        return after.get(name, overlay[name]).decode()
+
+    def _checker(
+        self, path: Path, documents: Mapping[Path, str], *, typing: bool
+    ) -> tuple[Checker, dict[Path, bytes]]:
+        configs = Configs()
+        if path not in self._sources:
+            self._sources[path] = discover_text(path, configs)
+        sources = self._sources[path]
+        if typing and self._took.get(path.parent, 0.0) > QUICK:
+            sources = Sources(sources.targets, (), roots=sources.roots)
+        folder = None
+        with contextlib.suppress(UntrustedCache):  # slower, and the same result
+            folder = cache_folder(sources.roots)
+        overlay = {display_path(other): text.encode() for other, text in documents.items()}
+        return Checker(sources, Selection(Catalog.load(), configs, Choice()), folder), overlay
