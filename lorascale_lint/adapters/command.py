@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from lorascale_lint.adapters.adapter import understand
+from lorascale_lint.adapters.memory import no_cycles
 from lorascale_lint.adapters.norms import delta_norms
 from lorascale_lint.adapters.oddities import find_oddities
 from lorascale_lint.adapters.page import render_page
@@ -41,7 +42,8 @@ def run_inspect(paths: Sequence[str], loader: str | None, output_format: str) ->
         try:
             if error is not None:
                 raise error
-            inspection = inspect_file(path, loaders)
+            with no_cycles():
+                inspection = inspect_file(path, loaders)
             if output_format == "html":
                 norms.append(delta_norms(inspection.adapter))
             inspections.append(inspection)

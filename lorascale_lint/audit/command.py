@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from lorascale_lint.adapters.memory import no_cycles
 from lorascale_lint.audit.checkpoint import open_checkpoint
 from lorascale_lint.audit.mapping import OwnRules, read_rules
 from lorascale_lint.audit.plan import make_plan, open_adapter
@@ -31,8 +32,9 @@ class AuditOptions:
 def run_audit(options: AuditOptions, *, as_json: bool) -> int:
     """Audit and print; the exit code. Raises InputError if something can't be read."""
     console = Console()
-    audit = audit_checkpoint(options, console)
-    console.out(render_json(audit) if as_json else render_text(audit))
+    with no_cycles():
+        audit = audit_checkpoint(options, console)
+        console.out(render_json(audit) if as_json else render_text(audit))
     return audit.exit_code
 
 

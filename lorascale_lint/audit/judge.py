@@ -34,8 +34,7 @@ _RANK_LEFT = {"F32": 1e-4, "F16": 1e-2, "BF16": 1e-2}
 def judge(measurement: Measurement) -> Judgement:
     """The verdict on one unit. Raises InputError if a file can't be read."""
     unit = measurement.unit
-    way = _first_way(measurement)
-    fit = measurement.fit(way)
+    way, fit = _first_way(measurement)
     observed, residual = fit.scales(unit.expected.scales)
     if unit.shape is not Shape.SUM:
         observed, residual = (measurement.decomposition(),), _dora_residual(fit)
@@ -71,8 +70,21 @@ def judge(measurement: Measurement) -> Judgement:
     return found
 
 
-def _first_way(measurement: Measurement) -> Way:
-    """The first way of merging that explains a few rows; the most usual one if none does."""
+def _first_way(measurement: Measurement) -> tuple[Way, Fit]:
+    """The first way of merging that explains a few rows, or else the most usual one; how all rows fit it."""
+    unit = measurement.unit
+    if measurement.is_small:
+        # The few rows are all there are: a fit says as much, and is wanted anyway.
+        usual = measurement.fit(unit.ways[0])
+        if usual.unequal == 0:
+            return unit.ways[0], usual
+        others = ((way, measurement.fit(way)) for way in unit.ways[1:])
+        return next((item for item in others if item[1].unequal == 0), (unit.ways[0], usual))
+    way = _way_of_a_sample(measurement)
+    return way, measurement.fit(way)
+
+
+def _way_of_a_sample(measurement: Measurement) -> Way:
     unit = measurement.unit
     for way in unit.ways:
         (rows,) = measurement.compare(way, [unit.expected], measurement.sample())

@@ -83,7 +83,10 @@ class Fit:
         norms = np.sqrt(np.diag(self.gram))
         if not (np.all(norms > 0) and np.isfinite(self.remaining)):
             return (float("nan"),) * len(norms), float("inf")
-        off, *_ = np.linalg.lstsq(self.gram / np.outer(norms, norms), self.along / norms, rcond=1e-12)
+        if len(norms) == 1:
+            off = self.along / norms
+        else:
+            off, *_ = np.linalg.lstsq(self.gram / np.outer(norms, norms), self.along / norms, rcond=1e-12)
         left = self.remaining - float(off @ (self.along / norms))
         return (
             tuple(float(scale + value) for scale, value in zip(expected, off / norms, strict=True)),
@@ -156,6 +159,7 @@ class Measurement:
         self._products: dict[tuple[str, str], list[Product]] = {}
         self._sizes: dict[tuple[str, str], list[tuple[Array, Array]]] = {}
         self._columns: tuple[Wide, Wide, Wide] | None = None
+        self._whole: Block | None = None  # the one block of a small unit, while the buffers hold it
 
     def products(self, way: Way) -> list[Product]:
         """The products of factors as a merge in this way rounds them."""
@@ -172,10 +176,24 @@ class Measurement:
 
     def blocks(self, rows: Sequence[tuple[int, int]]) -> Iterator[Block]:
         """The blocks that cover these rows of the weight."""
+        if self.is_small and rows == self.all_rows:
+            if self._whole is None:
+                self._whole = self.buffers.block(
+                    self.unit.base, self.unit.merged, self.unit.first, self.unit.last
+                )
+            yield self._whole
+            return
+        self._whole = None
         step = max(1, _BLOCK // max(1, self.unit.base.columns))
         for start, end in rows:
             for first in range(start, end, step):
                 yield self.buffers.block(self.unit.base, self.unit.merged, first, min(first + step, end))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the unit is one block, and a sample of its rows would be all of them."""
+        rows, columns = self.unit.last - self.unit.first, max(1, self.unit.base.columns)
+        return rows * columns <= _BLOCK and rows <= _SAMPLE_BLOCKS * max(1, _SAMPLE_BLOCK // columns)
 
     @property
     def all_rows(self) -> list[tuple[int, int]]:

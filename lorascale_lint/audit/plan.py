@@ -37,11 +37,6 @@ class Given:
     strength: float
     tensors: Mapping[str, Stored]
 
-    def read(self, key: str) -> Array:
-        """A tensor of the file as float32. Raises InputError."""
-        with Reader() as reader:
-            return reader.whole(self.tensors[key])
-
 
 @dataclass(frozen=True, slots=True)
 class Delta:
@@ -361,7 +356,7 @@ def _add_adapted(
 
 
 def make_units(
-    task: Task, given: Sequence[Given]
+    task: Task, given: Sequence[Given], reader: Reader
 ) -> tuple[list[Unit], list[Judgement], list[tuple[int, int]]]:
     """The units of one weight, what can't be judged of it, and the rows that no delta reaches."""
     assert task.base is not None
@@ -369,7 +364,7 @@ def make_units(
     made: list[tuple[Delta, Term, Array | None, Shape]] = []
     for delta in task.deltas:
         try:
-            made.append((delta, *_term(delta, task.base, given)))
+            made.append((delta, *_term(delta, task.base, given, reader)))
         except NotMade as reason:
             refused.append(_unjudged(delta.module.name, str(reason), task.merged.name))
     if refused:
@@ -474,7 +469,9 @@ def _start(delta: Delta, heights: Mapping[tuple[int, int | None], int], height: 
     raise NotMade(f"which rows of the fused `{delta.place.tensor}` are its own is not known")
 
 
-def _term(delta: Delta, base: Stored, given: Sequence[Given]) -> tuple[Term, Array | None, Shape]:
+def _term(
+    delta: Delta, base: Stored, given: Sequence[Given], reader: Reader
+) -> tuple[Term, Array | None, Shape]:
     item = given[delta.adapter]
     module = delta.module
     rows, columns = base.rows, base.columns
@@ -485,12 +482,11 @@ def _term(delta: Delta, base: Stored, given: Sequence[Given]) -> tuple[Term, Arr
         if value and not 1 / _EXTREME < abs(value) < _EXTREME:
             raise NotMade(f"a scale of {value:.3g} is beyond float32 with a mistake in it")
     if delta.roles != "weight":
-        bias = item.read(module.factors.keys[delta.roles])
+        bias = reader.whole(item.tensors[module.factors.keys[delta.roles]])
         scale = 1.0 if delta.roles == "diff_b" else scale
         product: Product = Full(bias.reshape(1, -1))
     else:
-        with Reader() as reader:
-            made = product_of(item.adapter, module, reader)
+        made = product_of(item.adapter, module, reader)
         product = made.transposed if delta.turned and isinstance(made, LowRank) else made
     if delta.place.part is None and delta.place.rows is None and product.shape != (rows, columns):
         raise NotMade(
@@ -501,15 +497,15 @@ def _term(delta: Delta, base: Stored, given: Sequence[Given]) -> tuple[Term, Arr
     term = Term(delta.adapter, module, product, scale * item.strength, item.strength, delta.sure)
     if not module.dora or delta.roles != "weight":
         return term, None, Shape.SUM
-    return term, *_magnitude(delta, item, product)
+    return term, *_magnitude(delta, item, product, reader)
 
 
-def _magnitude(delta: Delta, item: Given, product: Product) -> tuple[Array, Shape]:
+def _magnitude(delta: Delta, item: Given, product: Product, reader: Reader) -> tuple[Array, Shape]:
     module = delta.module
     key = next((module.factors.keys[role] for role in _MAGNITUDES if role in module.factors.keys), None)
     if key is None:
         raise NotMade("its settings say DoRA, but there is no magnitude")
-    values = item.read(key)
+    values = reader.whole(item.tensors[key])
     long = [size for size in values.shape if size > 1]
     if len(long) > 1:
         raise NotMade(f"a magnitude of {values.shape} is not known")

@@ -85,7 +85,7 @@ def judge_task(task: Task, given: Sequence[Given], buffers: Buffers) -> list[Jud
     base, merged = task.base, task.merged
     assert base is not None
     if task.deltas:
-        units, found, rest = make_units(task, given)
+        units, found, rest = make_units(task, given, buffers.reader)
         found += [judge(Measurement(unit, buffers)) for unit in units]
         for first, last in rest:
             changed = changed_elements(base, merged, buffers, first, last)
