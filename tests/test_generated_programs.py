@@ -107,3 +107,10 @@ def test_an_application_in_another_file_is_found_by_its_call_or_its_own_row() ->
         ("lora_helpers.py", "merge"),
     ]
     assert {item.filename for item in ask(composed.files)} <= set(composed.files)
+
+
+def test_a_method_beside_a_mixin_of_another_file_is_found_in_its_own_file() -> None:
+    program = with_choices(shape="object", owner="mixin", helpers="other file", factors="setter")
+    composed = compose(program)
+    assert "LoraLinearMixin" in composed.files["lora_helpers.py"]
+    assert {item.filename for item in ask(composed.files)} <= {"layer.py"}

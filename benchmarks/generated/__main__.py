@@ -94,7 +94,10 @@ def outcome(job: tuple[int, int]) -> Outcome:
         check(composed)
     except Exception as error:
         return Outcome(number, program, composed.used, (), error=f"{type(error).__name__}: {error}")
-    return Outcome(number, program, composed.used, *compare(composed))
+    try:
+        return Outcome(number, program, composed.used, *compare(composed))
+    except Exception as error:
+        return Outcome(number, program, composed.used, (), error=f"map: {type(error).__name__}: {error}")
 
 
 def has_verdict(program: Program, verdict: str) -> bool:
@@ -157,7 +160,7 @@ def main() -> int:
     print(f"seed {options.seed}, {options.count} programs, {time.monotonic() - started:.0f} s")
     print("\n".join(table.lines()))
     for found in errors[: options.limit]:
-        print(f"SELF-CHECK program {found.number}: {found.error}\n  {found.program.told(found.used)}")
+        print(f"FAILED program {found.number}: {found.error}\n  {found.program.told(found.used)}")
     for verdict in dict.fromkeys([*([options.show] if options.show else []), "wrong"]):
         for found in [item for item in shown if item.verdict == verdict][: options.limit]:
             if verdict != options.show and options.out is None:
@@ -168,7 +171,7 @@ def main() -> int:
                 print(described(found, core))
             if options.out is not None and verdict == "wrong":
                 write(options.out, found, core)
-    print(f"{len(errors)} programs failed the generator's own check")
+    print(f"{len(errors)} programs failed the generator's own check, or made `map` fail")
     return 1 if errors or table.total["wrong"] else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,19 +57,33 @@ def ask(files: Mapping[str, str]) -> list[Reported]:
         result = CliRunner().invoke(cli, ["map", "--output-format", "json", str(root)])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return list(_applications(json.loads(result.stdout), root))
+        return list(_applications(json.loads(result.stdout), files, root))
 
 
-def _applications(record: Mapping[str, Any], root: Path) -> Iterator[Reported]:
+def _applications(record: Mapping[str, Any], files: Mapping[str, str], root: Path) -> Iterator[Reported]:
     def relative(name: str) -> str:
         return str(Path(name).resolve().relative_to(root))
 
     for item in record["implementations"]:
         for found in item["applications"]:
             name = relative(found.get("filename", item["filename"]))
+            if "filename" not in found:
+                name = _file_of(found["method"], found["row"], name, files)
             yield Reported(name, found["row"], found["kind"], found["scale"])
     for item in record["functions"]:
         yield Reported(relative(item["filename"]), item["row"], item["kind"], item["scale"])
+
+
+def _file_of(method: str, row: int, named: str, files: Mapping[str, str]) -> str:
+    """Where a method stands: an implementation gathers the methods of base classes and mixins as well."""
+    owner = method.rpartition(".")[0].rpartition(".")[2]
+    for name in sorted(files, key=lambda name: name != named):
+        for node in ast.walk(ast.parse(files[name])):
+            if not isinstance(node, ast.ClassDef) or node.name != owner:
+                continue
+            if node.lineno <= row <= (node.end_lineno or row):
+                return name
+    return named
 
 
 # ---- formulas -----------------------------------------------------------------------------
