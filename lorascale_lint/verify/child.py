@@ -18,13 +18,15 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lorascale_lint.verify.arrays import device_of_rank, use_compiler, use_device
 from lorascale_lint.verify.examination import examine
 from lorascale_lint.verify.file_kinds import file_scenarios
+from lorascale_lint.verify.harness.questions import HarnessDriver, Question, questions
+from lorascale_lint.verify.order import IMPORT_FAILED, Order
 from lorascale_lint.verify.protocol import Driver
 from lorascale_lint.verify.real_adapters import BaseWeights, RealModule, read_modules
 from lorascale_lint.verify.real_layers import examine_module, how_reached
@@ -33,46 +35,8 @@ from lorascale_lint.verify.scenarios import Scenario, scenarios
 from lorascale_lint.verify.sharded import sharded_scenarios
 from lorascale_lint.verify.verdicts import Row
 
-# The exit status after a failed import; the reason is in the last event.
-IMPORT_FAILED = 4
-
 # Seconds between looks for what the first rank has said.
 _POLL = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the parent asks for. `done` are the scenarios that need not be run (again).
-
-    `matrix`: only the kinds of adapter files are asked. `adapter` is a file or folder whose modules are asked
-    instead of scenarios, `base` the weights that they belong to ("": random ones). `compiled`: forwards are
-    run under `torch.compile`. `ranks` more than one: this many processes, started by torchrun, share a layer.
-    """
-
-    factory: str
-    package: str
-    import_mode: str
-    seed: int
-    results: str
-    folder: str
-    done: tuple[str, ...] = ()
-    device: str = "cpu"
-    dtype: str = "float32"
-    matrix: bool = False
-    adapter: str = ""
-    base: str = ""
-    compiled: bool = False
-    ranks: int = 1
-
-    def as_json(self) -> str:
-        """For `read`."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Order:
-        """Read an order. Raises OSError, ValueError, TypeError."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**data, "done": tuple(data["done"])})
 
 
 class _Results:
@@ -154,6 +118,9 @@ def main(arguments: list[str]) -> int:
         if scenario.name in order.done:
             continue
         results.begin(scenario.name)
+        if isinstance(scenario, Question):
+            results.row(scenario.row())
+            continue
         folder = Path(order.folder) / f"scenario_{number}"
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(scenario, RealModule):
@@ -168,7 +135,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _asked(order: Order, driver: Driver) -> Sequence[Scenario | RealModule]:
+def _asked(order: Order, driver: Driver) -> Sequence[Scenario | RealModule | Question]:
+    if isinstance(driver, HarnessDriver):
+        return list(questions(Path(order.harness), driver.loading, order.seed))
     if order.adapter:
         return read_modules(Path(order.adapter), order.dtype)
     if order.ranks > 1:

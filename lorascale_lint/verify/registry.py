@@ -52,6 +52,10 @@ class UnknownDriverError(Exception):
     """No driver of that name, or none that fits the path."""
 
 
+class NoDriverError(UnknownDriverError):
+    """No driver fits the path, and none was named."""
+
+
 def _locate_fastvideo(path: Path) -> Path | None:
     for folder in (path / "fastvideo", path):
         # 0.1.0 to 0.1.2 keep the code one package lower.
@@ -164,6 +168,16 @@ LONGCAT = DriverEntry(
     looks_for="a LongCat-Video tree (longcat_video/modules/lora_utils.py)",
 )
 
+# For code that nobody wrote a driver for; it runs what the analysis has found.
+HARNESS = DriverEntry(
+    name="harness",
+    factory="lorascale_lint.verify.harness.questions:prepare",
+    locate=Path.resolve,
+    import_modes=("harness",),
+    looks_for="any project in which `map` sees applications",
+    devices=("cpu",),
+)
+
 DRIVERS: tuple[DriverEntry, ...] = (FASTVIDEO, PEFT, DIFFUSERS, LYCORIS, DIFFSYNTH, LONGCAT)
 
 
@@ -232,14 +246,14 @@ def choose(path: Path, name: str | None = None) -> tuple[DriverEntry, Path]:
         if fitting:
             return fitting[0]
     wanted = ", ".join(entry.looks_for or entry.name for entry in DRIVERS)
-    raise UnknownDriverError(
+    raise NoDriverError(
         f"{path}: verify knows how to run {wanted}, and this is not one. For other code, "
         "`--driver FILE.py:NAME` names a function of one's own that applies a delta (docs/drivers.md)."
     )
 
 
 def _named(name: str) -> DriverEntry:
-    for entry in DRIVERS:
+    for entry in (*DRIVERS, HARNESS):
         if entry.name == name:
             return entry
     if ":" in name:
@@ -250,7 +264,7 @@ def _named(name: str) -> DriverEntry:
             if item.entry is None:
                 raise UnknownDriverError(f"The driver {name} cannot be used: {item.problem}")
             return item.entry
-    known = ", ".join([*(entry.name for entry in DRIVERS), *(item.name for item in announced)])
+    known = ", ".join([*(entry.name for entry in (*DRIVERS, HARNESS)), *(item.name for item in announced)])
     raise UnknownDriverError(f"There is no driver {name!r}; known drivers: {known}.")
 
 

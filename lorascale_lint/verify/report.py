@@ -10,7 +10,9 @@ from typing import Any
 
 from lorascale_lint.report.terminal import printable
 from lorascale_lint.verify.adapter_table import adapter_table
+from lorascale_lint.verify.harness.report import harness_table
 from lorascale_lint.verify.isolation.promises import Containment
+from lorascale_lint.verify.registry import HARNESS
 from lorascale_lint.verify.verdicts import Row, Verdict
 
 EXECUTES = "verify executes the code it is given; it did so in a separate process."
@@ -136,7 +138,10 @@ def _lines(report: VerifyReport) -> Iterator[str]:
     yield EXECUTES
     yield ""
     real = bool(report.rows) and report.rows[0].group == "adapter"
-    yield from adapter_table(report.rows) if real else _table(report.rows)
+    if target.driver == HARNESS.name:
+        yield from harness_table(report.rows)
+    else:
+        yield from adapter_table(report.rows) if real else _table(report.rows)
     yield ""
     if target.interventions:
         yield "Changed to run on this machine:"

@@ -23,13 +23,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from lorascale_lint.verify.child import IMPORT_FAILED, Order
 from lorascale_lint.verify.devices import choose_device
+from lorascale_lint.verify.harness.description import Sketch, as_json
+from lorascale_lint.verify.harness.report import shown_rows
 from lorascale_lint.verify.isolation.promises import Containment, Isolation
 from lorascale_lint.verify.isolation.room import DEFAULT_SIZE, Guest, Room, RoomError, find_containment
+from lorascale_lint.verify.order import IMPORT_FAILED, Order
 from lorascale_lint.verify.processes import available_memory, can_watch
 from lorascale_lint.verify.real_adapters import BaseWeights, read_modules
-from lorascale_lint.verify.registry import DriverEntry, Requirement, UnknownDriverError, choose
+from lorascale_lint.verify.registry import (
+    HARNESS,
+    DriverEntry,
+    NoDriverError,
+    Requirement,
+    UnknownDriverError,
+    choose,
+)
 from lorascale_lint.verify.report import Problem, Target, VerifyReport
 from lorascale_lint.verify.verdicts import Row, Verdict
 
@@ -40,6 +49,8 @@ SCENARIO_TIMEOUT = 60.0
 COMPILED_TIMEOUT = 180.0
 # A target that kills its process again and again is not worth importing for every one of its scenarios.
 MAX_RESTARTS = 5
+# Of a whole project, where each application is another piece of code.
+MAX_HARNESS_RESTARTS = 20
 # Bytes of output after which a child is stopped: a target that prints without end must not fill the disk.
 MAX_OUTPUT = 64 * 1024 * 1024
 # Bytes of results; the 5,000 modules of a large adapter take 3 MiB.
@@ -55,6 +66,7 @@ _PACED = 3
 # Bytes of a child's output that are looked at for its last words.
 _TAIL = 20_000
 _PIECE = 2**20
+_DESCRIPTIONS = "harness.json"
 # What torchrun says of the rank that failed first; it ends the others then.
 _FIRST_RANK = re.compile(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", re.DOTALL)
 _KEPT_ENVIRONMENT = (
@@ -107,8 +119,16 @@ def run_verify(
     """
     chosen_seed = secrets.randbelow(2**31) if seed is None else seed
     say = progress or (lambda _line: None)
+    sketches: tuple[Sketch, ...] = ()
     try:
-        entry, package = choose(path, driver)
+        try:
+            entry, package = choose(path, driver)
+        except NoDriverError:
+            if not (sketches := _sketches(path, say)):
+                raise
+            entry, package = HARNESS, path.resolve()
+        if entry is HARNESS and not (sketches := sketches or _sketches(path, say)):
+            raise UnknownDriverError(f"{path}: no place is seen in which a delta is applied.")
     except UnknownDriverError as error:
         return VerifyReport(target=Target(path=str(path)), seed=chosen_seed, problem=Problem(2, str(error)))
     target = Target(path=str(package), driver=entry.name)
@@ -154,12 +174,22 @@ def run_verify(
     )
     limits = _Limits.of(timeout, memory_limit, slow=compiled)
     try:
-        report = _Session(entry, blank, containment, limits, say).run(target)
+        report = _Session(entry, blank, containment, limits, say, as_json(sketches) if sketches else "").run(
+            target
+        )
     except RoomError as error:
         report = VerifyReport(
             target=target, seed=chosen_seed, problem=Problem(2, f"Nothing was run: {error}")
         )
     return replace(report, containment=containment)
+
+
+def _sketches(path: Path, say: Progress) -> tuple[Sketch, ...]:
+    # Analysis needs LibCST, which drivers do without.
+    from lorascale_lint.verify.harness.sketches import sketches_of
+
+    say(f"looking for applications in {path}")
+    return sketches_of(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,13 +341,20 @@ class _Session:
     """All children of one run; `blank` is their order without what is each child's own."""
 
     def __init__(
-        self, entry: DriverEntry, blank: Order, containment: Containment, limits: _Limits, say: Progress
+        self,
+        entry: DriverEntry,
+        blank: Order,
+        containment: Containment,
+        limits: _Limits,
+        say: Progress,
+        descriptions: str = "",
     ) -> None:
         self.entry = entry
         self.blank = blank
         self.containment = containment
         self.say = say
         self.limits = limits
+        self.descriptions = descriptions
 
     def run(self, target: Target) -> VerifyReport:
         failures: list[str] = []
@@ -356,7 +393,7 @@ class _Session:
             remaining = [name for name, _ in state.plan if name not in state.rows]
             if not remaining:
                 break
-            if restarts == MAX_RESTARTS:
+            if restarts == (MAX_RESTARTS if not self.descriptions else MAX_HARNESS_RESTARTS):
                 for name in remaining:
                     lost = f"not run: the process ended {restarts + 1} times before"
                     state.rows[name] = [
@@ -371,6 +408,8 @@ class _Session:
             if len(state.begun) == before and not state.finished:
                 ending = state.import_error or ending
         rows = tuple(row for name, _ in state.plan for row in state.rows.get(name, ()))
+        if self.descriptions:
+            rows = shown_rows(rows)
         return VerifyReport(
             target=state.target, seed=self.blank.seed, rows=rows, notes=(*notes, *state.notes)
         )
@@ -387,6 +426,13 @@ class _Session:
         if not owing:
             return
         name = owing[0]
+        if self.descriptions:
+            # The other questions about this application would end the process as well.
+            group = state.planned(name)[0].group
+            for other, rows in state.plan:
+                if other not in state.rows and rows[0].group == group:
+                    state.rows[other] = [replace(row, verdict=Verdict.NOT_RUN, detail=ending) for row in rows]
+            return
         done = state.rows.setdefault(name, [])
         for row in state.planned(name)[len(done) :]:
             told = state.told_by_some(name, len(done))
@@ -403,11 +449,14 @@ class _Session:
             results=str(room.results),
             folder=str(room.home / "adapters"),
             done=tuple(name for name, _ in state.plan if name in state.rows),
+            harness=str(room.folder / _DESCRIPTIONS) if self.descriptions else "",
         )
         where = room.folder / "order.json"
         command = [*self._python(), "-m", "lorascale_lint.verify.child", str(where)]
         environment = _environment(room.home, self.blank)
-        with room.start(command, environment, {where.name: order.as_json()}) as guest:
+        with room.start(
+            command, environment, {where.name: order.as_json(), _DESCRIPTIONS: self.descriptions}
+        ) as guest:
             return self._follow(guest, state)
 
     def _python(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -28,6 +29,16 @@ class Verdict(StrEnum):
     LOAD_ERROR = "load-error"
     CRASHED = "crashed"
     ERROR = "error"
+    NOT_LORA_SHAPED = "not-lora-shaped"
+    BASE_SCALED = "base-scaled"
+    STRENGTH_NOT_LINEAR = "strength-not-linear"
+    ONE_SCALE_FOR_ALL = "one-scale-for-all"
+    RANK_DEPENDENT = "rank-dependent"
+    MERGED_DIFFERS = "merged-differs"
+    ACCUMULATES = "accumulates"
+    LOST_WHEN_SAVED = "lost-when-saved"
+    OBSERVED = "observed"
+    NOT_RUN = "not-run"
     UNSUPPORTED = "unsupported"
     AMBIGUOUS = "ambiguous"
     NOT_MEASURED = "not-measured"
@@ -43,19 +54,21 @@ class Verdict(StrEnum):
         return self.is_judged and self is not Verdict.OK
 
 
-_NOT_JUDGED = frozenset({Verdict.UNSUPPORTED, Verdict.AMBIGUOUS, Verdict.NOT_MEASURED})
+_NOT_JUDGED = frozenset(
+    {Verdict.UNSUPPORTED, Verdict.AMBIGUOUS, Verdict.NOT_MEASURED, Verdict.OBSERVED, Verdict.NOT_RUN}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One measured scale, or the reason why there is none.
 
-    `expected` and `observed` are effective scales (no unit). `relative_error` is |observed / expected - 1|;
-    where nothing should be left (expected 0) it is |observed|. `residual` is the part of the change that
-    points elsewhere than any adapter, relative to the largest of them. `counted` is False for rows that are
-    only a warning. `mse` are mean squared differences from the right weight (see `real_layers`). Of a
-    real adapter's layer `seconds` are what the loader took, `least_seconds` what memory alone would take (see
-    `timing`).
+    `expected` and `observed` are effective scales (no unit); NaN: no scale is expected. `relative_error` is
+    |observed / expected - 1|; where nothing should be left (expected 0) it is |observed|. `residual` is the
+    part of the change that points elsewhere than any adapter, relative to the largest of them. `counted` is
+    False for rows that are only a warning. `mse` are mean squared differences from the right weight (see
+    `real_layers`). Of a real adapter's layer `seconds` are what the loader took, `least_seconds` what memory
+    alone would take (see `timing`).
     """
 
     scenario: str
@@ -93,7 +106,7 @@ class Row:
         """A JSON-ready dictionary; NaN and infinities become None (JSON has no such numbers)."""
         data = asdict(self)
         data["verdict"] = self.verdict.value
-        for key in ("observed", "relative_error", "residual"):
+        for key in ("expected", "observed", "relative_error", "residual"):
             value = data[key]
             if value is not None and not abs(value) < float("inf"):
                 data[key] = None
@@ -105,6 +118,8 @@ class Row:
         known = {field.name for field in fields(cls)}
         values = {key: value for key, value in data.items() if key in known}
         values["verdict"] = Verdict(values["verdict"])
+        if values.get("expected") is None:
+            values["expected"] = math.nan
         if values.get("shape") is not None:
             values["shape"] = (int(values["shape"][0]), int(values["shape"][1]))
         return cls(**values)

@@ -1,0 +1,80 @@
+"""From a description or a sketch to the code at work, once for all questions about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from lorascale_lint.verify.harness.description import Case, Described, FunctionCase, Role, Sketch, Value
+from lorascale_lint.verify.harness.guess import function_cases, layer_cases
+from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
+from lorascale_lint.verify.harness.properties import Property, ask
+from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
+from lorascale_lint.verify.harness.values import CannotBuildError
+from lorascale_lint.verify.verdicts import Verdict
+
+# Descriptions of one place that are tried before it is given up.
+_MOST_TRIES = 40
+# A smaller scale is rounding.
+_NOTHING = 1e-6
+# A first guess that leads here was a wrong one, more likely than the code.
+_UNCONVINCING = (Verdict.NOT_LORA_SHAPED, Verdict.BASE_SCALED, Verdict.ERROR)
+
+
+def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
+    """The code that is described. Raises CannotLoadError, CannotBuildError with the reason."""
+    place = described.place
+    if not isinstance(described, Sketch):
+        return _subject(described, loading)
+    found = loading.find(place.file, place.owner or place.name)
+    if not callable(found):
+        raise CannotLoadError(f"{place.name} is no function")
+    cases: Iterable[Case] = layer_cases(described, found) if place.owner else function_cases(described, found)
+    return _first_that_works(cases, loading, seed)
+
+
+def _subject(case: Case, loading: Loading) -> Subject:
+    found = loading.find(case.place.file, case.place.owner or case.place.name)
+    return FunctionSubject(case, found) if isinstance(case, FunctionCase) else LayerSubject(case, found)
+
+
+def _first_that_works(cases: Iterable[Case], loading: Loading, seed: int) -> Subject:
+    reason = unconvincing = ""
+    for number, case in enumerate(cases):
+        if number == _MOST_TRIES:
+            break
+        subject = _subject(case, loading)
+        try:
+            answer = ask(Property.SCALE, subject, seed)
+        except CannotBuildError as error:
+            reason = reason or str(error)
+            continue
+        if answer.verdict is Verdict.ALPHA_IGNORED and (plainer := _without_invented_alpha(case)):
+            # That the code has no use for what we made up is no mistake of the code.
+            return _subject(plainer, loading)
+        if answer.verdict is Verdict.NOT_RUN:
+            reason = reason or answer.detail
+        elif answer.verdict in _UNCONVINCING:
+            unconvincing = unconvincing or answer.detail
+        elif answer.observed is None or abs(answer.observed) < _NOTHING:
+            unconvincing = unconvincing or "nothing was applied with any of the arguments that were tried"
+        else:
+            return subject
+    raise CannotBuildError(unconvincing or reason or "no description fits")
+
+
+def _without_invented_alpha(case: Case) -> Case | None:
+    """The case less the alphas in tables and configurations; None if there are others, or none of these."""
+    values = case.arguments if isinstance(case, FunctionCase) else case.constructor
+    if any(value.role is Role.ALPHA for _, value in values):
+        return None
+    stripped = tuple((name, _less_alpha(value)) for name, value in values)
+    if stripped == values:
+        return None
+    if isinstance(case, FunctionCase):
+        return replace(case, arguments=stripped)
+    return replace(case, constructor=stripped)
+
+
+def _less_alpha(value: Value) -> Value:
+    return replace(value, parts=tuple(part for part in value.parts if part[1].role is not Role.ALPHA))

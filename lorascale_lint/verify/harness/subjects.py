@@ -1,0 +1,354 @@
+"""The code at work: a function that is called, a layer that is made, merged and switched."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lorascale_lint.verify.harness.description import (
+    Action,
+    Assignment,
+    Call,
+    FunctionCase,
+    Geometry,
+    LayerCase,
+    Role,
+    Step,
+    Value,
+)
+from lorascale_lint.verify.harness.values import (
+    Array,
+    CannotBuildError,
+    Setting,
+    arrays_in,
+    build,
+    fill,
+)
+from lorascale_lint.verify.reference import fit
+
+
+class CodeError(Exception):
+    """The code raised, or gave back nothing that can be looked at; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an array is made of: `base` times the base, `scale` times B @ A.
+
+    `residual` is what remains, relative to the larger of the two.
+    """
+
+    base: float
+    scale: float
+    residual: float
+
+
+class FunctionSubject:
+    """A function, called anew for every question."""
+
+    def __init__(self, case: FunctionCase, function: Callable[..., Any]) -> None:
+        self.case = case
+        self._function = function
+        self.roles = frozenset(roles_in(value for _, value in case.arguments))
+
+    def apply(self, setting: Setting) -> tuple[Seen, ...]:
+        """Call it; one answer for each module. Raises CannotBuildError, CodeError."""
+        arguments = {name: build(value, setting) for name, value in self.case.arguments}
+        with _no_gradients():
+            answer = _called(lambda: _call_with(self._function, arguments))
+        candidates = list(arrays_in(answer))
+        for name, value in self.case.arguments:
+            # A weight that is changed in place. Several weights may lie in one object.
+            if value.role in (Role.BASE, Role.TABLE, Role.OBJECT, Role.LIST):
+                candidates += arrays_in(arguments[name])
+        if self.case.place.action is Action.FORWARD or Role.INPUT in self.roles:
+            outputs = (_seen_output(item, setting) for item in candidates)
+            return (_first(outputs, "no output of the expected shape"),)
+        fused = any(len(value.modules) > 1 for _, value in self.case.arguments)
+        return tuple(
+            _seen_weight(candidates, setting, number, fused) for number in range(len(setting.modules))
+        )
+
+
+class LayerSubject:
+    """A class of layers. `made` gives one with an adapter in it."""
+
+    def __init__(self, case: LayerCase, cls: Callable[..., Any]) -> None:
+        self.case = case
+        self._class = cls
+        steps = [*case.factors, *([case.strength] if case.strength else [])]
+        self.roles = frozenset(
+            roles_in(
+                [
+                    *(value for _, value in case.constructor),
+                    *(item for step in steps for item in _values_of(step)),
+                ]
+            )
+        )
+
+    def made(self, setting: Setting) -> LayerSession:
+        """A fresh layer. Raises CannotBuildError, CodeError."""
+        return LayerSession(self.case, made_object(self._class, self.case.constructor, setting), setting)
+
+
+class LayerSession:
+    """One layer from its making on."""
+
+    def __init__(self, case: LayerCase, layer: Any, setting: Setting) -> None:
+        self.case = case
+        self.layer = layer
+        self.setting = setting
+        self._put(case.base, Value(Role.BASE, transposed=case.transposed))
+        if case.bias:
+            with contextlib.suppress(CannotBuildError):
+                self._put(case.bias, Value(Role.BIAS))
+        self.set_factors(setting)
+
+    def set_factors(self, setting: Setting) -> None:
+        """Give it an adapter (another one)."""
+        self.setting = setting
+        for step in self.case.factors:
+            self.do(step)
+
+    def set_strength(self, strength: float) -> None:
+        """Set the strength, with the step that the class has for it."""
+        if self.case.strength is None:
+            raise CannotBuildError("no strength")
+        self.setting = Setting(self.setting.modules, strength, self.setting.adapter, self.setting.seed)
+        self.do(self.case.strength)
+
+    def do(self, step: Step | None) -> None:
+        """Take one step. Raises CannotBuildError, CodeError."""
+        if step is None:
+            raise CannotBuildError("no such step")
+        if isinstance(step, Assignment):
+            self._put(fill(step.path, self.setting), step.value)
+        else:
+            self._call(step)
+
+    def output(self) -> Seen:
+        """What its forward makes of the inputs."""
+        if self.case.forward is None:
+            raise CannotBuildError("no forward")
+        answer = self._call(self.case.forward)
+        found = (_seen_output(item, self.setting) for item in arrays_in(answer))
+        return _first(found, "the forward gave back nothing of the expected shape")
+
+    def weight(self) -> Seen:
+        """What its base weight is made of now."""
+        candidates = list(arrays_in(_at(self.layer, fill(self.case.base, self.setting))))
+        return _seen_weight(candidates, self.setting, 0, fused=False)
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the delta is in the weight, as it is in classes that merge when they are given factors."""
+        return abs(self.weight().scale) > 1e-6
+
+    def merge(self) -> None:
+        """Merge it, if it is not merged."""
+        if not self.is_merged:
+            self.do(self.case.merge)
+
+    def saved(self) -> Any:
+        """What it saves of itself, if it is one of torch's modules."""
+        if not callable(getattr(self.layer, "state_dict", None)):
+            raise CannotBuildError("it saves nothing")
+        return {key: value.clone() for key, value in self.layer.state_dict().items()}
+
+    def load(self, saved: Any) -> None:
+        """Take in what another one has saved."""
+        _called(lambda: self.layer.load_state_dict(saved))
+
+    def _call(self, call: Call) -> Any:
+        method = _at(self.layer, call.method)
+        arguments = {name: build(value, self.setting) for name, value in call.arguments}
+        with _no_gradients():
+            return _called(lambda: _call_with(method, arguments))
+
+    def _put(self, path: str, value: Value) -> None:
+        owner_path, _, last = fill(path, self.setting).rpartition(".")
+        owner = _at(self.layer, owner_path) if owner_path else self.layer
+        new = build(value, self.setting)
+        old = _step_in(owner, last)
+        if hasattr(old, "weight") and hasattr(new, "shape"):
+            owner, last, old = old, "weight", old.weight
+        if hasattr(old, "copy_") and hasattr(new, "shape"):
+            with _no_gradients():
+                if old.shape != new.shape:
+                    raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {tuple(new.shape)}")
+                old.data.copy_(new)
+        elif isinstance(owner, dict):
+            owner[last] = new
+        elif isinstance(owner, list):
+            owner[int(last)] = new
+        else:
+            setattr(owner, last, new)
+
+
+Subject = FunctionSubject | LayerSubject
+
+
+def made_object(cls: Callable[..., Any], constructor: Sequence[tuple[str, Value]], setting: Setting) -> Any:
+    """An object of the class, without dropout. Raises CannotBuildError, CodeError."""
+    arguments = {name: build(value, setting) for name, value in constructor}
+    made = _called(lambda: _call_with(cls, arguments))
+    if callable(getattr(made, "eval", None)):
+        made.eval()
+    return made
+
+
+def roles_in(values: Any) -> Iterator[Role]:
+    """The roles of some values and of their parts."""
+    for value in values:
+        yield value.role
+        yield from roles_in(part for _, part in value.parts)
+
+
+def _values_of(step: Step) -> list[Value]:
+    return [step.value] if isinstance(step, Assignment) else [value for _, value in step.arguments]
+
+
+def _at(owner: Any, path: str) -> Any:
+    """What lies at a path; a step's name may hold dots if it is a key. Raises CannotBuildError."""
+    steps = path.split(".") if path else []
+    while steps:
+        for length in range(len(steps), 0, -1):
+            name = ".".join(steps[:length])
+            found = _step_in(owner, name)
+            if found is not _NOTHING:
+                owner, steps = found, steps[length:]
+                break
+        else:
+            raise CannotBuildError(f"there is no {steps[0]} in {type(owner).__name__}")
+    return owner
+
+
+_NOTHING = object()
+
+
+def _step_in(owner: Any, name: str) -> Any:
+    if isinstance(owner, Mapping) or (hasattr(owner, "keys") and hasattr(owner, "__getitem__")):
+        if name in owner:
+            return owner[name]
+    elif isinstance(owner, (list, tuple)) and name.isdecimal() and int(name) < len(owner):
+        return owner[int(name)]
+    return getattr(owner, name, _NOTHING)
+
+
+def _call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """By position where the function wants it so, by name else."""
+    positional, named = [], dict(arguments)
+    with contextlib.suppress(TypeError, ValueError):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and name in named:
+                positional.append(named.pop(name))
+            elif parameter.kind is inspect.Parameter.VAR_POSITIONAL and name in named:
+                positional.extend(named.pop(name))
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD and name in named:
+                named.update(named.pop(name))
+    return function(*positional, **named)
+
+
+def _called(action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except (CannotBuildError, CodeError):
+        raise
+    except (Exception, SystemExit) as error:  # Whatever it raises is an answer.
+        text = " ".join(str(error).split())[:200]
+        raise CodeError(f"{type(error).__name__}: {text}{_where(error)}") from error
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    last = None
+    while trace is not None:
+        last, trace = trace, trace.tb_next
+    if last is None:
+        return ""
+    file = last.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+    return f" ({file}:{last.tb_lineno})"
+
+
+def _no_gradients() -> contextlib.AbstractContextManager[Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[Any] = torch.no_grad()
+    return context
+
+
+def _seen(found: Array, parts: Sequence[Array]) -> Seen:
+    """`parts`: the base, the product, and what else is allowed."""
+    used = [part for part in parts if np.any(part)]
+    fitted = fit(found, used)
+    scales = dict(zip(map(id, used), fitted.scales, strict=True))
+    return Seen(scales.get(id(parts[0]), 0.0), scales.get(id(parts[1]), 0.0), fitted.residual)
+
+
+def _seen_weight(candidates: Sequence[Array], setting: Setting, number: int, fused: bool) -> Seen:
+    module = setting.modules[number]
+    unchanged = None
+    for candidate in candidates:
+        matrix = _as_matrix(candidate, setting, number, fused)
+        if matrix is None:
+            continue
+        seen = _seen(matrix, [module.weight, module.product])
+        if not (abs(seen.scale) < 1e-9 and abs(seen.base - 1) < 1e-9):
+            return seen
+        unchanged = seen
+    if unchanged is None:
+        raise CodeError("it gave back no weight of the expected shape")
+    return unchanged
+
+
+def _as_matrix(found: Array, setting: Setting, number: int, fused: bool) -> Array | None:
+    module = setting.modules[number]
+    shape = module.shape
+    wanted = shape.native(Role.BASE, module.weight).shape
+    rows = sum(item.shape.out for item in setting.modules) if fused else wanted[0]
+    whole = (rows, *wanted[1:])
+    if found.shape == whole[::-1] and found.shape != whole:
+        found = found.T
+    if found.shape != whole and found.size == int(np.prod(whole)) and found.ndim == 2:
+        # A delta that is not brought into a convolution's shape.
+        found = found.reshape(whole) if found.shape[0] == whole[0] else found
+    if found.shape != whole:
+        return None
+    if fused:
+        first = sum(item.shape.out for item in setting.modules[:number])
+        found = found[first : first + shape.out]
+    return shape.matrix(found)
+
+
+def _seen_output(found: Array, setting: Setting) -> Seen | None:
+    x, out = _samples(setting), sum(item.shape.out for item in setting.modules)
+    if found.ndim == 4 and found.shape[1] == out:
+        # With padding there are more outputs than the one that has seen the whole patch.
+        found = found[:, :, found.shape[2] // 2, found.shape[3] // 2]
+    if found.shape != (len(x), out):
+        return None
+    weight = np.concatenate([item.weight for item in setting.modules])
+    product = np.concatenate([item.product for item in setting.modules])
+    bias = np.concatenate([item.bias for item in setting.modules])
+    return _seen(found, [x @ weight.T, x @ product.T, np.broadcast_to(bias, found.shape)])
+
+
+def _samples(setting: Setting) -> Array:
+    inputs = setting.inputs()
+    if setting.modules[0].shape.geometry is Geometry.EMBEDDING:
+        return np.eye(len(inputs))
+    return inputs.reshape(len(inputs), -1)
+
+
+def _first(found: Iterator[Seen | None], otherwise: str) -> Seen:
+    for item in found:
+        if item is not None:
+            return item
+    raise CodeError(otherwise)

@@ -1,0 +1,300 @@
+"""Arguments made of a description: tensors of small sizes that share no factor, and what they are packed in.
+
+The measurement sees every layer as a matrix of out x in; `Shape` turns matrices into what the code takes and
+back.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorascale_lint.verify.arrays import as_float64
+from lorascale_lint.verify.harness.description import Form, Geometry, Role, Value
+from lorascale_lint.verify.inputs import generator_for, make_factors, random_array
+
+Array = NDArray[np.float64]
+
+ADAPTERS = ("default", "other")
+RANK = 8
+# Names of modules, out, and in; no number is a rank, and no two of one module have a common factor with each
+# other.
+_MODULES = (("blocks.0.attn.to_q", 35, 24), ("blocks.1.ffn.fc_in", 27, 44), ("blocks.1.attn.to_v", 49, 26))
+# A layer that is fused has one input.
+_FUSED_INPUT = 24
+_KERNEL = 3
+_SAMPLES = 7
+
+
+class CannotBuildError(Exception):
+    """A value that this harness cannot make; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A module as a matrix of out x in, and as the code has it."""
+
+    name: str
+    out: int
+    inputs: int
+    geometry: Geometry = Geometry.LINEAR
+
+    @property
+    def columns(self) -> int:
+        """Of the matrix: a convolution's flattened patch."""
+        return self.inputs * (_KERNEL * _KERNEL if self.geometry is Geometry.CONVOLUTION else 1)
+
+    def native(self, role: Role, matrix: Array) -> Array:
+        """A weight (out x in) or factor as a layer of this geometry keeps it."""
+        if self.geometry is Geometry.CONVOLUTION:
+            kernel = (1, 1) if role is Role.B else (_KERNEL, _KERNEL)
+            return matrix.reshape(matrix.shape[0], -1, *kernel)
+        if self.geometry is Geometry.EMBEDDING and role is Role.BASE:
+            return matrix.T
+        return matrix
+
+    def matrix(self, weight: Array) -> Array:
+        """The inverse of `native` for a weight."""
+        if self.geometry is Geometry.CONVOLUTION:
+            return weight.reshape(weight.shape[0], -1)
+        return weight.T if self.geometry is Geometry.EMBEDDING else weight
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleInput:
+    """One module with its adapter. `alpha` None: the adapter states none."""
+
+    shape: Shape
+    weight: Array
+    bias: Array
+    a: Array
+    b: Array
+    alpha: float | None
+
+    @property
+    def rank(self) -> int:
+        """Rows of A."""
+        return len(self.a)
+
+    @property
+    def product(self) -> Array:
+        """The delta at scale 1, out x in."""
+        return self.b @ self.a
+
+    @property
+    def trained(self) -> float:
+        """The trained scale; 1 where no alpha is stated."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All numbers of one call."""
+
+    modules: tuple[ModuleInput, ...]
+    strength: float = 1.0
+    adapter: str = ADAPTERS[0]
+    seed: int = 0
+
+    def with_alpha(self, *alphas: float | None) -> Setting:
+        """Other alphas for the modules in turn."""
+        changed = [replace(item, alpha=alphas[n % len(alphas)]) for n, item in enumerate(self.modules)]
+        return replace(self, modules=tuple(changed))
+
+    def with_factors(self, word: str, rank: int) -> Setting:
+        """Other factors, of another adapter."""
+        changed = []
+        for item in self.modules:
+            made = make_factors(
+                generator_for(self.seed, "harness", word, item.shape.name),
+                (item.shape.out, item.shape.columns),
+                rank,
+            )
+            changed.append(replace(item, a=made.a, b=made.b))
+        return replace(self, modules=tuple(changed))
+
+    def padded(self, rank: int) -> Setting:
+        """The same delta with rows and columns of zeros, and alpha grown as the rank has."""
+        changed = []
+        for item in self.modules:
+            more = rank - item.rank
+            alpha = None if item.alpha is None else item.alpha * rank / item.rank
+            a = np.pad(item.a, ((0, more), (0, 0)))
+            changed.append(replace(item, a=a, b=np.pad(item.b, ((0, 0), (0, more))), alpha=alpha))
+        return replace(self, modules=tuple(changed))
+
+    def inputs(self) -> Array:
+        """What a forward is given, samples x in. An embedding is asked for all of its tokens."""
+        shape = self.modules[0].shape
+        if shape.geometry is Geometry.EMBEDDING:
+            return np.arange(shape.inputs, dtype=np.float64)
+        generator = generator_for(self.seed, "harness", "inputs")
+        if shape.geometry is Geometry.CONVOLUTION:
+            return random_array(generator, _SAMPLES, shape.inputs, _KERNEL, _KERNEL)
+        return random_array(generator, _SAMPLES, shape.inputs)
+
+
+def make_setting(
+    seed: int,
+    count: int,
+    geometry: Geometry,
+    *,
+    fused: bool = False,
+    alpha: float | None = 4.0,
+    rank: int = RANK,
+) -> Setting:
+    """A fresh setting for so many modules. Raises CannotBuildError if there are too many."""
+    if count > len(_MODULES):
+        raise CannotBuildError(f"{count} modules in one call")
+    modules = []
+    for name, out, inputs in _MODULES[:count]:
+        shape = Shape(name, out, _FUSED_INPUT if fused else inputs, geometry)
+        generator = generator_for(seed, "harness", name)
+        made = make_factors(generator, (out, shape.columns), rank)
+        weight, bias = random_array(generator, out, shape.columns), random_array(generator, out)
+        modules.append(ModuleInput(shape, weight, bias, made.a, made.b, alpha))
+    return Setting(tuple(modules), seed=seed)
+
+
+def tensor(values: Array | float) -> Any:
+    """A float32 torch tensor where the code uses torch, else a NumPy array."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return np.array(values, dtype=np.float32)
+    return torch.from_numpy(np.array(values, dtype=np.float32))
+
+
+def build(value: Value, setting: Setting) -> Any:
+    """The value for this setting. Raises CannotBuildError."""
+    made = _plain(value, setting)
+    if value.form is Form.TENSOR and isinstance(made, (int, float)):
+        made = tensor(float(made))
+    if value.form is Form.MODEL:
+        return _model(value, setting)
+    if value.form is Form.MODULE:
+        made = _module(made, setting.modules[value.modules[0]].shape, value.role)
+    if value.form is Form.BY_ADAPTER:
+        made = {setting.adapter: made}
+    return made
+
+
+def _plain(value: Value, setting: Setting) -> Any:
+    modules = [setting.modules[number] for number in value.modules]
+    first = modules[0]
+    role = value.role
+    if role in (Role.BASE, Role.A, Role.B):
+        field = {Role.BASE: "weight", Role.A: "a", Role.B: "b"}[role]
+        native = [item.shape.native(role, getattr(item, field)) for item in modules]
+        joined = np.concatenate(native) if len(native) > 1 else native[0]
+        return tensor(np.swapaxes(joined, 0, 1) if value.transposed else joined)
+    if role is Role.INPUT:
+        return token_ids(setting) if first.shape.geometry is Geometry.EMBEDDING else tensor(setting.inputs())
+    if role is Role.BIAS:
+        return tensor(np.concatenate([item.bias for item in modules]))
+    if role in (Role.OBJECT, Role.TABLE, Role.LIST):
+        return _composed(value, setting)
+    numbers = {
+        Role.ALPHA: first.alpha,
+        Role.RANK: first.rank,
+        Role.SCALE: first.trained,
+        Role.STRENGTH: setting.strength,
+        Role.IN_FEATURES: first.shape.inputs,
+        Role.OUT_FEATURES: sum(item.shape.out for item in modules),
+        Role.ADAPTER: setting.adapter,
+        Role.LITERAL: copy.deepcopy(value.literal),
+    }
+    return numbers[role]
+
+
+def token_ids(setting: Setting) -> Any:
+    """All tokens, as an embedding takes them."""
+    torch = sys.modules.get("torch")
+    ids = setting.inputs().astype(np.int64)
+    return ids if torch is None else torch.from_numpy(ids)
+
+
+def _composed(value: Value, setting: Setting) -> Any:
+    if value.role is Role.LIST:
+        return [build(part, setting) for _, part in value.parts]
+    made: dict[str, Any] = {}
+    for name, part in value.parts:
+        for number in range(len(setting.modules)) if "module}" in name else part.modules[:1]:
+            found = build(replace(part, modules=(number,)) if "module}" in name else part, setting)
+            # A file that states no alpha lacks the key; a configuration has it, and it is None.
+            if found is not None or part.role is not Role.ALPHA or value.role is Role.OBJECT:
+                made[fill(name, setting, number)] = found
+    return made if value.role is Role.TABLE else SimpleNamespace(**made)
+
+
+def fill(name: str, setting: Setting, number: int = 0) -> str:
+    """A key or path with the names in it."""
+    module = setting.modules[number].shape.name
+    filled = name.replace("{module}", module).replace("{flat_module}", module.replace(".", "_"))
+    return filled.replace("{adapter}", setting.adapter)
+
+
+def _module(weight: Any, shape: Shape, role: Role) -> Any:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return SimpleNamespace(weight=weight)
+    nn = torch.nn
+    if shape.geometry is Geometry.CONVOLUTION:
+        kernel = weight.shape[-1]
+        made = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, bias=False)
+    elif shape.geometry is Geometry.EMBEDDING and role is Role.BASE:
+        made = nn.Embedding(*weight.shape)
+    else:
+        made = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    with torch.no_grad():
+        made.weight.copy_(weight)
+    return made.eval()
+
+
+def _model(value: Value, setting: Setting) -> Any:
+    """A model in which every module of the setting lies under its name."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        raise CannotBuildError("a model needs torch")
+    model = torch.nn.Module()
+    for number, item in enumerate(setting.modules):
+        owner = model
+        *path, last = item.shape.name.split(".")
+        for step in path:
+            if not hasattr(owner, step):
+                owner.add_module(step, torch.nn.Module())
+            owner = getattr(owner, step)
+        own = replace(value, form=Form.PLAIN, modules=(number,))
+        owner.add_module(last, _module(_plain(own, setting), item.shape, Role.BASE))
+    return model.eval()
+
+
+def arrays_in(found: Any, depth: int = 3) -> Iterable[Array]:
+    """The arrays of an answer: itself, a layer's weight, what a tuple, list, dictionary or object holds."""
+    if depth == 0 or found is None or isinstance(found, (str, bytes, bool, int, float)):
+        return
+    if isinstance(found, np.ndarray) or hasattr(found, "detach"):
+        try:
+            yield as_float64(found)
+        except (TypeError, ValueError, RuntimeError):
+            return
+        return
+    inner: Sequence[Any]
+    if isinstance(found, dict):
+        inner = list(found.values())
+    elif isinstance(found, (list, tuple)):
+        inner = found
+    elif callable(getattr(found, "parameters", None)):
+        inner = list(found.parameters())
+    elif hasattr(found, "weight"):
+        inner = [found.weight]
+    else:
+        inner = [item for name, item in getattr(found, "__dict__", {}).items() if not name.startswith("_")]
+    for item in inner:
+        yield from arrays_in(item, depth - 1)

@@ -1,0 +1,105 @@
+"""Which names of parameters and attributes mean what, to a harness that has nothing else to go by.
+
+The words of factors, alpha and rank are those of the analysis (`model.vocabulary`); here are those that
+matter only to somebody who has to call the code.
+"""
+
+from __future__ import annotations
+
+from lorascale_lint.model.scale import ALPHA, RANK, SCALING, STRENGTH
+from lorascale_lint.model.vocabulary import factor_side, is_base_name, key_role, number_role
+from lorascale_lint.verify.harness.description import Role
+
+_NUMBERS = {ALPHA: Role.ALPHA, RANK: Role.RANK, SCALING: Role.SCALE, STRENGTH: Role.STRENGTH}
+
+_NAMES: dict[Role, frozenset[str]] = {
+    Role.BASE: frozenset(
+        "w base base_module linear layer module original original_layer original_linear original_weight "
+        "org orig org_layer target target_module target_weight model_weight linear_layer base_linear mod "
+        "tensor param".split()
+    ),
+    Role.INPUT: frozenset(
+        "x input inputs hidden_states hidden_state tokens input_ids ids activations features input_ "
+        "input_tensor hidden inp".split()
+    ),
+    Role.BIAS: frozenset(["bias"]),
+    Role.STRENGTH: frozenset(
+        "lora_scale lora_weight adapter_weight weight_scale ratio scale_weight merge_ratio "
+        "lora_multiplier s".split()
+    ),
+    Role.IN_FEATURES: frozenset(
+        "in_features input_dim in_dim dim_in in_size input_size input_dims in_channels num_embeddings d_in "
+        "in_feature fan_in n_in".split()
+    ),
+    Role.OUT_FEATURES: frozenset(
+        "out_features output_dim out_dim dim_out out_size output_size output_dims out_channels "
+        "embedding_dim d_out out_feature fan_out n_out".split()
+    ),
+    Role.ADAPTER: frozenset("adapter adapter_name active_adapter lora_name adapter_id nickname".split()),
+}
+
+CONFIGURATION = frozenset(
+    "config cfg args lora_config peft_config lora_args adapter_config conf opt hparams lora_cfg".split()
+)
+# What such an object is asked for, under the names that are usual.
+FIELDS: dict[str, Role | float | bool | str | None] = {
+    **dict.fromkeys(("r", "rank", "lora_rank", "lora_r", "lora_dim"), Role.RANK),
+    **dict.fromkeys(("alpha", "lora_alpha", "network_alpha"), Role.ALPHA),
+    **dict.fromkeys(("dropout", "lora_dropout", "module_dropout", "rank_dropout"), 0.0),
+    **dict.fromkeys(
+        ("use_rslora", "use_dora", "fan_in_fan_out", "bias", "lora_bias", "merge_weights"), False
+    ),
+    "init_lora_weights": True,
+}
+# Numbers and flags that leave the delta alone.
+HARMLESS: dict[str, float | bool | str | None] = {
+    **dict.fromkeys(("dropout", "lora_dropout", "dropout_p", "module_dropout", "rank_dropout", "p"), 0.0),
+    **dict.fromkeys(("use_rslora", "use_dora", "fan_in_fan_out", "lora_bias", "merge_weights"), False),
+    "device": "cpu",
+    "safe_merge": False,
+    "verbose": False,
+    "dtype": None,
+}
+TABLES = frozenset(
+    "state_dict sd lora_sd lora_state_dict lora_weights lora lora_dict adapter_state_dict "
+    "adapter_weights weights_sd model_sd model_state_dict base_sd base_state_dict lora_params "
+    "state_dict_lora lora_tensors".split()
+)
+BASE_TABLES = frozenset("model_sd model_state_dict base_sd base_state_dict state_dict_base model".split())
+MODELS = frozenset("model unet transformer network dit denoiser text_encoder net module_tree".split())
+MERGE = ("merge", "merge_weights", "merge_lora", "merge_lora_weights", "merge_adapter", "fuse", "fuse_lora")
+UNMERGE = ("unmerge", "unmerge_weights", "unmerge_lora", "unmerge_lora_weights", "unfuse", "unfuse_lora")
+SETTERS = (
+    "set_lora_weights set_lora set_lora_adapter load_lora set_weights set_factors set_adapter "
+    "update_layer load_lora_weights"
+).split()
+STRENGTHS = (
+    "set_scale",
+    "set_strength",
+    "set_multiplier",
+    "set_lora_scale",
+    "set_lora_strength",
+    "scale_layer",
+)
+
+
+def role_of(name: str) -> Role | None:
+    """What a parameter or attribute of that name is; None: nobody knows."""
+    side = factor_side(name, lora_context=True)
+    if side is not None:
+        return Role(side)
+    for role, names in _NAMES.items():
+        if name.lower() in names:
+            return role
+    number = number_role(name, lora_context=True)
+    if number in _NUMBERS:
+        return _NUMBERS[number]
+    if name in ("scale", "scaling"):
+        return Role.SCALE
+    return Role.BASE if is_base_name(name) else None
+
+
+def key_of(pattern: str) -> Role | None:
+    """What a key of an adapter's dictionary holds."""
+    role = key_role(pattern)
+    return None if role is None else {"A": Role.A, "B": Role.B, "alpha": Role.ALPHA}[role]

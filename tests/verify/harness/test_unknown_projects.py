@@ -1,0 +1,175 @@
+"""`verify` on projects that nobody described: sketches from the analysis, the rest guessed in the child."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint import cli
+from lorascale_lint.verify.harness.sketches import sketches_of
+from lorascale_lint.verify.report import VerifyReport, render_json, render_text
+from lorascale_lint.verify.run import run_verify
+from lorascale_lint.verify.verdicts import Row, Verdict
+from tests.verify.harness.programs import HELPERS, PROGRAMS
+
+pytest.importorskip("torch")
+
+PLAIN = PROGRAMS["forwarded"][0]
+HELPED = """
+from .helpers import delta_of
+
+def apply(layer, lora_down, lora_up, network_alpha, strength=1.0):
+    lora_scale = network_alpha / lora_down.weight.shape[0]
+    layer.weight.data = layer.weight.data + lora_up.weight @ lora_down.weight * lora_scale * strength
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> VerifyReport:
+    """All right programs in one project, and a wrong one."""
+    folder = tmp_path_factory.mktemp("project")
+    for name, (source, _) in PROGRAMS.items():
+        (folder / f"{name.replace('-', '_')}.py").write_text(source)
+    (folder / "helpers.py").write_text(HELPERS)
+    forgetful = PROGRAMS["constructed"][0].replace("alpha / rank", "1.0")
+    (folder / "forgetful.py").write_text(forgetful)
+    return run_verify(folder, seed=5)
+
+
+def verdicts(report: VerifyReport, file: str) -> dict[str, Verdict]:
+    return {
+        row.scenario.removeprefix(row.group)[2:]: row.verdict
+        for row in report.rows
+        if row.group.startswith(f"{file}:")
+    }
+
+
+def test_right_programs_match_and_wrong_ones_differ(report: VerifyReport) -> None:
+    failing = {row.group.partition(":")[0] for row in report.rows if row.is_failure}
+    assert failing == {"forgetful.py"}
+    assert verdicts(report, "forgetful.py")["trained scale"] is Verdict.ALPHA_IGNORED
+    assert report.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "file", ["kohya", "peft_like", "constructed", "configured", "embedding", "forwarded", "switched"]
+)
+def test_programs_are_understood_without_a_description(file: str, report: VerifyReport) -> None:
+    assert verdicts(report, f"{file}.py")["trained scale"] is Verdict.OK
+
+
+def test_a_scale_that_the_caller_gives_is_no_verdict(report: VerifyReport) -> None:
+    assert verdicts(report, "unmerged.py")["trained scale"] is Verdict.OBSERVED
+
+
+def test_the_report_is_a_table(report: VerifyReport) -> None:
+    text = render_text(report)
+    lines = text.splitlines()
+    assert "verify executes the code" in text
+    # What differs comes first.
+    places = [line for line in lines if line.endswith("(forward)")]
+    assert places[0].startswith("forgetful.py:")
+    assert "map agrees" in text
+    assert "applications were run" in text
+    data = json.loads(render_json(report))
+    assert data["target"]["driver"] == "harness"
+    assert {row["verdict"] for row in data["rows"]} >= {"ok", "observed", "alpha-ignored"}
+
+
+def run(folder: Path, source: str) -> VerifyReport:
+    folder.mkdir(exist_ok=True)
+    (folder / "program.py").write_text(source)
+    return run_verify(folder, seed=5)
+
+
+def only(report: VerifyReport) -> Row:
+    (row,) = report.rows
+    return row
+
+
+def test_what_nobody_knows_is_named(tmp_path: Path) -> None:
+    source = "def merge(weight, lora_A, lora_B, magic):\n    return weight + lora_B @ lora_A * magic[3]\n"
+    report = run(tmp_path, source)
+    assert only(report).verdict is Verdict.NOT_RUN
+    assert "`magic`" in only(report).detail
+    assert report.exit_code == 3
+    assert "Not run (1 of 1)" in render_text(report)
+
+
+def test_a_missing_package_is_stubbed_and_named(tmp_path: Path) -> None:
+    source = "import a_package_that_is_nowhere as gone\n\nLIMIT = gone.limits.Most\n" + PLAIN
+    report = run(tmp_path, source)
+    assert {row.verdict for row in report.rows} <= {Verdict.OK, Verdict.OBSERVED}
+    assert report.target.stubs == {"a_package_that_is_nowhere": ("limits", "limits.Most")}
+    assert "Stubbed package a_package_that_is_nowhere" in render_text(report)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("raise RuntimeError('only on a GPU')", "RuntimeError: only on a GPU"),
+        ("import sys; sys.exit('no')", "SystemExit: no"),
+        ("import triton_that_is_not.there; triton_that_is_not.there.run()", "only a stub"),
+        ("import os; os._exit(3)", "exit status 3"),
+        ("import os; os.abort()", "SIGABRT"),
+    ],
+)
+def test_an_import_out_of_hand_costs_its_file(statement: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text(PLAIN)
+    report = run(tmp_path, f"{statement}\n{PLAIN}")
+    lost = [row for row in report.rows if row.group.startswith("program.py")]
+    assert {row.verdict for row in lost} == {Verdict.NOT_RUN}
+    assert len(lost) == 1
+    assert words in lost[0].detail
+    assert verdicts(report, "other.py")["trained scale"] is Verdict.OK
+
+
+def test_a_package_is_imported_as_a_package(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "mine" / "layers"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "helpers.py").write_text(HELPERS)
+    (package / "lora.py").write_text(HELPED)
+    report = run_verify(tmp_path, seed=5)
+    (first, *_) = report.rows
+    assert first.group.startswith("src/mine/layers/lora.py:")
+    assert first.verdict is Verdict.OK
+
+
+def test_alpha_that_nobody_reads_is_not_missed(tmp_path: Path) -> None:
+    """Files of this program state no alpha, and its configurations none either."""
+    source = PROGRAMS["kohya"][0]
+    without = source.replace('alpha = lora.get(name + ".alpha")', "alpha = None")
+    report = run(tmp_path, without)
+    found = verdicts(report, "program.py")
+    assert found["trained scale"] is Verdict.OBSERVED
+    assert report.exit_code == 0
+
+
+def test_sketches_say_what_the_map_says(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAMS["peft-like"][0])
+    found = {(item.place.name, item.place.action): item for item in sketches_of(tmp_path)}
+    forward = found["Linear.forward", "forward"]  # type: ignore[index]
+    assert forward.place.owner == "Linear"
+    assert forward.merge == "merge"
+    assert forward.unmerge == "unmerge"
+    assert "alpha" in forward.place.formula
+
+
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "program.py").write_text(PLAIN)
+    assert cli.run(["verify", str(tmp_path), "--seed", "1"]) == 0
+    assert "program.py:6 lora_forward (forward)" in capsys.readouterr().out
+    assert cli.run(["verify", str(tmp_path), "--driver", "harness"]) == 0
+    (tmp_path / "program.py").write_text("x = 1\n")
+    assert cli.run(["verify", str(tmp_path), "--driver", "harness"]) == 2
+
+
+def test_drivers_are_used_without_the_analysis() -> None:
+    program = "import sys, lorascale_lint.verify.run; sys.exit('libcst' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
