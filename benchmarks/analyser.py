@@ -76,7 +76,12 @@ def _text(stream: IO[bytes]) -> str:
 @functools.cache
 def _load() -> None:
     """Import, before the first fork, what commands import when they are called."""
-    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+    quiet = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        contextlib.redirect_stdout(quiet),
+        contextlib.redirect_stderr(quiet),
+    ):
         small = Path(name) / "small.py"
         small.write_text(_SMALL)
         run(["map", "--output-format", "json", str(small)])

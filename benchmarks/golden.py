@@ -167,13 +167,13 @@ def look_at(sections: Sequence[Section]) -> Iterator[tuple[str, Found | NotThere
 
 def freeze(path: Path, sections: Sequence[Section]) -> int:
     """Write what is found; sections that are not there are left out, and said."""
-    kept = read(path) if path.exists() else {}
+    kept: dict[str, Found] = read(path) if path.exists() else {}
     for name, found in look_at(sections):
         if isinstance(found, NotThere):
             print(f"left out: {name}: {found}")
-        else:
-            kept[name] = found
-            write(path, kept)  # each time: a run takes long
+            continue
+        kept = (read(path) if path.exists() else {}) | {name: found}
+        write(path, kept)  # each time, on what is there now: a run takes long
     print(f"{sum(map(len, kept.values()))} findings in {len(kept)} sections")
     return 0
 

@@ -1,7 +1,8 @@
 """Recall on real bugs: ``python benchmarks/known_bugs.py bugs.jsonl CLONES [--hold-out REPO ...]``.
 
 ``bugs.jsonl`` lists bugs and clean files, a JSON object a line (``kind``, ``id``, ``repo``, ``path``, then
-``class``, ``buggy_rev``, ``fixed_rev``, ``fixed_path`` and ``lines``, or ``rev`` for a clean file).
+``class``, ``buggy_rev``, ``fixed_rev``, ``fixed_path`` and ``lines``, or ``rev`` for a clean file). A line
+without a kind is a bug; ``mechanism`` may stand for the class, and ``rev`` for ``buggy_rev``.
 ``CLONES`` holds a git repository for each ``owner/name``, as ``owner+name`` (bare or not, also with the git
 directory one level down). A bug is found if a finding, or a step of its trace, is within 3 lines of a listed
 line of its file. Files of the same top folder that speak of LoRA are read for linking, as they are when a
@@ -56,13 +57,14 @@ def read_entries(path: Path) -> Iterator[Entry]:
         if not line.strip():
             continue
         row = json.loads(line)
+        kind = row.get("kind", "bug")
         yield Entry(
-            row["id"],
+            row.get("id") or f"{row['repo']}-{row['path']}-{row['lines'][0]}",
             row["repo"],
             row.get("buggy_rev") or row["rev"],
             row["path"],
-            row["kind"],
-            row.get("class", "clean"),
+            kind,
+            row.get("class") or row.get("mechanism") or kind,
             tuple(row.get("lines", ())),
             row.get("fixed_rev"),
             row.get("fixed_path") or row["path"],

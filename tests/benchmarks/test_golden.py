@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from golden import NotThere, Section, compare, differences, freeze, read
+from known_bugs import read_entries
 
 UNSCALED = """
 import torch
@@ -73,3 +74,12 @@ def test_run(tmp_path: Path, benchmark: Callable[..., subprocess.CompletedProces
     done = benchmark("golden", "compare", file, *options)
     assert done.returncode == 1
     assert "- high   LS101 pkg/layer.py:16" in done.stdout
+
+
+def test_a_list_may_give_no_name_and_no_kind(tmp_path: Path) -> None:
+    bugs = tmp_path / "bugs.jsonl"
+    bugs.write_text(
+        json.dumps({"repo": "o/n", "rev": "abc", "path": "a.py", "lines": [7, 9], "mechanism": "m"})
+    )
+    (entry,) = read_entries(bugs)
+    assert (entry.name, entry.kind, entry.group, entry.revision) == ("o/n-a.py-7", "bug", "m", "abc")
