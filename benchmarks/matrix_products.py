@@ -50,20 +50,29 @@ class Product:
 
 
 def products(tree: ast.Module, source: str) -> list[Product]:
-    """The products of a file in functions with LoRA words, by row."""
+    """The products of a file in functions with LoRA words, by row; a script is a function too."""
     if not LORA_WORD.search(source):
         return []
     lines = source.splitlines()
-    found = [product for scope in _scopes(tree, "", False, lines) for product in _products(*scope)]
+    scopes = list(_scopes(tree, "", False, lines))
+    script = ast.Module([node for node in tree.body if not isinstance(node, _Function | ast.ClassDef)], [])
+    if any(LORA_WORD.search(_text(node, lines)) for node in script.body if not isinstance(node, _Import)):
+        scopes.append((script, "<module>", _called(script)))
+    found = [product for scope in scopes for product in _products(*scope)]
     return sorted(found, key=lambda product: (product.row, product.end_row))
 
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Import = ast.Import | ast.ImportFrom
+
+
+def _text(node: ast.stmt, lines: list[str]) -> str:
+    return "\n".join(lines[node.lineno - 1 : node.end_lineno])
 
 
 def _scopes(
     node: ast.AST, prefix: str, speaks: bool, lines: list[str], called: frozenset[str] = frozenset()
-) -> Iterator[tuple[_Function, str, frozenset[str]]]:
+) -> Iterator[tuple[_Function | ast.Module, str, frozenset[str]]]:
     """Functions that speak of LoRA, themselves or by the name of what is around them.
 
     With each, the names that its class calls: a pair of layers is often called in two methods.
@@ -77,13 +86,12 @@ def _scopes(
         if isinstance(child, ast.ClassDef):
             yield from _scopes(child, f"{name}.", named, lines, _called(child))
             continue
-        text = "\n".join(lines[child.lineno - 1 : child.end_lineno])
-        if named or LORA_WORD.search(text):
+        if named or LORA_WORD.search(_text(child, lines)):
             yield child, name, called | _called(child)
         yield from _scopes(child, f"{name}.", named, lines, called)
 
 
-def _products(function: _Function, name: str, called: frozenset[str]) -> Iterator[Product]:
+def _products(function: _Function | ast.Module, name: str, called: frozenset[str]) -> Iterator[Product]:
     for node in _own(function):
         operation = _operation(node, called)
         if operation:
@@ -91,7 +99,7 @@ def _products(function: _Function, name: str, called: frozenset[str]) -> Iterato
             yield Product(node.lineno, node.end_lineno or node.lineno, operation, name, text)
 
 
-def _own(function: _Function) -> Iterator[ast.expr | ast.stmt]:
+def _own(function: _Function | ast.Module) -> Iterator[ast.expr | ast.stmt]:
     """The nodes of a function, without those of functions and classes inside it."""
     stack: list[ast.AST] = list(function.body)
     while stack:

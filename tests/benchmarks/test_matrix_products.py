@@ -109,3 +109,14 @@ def patch(module, lora_a, lora_b):
 
 def test_no_linear_method_of_an_object() -> None:
     assert operations("def lora(self, x):\n    return self.linear(x, 1)\n") == []
+
+
+def test_a_script() -> None:
+    source = """
+from lora import pairs
+scores = q @ k
+for lora_a, lora_b in pairs:
+    delta = lora_b @ lora_a
+"""
+    assert operations(source) == [(3, "@"), (5, "@")]
+    assert operations("from lora import pairs\nscores = q @ k\n") == []
