@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import libcst as cst
 
+from lorascale_lint.codemods.read_alpha_beside import free_names
 from lorascale_lint.codemods.statements import function_at, is_annotated
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
@@ -56,20 +58,15 @@ def complete_alphas(model: Model, function: Function, load: Event) -> Fix | None
 
 def add_alphas_at_load(rewrite: Rewrite, function: Function, load: Event) -> bool:
     """Add the helper and its call behind the statement that reads the file; False if it has no such form."""
-    line = rewrite.enclosing(load.loc, cst.SimpleStatementLine)
     method = function_at(rewrite, function.facts.loc)
-    names = _loaded(rewrite, line[0]) if line is not None else None
-    if line is None or names is None or method is None or not _binds(rewrite, "torch"):
+    call = rewrite.find(load.loc, cst.Call)
+    if method is None or call is None or _HELPER in rewrite.text or not _uses_torch(rewrite):
         return False
-    if _HELPER in rewrite.text:
+    path = _path_read(rewrite, call)
+    if path is None or not (
+        _follow_assignment(rewrite, call, path) or _follow_loop(rewrite, function, call, path)
+    ):
         return False
-    config = rewrite.module.config_for_parsing
-    call = cst.parse_statement(f"{_HELPER}({', '.join(names)})\n", config=config)
-    rewrite.change(
-        line[1],
-        cst.SimpleStatementLine,
-        lambda node: cst.FlattenSentinel([cst.ensure_type(node, cst.SimpleStatementLine), call]),
-    )
     hinted = is_annotated(method[0])
     signature = "state_dict: dict[str, torch.Tensor], path: str) -> None" if hinted else "state_dict, path)"
     insert_helper(rewrite, function, _SOURCE.format(signature=signature))
@@ -103,36 +100,71 @@ def _preceded(
     )
 
 
-def _loaded(rewrite: Rewrite, line: cst.CSTNode) -> tuple[str, str] | None:
-    """Source of the dictionary and of the path in ``tensors = load_file(path)`` of safetensors."""
-    match line:
-        case cst.SimpleStatementLine(
-            body=[
-                cst.Assign(
-                    targets=[cst.AssignTarget(target=cst.Name(value=tensors))], value=cst.Call() as call
-                )
-            ]
+def _follow_assignment(rewrite: Rewrite, call: cst.Call, path: str) -> bool:
+    """``tensors = load_file(path)`` is followed by the call of the helper."""
+    assign = rewrite.tree.parent(call)
+    match assign:
+        case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=tensors))], value=value) if (
+            value is call
         ):
             pass
         case _:
-            return None
-    name = rewrite.code(call.func)
+            return False
+    line = rewrite.tree.parent(assign)
+    assert isinstance(line, cst.SimpleStatementLine | cst.SimpleStatementSuite)
+    if isinstance(line, cst.SimpleStatementSuite):
+        return False
+    added = _statement(rewrite, f"{_HELPER}({tensors}, {path})")
+    rewrite.change(
+        rewrite.positions[line], cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([node, added])
+    )
+    return True
+
+
+def _follow_loop(rewrite: Rewrite, function: Function, call: cst.Call, path: str) -> bool:
+    """``for key, tensor in load_file(path).items():`` goes through a local instead, behind the helper."""
+    around = list(rewrite.tree.ancestors(call))[:3]
+    names = free_names(function, "state_dict")
+    match around:
+        case [
+            cst.Attribute(attr=cst.Name(value="items")),
+            cst.Call(args=[]) as items,
+            cst.For(iter=iterable) as loop,
+        ]:
+            if iterable is not items or names is None:
+                return False
+        case _:
+            return False
+    (name,) = names
+    added = [
+        _statement(rewrite, f"{name} = {rewrite.code(call)}"),
+        _statement(rewrite, f"{_HELPER}({name}, {path})"),
+    ]
+    rewrite.replace(call, cst.Name(name))
+    rewrite.change(rewrite.positions[loop], cst.For, lambda node: _led_by(node, added))
+    return True
+
+
+def _statement(rewrite: Rewrite, text: str) -> cst.SimpleStatementLine:
+    found = cst.parse_statement(text + "\n", config=rewrite.module.config_for_parsing)
+    return cst.ensure_type(found, cst.SimpleStatementLine)
+
+
+def _path_read(rewrite: Rewrite, call: cst.Call) -> str | None:
+    """Source of the path in ``load_file(path)`` of safetensors."""
     path = call.args[0] if call.args else None
-    if name.rpartition(".")[2] != "load_file" or "safetensors" not in rewrite.text:
+    if rewrite.code(call.func).rpartition(".")[2] != "load_file" or "safetensors" not in rewrite.text:
         return None
-    if (
-        path is None
-        or path.keyword is not None
-        or path.star
-        or not isinstance(path.value, cst.Name | cst.Attribute)
-    ):
+    if path is None or path.keyword is not None or path.star:
         return None
-    return tensors, rewrite.code(path.value)
+    return rewrite.code(path.value) if isinstance(path.value, cst.Name | cst.Attribute) else None
 
 
-def _binds(rewrite: Rewrite, module: str) -> bool:
-    """Does the file import the module under its own name?"""
-    return any(module in _imported(line) for line in _import_lines(rewrite))
+def _uses_torch(rewrite: Rewrite) -> bool:
+    """Are the tensors torch's?"""
+    return "safetensors.torch" in rewrite.text or any(
+        "torch" in _imported(line) for line in _import_lines(rewrite)
+    )
 
 
 def _import_lines(rewrite: Rewrite) -> Sequence[cst.SimpleStatementLine]:
@@ -160,19 +192,20 @@ def _add_imports(rewrite: Rewrite) -> None:
     """Import what the helper needs: modules first, and `safe_open` beside the other names of safetensors."""
     lines = _import_lines(rewrite)
     bound = {name for line in lines for name in _imported(line)}
-    config = rewrite.module.config_for_parsing
     first = next(line for line in lines if not _is_future(line))
-    new = [
-        cst.parse_statement(f"import {name}\n", config=config) for name in ("json", "os") if name not in bound
-    ]
-    if new:
-        rewrite.change(rewrite.positions[first], cst.SimpleStatementLine, lambda node: _led_by(node, new))
+    reader = next(
+        line for line in lines if "load_file" in _imported(line) or "safetensors" in rewrite.code(line)
+    )
+    wanted = [("json", first), ("os", first), ("torch", reader)]
+    added: dict[cst.SimpleStatementLine, list[cst.SimpleStatementLine]] = {first: [], reader: []}
+    for name, line in wanted:
+        if name not in bound:
+            added[line].append(_statement(rewrite, f"import {name}"))
     if "safe_open" not in bound:
-        reader = next(
-            line for line in lines if "load_file" in _imported(line) or "safetensors" in rewrite.code(line)
-        )
-        also = [cst.parse_statement("from safetensors import safe_open\n", config=config)]
-        rewrite.change(rewrite.positions[reader], cst.SimpleStatementLine, lambda node: _led_by(node, also))
+        added[reader].append(_statement(rewrite, "from safetensors import safe_open"))
+    for line, new in added.items():
+        if new:
+            rewrite.change(rewrite.positions[line], cst.SimpleStatementLine, partial(_led_by, new=new))
 
 
 def _is_future(line: cst.SimpleStatementLine) -> bool:
@@ -188,8 +221,8 @@ def _led_by(
     node: cst.CSTNode, new: Sequence[cst.BaseCompoundStatement | cst.SimpleStatementLine]
 ) -> cst.FlattenSentinel[cst.CSTNode]:
     """Statements in front of ``node``, whose comments and blank lines then stand above the first of them."""
-    line = cst.ensure_type(node, cst.SimpleStatementLine)
+    assert isinstance(node, cst.SimpleStatementLine | cst.For)
     head, *rest = new
     return cst.FlattenSentinel(
-        [head.with_changes(leading_lines=line.leading_lines), *rest, line.with_changes(leading_lines=[])]
+        [head.with_changes(leading_lines=node.leading_lines), *rest, node.with_changes(leading_lines=[])]
     )

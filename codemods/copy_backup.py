@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.codemods.statements import append_argument
-from lorascale_lint.facts.terms import Call
+from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
@@ -20,16 +20,17 @@ def copy_backup(model: Model, backup: SharedBackup) -> Fix | None:
     Unsafe by definition: unmerging on the CPU gives another weight, the right one, and takes its memory.
     """
     rewrites = Rewrites(model.read_source)
-    places = [(backup.function, backup.copy), *((function, call) for function, _, call in backup.restores)]
-    if not all(_copied(rewrites.of(function.filename), call) for function, call in places):
+    calls = [(backup.function, backup.copy), *((function, call) for function, _, call in backup.restores)]
+    places = dict.fromkeys((function.filename, call.loc) for function, call in calls)
+    if not all(_copied(rewrites.of(filename), loc) for filename, loc in places):
         return None
     return rewrites.fix("unsafe", "Copy the weight")
 
 
-def _copied(rewrite: Rewrite, call: Call) -> bool:
-    if rewrite.find(call.loc, cst.Call) is None:
+def _copied(rewrite: Rewrite, call: Loc) -> bool:
+    if rewrite.find(call, cst.Call) is None:
         return False
-    rewrite.change(call.loc, cst.Call, _copy)
+    rewrite.change(call, cst.Call, _copy)
     return True
 
 

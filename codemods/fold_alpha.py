@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import libcst as cst
 
 from lorascale_lint.codemods.read_alpha_beside import (
@@ -12,14 +10,13 @@ from lorascale_lint.codemods.read_alpha_beside import (
     holds_whole_file,
     split_key,
 )
+from lorascale_lint.codemods.renamed_keys import REMOVES
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
-
-_REMOVES = re.compile(r"\bdel\b|\.pop\(|\.clear\(")
 
 
 @repair
@@ -34,7 +31,7 @@ def fold_alpha(model: Model, function: Function, write: Event) -> Fix | None:
     around = rewrite.enclosing(write.loc, cst.SimpleStatementLine)
     scope = rewrite.enclosing(write.loc, cst.FunctionDef)
     names = free_names(function, "rank", "scale")
-    if around is None or scope is None or names is None or _REMOVES.search(rewrite.code(scope[0])):
+    if around is None or scope is None or names is None or REMOVES.search(rewrite.code(scope[0])):
         return None
     line = cst.ensure_type(around[0], cst.SimpleStatementLine)
     match line.body:

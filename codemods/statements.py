@@ -21,8 +21,11 @@ def function_at(rewrite: Rewrite, name_loc: Loc) -> tuple[cst.FunctionDef, Loc] 
 
 
 def append_parameter(function: cst.FunctionDef, name: str, annotation: str, default: str) -> cst.FunctionDef:
-    """``function`` with one more parameter that every old call can leave out."""
+    """``function`` with one more parameter that every old call can leave out, if it has not got that."""
     params = function.params
+    known = (*params.posonly_params, *params.params, *params.kwonly_params)
+    if any(param.name.value == name for param in known):
+        return function
     param = cst.Param(
         name=cst.Name(name),
         annotation=cst.Annotation(cst.parse_expression(annotation)) if annotation else None,
@@ -39,7 +42,9 @@ def append_parameter(function: cst.FunctionDef, name: str, annotation: str, defa
 
 
 def append_argument(call: cst.Call, name: str, value: str) -> cst.Call:
-    """``call`` with one more keyword argument."""
+    """``call`` with one more keyword argument, if it has not got that already."""
+    if any(given.keyword is not None and given.keyword.value == name for given in call.args):
+        return call
     argument = cst.Arg(
         keyword=cst.Name(name),
         value=cst.parse_expression(value),

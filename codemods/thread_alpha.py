@@ -8,6 +8,8 @@ import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.complete_alphas import ALPHA_SUFFIX, add_alphas_at_load, insert_helper
+from lorascale_lint.codemods.read_alpha_beside import holds_whole_file
+from lorascale_lint.codemods.renamed_keys import holds_every_key
 from lorascale_lint.codemods.statements import (
     append_argument,
     append_parameter,
@@ -18,6 +20,7 @@ from lorascale_lint.codemods.statements import (
 )
 from lorascale_lint.facts.terms import (
     Attr,
+    Call,
     Const,
     Guard,
     Item,
@@ -44,7 +47,8 @@ def thread_alpha(model: Model, implementation: Implementation, setter: Setter) -
     """Give the setter an alpha parameter, let it store alpha and rank, and let loaders pass alpha.
 
     Safe: the parameter comes last and may be left out, which keeps the constructor's alpha; an
-    adapter that states no alpha gets its own rank, so that its scale stays 1.
+    adapter that states no alpha gets its own rank, so that its scale stays 1. None where one of the loaders
+    can't be made to pass alpha: half of the way would look repaired.
     """
     rewrites = Rewrites(model.read_source)
     alpha = implementation.alpha
@@ -57,8 +61,10 @@ def thread_alpha(model: Model, implementation: Implementation, setter: Setter) -
         parameter = alpha.name
     for loader in model.loaders:
         for site, _, called in loader.setter_calls:
-            if called is setter and not passes_alpha(site, setter, parameter):
-                _pass_alpha(loader, site, setter, parameter, rewrites)
+            if called is not setter or passes_alpha(site, setter, parameter):
+                continue
+            if not _pass_alpha(model, loader, site, setter, parameter, rewrites):
+                return None
     return rewrites.fix("safe", "Pass the adapter's alpha to the layer")
 
 
@@ -149,15 +155,17 @@ def can_pass_alpha(
     name = setter.function.facts.name
     overridden = [cls for cls in model.project.family(implementation.root) if name in cls.facts.methods]
     alone = [called is setter for other in model.loaders for _, _, called in other.setter_calls]
-    place = _factor_place(loader, site, setter, rewrites)
+    place = _factor_place(model, loader, site, setter, rewrites)
     return len(overridden) == 1 and alone == [True] and place is not None
 
 
-def _pass_alpha(loader: Loader, site: CallSite, setter: Setter, parameter: str, rewrites: Rewrites) -> None:
+def _pass_alpha(
+    model: Model, loader: Loader, site: CallSite, setter: Setter, parameter: str, rewrites: Rewrites
+) -> bool:
     """Look alpha up beside the factors and pass it on, if the loader keeps every key of the file."""
-    place = _factor_place(loader, site, setter, rewrites)
+    place = _factor_place(model, loader, site, setter, rewrites)
     if place is None:
-        return
+        return False
     adapter, prefix, suffix = place
     rewrite = rewrites.of(loader.function.filename)
     for cut in _last_part_cuts(rewrite, loader):
@@ -178,10 +186,11 @@ def _pass_alpha(loader: Loader, site: CallSite, setter: Setter, parameter: str, 
         cst.Call,
         lambda node: append_argument(cst.ensure_type(node, cst.Call), parameter, value),
     )
+    return True
 
 
 def _factor_place(
-    loader: Loader, site: CallSite, setter: Setter, rewrites: Rewrites
+    model: Model, loader: Loader, site: CallSite, setter: Setter, rewrites: Rewrites
 ) -> tuple[str, str, str] | None:
     """Source of the dictionary, of the layer's name and of the suffix by which factor A is looked up."""
     names = [found.name for found in setter.function.positional]
@@ -189,12 +198,24 @@ def _factor_place(
     if source is None or source.name not in names:
         return None
     factor = site.call.argument(names.index(source.name), source.name)
-    if not isinstance(factor, Item) or not _keeps_all_keys(loader, factor.base):
-        return None
     rewrite = rewrites.of(loader.function.filename)
-    stem = _stem(rewrite, factor.key)
-    container = rewrite.enclosing(factor.base.loc, cst.Subscript)
-    return None if stem is None or container is None else (rewrite.code(container[0]), *stem)
+    place: cst.Subscript | cst.Attribute | None
+    match factor:
+        case Item(base=container, key=key):
+            place = rewrite.find(factor.loc, cst.Subscript)
+        case Call(func=Attr(base=container, name="get") as method, args=(key, *_)):
+            place = rewrite.find(method.loc, cst.Attribute)
+        case _:
+            return None
+    stem = _stem(rewrite, key)
+    if stem is None or place is None:
+        return None
+    given = isinstance(container, Param) and holds_whole_file(model, loader.function, container.name)
+    if not (
+        given or _keeps_all_keys(loader, container) or holds_every_key(rewrite, loader, container, stem[1])
+    ):
+        return None
+    return (rewrite.code(place.value), *stem)
 
 
 _LAST_PART_CUT = m.Subscript(

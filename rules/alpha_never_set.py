@@ -74,7 +74,10 @@ class AlphaNeverSet(Rule):
 
         def set_lora_adapter(self, tensors):
             for name, layer in self.layers.items():
-                layer.set_lora_weights(tensors[name + ".lora_A"], tensors[name + ".lora_B"])
+                layer.set_lora_weights(
+                    tensors[name + ".lora_A"],
+                    tensors[name + ".lora_B"],
+                )
     ```
 
     ## Good
@@ -103,6 +106,19 @@ class AlphaNeverSet(Rule):
             self.base_layer.weight.data += self.lora_scale * (self.lora_B @ self.lora_A)
 
 
+    def get_lora_alpha(adapter, name):
+        \"\"\"
+        Look up the alpha of one layer of an adapter; without one it is the layer's rank.
+        \"\"\"
+        rank = adapter[name + ".lora_A"].shape[0]
+        for alpha_name in (name + ".lora_alpha", name + ".alpha"):
+            if alpha_name in adapter:
+                return float(adapter[alpha_name])
+        if name + ".alpha_scale" in adapter:  # alpha / rank
+            return float(adapter[name + ".alpha_scale"]) * rank
+        return rank
+
+
     class LoRAPipeline:
         lora_rank = None
         lora_alpha = None
@@ -119,13 +135,17 @@ class AlphaNeverSet(Rule):
 
         def set_lora_adapter(self, tensors):
             for name, layer in self.layers.items():
-                layer.set_lora_weights(tensors[name + ".lora_A"], tensors[name + ".lora_B"])
+                layer.set_lora_weights(
+                    tensors[name + ".lora_A"],
+                    tensors[name + ".lora_B"],
+                    lora_alpha=get_lora_alpha(tensors, name),
+                )
     ```
 
     ## Fix safety
 
-    Safe: it is the repair of LS203, which lets the setter store alpha and rank; layers keep the
-    constructor's alpha where no adapter brings one.
+    Safe: it is the repair of LS203, which lets the setter store alpha and rank, and every loader pass
+    them; layers keep the constructor's alpha where nothing is loaded.
 
     ## Limits
 

@@ -80,6 +80,10 @@ class LoaderDropsAlpha(Rule):
     ## Good
 
     ```python
+    import json
+    import os
+    import torch
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
 
@@ -99,39 +103,52 @@ class LoaderDropsAlpha(Rule):
             self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
 
 
-    def get_lora_alpha(adapter, name):
+    def add_lora_alphas(state_dict, path):
         \"\"\"
-        Look up the alpha of one layer of an adapter; without one it is the layer's rank.
+        Add `.lora_alpha` to the layers of an adapter that state alpha under another key, or only in
+        adapter_config.json or the metadata of the file.
         \"\"\"
-        rank = adapter[name + ".lora_A"].shape[0]
-        for alpha_name in (name + ".lora_alpha", name + ".alpha"):
-            if alpha_name in adapter:
-                return float(adapter[alpha_name])
-        if name + ".alpha_scale" in adapter:  # alpha / rank
-            return float(adapter[name + ".alpha_scale"]) * rank
-        return rank
+        config_path = os.path.join(os.path.dirname(path), "adapter_config.json")
+        if os.path.isfile(config_path):
+            with open(config_path) as f:
+                config = json.load(f)
+        else:
+            with safe_open(path, framework="pt") as f:
+                config = f.metadata() or {}
+        for name in [key for key in state_dict if ".lora_A" in key]:
+            layer, rank = name.split(".lora_A")[0], state_dict[name].shape[0]
+            alpha = config.get("lora_alpha")
+            if alpha is not None and str(config.get("use_rslora")).lower() == "true":
+                alpha = float(alpha) * rank**0.5  # alpha / sqrt(rank)
+            if layer + ".alpha_scale" in state_dict:  # alpha / rank
+                alpha = state_dict[layer + ".alpha_scale"] * rank
+            alpha = state_dict.get(layer + ".alpha", alpha)
+            if alpha is not None and layer + ".lora_alpha" not in state_dict:
+                state_dict[layer + ".lora_alpha"] = torch.tensor(float(alpha))
 
 
     class LoRAPipeline:
         def load_adapter(self, adapter_name, path):
             self.adapters[adapter_name] = {}
-            for key, tensor in load_file(path).items():
+            state_dict = load_file(path)
+            add_lora_alphas(state_dict, path)
+            for key, tensor in state_dict.items():
                 self.adapters[adapter_name][key.removesuffix(".weight")] = tensor
             for name, layer in self.layers.items():
                 layer.set_lora_weights(
                     self.adapters[adapter_name][name + ".lora_A"],
                     self.adapters[adapter_name][name + ".lora_B"],
-                    lora_alpha=get_lora_alpha(self.adapters[adapter_name], name),
+                    lora_alpha=self.adapters[adapter_name].get(name + ".lora_alpha"),
                 )
     ```
 
     ## Fix safety
 
     Safe: an adapter without alpha keeps the scale 1, and one whose alpha equals its rank has it anyway
-    (unless it asks for `use_rslora`, which nothing honoured before). Offered where the loader keeps every
-    key of the file. Where the file is bound to a name, the repair also looks into `adapter_config.json` and
-    the metadata; `alpha_pattern` is left to the maintainer. A layer that keeps no alpha gets a place for it,
-    and the repairs of LS101 and LS203 go on from there.
+    (unless it asks for `use_rslora`, which nothing honoured before). Offered where every loader of the layer
+    keeps the keys of the file, also under other names. Where one statement or loop reads the file, the repair
+    also looks into `adapter_config.json` and the metadata; `alpha_pattern` is left to the maintainer. A layer
+    that keeps no alpha gets a place for it, and the repairs of LS101 and LS203 go on from there.
 
     ## Limits
 

@@ -81,7 +81,8 @@ class SetterWithoutAlpha(Rule):
     ## Fix safety
 
     Safe: the new parameter comes last and may be left out, which keeps the constructor's alpha. The
-    same repair passes alpha from every loader that keeps the keys of the file (LS301).
+    same repair passes alpha from every loader (LS301), and is offered only if it can: each of them has to
+    keep the keys of the file.
 
     ## Limits
 

@@ -70,3 +70,13 @@ def test_what_may_be_the_weight_itself_fires(saved: str, copied: str, tmp_path: 
 )
 def test_copies_and_weights_of_one_device_are_silent(change: dict[str, str], tmp_path: Path) -> None:
     assert findings(SOURCE.format(**RIGHT | change), tmp_path) == ()
+
+
+def test_a_method_that_stands_twice_gets_its_argument_once(tmp_path: Path) -> None:
+    text = SOURCE.format(**RIGHT)
+    unmerge = text[text.index("    def unmerge") :]
+    twice = text + "\n" + unmerge
+    (found,) = findings(twice, tmp_path, "LS116")
+    repaired = apply(twice, found)
+    assert repaired.count("copy=True") == 2  # the former of two methods of one name is never called
+    assert findings(repaired, tmp_path) == ()
