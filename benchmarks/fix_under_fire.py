@@ -1,4 +1,4 @@
-"""``--fix`` under fire: ``python benchmarks/fix_under_fire.py [--moments 1000] [--only KIND ...] [--seed 0]``.
+"""``--fix`` under fire: ``python benchmarks/fix_under_fire.py [--moments 1000] [--only KIND ...]``.
 
 Each moment is one run of ``lorascale-lint --fix`` on a fresh tree of files with findings, among them a hard
 link, a link to another file of the tree, and a file with an extended attribute. Meanwhile something happens:
@@ -11,8 +11,8 @@ link, a link to another file of the tree, and a file with an extended attribute.
 
 Afterwards, and once more after an undisturbed next run, files are counted that are lost or half (neither the
 old nor the new content; the two names of a hard link no longer one file), edits that are lost, files that are
-left, and runs that are wrong: an exit code or a last line that says that all is well while findings remain, or
-a traceback. Prints one JSON object with the counts, and exits with 1 if one that must be zero is not.
+left, and runs that are wrong: an exit code or a last line that says that all is well while findings remain,
+or a traceback. Prints one JSON object with the counts, and exits with 1 if one that must be zero is not.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ class Run:
             out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(out, 1)
             os.dup2(out, 2)
-            write_group = check_command.write_group
+            write_group = check_command.write_group  # type: ignore[attr-defined]
 
             def told(group: object) -> None:
                 with contextlib.suppress(OSError):
                     os.close(writing)
                 write_group(group)  # type: ignore[arg-type]
 
-            check_command.write_group = told  # type: ignore[assignment]
+            check_command.write_group = told  # type: ignore[attr-defined]
             code = cli.run(ARGUMENTS)
             sys.stdout.flush()
             sys.stderr.flush()
