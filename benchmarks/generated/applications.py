@@ -52,9 +52,10 @@ def apply(block: Block, meeting: Meeting, roles: Roles, scales: list[str], base:
         block.line(f"delta = {plain}")
         block.line(f"if rescale:\n    delta = delta * {_atom(scale)}")
     else:
-        wide = _product(meeting, {role: _double(value) for role, value in roles.items()}, x)
+        wide = grouped(_product(meeting, {role: _double(value) for role, value in roles.items()}, x))
+        plain = grouped(plain)
         factor = _atom(scale)
-        block.line(f"if upcast:\n    delta = ({wide}) * {factor}\nelse:\n    delta = ({plain}) * {factor}")
+        block.line(f"if upcast:\n    delta = {wide} * {factor}\nelse:\n    delta = {plain} * {factor}")
     _add(block, meeting, base, _cast(meeting, "delta", base), "")
 
 
