@@ -50,6 +50,8 @@ def applied_scale(adapter: Adapter, module: Module, scales: Scales) -> float:
     """What multiplies B @ A. Raises Refused or NotKnown."""
     if module.kind not in scales.kinds:
         raise NotKnown(f"no behaviour is on record for {module.kind} (`{module.name}`)")
+    if module.tucker and not scales.cores:
+        raise NotKnown(f"what it does with the core tensor of `{module.name}` is not on record")
     if not scales.alpha:
         return 1.0
     if scales.skipped and scales.skipped in module.name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.adapters.adapter import Adapter
+from lorascale_lint.knowledge.kinds import UNSCALED
 from lorascale_lint.knowledge.reading import Case, Files, Loader
 
 
@@ -24,7 +25,9 @@ def fits(adapter: Adapter, files: Files) -> bool:
 
 def _names_fit(adapter: Adapter, files: Files) -> bool:
     modules = adapter.modules
-    if files.pairs and not all(item.spelling.value in files.pairs for item in modules):
+    # Full differences and the like, beside a LoRA, have no pair.
+    paired = [item for item in modules if item.kind not in UNSCALED] or modules
+    if files.pairs and not all(item.spelling.value in files.pairs for item in paired):
         return False
     if files.begin and not all(item.name.startswith(files.begin) for item in modules):
         return False

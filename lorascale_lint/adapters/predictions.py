@@ -75,6 +75,7 @@ def predict(adapter: Adapter, loader: Loader) -> Prediction:
     if not pairs:
         return Prediction(loader, Outcome.UNKNOWN, reason="no module has a scale", source=does.source)
     found = (_judged_by_names if does.loses_renamed else _judged)(loader, does, pairs)
+    found = _besides(adapter, does, found)
     if Magnitude.IGNORED in magnitudes:
         found = _without_norm(found, pairs)
     return _for_some_models(found, does) if does.only else found
@@ -93,6 +94,17 @@ def _applied(adapter: Adapter, does: Scales) -> tuple[list[tuple[Module, float]]
             magnitudes.add(magnitude)
         pairs.append((module, applied_scale(adapter, module, does)))
     return pairs, magnitudes
+
+
+def _besides(adapter: Adapter, does: Scales, found: Prediction) -> Prediction:
+    """The modules without a scale, where it is not known that the loader applies them too."""
+    kinds = {item.kind for item in adapter.modules if item.kind in UNSCALED} - does.as_they_are
+    if not kinds:
+        return found
+    names = ", ".join(sorted(str(kind) for kind in kinds))
+    count = sum(item.kind in kinds for item in adapter.modules)
+    reason = f"whether it applies modules that are a {names} ({count}) is not on record"
+    return dataclasses.replace(found, reason="; ".join(text for text in (found.reason, reason) if text))
 
 
 def _nothing(adapter: Adapter, loader: Loader, does: Skips) -> Prediction:

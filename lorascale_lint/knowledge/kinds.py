@@ -24,5 +24,6 @@ class Kind(StrEnum):
 # Their delta is the trained one as it is: there is no alpha, or it means something else (a norm for OFT).
 UNSCALED = frozenset({Kind.OFT, Kind.VERA, Kind.IA3, Kind.FULL})
 
-LOW_RANK = frozenset({Kind.LORA, Kind.CONV})
+LINEAR = frozenset({Kind.LORA})
+LOW_RANK = LINEAR | {Kind.CONV}
 KRONECKER = frozenset({Kind.LOHA, Kind.LOKR, Kind.FULL_LOKR})

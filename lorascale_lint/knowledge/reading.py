@@ -79,7 +79,9 @@ class Scales:
     rslora: bool = True  # whether the settings' use_rslora is honoured
     whole: bool = False  # int(alpha)
     squared: frozenset[Kind] = frozenset()  # kinds that are scaled twice
-    kinds: frozenset[Kind] = LOW_RANK
+    kinds: frozenset[Kind] = LOW_RANK  # known to be applied
+    as_they_are: frozenset[Kind] = frozenset()  # kinds without a scale that are known to be applied
+    cores: bool = False  # whether a tensor between the factors is known to be read
     magnitudes: tuple[tuple[str, Magnitude], ...] = ()  # by role; a role that is not here is not known
     loses_renamed: bool = False  # alpha is lost for modules that the loader knows under other names
     skipped: str = ""  # modules with this in their names get no alpha

@@ -19,6 +19,8 @@ from tests.adapters.test_conventions import HADA, longcat, lycoris, mlx
 FAST = {alpha: pair(NAMES, 8, "lora_A", "lora_B", alpha, "lora_alpha") for alpha in (0.5, 2.4, 4)}
 PEFT = tuple("base_model.model." + name for name in NAMES)
 COMFY = tuple("diffusion_model." + name for name in NAMES)
+WAN = tuple(f"blocks.{block}.self_attn.{name}" for block in range(2) for name in ("q", "v"))
+QWEN = tuple(f"transformer_blocks.{block}.attn.to_q" for block in range(2))
 
 
 def predicted(path: Path) -> dict[str, Prediction]:
@@ -68,6 +70,19 @@ def config(**settings: Any) -> dict[str, Any]:
         ("vllm", peft_pair(PEFT, 8), config(alpha_pattern={"to_q": 8, "to_v": 8}), Outcome.WRONG, 0.5, ""),
         ("vllm", peft_pair(PEFT, 8), {"peft_type": "LORA", "r": 8}, Outcome.REFUSED, None, ""),
         ("peft", peft_pair(PEFT, 8), {"peft_type": "LORA", "r": 8}, Outcome.RIGHT, 1, "scale_layer(1.0)"),
+        ("invokeai", peft_pair(WAN, 8, 4), None, Outcome.RIGHT, 0.5, "weight=1.0"),
+        ("invokeai", pair(WAN, 8, "lora_A", "lora_B", 4), None, Outcome.REFUSED, None, ""),
+        ("invokeai", peft_pair(QWEN, 8, 4), None, Outcome.WRONG, 1, "weight=0.5"),
+        ("invokeai", pair(QWEN, 8, alpha=4), None, Outcome.RIGHT, 0.5, "weight=1.0"),
+        ("sglang-diffusion", peft_pair(PEFT, 8), config(use_rslora=True), Outcome.RIGHT, 4 / math.sqrt(8),
+         "strength=1.0"),
+        ("sglang-diffusion", peft_pair(NAMES, 8, 2.4), None, Outcome.WRONG, 0.25, "strength=1.2"),
+        ("sglang-diffusion", FAST[4], None, Outcome.WRONG, 1, "strength=0.5"),
+        ("musubi-tuner", pair(FLAT, 8, alpha=0), None, Outcome.WRONG, 0, ""),
+        ("musubi-tuner", lycoris(FLAT, **HADA), None, Outcome.RIGHT, 0.5, "multiplier=1.0"),
+        ("lightx2v", peft_pair(COMFY, 8, 4), None, Outcome.RIGHT, 0.5, "strength=1.0"),
+        ("lightx2v", peft_pair(PEFT, 8), config(), Outcome.NOTHING, 0, ""),
+        ("x-flux", peft_pair(COMFY, 8, 4), None, Outcome.NOTHING, 0, ""),
         ("longcat", longcat(), None, Outcome.RIGHT, 0.5, "multiplier=1.0"),
         ("mlx-lm", mlx(), {"lora_parameters": {"rank": 8, "scale": 20}}, Outcome.RIGHT, 20, ""),
         ("mlx-lm", mlx(), None, Outcome.REFUSED, None, ""),
@@ -148,3 +163,14 @@ def test_a_peft_folder_for_comfyui_loses_its_alpha(tmp_path: Path) -> None:
     ]
     assert (found.outcome, found.low, found.high) == (Outcome.WRONG, 0, 1)
     assert "SD3" in found.reason
+
+
+def test_core_tensors_and_full_differences_are_no_plain_lora(tmp_path: Path) -> None:
+    core = pair(FLAT, 8, alpha=4) | {f"{FLAT[0]}.lora_mid.weight": zeros(8, 8, 3, 3)}
+    found = predicted(write(tmp_path / "a.safetensors", core))
+    assert found["comfyui"].outcome is Outcome.RIGHT
+    assert found["sd-scripts"].outcome is Outcome.UNKNOWN
+    full = pair(NAMES, 8, alpha=4) | {"head.diff": zeros(12, 12)}
+    found = predicted(write(tmp_path / "b.safetensors", full))
+    assert "not on record" not in found["lightx2v"].reason
+    assert "modules that are a full difference (1) is not on record" in found["diffsynth-2"].reason

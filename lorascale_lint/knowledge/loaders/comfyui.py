@@ -6,13 +6,22 @@ from lorascale_lint.knowledge.kinds import KRONECKER, LOW_RANK, Kind
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Magnitude, Scales, Skips, Statement
 
 _SOURCE = "ComfyUI @ a125cd84 comfy/weight_adapter: only .alpha, missing is 1.0; comfyui#6909"
+_FULL = frozenset({Kind.FULL})
 _KINDS = LOW_RANK | KRONECKER | {Kind.GLORA}
 # `.magnitude`, as ai-toolkit writes it, is no key of its code: the factors are applied as a plain LoRA.
 _MAGNITUDES = (("dora_scale", Magnitude.APPLIED), ("magnitude", Magnitude.IGNORED))
 
 
 def _read(only: str = "") -> Scales:
-    return Scales(_SOURCE, (Statement.ALPHA,), kinds=_KINDS, magnitudes=_MAGNITUDES, only=only)
+    return Scales(
+        _SOURCE,
+        (Statement.ALPHA,),
+        kinds=_KINDS,
+        as_they_are=_FULL,
+        cores=True,
+        magnitudes=_MAGNITUDES,
+        only=only,
+    )
 
 
 COMFYUI = Loader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.kinds import LINEAR
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Scales, Skips, Statement, Unsaid
 
 _NAMES = ("base_model.model.", "lora___lorahyphen___", "lycoris_", "transformer.", "unet.", "text_encoder.")
@@ -36,7 +37,10 @@ DIFFSYNTH_1 = Loader(
         _BARE,
         Case(
             Files(pairs=(A_B, NAMED_A_B)),
-            Scales("DiffSynth-Studio 1.1.9 lora/__init__.py GeneralLoRALoader.load: alpha * up @ down"),
+            Scales(
+                "DiffSynth-Studio 1.1.9 lora/__init__.py GeneralLoRALoader.load: alpha * up @ down",
+                kinds=LINEAR,
+            ),
         ),
         Case(
             Files(pairs=(DOWN_UP,)),
@@ -60,6 +64,7 @@ DIFFSYNTH_2 = Loader(
             Scales(
                 "DiffSynth-Studio @ fed7b18f utils/lora/general.py: .alpha since 237d1787, no other key",
                 (Statement.ALPHA,),
+                kinds=LINEAR,
             ),
         ),
     ),

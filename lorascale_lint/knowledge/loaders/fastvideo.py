@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.kinds import LINEAR
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Scales, Skips, Statement, Zero
 
 _SKIPPED = Case(
@@ -26,7 +27,9 @@ FASTVIDEO_016 = Loader(
     (
         _SKIPPED,
         _OTHER_PAIRS,
-        Case(Files(pairs=(A_B, BARE_A_B)), Scales("FastVideo#870; measured, docs/fastvideo.md")),
+        Case(
+            Files(pairs=(A_B, BARE_A_B)), Scales("FastVideo#870; measured, docs/fastvideo.md", kinds=LINEAR)
+        ),
     ),
 )
 
@@ -44,6 +47,7 @@ FASTVIDEO_017 = Loader(
                 (Statement.LORA_ALPHA,),
                 zero=Zero.ONE,
                 whole=True,
+                kinds=LINEAR,
                 loses_renamed=True,
                 note=_NAMES,
             ),
@@ -64,6 +68,7 @@ FASTVIDEO_021 = Loader(
                 (Statement.LORA_ALPHA, Statement.ALPHA),
                 zero=Zero.ONE,
                 whole=True,
+                kinds=LINEAR,
                 loses_renamed=True,
                 note=_NAMES,
             ),

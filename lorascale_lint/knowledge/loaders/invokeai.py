@@ -33,7 +33,7 @@ INVOKEAI = Loader(
     (
         Case(
             Files(conventions=("kohya",)),
-            Scales(_RULE, (Statement.ALPHA,), kinds=LOW_RANK | KRONECKER),
+            Scales(_RULE, (Statement.ALPHA,), kinds=LOW_RANK | KRONECKER, cores=True),
         ),
         *_foreign(_WAN_NAMES, _WAN_WORDS, _WAN),
         Case(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lorascale_lint.knowledge.kinds import Kind
+from lorascale_lint.knowledge.kinds import LINEAR
 from lorascale_lint.knowledge.loaders.peft import FILES, NO_SETTINGS, OTHER_NAME, SUFFIXES, WITHOUT_SETTINGS
 from lorascale_lint.knowledge.reading import (
     Case,
@@ -17,7 +17,6 @@ from lorascale_lint.knowledge.reading import (
     Zero,
 )
 
-_LORA = frozenset({Kind.LORA})
 _REFUSED_DORA = (("lora_magnitude_vector", Magnitude.REFUSED),)
 
 
@@ -41,7 +40,7 @@ VLLM = Loader(
                 (Statement.GLOBAL,),
                 Missing.REFUSED,
                 divisor=Divisor.SETTINGS,
-                kinds=_LORA,
+                kinds=LINEAR,
                 prefix="base_model.model.",
                 magnitudes=_REFUSED_DORA,
             ),
@@ -66,7 +65,7 @@ SGLANG = Loader(
                 Missing.REFUSED,
                 divisor=Divisor.SETTINGS,
                 rslora=False,
-                kinds=_LORA,
+                kinds=LINEAR,
                 prefix="base_model.model.",
             ),
         ),
@@ -93,7 +92,7 @@ LMDEPLOY = Loader(
                 Missing.REFUSED,
                 divisor=Divisor.SETTINGS,
                 rslora=False,
-                kinds=_LORA,
+                kinds=LINEAR,
                 prefix="base_model.model.",
             ),
         ),
@@ -122,7 +121,7 @@ LLAMA_CPP = Loader(
                 zero=Zero.ONE,
                 divisor=Divisor.COLUMNS,
                 rslora=False,
-                kinds=_LORA,
+                kinds=LINEAR,
                 prefix="base_model.model.",
             ),
         ),
@@ -133,7 +132,7 @@ LLAMA_CPP = Loader(
                 (Statement.STATED,),
                 zero=Zero.ONE,
                 divisor=Divisor.COLUMNS,
-                kinds=_LORA,
+                kinds=LINEAR,
             ),
         ),
         _without_settings(

@@ -10,9 +10,10 @@ from lorascale_lint.knowledge.conventions import (
     LORA_DOWN_UP,
     NAMED_A_B,
 )
-from lorascale_lint.knowledge.kinds import Kind
+from lorascale_lint.knowledge.kinds import LINEAR, Kind
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Magnitude, Scales, Skips, Statement, Zero
 
+# Run on the 15 kinds of files of `verify --matrix` too.
 _SOURCE = "LightX2V @ f8aee98b lightx2v/utils/lora_loader.py"
 
 LIGHTX2V = Loader(
@@ -30,7 +31,8 @@ LIGHTX2V = Loader(
                 f"{_SOURCE}:259-261, :390-395: .alpha over the rows of A, 1 without it or where it is 0",
                 (Statement.ALPHA,),
                 zero=Zero.ONE,
-                kinds=frozenset({Kind.LORA}),
+                kinds=LINEAR,
+                as_they_are=frozenset({Kind.FULL}),
                 magnitudes=tuple(
                     (role, Magnitude.IGNORED) for role in ("dora_scale", "lora_magnitude_vector", "magnitude")
                 ),

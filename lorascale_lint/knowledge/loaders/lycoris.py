@@ -18,6 +18,7 @@ LYCORIS = Loader(
                 Missing.REFUSED,
                 zero=Zero.ONE,
                 kinds=LOW_RANK | KRONECKER,
+                cores=True,
                 squared=frozenset({Kind.LOHA, Kind.LOKR}),
                 note="merging scales LoHa and LoKr twice; the unmerged forward is right",
             ),

@@ -16,6 +16,7 @@ A1111 = Loader(
                 "stable-diffusion-webui-forge @ dfdcbab6: .scale before .alpha, missing is 1.0",
                 (Statement.SCALE, Statement.ALPHA),
                 kinds=LOW_RANK | KRONECKER | {Kind.GLORA},
+                cores=True,
             ),
         ),
     ),
