@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -111,6 +112,8 @@ def assert_effective_scale(
     Returns the measurements. Raises EffectiveScaleError, with the seed that repeats the numbers, if one is
     wrong, and ValueError if an alpha can't tell right from wrong, such as one that equals the rank.
     """
+    # A test that fails shows its own line and the table of measurements; a mistake in here shows this code.
+    __tracebackhide__ = operator.methodcaller("errisinstance", EffectiveScaleError)
     if alphas is None:
         usual = (rank / 2, int(0.3 * rank) + 0.4, 2.0 * rank, 0.5)
         asked = [alpha for alpha in dict.fromkeys(usual) if _tells_apart(alpha, rank, rslora)]
