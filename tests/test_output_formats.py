@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote
@@ -210,6 +211,52 @@ def test_markdown():
     assert rendered(Report((), checked=3), "markdown") == "**lorascale-lint**: No findings in 3 files.\n"
 
 
+class _Page(HTMLParser):
+    """Collects what a page would load, and checks that its elements are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "img", "link", "iframe")
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        for name, value in attributes:
+            assert not name.startswith("on")
+            if name in ("href", "src"):
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_is_one_page_that_loads_nothing():
+    hostile = '<script>alert(1)</script>" onload="x.py'
+    source = SourceText.decode(SOURCE.replace("d\n", "d # <b>&\n").encode())
+    text = render(report(hostile, "a.py"), "html", lambda name: source, Style())
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    assert "http" not in text
+    assert sorted(f"#{name}" for name in page.ids) == sorted(page.addresses)
+    assert set(page.addresses) == {"#finding-1", "#finding-2", "#finding-3"}
+    assert "<mark>w += d</mark>" in text
+    assert "2.00× too strong" in text
+    assert "<del>        w += d # &lt;b&gt;&amp;</del>\n<ins>" in text
+    assert "LS001 unreadable-file" in text
+
+
+def test_html_without_findings():
+    page = _Page()
+    page.feed(rendered(Report((), checked=3), "html"))
+    assert (page.open, page.addresses) == ([], [])
+
+
 def test_grouped():
     assert rendered(report("a.py", "b.py"), "grouped").splitlines() == [
         "<rule LS102>:",
@@ -279,7 +326,7 @@ def test_a_report_that_cannot_be_written(lint):
     )
 
 
-@pytest.mark.parametrize("output_format", sorted(set(FORMATS) - {"text", "concise", "grouped"}))
+@pytest.mark.parametrize("output_format", sorted(set(FORMATS) - {"text", "concise", "grouped", "html"}))
 def test_reports_for_programs_hold_nothing_else(lint, output_format):
     Path("a.py").write_text("unscaled\nhopeless\n")
     _, before, _ = lint("--output-format", output_format, "--ignore=LS101")

@@ -14,6 +14,7 @@ FORMATS = {
     "gitlab": "gitlab",
     "rdjson": "rdjson",
     "markdown": "markdown",
+    "html": "html_page",
 }
 """The module of each format; its function is `render`."""
 FOR_PEOPLE = frozenset({"text", "concise", "grouped"})
