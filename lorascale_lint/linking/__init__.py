@@ -1,0 +1,1 @@
+"""The files of a project joined: names to definitions, classes to their families."""

@@ -1,0 +1,367 @@
+"""Files, classes and functions of a project, parsed when somebody asks for them."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePath
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+@dataclass(eq=False, slots=True)
+class FunctionInfo:
+    """A function, method or lambda of the project; ``owner`` is the class in whose body it stands."""
+
+    file: FileInfo
+    node: FunctionNode
+    qualname: str
+    owner: ClassInfo | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the qualified name."""
+        return self.qualname.rpartition(".")[2]
+
+    @property
+    def decorators(self) -> tuple[str, ...]:
+        """Dotted names of the decorators, without their arguments."""
+        found = getattr(self.node, "decorator_list", [])
+        return tuple(dotted(item.func if isinstance(item, ast.Call) else item) for item in found)
+
+    @property
+    def is_static(self) -> bool:
+        """Has the function no receiver?"""
+        return self.owner is None or "staticmethod" in self.decorators
+
+    def has(self, *names: str) -> bool:
+        """Is one of ``names`` the last part of a decorator's name?"""
+        return any(item.rpartition(".")[2] in names for item in self.decorators)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of all parameters in order, with ``*`` and ``**`` ones."""
+        args = self.node.args
+        names = [item.arg for item in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+        return names + [item.arg for item in (args.vararg, args.kwarg) if item is not None]
+
+
+@dataclass(eq=False, slots=True)
+class ClassInfo:
+    """A class of the project."""
+
+    file: FileInfo
+    node: ast.ClassDef
+    qualname: str
+    methods: dict[str, FunctionInfo] = field(default_factory=dict)
+    setters: dict[str, FunctionInfo] = field(default_factory=dict)
+    attributes: dict[str, ast.expr | None] = field(default_factory=dict)
+    inner: dict[str, ClassInfo] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The last part of the qualified name."""
+        return self.node.name
+
+    @property
+    def decorators(self) -> tuple[str, ...]:
+        """Dotted names of the decorators."""
+        return tuple(
+            dotted(item.func if isinstance(item, ast.Call) else item) for item in self.node.decorator_list
+        )
+
+
+@dataclass(eq=False)
+class FileInfo:
+    """One file, parsed: what it defines, imports and binds at its top level."""
+
+    filename: str
+    module: str
+    tree: ast.Module
+    source: str
+    is_package: bool = False
+    imports: dict[str, str] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
+    functions: dict[str, FunctionInfo] = field(default_factory=dict)
+    classes: dict[str, ClassInfo] = field(default_factory=dict)
+    bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    """Statements at the top level that bind a name, in order."""
+    all_functions: list[FunctionInfo] = field(default_factory=list)
+    """Functions and methods that are in no other function."""
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text by rows."""
+        return self.source.splitlines()
+
+    def text(self, node: ast.AST) -> str:
+        """Source rows of ``node``."""
+        return "\n".join(self.lines[getattr(node, "lineno", 1) - 1 : getattr(node, "end_lineno", None) or 0])
+
+
+class Program:
+    """A project by file name; a file is parsed when a name leads there."""
+
+    def __init__(self, sources: Mapping[str, str], modules: Mapping[str, str]) -> None:
+        """``sources`` gives decoded text by file name, ``modules`` the dotted module names."""
+        self.sources = sources
+        self.modules = modules
+        self._files: dict[str, FileInfo | None] = {}
+        self._by_module: dict[str, str] = {}
+        for filename, module in modules.items():
+            self._by_module.setdefault(module, filename)
+
+    def file(self, filename: str) -> FileInfo | None:
+        """The parsed file; None if it is no valid Python."""
+        if filename not in self._files:
+            self._files[filename] = _parse(
+                filename, self.modules.get(filename, ""), self.sources.get(filename, "")
+            )
+        return self._files[filename]
+
+    def module_file(self, module: str) -> FileInfo | None:
+        """The file of a dotted module name; also by the end of its path where the root is another folder."""
+        filename = self._by_module.get(module) or self._by_path.get(module)
+        return None if filename is None else self.file(filename)
+
+    @cached_property
+    def _by_path(self) -> dict[str, str]:
+        found: dict[str, str | None] = {}
+        for filename in self.modules:
+            parts = PurePath(filename).with_suffix("").parts
+            if parts and parts[-1] == "__init__":
+                parts = parts[:-1]
+            for length in range(1, min(len(parts), 12) + 1):
+                end = ".".join(parts[-length:])
+                if length == 1 and end in ("utils", "lora", "model", "layers", "config", "common", "base"):
+                    found.setdefault(end, filename)
+                    continue
+                found[end] = None if end in found else filename
+        return {end: name for end, name in found.items() if name is not None}
+
+    def lookup(self, file: FileInfo, name: str, depth: int = 0) -> FunctionInfo | ClassInfo | FileInfo | str | None:
+        """What ``name`` means at the top level of ``file``.
+
+        A definition, a module's file, the dotted name of something of a library, or None.
+        """
+        found = file.functions.get(name) or file.classes.get(name)
+        if found is not None:
+            return found
+        target = file.imports.get(name)
+        if target is not None:
+            return self.dotted(target, depth + 1)
+        for star in file.stars:
+            module = self.module_file(star)
+            if module is not None and module is not file and depth < 6:
+                starred = self.lookup(module, name, depth + 1)
+                if starred is not None and not (isinstance(starred, str) and starred == name):
+                    return starred
+        return None
+
+    def dotted(self, name: str, depth: int = 0) -> FunctionInfo | ClassInfo | FileInfo | str | None:
+        """What an absolute dotted name leads to."""
+        module = self.module_file(name)
+        if module is not None:
+            return module
+        head, _, last = name.rpartition(".")
+        if head and depth < 8:
+            owner = self.dotted(head, depth + 1)
+            if isinstance(owner, FileInfo):
+                found = self.lookup(owner, last, depth + 1)
+                if found is not None:
+                    return found
+                if last in owner.bindings:
+                    return f"{owner.filename}::{last}"
+            if isinstance(owner, ClassInfo):
+                return owner.methods.get(last) or owner.inner.get(last) or name
+        return name
+
+    def mro(self, cls: ClassInfo) -> list[ClassInfo]:
+        """The class and its bases in the project, nearest first, each after all that inherit from it."""
+        try:
+            return self._mro[cls]
+        except KeyError:
+            pass
+        self._mro[cls] = [cls]
+        order: list[ClassInfo] = []
+        pending = [(cls, 0)]
+        while pending and len(order) < 64:
+            current, level = pending.pop(0)
+            if current in order:
+                order.remove(current)
+            order.append(current)
+            if level < 12:
+                pending.extend((base, level + 1) for base in self.bases(current))
+        self._mro[cls] = order
+        return order
+
+    @cached_property
+    def _mro(self) -> dict[ClassInfo, list[ClassInfo]]:
+        return {}
+
+    def bases(self, cls: ClassInfo) -> list[ClassInfo]:
+        """Direct bases that are classes of the project."""
+        found = []
+        for base in cls.node.bases:
+            name = dotted(base.value if isinstance(base, ast.Subscript) else base)
+            target = self.resolve(cls.file, name)
+            if isinstance(target, ClassInfo) and target is not cls:
+                found.append(target)
+        return found
+
+    def library_bases(self, cls: ClassInfo) -> list[str]:
+        """Dotted names of the bases of ``cls`` and its ancestors that are no classes of the project."""
+        found = []
+        for item in self.mro(cls):
+            for base in item.node.bases:
+                name = dotted(base.value if isinstance(base, ast.Subscript) else base)
+                target = self.resolve(item.file, name)
+                if not isinstance(target, ClassInfo):
+                    found.append(target if isinstance(target, str) else name)
+        return found
+
+    def resolve(self, file: FileInfo, name: str) -> FunctionInfo | ClassInfo | FileInfo | str | None:
+        """What a dotted name means in ``file``."""
+        head, _, rest = name.partition(".")
+        found = self.lookup(file, head)
+        while rest and found is not None:
+            head, _, rest = rest.partition(".")
+            if isinstance(found, FileInfo):
+                found = self.lookup(found, head)
+            elif isinstance(found, ClassInfo):
+                found = found.inner.get(head) or found.methods.get(head)
+            elif isinstance(found, str):
+                found = self.dotted(f"{found}.{head}")
+            else:
+                return None
+        return found if found is not None else (name if "." in name else None)
+
+    def method(self, cls: ClassInfo, name: str) -> tuple[FunctionInfo, ClassInfo] | None:
+        """The method that an instance of ``cls`` has under ``name``, and the class where it stands."""
+        for item in self.mro(cls):
+            if name in item.methods:
+                return item.methods[name], item
+        return None
+
+    def parsed(self) -> Iterator[FileInfo]:
+        """Files that were parsed up to now."""
+        return (found for found in list(self._files.values()) if found is not None)
+
+
+def dotted(node: ast.AST) -> str:
+    """``a.b.c`` of an attribute chain over a name, else the empty string."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    parts.append(node.id)
+    return ".".join(reversed(parts))
+
+
+def _parse(filename: str, module: str, source: str) -> FileInfo | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    package = PurePath(filename).stem == "__init__"
+    found = FileInfo(filename, module, tree, source, package)
+    _collect(found, tree.body, "", None)
+    return found
+
+
+def _collect(file: FileInfo, body: list[ast.stmt], prefix: str, owner: ClassInfo | None) -> None:
+    """Definitions in a suite, also under ``if``, ``try`` and ``with``."""
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                info = FunctionInfo(file, node, prefix + node.name, owner)
+                file.all_functions.append(info)
+                if owner is None:
+                    file.functions[node.name] = info
+                elif info.has("setter"):
+                    owner.setters[node.name] = info
+                elif not info.has("overload", "deleter"):
+                    owner.methods[node.name] = info
+            case ast.ClassDef():
+                cls = ClassInfo(file, node, prefix + node.name)
+                if owner is None:
+                    file.classes[node.name] = cls
+                else:
+                    owner.inner[node.name] = cls
+                _collect(file, node.body, f"{prefix}{node.name}.", cls)
+            case ast.Import() | ast.ImportFrom() if owner is None:
+                _import(file, node)
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.For() | ast.Delete():
+                for name in _bound(node):
+                    if owner is None:
+                        file.bindings.setdefault(name, []).append(node)
+                    elif isinstance(node, ast.Assign | ast.AnnAssign):
+                        owner.attributes[name] = node.value
+            case ast.If():
+                _collect(file, node.body, prefix, owner)
+                _collect(file, node.orelse, prefix, owner)
+            case ast.Try():
+                for suite in (node.body, *[handler.body for handler in node.handlers], node.orelse, node.finalbody):
+                    _collect_missing(file, suite, prefix, owner)
+            case ast.With():
+                _collect(file, node.body, prefix, owner)
+            case _:
+                pass
+
+
+def _collect_missing(file: FileInfo, body: list[ast.stmt], prefix: str, owner: ClassInfo | None) -> None:
+    """What ``try`` binds comes before what ``except`` puts in its place."""
+    kept = dict(file.imports)
+    functions, classes = dict(file.functions), dict(file.classes)
+    _collect(file, body, prefix, owner)
+    file.imports.update(kept)
+    file.functions.update(functions)
+    file.classes.update(classes)
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    match node:
+        case ast.Assign(targets=targets):
+            for target in targets:
+                for item in ast.walk(target):
+                    if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store):
+                        yield item.id
+                if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+                    yield target.value.id
+        case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
+            yield name
+        case ast.For():
+            for item in ast.walk(node):
+                if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store):
+                    yield item.id
+        case _:
+            return
+
+
+def _import(file: FileInfo, node: ast.Import | ast.ImportFrom) -> None:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if alias.asname:
+                file.imports[alias.asname] = alias.name
+            else:
+                head = alias.name.partition(".")[0]
+                file.imports[head] = head
+        return
+    base = node.module or ""
+    if node.level:
+        package = file.module if file.is_package else file.module.rpartition(".")[0]
+        for _ in range(node.level - 1):
+            package = package.rpartition(".")[0]
+        base = f"{package}.{base}".strip(".")
+    for alias in node.names:
+        if alias.name == "*":
+            file.stars.append(base)
+        else:
+            file.imports[alias.asname or alias.name] = f"{base}.{alias.name}" if base else alias.name

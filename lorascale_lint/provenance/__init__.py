@@ -1,0 +1,1 @@
+"""What every tensor and number that LoRA code touches is, where it came from, and what was multiplied onto it."""

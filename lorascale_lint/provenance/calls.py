@@ -1,0 +1,304 @@
+"""Calls: functions of the project run in place, classes make objects, libraries do what their table says."""
+
+from __future__ import annotations
+
+import ast
+
+from lorascale_lint.knowledge.operations import INITIALISERS
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance import expressions, library, methods, objects
+from lorascale_lint.provenance.heap import Entries, Names
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Closure,
+    Const,
+    Element,
+    Klass,
+    Library,
+    Method,
+    Partial,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Tup,
+    Union,
+    Value,
+    contradict,
+    join,
+    options,
+)
+
+Keywords = list[tuple[str, Value]]
+
+
+def evaluate_call(m: Machine, node: ast.Call) -> Value:
+    """A call expression."""
+    if isinstance(node.func, ast.Name) and node.func.id == "super" and m.frame.names.find("super") is None:
+        return objects.SuperOf.make(m, [expressions.evaluate(m, arg) for arg in node.args])
+    owner = None
+    if isinstance(node.func, ast.Attribute):
+        owner = expressions.evaluate(m, node.func.value)
+        func: Value = UNKNOWN
+    else:
+        func = expressions.evaluate(m, node.func)
+    args: list[Value] = []
+    keywords: Keywords = []
+    for argument in node.args:
+        if isinstance(argument, ast.Starred):
+            value = expressions.evaluate(m, argument.value)
+            held = m.elements(value)
+            if held is not None:
+                args += held[0]
+            elif isinstance(value, Method) and value.name == "shape":
+                args.append(value)
+        else:
+            args.append(expressions.evaluate(m, argument))
+    for keyword in node.keywords:
+        value = expressions.evaluate(m, keyword.value)
+        if keyword.arg is not None:
+            keywords.append((keyword.arg, value))
+        elif isinstance(value, Ref) and isinstance(entries := m.heap.read(value.key, "entries"), Entries):
+            keywords += [
+                (key.literal, expressions.without_absent(item))
+                for key, item in entries.pairs
+                if isinstance(key, Text) and key.literal
+            ]
+    if owner is not None and isinstance(node.func, ast.Attribute):
+        return call_attribute(m, owner, node.func.attr, args, keywords, node)
+    return call(m, func, args, keywords, node)
+
+
+def call_attribute(
+    m: Machine, owner: Value, name: str, args: list[Value], keywords: Keywords, node: ast.Call | None
+) -> Value:
+    """``owner.name(...)``."""
+    match owner:
+        case Union(options=found):
+            ways = []
+            for option in found:
+                if contradict(option.guards, m.frame.guards):
+                    continue
+                outer, m.frame.guards = m.frame.guards, (*m.frame.guards, *option.guards)
+                ways.append((call_attribute(m, option.value, name, args, keywords, node), option.guards))
+                m.frame.guards = outer
+            return join(ways) if ways else UNKNOWN
+        case Place() | Element() | Tensor() | objects.SuperOf():
+            return methods.call_method(m, owner, name, args, keywords, node)
+        case _:
+            return call(m, expressions.attribute(m, owner, name), args, keywords, node)
+
+
+def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
+    """What calling ``func`` gives; ``node`` is None where no source says so."""
+    match func:
+        case Union(options=found):
+            ways = []
+            for option in found:
+                if contradict(option.guards, m.frame.guards):
+                    continue
+                outer, m.frame.guards = m.frame.guards, (*m.frame.guards, *option.guards)
+                ways.append((call(m, option.value, args, keywords, node), option.guards))
+                m.frame.guards = outer
+            return join(ways) if ways else UNKNOWN
+        case Closure():
+            return run_function(m, func, [*func.given, *args], [*func.keywords, *keywords], node)
+        case Partial(callee=callee, args=given, keywords=named):
+            merged = dict(named)
+            merged.update(keywords)
+            return call(m, callee, [*given, *args], list(merged.items()), node)
+        case Klass(info=cls):
+            return objects.construct(m, cls, args, keywords, node)
+        case objects.SuperOf():
+            return UNKNOWN
+        case Method(receiver=receiver, name=name):
+            return methods.call_method(m, receiver, name, args, keywords, node)
+        case Library(name=name):
+            return library.call_library(m, name, args, keywords, node)
+        case Ref(kind="object", cls=ClassInfo() as cls):
+            for name in ("__call__", "forward", "call"):
+                found_method = m.program.method(cls, name)
+                if found_method is not None:
+                    bound = Closure(found_method[0], func, owner=found_method[1])
+                    return run_function(m, bound, args, keywords, node)
+            return library.apply_base(m, func, args)
+        case Ref(kind="object"):
+            return UNKNOWN
+        case Tensor():
+            return library.apply_module(m, func, args, node)
+        case Place() | Element():
+            return library.call_place(m, func, args, keywords, node)
+        case _:
+            return UNKNOWN
+
+
+def run_function(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
+    """Run a function of the project on these arguments."""
+    info = func.info
+    running = sum(1 for frame in m.stack if frame.function is info)
+    if len(m.stack) >= DEPTH_LIMIT or running >= 2:
+        return Place(f"{info.name}()", made="call")
+    if info.owner is not None and not info.is_static and func.receiver is not None:
+        args = [func.receiver, *args]
+    names = Names({}, func.env)
+    frame = Frame(info.file, info, names, func.receiver, func.owner or info.owner)
+    frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
+    if m.stack:
+        outer = m.frame
+        here = f"{outer.file.filename}:{getattr(node, 'lineno', 0)}"
+        frame.chain = (*outer.chain[-5:], here) if node is not None else outer.chain
+        frame.guards = outer.guards
+    frame.journal = len(m.heap.journals)
+    m.stack.append(frame)
+    initialiser = info.name in INITIALISERS
+    m.initialising += initialiser
+    m.heap.begin()
+    try:
+        bind(m, frame, info, args, keywords)
+        return _finish(m, frame, info)
+    finally:
+        while len(m.heap.journals) > frame.journal:
+            m.heap.keep()
+        m.initialising -= initialiser
+        m.stack.pop()
+
+
+def _finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
+    from lorascale_lint.provenance.statements import block
+
+    given = len(frame.guards)
+    if isinstance(info.node, ast.Lambda):
+        value = expressions.evaluate(m, info.node.body)
+        m.heap.keep()
+        return value
+    start = frame.guards
+    falls = not block(m, info.node.body)
+    last = frame.guards
+    made = m.heap.undo()
+    ways = list(frame.exits)
+    if falls:
+        ways.append((made, last))
+        frame.returns.append((NONE, last))
+    frame.guards = start
+    if ways:
+        own = [(changed, _own(guards, start)) for changed, guards in ways]
+        m.heap.apply(own)
+    del given
+    if frame.yields:
+        return m.new_list(frame.yields, True) if len(frame.yields) != 1 else m.new_list(frame.yields, True)
+    if not frame.returns:
+        return UNKNOWN
+    return join([(value, _own(guards, start)) for value, guards in frame.returns])
+
+
+def _own(guards: tuple[tuple[str, bool], ...], outer: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
+    """Conditions that the function added."""
+    return guards[len(outer) :] if guards[: len(outer)] == outer else tuple(g for g in guards if g not in outer)
+
+
+def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywords: Keywords) -> None:
+    """Give every parameter its argument, its default, or a place named after it."""
+    node = info.node.args
+    plain = [*node.posonlyargs, *node.args]
+    defaults = dict(zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True))
+    defaults.update({p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None})
+    given = dict(keywords)
+    local = frame.names.local
+    rest = list(args)
+    for parameter in plain:
+        name = parameter.arg
+        if rest:
+            local[name] = expressions.named(m, rest.pop(0), name)
+        elif name in given:
+            local[name] = expressions.named(m, given.pop(name), name)
+    for parameter in node.kwonlyargs:
+        if parameter.arg in given:
+            local[parameter.arg] = expressions.named(m, given.pop(parameter.arg), parameter.arg)
+    for parameter in (*plain, *node.kwonlyargs):
+        if parameter.arg not in local:
+            default = defaults.get(parameter.arg)
+            local[parameter.arg] = expressions.evaluate(m, default) if default is not None else m.place(parameter.arg)
+    if node.vararg is not None:
+        local[node.vararg.arg] = Tup(tuple(rest))
+    if node.kwarg is not None:
+        pairs: list[tuple[Value, Value]] = [(Text((key,)), value) for key, value in given.items()]
+        local[node.kwarg.arg] = m.new_dict(pairs)
+
+
+def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
+    """Every parameter is a place named after it: the function as its file alone shows it."""
+    node = info.node.args
+    plain = [*node.posonlyargs, *node.args]
+    receiver = bool(plain) and info.owner is not None and not info.is_static
+    defaults = dict(zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True))
+    defaults.update({p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None})
+    for index, parameter in enumerate((*plain, *node.kwonlyargs)):
+        name = parameter.arg
+        if receiver and index == 0:
+            frame.names.local[name] = frame.receiver if frame.receiver is not None else m.place(name)
+            continue
+        frame.names.local[name] = unknown_argument(m, parameter, defaults.get(name))
+    if node.vararg is not None:
+        frame.names.local[node.vararg.arg] = Place(node.vararg.arg)
+    if node.kwarg is not None:
+        frame.names.local[node.kwarg.arg] = m.new_dict([], True)
+
+
+def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -> Value:
+    """What a parameter is where no caller is in sight."""
+    place = m.place(parameter.arg)
+    note = "" if parameter.annotation is None else ast.unparse(parameter.annotation)
+    if note and m.stack:
+        found = m.program.resolve(m.frame.file, note.strip("\"'").removesuffix(" | None").removeprefix("Optional[").removesuffix("]"))
+        if isinstance(found, ClassInfo) and place.role is None:
+            return objects.instance(m, found)
+    if "str" == note:
+        from lorascale_lint.provenance.machine import hole
+
+        return hole(parameter.arg)
+    if place.role in ("A", "B") and place.weak and note in ("float", "int", "str", "bool"):
+        return Place(place.path)
+    if place.role == "base" and note in ("float", "int"):
+        return Place(place.path, "multiplier", True)
+    if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
+        guard = f"{parameter.arg}@{id(m.frame)} is None"
+        return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
+    if isinstance(default, ast.Constant) and isinstance(default.value, bool):
+        return Place(parameter.arg)
+    if isinstance(default, ast.Constant) and isinstance(default.value, str):
+        return Place(parameter.arg)
+    return place
+
+
+def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
+    """Run what the top level of a module does to a name."""
+    if len(m.stack) >= DEPTH_LIMIT:
+        return Place(name)
+    frame = Frame(file, None, Names({}))
+    frame.lora = m.speaks(None, file, None) or True
+    frame.journal = len(m.heap.journals)
+    m.stack.append(frame)
+    journals, m.heap.journals = m.heap.journals, []
+    recording, m.recording = m.recording, False
+    try:
+        from lorascale_lint.provenance.statements import run
+
+        for statement in file.bindings[name]:
+            if isinstance(statement, ast.For):
+                continue
+            run(m, statement)
+        return frame.names.local.get(name, Place(name))
+    finally:
+        m.recording = recording
+        m.heap.journals = journals
+        m.stack.pop()
+
+
+def is_callable(value: Value) -> bool:
+    """Can ``value`` be run here?"""
+    return any(isinstance(o.value, Closure | Partial | Klass) for o in options(value))
+
+
+__all__ = ["Const", "bind", "bind_unknown", "call", "evaluate_call", "run_function"]

@@ -1,0 +1,83 @@
+"""Which functions are looked at, and in which order: every one that speaks of LoRA, callers with their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from lorascale_lint.knowledge.roles import speaks_of_lora
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
+from lorascale_lint.provenance import calls
+from lorascale_lint.provenance.machine import Frame, Machine, Names, OutOfSteps
+from lorascale_lint.provenance.objects import instance, run_unknown
+from lorascale_lint.provenance.statements import block
+
+TOP = "<module>"
+
+
+def examine(sources: Mapping[str, str], modules: Mapping[str, str], targets: Collection[str]) -> Machine:
+    """Run every function of ``targets`` that matters; ``sources`` are all files of the project, decoded."""
+    machine = Machine(Program(sources, modules))
+    for filename in sorted(targets):
+        if not speaks_of_lora(sources.get(filename, "")):
+            continue
+        file = machine.program.file(filename)
+        if file is not None:
+            examine_file(machine, file)
+    return machine
+
+
+def examine_file(machine: Machine, file: FileInfo) -> None:
+    """Run the functions, methods and top level of one file."""
+    for info in file.all_functions:
+        if not matters(file, info):
+            continue
+        owners: list[ClassInfo | None] = [info.owner]
+        for owner in owners:
+            _run(machine, info, owner)
+    _run_top_level(machine, file)
+
+
+def matters(file: FileInfo, info: FunctionInfo) -> bool:
+    """Can there be something of LoRA in the function?"""
+    return True
+
+
+def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
+    machine.steps = 0
+    receiver = instance(machine, owner) if owner is not None and not info.is_static else None
+    machine.steps = 0
+    depth = len(machine.heap.journals)
+    machine.heap.begin()
+    try:
+        run_unknown(machine, info, receiver, owner)
+    except (OutOfSteps, RecursionError):
+        machine.ledger.bounds.append((None, f"{info.qualname}: too much to follow"))  # type: ignore[arg-type]
+    while len(machine.heap.journals) > depth + 1:
+        machine.heap.keep()
+    machine.heap.undo()
+
+
+def _run_top_level(machine: Machine, file: FileInfo) -> None:
+    """What a script does when it is run, and what a module does when it is imported."""
+    machine.steps = 0
+    frame = Frame(file, None, Names({}))
+    frame.lora = True
+    frame.journal = len(machine.heap.journals)
+    machine.stack.append(frame)
+    machine.heap.begin()
+    try:
+        import ast
+
+        kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+        block(machine, [node for node in file.tree.body if not isinstance(node, kept)])
+    except (OutOfSteps, RecursionError):
+        pass
+    finally:
+        while len(machine.heap.journals) > frame.journal + 1:
+            machine.heap.keep()
+        machine.heap.undo()
+        machine.stack.pop()
+
+
+__all__ = ["Ledger", "calls", "examine"]

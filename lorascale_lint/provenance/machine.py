@@ -1,0 +1,280 @@
+"""Runs code on values instead of tensors: frames, calls, conditions, and the bounds of all that."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
+from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Spot
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
+from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
+from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Closure,
+    Const,
+    Guards,
+    Hole,
+    Number,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Tup,
+    Union,
+    Value,
+    join,
+    options,
+    select,
+)
+
+DEPTH_LIMIT = 14
+"""Calls inside calls; the deepest seen in real LoRA code (ComfyUI's patcher) is nine."""
+STEP_LIMIT = 60_000
+"""Expressions evaluated for one function that is looked at, with all that it calls."""
+GUARD_LIMIT = 24
+"""Conditions remembered on one path; the oldest are forgotten."""
+
+
+class OutOfSteps(Exception):
+    """The bound of work for one function is passed."""
+
+
+@dataclass
+class Frame:
+    """One running function."""
+
+    file: FileInfo
+    function: FunctionInfo | None
+    names: Names
+    receiver: Value | None = None
+    owner: ClassInfo | None = None
+    """The class in which the method was found, for ``super``."""
+    lora: bool = False
+    """Does the code here speak of LoRA, so that weak names mean something?"""
+    guards: Guards = ()
+    returns: list[tuple[Value, Guards]] = field(default_factory=list)
+    exits: list[tuple[dict[Any, Any], Guards]] = field(default_factory=list)
+    breaks: list[tuple[dict[str, Value], Guards]] = field(default_factory=list)
+    yields: list[Value] = field(default_factory=list)
+    chain: tuple[str, ...] = ()
+    journal: int = 0
+    """Number of journals that were open when the function began."""
+
+
+class Machine:
+    """Everything that is shared while a project is looked at."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.heap = Heap()
+        self.ledger = Ledger()
+        self.stack: list[Frame] = []
+        self.steps = 0
+        self.recording = True
+        self.instances: dict[ClassInfo, Ref] = {}
+        self.modules: dict[tuple[str, str], Value] = {}
+        self._lora: dict[Any, bool] = {}
+        self.initialising = 0
+
+    # ---- places -----------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        """The function that runs now."""
+        return self.stack[-1]
+
+    def tick(self) -> None:
+        """Count one step.
+
+        Raises:
+            OutOfSteps: there were too many for the function that is looked at.
+        """
+        self.steps += 1
+        if self.steps > STEP_LIMIT:
+            raise OutOfSteps
+
+    def spot(self, node: ast.AST) -> Spot:
+        """Here, as the ledger writes it."""
+        frame = self.frame
+        cls = frame.receiver.cls if isinstance(frame.receiver, Ref) else frame.owner
+        return Spot(frame.file, frame.function, cls, node, frame.chain)
+
+    def place(self, name: str, parent: Value | None = None, made: str = "") -> Place:
+        """Something out of sight called ``name``, on ``parent`` if it is given."""
+        role = role_of(name, self.frame.lora)
+        weak = role is not None and role_of(name, False) is None
+        path = name
+        if isinstance(parent, Place):
+            path = f"{parent.path}.{name}"
+            if role == "base" and parent.role in ("A", "B", "magnitude"):
+                role, weak = parent.role, parent.weak
+            elif role is None and name in NEUTRAL:
+                role, weak = parent.role, parent.weak
+        return Place(path[-160:], role, weak, made)
+
+    def speaks(self, function: FunctionInfo | None, file: FileInfo, cls: ClassInfo | None) -> bool:
+        """Does the function, its class, or for a function its file, have a word of LoRA code?"""
+        key = (function, cls)
+        known = self._lora.get(key)
+        if known is None:
+            text = "" if function is None else file.text(function.node) + function.qualname
+            known = speaks_of_lora(text)
+            if not known and cls is not None:
+                known = any(speaks_of_lora(item.file.text(item.node)) for item in self.program.mro(cls))
+            if not known and function is not None:
+                known = speaks_of_lora(file.source)
+            self._lora[key] = known
+        return known
+
+    # ---- what happened ----------------------------------------------------------------
+
+    def report(self, node: ast.AST) -> Callable[[str, Tensor, Value], None]:
+        """Writes an application at ``node`` into the ledger."""
+
+        def write(kind: str, delta: Tensor, base: Value) -> None:
+            if self.recording:
+                self.ledger.applies.append(
+                    Apply(self.spot(node), kind, delta.scale, self.frame.guards, base, delta.variant, delta.rows)
+                )
+
+        return write
+
+    def made_product(self, node: ast.AST, value: Value) -> Value:
+        """Writes a product into the ledger and marks it with its row."""
+        if self.recording:
+            for option in options(value):
+                found = option.value
+                kind, scale, variant, reasons = "unknown", None, "", ()
+                if isinstance(found, Tensor):
+                    kind = {"delta": "delta", "half": "half", "data": "other", "base": "other"}.get(found.kind, "other")
+                    scale, variant = found.scale, found.variant
+                    if found.kind == "data":
+                        reasons = (found.origin,)
+                self.ledger.products.append(
+                    Product(self.spot(node), kind, variant, scale, "", tuple(reasons))
+                )
+        row = getattr(node, "lineno", 0)
+        if isinstance(value, Tensor) and value.kind in ("delta", "half"):
+            from dataclasses import replace
+
+            return replace(value, rows=(*value.rows, row))
+        return value
+
+    def folded(self, node: ast.AST, value: Value, by: Scale) -> None:
+        """Writes down that a factor was multiplied by a number and kept."""
+        for option in options(value):
+            found = option.value
+            if self.recording and isinstance(found, Tensor) and found.kind in ("A", "B") and by != ONE:
+                self.ledger.folds.append(Fold(self.spot(node), found.kind, by, self.frame.guards))
+
+    # ---- conditions -------------------------------------------------------------------
+
+    def atom(self, test: ast.expr) -> str:
+        """A name for a condition: the same text over the same object is the same condition."""
+        text = ast.unparse(test)
+        names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
+        if names <= {"self"}:
+            return text
+        return f"{text}@{id(self.frame)}"
+
+    def assume(self, name: str, holds: bool) -> None:
+        """From here on the condition holds (or not), in this frame."""
+        self.frame.guards = (*self.frame.guards[-GUARD_LIMIT:], (name, holds))
+
+    def seen(self, value: Value) -> Value:
+        """``value`` where the conditions of this path hold."""
+        return select(value, self.frame.guards) if isinstance(value, Union) else value
+
+    def truth(self, value: Value) -> bool | None:
+        """Is ``value`` true? None if that is not known."""
+        match value:
+            case Const(value=literal):
+                return None if value is ABSENT else bool(literal)
+            case Number(scale=scale):
+                return None if scale.constant is None else bool(scale.constant)
+            case Text(parts=parts):
+                return True if any(isinstance(part, str) for part in parts) else None
+            case Tup(items=items):
+                return bool(items)
+            case Tensor(kind="A" | "B" | "half" | "delta" | "adapted" | "fresh"):
+                return None
+            case Ref(kind="list", key=key):
+                held = self.heap.read(key, "items")
+                return bool(held.values) if isinstance(held, Items) and not held.open else None
+            case Ref(kind="dict", key=key):
+                entries = self.heap.read(key, "entries")
+                return None if not isinstance(entries, Entries) or entries.open else bool(entries.pairs)
+            case Closure():
+                return True
+            case Union():
+                found = {self.truth(option.value) for option in value.options}
+                return found.pop() if len(found) == 1 else None
+            case _:
+                return None
+
+    def is_none(self, value: Value) -> bool | None:
+        """Is ``value`` None? None if that is not known."""
+        match value:
+            case Const(value=literal):
+                return literal is None if value is not ABSENT else None
+            case Place():
+                return None
+            case Union():
+                found = {self.is_none(option.value) for option in value.options}
+                return found.pop() if len(found) == 1 else None
+            case Tensor(kind="data"):
+                return None
+            case _:
+                return False
+
+    # ---- containers -------------------------------------------------------------------
+
+    def new_list(self, values: list[Value], open_: bool = False) -> Ref:
+        """A list on the heap."""
+        key = self.heap.new()
+        self.heap.write(key, "items", Items(tuple(values), open_))
+        return Ref(key, "list")
+
+    def new_dict(self, pairs: list[tuple[Value, Value]], open_: bool = False) -> Ref:
+        """A dictionary on the heap."""
+        key = self.heap.new()
+        self.heap.write(key, "entries", Entries(tuple(pairs), open_))
+        return Ref(key, "dict")
+
+    def elements(self, value: Value) -> tuple[list[Value], bool] | None:
+        """What a container holds, in order, and whether there may be more; None for what is no container."""
+        match value:
+            case Tup(items=items):
+                return list(items), False
+            case Ref(kind="list", key=key):
+                held = self.heap.read(key, "items")
+                return (list(held.values), held.open) if isinstance(held, Items) else None
+            case Ref(kind="dict", key=key):
+                entries = self.heap.read(key, "entries")
+                if isinstance(entries, Entries):
+                    return [pair[0] for pair in entries.pairs], entries.open
+                return None
+            case Text() if value.literal is not None and len(value.literal) <= 8:
+                return [Text((letter,)) for letter in value.literal], False
+            case _:
+                return None
+
+
+NEUTRAL = frozenset(
+    "weight data T mT layer module base_layer default _parameters value values proj parameters params kernel "
+    "embedding active_adapter active_adapters linear tensor items get array adapter_name".split()
+)
+"""Attributes of a thing that mean the thing itself."""
+
+
+def hole(name: Any) -> Text:
+    """A text of which nothing is known."""
+    return Text((Hole(name),))
+
+
+__all__ = ["NONE", "UNKNOWN", "Frame", "Machine", "OutOfSteps", "hole", "join"]

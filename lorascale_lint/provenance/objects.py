@@ -1,0 +1,400 @@
+"""Objects of the project's classes: how they are made, what their fields hold, what is inherited."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.provenance import calls, expressions, library
+from lorascale_lint.provenance.heap import ABSENT, Entries, Names
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Closure,
+    Const,
+    Klass,
+    Library,
+    Method,
+    Partial,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Union,
+    Value,
+    join,
+)
+
+FIELD_LIMIT = 400
+"""Methods of one class that are run to learn what they store."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SuperOf(Value):
+    """``super()`` of a method."""
+
+    receiver: Value
+    after: ClassInfo
+
+    @staticmethod
+    def make(m: Machine, args: list[Value]) -> Value:
+        """``super()`` or ``super(Class, self)`` where the machine stands."""
+        frame = m.frame
+        receiver, after = frame.receiver, frame.owner
+        outer = frame.names
+        while receiver is None and outer.outer is not None:
+            outer = outer.outer
+            receiver = outer.local.get("self")
+        if len(args) == 2:
+            receiver = args[1]
+            if isinstance(args[0], Klass):
+                after = args[0].info
+        if receiver is None or after is None:
+            return UNKNOWN
+        return SuperOf(receiver, after)
+
+
+def new_object(m: Machine, cls: ClassInfo | None, path: str) -> Ref:
+    """An object without fields."""
+    key = m.heap.new()
+    m.heap.write(key, "<path>", path)
+    return Ref(key, "object", cls)
+
+
+def construct(
+    m: Machine, cls: ClassInfo, args: list[Value], keywords: list[tuple[str, Value]], node: ast.Call | None
+) -> Value:
+    """``Class(...)``."""
+    made = new_object(m, cls, cls.name)
+    found = m.program.method(cls, "__init__")
+    if found is not None and "dataclass" not in " ".join(cls.decorators):
+        calls.run_function(m, Closure(found[0], made, owner=found[1]), args, keywords, node)
+        return made
+    fields = record_fields(m, cls)
+    if fields:
+        _fill_record(m, cls, made, fields, args, keywords)
+        post = m.program.method(cls, "__post_init__")
+        if post is not None:
+            calls.run_function(m, Closure(post[0], made, owner=post[1]), [], [], node)
+        return made
+    bases = m.program.library_bases(cls)
+    if any(base.rpartition(".")[2] in ("dict", "OrderedDict", "UserDict") for base in bases):
+        m.heap.write(made.key, "entries", Entries((), True))
+    for name, value in keywords:
+        m.heap.write(made.key, name, value)
+    library.construct_base(m, made, bases, args, keywords)
+    return made
+
+
+def record_fields(m: Machine, cls: ClassInfo) -> list[str]:
+    """Fields of a dataclass, named tuple or the like, in order."""
+    found: dict[str, None] = {}
+    for item in reversed(m.program.mro(cls)):
+        for statement in item.node.body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                if "ClassVar" not in ast.unparse(statement.annotation):
+                    found.setdefault(statement.target.id)
+    return list(found)
+
+
+def _fill_record(
+    m: Machine, cls: ClassInfo, made: Ref, fields: list[str], args: list[Value], keywords: list[tuple[str, Value]]
+) -> None:
+    given = dict(zip(fields, args, strict=False))
+    given.update(keywords)
+    m.heap.write(made.key, "<fields>", tuple(fields))
+    for name in fields:
+        if name in given:
+            m.heap.write(made.key, name, _in_class(m, cls, lambda n=name: expressions.named(m, given[n], n)))  # type: ignore[misc]
+        else:
+            default = class_attribute(m, cls, name, made)
+            m.heap.write(made.key, name, default)
+
+
+def _in_class(m: Machine, cls: ClassInfo, function: object) -> Value:
+    """Run ``function`` as code of the class's file."""
+    if len(m.stack) >= DEPTH_LIMIT + 4:
+        return UNKNOWN
+    frame = Frame(cls.file, None, Names({}), owner=cls)
+    frame.lora = m.speaks(None, cls.file, cls)
+    frame.journal = len(m.heap.journals)
+    m.stack.append(frame)
+    try:
+        return function()  # type: ignore[operator, no-any-return]
+    finally:
+        m.stack.pop()
+
+
+# ---- fields -------------------------------------------------------------------------------
+
+
+def load_attribute(m: Machine, value: Ref, name: str) -> Value:
+    """``value.name`` of an object of the project."""
+    stored = m.heap.read(value.key, name)
+    if stored is not None and stored is not ABSENT:
+        if isinstance(stored, Union) and any(option.value is ABSENT for option in stored.options):
+            other = _unset(m, value, name)
+            return join([(other if o.value is ABSENT else o.value, o.guards) for o in stored.options])
+        return stored  # type: ignore[no-any-return]
+    return _unset(m, value, name)
+
+
+def _unset(m: Machine, value: Ref, name: str) -> Value:
+    cls = value.cls
+    if cls is not None:
+        found = m.program.method(cls, name)
+        if found is not None:
+            info, owner = found
+            if info.has("property", "cached_property", "functional_property"):
+                return calls.run_function(m, Closure(info, value, owner=owner), [], [], None)
+            receiver: Value | None = Klass(cls) if info.has("classmethod") else value
+            return Closure(info, None if info.is_static else receiver, owner=owner)
+        for item in m.program.mro(cls):
+            if name in item.attributes:
+                return class_attribute(m, item, name, value)
+            if name in item.inner:
+                return Klass(item.inner[name])
+        known = library.base_attribute(m, value, m.program.library_bases(cls), name)
+        if known is not None:
+            return known
+        hook = m.program.method(cls, "__getattr__")
+        if hook is not None and m.steps and len(m.stack) < DEPTH_LIMIT - 4:
+            made = calls.run_function(m, Closure(hook[0], value, owner=hook[1]), [Text((name,))], [], None)
+            if not isinstance(made, Place) or made.role is not None:
+                return made
+    if name in ("__class__", "__dict__"):
+        return Klass(cls) if cls is not None and name == "__class__" else Place(name)
+    path = m.heap.read(value.key, "<path>") or "object"
+    return m.place(name, Place(str(path)))
+
+
+def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> Value:
+    """``Class.name``, or a field's default."""
+    for item in m.program.mro(cls):
+        if name in item.methods:
+            info = item.methods[name]
+            return Closure(info, Klass(cls) if info.has("classmethod") else None, owner=item)
+        if name in item.inner:
+            return Klass(item.inner[name])
+        if name in item.attributes:
+            node = item.attributes[name]
+            if node is None:
+                return _in_class(m, item, lambda: m.place(name))
+            value = _in_class(m, item, lambda: expressions.evaluate(m, node))
+            return _default_factory(m, node, value, name, item)
+    if name == "__name__":
+        return Text((cls.name,))
+    return m.place(name, Place(cls.name)) if m.stack else UNKNOWN
+
+
+def _default_factory(m: Machine, node: ast.expr, value: Value, name: str, cls: ClassInfo) -> Value:
+    """``field(default=..., default_factory=...)`` of dataclasses."""
+    if isinstance(node, ast.Call) and "field" in ast.unparse(node.func).lower():
+        for keyword in node.keywords:
+            if keyword.arg == "default":
+                return _in_class(m, cls, lambda: expressions.evaluate(m, keyword.value))
+            if keyword.arg == "default_factory":
+                return _in_class(m, cls, lambda: calls.call(m, expressions.evaluate(m, keyword.value), [], [], None))
+        return _in_class(m, cls, lambda: m.place(name))
+    return value
+
+
+def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast.AST) -> None:
+    """``owner.name = value``."""
+    match owner:
+        case Ref(kind="object", cls=cls):
+            if cls is not None:
+                for item in m.program.mro(cls):
+                    if name in item.setters:
+                        calls.run_function(m, Closure(item.setters[name], owner, owner=item), [value], [], None)
+                        return
+            m.heap.write(owner.key, name, by_name(m, name, value, owner))
+        case Place(path=path):
+            held = by_name(m, name, value, owner)
+            if name in ("data", "weight") and isinstance(value, Tensor) and value.kind == "adapted":
+                return
+            m.heap.write(("place", path), name, held)
+            library.kept_factor(m, node, owner, Text((name,)), value)
+        case Tensor(kind="A" | "B") if name in ("data", "weight"):
+            pass
+        case Union(options=found):
+            for option in found:
+                store_attribute(m, option.value, name, value, node)
+        case Klass(info=cls):
+            m.modules[cls.file.filename, f"{cls.qualname}.{name}"] = value
+        case _:
+            pass
+
+
+def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
+    """A tensor made here becomes what its field is called; unknown values get their role from the field."""
+    from lorascale_lint.knowledge.roles import role_of
+
+    lora = m.frame.lora
+    if isinstance(value, Union):
+        return join([(by_name(m, name, option.value, owner), option.guards) for option in value.options])
+    if isinstance(value, Tensor) and value.kind == "fresh":
+        role = role_of(name, lora)
+        shaped = library.by_extents(value)
+        if role in ("A", "B"):
+            return Tensor(role, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned)
+        if shaped is not None:
+            return Tensor(shaped, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned)
+        if role == "magnitude" and not value.module:
+            return Tensor("magnitude", origin=name)
+        if role == "kronecker":
+            return Tensor("kronecker", origin=name)
+        if role == "base" and value.module:
+            return Tensor("base", module=True, dims=value.dims, origin=name)
+        return Tensor(**{**expressions._fields(value), "origin": name})
+    if isinstance(value, Place) and value.role is None:
+        role = role_of(name, lora)
+        if role is not None:
+            return Place(value.path, role, True, value.made)
+    if isinstance(value, Ref) and value.kind == "dict" and m.heap.read(value.key, "<path>") is None:
+        m.heap.write(value.key, "<path>", name)
+    return value
+
+
+def load_entry(m: Machine, value: Ref, key: Value) -> Value:
+    """``value[key]`` of an object that is a dictionary by inheritance."""
+    entries = m.heap.read(value.key, "entries")
+    if isinstance(entries, Entries):
+        found = expressions.match_entry(entries, key)
+        if found is not None:
+            return expressions.without_absent(found)
+    path = m.heap.read(value.key, "<path>") or "object"
+    return expressions.place_entry(m, Place(str(path)), key)
+
+
+# ---- what a class holds, whoever made the object ------------------------------------------
+
+
+def instance(m: Machine, cls: ClassInfo) -> Ref:
+    """An object of ``cls`` as any code may have made it: constructed, and every method called or not."""
+    known = m.instances.get(cls)
+    if known is not None:
+        return known
+    journals, m.heap.journals = m.heap.journals, []
+    recording, m.recording = m.recording, False
+    stack, m.stack = m.stack, []
+    steps, m.steps = m.steps, 0
+    made = new_object(m, cls, "self")
+    m.instances[cls] = made
+    try:
+        _settle(m, cls, made)
+    finally:
+        m.heap.journals, m.recording, m.stack, m.steps = journals, recording, stack, steps
+    return made
+
+
+def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
+    from lorascale_lint.provenance.machine import OutOfSteps
+
+    found = m.program.method(cls, "__init__")
+    try:
+        if found is not None and "dataclass" not in " ".join(cls.decorators):
+            run_unknown(m, found[0], made, found[1])
+        else:
+            for name in record_fields(m, cls):
+                value = _in_class(m, cls, lambda n=name: _field_place(m, cls, n))  # type: ignore[misc]
+                m.heap.write(made.key, name, value)
+            m.heap.write(made.key, "<fields>", tuple(record_fields(m, cls)))
+            library.construct_base(m, made, m.program.library_bases(cls), [], [])
+    except OutOfSteps:
+        pass
+    seen = {"__init__"}
+    for item in m.program.mro(cls):
+        for name, info in list(item.methods.items()):
+            if name in seen or len(seen) > FIELD_LIMIT:
+                continue
+            seen.add(name)
+            if not _stores(info):
+                continue
+            m.steps = 0
+            m.heap.begin()
+            ok = True
+            try:
+                run_unknown(m, info, made, item)
+            except OutOfSteps:
+                ok = False
+            while len(m.heap.journals) > 1:
+                m.heap.keep()
+            changed = m.heap.undo()
+            if ok:
+                guard = ((f"after {name}()", True),)
+                kept = {cell: value for cell, value in changed.items() if _is_state(value)}
+                m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+
+
+def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
+    for item in m.program.mro(cls):
+        if name in item.attributes:
+            node = item.attributes[name]
+            place = m.place(name)
+            if isinstance(node, ast.Constant) and node.value is None:
+                return join([(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))])
+            for statement in item.node.body:
+                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                    if statement.target.id == name:
+                        target = m.program.resolve(item.file, ast.unparse(statement.annotation).strip("\"'"))
+                        if isinstance(target, ClassInfo) and target is not cls:
+                            return instance(m, target)
+            return place
+    return m.place(name)
+
+
+def _stores(info: FunctionInfo) -> bool:
+    """Does the method write fields of its receiver, or into them?"""
+    for node in ast.walk(info.node):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            return True
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in ("append", "update", "setdefault", "register_buffer", "register_parameter", "add_module", "extend"):
+                return True
+            if node.func.attr.endswith("_"):
+                return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
+            return True
+    return False
+
+
+def _is_state(value: object) -> bool:
+    """Worth to remember from a method that may have run before: no merged weight, no batch."""
+    if isinstance(value, Tensor):
+        return value.kind not in ("adapted", "data", "half", "base", "delta")
+    if isinstance(value, Place):
+        return value.role is not None or "." not in value.path
+    if isinstance(value, Union):
+        return all(_is_state(option.value) for option in value.options if option.value is not ABSENT)
+    return value is not None
+
+
+def run_unknown(m: Machine, info: FunctionInfo, receiver: Value | None, owner: ClassInfo | None) -> Value:
+    """Run a function as its file alone shows it: nothing is known of its arguments."""
+    frame = Frame(info.file, info, Names({}), receiver, owner or info.owner)
+    if info.has("classmethod") and isinstance(receiver, Ref) and receiver.cls is not None:
+        frame.receiver = Klass(receiver.cls)
+    frame.lora = m.speaks(info, info.file, owner or info.owner)
+    frame.journal = len(m.heap.journals)
+    m.stack.append(frame)
+    m.heap.begin()
+    from lorascale_lint.knowledge.operations import INITIALISERS
+
+    initialiser = info.name in INITIALISERS
+    m.initialising += initialiser
+    try:
+        calls.bind_unknown(m, frame, info)
+        return calls._finish(m, frame, info)
+    finally:
+        while len(m.heap.journals) > frame.journal:
+            m.heap.keep()
+        m.initialising -= initialiser
+        m.stack.pop()
+
+
+__all__ = ["Const", "Library", "Method", "Partial", "construct", "instance", "load_attribute", "store_attribute"]

@@ -1,0 +1,101 @@
+"""The algebra of scales: monomials over symbols, each a role and the origin of its number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Symbol:
+    """A number by its role (empty: nobody knows what it means) and the place that it came from."""
+
+    role: str
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """``coefficient * product(symbol ** exponent)``; ``powers`` is sorted and holds no zero exponent."""
+
+    coefficient: Fraction = Fraction(1)
+    powers: tuple[tuple[Symbol, Fraction], ...] = ()
+
+    @staticmethod
+    def of(role: str, origin: str = "", exponent: Fraction | int = 1) -> Scale:
+        """The scale of one number."""
+        return Scale(Fraction(1), ((Symbol(role, origin), Fraction(exponent)),))
+
+    def __mul__(self, other: Scale) -> Scale:
+        if not other.powers and other.coefficient == 1:
+            return self
+        if not self.powers and self.coefficient == 1:
+            return other
+        powers = dict(self.powers)
+        for symbol, exponent in other.powers:
+            powers[symbol] = powers.get(symbol, Fraction(0)) + exponent
+        kept = tuple(sorted((symbol, exponent) for symbol, exponent in powers.items() if exponent))
+        return Scale(self.coefficient * other.coefficient, kept)
+
+    def power(self, exponent: Fraction) -> Scale | None:
+        """``self ** exponent``; None where that is no such monomial."""
+        if exponent.denominator == 1 and (self.coefficient or exponent > 0):
+            coefficient = self.coefficient ** int(exponent)
+        elif self.coefficient == 1:
+            coefficient = self.coefficient
+        else:
+            root = float(self.coefficient) ** float(exponent) if self.coefficient > 0 else None
+            if root is None:
+                return None
+            coefficient = Fraction(root).limit_denominator(1_000_000)
+        return Scale(Fraction(coefficient), tuple((s, p * exponent) for s, p in self.powers if p * exponent))
+
+    def inverse(self) -> Scale | None:
+        """``1 / self``; None for a zero coefficient."""
+        return self.power(Fraction(-1))
+
+    @property
+    def constant(self) -> Fraction | None:
+        """The number itself if no symbol is left in it."""
+        return None if self.powers else self.coefficient
+
+    def unknowns(self) -> tuple[str, ...]:
+        """Origins of the numbers whose meaning is not known."""
+        return tuple(symbol.origin for symbol, _ in self.powers if not symbol.role)
+
+    def by_role(self) -> Scale:
+        """The scale with origins forgotten: what a formula shows."""
+        merged = Scale(self.coefficient)
+        for symbol, exponent in self.powers:
+            merged = merged * Scale(Fraction(1), ((Symbol(symbol.role), exponent),))
+        return merged
+
+    def formula(self) -> str:
+        """The scale as a person writes it: ``alpha / rank * strength``."""
+        if any(not symbol.role for symbol, _ in self.powers):
+            return "unknown"
+        if not self.coefficient:
+            return "0"
+        shown = self.by_role()
+        above = [_factor(symbol.role, power) for symbol, power in shown.powers if power > 0]
+        below = [_factor(symbol.role, -power) for symbol, power in shown.powers if power < 0]
+        above.sort(key=lambda text: (text not in (ALPHA, SCALING) and ALPHA not in text, text))
+        if shown.coefficient != 1 or not above:
+            above.insert(0, f"{float(shown.coefficient):g}")
+        head, *tail = above
+        return head + "".join(f" / {part}" for part in below) + "".join(f" * {part}" for part in tail)
+
+
+def _factor(role: str, power: Fraction) -> str:
+    if power == 1:
+        return role
+    if power == Fraction(1, 2):
+        return f"sqrt({role})"
+    return f"{role}^{power}" if power.denominator == 1 else f"{role}^({power})"
+
+
+ONE = Scale()
+TRAINED = Scale.of(ALPHA) * Scale.of(RANK, exponent=-1)
+TRAINED_RS = Scale.of(ALPHA) * Scale.of(RANK, exponent=Fraction(-1, 2))

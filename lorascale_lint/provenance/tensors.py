@@ -1,0 +1,317 @@
+"""What operations do to tensors and numbers: products, sums, scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+from lorascale_lint.knowledge.roles import A, B, BASE, DIFF, GATE, KRONECKER, MAGNITUDE, NUMBERS
+from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.values import UNKNOWN, Const, Number, Place, Tensor, Text, Value
+
+Report = Callable[[str, Tensor, Value], None]
+"""Told of each application: its kind, the delta, and what it is added to."""
+
+LINEAR = ("A", "B", "half", "delta", "adapted")
+
+
+def number(value: Value) -> Number | None:
+    """``value`` as a number, if it is or may be one."""
+    match value:
+        case Number():
+            return value
+        case Const(value=bool() as flag):
+            return Number(Scale(Fraction(int(flag))))
+        case Place(role=role) if role in NUMBERS:
+            return Number(Scale.of(role, value.path))
+        case Tensor(kind="number"):
+            return Number(value.scale)
+        case _:
+            return None
+
+
+def tensor(value: Value) -> Tensor | None:
+    """``value`` as a tensor of LoRA code, if it is one by what it does or by its name."""
+    match value:
+        case Tensor():
+            return value
+        case Place(role=role) if role in (A, B):
+            return Tensor(role, origin=value.path)
+        case Place(role=role) if role == BASE:
+            return Tensor("base", origin=value.path)
+        case Place(role=role) if role == MAGNITUDE:
+            return Tensor("magnitude", origin=value.path)
+        case Place(role=role) if role == KRONECKER:
+            return Tensor("kronecker", origin=value.path)
+        case Place(role=role) if role == DIFF:
+            return Tensor("data", origin=value.path)
+        case _:
+            return None
+
+
+def factor_of(value: Value) -> Scale:
+    """What multiplying by ``value`` does to a scale, whatever it is."""
+    known = number(value)
+    if known is not None:
+        return known.scale
+    match value:
+        case Tensor(kind="fresh" | "number", learned=True):
+            return Scale.of(GATE, value.origin) * value.scale
+        case Tensor(kind="mask"):
+            return ONE
+        case Tensor(kind="fresh", dims=()):
+            return value.scale
+        case Tensor(kind="data" | "fresh" | "base" | "half"):
+            return Scale.of("", value.origin or "a tensor") * value.scale
+        case Tensor(kind="magnitude" | "norm"):
+            return ONE
+        case Tensor():
+            return Scale.of("", value.origin or value.kind)
+        case Place():
+            return Scale.of("", value.path)
+        case _:
+            return Scale.of("", "a value out of sight")
+
+
+def scaled(value: Value, by: Scale) -> Value:
+    """``value`` times a scalar."""
+    match value:
+        case Tensor() | Number():
+            return replace(value, scale=value.scale * by)
+        case Place():
+            made = tensor(value) or number(value)
+            return scaled(made, by) if made is not None else value if by == ONE else Place(f"{value.path} * ...")
+        case _:
+            return value
+
+
+def multiply(left: Value, right: Value) -> Value:
+    """``left * right``, element by element."""
+    if isinstance(left, Text) or isinstance(right, Text):
+        return UNKNOWN
+    one, two = tensor(left), tensor(right)
+    if one is not None and two is not None:
+        if one.kind == "delta" and two.kind == "delta":
+            return replace(one, scale=one.scale * two.scale, variant="loha", rows=(*one.rows, *two.rows))
+        if {one.kind, two.kind} == {"delta", "half"}:
+            return Tensor("data", origin="a product of a delta")
+        for a, b in ((one, two), (two, one)):
+            if a.kind in LINEAR and b.kind not in LINEAR:
+                if b.kind in ("magnitude", "norm") or (b.kind == "number" and "norm" in b.origin):
+                    return replace(a, variant="dora" if a.kind in ("adapted", "delta") else a.variant)
+                return replace(a, scale=a.scale * factor_of(b), dims=())
+        if "mask" in (one.kind, two.kind):
+            return one if two.kind == "mask" else two
+        for a, b in ((one, two), (two, one)):
+            if a.kind in ("magnitude", "norm"):
+                return replace(a, kind="magnitude")
+            if a.kind == "base":
+                return a
+        if {one.kind, two.kind} <= {"A", "B", "half"}:
+            return Tensor("data", origin="a product of factors, element by element")
+        if one.kind == "fresh" and two.kind == "fresh":
+            return replace(one, scale=one.scale * two.scale, learned=one.learned or two.learned)
+        return Tensor("data", origin=one.origin or two.origin)
+    for a, t, other in ((left, one, right), (right, two, left)):
+        if t is not None:
+            factor = number(other)
+            if factor is not None:
+                return scaled(t, factor.scale)
+            if t.kind in LINEAR:
+                return replace(t, scale=t.scale * factor_of(other))
+            return Tensor("data", origin=t.origin) if t.kind not in ("base", "magnitude") else t
+        del a
+    x, y = number(left), number(right)
+    if x is not None and y is not None:
+        return Number(x.scale * y.scale, x.truncated or y.truncated)
+    for known, other in ((x, right), (y, left)):
+        if known is not None and isinstance(other, Place):
+            return Number(known.scale * Scale.of("", other.path), known.truncated)
+    if isinstance(left, Place) and isinstance(right, Place):
+        return Number(Scale.of("", left.path) * Scale.of("", right.path))
+    return UNKNOWN
+
+
+def divide(left: Value, right: Value, floor: bool = False) -> Value:
+    """``left / right``."""
+    below = tensor(right)
+    above = tensor(left)
+    if below is not None and number(right) is None:
+        if above is not None and (below.kind in ("norm", "magnitude") or above.kind in ("magnitude", "norm")):
+            kind = "magnitude" if above.kind in ("magnitude", "norm") else above.kind
+            return replace(above, kind=kind)
+        if above is None or above.kind not in LINEAR:
+            return Tensor("data", origin=below.origin)
+    inverse = factor_of(right).inverse()
+    if inverse is None:
+        return UNKNOWN
+    if above is not None:
+        return replace(above, scale=above.scale * inverse) if above.kind in LINEAR or number(right) else above
+    x = number(left)
+    if x is not None:
+        return Number(x.scale * inverse, floor or x.truncated)
+    if isinstance(left, Place):
+        return Number(Scale.of("", left.path) * inverse, floor)
+    return UNKNOWN
+
+
+def power(left: Value, right: Value) -> Value:
+    """``left ** right``."""
+    base, exponent = number(left), number(right)
+    if base is not None and exponent is not None and exponent.scale.constant is not None:
+        made = base.scale.power(exponent.scale.constant)
+        return Number(made) if made is not None else UNKNOWN
+    known = tensor(left)
+    if known is not None:
+        return Tensor("data", origin=known.origin)
+    if isinstance(left, Place) and exponent is not None and exponent.scale.constant is not None:
+        made = Scale.of("", left.path).power(exponent.scale.constant)
+        return Number(made) if made is not None else UNKNOWN
+    return UNKNOWN
+
+
+def _is_rank(value: Value) -> bool:
+    known = number(value)
+    return known is not None and len(known.scale.powers) == 1 and known.scale.powers[0][0].role == "rank"
+
+
+def by_shape(value: Tensor) -> Tensor:
+    """A nameless tensor or module made here, one of whose extents is the rank, as the factor that it is."""
+    if value.kind == "fresh" and len(value.dims) >= 2 and value.module:
+        first, second = _is_rank(value.dims[0]), _is_rank(value.dims[1])
+        if first != second:
+            return replace(value, kind=A if first else B)
+    return value
+
+
+def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = False) -> Value:
+    """The matrix product ``left @ right``; ``swap`` for ``linear(x, weight)``, which transposes its weight."""
+    one, two = tensor(left), tensor(right)
+    if one is None and two is None:
+        return Tensor("data", origin="a product of nothing known")
+    one = by_shape(one) if one is not None else Tensor("data", origin=getattr(left, "path", ""))
+    two = by_shape(two) if two is not None else Tensor("data", origin=getattr(right, "path", ""))
+    kinds = (one.kind, two.kind)
+    scale = one.scale * two.scale
+    rows = (*one.rows, *two.rows)
+    variant = one.variant if one.variant != "lora" else two.variant
+    if set(kinds) == {"A", "B"}:
+        return Tensor("delta", scale, space="weight", rows=rows, variant=variant)
+    for a, b in ((one, two), (two, one)):
+        if a.kind in (A, B):
+            if b.kind == "half" and b.side != a.kind:
+                return Tensor("delta", scale, space=b.space, rows=rows, variant=variant)
+            if b.kind in ("data", "base", "adapted", "mask"):
+                return Tensor("half", scale, side=a.kind, space="activation", rows=rows, variant=variant)
+            if b.kind == "fresh" and not b.module:
+                learned = Scale.of(GATE, b.origin) if b.learned else ONE
+                space = "weight" if b.learned else "activation"
+                return Tensor("half", scale * learned, side=a.kind, space=space, rows=rows, variant=variant)
+            if b.kind == a.kind:
+                return Tensor("data", origin="a product of one factor with itself")
+        if a.kind == "half":
+            if b.kind in ("data", "fresh", "half"):
+                return replace(a, scale=scale, rows=rows)
+        if a.kind == "delta" and b.kind in ("data", "base", "adapted", "fresh", "kronecker"):
+            if b.kind == "kronecker":
+                return replace(a, scale=scale, variant="lokr", rows=rows)
+            return replace(a, scale=scale, space="activation", rows=rows)
+        if a.kind == "adapted":
+            return replace(a, space="activation")
+    if set(kinds) == {"delta"}:
+        return replace(one, scale=scale, rows=rows)
+    if set(kinds) == {"kronecker"}:
+        return Tensor("delta", scale, variant="lokr")
+    shaped = _by_contraction(one, two, swap)
+    if shaped is not None:
+        return replace(shaped, scale=scale, rows=rows)
+    if "base" in kinds:
+        return Tensor("base", space="activation", origin=one.origin or two.origin)
+    return Tensor("data", origin=one.origin or two.origin)
+
+
+def _by_contraction(one: Tensor, two: Tensor, swap: bool) -> Tensor | None:
+    """What extents alone say: both tensors were made here, and the rank is summed over or left."""
+    dims = tuple(reversed(two.dims)) if swap else two.dims
+    if one.kind == "fresh" and two.kind == "fresh" and len(one.dims) == 2 and len(dims) == 2:
+        if _is_rank(one.dims[1]) and _is_rank(dims[0]):
+            return Tensor("delta")
+    if two.kind == "fresh" and len(dims) == 2 and one.kind in ("data", "half", "mask"):
+        if _is_rank(dims[1]) and not _is_rank(dims[0]) and one.kind == "data":
+            return Tensor("half", side=A, space="activation")
+        if _is_rank(dims[0]) and one.kind == "half":
+            return Tensor("delta", space="activation")
+    return None
+
+
+def outer(left: Value, right: Value) -> Value:
+    """``kron(left, right)`` of LoKr."""
+    one, two = tensor(left), tensor(right)
+    if one is None or two is None:
+        return Tensor("data")
+    known = [item for item in (one, two) if item.kind in ("delta", "kronecker")]
+    if not known:
+        return product(left, right)
+    scale = one.scale * two.scale
+    return Tensor("delta", scale, variant="lokr", rows=(*one.rows, *two.rows))
+
+
+def add(left: Value, right: Value, sign: int, report: Report) -> Value:
+    """``left + right`` (``sign`` 1) or ``left - right`` (-1)."""
+    if isinstance(left, Text) or isinstance(right, Text):
+        return UNKNOWN
+    one, two = tensor(left), tensor(right)
+    zero = [number(v) is not None and number(v).scale.coefficient == 0 or (t is not None and t.zero) for v, t in ((left, one), (right, two))]  # type: ignore[union-attr]
+    if zero[0] and two is not None:
+        return scaled(two, Scale(Fraction(sign)))
+    if zero[1]:
+        return left
+    if one is not None and two is not None:
+        if one.kind == "adapted" and two.kind in ("base", "data") and sign < 0:
+            if one.origin and two.origin and two.kind == "data" and two.origin != one.origin:
+                return one
+            return Tensor("delta", one.scale, space=one.space, rows=one.rows, variant=one.variant)
+        if one.kind == "delta" and two.kind == "delta":
+            if one.scale == two.scale:
+                return replace(one, rows=(*one.rows, *two.rows))
+            return replace(one, scale=Scale.of("", "a sum of deltas with other scales"), rows=(*one.rows, *two.rows))
+        if one.kind == two.kind and one.kind in ("half", "A", "B"):
+            return one if one.scale == two.scale else replace(one, scale=Scale.of("", "a sum of factors"))
+    for a, b, other, place in ((one, two, right, 1), (two, one, left, 0)):
+        if a is None or a.kind != "delta":
+            continue
+        if b is not None and b.kind in ("half", "A", "B", "norm"):
+            return Tensor("data")
+        plain = number(other)
+        if plain is not None and not isinstance(other, Place):
+            if plain.scale.constant is not None:
+                return a
+        subtracted = sign < 0 and place == 1
+        kind = "forward" if a.space == "activation" else "unmerge" if subtracted else "merge"
+        report(kind, a, other)
+        base = b if b is not None else Tensor("data", origin=getattr(other, "path", ""))
+        return Tensor("adapted", a.scale, space=a.space, rows=a.rows, variant=a.variant, origin=base.origin)
+    if one is not None or two is not None:
+        for t, other in ((one, right), (two, left)):
+            if t is not None and t.kind in ("adapted", "A", "B", "half", "base", "magnitude", "norm"):
+                return t
+            del other
+        return Tensor("data", origin=(one or two).origin)  # type: ignore[union-attr]
+    x, y = number(left), number(right)
+    if x is not None and y is not None:
+        return _sum(x, y, sign)
+    if x is not None or y is not None:
+        return Number(Scale.of("", "a sum"))
+    return UNKNOWN
+
+
+def _sum(x: Number, y: Number, sign: int) -> Value:
+    if x.scale.constant is not None and y.scale.constant is not None:
+        return Number(Scale(x.scale.coefficient + sign * y.scale.coefficient))
+    if y.scale.constant is not None and abs(y.scale.constant) <= Fraction(1, 1000):
+        return x  # an epsilon against a zero divisor
+    if x.scale.powers == y.scale.powers:
+        coefficient = x.scale.coefficient + sign * y.scale.coefficient
+        return Number(Scale(coefficient, x.scale.powers if coefficient else ()))
+    return Number(Scale.of("", f"{x.scale.formula()} {'+' if sign > 0 else '-'} {y.scale.formula()}"))

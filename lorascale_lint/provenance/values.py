@@ -1,0 +1,260 @@
+"""What a term means, whoever asks: numbers, texts, tensors, containers, objects, functions, or a named place."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from lorascale_lint.provenance.scale import ONE, Scale
+
+if TYPE_CHECKING:
+    from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+
+Atom = tuple[str, bool]
+"""A condition by its name, and whether it holds."""
+Guards = tuple[Atom, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Base of all values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Value):
+    """None, True, False, Ellipsis, bytes: a literal that is neither number nor text."""
+
+    value: Any = None
+
+
+NONE = Const(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Value):
+    """A number; ``truncated`` if it went through ``int`` or ``//``; ``places`` are where it was made."""
+
+    scale: Scale
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A piece of text that is not known: ``name`` tells equal pieces, ``has`` what it is known to contain."""
+
+    name: Any
+    has: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Value):
+    """A string: literal pieces and holes, in order."""
+
+    parts: tuple[str | Hole, ...]
+
+    @property
+    def literal(self) -> str | None:
+        """The string itself if all of it is known."""
+        if not self.parts:
+            return ""
+        return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Value):
+    """Something nobody computed in sight, by the way it is named; ``role`` by the names on that way."""
+
+    path: str
+    role: str | None = None
+    weak: bool = False
+    """Only the name says so, in LoRA code."""
+    made: str = ""
+    """What kind of thing: ``call`` for the result of a call out of sight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor(Value):
+    """A tensor, or a module that holds one (``module``).
+
+    ``kind``: data, base, A, B, half (``side`` of the factor that it went through), delta, adapted (base and delta),
+    fresh (made here), magnitude, kronecker. ``dims`` are extents where they are known, outermost first.
+    """
+
+    kind: str
+    scale: Scale = ONE
+    side: str = ""
+    space: str = "weight"
+    """weight or activation, for a delta and what it is added to."""
+    transposed: bool = False
+    module: bool = False
+    dims: tuple[Value, ...] = ()
+    zero: bool = False
+    learned: bool = False
+    variant: str = "lora"
+    rows: tuple[int, ...] = ()
+    """Rows of the products that made it, in the file where the last one stands."""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tup(Value):
+    """A tuple (or another fixed row of values)."""
+
+    items: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Value):
+    """A list, dict or object on the heap."""
+
+    key: int
+    kind: str
+    """list, dict, object"""
+    cls: ClassInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closure(Value):
+    """A function of the project: with the names around it, its receiver, and arguments given already."""
+
+    info: FunctionInfo
+    receiver: Value | None = None
+    env: Any = None
+    given: tuple[Value, ...] = ()
+    keywords: tuple[tuple[str, Value], ...] = ()
+    owner: ClassInfo | None = None
+    """Class on which the method was found, for ``super``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Klass(Value):
+    """A class of the project."""
+
+    info: ClassInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Library(Value):
+    """Something of a library or of Python itself, by its dotted name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Value):
+    """A method, by name, of a value that is no object of the project."""
+
+    receiver: Value
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partial(Value):
+    """A callable with arguments given already."""
+
+    callee: Value
+    args: tuple[Value, ...]
+    keywords: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One value that something may have, and under which conditions."""
+
+    value: Value
+    guards: Guards = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Union(Value):
+    """Several values, one of which it is."""
+
+    options: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Element(Value):
+    """Some element of what is iterated, out of sight."""
+
+    source: Value
+
+
+UNKNOWN = Place("?")
+OPTION_LIMIT = 8
+"""Alternatives kept of one value: rsLoRA, DoRA and a missing alpha together make eight."""
+
+
+def options(value: Value) -> tuple[Alternative, ...]:
+    """The alternatives of ``value``."""
+    return value.options if isinstance(value, Union) else (Alternative(value),)
+
+
+def contradict(left: Guards, right: Guards) -> bool:
+    """Do two lists of conditions hold opposite branches of one?"""
+    return any((name, not holds) in right for name, holds in left)
+
+
+def select(value: Value, guards: Guards) -> Value:
+    """What is left of ``value`` where ``guards`` hold."""
+    if not isinstance(value, Union) or not guards:
+        return value
+    kept = tuple(option for option in value.options if not contradict(option.guards, guards))
+    if not kept:
+        return value
+    return kept[0].value if len(kept) == 1 else Union(kept)
+
+
+def join(pairs: list[tuple[Value, Guards]]) -> Value:
+    """One value out of several, each under its conditions."""
+    found: dict[Value, Guards] = {}
+    for value, guards in pairs:
+        for option in options(value):
+            if contradict(option.guards, guards):
+                continue
+            own = tuple(dict.fromkeys((*guards, *option.guards)))
+            if option.value in found:
+                before = found[option.value]
+                found[option.value] = tuple(atom for atom in before if atom in own)
+            else:
+                found[option.value] = own
+    if not found:
+        return UNKNOWN
+    if len(found) > OPTION_LIMIT:
+        return widen(list(found))
+    if len(found) == 1:
+        return next(iter(found))
+    return Union(tuple(Alternative(value, guards) for value, guards in found.items()))
+
+
+def widen(values: list[Value]) -> Value:
+    """What several values have in common; an unknown place where that is nothing."""
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if len(tensors) == len(values):
+        kinds = {(value.kind, value.side, value.space) for value in tensors}
+        scales = {value.scale for value in tensors}
+        if len(kinds) == 1:
+            if len(scales) == 1:
+                return replace(tensors[0], dims=(), rows=())
+            return replace(tensors[0], dims=(), rows=(), scale=Scale.of("", "too many ways to this place"))
+    return Place("too many ways to this place")
+
+
+def combine(left: Value, right: Value, function: Any) -> Value:
+    """``function`` of each pair of alternatives that can go together."""
+    if not isinstance(left, Union) and not isinstance(right, Union):
+        return function(left, right)  # type: ignore[no-any-return]
+    pairs: list[tuple[Value, Guards]] = []
+    for one in options(left):
+        for two in options(right):
+            if not contradict(one.guards, two.guards):
+                guards = tuple(dict.fromkeys((*one.guards, *two.guards)))
+                pairs.append((function(one.value, two.value), guards))
+    return join(pairs) if pairs else UNKNOWN
+
+
+def each(value: Value, function: Any) -> Value:
+    """``function`` of each alternative."""
+    if not isinstance(value, Union):
+        return function(value)  # type: ignore[no-any-return]
+    return join([(function(option.value), option.guards) for option in value.options])
