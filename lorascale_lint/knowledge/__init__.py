@@ -1,4 +1,4 @@
-"""What is known of adapter files and loaders: tables without behaviour, each entry with its source.
+"""What is known of LoRA code, adapter files and loaders: tables, one entry one line, each with its source.
 
 Nothing here imports anything heavy, so that the linter and the commands about files share it.
 """

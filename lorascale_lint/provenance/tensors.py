@@ -278,7 +278,7 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             return replace(one, scale=Scale.of("", "a sum of deltas with other scales"), rows=(*one.rows, *two.rows))
         if one.kind == two.kind and one.kind in ("half", "A", "B"):
             return one if one.scale == two.scale else replace(one, scale=Scale.of("", "a sum of factors"))
-    for a, b, other, place in ((one, two, right, 1), (two, one, left, 0)):
+    for a, b, other, place in ((one, two, right, 0), (two, one, left, 1)):
         if a is None or a.kind != "delta":
             continue
         if b is not None and b.kind in ("half", "A", "B", "norm"):

@@ -1,0 +1,97 @@
+"""Applications by place: what several looks at the same line of code say together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Spot
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One effective scale that an application may have, and when."""
+
+    scale: Scale
+    guards: Guards
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the scale is not known; empty if it is."""
+        return self.scale.unknowns()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Application:
+    """A place where a delta meets its base, or where a factor that goes elsewhere is scaled."""
+
+    spot: Spot
+    kind: str
+    branches: tuple[Branch, ...]
+    variant: str
+
+    @property
+    def formula(self) -> str:
+        """The scales as text: known ones first, ``unknown`` once."""
+        texts = dict.fromkeys(branch.scale.formula() for branch in self.branches)
+        known = [text for text in texts if text != "unknown"]
+        return " | ".join([*sorted(known, key=_complexity), *(["unknown"] if "unknown" in texts else [])])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What stands between the branches that are not known and their scale."""
+        return tuple(dict.fromkeys(reason for branch in self.branches for reason in branch.reasons))
+
+
+def _complexity(text: str) -> tuple[int, str]:
+    """The trained scale before what is left of it where there is no alpha."""
+    return (0 if "alpha" in text else 1, text)
+
+
+def applications(ledger: Ledger) -> list[Application]:
+    """One application for each place, in the order of files and rows."""
+    places: dict[tuple[str, int, int, str], list[Apply]] = defaultdict(list)
+    for entry in ledger.applies:
+        column = getattr(entry.spot.node, "col_offset", 0)
+        places[entry.spot.file.filename, entry.spot.row, column, entry.kind].append(entry)
+    found = [_joined(entries) for entries in places.values()]
+    return sorted(found, key=lambda item: (item.spot.file.filename, item.spot.row))
+
+
+def _joined(entries: list[Apply]) -> Application:
+    best = entries
+    if any(not entry.scale.unknowns() for entry in entries):
+        # a look that knows beats one in which less was in sight: the same code, called from elsewhere
+        chains = defaultdict(list)
+        for entry in entries:
+            chains[entry.spot.chain].append(entry)
+        known = [group for group in chains.values() if not any(entry.scale.unknowns() for entry in group)]
+        if known:
+            best = [entry for group in known for entry in group]
+    branches: dict[Scale, Branch] = {}
+    for entry in best:
+        branches.setdefault(entry.scale.by_role() if not entry.scale.unknowns() else entry.scale, Branch(entry.scale, entry.guards))
+    variants = [entry.variant for entry in best if entry.variant != "lora"]
+    return Application(best[0].spot, best[0].kind, tuple(branches.values()), variants[0] if variants else "lora")
+
+
+def products(ledger: Ledger) -> list[Product]:
+    """One product for each place: the best that any look made of it."""
+    order = {"delta": 0, "half": 1, "other": 2, "unknown": 3}
+    places: dict[tuple[str, int, int], Product] = {}
+    for entry in ledger.products:
+        key = (entry.spot.file.filename, entry.spot.row, getattr(entry.spot.node, "col_offset", 0))
+        if key not in places or order[entry.kind] < order[places[key].kind]:
+            places[key] = entry
+    return sorted(places.values(), key=lambda item: (item.spot.file.filename, item.spot.row))
+
+
+def folds(ledger: Ledger) -> Iterable[Fold]:
+    """Folds, one for each place."""
+    seen: dict[tuple[str, int], Fold] = {}
+    for entry in ledger.folds:
+        seen.setdefault((entry.spot.file.filename, entry.spot.row), entry)
+    return seen.values()
