@@ -19,7 +19,10 @@ MULTIPLIER = "multiplier"
 """A number called scale: a strength or a whole scale, as whoever gives it knows."""
 BASE, MAGNITUDE, KRONECKER, DIFF = "base", "magnitude", "kronecker", "diff"
 
-NUMBERS = frozenset({ALPHA, RANK, SCALING, STRENGTH, GATE, MULTIPLIER})
+DROPOUT = "dropout"
+"""The probability of a dropout; the correction by it is no scale."""
+
+NUMBERS = frozenset({ALPHA, RANK, SCALING, STRENGTH, GATE, MULTIPLIER, DROPOUT})
 FACTORS = frozenset({A, B})
 
 _SILENT = frozenset(
@@ -102,6 +105,8 @@ def role_of(name: str, lora_context: bool) -> str | None:
     if not parts or len(name) > 60:
         return None
     joined = " ".join(parts)
+    if parts[-1] in ("dropout", "p") and "dropout" in parts:
+        return DROPOUT
     strong = _STRONG.get(joined) or _STRONG_FACTORS.get(joined)
     if strong is not None:
         return strong

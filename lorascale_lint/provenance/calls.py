@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.operations import INITIALISERS
+from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance import expressions, library, methods, objects
 from lorascale_lint.provenance.heap import Entries, Names
@@ -218,13 +219,23 @@ def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywor
             local[parameter.arg] = expressions.named(m, given.pop(parameter.arg), parameter.arg)
     for parameter in (*plain, *node.kwonlyargs):
         if parameter.arg not in local:
-            default = defaults.get(parameter.arg)
-            local[parameter.arg] = expressions.evaluate(m, default) if default is not None else m.place(parameter.arg)
+            local[parameter.arg] = _default(m, parameter.arg, defaults.get(parameter.arg))
     if node.vararg is not None:
         local[node.vararg.arg] = Tup(tuple(rest))
     if node.kwarg is not None:
         pairs: list[tuple[Value, Value]] = [(Text((key,)), value) for key, value in given.items()]
         local[node.kwarg.arg] = m.new_dict(pairs)
+
+
+def _default(m: Machine, name: str, default: ast.expr | None) -> Value:
+    """A number that a caller may give stays that number, whatever it is by default."""
+    place = m.place(name)
+    if default is None:
+        return place
+    number = isinstance(default, ast.Constant) and isinstance(default.value, int | float)
+    if number and not isinstance(default.value, bool) and place.role in NUMBERS:
+        return place
+    return expressions.evaluate(m, default)
 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:

@@ -72,6 +72,7 @@ def meaning(m: Machine, found: Any, name: str = "") -> Value:
 
 def named(m: Machine, value: Value, name: str) -> Value:
     """``value`` under a new name: one that nobody knows anything of may get its role from it."""
+    value = rank_for_alpha(m, value, name)
     if isinstance(value, Place) and value.role is None and value.path != name:
         role = role_of(name, m.frame.lora)
         if role is not None and role != "base":
@@ -82,6 +83,22 @@ def named(m: Machine, value: Value, name: str) -> Value:
         role = role_of(name, False)
         if role in ("A", "B"):
             return Tensor(role, origin=name)
+    return value
+
+
+def rank_for_alpha(m: Machine, value: Value, name: str) -> Value:
+    """A rank that stands in for a missing alpha is that alpha (kohya's rule)."""
+    if not isinstance(value, Union | Number | Place) or role_of(name, m.frame.lora) != "alpha":
+        return value
+    if not isinstance(value, Union) and getattr(value, "role", None) != "rank":
+        return value
+    return each(value, lambda one: _as_alpha(one))
+
+
+def _as_alpha(value: Value) -> Value:
+    known = tensors.number(value)
+    if known is not None and known.scale.by_role() == Scale.of("rank"):
+        return Number(Scale.of("alpha", "the rank, where there is no alpha"))
     return value
 
 

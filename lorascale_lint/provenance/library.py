@@ -512,7 +512,7 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
 
         role = role_of(last.removeprefix("get_").removeprefix("_get_").removeprefix("compute_").removeprefix("calc_"), m.frame.lora)
         if role in NUMBERS and role != "rank":
-            return Place(f"{last}()", role, True, "call")
+            return Place(f"{last}()", "scaling" if role == "multiplier" else role, True, "call")
         return Place(f"{last}()", role if role in ("A", "B") and "get" in last else None, True, "call")
     return UNKNOWN
 

@@ -109,6 +109,8 @@ class Machine:
         role = role_of(name, self.frame.lora)
         weak = role is not None and role_of(name, False) is None
         path = name
+        if isinstance(parent, Place) and parent.path == "self" and role == "multiplier" and name.strip("_") in ("scale", "scales"):
+            role = "scaling"  # a field of the layer, where a parameter would be anybody's number
         if isinstance(parent, Place):
             path = f"{parent.path}.{name}"
             if role == "base" and parent.role in ("A", "B", "magnitude"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance import calls, expressions, library
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
 from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -17,6 +18,7 @@ from lorascale_lint.provenance.values import (
     Klass,
     Library,
     Method,
+    Number,
     Partial,
     Place,
     Ref,
@@ -233,11 +235,14 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
     from lorascale_lint.knowledge.roles import role_of
 
     lora = m.frame.lora
+    value = expressions.rank_for_alpha(m, value, name)
     if isinstance(value, Union):
         return join([(by_name(m, name, option.value, owner), option.guards) for option in value.options])
     if isinstance(value, Tensor) and value.kind == "fresh":
         role = role_of(name, lora)
         shaped = library.by_extents(value)
+        if not value.scale.powers:
+            value = replace(value, scale=ONE)  # the spread of an initialisation
         if role in ("A", "B"):
             return Tensor(role, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned)
         if shaped is not None:
@@ -325,7 +330,11 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
             changed = m.heap.undo()
             if ok:
                 guard = ((f"after {name}()", True),)
-                kept = {cell: value for cell, value in changed.items() if _is_state(value)}
+                kept = {
+                    cell: value
+                    for cell, value in changed.items()
+                    if _is_state(value) and not _only_strength(m, cell, value)
+                }
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
 
 
@@ -361,6 +370,29 @@ def _stores(info: FunctionInfo) -> bool:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
             return True
     return False
+
+
+def _only_strength(m: Machine, cell: object, value: object) -> bool:
+    """Is this what was there, times a number that a user gives: another strength, for later?"""
+    before = m.heap.cells.get(cell)  # type: ignore[call-overload]
+    return before is not None and _without_strength(before) == _without_strength(value)
+
+
+def _without_strength(value: object) -> object:
+    match value:
+        case Number(scale=scale):
+            kept = tuple(p for p in scale.powers if p[0].role not in ("strength", "multiplier"))
+            return frozenset([Scale(scale.coefficient, kept).by_role()])
+        case Union(options=options):
+            found: set[object] = set()
+            for option in options:
+                inner = _without_strength(option.value)
+                found |= inner if isinstance(inner, frozenset) else {inner}
+            return frozenset(found)
+        case Entries(pairs=pairs):
+            return frozenset(x for _, v in pairs for x in [_without_strength(v)])
+        case _:
+            return value
 
 
 def _is_state(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, RANK, SCALING
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,6 +69,8 @@ class Scale:
         """The scale with origins forgotten: what a formula shows."""
         merged = Scale(self.coefficient)
         for symbol, exponent in self.powers:
+            if symbol.role == DROPOUT:
+                continue
             merged = merged * Scale(Fraction(1), ((Symbol(symbol.role), exponent),))
         return merged
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import A, B, BASE, DIFF, GATE, KRONECKER, MAGNITUDE, NUMBERS
+from lorascale_lint.knowledge.roles import A, B, BASE, DIFF, DROPOUT, GATE, KRONECKER, MAGNITUDE, NUMBERS
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import UNKNOWN, Const, Number, Place, Tensor, Text, Value
 
@@ -23,6 +23,8 @@ def number(value: Value) -> Number | None:
             return value
         case Const(value=bool() as flag):
             return Number(Scale(Fraction(int(flag))))
+        case Place(role="dropout"):
+            return Number(Scale.of(DROPOUT))
         case Place(role=role) if role in NUMBERS:
             return Number(Scale.of(role, value.path))
         case Tensor(kind="number"):
@@ -306,11 +308,17 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
     return UNKNOWN
 
 
+def _is_dropout(value: Number) -> bool:
+    return any(symbol.role == DROPOUT for symbol, _ in value.scale.powers)
+
+
 def _sum(x: Number, y: Number, sign: int) -> Value:
     if x.scale.constant is not None and y.scale.constant is not None:
         return Number(Scale(x.scale.coefficient + sign * y.scale.coefficient))
     if y.scale.constant is not None and abs(y.scale.constant) <= Fraction(1, 1000):
         return x  # an epsilon against a zero divisor
+    if _is_dropout(x) or _is_dropout(y):
+        return Number(Scale.of(DROPOUT))
     if x.scale.powers == y.scale.powers:
         coefficient = x.scale.coefficient + sign * y.scale.coefficient
         return Number(Scale(coefficient, x.scale.powers if coefficient else ()))
