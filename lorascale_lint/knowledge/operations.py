@@ -20,7 +20,7 @@ OPERATIONS: dict[str, str] = {
         "asanyarray Parameter Variable from_numpy Buffer full_tensor redistribute wait cast dequantize stop_gradient to_dense "
         "to_local from_local distribute_tensor resolve_conj unflatten ravel slice narrow chunk split select gather index_select take_along_axis "
         "pin_memory share_memory_ copy deepcopy eval train requires_grad unwrap unbox as_subclass __deepcopy__ item tolist "
-        "dropout dropout_ Dropout convert_to_tensor device_put block_until_ready unbind pad constant_pad nan_to_num clip clamp "
+        "dropout dropout_ convert_to_tensor device_put block_until_ready unbind pad constant_pad nan_to_num clip clamp "
         "checkpoint ascontiguousarray squeeze_ unsqueeze_ contiguous_ __pos__ real detach_ promote_types from_dlpack roll flip index where_ "
         "narrow_copy zero_pad atleast_2d atleast_3d expand_dims float32 float16 get value with_sharding_constraint "
         "with_logical_constraint all_gather all_reduce all_gather_into_tensor reduce_scatter tensor_model_parallel_all_gather "
@@ -70,6 +70,11 @@ LINEAR_MODULES: dict[str, tuple[int, int]] = {
     ),
 }
 """Modules that hold one weight of shape (out, in)."""
+
+PASSING_MODULES = frozenset(
+    "Dropout Dropout1d Dropout2d Identity AlphaDropout FeatureAlphaDropout Cast Lambda".split()
+)
+"""Modules whose output is their input, as far as scales go."""
 
 INITIALISERS = (
     "reset_parameters reset_lora_parameters init_weights init_parameters pissa_init olora_init corda_init loftq_init "

@@ -33,6 +33,9 @@ _SILENT = frozenset(
 )
 """Words beside a factor's name that change nothing of its meaning."""
 
+_SILENT_OF_NUMBERS = frozenset("default new old cur current my per the this value list tensor tensors values all num token".split())
+"""Words beside a number's name: an `out_dim` is no `dim`."""
+
 _NO_FACTOR = frozenset(
     "scale scales scaling scalings alpha alphas rank ranks name names key keys bias dtype shape shapes grad grads index "
     "indices idx ptr ptrs id ids path paths dim dims magnitude lr dropout config cfg size sizes count len length "
@@ -118,7 +121,8 @@ def role_of(name: str, lora_context: bool) -> str | None:
                 if found is not None and (found in NUMBERS or all(word in _SILENT for word in rest)):
                     if not rest or all(word in _SILENT for word in rest):
                         return found
-    sides = {_SIDES[word] for word in parts if word in _SIDES}
+    letters = {_SIDES[word] for word in parts if word in ("a", "b")}
+    sides = letters or {_SIDES[word] for word in parts if word in _SIDES}  # in lora_up_proj_A, up names the layer
     if any(word in ("lora", "loras", "dora", "loraa", "lorab") for word in parts) and len(sides) == 1 and not _NO_FACTOR.intersection(parts):
         return sides.pop()
     if joined in ("loraa", "lorab"):
@@ -129,7 +133,8 @@ def role_of(name: str, lora_context: bool) -> str | None:
     if weak is not None:
         return weak
     kept = " ".join(word for word in parts if word not in _SILENT)
-    return _WEAK_FACTORS.get(kept) or (_WEAK.get(kept) if kept else None)
+    number = " ".join(word for word in parts if word not in _SILENT_OF_NUMBERS)
+    return _WEAK_FACTORS.get(kept) or (_WEAK.get(number) if number else None)
 
 
 _NEUTRAL_PARTS = frozenset({"weight", "default", "data", "blocks", "value", "kernel", "lora", "processor"})

@@ -362,6 +362,22 @@ def _where(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Cal
     return UNKNOWN
 
 
+def _eval(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
+    """``eval(f"self.{name}")`` of a text that is known."""
+    if args and isinstance(args[0], Text) and args[0].literal is not None:
+        try:
+            parsed = ast.parse(args[0].literal.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError):
+            return UNKNOWN
+        return expressions.evaluate(m, parsed)
+    return UNKNOWN
+
+
+def _forward(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
+    """``nn.Linear.forward(self, x)``."""
+    return library.apply_base(m, UNKNOWN, args)
+
+
 FUNCTIONS: dict[str, Function] = {
     "builtins.zip": _zip,
     "*.zip_longest": _zip,
@@ -373,6 +389,7 @@ FUNCTIONS: dict[str, Function] = {
     "builtins.frozenset": _list,
     "builtins.sorted": _list,
     "builtins.iter": _same,
+    "builtins.<same>": _same,
     "*.tqdm": _same,
     "*.trange": _range,
     "builtins.reversed": _reversed,
@@ -419,6 +436,8 @@ FUNCTIONS: dict[str, Function] = {
     "re.sub": _re_sub,
     "torch.where": _where,
     "*.where": _where,
+    "builtins.eval": _eval,
+    "*.forward": _forward,
     "builtins.id": lambda m, a, k, n: UNKNOWN,
     "builtins.print": lambda m, a, k, n: NONE,
     "builtins.bool": lambda m, a, k, n: UNKNOWN if not a or m.truth(a[0]) is None else Const(m.truth(a[0])),

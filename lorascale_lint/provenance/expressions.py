@@ -45,7 +45,10 @@ def evaluate(m: Machine, node: ast.expr) -> Value:
     handler = _HANDLERS.get(type(node))
     if handler is None:
         return UNKNOWN
-    return m.seen(handler(m, node))
+    value = m.seen(handler(m, node))
+    if m.watched is not None and m.watched == (m.frame.file.filename, node.lineno):
+        m.sights.append((ast.unparse(node), value, m.frame.chain))
+    return value
 
 
 def meaning(m: Machine, found: Any, name: str = "") -> Value:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from lorascale_lint.knowledge.operations import LINEAR_MODULES, OPERATIONS
+from lorascale_lint.knowledge.operations import LINEAR_MODULES, OPERATIONS, PASSING_MODULES
 from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.provenance import expressions, keys, tensors
 from lorascale_lint.provenance.machine import Machine, hole
@@ -125,6 +125,8 @@ def call_library(m: Machine, name: str, args: list[Value], keywords: Keywords, n
     handler = builtins.FUNCTIONS.get(name) or (builtins.FUNCTIONS.get(f"*.{last}"))
     if handler is not None:
         return handler(m, args, dict(keywords), node)
+    if last in PASSING_MODULES:
+        return Library("builtins.<same>")
     if last in LINEAR_MODULES or last.endswith(("Linear", "Dense")):
         return linear_module(m, args, dict(keywords), last)
     made = operation(m, last, args, dict(keywords), node)
@@ -215,11 +217,15 @@ def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value
 
 def _embedding(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     given = [*args, *(keywords[k] for k in ("input", "weight") if k in keywords)]
-    for value in given:
+    def look_up(value: Value) -> Value:
         found = tensors.tensor(value)
         if found is not None and found.kind in ("A", "B"):
-            return m.made_product(node, Tensor("half", found.scale, side=found.kind, space="activation"))
-    return Tensor("base", space="activation")
+            return Tensor("half", found.scale, side=found.kind, space="activation")
+        return Tensor("base", space="activation")
+
+    made = [each(value, look_up) for value in given]
+    halves = [value for value in made if any(getattr(o.value, "kind", "") == "half" for o in options(value))]
+    return m.made_product(node, halves[0]) if halves else Tensor("base", space="activation")
 
 
 def _einsum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -336,14 +342,14 @@ def _fresh(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
 def _extents(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]) -> tuple[Value, ...]:
     if name.endswith("_like"):
         return ()
+    if name.startswith("new_"):
+        args = args[1:]
     given = args[0] if args else keywords.get("shape", keywords.get("size"))
     if given is None:
         return ()
     held = m.elements(given)
     if held is not None:
         return tuple(held[0])
-    if name.startswith("new_") and len(args) > 1:
-        return tuple(args[1:])
     return tuple(args) if tensors.number(given) is not None and len(args) > 1 else (given,) if tensors.number(given) else ()
 
 

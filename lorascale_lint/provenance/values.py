@@ -221,10 +221,29 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
     if not found:
         return UNKNOWN
     if len(found) > OPTION_LIMIT:
+        found = _alike(found)
+    if len(found) > OPTION_LIMIT:
         return widen(list(found))
     if len(found) == 1:
         return next(iter(found))
     return Union(tuple(Alternative(value, guards) for value, guards in found.items()))
+
+
+def _alike(found: dict[Value, Guards]) -> dict[Value, Guards]:
+    """The same alternatives, told apart by what they are and by their scale only."""
+    made: dict[Value, Guards] = {}
+    for value, guards in found.items():
+        small = value
+        if isinstance(value, Tensor):
+            small = replace(value, dims=(), rows=(), origin="", transposed=False, scale=_by_meaning(value.scale))
+        elif isinstance(value, Number):
+            small = Number(_by_meaning(value.scale))
+        made[small] = tuple(atom for atom in made[small] if atom in guards) if small in made else guards
+    return made
+
+
+def _by_meaning(scale: Scale) -> Scale:
+    return scale if scale.unknowns() else scale.by_role()
 
 
 def widen(values: list[Value]) -> Value:
