@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
+from typing import Any
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -60,6 +61,8 @@ class ClassInfo:
     setters: dict[str, FunctionInfo] = field(default_factory=dict)
     attributes: dict[str, ast.expr | None] = field(default_factory=dict)
     inner: dict[str, ClassInfo] = field(default_factory=dict)
+    names: Any = None
+    """The names around a class that is defined inside a function."""
 
     @property
     def name(self) -> str:

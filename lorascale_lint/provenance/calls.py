@@ -143,7 +143,8 @@ def run_function(m: Machine, func: Closure, args: list[Value], keywords: Keyword
         return Place(f"{info.name}()", made="call")
     if info.owner is not None and not info.is_static and func.receiver is not None:
         args = [func.receiver, *args]
-    names = Names({}, func.env)
+    m.called.add(info)
+    names = Names({}, func.env if func.env is not None or info.owner is None else info.owner.names)
     frame = Frame(info.file, info, names, func.receiver, func.owner or info.owner)
     frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
     if m.stack:

@@ -50,12 +50,30 @@ def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
     depth = len(machine.heap.journals)
     machine.heap.begin()
     try:
+        machine.defined, machine.called = [], set()
         run_unknown(machine, info, receiver, owner)
+        _run_defined(machine)
     except (OutOfSteps, RecursionError):
         machine.ledger.bounds.append((None, f"{info.qualname}: too much to follow"))  # type: ignore[arg-type]
     while len(machine.heap.journals) > depth + 1:
         machine.heap.keep()
     machine.heap.undo()
+
+
+def _run_defined(machine: Machine) -> None:
+    """Functions that were defined on the way and not called: hooks, patches, classes made by a function."""
+    for _ in range(3):
+        found, machine.defined = machine.defined, []
+        seen: set[object] = set()
+        for closure, frame in found:
+            info = closure.info
+            if info in machine.called or info.node in seen:
+                continue
+            seen.add(info.node)
+            receiver = frame.receiver
+            if info.owner is not None and info.owner.names is not None:
+                receiver = instance(machine, info.owner) if not info.is_static else None
+            run_unknown(machine, info, receiver, closure.owner, closure.env)
 
 
 def _run_top_level(machine: Machine, file: FileInfo) -> None:

@@ -36,6 +36,7 @@ from lorascale_lint.provenance.values import (
     contradict,
     each,
     join,
+    options,
 )
 
 
@@ -409,7 +410,8 @@ def _compare(m: Machine, node: ast.Compare) -> Value:
     known = test(m, node)
     if known is None:
         for part in (node.left, *node.comparators):
-            evaluate(m, part)
+            if any(isinstance(o.value, Tensor) and o.value.kind == "mask" for o in options(evaluate(m, part))):
+                return Tensor("mask")
     return UNKNOWN if known is None else Const(known)
 
 

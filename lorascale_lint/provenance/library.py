@@ -505,6 +505,10 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
                 kinds.append(value)
                 break
     last = name.rpartition(".")[2]
+    sides = {t.kind for v in kinds for o in options(v) if (t := tensors.tensor(o.value)) is not None}
+    if {"A", "B"} <= sides or ("half" in sides and sides & {"A", "B"}):
+        space = "activation" if sides & {"half", "base"} or any("x" == getattr(v, "path", "") for v in given) else "weight"
+        return Tensor("delta", Scale.of("", f"{last}(), which is out of sight and given both factors"), space=space)
     if len(kinds) == 1 and any(kinds[0] is value for value in args[:1]):
         first = options(kinds[0])[0].value
         found = tensors.tensor(first)

@@ -80,6 +80,9 @@ class Machine:
         self.modules: dict[tuple[str, str], Value] = {}
         self._lora: dict[Any, bool] = {}
         self.initialising = 0
+        self.defined: list[tuple[Closure, Frame]] = []
+        """Functions defined inside the one that is looked at; who calls them may be out of sight."""
+        self.called: set[FunctionInfo] = set()
         self.watched: tuple[str, int] | None = None
         """File and row at which every value is kept, for whoever asks what is known there."""
         self.sights: list[tuple[str, Value, tuple[str, ...]]] = []

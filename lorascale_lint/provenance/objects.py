@@ -398,7 +398,9 @@ def _without_strength(value: object) -> object:
 def _is_state(value: object) -> bool:
     """Worth to remember from a method that may have run before: no merged weight, no batch."""
     if isinstance(value, Tensor):
-        return value.kind not in ("adapted", "data", "half", "base", "delta")
+        return value.kind not in ("adapted", "data", "half", "base", "delta", "norm", "mask") and not (
+            value.kind == "magnitude" and value.scale.powers
+        )
     if isinstance(value, Place):
         return value.role is not None or "." not in value.path
     if isinstance(value, Union):
@@ -406,9 +408,11 @@ def _is_state(value: object) -> bool:
     return value is not None
 
 
-def run_unknown(m: Machine, info: FunctionInfo, receiver: Value | None, owner: ClassInfo | None) -> Value:
+def run_unknown(
+    m: Machine, info: FunctionInfo, receiver: Value | None, owner: ClassInfo | None, outer: Names | None = None
+) -> Value:
     """Run a function as its file alone shows it: nothing is known of its arguments."""
-    frame = Frame(info.file, info, Names({}), receiver, owner or info.owner)
+    frame = Frame(info.file, info, Names({}, outer or (info.owner.names if info.owner else None)), receiver, owner or info.owner)
     if info.has("classmethod") and isinstance(receiver, Ref) and receiver.cls is not None:
         frame.receiver = Klass(receiver.cls)
     frame.lora = m.speaks(info, info.file, owner or info.owner)

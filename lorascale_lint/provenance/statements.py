@@ -89,6 +89,7 @@ def run(m: Machine, node: ast.stmt) -> bool:
             qualname = f"{frame.function.qualname if frame.function else ''}.{node.name}"
             info = FunctionInfo(frame.file, node, qualname)
             made: Value = Closure(info, None, frame.names, owner=frame.owner)
+            m.defined.append((Closure(info, None, frame.names, owner=frame.owner), frame))
             for decorator in reversed(node.decorator_list):
                 made = expressions.decorated(m, decorator, made)
             frame.names.local[node.name] = made
@@ -98,6 +99,8 @@ def run(m: Machine, node: ast.stmt) -> bool:
             for item in node.body:
                 if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
                     cls.methods[item.name] = FunctionInfo(frame.file, item, f"{node.name}.{item.name}", cls)
+            cls.names = frame.names
+            m.defined += [(Closure(info, None, frame.names, owner=cls), frame) for info in cls.methods.values()]
             frame.names.local[node.name] = Klass(cls)
         case ast.Assert(test=test):
             assume(m, test, True)

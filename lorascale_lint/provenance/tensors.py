@@ -139,6 +139,8 @@ def divide(left: Value, right: Value, floor: bool = False) -> Value:
     """``left / right``."""
     below = tensor(right)
     above = tensor(left)
+    if above is not None and above.kind == "mask":
+        return above
     if below is not None and number(right) is None:
         if above is not None and (below.kind in ("norm", "magnitude") or above.kind in ("magnitude", "norm")):
             kind = "magnitude" if above.kind in ("magnitude", "norm") else above.kind
