@@ -17,7 +17,7 @@ GATE = "gate"
 """A scalar that the layer learns, like a factor."""
 MULTIPLIER = "multiplier"
 """A number called scale: a strength or a whole scale, as whoever gives it knows."""
-BASE, MAGNITUDE, KRONECKER, DIFF = "base", "magnitude", "kronecker", "diff"
+BASE, MAGNITUDE, KRONECKER, DIFF, DELTA = "base", "magnitude", "kronecker", "diff", "delta"
 
 DROPOUT = "dropout"
 """The probability of a dropout; the correction by it is no scale."""
@@ -67,6 +67,10 @@ _STRONG = {
     "lora scale": MULTIPLIER, "lora scales": MULTIPLIER,
     "dora scale": MAGNITUDE, "lora magnitude vector": MAGNITUDE, "magnitude vector": MAGNITUDE, "dora magnitude": MAGNITUDE,
     "weight magnitude": MAGNITUDE, "lora magnitude": MAGNITUDE,
+    "delta weight": DELTA, "weight delta": DELTA, "lora delta": DELTA, "diff weight": DELTA, "lora diff": DELTA, "updown": DELTA,
+    "lora weight delta": DELTA, "delta w": DELTA, "lora update": DELTA, "get delta weight": DELTA, "get diff weight": DELTA,
+    "calc updown": DELTA, "lora output": DELTA, "lora out": DELTA, "lora result": DELTA, "get lora delta": DELTA, "get weight delta": DELTA,
+    "delta output": DELTA, "lora outputs": DELTA, "delta weights": DELTA, "compute delta": DELTA, "get delta": DELTA, "delta y": DELTA, "weight diff": DELTA,
     "lokr w1": KRONECKER, "lokr w2": KRONECKER,
 }  # fmt: skip
 _WEAK = {
@@ -76,6 +80,7 @@ _WEAK = {
     "strength": STRENGTH, "multiplier": STRENGTH, "ratio": STRENGTH, "strengths": STRENGTH, "multipliers": STRENGTH, "model strength": STRENGTH,
     "scale": MULTIPLIER, "scales": MULTIPLIER, "scale factor": MULTIPLIER, "scale weight": MULTIPLIER, "s": MULTIPLIER, "gs": MULTIPLIER, "us": MULTIPLIER, "ds": MULTIPLIER, "qs": MULTIPLIER,
     "ks": MULTIPLIER, "vs": MULTIPLIER, "os": MULTIPLIER, "lora weight": MULTIPLIER, "lora ratio": STRENGTH,
+    "delta": DELTA, "diff": DELTA,
     "magnitude": MAGNITUDE, "m": MAGNITUDE, "scalar": GATE, "gate": GATE, "gating": GATE, "gate scale": MULTIPLIER,
     "w1": KRONECKER, "w2": KRONECKER,
     "base": BASE, "weight": BASE, "kernel": BASE, "w": BASE, "base layer": BASE, "org module": BASE, "org weight": BASE, "orig weight": BASE, "base weight": BASE,

@@ -360,6 +360,10 @@ def _stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
         return Tensor("data", origin=name)
     known = [each(value, lambda v: tensors.tensor(v) or v) for value in held[0]]
     first = known[0]
+    named_ = [v for v in known if isinstance(v, Tensor) and v.kind in ("A", "B")]
+    others = [v for v in known if v not in named_]
+    if len(named_) == 1 and others and all(isinstance(v, Place) or (isinstance(v, Tensor) and v.kind in ("data", "fresh")) for v in others):
+        return replace(named_[0], dims=())  # beside factors of something else: a quantisation residual, another adapter
     if all(isinstance(v, Tensor) for v in known):
         kinds = {v.kind for v in known if isinstance(v, Tensor)}
         scales = {v.scale for v in known if isinstance(v, Tensor) and v.kind != "fresh"}
@@ -523,6 +527,9 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
         role = role_of(last.removeprefix("get_").removeprefix("_get_").removeprefix("compute_").removeprefix("calc_"), m.frame.lora)
         if role in NUMBERS and role != "rank":
             return Place(f"{last}()", "scaling" if role == "multiplier" else role, True, "call")
+        whole = role_of(last, False) if last.startswith(("get", "calc", "compute")) else role
+        if "delta" in (role, whole):
+            return Place(f"{last}()", "delta", True, "call")
         return Place(f"{last}()", role if role in ("A", "B") and "get" in last else None, True, "call")
     return UNKNOWN
 

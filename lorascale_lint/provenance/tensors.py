@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import A, B, BASE, DIFF, DROPOUT, GATE, KRONECKER, MAGNITUDE, NUMBERS
+from lorascale_lint.knowledge.roles import A, B, BASE, DELTA, DIFF, DROPOUT, GATE, KRONECKER, MAGNITUDE, NUMBERS
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import UNKNOWN, Const, Number, Place, Tensor, Text, Value
 
@@ -44,6 +44,9 @@ def tensor(value: Value) -> Tensor | None:
             return Tensor("base", origin=value.path)
         case Place(role=role) if role == MAGNITUDE:
             return Tensor("magnitude", origin=value.path)
+        case Place(role=role) if role == DELTA:
+            space = "activation" if value.path.rstrip("()").endswith(("out", "output", "outputs", "result", "y")) else "weight"
+            return Tensor("delta", Scale.of("", f"{value.path}, which is out of sight"), space=space, origin=value.path)
         case Place(role=role) if role == KRONECKER:
             return Tensor("kronecker", origin=value.path)
         case Place(role=role) if role == DIFF:
