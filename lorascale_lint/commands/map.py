@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -25,9 +26,10 @@ def command(paths: tuple[str, ...], output_format: str) -> int:
     Each row is a place where a delta is applied, and with which scale."""
     from lorascale_lint.config import Configs
     from lorascale_lint.console import Console
-    from lorascale_lint.engine import load_model
+    from lorascale_lint.examination import examine_paths
     from lorascale_lint.isolation import leave_out
-    from lorascale_lint.model.map_report import render_map
+    from lorascale_lint.report.map_record import map_record
+    from lorascale_lint.report.map_text import map_text
     from lorascale_lint.report.terminal import Style
     from lorascale_lint.report.text import render_failure
     from lorascale_lint.sources.discovery import discover
@@ -35,9 +37,10 @@ def command(paths: tuple[str, ...], output_format: str) -> int:
     console = Console()
     sources = discover(map(Path, paths), Configs())
     leave_out(*map(str, sources.roots))
-    model, unread = load_model(sources.targets, sources.context, for_map=True)
+    ledger, unread = examine_paths(sources.targets, sources.context)
     failures = [*sources.failures, *(item for item in unread if Path(item.filename) in sources.targets)]
     for failure in failures:
         console.error_text("error: " + render_failure(failure, Style()))
-    console.out(render_map(model, sources.targets, as_json=output_format == "json"))
+    record = map_record(ledger, {str(path) for path in sources.targets})
+    console.out(json.dumps(record, indent=2) + "\n" if output_format == "json" else map_text(record))
     return 2 if failures else 0

@@ -1,0 +1,33 @@
+"""`lorascale-lint map` as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def map_text(record: Mapping[str, Any]) -> str:
+    """Applications by class and function; under a scale that is not known stand the reasons."""
+    lines = list(_lines(record))
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _lines(record: Mapping[str, Any]) -> Iterator[str]:
+    for item in record["implementations"]:
+        yield (f"{item['filename']}:{item['row']} {item['class']}")
+        for found in item["applications"]:
+            yield from _application(found, found["method"])
+        yield ""
+    for found in record["functions"]:
+        yield (f"{found['filename']}:{found['row']} {found['function']}")
+        yield from _application(found, found["function"])
+        yield ""
+    if not record["implementations"] and not record["functions"]:
+        yield "No LoRA implementation found."
+
+
+def _application(found: Mapping[str, Any], name: str) -> Iterator[str]:
+    variant = "" if found["variant"] == "lora" else f"  ({found['variant']})"
+    yield (f"  row {found['row']:<5} {found['kind']:<8} {name}: {found['scale']}{variant}")
+    for reason in found["reasons"]:
+        yield (f"            not known: {reason}")
