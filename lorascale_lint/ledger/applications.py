@@ -62,15 +62,13 @@ def applications(ledger: Ledger) -> list[Application]:
 
 
 def _joined(entries: list[Apply]) -> Application:
-    best = entries
-    if any(not entry.scale.unknowns() for entry in entries):
-        # a look that knows beats one in which less was in sight: the same code, called from elsewhere
-        chains = defaultdict(list)
-        for entry in entries:
-            chains[entry.spot.chain].append(entry)
-        known = [group for group in chains.values() if not any(entry.scale.unknowns() for entry in group)]
-        if known:
-            best = [entry for group in known for entry in group]
+    chains = defaultdict(list)
+    for entry in entries:
+        chains[entry.spot.chain].append(entry)
+    known = {chain: group for chain, group in chains.items() if not any(e.scale.unknowns() for e in group)}
+    # Callers that are in sight say more than names; a look that knows says more than one that does not.
+    called = {chain: group for chain, group in known.items() if chain}
+    best = [entry for group in (called or known or chains).values() for entry in group]
     branches: dict[Scale, Branch] = {}
     for entry in best:
         branches.setdefault(entry.scale.by_role() if not entry.scale.unknowns() else entry.scale, Branch(entry.scale, entry.guards))

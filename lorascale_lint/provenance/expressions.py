@@ -566,6 +566,11 @@ def item(m: Machine, value: Value, key: Value) -> Value:
             found = _entry(m, value, key)
             if found is not None:
                 return without_absent(found)
+            factory = m.heap.read(value.key, "<factory>")
+            if factory is not None:
+                made = calls.call(m, factory, [], [], None)
+                store_item(m, value, key, made, ast.Pass(lineno=0))
+                return made
             return Place(f"entry {_shown(key)}", keys.role_in(key) if isinstance(key, Text) else None)
         case Ref(kind="object", cls=cls) if cls is not None:
             found_method = m.program.method(cls, "__getitem__")

@@ -146,8 +146,12 @@ class Machine:
 
         def write(kind: str, delta: Tensor, base: Value) -> None:
             if self.recording:
+                scale = delta.scale
+                if kind != "forward" and scale.coefficient < 0:  # `add_(delta, alpha=-scale)` takes it away
+                    scale = Scale(-scale.coefficient, scale.powers)
+                    kind = "merge" if kind == "unmerge" else "unmerge"
                 self.ledger.applies.append(
-                    Apply(self.spot(node), kind, delta.scale, self.frame.guards, base, delta.variant, delta.rows)
+                    Apply(self.spot(node), kind, scale, self.frame.guards, base, delta.variant, delta.rows)
                 )
 
         return write

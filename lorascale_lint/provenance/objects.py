@@ -335,6 +335,10 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     for cell, value in changed.items()
                     if _is_state(value) and not _only_strength(m, cell, value)
                 }
+                first = {cell: value for cell, value in kept.items() if m.heap.cells.get(cell) is None}
+                for cell, value in first.items():  # set here and nowhere earlier: whoever reads it comes later
+                    m.heap.write(*cell, value)
+                    del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
 
 
