@@ -68,7 +68,7 @@ def _joined(entries: list[Apply]) -> Application:
     known = {chain: group for chain, group in chains.items() if not any(e.scale.unknowns() for e in group)}
     # Callers that are in sight say more than names; a look that knows says more than one that does not.
     called = {chain: group for chain, group in known.items() if chain}
-    best = [entry for group in (called or known or chains).values() for entry in group]
+    best = [entry for group in (called or chains).values() for entry in group]
     branches: dict[Scale, Branch] = {}
     for entry in best:
         branches.setdefault(entry.scale.by_role() if not entry.scale.unknowns() else entry.scale, Branch(entry.scale, entry.guards))

@@ -87,6 +87,8 @@ class FileInfo:
     source: str
     is_package: bool = False
     imports: dict[str, str] = field(default_factory=dict)
+    instead: dict[str, list[str]] = field(default_factory=dict)
+    """What ``except ImportError`` imports under a name that ``try`` has imported already."""
     stars: list[str] = field(default_factory=list)
     functions: dict[str, FunctionInfo] = field(default_factory=dict)
     classes: dict[str, ClassInfo] = field(default_factory=dict)
@@ -155,7 +157,12 @@ class Program:
             return found
         target = file.imports.get(name)
         if target is not None:
-            return self.dotted(target, depth + 1)
+            meant = self.dotted(target, depth + 1)
+            for other in file.instead.get(name, ()) if isinstance(meant, str) else ():
+                better = self.dotted(other, depth + 1)
+                if not isinstance(better, str):
+                    return better
+            return meant
         for star in file.stars:
             module = self.module_file(star)
             if module is not None and module is not file and depth < 6:
@@ -324,6 +331,9 @@ def _collect_missing(file: FileInfo, body: list[ast.stmt], prefix: str, owner: C
     kept = dict(file.imports)
     functions, classes = dict(file.functions), dict(file.classes)
     _collect(file, body, prefix, owner)
+    for name, before in kept.items():
+        if file.imports[name] != before:
+            file.instead.setdefault(name, []).append(file.imports[name])
     file.imports.update(kept)
     file.functions.update(functions)
     file.classes.update(classes)

@@ -88,12 +88,13 @@ def _extent(receiver: Value, key: Value) -> Value:
     if found.dims and -len(found.dims) <= place < len(found.dims):
         return found.dims[place]
     if found.kind in ("A", "B"):
-        first = (found.kind == "A") != found.transposed
-        if (first and place in (0, -2)) or (not first and place in (1, -1)):
-            return rank_number(found.origin)
-        if first and place == 1 or not first and place in (0, -2):
-            return Number(Scale.of("", f"an extent of {found.origin or found.kind} that is not the rank"))
-        return Number(Scale.of("", f"extent {place} of {found.origin or found.kind}"))
+        if place not in (0, 1, -1, -2):
+            return Number(Scale.of("", f"extent {place} of {found.origin or found.kind}"))
+        if place == -1 and not found.transposed and found.kind == "A" and not found.module:
+            place = 1
+        axis = place % 2 if not found.transposed else 1 - place % 2
+        role = "rank" if (found.kind, axis) in (("A", 0), ("B", 1)) else "extent"
+        return Number(Scale.of(role, f"{axis} of {found.kind} <{found.origin}>"))
     if found.kind == "half":
         return rank_number(found.origin) if place == -1 else Number(Scale.of("", "an extent"))
     return Number(Scale.of("", f"an extent of {found.origin or found.kind}"))
@@ -237,7 +238,7 @@ def _einsum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
     result = known[0]
     rest = known[1:]
     for other in rest:
-        result = combine(result, other, tensors.product)
+        result = combine(result, other, lambda a, b: tensors.product(a, b, ordered=False))
     return m.made_product(node, result)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, replace
 
+from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance import calls, expressions, library
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
@@ -336,6 +337,9 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     if _is_state(value) and not _only_strength(m, cell, value)
                 }
                 first = {cell: value for cell, value in kept.items() if m.heap.cells.get(cell) is None}
+                for cell, value in list(kept.items()):
+                    if _is_start(m.heap.cells.get(cell)) and isinstance(value, Place) and value.role in NUMBERS:
+                        first[cell] = value  # 1 until somebody sets it
                 for cell, value in first.items():  # set here and nowhere earlier: whoever reads it comes later
                     m.heap.write(*cell, value)
                     del kept[cell]
@@ -376,27 +380,30 @@ def _stores(info: FunctionInfo) -> bool:
     return False
 
 
+def _is_start(value: object) -> bool:
+    return isinstance(value, Number) and value.scale.constant is not None
+
+
 def _only_strength(m: Machine, cell: object, value: object) -> bool:
     """Is this what was there, times a number that a user gives: another strength, for later?"""
     before = m.heap.cells.get(cell)  # type: ignore[call-overload]
-    return before is not None and _without_strength(before) == _without_strength(value)
+    if before is None or not isinstance(value, Number | Union | Entries | Place):
+        return False
+    return _scales(value) <= _scales(before) and before != value
 
 
-def _without_strength(value: object) -> object:
+def _scales(value: object) -> frozenset[object]:
+    """The scales that a field or the entries of a dictionary hold, without what a user gives."""
     match value:
         case Number(scale=scale):
             kept = tuple(p for p in scale.powers if p[0].role not in ("strength", "multiplier"))
             return frozenset([Scale(scale.coefficient, kept).by_role()])
         case Union(options=options):
-            found: set[object] = set()
-            for option in options:
-                inner = _without_strength(option.value)
-                found |= inner if isinstance(inner, frozenset) else {inner}
-            return frozenset(found)
+            return frozenset(found for option in options if option.value is not ABSENT for found in _scales(option.value))
         case Entries(pairs=pairs):
-            return frozenset(x for _, v in pairs for x in [_without_strength(v)])
+            return frozenset(found for _, item in pairs for found in _scales(item))
         case _:
-            return value
+            return frozenset([value])
 
 
 def _is_state(value: object) -> bool:

@@ -63,7 +63,7 @@ class Scale:
 
     def unknowns(self) -> tuple[str, ...]:
         """Origins of the numbers whose meaning is not known."""
-        return tuple(symbol.origin for symbol, _ in self.powers if not symbol.role)
+        return tuple(symbol.origin for symbol, _ in self.powers if symbol.role in ("", EXTENT))
 
     def by_role(self) -> Scale:
         """The scale with origins forgotten: what a formula shows."""
@@ -76,7 +76,7 @@ class Scale:
 
     def formula(self) -> str:
         """The scale as a person writes it: ``alpha / rank * strength``."""
-        if any(not symbol.role for symbol, _ in self.powers):
+        if self.unknowns():
             return "unknown"
         if not self.coefficient:
             return "0"
@@ -97,6 +97,27 @@ def _factor(role: str, power: Fraction) -> str:
         return f"sqrt({role})"
     return f"{role}^{power}" if power.denominator == 1 else f"{role}^({power})"
 
+
+def settled(scale: Scale, layout: str) -> Scale:
+    """The scale where the layout of the factors is known: which of their extents is the rank."""
+    if layout != "in_out":
+        return scale
+    made = Scale(scale.coefficient)
+    for symbol, exponent in scale.powers:
+        other = _OTHER.get((symbol.role, symbol.origin.partition(" <")[0]))
+        kept = symbol if other is None else Symbol(other, symbol.origin)
+        made = made * Scale(Fraction(1), ((kept, exponent),))
+    return made
+
+
+EXTENT = "extent"
+"""An extent of a factor that is not the rank."""
+_OTHER = {
+    (RANK, "0 of A"): EXTENT,
+    (RANK, "1 of B"): EXTENT,
+    (EXTENT, "1 of A"): RANK,
+    (EXTENT, "0 of B"): RANK,
+}
 
 ONE = Scale()
 TRAINED = Scale.of(ALPHA) * Scale.of(RANK, exponent=-1)

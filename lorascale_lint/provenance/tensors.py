@@ -192,6 +192,18 @@ def by_shape(value: Tensor) -> Tensor:
     return value
 
 
+def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
+    """Which way the factors lie, by the side of the product on which one of them stands."""
+    if two.kind in (A, B):
+        transposed = two.transposed != swap
+        if one.kind in (A, B):  # B @ A, or A @ B where they lie the other way
+            return "out_in" if (two.kind == A) != transposed else "in_out"
+        return "out_in" if transposed else "in_out"
+    if one.kind in (A, B):
+        return "in_out" if one.transposed else "out_in"
+    return ""
+
+
 def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = False) -> Value:
     """The matrix product ``left @ right``; ``swap`` for ``linear(x, weight)``, which transposes its weight."""
     one, two = tensor(left), tensor(right)
@@ -201,16 +213,17 @@ def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = Fal
     two = by_shape(two) if two is not None else Tensor("data", origin=getattr(right, "path", ""))
     kinds = (one.kind, two.kind)
     scale = one.scale * two.scale
+    layout = one.layout or two.layout or (_layout(one, two, swap) if ordered else "")
     rows = (*one.rows, *two.rows)
     variant = one.variant if one.variant != "lora" else two.variant
     if set(kinds) == {"A", "B"}:
-        return Tensor("delta", scale, space="weight", rows=rows, variant=variant)
+        return Tensor("delta", scale, space="weight", rows=rows, variant=variant, layout=layout)
     for a, b in ((one, two), (two, one)):
         if a.kind in (A, B):
             if b.kind == "half" and b.side != a.kind:
-                return Tensor("delta", scale, space=b.space, rows=rows, variant=variant)
+                return Tensor("delta", scale, space=b.space, rows=rows, variant=variant, layout=layout)
             if b.kind in ("data", "base", "adapted", "mask"):
-                return Tensor("half", scale, side=a.kind, space="activation", rows=rows, variant=variant)
+                return Tensor("half", scale, side=a.kind, space="activation", rows=rows, variant=variant, layout=layout)
             if b.kind == "fresh" and not b.module:
                 learned = Scale.of(GATE, b.origin) if b.learned else ONE
                 space = "weight" if b.learned else "activation"

@@ -92,6 +92,8 @@ class Tensor(Value):
     zero: bool = False
     learned: bool = False
     variant: str = "lora"
+    layout: str = ""
+    """``out_in`` (B is out x r, A is r x in) or ``in_out``, where a product has shown it."""
     rows: tuple[int, ...] = ()
     """Rows of the products that made it, in the file where the last one stands."""
     origin: str = ""
