@@ -550,7 +550,17 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     if isinstance(node.slice, ast.Slice):
         return each(base, lambda value: _slice(m, value, node.slice))
     key = evaluate(m, node.slice)
+    if isinstance(base, Union):  # of several dictionaries, those that have the key
+        kept = [option for option in base.options if not _lacks(m, option.value, key)]
+        base = join([(option.value, option.guards) for option in kept]) if kept else base
     return combine(base, key, lambda value, at: item(m, value, at))
+
+
+def _lacks(m: Machine, value: Value, key: Value) -> bool:
+    if not isinstance(value, Ref) or value.kind != "dict" or m.heap.read(value.key, "<factory>") is not None:
+        return False
+    entries = m.heap.read(value.key, "entries")
+    return isinstance(entries, Entries) and not entries.open and match_entry(entries, key) is None
 
 
 def item(m: Machine, value: Value, key: Value) -> Value:

@@ -88,6 +88,8 @@ def _extent(receiver: Value, key: Value) -> Value:
     if found.dims and -len(found.dims) <= place < len(found.dims):
         return found.dims[place]
     if found.kind in ("A", "B"):
+        if place == 2:
+            return Number(Scale.of("extent", f"2 of {found.kind} <{found.origin}>"))
         if place not in (0, 1, -1, -2):
             return Number(Scale.of("", f"extent {place} of {found.origin or found.kind}"))
         if place == -1 and not found.transposed and found.kind == "A" and not found.module:
@@ -213,7 +215,15 @@ def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value
         return Tensor("data", origin=name)
     swap = name in ("linear", "conv1d", "conv2d", "conv3d")
     made = combine(given[0], given[1], lambda a, b: tensors.product(a, b, swap=swap))
+    if name in ("bmm", "baddbmm", "batch_matmul"):
+        made = each(made, _batched)
     return m.made_product(node, made)
+
+
+def _batched(value: Value) -> Value:
+    if isinstance(value, Tensor) and value.layout in ("out_in", "in_out"):
+        return replace(value, layout=f"batched {value.layout}")
+    return value
 
 
 def _embedding(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:

@@ -138,6 +138,9 @@ def load_attribute(m: Machine, value: Ref, name: str) -> Value:
     stored = m.heap.read(value.key, name)
     if stored is not None and stored is not ABSENT:
         if isinstance(stored, Union) and any(option.value is ABSENT for option in stored.options):
+            cls = value.cls
+            if cls is None or not any(name in item.attributes or name in item.methods for item in m.program.mro(cls)):
+                return expressions.without_absent(stored)  # whoever reads it runs after it was set
             other = _unset(m, value, name)
             return join([(other if o.value is ABSENT else o.value, o.guards) for o in stored.options])
         return stored  # type: ignore[no-any-return]

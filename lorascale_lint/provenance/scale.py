@@ -100,24 +100,27 @@ def _factor(role: str, power: Fraction) -> str:
 
 def settled(scale: Scale, layout: str) -> Scale:
     """The scale where the layout of the factors is known: which of their extents is the rank."""
-    if layout != "in_out":
+    axes = RANK_AXES.get(layout)
+    if axes is None:
         return scale
     made = Scale(scale.coefficient)
     for symbol, exponent in scale.powers:
-        other = _OTHER.get((symbol.role, symbol.origin.partition(" <")[0]))
-        kept = symbol if other is None else Symbol(other, symbol.origin)
-        made = made * Scale(Fraction(1), ((kept, exponent),))
+        axis = symbol.origin.partition(" <")[0]
+        if symbol.role in (RANK, EXTENT) and axis[1:5] == " of ":
+            symbol = Symbol(RANK if axis in axes else EXTENT, symbol.origin)
+        made = made * Scale(Fraction(1), ((symbol, exponent),))
     return made
 
 
 EXTENT = "extent"
 """An extent of a factor that is not the rank."""
-_OTHER = {
-    (RANK, "0 of A"): EXTENT,
-    (RANK, "1 of B"): EXTENT,
-    (EXTENT, "1 of A"): RANK,
-    (EXTENT, "0 of B"): RANK,
+RANK_AXES = {
+    "out_in": ("0 of A", "1 of B"),
+    "in_out": ("1 of A", "0 of B"),
+    "batched out_in": ("1 of A", "2 of B"),
+    "batched in_out": ("2 of A", "1 of B"),
 }
+"""Which extent of a factor is the rank, by the way in which the factors lie."""
 
 ONE = Scale()
 TRAINED = Scale.of(ALPHA) * Scale.of(RANK, exponent=-1)
