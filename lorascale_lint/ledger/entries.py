@@ -1,13 +1,19 @@
-"""The kinds of entries in the ledger."""
+"""The kinds of entries in the ledger.
+
+Every entry has a `Spot` (where, in which function, on an object of which class, called from where) and the
+conditions that hold there (``guards``). Values are those of `lorascale_lint.provenance.values`.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lorascale_lint.findings import Position, Span
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Value
+from lorascale_lint.provenance.values import Guards, Text, Value
 
 if TYPE_CHECKING:
     from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
@@ -15,13 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spot:
-    """Where something happened: file, function, the class of the receiver, source range, and the calls that led there."""
+    """Where something happened: file, function, class of the receiver, node, and the calls that led there.
+
+    ``chain`` holds ``file:row`` of each call, outermost first; it is empty where the function was looked at
+    by itself, with nothing known of its arguments but their names.
+    """
 
     file: FileInfo
     function: FunctionInfo | None
     cls: ClassInfo | None
     node: ast.AST
     chain: tuple[str, ...] = ()
+    statement: tuple[int, int] = (0, 0)
+    """First and last row of the statement."""
 
     @property
     def row(self) -> int:
@@ -33,10 +45,37 @@ class Spot:
         """Last row, from 1."""
         return getattr(self.node, "end_lineno", None) or self.row
 
+    @property
+    def name(self) -> str:
+        """Qualified name of the function, ``<module>`` for the top level."""
+        return self.function.qualname if self.function is not None else "<module>"
+
+    @property
+    def span(self) -> Span:
+        """The place as findings carry it: columns count characters."""
+        return span_of(self.file, self.node)
+
+
+def span_of(file: FileInfo, node: ast.AST) -> Span:
+    """The source range of ``node``; columns of `ast` count bytes, those of a finding characters."""
+    row = getattr(node, "lineno", 1)
+    end = getattr(node, "end_lineno", None) or row
+    return Span(
+        file.filename,
+        Position(row, _column(file, row, getattr(node, "col_offset", 0))),
+        Position(end, _column(file, end, getattr(node, "end_col_offset", None) or 0)),
+    )
+
+
+def _column(file: FileInfo, row: int, offset: int) -> int:
+    lines = file.lines
+    text = lines[row - 1] if 0 < row <= len(lines) else ""
+    return (offset if text.isascii() else len(text.encode()[:offset].decode(errors="ignore"))) + 1
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Apply:
-    """A delta meets its base. ``kind`` is merge, forward or unmerge."""
+    """A delta meets its base. ``kind`` is merge, forward or unmerge; ``rows`` are those of its products."""
 
     spot: Spot
     kind: str
@@ -69,6 +108,85 @@ class Fold:
     guards: Guards
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """A field of an object is set; ``before`` is what it held (None: nothing that was seen)."""
+
+    spot: Spot
+    owner: Value
+    field: str
+    value: Value
+    before: Value | None
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyWrite:
+    """An entry of a dictionary, state dict or module dictionary is set."""
+
+    spot: Spot
+    container: Value
+    key: Value
+    value: Value
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyRead:
+    """An entry is read; ``how`` is item, get, pop, del or in."""
+
+    spot: Spot
+    container: Value
+    key: Value
+    value: Value
+    how: str
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Use:
+    """A function or class is called: of a library (``name`` is dotted) or of the project (``callee``).
+
+    ``given`` are the arguments by parameter name where that is known, else by position (``"0"``, ``"1"``).
+    """
+
+    spot: Spot
+    name: str
+    callee: FunctionInfo | ClassInfo | None
+    given: Mapping[str, Value]
+    result: Value
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """A value is tested: ``how`` is truth, none or a comparison's sign."""
+
+    spot: Spot
+    value: Value
+    how: str
+    other: Value | None
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Return:
+    """A function gives a value back."""
+
+    spot: Spot
+    value: Value
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unused:
+    """A parameter with a role that the function never reads."""
+
+    spot: Spot
+    parameter: str
+    role: str
+
+
 @dataclass(slots=True)
 class Ledger:
     """Everything that happened, in the order in which it was seen."""
@@ -76,4 +194,15 @@ class Ledger:
     applies: list[Apply] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
-    bounds: list[tuple[Spot, str]] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+    writes: list[KeyWrite] = field(default_factory=list)
+    reads: list[KeyRead] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    returns: list[Return] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    bounds: list[str] = field(default_factory=list)
+    """Functions for which a bound of work was passed, so that something may be missing."""
+
+
+__all__ = ["Apply", "Ask", "Fold", "KeyRead", "KeyWrite", "Ledger", "Product", "Return", "Spot", "Store", "Text", "Unused", "Use"]

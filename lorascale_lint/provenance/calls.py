@@ -6,6 +6,7 @@ import ast
 
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import NUMBERS
+from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance import expressions, library, methods, objects
 from lorascale_lint.provenance.heap import Entries, Names
@@ -111,13 +112,17 @@ def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: a
             merged.update(keywords)
             return call(m, callee, [*given, *args], list(merged.items()), node)
         case Klass(info=cls):
-            return objects.construct(m, cls, args, keywords, node)
+            made = objects.construct(m, cls, args, keywords, node)
+            _used(m, node, cls.qualname, cls, args, keywords, made)
+            return made
         case objects.SuperOf():
             return UNKNOWN
         case Method(receiver=receiver, name=name):
             return methods.call_method(m, receiver, name, args, keywords, node)
         case Library(name=name):
-            return library.call_library(m, name, args, keywords, node)
+            made = library.call_library(m, name, args, keywords, node)
+            _used(m, node, name, None, args, keywords, made)
+            return made
         case Ref(kind="object", cls=ClassInfo() as cls):
             for name in ("__call__", "forward", "call"):
                 found_method = m.program.method(cls, name)
@@ -130,9 +135,33 @@ def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: a
         case Tensor():
             return library.apply_module(m, func, args, node)
         case Place() | Element():
-            return library.call_place(m, func, args, keywords, node)
+            made = library.call_place(m, func, args, keywords, node)
+            if isinstance(func, Place):
+                _used(m, node, func.path, None, args, keywords, made)
+            return made
         case _:
             return UNKNOWN
+
+
+def _used(
+    m: Machine,
+    node: ast.Call | None,
+    name: str,
+    callee: FunctionInfo | ClassInfo | None,
+    args: list[Value],
+    keywords: Keywords,
+    result: Value,
+) -> None:
+    """Writes a call into the ledger."""
+    if m.recording and node is not None and not name.startswith("builtins."):
+        given = {str(index): value for index, value in enumerate(args)}
+        if callee is not None:
+            init = m.program.method(callee, "__init__")[0] if isinstance(callee, ClassInfo) and m.program.method(callee, "__init__") else callee  # type: ignore[index]
+            if isinstance(init, FunctionInfo):
+                names = init.parameters[1:] if isinstance(callee, ClassInfo) or (init.owner and not init.is_static) else init.parameters
+                given = dict(zip(names, args, strict=False))
+        given.update(keywords)
+        m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards))
 
 
 def run_function(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
@@ -152,19 +181,22 @@ def run_function(m: Machine, func: Closure, args: list[Value], keywords: Keyword
         here = f"{outer.file.filename}:{getattr(node, 'lineno', 0)}"
         frame.chain = (*outer.chain[-5:], here) if node is not None else outer.chain
         frame.guards = outer.guards
-    frame.journal = len(m.heap.journals)
-    m.stack.append(frame)
+    m.enter(frame)
     initialiser = info.name in INITIALISERS
     m.initialising += initialiser
     m.heap.begin()
     try:
         bind(m, frame, info, args, keywords)
-        return _finish(m, frame, info)
+        made = _finish(m, frame, info)
     finally:
         while len(m.heap.journals) > frame.journal:
             m.heap.keep()
         m.initialising -= initialiser
         m.stack.pop()
+    plain = args[1:] if info.owner is not None and not info.is_static and func.receiver is not None else args
+    if m.stack:
+        _used(m, node, info.qualname, info, plain, keywords, made)
+    return made
 
 
 def _finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
@@ -275,7 +307,7 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     if place.role == "base" and note in ("float", "int"):
         return Place(place.path, "multiplier", True)
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
-        guard = f"{parameter.arg}@{id(m.frame)} is None"
+        guard = f"{parameter.arg}@{m.frame.number} is None"
         return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
     if isinstance(default, ast.Constant) and isinstance(default.value, bool):
         return Place(parameter.arg)
@@ -290,9 +322,9 @@ def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
         return Place(name)
     frame = Frame(file, None, Names({}))
     frame.lora = m.speaks(None, file, None) or True
-    frame.journal = len(m.heap.journals)
-    m.stack.append(frame)
+    m.enter(frame)
     journals, m.heap.journals = m.heap.journals, []
+    frame.journal = 0
     recording, m.recording = m.recording, False
     try:
         from lorascale_lint.provenance.statements import run

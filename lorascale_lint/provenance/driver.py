@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Mapping
 
-from lorascale_lint.knowledge.roles import speaks_of_lora
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora
+from lorascale_lint.ledger.entries import Ledger, Spot, Unused
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance import calls
 from lorascale_lint.provenance.machine import Frame, Machine, Names, OutOfSteps
@@ -35,7 +36,27 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
         owners: list[ClassInfo | None] = [info.owner]
         for owner in owners:
             _run(machine, info, owner)
+        _unused_parameters(machine, info)
     _run_top_level(machine, file)
+
+
+def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
+    """Parameters with a role that the body never reads; a body that does nothing promises nothing."""
+    node = info.node
+    if isinstance(node, ast.Lambda) or info.has("abstractmethod", "overload"):
+        return
+    body = [item for item in node.body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+    if not body or isinstance(body[0], ast.Pass | ast.Raise):
+        return
+    read = {item.id for part in node.body for item in ast.walk(part) if isinstance(item, ast.Name)}
+    if "locals" in read or "vars" in read:
+        return
+    lora = machine.speaks(info, info.file, info.owner)
+    for parameter in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+        role = role_of(parameter.arg, lora)
+        if role in NUMBERS and parameter.arg not in read:
+            spot = Spot(info.file, info, info.owner, parameter, (), (node.lineno, node.lineno))
+            machine.ledger.unused.append(Unused(spot, parameter.arg, role))
 
 
 def matters(file: FileInfo, info: FunctionInfo) -> bool:
@@ -44,20 +65,19 @@ def matters(file: FileInfo, info: FunctionInfo) -> bool:
 
 
 def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
-    machine.steps = 0
-    receiver = instance(machine, owner) if owner is not None and not info.is_static else None
-    machine.steps = 0
     depth = len(machine.heap.journals)
-    machine.heap.begin()
     try:
+        machine.steps = 0
+        receiver = instance(machine, owner) if owner is not None and not info.is_static else None
+        machine.steps = 0
+        machine.heap.begin()
         machine.defined, machine.called = [], set()
         run_unknown(machine, info, receiver, owner)
         _run_defined(machine)
     except (OutOfSteps, RecursionError):
-        machine.ledger.bounds.append((None, f"{info.qualname}: too much to follow"))  # type: ignore[arg-type]
-    while len(machine.heap.journals) > depth + 1:
-        machine.heap.keep()
-    machine.heap.undo()
+        machine.ledger.bounds.append(f"{info.file.filename}: {info.qualname}")
+    while len(machine.heap.journals) > depth:
+        machine.heap.undo()
 
 
 def _run_defined(machine: Machine) -> None:
@@ -81,12 +101,9 @@ def _run_top_level(machine: Machine, file: FileInfo) -> None:
     machine.steps = 0
     frame = Frame(file, None, Names({}))
     frame.lora = True
-    frame.journal = len(machine.heap.journals)
-    machine.stack.append(frame)
+    machine.enter(frame)
     machine.heap.begin()
     try:
-        import ast
-
         kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
         block(machine, [node for node in file.tree.body if not isinstance(node, kept)])
     except (OutOfSteps, RecursionError):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.ledger.entries import Ask, KeyRead, KeyWrite
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, dotted
 from lorascale_lint.provenance import calls, keys, library, objects, tensors
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
@@ -390,6 +391,8 @@ def _logic(m: Machine, node: ast.BoolOp) -> Value:
         last = index == len(node.values) - 1
         kept = []
         passes = False
+        if not last:
+            _asked(m, part)
         for option in value.options if isinstance(value, Union) else join_one(value):
             known = m.truth(option.value)
             if last or known is None or known == wanted:
@@ -417,6 +420,7 @@ def _compare(m: Machine, node: ast.Compare) -> Value:
 
 def test(m: Machine, node: ast.expr) -> bool | None:
     """Is the condition true here? None if that is not known."""
+    _asked(m, node)
     match node:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             known = test(m, operand)
@@ -439,6 +443,31 @@ def test(m: Machine, node: ast.expr) -> bool | None:
         case _:
             assumed = _assumed(m, node)
             return m.truth(evaluate(m, node)) if assumed is None else assumed
+
+
+def _asked(m: Machine, node: ast.expr) -> None:
+    """Writes down that a number of LoRA code is tested."""
+    if not m.recording:
+        return
+    how, subject, other = "truth", node, None
+    match node:
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            subject, other = left, right
+            how = "none" if isinstance(right, ast.Constant) and right.value is None else type(op).__name__
+        case ast.Name() | ast.Attribute() | ast.Subscript():
+            pass
+        case _:
+            return
+    if how in ("In", "NotIn"):
+        key = evaluate(m, subject)
+        container = evaluate(m, other) if other is not None else UNKNOWN
+        if isinstance(key, Text | Place):
+            m.ledger.reads.append(KeyRead(m.spot(node), container, key, UNKNOWN, "in", m.frame.guards))
+        return
+    value = evaluate(m, subject)
+    if any(tensors.number(option.value) is not None for option in options(value)):
+        against = None if other is None else evaluate(m, other)
+        m.ledger.asks.append(Ask(m.spot(node), value, how, against, m.frame.guards))
 
 
 def _assumed(m: Machine, node: ast.expr) -> bool | None:
@@ -553,7 +582,15 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     if isinstance(base, Union):  # of several dictionaries, those that have the key
         kept = [option for option in base.options if not _lacks(m, option.value, key)]
         base = join([(option.value, option.guards) for option in kept]) if kept else base
-    return combine(base, key, lambda value, at: item(m, value, at))
+    found = combine(base, key, lambda value, at: item(m, value, at))
+    read_entry(m, node, base, key, found, "item")
+    return found
+
+
+def read_entry(m: Machine, node: ast.AST, base: Value, key: Value, found: Value, how: str) -> None:
+    """Writes the reading of an entry into the ledger."""
+    if m.recording and isinstance(key, Text | Place):
+        m.ledger.reads.append(KeyRead(m.spot(node), base, key, found, how, m.frame.guards))
 
 
 def _lacks(m: Machine, value: Value, key: Value) -> bool:
@@ -708,6 +745,8 @@ def without_absent(value: Value) -> Value:
 
 def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST) -> None:
     """``base[key] = value``."""
+    if m.recording and not isinstance(base, Union):
+        m.ledger.writes.append(KeyWrite(m.spot(node), base, key, value, m.frame.guards))
     match base:
         case Ref(kind="dict"):
             entries = m.heap.read(base.key, "entries")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 from lorascale_lint.knowledge.roles import key_role
 from lorascale_lint.provenance.values import Hole, Text
@@ -23,7 +24,13 @@ def text_of(parts: list[str | Hole]) -> Text:
 
 def derived(text: Text, *operation: Any, has: frozenset[str] = frozenset()) -> Text:
     """What an operation makes of a text that is not known: the same text, the same result."""
-    return Text((Hole((text.parts, *operation), has),))
+    return Text((Hole(_name(text.parts, *operation), has),))
+
+
+def _name(*parts: Any) -> Any:
+    """A short name for how a text came about: names inside names would grow with every step."""
+    whole = repr(parts)
+    return whole if len(whole) <= 60 else f"{whole[:40]}~{crc32(whole.encode(errors='replace')):08x}"
 
 
 def role_in(text: Text) -> str | None:
@@ -74,7 +81,7 @@ def replaced(text: Text, old: str, new: str) -> Text:
             parts.append(part)
             continue
         has = frozenset(word.replace(old, new) for word in part.has)
-        parts.append(Hole((part.name, "replace", old, new), has | ({new} if key_role(new) and any(old in w for w in part.has) else frozenset())))
+        parts.append(Hole(_name(part.name, "replace", old, new), has | ({new} if key_role(new) and any(old in w for w in part.has) else frozenset())))
     return text_of(parts)
 
 
@@ -84,7 +91,7 @@ def before(text: Text, word: str) -> Text:
         if isinstance(part, str) and word in part:
             return text_of([*text.parts[:index], part.partition(word)[0]])
         if isinstance(part, Hole) and any(word in known for known in part.has):
-            return text_of([*text.parts[:index], Hole((_plain(part), "before", word))])
+            return text_of([*text.parts[:index], Hole(_name(_plain(part), "before", word))])
     return derived(_bare(text), "before", word)
 
 
@@ -103,7 +110,7 @@ def without_end(text: Text, word: str) -> Text:
         return text_of([*text.parts[:-1], last.removesuffix(word)])
     if text.parts and isinstance(text.parts[-1], Hole):
         part = text.parts[-1]
-        return text_of([*text.parts[:-1], Hole((_plain(part), "before", word))])
+        return text_of([*text.parts[:-1], Hole(_name(_plain(part), "before", word))])
     return text
 
 
@@ -113,7 +120,7 @@ def without_start(text: Text, word: str) -> Text:
         return text_of([text.parts[0].removeprefix(word), *text.parts[1:]])
     if text.parts and isinstance(text.parts[0], Hole):
         part = text.parts[0]
-        return text_of([Hole((part.name, "without start", word), part.has), *text.parts[1:]])
+        return text_of([Hole(_name(part.name, "without start", word), part.has), *text.parts[1:]])
     return text
 
 

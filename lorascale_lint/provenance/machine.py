@@ -62,6 +62,10 @@ class Frame:
     breaks: list[tuple[dict[str, Value], Guards]] = field(default_factory=list)
     yields: list[Value] = field(default_factory=list)
     chain: tuple[str, ...] = ()
+    statement: tuple[int, int] = (0, 0)
+    """Rows of the statement that runs."""
+    number: int = 0
+    """Tells one run of a function from another."""
     journal: int = 0
     """Number of journals that were open when the function began."""
 
@@ -79,6 +83,8 @@ class Machine:
         self.instances: dict[ClassInfo, Ref] = {}
         self.modules: dict[tuple[str, str], Value] = {}
         self._lora: dict[Any, bool] = {}
+        self._atoms: dict[int, tuple[str, bool, ast.expr]] = {}
+        self.frames = 0
         self.initialising = 0
         self.defined: list[tuple[Closure, Frame]] = []
         """Functions defined inside the one that is looked at; who calls them may be out of sight."""
@@ -86,6 +92,13 @@ class Machine:
         self.watched: tuple[str, int] | None = None
         """File and row at which every value is kept, for whoever asks what is known there."""
         self.sights: list[tuple[str, Value, tuple[str, ...]]] = []
+
+    def enter(self, frame: Frame) -> None:
+        """Start to run a function."""
+        self.frames += 1
+        frame.number = self.frames
+        frame.journal = len(self.heap.journals)
+        self.stack.append(frame)
 
     # ---- places -----------------------------------------------------------------------
 
@@ -108,7 +121,7 @@ class Machine:
         """Here, as the ledger writes it."""
         frame = self.frame
         cls = frame.receiver.cls if isinstance(frame.receiver, Ref) else frame.owner
-        return Spot(frame.file, frame.function, cls, node, frame.chain)
+        return Spot(frame.file, frame.function, cls, node, frame.chain, frame.statement)
 
     def place(self, name: str, parent: Value | None = None, made: str = "") -> Place:
         """Something out of sight called ``name``, on ``parent`` if it is given."""
@@ -188,11 +201,12 @@ class Machine:
 
     def atom(self, test: ast.expr) -> str:
         """A name for a condition: the same text over the same object is the same condition."""
-        text = ast.unparse(test)
-        names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
-        if names <= {"self"}:
-            return text
-        return f"{text}@{id(self.frame)}"
+        known = self._atoms.get(id(test))
+        if known is None:
+            names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
+            known = self._atoms[id(test)] = (ast.unparse(test), names <= {"self"}, test)
+        text, everywhere, _ = known
+        return text if everywhere else f"{text}@{self.frame.number}"
 
     def assume(self, name: str, holds: bool) -> None:
         """From here on the condition holds (or not), in this frame."""

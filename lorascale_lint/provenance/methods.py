@@ -37,6 +37,23 @@ def call_method(
 ) -> Value:
     """``receiver.name(*args)``."""
     named = dict(keywords)
+    if name in ("get", "pop", "get_tensor", "setdefault") and args and not isinstance(receiver, Union):
+        found = _dispatch(m, receiver, name, args, keywords, named, node)
+        how = "pop" if name == "pop" else "item" if name == "get_tensor" else "get"
+        expressions.read_entry(m, node or ast.Pass(lineno=0), receiver, args[0], found, how)
+        return found
+    return _dispatch(m, receiver, name, args, keywords, named, node)
+
+
+def _dispatch(
+    m: Machine,
+    receiver: Value,
+    name: str,
+    args: list[Value],
+    keywords: Keywords,
+    named: dict[str, Value],
+    node: ast.Call | None,
+) -> Value:
     match receiver:
         case objects.SuperOf():
             return _of_super(m, receiver, name, args, keywords, node)
@@ -441,7 +458,9 @@ def _of_place(
             if name.endswith("_") and isinstance(made_, Tensor) and made_.kind not in ("adapted", "base", "data"):
                 _write_back(m, node, made_)
             return made_
-    return library.call_place(m, m.place(name, value if isinstance(value, Place) else None), args, keywords, node)
+    made = library.call_place(m, m.place(name, value if isinstance(value, Place) else None), args, keywords, node)
+    calls._used(m, node, f"{path}.{name}", None, args, keywords, made)
+    return made
 
 
 _SURE = frozenset("add subtract multiply divide addmm transpose product copy_into keep".split())

@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.roles import NUMBERS
+from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance import calls, expressions, library
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
@@ -122,8 +123,7 @@ def _in_class(m: Machine, cls: ClassInfo, function: object) -> Value:
         return UNKNOWN
     frame = Frame(cls.file, None, Names({}), owner=cls)
     frame.lora = m.speaks(None, cls.file, cls)
-    frame.journal = len(m.heap.journals)
-    m.stack.append(frame)
+    m.enter(frame)
     try:
         return function()  # type: ignore[operator, no-any-return]
     finally:
@@ -216,9 +216,12 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
                     if name in item.setters:
                         calls.run_function(m, Closure(item.setters[name], owner, owner=item), [value], [], None)
                         return
-            m.heap.write(owner.key, name, by_name(m, name, value, owner))
+            held = by_name(m, name, value, owner)
+            _stored(m, owner, name, held, node)
+            m.heap.write(owner.key, name, held)
         case Place(path=path):
             held = by_name(m, name, value, owner)
+            _stored(m, owner, name, held, node)
             if name in ("data", "weight") and isinstance(value, Tensor) and value.kind == "adapted":
                 return
             m.heap.write(("place", path), name, held)
@@ -232,6 +235,13 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
             m.modules[cls.file.filename, f"{cls.qualname}.{name}"] = value
         case _:
             pass
+
+
+def _stored(m: Machine, owner: Value, name: str, value: Value, node: ast.AST) -> None:
+    if m.recording:
+        key = owner.key if isinstance(owner, Ref) else ("place", getattr(owner, "path", "?"))
+        before = m.heap.read(key, name)
+        m.ledger.stores.append(Store(m.spot(node), owner, name, value, before, m.frame.guards))
 
 
 def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
@@ -312,7 +322,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                 m.heap.write(made.key, name, value)
             m.heap.write(made.key, "<fields>", tuple(record_fields(m, cls)))
             library.construct_base(m, made, m.program.library_bases(cls), [], [])
-    except OutOfSteps:
+    except (OutOfSteps, RecursionError):
         pass
     seen = {"__init__"}
     for item in m.program.mro(cls):
@@ -327,7 +337,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
             ok = True
             try:
                 run_unknown(m, info, made, item)
-            except OutOfSteps:
+            except (OutOfSteps, RecursionError):
                 ok = False
             while len(m.heap.journals) > 1:
                 m.heap.keep()
@@ -430,8 +440,7 @@ def run_unknown(
     if info.has("classmethod") and isinstance(receiver, Ref) and receiver.cls is not None:
         frame.receiver = Klass(receiver.cls)
     frame.lora = m.speaks(info, info.file, owner or info.owner)
-    frame.journal = len(m.heap.journals)
-    m.stack.append(frame)
+    m.enter(frame)
     m.heap.begin()
     from lorascale_lint.knowledge.operations import INITIALISERS
 

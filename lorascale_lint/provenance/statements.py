@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from fractions import Fraction
 
+from lorascale_lint.ledger.entries import Return
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance import expressions, keys
 from lorascale_lint.provenance.heap import ABSENT, Items
@@ -46,6 +47,7 @@ def block(m: Machine, body: list[ast.stmt]) -> bool:
 def run(m: Machine, node: ast.stmt) -> bool:
     """Run one statement; True if control never goes on behind it."""
     m.tick()
+    m.frame.statement = (node.lineno, _last_row(node))
     match node:
         case ast.Expr(value=value):
             expressions.evaluate(m, value)
@@ -61,6 +63,8 @@ def run(m: Machine, node: ast.stmt) -> bool:
         case ast.Return(value=value):
             result = NONE if value is None else expressions.evaluate(m, value)
             m.frame.returns.append((result, m.frame.guards))
+            if m.recording:
+                m.ledger.returns.append(Return(m.spot(node), result, m.frame.guards))
             m.frame.exits.append((m.heap.changes(m.frame.journal), m.frame.guards))
             return True
         case ast.Raise():
@@ -126,6 +130,16 @@ def _import(m: Machine, node: ast.Import | ast.ImportFrom) -> None:
     collect(probe, node)
     for name, target in probe.imports.items():
         frame.names.local[name] = expressions.meaning(m, m.program.dotted(target), target)
+
+
+def _last_row(node: ast.stmt) -> int:
+    """The last row of a statement, or of the head of one that holds others."""
+    body = getattr(node, "body", None) or getattr(node, "cases", None)
+    if isinstance(body, list) and body:
+        first = body[0]
+        row = getattr(first, "lineno", None) or getattr(getattr(first, "pattern", None), "lineno", node.lineno)
+        return max(node.lineno, row - 1)
+    return node.end_lineno or node.lineno
 
 
 # ---- assignment ---------------------------------------------------------------------------
