@@ -165,6 +165,14 @@ def key_role(key: str) -> str | None:
     return None
 
 
+_SCALES = re.compile(r"(?i)lora_|_lora|lokr|loha|hada_|dora_|alpha|scaling|multiplier|delta_weight|@|matmul")
+
+
+def speaks_of_scales(text: str) -> bool:
+    """Is there a word of factors, of their scale, or a product in ``text``?"""
+    return _SCALES.search(text) is not None
+
+
 def speaks_of_lora(text: str) -> bool:
     """Is there a word of LoRA code in ``text``?"""
     return _LORA.search(text) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import NUMBERS
+from lorascale_lint.knowledge.roles import NUMBERS, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance import expressions, library, methods, objects
@@ -20,6 +20,7 @@ from lorascale_lint.provenance.values import (
     Klass,
     Library,
     Method,
+    Number,
     Partial,
     Place,
     Ref,
@@ -170,9 +171,15 @@ def run_function(m: Machine, func: Closure, args: list[Value], keywords: Keyword
     running = sum(1 for frame in m.stack if frame.function is info)
     if len(m.stack) >= DEPTH_LIMIT or running >= 2:
         return Place(f"{info.name}()", made="call")
+    if not _worth(m, func, args, keywords):
+        return library.opaque(m, info.name, args, keywords)
+    key = _key(func, args, keywords)
+    if key is not None and key in m.results:
+        return m.results[key]
     if info.owner is not None and not info.is_static and func.receiver is not None:
         args = [func.receiver, *args]
     m.called.add(info)
+    size = len(m.heap.cells)
     names = Names({}, func.env if func.env is not None or info.owner is None else info.owner.names)
     frame = Frame(info.file, info, names, func.receiver, func.owner or info.owner)
     frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
@@ -193,10 +200,66 @@ def run_function(m: Machine, func: Closure, args: list[Value], keywords: Keyword
             m.heap.keep()
         m.initialising -= initialiser
         m.stack.pop()
+    if key is not None and len(m.heap.cells) == size:
+        m.results[key] = made
     plain = args[1:] if info.owner is not None and not info.is_static and func.receiver is not None else args
     if m.stack:
         _used(m, node, info.qualname, info, plain, keywords, made)
     return made
+
+
+_PLAIN = (Place, Number, Text, Const, Tensor, Library)
+
+
+def _key(func: Closure, args: list[Value], keywords: Keywords) -> object | None:
+    """What the result of a call depends on, if that is nothing on the heap."""
+    if func.env is not None or not (func.receiver is None or isinstance(func.receiver, Klass)):
+        return None
+    given = (*args, *(value for _, value in keywords))
+    if not all(isinstance(value, _PLAIN) for value in given):
+        return None
+    return (func.info, func.receiver, tuple(args), tuple(keywords))
+
+
+SMALL = 25
+"""Rows of a function that is followed whatever it is about: properties, getters, little helpers."""
+
+
+def _worth(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> bool:
+    """Can a call matter to a scale? It is small, speaks of LoRA itself, or is given something with a role."""
+    node = func.info.node
+    if (node.end_lineno or 0) - node.lineno < SMALL or isinstance(func.receiver, Ref) and func.receiver.kind != "object":
+        return True
+    given = [*args, *(value for _, value in keywords)]
+    if any(has_role(value) for value in given):
+        return True
+    known = m.own_words.get(func.info)
+    if known is None:
+        known = m.own_words[func.info] = speaks_of_scales(func.info.file.text(node))
+    return known
+
+
+def has_role(value: Value) -> bool:
+    """Is the value, or one of its alternatives, something of LoRA code?"""
+    for option in options(value):
+        match option.value:
+            case Tensor(kind=kind):
+                if kind not in ("data", "mask", "norm"):
+                    return True
+            case Number(scale=scale):
+                if any(symbol.role for symbol, _ in scale.powers):
+                    return True
+            case Place(role=role):
+                if role is not None:
+                    return True
+            case Closure() | Partial():
+                return True
+            case Tup(items=items):
+                if any(has_role(item) for item in items):
+                    return True
+            case _:
+                pass
+    return False
 
 
 def _finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:

@@ -61,7 +61,9 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
 
 def matters(file: FileInfo, info: FunctionInfo) -> bool:
     """Can there be something of LoRA in the function?"""
-    return True
+    if speaks_of_scales(file.text(info.node)):
+        return True
+    return info.owner is not None and speaks_of_lora(info.owner.qualname)
 
 
 def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:

@@ -34,7 +34,7 @@ from lorascale_lint.provenance.values import (
 
 DEPTH_LIMIT = 14
 """Calls inside calls; the deepest seen in real LoRA code (ComfyUI's patcher) is nine."""
-STEP_LIMIT = 60_000
+STEP_LIMIT = 12_000
 """Expressions evaluated for one function that is looked at, with all that it calls."""
 GUARD_LIMIT = 24
 """Conditions remembered on one path; the oldest are forgotten."""
@@ -85,6 +85,9 @@ class Machine:
         self._lora: dict[Any, bool] = {}
         self._atoms: dict[int, tuple[str, bool, ast.expr]] = {}
         self.frames = 0
+        self.results: dict[object, Value] = {}
+        """Results of calls that depend on their arguments alone."""
+        self.own_words: dict[FunctionInfo, bool] = {}
         self.initialising = 0
         self.defined: list[tuple[Closure, Frame]] = []
         """Functions defined inside the one that is looked at; who calls them may be out of sight."""

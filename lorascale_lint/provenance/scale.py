@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, RANK, SCALING
@@ -22,6 +22,15 @@ class Scale:
 
     coefficient: Fraction = Fraction(1)
     powers: tuple[tuple[Symbol, Fraction], ...] = ()
+    _hash: int = field(default=0, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Values are compared and hashed at every join; hashing fractions each time took a fifth of a run.
+        key = tuple((s.role, s.origin, p.numerator, p.denominator) for s, p in self.powers)
+        object.__setattr__(self, "_hash", hash((self.coefficient.numerator, self.coefficient.denominator, key)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @staticmethod
     def of(role: str, origin: str = "", exponent: Fraction | int = 1) -> Scale:

@@ -194,6 +194,8 @@ def options(value: Value) -> tuple[Alternative, ...]:
 
 def contradict(left: Guards, right: Guards) -> bool:
     """Do two lists of conditions hold opposite branches of one?"""
+    if not left or not right:
+        return False
     return any((name, not holds) in right for name, holds in left)
 
 
@@ -209,6 +211,9 @@ def select(value: Value, guards: Guards) -> Value:
 
 def join(pairs: list[tuple[Value, Guards]]) -> Value:
     """One value out of several, each under its conditions."""
+    first = pairs[0][0] if pairs else UNKNOWN
+    if not isinstance(first, Union) and all(value is first for value, _ in pairs):
+        return first
     found: dict[Value, Guards] = {}
     for value, guards in pairs:
         for option in options(value):
