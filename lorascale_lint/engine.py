@@ -17,7 +17,8 @@ from lorascale_lint.facts.terms import FileFacts
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.model import Model, build_model
 from lorascale_lint.results import LintResult, ResultCache
-from lorascale_lint.rule import Rule, all_rules
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.rule import Obligation, Rule, all_rules
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.sources.prefilter import may_hold_lora
 from lorascale_lint.workers import WorkerDied, WorkerPool
@@ -83,11 +84,15 @@ def _lint(
     wanted = {str(path) for path in targets}
     model, failures = _model(read, targets, cache_dir, progress)
     found: dict[tuple[object, ...], Finding] = {}
-    for rule in all_rules():
-        if codes is not None and rule.code not in codes:
-            continue
+    chosen = [rule for rule in all_rules() if codes is None or rule.code in codes]
+    ledger = Ledger()
+    if any(isinstance(rule, Obligation) for rule in chosen):
+        from lorascale_lint.examination import examine_sources
+
+        ledger = examine_sources(read.sources, read.modules, [path for path in targets if path in read.sources])
+    for rule in chosen:
         try:
-            for finding in rule.check(model):
+            for finding in rule.examine(ledger) if isinstance(rule, Obligation) else rule.check(model):
                 if finding.span.filename in wanted:
                     found.setdefault((finding.code, finding.span), finding)
         except Exception:

@@ -18,66 +18,61 @@ RECURSION_LIMIT = 8000
 
 
 class _Texts(Mapping[str, str]):
-    """Decoded files by name, read when they are asked for."""
+    """Decoded files by name, decoded when they are asked for; one that is no text is empty."""
 
-    def __init__(self, names: Collection[str], overlay: Mapping[Path, bytes]) -> None:
-        self.names = dict.fromkeys(names)
-        self.overlay = overlay
+    def __init__(self, sources: Mapping[Path, bytes]) -> None:
+        self.sources = {str(path): data for path, data in sources.items()}
         self.known: dict[str, str] = {}
-        self.failures: dict[str, FileFailure] = {}
 
     def __getitem__(self, name: str) -> str:
-        if name not in self.names:
-            raise KeyError(name)
         if name not in self.known:
-            self.known[name] = self._read(name)
+            data = self.sources[name]
+            try:
+                self.known[name] = SourceText.decode(data).text
+            except UndecodableSource:
+                self.known[name] = ""
         return self.known[name]
 
-    def _read(self, name: str) -> str:
-        path = Path(name)
-        try:
-            data = self.overlay[path] if path in self.overlay else path.read_bytes()
-            return SourceText.decode(data).text
-        except OSError as error:
-            self.failures[name] = FileFailure(name, f"cannot be read: {error.strerror or error}")
-        except UndecodableSource as error:
-            self.failures[name] = FileFailure(name, str(error))
-        return ""
-
     def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+        return iter(self.sources)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.sources)
+
+
+def examine_sources(
+    sources: Mapping[Path, bytes], modules: Mapping[Path, str], targets: Collection[Path]
+) -> Ledger:
+    """What happens in ``targets``; the other files of ``sources`` are read where the code leads there."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
+    try:
+        names = {str(path): module for path, module in modules.items()}
+        return examine(_Texts(sources), names, sorted(map(str, targets))).ledger
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def examine_paths(
     targets: Collection[Path], context: Collection[Path], *, overlay: Mapping[Path, bytes] | None = None
 ) -> tuple[Ledger, list[FileFailure]]:
-    """What happens in ``targets``; files of ``context`` are read where the code leads there.
+    """The ledger of ``targets``, and those among them that could not be read or parsed."""
+    sources: dict[Path, bytes] = {}
+    failures: list[FileFailure] = []
+    for path in sorted({*targets, *context}):
+        try:
+            sources[path] = overlay[path] if overlay and path in overlay else path.read_bytes()
+        except OSError as error:
+            failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
+    modules = {path: module_name(path.absolute()) for path in sources}
+    ledger = examine_sources(sources, modules, targets)
+    failures += [found for path in sorted(targets) if path in sources and (found := _failure(path, sources[path]))]
+    return ledger, failures
 
-    The failures are files among the targets that could not be read or parsed.
-    """
-    names = sorted({str(path) for path in (*targets, *context)})
-    texts = _Texts(names, overlay or {})
-    modules = {name: module_name(Path(name).absolute()) for name in names}
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
+
+def _failure(path: Path, data: bytes) -> FileFailure | None:
     try:
-        wanted = sorted(map(str, targets))
-        machine = examine(texts, modules, wanted)
-        failures = [failure for name in wanted if (failure := _failure(texts, name)) is not None]
-    finally:
-        sys.setrecursionlimit(before)
-    return machine.ledger, failures
-
-
-def _failure(texts: _Texts, name: str) -> FileFailure | None:
-    text = texts[name]
-    if name in texts.failures:
-        return texts.failures[name]
-    try:
-        error = syntax_error(text)
-    except NestedTooDeeply:
-        return FileFailure(name, "cannot be parsed: it is nested too deeply")
-    return None if error is None else FileFailure(name, f"cannot be parsed: {error}")
+        error = syntax_error(SourceText.decode(data).text)
+    except (NestedTooDeeply, UndecodableSource) as refused:
+        return FileFailure(str(path), f"cannot be parsed: {refused or 'it is nested too deeply'}")
+    return None if error is None else FileFailure(str(path), f"cannot be parsed: {error}")

@@ -14,6 +14,7 @@ from lorascale_lint.findings import Confidence, Finding, Repair, Severity, Trace
 
 if TYPE_CHECKING:
     from lorascale_lint.facts.terms import Event, Loc
+    from lorascale_lint.ledger.entries import Ledger, Spot
     from lorascale_lint.model import Model
 
 
@@ -82,6 +83,39 @@ class Rule(Explained):
         )
 
 
+class Obligation(Rule):
+    """A rule that reads the ledger and nothing else: what must hold, and what to say where it does not."""
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Obligations know no model."""
+        return iter(())
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Yield a finding for each entry of ``ledger`` that breaks the rule."""
+        raise NotImplementedError
+
+    def at(
+        self,
+        spot: Spot,
+        message: str,
+        *,
+        confidence: Confidence = "high",
+        effect: str | None = None,
+        trace: Iterable[tuple[Spot, str]] = (),
+        fix: Fix | None = None,
+    ) -> Finding:
+        """A finding at ``spot``; ``trace`` tells where the factors came from and where the scale was lost.
+
+        ``confidence`` is medium for what the code makes plausible and does not show.
+        """
+        first, last = spot.statement if spot.statement != (0, 0) else (spot.row, spot.end_row)
+        steps = tuple(TraceStep(place.span, text) for place, text in trace)
+        rows = tuple(range(min(first, spot.row), max(last, spot.end_row) + 1))
+        return Finding(
+            self.code, self.name, message, spot.span, self.severity, confidence, effect, steps, fix, suppression_rows=rows
+        )
+
+
 @cache
 def all_rules() -> tuple[Rule, ...]:
     """One instance of every rule, those of other packages too, sorted by code. Raises `PlugInError`."""
@@ -101,5 +135,5 @@ def rules_in(module: ModuleType) -> list[type[Rule]]:
     return [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Rule) and member is not Rule and member.__module__ == module.__name__
+        if issubclass(member, Rule) and member not in (Rule, Obligation) and member.__module__ == module.__name__
     ]

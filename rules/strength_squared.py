@@ -1,0 +1,106 @@
+"""LS118: a strength reaches a delta twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
+from lorascale_lint.ledger.applications import applications
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.provenance.scale import Scale, Symbol
+from lorascale_lint.rule import Obligation
+
+
+class StrengthSquared(Obligation):
+    """Strength multiplied onto a delta twice
+
+    ## What it finds
+
+    A delta that one and the same strength multiplies twice on its way to the base: in a helper that
+    computes the delta and again where it is merged, on both factors, or in a scale and beside it.
+
+    ## Why it is wrong
+
+    A strength says how much of the adapter a person wants; half of it must give half of the change. Applied
+    twice it gives a quarter, and a negative strength acts as a positive one.
+
+    ## Effect
+
+    1.25x too weak at a strength of 0.8; nobody sees it at 1.
+
+    ## Bad
+
+    ```python
+    class LoraModule:
+        def __init__(self, org_module, lora_down, lora_up, alpha, rank, multiplier=1.0):
+            self.org_module = org_module
+            self.lora_down = lora_down
+            self.lora_up = lora_up
+            self.scale = alpha / rank
+            self.multiplier = multiplier
+
+        def get_weight(self):
+            return self.multiplier * (self.lora_up.weight @ self.lora_down.weight) * self.scale
+
+        def merge(self):
+            self.org_module.weight.data += self.multiplier * self.get_weight()
+    ```
+
+    ## Good
+
+    ```python
+    class LoraModule:
+        def __init__(self, org_module, lora_down, lora_up, alpha, rank, multiplier=1.0):
+            self.org_module = org_module
+            self.lora_down = lora_down
+            self.lora_up = lora_up
+            self.scale = alpha / rank
+            self.multiplier = multiplier
+
+        def get_weight(self):
+            return self.multiplier * (self.lora_up.weight @ self.lora_down.weight) * self.scale
+
+        def merge(self):
+            self.org_module.weight.data += self.get_weight()
+    ```
+
+    ## Fix safety
+
+    No fix: which of the two multiplications has to go is for whoever knows the other callers of the helper.
+
+    ## Limits
+
+    Two different strengths (one for the model, one for an adapter) are no error. A number whose origin is not
+    known is never the same as another.
+
+    ## References
+
+    - comfyanonymous/ComfyUI#15584: the multiplier in the difference and in the merge
+    """
+
+    code = "LS118"
+    name = "strength-squared"
+    fix = "none"
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Applications whose known scale holds one strength to the second power or more."""
+        for application in applications(ledger):
+            for branch in application.branches:
+                symbol = None if branch.reasons else _squared(branch.scale)
+                if symbol is None:
+                    continue
+                once = branch.scale * Scale(Fraction(1), ((symbol, Fraction(-1)),))
+                yield self.at(
+                    application.spot,
+                    f"`{symbol.origin}` multiplies the delta twice in `{application.spot.name}`: {branch.scale.formula()}",
+                    effect=effect_of(branch.scale, once),
+                    trace=[(application.spot, f"here the delta arrives at scale {branch.scale.formula()}")],
+                )
+                break
+
+
+def _squared(scale: Scale) -> Symbol | None:
+    return next((s for s, power in scale.powers if s.role in (STRENGTH, MULTIPLIER) and power >= 2), None)
