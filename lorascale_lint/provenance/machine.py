@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
 from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
-from lorascale_lint.provenance.scale import ONE, Scale, settled
+from lorascale_lint.provenance.scale import ONE, Scale, settled, undivided
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -162,7 +162,7 @@ class Machine:
 
         def write(kind: str, delta: Tensor, base: Value) -> None:
             if self.recording:
-                scale = settled(delta.scale, delta.layout)
+                scale = undivided(settled(delta.scale, delta.layout))
                 if kind != "forward" and scale.coefficient < 0:  # `add_(delta, alpha=-scale)` takes it away
                     scale = Scale(-scale.coefficient, scale.powers)
                     kind = "merge" if kind == "unmerge" else "unmerge"

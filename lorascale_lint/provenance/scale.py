@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, RANK, SCALING
+from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -119,6 +119,16 @@ def settled(scale: Scale, layout: str) -> Scale:
             symbol = Symbol(RANK if axis in axes else EXTENT, symbol.origin)
         made = made * Scale(Fraction(1), ((symbol, exponent),))
     return made
+
+
+def undivided(scale: Scale) -> Scale:
+    """A parameter that is merely called ``alpha`` and divided by no rank is a number that the caller chooses."""
+    if any(symbol.role == RANK for symbol, _ in scale.powers):
+        return scale
+    powers = tuple(
+        (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in ("alpha", "alphas") else s, p) for s, p in scale.powers
+    )
+    return scale if powers == scale.powers else Scale(scale.coefficient, tuple(sorted(powers)))
 
 
 EXTENT = "extent"

@@ -84,4 +84,15 @@ def _application(item: Application) -> Record:
         "scale": item.formula,
         "variant": item.variant,
         "reasons": list(item.reasons),
+        "branches": [
+            {"scale": branch.scale.formula(), "when": list(map(_condition, branch.guards))}
+            for branch in item.branches
+        ],
     }
+
+
+def _condition(atom: tuple[str, bool]) -> str:
+    """A condition as people write it."""
+    text, holds = atom
+    text = text.partition("@")[0]
+    return text if holds else f"not ({text})"
