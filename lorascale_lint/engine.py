@@ -15,9 +15,9 @@ from lorascale_lint.facts.analysis import analyse_file
 from lorascale_lint.facts.store import FactsCache, decode
 from lorascale_lint.facts.terms import FileFacts
 from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.model import Model, build_model
 from lorascale_lint.results import LintResult, ResultCache
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.rule import Obligation, Rule, all_rules
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.sources.prefilter import may_hold_lora
@@ -89,7 +89,9 @@ def _lint(
     if any(isinstance(rule, Obligation) for rule in chosen):
         from lorascale_lint.examination import examine_sources
 
-        ledger = examine_sources(read.sources, read.modules, [path for path in targets if path in read.sources])
+        ledger = examine_sources(
+            read.sources, read.modules, [path for path in targets if path in read.sources]
+        )
     for rule in chosen:
         try:
             for finding in rule.examine(ledger) if isinstance(rule, Obligation) else rule.check(model):

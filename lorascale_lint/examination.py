@@ -66,7 +66,9 @@ def examine_paths(
             failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
     modules = {path: module_name(path.absolute()) for path in sources}
     ledger = examine_sources(sources, modules, targets)
-    failures += [found for path in sorted(targets) if path in sources and (found := _failure(path, sources[path]))]
+    failures += [
+        found for path in sorted(targets) if path in sources and (found := _failure(path, sources[path]))
+    ]
     return ledger, failures
 
 

@@ -102,7 +102,7 @@ class Obligation(Rule):
         confidence: Confidence = "high",
         effect: str | None = None,
         trace: Iterable[tuple[Spot, str]] = (),
-        fix: Fix | None = None,
+        fix: Repair | None = None,
     ) -> Finding:
         """A finding at ``spot``; ``trace`` tells where the factors came from and where the scale was lost.
 
@@ -112,7 +112,16 @@ class Obligation(Rule):
         steps = tuple(TraceStep(place.span, text) for place, text in trace)
         rows = tuple(range(min(first, spot.row), max(last, spot.end_row) + 1))
         return Finding(
-            self.code, self.name, message, spot.span, self.severity, confidence, effect, steps, fix, suppression_rows=rows
+            self.code,
+            self.name,
+            message,
+            spot.span,
+            self.severity,
+            confidence,
+            effect,
+            steps,
+            fix,
+            suppression_rows=rows,
         )
 
 
@@ -135,5 +144,7 @@ def rules_in(module: ModuleType) -> list[type[Rule]]:
     return [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Rule) and member not in (Rule, Obligation) and member.__module__ == module.__name__
+        if issubclass(member, Rule)
+        and member not in (Rule, Obligation)
+        and member.__module__ == module.__name__
     ]

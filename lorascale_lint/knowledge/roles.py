@@ -33,7 +33,9 @@ _SILENT = frozenset(
 )
 """Words beside a factor's name that change nothing of its meaning."""
 
-_SILENT_OF_NUMBERS = frozenset("default new old cur current my per the this value list tensor tensors values all num token".split())
+_SILENT_OF_NUMBERS = frozenset(
+    "default new old cur current my per the this value list tensor tensors values all num token".split()
+)
 """Words beside a number's name: an `out_dim` is no `dim`."""
 
 _NO_FACTOR = frozenset(
@@ -89,7 +91,9 @@ _WEAK = {
 }  # fmt: skip
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_LORA = re.compile(r"(?i)lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))|lokr|loha|dora\b|hada_|lycoris|peft")
+_LORA = re.compile(
+    r"(?i)lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))|lokr|loha|dora\b|hada_|lycoris|peft"
+)
 """LoRa is also a radio, and its code sends and receives."""
 
 
@@ -127,8 +131,14 @@ def role_of(name: str, lora_context: bool) -> str | None:
                     if not rest or all(word in _SILENT for word in rest):
                         return found
     letters = {_SIDES[word] for word in parts if word in ("a", "b")}
-    sides = letters or {_SIDES[word] for word in parts if word in _SIDES}  # in lora_up_proj_A, up names the layer
-    if any(word in ("lora", "loras", "dora", "loraa", "lorab") for word in parts) and len(sides) == 1 and not _NO_FACTOR.intersection(parts):
+    sides = letters or {
+        _SIDES[word] for word in parts if word in _SIDES
+    }  # in lora_up_proj_A, up names the layer
+    if (
+        any(word in ("lora", "loras", "dora", "loraa", "lorab") for word in parts)
+        and len(sides) == 1
+        and not _NO_FACTOR.intersection(parts)
+    ):
         return sides.pop()
     if joined in ("loraa", "lorab"):
         return A if joined == "loraa" else B
@@ -155,7 +165,20 @@ def key_role(key: str) -> str | None:
             continue
         name = re.split(r"(?:^|_)(?=lora_|hada_|lokr_|dora_)", part)[-1]
         role = role_of(name, False)
-        if role is None and part in ("alpha", "down", "up", "rank", "scale", "diff", "magnitude", "lora_scale", "A", "B", "a", "b"):
+        if role is None and part in (
+            "alpha",
+            "down",
+            "up",
+            "rank",
+            "scale",
+            "diff",
+            "magnitude",
+            "lora_scale",
+            "A",
+            "B",
+            "a",
+            "b",
+        ):
             role = DIFF if part == "diff" else role_of(part, True)
         if role is None and name.endswith(("_alpha",)):
             role = ALPHA

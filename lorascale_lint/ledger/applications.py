@@ -71,9 +71,14 @@ def _joined(entries: list[Apply]) -> Application:
     best = [entry for group in (called or chains).values() for entry in group]
     branches: dict[Scale, Branch] = {}
     for entry in best:
-        branches.setdefault(entry.scale.by_role() if not entry.scale.unknowns() else entry.scale, Branch(entry.scale, entry.guards))
+        branches.setdefault(
+            entry.scale.by_role() if not entry.scale.unknowns() else entry.scale,
+            Branch(entry.scale, entry.guards),
+        )
     variants = [entry.variant for entry in best if entry.variant != "lora"]
-    return Application(best[0].spot, best[0].kind, tuple(branches.values()), variants[0] if variants else "lora")
+    return Application(
+        best[0].spot, best[0].kind, tuple(branches.values()), variants[0] if variants else "lora"
+    )
 
 
 def products(ledger: Ledger) -> list[Product]:

@@ -205,4 +205,18 @@ class Ledger:
     """Functions for which a bound of work was passed, so that something may be missing."""
 
 
-__all__ = ["Apply", "Ask", "Fold", "KeyRead", "KeyWrite", "Ledger", "Product", "Return", "Spot", "Store", "Text", "Unused", "Use"]
+__all__ = [
+    "Apply",
+    "Ask",
+    "Fold",
+    "KeyRead",
+    "KeyWrite",
+    "Ledger",
+    "Product",
+    "Return",
+    "Spot",
+    "Store",
+    "Text",
+    "Unused",
+    "Use",
+]

@@ -147,7 +147,9 @@ class Program:
                 found[end] = None if end in found else filename
         return {end: name for end, name in found.items() if name is not None}
 
-    def lookup(self, file: FileInfo, name: str, depth: int = 0) -> FunctionInfo | ClassInfo | FileInfo | str | None:
+    def lookup(
+        self, file: FileInfo, name: str, depth: int = 0
+    ) -> FunctionInfo | ClassInfo | FileInfo | str | None:
         """What ``name`` means at the top level of ``file``.
 
         A definition, a module's file, the dotted name of something of a library, or None.
@@ -318,7 +320,12 @@ def _collect(file: FileInfo, body: list[ast.stmt], prefix: str, owner: ClassInfo
                 _collect(file, node.body, prefix, owner)
                 _collect(file, node.orelse, prefix, owner)
             case ast.Try():
-                for suite in (node.body, *[handler.body for handler in node.handlers], node.orelse, node.finalbody):
+                for suite in (
+                    node.body,
+                    *[handler.body for handler in node.handlers],
+                    node.orelse,
+                    node.finalbody,
+                ):
                     _collect_missing(file, suite, prefix, owner)
             case ast.With():
                 _collect(file, node.body, prefix, owner)

@@ -43,7 +43,9 @@ def _whole(number: int) -> Number:
 def _zip(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     held = [m.elements(value) for value in args]
     if all(item is not None and not item[1] for item in held):
-        return m.new_list([Tup(row) for row in zip(*(item[0] for item in held if item is not None), strict=False)])
+        return m.new_list(
+            [Tup(row) for row in zip(*(item[0] for item in held if item is not None), strict=False)]
+        )
     return m.new_list([Tup(tuple(expressions.element_of(m, value) for value in args))], True)
 
 
@@ -57,7 +59,9 @@ def _enumerate(m: Machine, args: list[Value], named: dict[str, Value], node: ast
 
 
 def _range(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    bounds = [number.scale.constant if (number := tensors.number(value)) is not None else None for value in args]
+    bounds = [
+        number.scale.constant if (number := tensors.number(value)) is not None else None for value in args
+    ]
     if bounds and all(bound is not None and bound.denominator == 1 for bound in bounds):
         values = range(*(int(bound) for bound in bounds if bound is not None))
         if len(values) <= 12:
@@ -136,7 +140,15 @@ def _isinstance(m: Machine, args: list[Value], named: dict[str, Value], node: as
             return Const(False) if not m.program.library_bases(value.cls) else UNKNOWN
         return UNKNOWN
     names = {getattr(item, "name", "").rpartition(".")[2] for item in wanted}
-    plain = {"str": Text, "int": Number, "float": Number, "dict": Ref, "list": Ref, "tuple": Tup, "Tensor": Tensor}
+    plain = {
+        "str": Text,
+        "int": Number,
+        "float": Number,
+        "dict": Ref,
+        "list": Ref,
+        "tuple": Tup,
+        "Tensor": Tensor,
+    }
     if names <= set(plain):
         if isinstance(value, Number | Text | Tup) or (isinstance(value, Const) and value.value is None):
             return Const(any(isinstance(value, plain[name]) for name in names))
@@ -154,8 +166,17 @@ def _getattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     if isinstance(name, Text) and name.literal is not None:
         literal = name.literal
         found = each(owner, lambda value: _attribute_path(m, value, literal))
-        if len(args) > 2 and isinstance(found, Place) and found.role is None and not isinstance(args[2], Const):
-            return args[2] if isinstance(args[2], Number) and False else join([(found, ((f"has {literal}", True),)), (args[2], ((f"has {literal}", False),))])
+        if (
+            len(args) > 2
+            and isinstance(found, Place)
+            and found.role is None
+            and not isinstance(args[2], Const)
+        ):
+            return (
+                args[2]
+                if isinstance(args[2], Number) and False
+                else join([(found, ((f"has {literal}", True),)), (args[2], ((f"has {literal}", False),))])
+            )
         return found
     if isinstance(name, Text):
         role = keys.role_in(name)
@@ -293,7 +314,9 @@ def _namedtuple(m: Machine, args: list[Value], named: dict[str, Value], node: as
         names = args[1].literal.replace(",", " ").split()
     else:
         held = m.elements(args[1])
-        names = [item.literal for item in (held[0] if held else []) if isinstance(item, Text) and item.literal]
+        names = [
+            item.literal for item in (held[0] if held else []) if isinstance(item, Text) and item.literal
+        ]
     body = "\n".join(f"    {name}: object" for name in names) or "    pass"
     title = args[0].literal if isinstance(args[0], Text) and args[0].literal else "Record"
     from lorascale_lint.linking.program import ClassInfo
@@ -331,7 +354,10 @@ def _vars(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
         pairs = [
             (Text((slot,)), value)
             for (key, slot), value in list(m.heap.cells.items())
-            if key == args[0].key and isinstance(slot, str) and not slot.startswith("<") and isinstance(value, Value)
+            if key == args[0].key
+            and isinstance(slot, str)
+            and not slot.startswith("<")
+            and isinstance(value, Value)
         ]
         return m.new_dict(list(pairs), False)  # type: ignore[arg-type]
     return args[0] if args and isinstance(args[0], Place) else UNKNOWN

@@ -157,15 +157,25 @@ def _used(
     if m.recording and node is not None and not name.startswith("builtins."):
         given = {str(index): value for index, value in enumerate(args)}
         if callee is not None:
-            init = m.program.method(callee, "__init__")[0] if isinstance(callee, ClassInfo) and m.program.method(callee, "__init__") else callee  # type: ignore[index]
+            init = (
+                m.program.method(callee, "__init__")[0]
+                if isinstance(callee, ClassInfo) and m.program.method(callee, "__init__")
+                else callee
+            )  # type: ignore[index]
             if isinstance(init, FunctionInfo):
-                names = init.parameters[1:] if isinstance(callee, ClassInfo) or (init.owner and not init.is_static) else init.parameters
+                names = (
+                    init.parameters[1:]
+                    if isinstance(callee, ClassInfo) or (init.owner and not init.is_static)
+                    else init.parameters
+                )
                 given = dict(zip(names, args, strict=False))
         given.update(keywords)
         m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards))
 
 
-def run_function(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
+def run_function(
+    m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None
+) -> Value:
     """Run a function of the project on these arguments."""
     info = func.info
     running = sum(1 for frame in m.stack if frame.function is info)
@@ -228,7 +238,11 @@ SMALL = 25
 def _worth(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> bool:
     """Can a call matter to a scale? It is small, speaks of LoRA itself, or is given something with a role."""
     node = func.info.node
-    if (node.end_lineno or 0) - node.lineno < SMALL or isinstance(func.receiver, Ref) and func.receiver.kind != "object":
+    if (
+        (node.end_lineno or 0) - node.lineno < SMALL
+        or (isinstance(func.receiver, Ref)
+        and func.receiver.kind != "object")
+    ):
         return True
     given = [*args, *(value for _, value in keywords)]
     if any(has_role(value) for value in given):
@@ -290,17 +304,25 @@ def _finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
     return join([(value, _own(guards, start)) for value, guards in frame.returns])
 
 
-def _own(guards: tuple[tuple[str, bool], ...], outer: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
+def _own(
+    guards: tuple[tuple[str, bool], ...], outer: tuple[tuple[str, bool], ...]
+) -> tuple[tuple[str, bool], ...]:
     """Conditions that the function added."""
-    return guards[len(outer) :] if guards[: len(outer)] == outer else tuple(g for g in guards if g not in outer)
+    return (
+        guards[len(outer) :] if guards[: len(outer)] == outer else tuple(g for g in guards if g not in outer)
+    )
 
 
 def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywords: Keywords) -> None:
     """Give every parameter its argument, its default, or a place named after it."""
     node = info.node.args
     plain = [*node.posonlyargs, *node.args]
-    defaults = dict(zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True))
-    defaults.update({p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None})
+    defaults = dict(
+        zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True)
+    )
+    defaults.update(
+        {p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None}
+    )
     given = dict(keywords)
     local = frame.names.local
     rest = list(args)
@@ -339,8 +361,12 @@ def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
     node = info.node.args
     plain = [*node.posonlyargs, *node.args]
     receiver = bool(plain) and info.owner is not None and not info.is_static
-    defaults = dict(zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True))
-    defaults.update({p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None})
+    defaults = dict(
+        zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True)
+    )
+    defaults.update(
+        {p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None}
+    )
     for index, parameter in enumerate((*plain, *node.kwonlyargs)):
         name = parameter.arg
         if receiver and index == 0:
@@ -358,10 +384,13 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     place = m.place(parameter.arg)
     note = "" if parameter.annotation is None else ast.unparse(parameter.annotation)
     if note and m.stack:
-        found = m.program.resolve(m.frame.file, note.strip("\"'").removesuffix(" | None").removeprefix("Optional[").removesuffix("]"))
+        found = m.program.resolve(
+            m.frame.file,
+            note.strip("\"'").removesuffix(" | None").removeprefix("Optional[").removesuffix("]"),
+        )
         if isinstance(found, ClassInfo) and place.role is None:
             return objects.instance(m, found)
-    if "str" == note:
+    if note == "str":
         from lorascale_lint.provenance.machine import hole
 
         return hole(parameter.arg)

@@ -45,7 +45,11 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
     node = info.node
     if isinstance(node, ast.Lambda) or info.has("abstractmethod", "overload"):
         return
-    body = [item for item in node.body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+    body = [
+        item
+        for item in node.body
+        if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+    ]
     if not body or isinstance(body[0], ast.Pass | ast.Raise):
         return
     read = {item.id for part in node.body for item in ast.walk(part) if isinstance(item, ast.Name)}

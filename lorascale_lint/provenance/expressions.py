@@ -155,7 +155,9 @@ def attribute(m: Machine, value: Value, name: str) -> Value:
             if name in file.bindings or m.program.lookup(file, name) is not None:
                 return global_value(m, file, name)
             inner = m.program.module_file(f"{file.module}.{name}")
-            return Library(f"file::{inner.filename}") if inner is not None else Library(f"{file.module}.{name}")
+            return (
+                Library(f"file::{inner.filename}") if inner is not None else Library(f"{file.module}.{name}")
+            )
         case Library(name=dotted_name):
             return meaning(m, m.program.dotted(f"{dotted_name}.{name}"), f"{dotted_name}.{name}")
         case Tensor():
@@ -233,7 +235,9 @@ def as_text(m: Machine, value: Value) -> Text:
             return Text((str(value.value),))
         case Union(options=found):
             texts = {as_text(m, option.value) for option in found}
-            return texts.pop() if len(texts) == 1 else Text((Hole(("one of", tuple(sorted(map(str, texts))))),))
+            return (
+                texts.pop() if len(texts) == 1 else Text((Hole(("one of", tuple(sorted(map(str, texts))))),))
+            )
         case Place(path=path):
             return hole(path)
         case _:
@@ -413,7 +417,9 @@ def _compare(m: Machine, node: ast.Compare) -> Value:
     known = test(m, node)
     if known is None:
         for part in (node.left, *node.comparators):
-            if any(isinstance(o.value, Tensor) and o.value.kind == "mask" for o in options(evaluate(m, part))):
+            if any(
+                isinstance(o.value, Tensor) and o.value.kind == "mask" for o in options(evaluate(m, part))
+            ):
                 return Tensor("mask")
     return UNKNOWN if known is None else Const(known)
 
@@ -636,7 +642,10 @@ def item(m: Machine, value: Value, key: Value) -> Value:
             index = tensors.number(key)
             if index is not None and index.scale.constant is not None:
                 return item_at(m, value, int(index.scale.constant))
-            return Place(f"{_path(value.source)}[*][{_shown(key)}]", keys.role_in(key) if isinstance(key, Text) else None)
+            return Place(
+                f"{_path(value.source)}[*][{_shown(key)}]",
+                keys.role_in(key) if isinstance(key, Text) else None,
+            )
         case Klass() | Library():
             return value  # Generic[T]
         case Const(value=None):
@@ -654,7 +663,9 @@ def place_entry(m: Machine, value: Place, key: Value) -> Value:
             return without_absent(found)
     role = keys.role_in(key) if isinstance(key, Text) else None
     weak = False
-    if role is None and not (isinstance(key, Text) and key.literal and value.role not in ("scaling", "alpha", "rank")):
+    if role is None and not (
+        isinstance(key, Text) and key.literal and value.role not in ("scaling", "alpha", "rank")
+    ):
         role, weak = value.role, value.weak
     if role is None and isinstance(key, Text) and key.literal:
         role = role_of(key.literal, m.frame.lora)
@@ -729,9 +740,7 @@ def match_entry(entries: Entries, key: Value) -> Value | None:
         elif isinstance(stored, Number) and isinstance(key, Number):
             if stored.scale.constant is None or key.scale.constant is None:
                 perhaps.append((value, ()))
-        elif not isinstance(stored, Const) and not isinstance(key, Const) and type(stored) is not type(key):
-            perhaps.append((value, ()))
-        elif not isinstance(stored, Const | Number | Text):
+        elif (not isinstance(stored, Const) and not isinstance(key, Const) and type(stored) is not type(key)) or not isinstance(stored, Const | Number | Text):
             perhaps.append((value, ()))
     return join(perhaps) if perhaps else None
 
@@ -800,7 +809,10 @@ def remove_item(m: Machine, base: Value, key: Value) -> Value:
 def _slice(m: Machine, value: Value, node: ast.Slice) -> Value:
     low = None if node.lower is None else evaluate(m, node.lower)
     high = None if node.upper is None else evaluate(m, node.upper)
-    bounds = [None if v is None else n.scale.constant if (n := tensors.number(v)) is not None else "?" for v in (low, high)]
+    bounds = [
+        None if v is None else n.scale.constant if (n := tensors.number(v)) is not None else "?"
+        for v in (low, high)
+    ]
     match value:
         case Tup() | Ref(kind="list"):
             held = m.elements(value)
@@ -844,10 +856,16 @@ def element_of(m: Machine, source: Value) -> Value:
             return join([(element_of(m, option.value), option.guards) for option in source.options])
         case Ref(kind="list") | Tup():
             held = m.elements(source)
-            return join([(value, ()) for value in held[0]]) if held is not None and held[0] else Element(source)
+            return (
+                join([(value, ()) for value in held[0]]) if held is not None and held[0] else Element(source)
+            )
         case Ref(kind="dict"):
             held = m.elements(source)
-            return join([(value, ()) for value in held[0]]) if held is not None and held[0] else hole(("key of", source.key))
+            return (
+                join([(value, ()) for value in held[0]])
+                if held is not None and held[0]
+                else hole(("key of", source.key))
+            )
         case Method(receiver=receiver, name="keys()"):
             return hole(("key of", _path(receiver)))
         case Method(receiver=Place() as receiver, name="items()"):
@@ -855,7 +873,9 @@ def element_of(m: Machine, source: Value) -> Value:
             return Tup((key, place_entry(m, receiver, key)))
         case Method(receiver=Place() as receiver, name="values()"):
             return Place(f"{receiver.path}[*]", receiver.role, receiver.weak)
-        case Method(receiver=Place() as receiver, name="named_modules()" | "named_parameters()" | "named_children()"):
+        case Method(
+            receiver=Place() as receiver, name="named_modules()" | "named_parameters()" | "named_children()"
+        ):
             return Tup((hole(("name in", receiver.path)), Place(f"{receiver.path}.<module>")))
         case Place(path=path):
             if path.startswith("key of "):
@@ -949,7 +969,14 @@ def _yield_from(m: Machine, node: ast.YieldFrom) -> Value:
 def decorated(m: Machine, node: ast.expr, value: Value) -> Value:
     """What a decorator makes of a function: itself, unless the project's own code says otherwise."""
     name = dotted(node.func if isinstance(node, ast.Call) else node)
-    if not name or name.rpartition(".")[2] in ("property", "staticmethod", "classmethod", "setter", "overload", "abstractmethod"):
+    if not name or name.rpartition(".")[2] in (
+        "property",
+        "staticmethod",
+        "classmethod",
+        "setter",
+        "overload",
+        "abstractmethod",
+    ):
         return value
     if not m.stack:
         return value
@@ -989,7 +1016,9 @@ def pattern(m: Machine, node: ast.pattern, subject: Value) -> bool | None:
                 if not any(isinstance(one, ast.MatchStar) for one in patterns):
                     return False
             results = [
-                pattern(m, one, item_at(m, subject, index)) for index, one in enumerate(patterns) if not isinstance(one, ast.MatchStar)
+                pattern(m, one, item_at(m, subject, index))
+                for index, one in enumerate(patterns)
+                if not isinstance(one, ast.MatchStar)
             ]
             if False in results:
                 return False

@@ -100,11 +100,15 @@ def merge(ways: list[tuple[Any, Guards]]) -> Any:
         sizes = {len(value.values) for value in lists}
         if len(sizes) == 1 and not any(value.open for value in lists):
             rows = zip(*(value.values for value in lists), strict=True)
-            return Items(tuple(join([(v, g) for v, (_, g) in zip(row, present, strict=False)]) for row in rows))
+            return Items(
+                tuple(join([(v, g) for v, (_, g) in zip(row, present, strict=False)]) for row in rows)
+            )
         every = dict.fromkeys(item for value in lists for item in value.values)
         return Items(tuple(every), True)
     if any(isinstance(value, Entries) for value, _ in present):
-        keys = dict.fromkeys(key for value, _ in present if isinstance(value, Entries) for key, _ in value.pairs)
+        keys = dict.fromkeys(
+            key for value, _ in present if isinstance(value, Entries) for key, _ in value.pairs
+        )
         pairs = []
         for key in keys:
             held = [(dict(value.pairs).get(key, ABSENT), guards) for value, guards in present]

@@ -77,11 +77,18 @@ def replaced(text: Text, old: str, new: str) -> Text:
         if isinstance(part, str):
             parts.append(part.replace(old, new))
             continue
-        if not any(old in word for word in part.has) and any(old in item for item in text.parts if isinstance(item, str)):
+        if not any(old in word for word in part.has) and any(
+            old in item for item in text.parts if isinstance(item, str)
+        ):
             parts.append(part)
             continue
         has = frozenset(word.replace(old, new) for word in part.has)
-        parts.append(Hole(_name(part.name, "replace", old, new), has | ({new} if key_role(new) and any(old in w for w in part.has) else frozenset())))
+        parts.append(
+            Hole(
+                _name(part.name, "replace", old, new),
+                has | ({new} if key_role(new) and any(old in w for w in part.has) else frozenset()),
+            )
+        )
     return text_of(parts)
 
 

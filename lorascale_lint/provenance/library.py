@@ -40,7 +40,9 @@ from lorascale_lint.provenance.values import (
 
 Keywords = list[tuple[str, Value]]
 
-TENSOR_ATTRIBUTES = frozenset("shape T t mT data weight dtype device ndim grad bias in_features out_features size numel".split())
+TENSOR_ATTRIBUTES = frozenset(
+    "shape T t mT data weight dtype device ndim grad bias in_features out_features size numel".split()
+)
 
 
 def rank_number(origin: str = "") -> Number:
@@ -60,7 +62,19 @@ def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:
         return _dim(value, 1)
     if name == "is_meta":
         return UNKNOWN
-    if name in ("bias", "grad", "dtype", "device", "ndim", "is_cuda", "requires_grad", "quant_state", "kernel_size", "stride", "padding"):
+    if name in (
+        "bias",
+        "grad",
+        "dtype",
+        "device",
+        "ndim",
+        "is_cuda",
+        "requires_grad",
+        "quant_state",
+        "kernel_size",
+        "stride",
+        "padding",
+    ):
         return Place(f"{value.origin or value.kind}.{name}")
     return Method(value, name)
 
@@ -120,7 +134,9 @@ def by_extents(value: Tensor) -> str | None:
 # ---- calls of libraries -------------------------------------------------------------------
 
 
-def call_library(m: Machine, name: str, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
+def call_library(
+    m: Machine, name: str, args: list[Value], keywords: Keywords, node: ast.Call | None
+) -> Value:
     """What a function of a library or of Python itself gives."""
     from lorascale_lint.provenance import builtins
 
@@ -140,8 +156,31 @@ def call_library(m: Machine, name: str, args: list[Value], keywords: Keywords, n
 
 def linear_module(m: Machine, args: list[Value], keywords: dict[str, Value], name: str) -> Value:
     """A linear layer made here: extents (out, in)."""
-    first = next((keywords[k] for k in ("in_features", "in_channels", "input_dims", "input_size", "in_dim", "num_embeddings") if k in keywords), None)
-    second = next((keywords[k] for k in ("out_features", "out_channels", "output_dims", "output_size", "out_dim", "embedding_dim", "features", "units") if k in keywords), None)
+    first = next(
+        (
+            keywords[k]
+            for k in ("in_features", "in_channels", "input_dims", "input_size", "in_dim", "num_embeddings")
+            if k in keywords
+        ),
+        None,
+    )
+    second = next(
+        (
+            keywords[k]
+            for k in (
+                "out_features",
+                "out_channels",
+                "output_dims",
+                "output_size",
+                "out_dim",
+                "embedding_dim",
+                "features",
+                "units",
+            )
+            if k in keywords
+        ),
+        None,
+    )
     if name == "Embedding":
         return Tensor("fresh", module=True, dims=tuple(args[:2][::-1]))
     if name == "Dense" and args:
@@ -171,15 +210,30 @@ def _first(args: list[Value], keywords: dict[str, Value]) -> Value:
 
 
 def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    value = args[0] if args else next((keywords[k] for k in ("input", "x", "data", "tensor", "value", "a") if k in keywords), UNKNOWN)
+    value = (
+        args[0]
+        if args
+        else next(
+            (keywords[k] for k in ("input", "x", "data", "tensor", "value", "a") if k in keywords), UNKNOWN
+        )
+    )
     if name in ("Parameter", "Variable", "add_weight"):
-        return each(value, lambda v: replace(v, learned=True) if isinstance(v, Tensor) and v.kind in ("fresh", "number") else _learned_number(v))
+        return each(
+            value,
+            lambda v: (
+                replace(v, learned=True)
+                if isinstance(v, Tensor) and v.kind in ("fresh", "number")
+                else _learned_number(v)
+            ),
+        )
     if name in ("tensor", "as_tensor", "asarray", "array"):
         held = m.elements(value)
         if held is not None:
             return held[0][0] if len(held[0]) == 1 else Tensor("data", origin="a tensor of numbers")
     if name in ("item", "tolist"):
-        return each(value, lambda v: Number(v.scale) if isinstance(v, Tensor) and v.kind in ("number", "fresh") else v)
+        return each(
+            value, lambda v: Number(v.scale) if isinstance(v, Tensor) and v.kind in ("number", "fresh") else v
+        )
     if name in ("split", "chunk", "unbind"):
         return value
     return value
@@ -202,7 +256,24 @@ def _transpose(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
 
 
 def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    names = ("input", "weight", "mat1", "mat2", "a", "b", "x", "y", "x1", "x2", "tensor", "other", "mat", "vec", "lhs", "rhs")
+    names = (
+        "input",
+        "weight",
+        "mat1",
+        "mat2",
+        "a",
+        "b",
+        "x",
+        "y",
+        "x1",
+        "x2",
+        "tensor",
+        "other",
+        "mat",
+        "vec",
+        "lhs",
+        "rhs",
+    )
     given = [*args, *(keywords[k] for k in names if k in keywords)]
     if name in ("multi_dot", "chain_matmul"):
         held = m.elements(given[0]) if given else None
@@ -228,6 +299,7 @@ def _batched(value: Value) -> Value:
 
 def _embedding(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     given = [*args, *(keywords[k] for k in ("input", "weight") if k in keywords)]
+
     def look_up(value: Value) -> Value:
         found = tensors.tensor(value)
         if found is not None and found.kind in ("A", "B"):
@@ -272,7 +344,9 @@ def _add(sign: int) -> Any:
         given = [*args, *(keywords[k] for k in ("other", "y") if k in keywords)]
         if len(given) < 2:
             return _first(args, keywords)
-        by = keywords.get("alpha") or (given[2] if len(given) > 2 and tensors.number(given[2]) is not None else None)
+        by = keywords.get("alpha") or (
+            given[2] if len(given) > 2 and tensors.number(given[2]) is not None else None
+        )
         second = given[1] if by is None else combine(given[1], by, tensors.multiply)
         return expressions.combine_sum(m, node, given[0], second, sign)
 
@@ -361,7 +435,13 @@ def _extents(m: Machine, name: str, args: list[Value], keywords: dict[str, Value
     held = m.elements(given)
     if held is not None:
         return tuple(held[0])
-    return tuple(args) if tensors.number(given) is not None and len(args) > 1 else (given,) if tensors.number(given) else ()
+    return (
+        tuple(args)
+        if tensors.number(given) is not None and len(args) > 1
+        else (given,)
+        if tensors.number(given)
+        else ()
+    )
 
 
 def _stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -373,13 +453,24 @@ def _stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
     first = known[0]
     named_ = [v for v in known if isinstance(v, Tensor) and v.kind in ("A", "B")]
     others = [v for v in known if v not in named_]
-    if len(named_) == 1 and others and all(isinstance(v, Place) or (isinstance(v, Tensor) and v.kind in ("data", "fresh")) for v in others):
-        return replace(named_[0], dims=())  # beside factors of something else: a quantisation residual, another adapter
+    if (
+        len(named_) == 1
+        and others
+        and all(
+            isinstance(v, Place) or (isinstance(v, Tensor) and v.kind in ("data", "fresh")) for v in others
+        )
+    ):
+        return replace(
+            named_[0], dims=()
+        )  # beside factors of something else: a quantisation residual, another adapter
     if all(isinstance(v, Tensor) for v in known):
         kinds = {v.kind for v in known if isinstance(v, Tensor)}
         scales = {v.scale for v in known if isinstance(v, Tensor) and v.kind != "fresh"}
         if len(kinds - {"fresh"}) == 1 and len(scales) == 1:
-            return replace(next(v for v in known if isinstance(v, Tensor) and (v.kind != "fresh" or len(kinds) == 1)), dims=())  # type: ignore[type-var]
+            return replace(
+                next(v for v in known if isinstance(v, Tensor) and (v.kind != "fresh" or len(kinds) == 1)),
+                dims=(),
+            )  # type: ignore[type-var]
         if len(kinds) == 1 and isinstance(first, Tensor):
             return replace(first, scale=Scale.of("", "factors of several adapters"), dims=())
         return Tensor("data", origin=name)
@@ -466,16 +557,20 @@ def apply_module(m: Machine, module: Tensor, args: list[Value], node: ast.AST | 
     given = args[0] if args else Tensor("data")
     module = tensors.by_shape(module)
     if module.kind in ("A", "B"):
+
         def through(value: Value) -> Value:
             found = tensors.tensor(value)
             if found is None or found.kind == "fresh":
-                found = Tensor("data", found.scale if found is not None else ONE, origin=getattr(value, "path", "x"))
+                found = Tensor(
+                    "data", found.scale if found is not None else ONE, origin=getattr(value, "path", "x")
+                )
             return tensors.product(found, module, swap=True)
 
         return m.made_product(node or ast.Pass(lineno=0), each(given, through))
     if module.kind == "base":
         return Tensor("base", space="activation", origin=module.origin)
     if module.kind == "fresh" and module.module:
+
         def pass_through(value: Value) -> Value:
             found = tensors.tensor(value)
             if found is not None and found.kind == "half":
@@ -491,7 +586,9 @@ def apply_base(m: Machine, receiver: Value, args: list[Value]) -> Value:
     return Tensor("base", space="activation", origin="a layer out of sight")
 
 
-def call_place(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
+def call_place(
+    m: Machine, func: Value, args: list[Value], keywords: Keywords, node: ast.Call | None
+) -> Value:
     """Call something that nobody has in sight."""
     if isinstance(func, Place):
         found = tensors.tensor(func)
@@ -516,26 +613,48 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
     for value in given:
         for option in options(value):
             found = tensors.tensor(option.value)
-            if found is not None and found.kind in ("A", "B", "half", "delta", "adapted", "base", "magnitude", "kronecker"):
+            if found is not None and found.kind in (
+                "A",
+                "B",
+                "half",
+                "delta",
+                "adapted",
+                "base",
+                "magnitude",
+                "kronecker",
+            ):
                 kinds.append(value)
                 break
     last = name.rpartition(".")[2]
     sides = {t.kind for v in kinds for o in options(v) if (t := tensors.tensor(o.value)) is not None}
     if {"A", "B"} <= sides or ("half" in sides and sides & {"A", "B"}):
-        space = "activation" if sides & {"half", "base"} or any("x" == getattr(v, "path", "") for v in given) else "weight"
-        return Tensor("delta", Scale.of("", f"{last}(), which is out of sight and given both factors"), space=space)
+        space = (
+            "activation"
+            if sides & {"half", "base"} or any(getattr(v, "path", "") == "x" for v in given)
+            else "weight"
+        )
+        return Tensor(
+            "delta", Scale.of("", f"{last}(), which is out of sight and given both factors"), space=space
+        )
     if len(kinds) == 1 and any(kinds[0] is value for value in args[:1]):
         first = options(kinds[0])[0].value
         found = tensors.tensor(first)
         if found is not None and (found.kind != "base" or isinstance(first, Place)):
             return kinds[0]
-    if len(given) == 1 and tensors.number(given[0]) is not None and last not in ("len", "isinstance", "print"):
+    if (
+        len(given) == 1
+        and tensors.number(given[0]) is not None
+        and last not in ("len", "isinstance", "print")
+    ):
         return Number(Scale.of("", f"{last}()"))
     place = m.place(last + "()") if last else UNKNOWN
     if isinstance(place, Place):
         from lorascale_lint.knowledge.roles import role_of
 
-        role = role_of(last.removeprefix("get_").removeprefix("_get_").removeprefix("compute_").removeprefix("calc_"), m.frame.lora)
+        role = role_of(
+            last.removeprefix("get_").removeprefix("_get_").removeprefix("compute_").removeprefix("calc_"),
+            m.frame.lora,
+        )
         if role in NUMBERS and role != "rank":
             return Place(f"{last}()", "scaling" if role == "multiplier" else role, True, "call")
         whole = role_of(last, False) if last.startswith(("get", "calc", "compute")) else role
@@ -562,10 +681,17 @@ def base_attribute(m: Machine, value: Ref, bases: list[str], name: str) -> Value
     """An attribute that a library's base class gives."""
     if not bases:
         return None
-    if any(b.rpartition(".")[2] in LINEAR_MODULES or b.endswith(("Linear", "Dense", "Embedding")) for b in bases):
+    if any(
+        b.rpartition(".")[2] in LINEAR_MODULES or b.endswith(("Linear", "Dense", "Embedding")) for b in bases
+    ):
         if name == "weight":
             return Tensor("base", origin="self.weight")
-    module = any(b.rpartition(".")[2] in ("Module", "Layer", "ModuleDict", "ModuleList", "ParameterDict", "LoraLayer", "Function") or b.endswith(("Module", "Linear", "Layer", "Mixin", "Dense")) for b in bases)
+    module = any(
+        b.rpartition(".")[2]
+        in ("Module", "Layer", "ModuleDict", "ModuleList", "ParameterDict", "LoraLayer", "Function")
+        or b.endswith(("Module", "Linear", "Layer", "Mixin", "Dense"))
+        for b in bases
+    )
     if module and name in _MODULE_METHODS:
         return Method(value, name)
     if any(b.rpartition(".")[2] in ("dict", "OrderedDict", "UserDict", "defaultdict") for b in bases):
@@ -591,4 +717,16 @@ def kept_factor(m: Machine, node: ast.AST, base: Value, key: Value, value: Value
             m.folded(node, found, found.scale)
 
 
-__all__ = ["Alternative", "Closure", "Const", "Element", "Klass", "Library", "Partial", "Tup", "Union", "hole", "keys"]
+__all__ = [
+    "Alternative",
+    "Closure",
+    "Const",
+    "Element",
+    "Klass",
+    "Library",
+    "Partial",
+    "Tup",
+    "Union",
+    "hole",
+    "keys",
+]

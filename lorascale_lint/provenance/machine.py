@@ -131,13 +131,16 @@ class Machine:
         role = role_of(name, self.frame.lora)
         weak = role is not None and role_of(name, False) is None
         path = name
-        if isinstance(parent, Place) and parent.path == "self" and role == "multiplier" and name.strip("_") in ("scale", "scales"):
+        if (
+            isinstance(parent, Place)
+            and parent.path == "self"
+            and role == "multiplier"
+            and name.strip("_") in ("scale", "scales")
+        ):
             role = "scaling"  # a field of the layer, where a parameter would be anybody's number
         if isinstance(parent, Place):
             path = f"{parent.path}.{name}"
-            if role == "base" and parent.role in ("A", "B", "magnitude"):
-                role, weak = parent.role, parent.weak
-            elif role is None and name in NEUTRAL:
+            if (role == "base" and parent.role in ("A", "B", "magnitude")) or (role is None and name in NEUTRAL):
                 role, weak = parent.role, parent.weak
         return Place(path[-160:], role, weak, made)
 
@@ -179,7 +182,9 @@ class Machine:
                 found = option.value
                 kind, scale, variant, reasons = "unknown", None, "", ()
                 if isinstance(found, Tensor):
-                    kind = {"delta": "delta", "half": "half", "data": "other", "base": "other"}.get(found.kind, "other")
+                    kind = {"delta": "delta", "half": "half", "data": "other", "base": "other"}.get(
+                        found.kind, "other"
+                    )
                     scale, variant = found.scale, found.variant
                     if found.kind == "data":
                         reasons = (found.origin,)

@@ -74,7 +74,23 @@ def _dispatch(
         case Method(receiver=inner, name="shape"):
             return library.extent(m, inner, args[0]) if name == "__getitem__" and args else UNKNOWN
         case Number():
-            if name in ("item", "float", "to", "detach", "cpu", "double", "numpy", "clone", "type", "astype", "half", "cuda", "tolist", "view", "reshape"):
+            if name in (
+                "item",
+                "float",
+                "to",
+                "detach",
+                "cpu",
+                "double",
+                "numpy",
+                "clone",
+                "type",
+                "astype",
+                "half",
+                "cuda",
+                "tolist",
+                "view",
+                "reshape",
+            ):
                 return receiver
             made = library.operation(m, name, [receiver, *args], named, node)
             return made if made is not None else UNKNOWN
@@ -83,7 +99,12 @@ def _dispatch(
 
 
 def _of_super(
-    m: Machine, receiver: objects.SuperOf, name: str, args: list[Value], keywords: Keywords, node: ast.Call | None
+    m: Machine,
+    receiver: objects.SuperOf,
+    name: str,
+    args: list[Value],
+    keywords: Keywords,
+    node: ast.Call | None,
 ) -> Value:
     from lorascale_lint.provenance.values import Closure, Klass
 
@@ -133,12 +154,22 @@ def _of_text(m: Machine, text: Text, name: str, args: list[Value]) -> Value:
             return keys.without_start(text, word)
         case "split" | "rsplit" if word:
             first, rest = keys.before(text, word), keys.after(text, word)
-            return Tup((first, rest)) if _plain_split(text, word) else m.new_list([first, rest], True) if len(word) < 3 else Tup((first, rest))
+            return (
+                Tup((first, rest))
+                if _plain_split(text, word)
+                else m.new_list([first, rest], True)
+                if len(word) < 3
+                else Tup((first, rest))
+            )
         case "partition" | "rpartition" if word:
             return Tup((keys.before(text, word), Text((word,)), keys.after(text, word)))
         case "endswith" | "startswith":
             if args and isinstance(args[0], Tup):
-                found = [_ends(text, item.literal, name) for item in args[0].items if isinstance(item, Text) and item.literal]
+                found = [
+                    _ends(text, item.literal, name)
+                    for item in args[0].items
+                    if isinstance(item, Text) and item.literal
+                ]
                 known = True if True in found else None if None in found else False
             else:
                 known = _ends(text, word, name) if word else None
@@ -181,9 +212,12 @@ def _ends(text: Text, word: str | None, name: str) -> bool | None:
             return True
         if len(end) >= len(word) or len(text.parts) == 1:
             return False
-    elif any(word in known or known in word and known == word for known in end.has):
+    elif any(word in known or (known in word and known == word) for known in end.has):
         return True
-    elif any(keys.key_role(known) and keys.key_role(word) and keys.key_role(known) != keys.key_role(word) for known in end.has):
+    elif any(
+        keys.key_role(known) and keys.key_role(word) and keys.key_role(known) != keys.key_role(word)
+        for known in end.has
+    ):
         return False
     return None
 
@@ -203,11 +237,19 @@ def _of_list(m: Machine, value: Ref, name: str, args: list[Value]) -> Value:
         case "extend" | "update" if args:
             more = m.elements(args[0])
             values = tuple(more[0]) if more is not None else (expressions.element_of(m, args[0]),)
-            m.heap.write(value.key, "items", Items((*held.values, *values), held.open or more is None or more[1]))
+            m.heap.write(
+                value.key, "items", Items((*held.values, *values), held.open or more is None or more[1])
+            )
         case "pop":
             if held.values:
                 index = tensors.number(args[0]) if args else Number(Scale.of("")) if held.open else None
-                place = -1 if index is None else int(index.scale.constant) if index.scale.constant is not None else None
+                place = (
+                    -1
+                    if index is None
+                    else int(index.scale.constant)
+                    if index.scale.constant is not None
+                    else None
+                )
                 if place is not None and not held.open and -len(held.values) <= place < len(held.values):
                     values_ = list(held.values)
                     found = values_.pop(place)
@@ -253,7 +295,11 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
             return default if found is ABSENT else found
         case "setdefault" if args:
             found = expressions.match_entry(entries, args[0])
-            if found is not None and found is not ABSENT and any(pair[0] == args[0] for pair in entries.pairs):
+            if (
+                found is not None
+                and found is not ABSENT
+                and any(pair[0] == args[0] for pair in entries.pairs)
+            ):
                 return expressions.without_absent(found)
             made = args[1] if len(args) > 1 else NONE
             m.heap.write(value.key, "entries", expressions.with_entry(entries, args[0], made))
@@ -261,7 +307,11 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
         case "update":
             for key, item in named.items():
                 entries = expressions.with_entry(entries, Text((key,)), item)
-            if args and isinstance(args[0], Ref) and isinstance(more := m.heap.read(args[0].key, "entries"), Entries):
+            if (
+                args
+                and isinstance(args[0], Ref)
+                and isinstance(more := m.heap.read(args[0].key, "entries"), Entries)
+            ):
                 for key_, item in more.pairs:
                     entries = expressions.with_entry(entries, key_, item)
                 entries = Entries(entries.pairs, entries.open or more.open)
@@ -270,7 +320,9 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
             m.heap.write(value.key, "entries", entries)
             return NONE
         case "items":
-            return m.new_list([Tup((k, expressions.without_absent(v))) for k, v in entries.pairs], entries.open)
+            return m.new_list(
+                [Tup((k, expressions.without_absent(v))) for k, v in entries.pairs], entries.open
+            )
         case "values":
             return m.new_list([expressions.without_absent(v) for _, v in entries.pairs], entries.open)
         case "keys":
@@ -295,13 +347,29 @@ def _of_module(m: Machine, value: Ref, name: str, args: list[Value], named: dict
     match name:
         case "register_buffer" | "register_parameter" | "add_module" | "register_module" | "setattr":
             key = args[0] if args else named.get("name", UNKNOWN)
-            item = args[1] if len(args) > 1 else named.get("tensor", named.get("param", named.get("module", NONE)))
+            item = (
+                args[1]
+                if len(args) > 1
+                else named.get("tensor", named.get("param", named.get("module", NONE)))
+            )
             if isinstance(key, Text) and key.literal:
                 if isinstance(item, Tensor) and item.kind == "fresh" and item.dims and item.zero:
                     item = item
                 objects.store_attribute(m, value, key.literal, item, ast.Pass(lineno=0))
             return NONE
-        case "to" | "cuda" | "cpu" | "half" | "float" | "eval" | "train" | "requires_grad_" | "type" | "apply" | "bfloat16":
+        case (
+            "to"
+            | "cuda"
+            | "cpu"
+            | "half"
+            | "float"
+            | "eval"
+            | "train"
+            | "requires_grad_"
+            | "type"
+            | "apply"
+            | "bfloat16"
+        ):
             return value
         case "param" | "variable" | "add_weight":
             key = named.get("name") or (args[0] if args else UNKNOWN)
@@ -335,7 +403,13 @@ def _of_tensor(
     if name in ("forward", "__call__", "apply"):
         return library.apply_module(m, value, args, node)
     if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax"):
-        return Tensor("norm") if value.kind in ("adapted", "base", "norm", "magnitude") else value if name == "sum" and value.kind == "delta" else Tensor("data", origin=value.origin)
+        return (
+            Tensor("norm")
+            if value.kind in ("adapted", "base", "norm", "magnitude")
+            else value
+            if name == "sum" and value.kind == "delta"
+            else Tensor("data", origin=value.origin)
+        )
     if name in ("index_add_", "index_add", "scatter_add_", "scatter_add", "index_copy_") and len(args) >= 3:
         by = named.get("alpha")
         delta = args[2] if by is None else each(args[2], lambda v: tensors.multiply(v, by))
@@ -349,7 +423,9 @@ def _of_tensor(
         if OPERATIONS.get(name) in ("multiply", "divide") and args:
             by_number = tensors.number(args[0])
             if by_number is not None and not m.initialising:
-                scale = by_number.scale if OPERATIONS[name] == "multiply" else by_number.scale.inverse() or ONE
+                scale = (
+                    by_number.scale if OPERATIONS[name] == "multiply" else by_number.scale.inverse() or ONE
+                )
                 m.folded(node or ast.Pass(lineno=0), made_, scale)
             elif m.initialising:
                 return value
@@ -361,7 +437,11 @@ def _of_tensor(
 
 def opaque_method(value: Tensor) -> Value:
     """A method nobody knows, of a tensor: most likely a conversion."""
-    return value if value.kind in ("A", "B", "half", "delta", "adapted", "base", "magnitude", "kronecker") else Tensor("data", origin=value.origin)
+    return (
+        value
+        if value.kind in ("A", "B", "half", "delta", "adapted", "base", "magnitude", "kronecker")
+        else Tensor("data", origin=value.origin)
+    )
 
 
 def _write_back(m: Machine, node: ast.Call | None, value: Value) -> None:
@@ -455,10 +535,16 @@ def _of_place(
             return _of_tensor(m, subject, name, args, named, node)
         made_ = library.operation(m, name, [subject, *args], named, node)
         if made_ is not None:
-            if name.endswith("_") and isinstance(made_, Tensor) and made_.kind not in ("adapted", "base", "data"):
+            if (
+                name.endswith("_")
+                and isinstance(made_, Tensor)
+                and made_.kind not in ("adapted", "base", "data")
+            ):
                 _write_back(m, node, made_)
             return made_
-    made = library.call_place(m, m.place(name, value if isinstance(value, Place) else None), args, keywords, node)
+    made = library.call_place(
+        m, m.place(name, value if isinstance(value, Place) else None), args, keywords, node
+    )
     calls._used(m, node, f"{path}.{name}", None, args, keywords, made)
     return made
 
@@ -475,9 +561,7 @@ def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> V
     """A method that only one family of the project's classes has, of an object of unknown type."""
     if len(name) < 6 or name in OPERATIONS or name in _COMMON:
         return None
-    owners = [
-        cls for file in m.program.parsed() for cls in file.classes.values() if name in cls.methods
-    ]
+    owners = [cls for file in m.program.parsed() for cls in file.classes.values() if name in cls.methods]
     if not owners or len(owners) > 6:
         return None
     roots = {m.program.mro(cls)[-1] for cls in owners}

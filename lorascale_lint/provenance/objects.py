@@ -104,7 +104,12 @@ def record_fields(m: Machine, cls: ClassInfo) -> list[str]:
 
 
 def _fill_record(
-    m: Machine, cls: ClassInfo, made: Ref, fields: list[str], args: list[Value], keywords: list[tuple[str, Value]]
+    m: Machine,
+    cls: ClassInfo,
+    made: Ref,
+    fields: list[str],
+    args: list[Value],
+    keywords: list[tuple[str, Value]],
 ) -> None:
     given = dict(zip(fields, args, strict=False))
     given.update(keywords)
@@ -139,7 +144,9 @@ def load_attribute(m: Machine, value: Ref, name: str) -> Value:
     if stored is not None and stored is not ABSENT:
         if isinstance(stored, Union) and any(option.value is ABSENT for option in stored.options):
             cls = value.cls
-            if cls is None or not any(name in item.attributes or name in item.methods for item in m.program.mro(cls)):
+            if cls is None or not any(
+                name in item.attributes or name in item.methods for item in m.program.mro(cls)
+            ):
                 return expressions.without_absent(stored)  # whoever reads it runs after it was set
             other = _unset(m, value, name)
             return join([(other if o.value is ABSENT else o.value, o.guards) for o in stored.options])
@@ -202,7 +209,9 @@ def _default_factory(m: Machine, node: ast.expr, value: Value, name: str, cls: C
             if keyword.arg == "default":
                 return _in_class(m, cls, lambda: expressions.evaluate(m, keyword.value))
             if keyword.arg == "default_factory":
-                return _in_class(m, cls, lambda: calls.call(m, expressions.evaluate(m, keyword.value), [], [], None))
+                return _in_class(
+                    m, cls, lambda: calls.call(m, expressions.evaluate(m, keyword.value), [], [], None)
+                )
         return _in_class(m, cls, lambda: m.place(name))
     return value
 
@@ -214,7 +223,9 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
             if cls is not None:
                 for item in m.program.mro(cls):
                     if name in item.setters:
-                        calls.run_function(m, Closure(item.setters[name], owner, owner=item), [value], [], None)
+                        calls.run_function(
+                            m, Closure(item.setters[name], owner, owner=item), [value], [], None
+                        )
                         return
             held = by_name(m, name, value, owner)
             _stored(m, owner, name, held, node)
@@ -258,9 +269,13 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         if not value.scale.powers:
             value = replace(value, scale=ONE)  # the spread of an initialisation
         if role in ("A", "B"):
-            return Tensor(role, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned)
+            return Tensor(
+                role, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned
+            )
         if shaped is not None:
-            return Tensor(shaped, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned)
+            return Tensor(
+                shaped, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned
+            )
         if role == "magnitude" and not value.module:
             return Tensor("magnitude", origin=name)
         if role == "kronecker":
@@ -351,9 +366,16 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                 }
                 first = {cell: value for cell, value in kept.items() if m.heap.cells.get(cell) is None}
                 for cell, value in list(kept.items()):
-                    if _is_start(m.heap.cells.get(cell)) and isinstance(value, Place) and value.role in NUMBERS:
+                    if (
+                        _is_start(m.heap.cells.get(cell))
+                        and isinstance(value, Place)
+                        and value.role in NUMBERS
+                    ):
                         first[cell] = value  # 1 until somebody sets it
-                for cell, value in first.items():  # set here and nowhere earlier: whoever reads it comes later
+                for (
+                    cell,
+                    value,
+                ) in first.items():  # set here and nowhere earlier: whoever reads it comes later
                     m.heap.write(*cell, value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
@@ -365,7 +387,9 @@ def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
             node = item.attributes[name]
             place = m.place(name)
             if isinstance(node, ast.Constant) and node.value is None:
-                return join([(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))])
+                return join(
+                    [(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))]
+                )
             for statement in item.node.body:
                 if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                     if statement.target.id == name:
@@ -384,7 +408,15 @@ def _stores(info: FunctionInfo) -> bool:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
             return True
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in ("append", "update", "setdefault", "register_buffer", "register_parameter", "add_module", "extend"):
+            if node.func.attr in (
+                "append",
+                "update",
+                "setdefault",
+                "register_buffer",
+                "register_parameter",
+                "add_module",
+                "extend",
+            ):
                 return True
             if node.func.attr.endswith("_"):
                 return True
@@ -412,7 +444,9 @@ def _scales(value: object) -> frozenset[object]:
             kept = tuple(p for p in scale.powers if p[0].role not in ("strength", "multiplier"))
             return frozenset([Scale(scale.coefficient, kept).by_role()])
         case Union(options=options):
-            return frozenset(found for option in options if option.value is not ABSENT for found in _scales(option.value))
+            return frozenset(
+                found for option in options if option.value is not ABSENT for found in _scales(option.value)
+            )
         case Entries(pairs=pairs):
             return frozenset(found for _, item in pairs for found in _scales(item))
         case _:
@@ -433,10 +467,20 @@ def _is_state(value: object) -> bool:
 
 
 def run_unknown(
-    m: Machine, info: FunctionInfo, receiver: Value | None, owner: ClassInfo | None, outer: Names | None = None
+    m: Machine,
+    info: FunctionInfo,
+    receiver: Value | None,
+    owner: ClassInfo | None,
+    outer: Names | None = None,
 ) -> Value:
     """Run a function as its file alone shows it: nothing is known of its arguments."""
-    frame = Frame(info.file, info, Names({}, outer or (info.owner.names if info.owner else None)), receiver, owner or info.owner)
+    frame = Frame(
+        info.file,
+        info,
+        Names({}, outer or (info.owner.names if info.owner else None)),
+        receiver,
+        owner or info.owner,
+    )
     if info.has("classmethod") and isinstance(receiver, Ref) and receiver.cls is not None:
         frame.receiver = Klass(receiver.cls)
     frame.lora = m.speaks(info, info.file, owner or info.owner)
@@ -456,4 +500,13 @@ def run_unknown(
         m.stack.pop()
 
 
-__all__ = ["Const", "Library", "Method", "Partial", "construct", "instance", "load_attribute", "store_attribute"]
+__all__ = [
+    "Const",
+    "Library",
+    "Method",
+    "Partial",
+    "construct",
+    "instance",
+    "load_attribute",
+    "store_attribute",
+]

@@ -27,7 +27,9 @@ class Scale:
     def __post_init__(self) -> None:
         # Values are compared and hashed at every join; hashing fractions each time took a fifth of a run.
         key = tuple((s.role, s.origin, p.numerator, p.denominator) for s, p in self.powers)
-        object.__setattr__(self, "_hash", hash((self.coefficient.numerator, self.coefficient.denominator, key)))
+        object.__setattr__(
+            self, "_hash", hash((self.coefficient.numerator, self.coefficient.denominator, key))
+        )
 
     def __hash__(self) -> int:
         return self._hash
@@ -126,7 +128,8 @@ def undivided(scale: Scale) -> Scale:
     if any(symbol.role == RANK for symbol, _ in scale.powers):
         return scale
     powers = tuple(
-        (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in ("alpha", "alphas") else s, p) for s, p in scale.powers
+        (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in ("alpha", "alphas") else s, p)
+        for s, p in scale.powers
     )
     return scale if powers == scale.powers else Scale(scale.coefficient, tuple(sorted(powers)))
 

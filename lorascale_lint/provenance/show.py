@@ -29,13 +29,18 @@ def show(value: Value, depth: int = 3) -> str:
         case Number(scale=scale):
             return f"number {scale.formula()}" + (f" {list(scale.unknowns())}" if scale.unknowns() else "")
         case Text(parts=parts):
-            return "text " + "".join(p if isinstance(p, str) else "{" + " ".join(sorted(p.has)) + "}" for p in parts)
+            return "text " + "".join(
+                p if isinstance(p, str) else "{" + " ".join(sorted(p.has)) + "}" for p in parts
+            )
         case Place(path=path, role=role, made=made):
             return f"{path}" + (f":{role}" if role else "") + (f" ({made})" if made else "")
         case Tensor():
             facts = [value.kind + (f" of {value.side}" if value.side else "")]
             if value.scale.formula() != "1":
-                facts.append(f"x {value.scale.formula()}" + (f" {list(value.scale.unknowns())}" if value.scale.unknowns() else ""))
+                facts.append(
+                    f"x {value.scale.formula()}"
+                    + (f" {list(value.scale.unknowns())}" if value.scale.unknowns() else "")
+                )
             facts += [word for word in ("module", "transposed", "zero", "learned") if getattr(value, word)]
             if value.dims:
                 facts.append(f"({', '.join(show(d, 1) for d in value.dims)})")

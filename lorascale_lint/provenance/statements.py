@@ -104,7 +104,9 @@ def run(m: Machine, node: ast.stmt) -> bool:
                 if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
                     cls.methods[item.name] = FunctionInfo(frame.file, item, f"{node.name}.{item.name}", cls)
             cls.names = frame.names
-            m.defined += [(Closure(info, None, frame.names, owner=cls), frame) for info in cls.methods.values()]
+            m.defined += [
+                (Closure(info, None, frame.names, owner=cls), frame) for info in cls.methods.values()
+            ]
             frame.names.local[node.name] = Klass(cls)
         case ast.Assert(test=test):
             assume(m, test, True)
@@ -137,7 +139,9 @@ def _last_row(node: ast.stmt) -> int:
     body = getattr(node, "body", None) or getattr(node, "cases", None)
     if isinstance(body, list) and body:
         first = body[0]
-        row = getattr(first, "lineno", None) or getattr(getattr(first, "pattern", None), "lineno", node.lineno)
+        row = getattr(first, "lineno", None) or getattr(
+            getattr(first, "pattern", None), "lineno", node.lineno
+        )
         return max(node.lineno, row - 1)
     return node.end_lineno or node.lineno
 
@@ -197,7 +201,9 @@ def _augment(m: Machine, node: ast.AugAssign) -> None:
         more = m.elements(value)
         known = more is not None
         m.heap.write(
-            old.key, "items", Items((*held[0], *(more[0] if more else ())), held[1] or not known or bool(more and more[1]))
+            old.key,
+            "items",
+            Items((*held[0], *(more[0] if more else ())), held[1] or not known or bool(more and more[1])),
         )
         return
     result = expressions.binary(m, node, node.op, old, value)
@@ -250,7 +256,9 @@ def _if(m: Machine, node: ast.If) -> bool:
     if then_ends and else_ends:
         return True
     if then_ends or else_ends:
-        made, names, own = (made_else, frame.names.local, outside) if then_ends else (made_then, after_then, inside)
+        made, names, own = (
+            (made_else, frame.names.local, outside) if then_ends else (made_then, after_then, inside)
+        )
         m.heap.apply([(made, ())])
         frame.names.local = names
         frame.guards = (*guards, *own)
@@ -347,7 +355,9 @@ def _becomes(m: Machine, subject: ast.expr, kinds: ast.expr) -> None:
     if not isinstance(value, Place | Element):
         return
     meant = expressions.evaluate(m, kinds)
-    classes = [item.info for item in (meant.items if isinstance(meant, Tup) else (meant,)) if isinstance(item, Klass)]
+    classes = [
+        item.info for item in (meant.items if isinstance(meant, Tup) else (meant,)) if isinstance(item, Klass)
+    ]
     made = [(instance(m, cls), ((f"is {cls.qualname}", True),)) for cls in classes[:4]]
     if made:
         m.frame.names.local[subject.id] = made[0][0] if len(made) == 1 else join(list(made))

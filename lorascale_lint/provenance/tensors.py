@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import A, B, BASE, DELTA, DIFF, DROPOUT, GATE, KRONECKER, MAGNITUDE, NUMBERS
+from lorascale_lint.knowledge.roles import (
+    BASE,
+    DELTA,
+    DIFF,
+    DROPOUT,
+    GATE,
+    KRONECKER,
+    MAGNITUDE,
+    NUMBERS,
+    A,
+    B,
+)
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import UNKNOWN, Const, Number, Place, Tensor, Text, Value
 
@@ -45,8 +56,14 @@ def tensor(value: Value) -> Tensor | None:
         case Place(role=role) if role == MAGNITUDE:
             return Tensor("magnitude", origin=value.path)
         case Place(role=role) if role == DELTA:
-            space = "activation" if value.path.rstrip("()").endswith(("out", "output", "outputs", "result", "y")) else "weight"
-            return Tensor("delta", Scale.of("", f"{value.path}, which is out of sight"), space=space, origin=value.path)
+            space = (
+                "activation"
+                if value.path.rstrip("()").endswith(("out", "output", "outputs", "result", "y"))
+                else "weight"
+            )
+            return Tensor(
+                "delta", Scale.of("", f"{value.path}, which is out of sight"), space=space, origin=value.path
+            )
         case Place(role=role) if role == KRONECKER:
             return Tensor("kronecker", origin=value.path)
         case Place(role=role) if role == DIFF:
@@ -86,7 +103,9 @@ def scaled(value: Value, by: Scale) -> Value:
             return replace(value, scale=value.scale * by)
         case Place():
             made = tensor(value) or number(value)
-            return scaled(made, by) if made is not None else value if by == ONE else Place(f"{value.path} * ...")
+            return (
+                scaled(made, by) if made is not None else value if by == ONE else Place(f"{value.path} * ...")
+            )
         case _:
             return value
 
@@ -223,7 +242,9 @@ def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = Fal
             if b.kind == "half" and b.side != a.kind:
                 return Tensor("delta", scale, space=b.space, rows=rows, variant=variant, layout=layout)
             if b.kind in ("data", "base", "adapted", "mask"):
-                return Tensor("half", scale, side=a.kind, space="activation", rows=rows, variant=variant, layout=layout)
+                return Tensor(
+                    "half", scale, side=a.kind, space="activation", rows=rows, variant=variant, layout=layout
+                )
             if b.kind == "fresh" and not b.module:
                 learned = Scale.of(GATE, b.origin) if b.learned else ONE
                 space = "weight" if b.learned else "activation"
@@ -282,7 +303,10 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
     if isinstance(left, Text) or isinstance(right, Text):
         return UNKNOWN
     one, two = tensor(left), tensor(right)
-    zero = [number(v) is not None and number(v).scale.coefficient == 0 or (t is not None and t.zero) for v, t in ((left, one), (right, two))]  # type: ignore[union-attr]
+    zero = [
+        (number(v) is not None and number(v).scale.coefficient == 0) or (t is not None and t.zero)
+        for v, t in ((left, one), (right, two))
+    ]  # type: ignore[union-attr]
     if zero[0] and two is not None:
         return scaled(two, Scale(Fraction(sign)))
     if zero[1]:
@@ -295,7 +319,9 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
         if one.kind == "delta" and two.kind == "delta":
             if one.scale == two.scale:
                 return replace(one, rows=(*one.rows, *two.rows))
-            return replace(one, scale=Scale.of("", "a sum of deltas with other scales"), rows=(*one.rows, *two.rows))
+            return replace(
+                one, scale=Scale.of("", "a sum of deltas with other scales"), rows=(*one.rows, *two.rows)
+            )
         if one.kind == two.kind and one.kind in ("half", "A", "B"):
             return one if one.scale == two.scale else replace(one, scale=Scale.of("", "a sum of factors"))
     for a, b, other, place in ((one, two, right, 0), (two, one, left, 1)):

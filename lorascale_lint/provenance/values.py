@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -242,7 +241,9 @@ def _alike(found: dict[Value, Guards]) -> dict[Value, Guards]:
     for value, guards in found.items():
         small = value
         if isinstance(value, Tensor):
-            small = replace(value, dims=(), rows=(), origin="", transposed=False, scale=_by_meaning(value.scale))
+            small = replace(
+                value, dims=(), rows=(), origin="", transposed=False, scale=_by_meaning(value.scale)
+            )
         elif isinstance(value, Number):
             small = Number(_by_meaning(value.scale))
         made[small] = tuple(atom for atom in made[small] if atom in guards) if small in made else guards

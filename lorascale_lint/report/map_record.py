@@ -18,7 +18,12 @@ def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
     functions: list[Record] = []
     for item in found:
         function = item.spot.function
-        owner = None if function is None else function.owner or (item.spot.cls if item.spot.cls and item.spot.cls.file is item.spot.file else None)
+        owner = (
+            None
+            if function is None
+            else function.owner
+            or (item.spot.cls if item.spot.cls and item.spot.cls.file is item.spot.file else None)
+        )
         if owner is None:
             name = "<module>" if function is None else function.qualname
             functions.append({"function": name, "filename": item.spot.file.filename, **_application(item)})
