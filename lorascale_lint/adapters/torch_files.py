@@ -20,7 +20,10 @@ from lorascale_lint.errors import InputError
 
 SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".lora")
 _LARGEST_PICKLE = 64 * 2**20
-_MOST_RECORDS = 200_000
+_MOST_RECORDS = 2_000_000
+_MOST_OPCODES = 4_000_000
+_LARGEST_NUMBER = 10**18
+_LONGEST_TEXT = 100_000
 _LOCAL_HEADER = struct.Struct("<4s2xH6x12xHH")
 _DTYPES = {
     "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16", "DoubleStorage": "F64",
@@ -100,9 +103,18 @@ def read_torch_header(path: Path) -> Header:
     for name, value in _named(path, _followed(path, content)):
         if isinstance(value, _Described):
             tensors[name] = _tensor(path, name, value, places)
-        elif isinstance(value, str | int | float) and not isinstance(value, bool):
-            metadata[name] = str(value)
+        elif (text := _text(value)) is not None:
+            metadata[name] = text
     return Header(path, tensors, metadata, 0)
+
+
+def _text(value: object) -> str | None:
+    """What is said beside the tensors, if it is short."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+        return None
+    return str(value)[:_LONGEST_TEXT]
 
 
 def _place(path: Path, item: zipfile.ZipInfo, file: Any) -> tuple[int, int]:
@@ -154,9 +166,11 @@ def _followed(path: Path, content: bytes) -> object:
     """What the pickle describes. Raises InputError for anything that weights do not need."""
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(BytesIO(content)):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(BytesIO(content))):
             if opcode.name == "STOP":
                 break
+            if number == _MOST_OPCODES:
+                raise _Foreign(f"more than {_MOST_OPCODES} opcodes")
             machine.step(opcode.name, argument)
         return machine.stack[-1]
     except _Foreign as error:

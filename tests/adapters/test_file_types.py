@@ -183,6 +183,7 @@ def test_no_archive(name: str, inspect: Callable[..., Output], tmp_path: Path) -
         (b"\x80\x02}X\x01\x00\x00\x00as.", "not whole"),
         (b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".", "no dict of tensors"),
         (b"\x80\x02h\x07.", "not whole"),
+        (pickle.dumps({"alpha": 10**5000, "x": True}, 2), "no tensors in it"),
     ],
 )
 def test_pickles_that_hold_no_weights(
