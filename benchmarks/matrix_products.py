@@ -31,10 +31,12 @@ _FUNCTIONAL = re.compile(r"(?:^|\.)(?:F|functional|ops|nn|lax|jax|torch|mint|pad
 _STRONG = re.compile(
     r"(?i)lora_?(?:a|b|up|down|left|right|in|out|mid|magnitude)s?(?:_(?:layer|proj|linear))?s?$"
 )
+_VERB = re.compile(
+    r"(?i)(?:add|apply|collect|compute|create|get|init|load|make|merge|prepare|reset|set|split)_"
+)
 _PAIRS = (
     ("down", "up"), ("a", "b"), ("lora_down", "lora_up"), ("w_a", "w_b"), ("w1", "w2"),
-    ("down_proj", "up_proj"), ("linear_a", "linear_b"), ("matrix_a", "matrix_b"),
-    ("adapter_down", "adapter_up"),
+    ("linear_a", "linear_b"), ("matrix_a", "matrix_b"), ("adapter_down", "adapter_up"),
 )  # fmt: skip
 
 
@@ -122,7 +124,7 @@ def _operation(node: ast.AST, called: frozenset[str]) -> str:
         return plain
     if isinstance(node.func, ast.Attribute) and plain in APPLIED and len(node.args) + len(node.keywords) > 1:
         return plain if _FUNCTIONAL.search(ast.unparse(node.func.value)) else ""
-    if _STRONG.search(name) and node.args:
+    if _STRONG.search(name) and not _VERB.match(name) and node.args:
         return "layer call"
     low = name.lower()
     pairs = [{down, up} for down, up in _PAIRS if low in (down, up)]

@@ -120,3 +120,12 @@ for lora_a, lora_b in pairs:
 """
     assert operations(source) == [(3, "@"), (5, "@")]
     assert operations("from lora import pairs\nscores = q @ k\n") == []
+
+
+def test_calls_that_are_no_layers() -> None:
+    source = """
+def lora(self, x):
+    self.get_lora_a(x)
+    return self.down_proj(self.act(self.up_proj(x)))
+"""
+    assert operations(source) == []
