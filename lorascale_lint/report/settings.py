@@ -40,10 +40,16 @@ def _rows(config: Config) -> Iterator[tuple[str, Any, bool]]:
     for setting in SETTINGS:
         given = setting.key in config.given
         if setting.kind == "table":
-            yield "verify.driver", config.verify_driver, given
+            yield "verify.driver", _driver(config.verify_driver), given
         else:
             value = getattr(config, setting.key.replace("-", "_")) if given else setting.default
             yield setting.key, _plain(value), given
+
+
+def _driver(driver: str | None) -> str | None:
+    """With its file named as other files are."""
+    file, colon, function = (driver or "").rpartition(":")
+    return f"{display_path(Path(file))}:{function}" if colon else driver
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,19 @@
+"""MkDocs hook: one page for each rule, from what `lorascale-lint rule` prints."""
+
+from __future__ import annotations
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from lorascale_lint.run_rules import all_pages
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add `rules/NAME.md` for each rule, and a list of them."""
+    rows = ["# Rules", "", "| code | name | what it finds | repair |", "|---|---|---|---|"]
+    for page in all_pages():
+        rows.append(f"| {page.code} | [{page.name}]({page.name}.md) | {page.summary()} | {page.fix} |")
+        text = f"# {page.name} ({page.code})\n\n{page.page()}\n"
+        files.append(File.generated(config, f"rules/{page.name}.md", content=text))
+    files.append(File.generated(config, "rules/index.md", content="\n".join(rows) + "\n"))
+    return files
