@@ -52,7 +52,7 @@ def check_paths(
 
     configs = Configs()
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
-    sources = discover(map(Path, given), configs)
+    sources = discover(map(Path, given), configs, notebooks=True)
     choice = Choice(tuple(select), tuple(extend_select), tuple(ignore), preview=preview)
     return _check(sources, configs, choice, None, cache=cache)
 
@@ -109,15 +109,15 @@ def build_map(paths: AnyPath | Iterable[AnyPath] = ".") -> Map:
     Raises `InputError` for a path that does not exist and settings that can't be used.
     """
     from lorascale_lint.config import Configs
-    from lorascale_lint.engine import load_model
-    from lorascale_lint.model.map_report import map_record
+    from lorascale_lint.examination import examine_paths
+    from lorascale_lint.report.map_record import map_record
     from lorascale_lint.sources.discovery import discover
 
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     sources = discover(map(Path, given), Configs())
-    model, unread = load_model(sources.targets, sources.context, for_map=True)
+    ledger, unread = examine_paths(sources.targets, sources.context)
     failures = (*sources.failures, *(item for item in unread if Path(item.filename) in sources.targets))
-    return Map(map_record(model, sources.targets), failures)
+    return Map(map_record(ledger, {str(path) for path in sources.targets}), failures)
 
 
 def inspect_adapter(path: AnyPath) -> Inspection:

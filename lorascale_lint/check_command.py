@@ -76,7 +76,7 @@ class _Check:
                 else Sources((STDIN,), ())
             )
         else:
-            self.sources = discover(map(Path, options.paths), configs)
+            self.sources = discover(map(Path, options.paths), configs, notebooks=True)
         leave_out(*map(str, self.sources.roots))
         self.notebooks, self.sources = Notebooks.read(self.sources, self.stdin)
         self.output = replace(self.output, notebooks=self.notebooks)

@@ -12,11 +12,10 @@ from lorascale_lint.fixing.apply import Change
 from lorascale_lint.fixing.write import WriteError
 from lorascale_lint.reading import read_regular
 from lorascale_lint.report.content import Read, Report
-from lorascale_lint.sources.discovery import Sources
+from lorascale_lint.sources.discovery import NOTEBOOK, Sources
 from lorascale_lint.sources.notebook import NotANotebook, Notebook
 from lorascale_lint.sources.text import SourceText
 
-NOTEBOOK = ".ipynb"
 _AT_MOST = 512 * 2**20
 _CELL = re.compile(r"(?P<filename>.*\.ipynb):cell (?P<cell>\d+)", re.DOTALL)
 

@@ -1,6 +1,9 @@
-"""MkDocs hook: one page for each rule, from what `lorascale-lint rule` prints."""
+"""MkDocs hook: a page for each rule, as `lorascale-lint rule` prints it; links out of the site are names."""
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -17,3 +20,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"rules/{page.name}.md", content=text))
     files.append(File.generated(config, "rules/index.md", content="\n".join(rows) + "\n"))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Name a file of the repository that is no page: nothing says where the repository is published."""
+    return re.sub(r"\[([^\]]*)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", markdown)

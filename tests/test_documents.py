@@ -17,12 +17,12 @@ import pytest
 from tests.documents import write_examples
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["docs/start.md", "docs/suppression.md", "docs/settings.md", "docs/output.md"]
+PAGES = ["docs/start.md", "docs/suppression.md", "docs/settings.md", "docs/output.md", "docs/too-strong.md"]
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def with_outputs(page: Path, folder: Path) -> str:
-    """The page with what its commands print now, run one after the other in a folder with the page's files."""
+    """The page with what its commands print now, one after the other in a folder with the page's files."""
     project = folder / "project"
     project.mkdir()
     write_examples(page, project)

@@ -250,3 +250,14 @@ def test_unchanged_text_is_the_unchanged_file(cells):
 def test_any_json_is_read_or_refused(document):
     with contextlib.suppress(NotANotebook):
         Notebook.read(json.dumps(document).encode())
+
+
+def test_map_leaves_notebooks_out_and_says_so_of_a_named_one(lint):
+    Path("a.ipynb").write_bytes(notebook("x = 1"))
+    Path("b.py").touch()
+    assert lint("map")[0] == 0
+    code, _, err = lint("map", "a.ipynb")
+    assert (code, err) == (
+        2,
+        "error: a.ipynb:1:1 LS001 unreadable-file: is a notebook, which only `check` reads\n",
+    )

@@ -27,8 +27,7 @@ SKIPPED_FOLDERS = frozenset(
         "site-packages", "venv",
     }
 )  # fmt: skip
-LINTED = (".py", ".ipynb")
-"""Endings of files that are linted where a folder is given. A stub (`.pyi`) holds no code."""
+NOTEBOOK = ".ipynb"
 _NAMESPACE_DEPTH = 2
 _PROJECT_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 
@@ -51,12 +50,13 @@ class Sources:
     roots: tuple[Path, ...] = field(default=(), compare=False)
 
 
-def discover(paths: Iterable[Path], configs: Configs) -> Sources:
+def discover(paths: Iterable[Path], configs: Configs, *, notebooks: bool = False) -> Sources:
     """Find the files for the given files and folders, in a fixed order, each once.
 
+    ``notebooks`` are targets for those who read them. A stub (``.pyi``) holds no code and never is one.
     Raises `MissingPath` and `ConfigError`.
     """
-    walk = _Walk(configs)
+    walk = _Walk(configs, notebooks=notebooks)
     targets: dict[str, Path] = {}
     folders: dict[Path, None] = {}
     empty: list[Path] = []
@@ -161,15 +161,18 @@ def _absolute(path: Path) -> Path:
 class _Walk:
     """Python files below a folder. Links to folders are not followed, so a loop of links ends."""
 
-    def __init__(self, configs: Configs) -> None:
+    def __init__(self, configs: Configs, *, notebooks: bool = False) -> None:
         self._configs = configs
+        self._endings = (".py", NOTEBOOK) if notebooks else (".py",)
         self._git: GitIgnore | None = None
         self.failures: list[FileFailure] = []
 
     def given_file(self, path: Path) -> Iterator[Path]:
         if path.suffix == ".pyi" or self._configs.leaves_out(path, named=True):
             return
-        if stat.S_ISREG(path.stat().st_mode):
+        if path.suffix == NOTEBOOK and NOTEBOOK not in self._endings:
+            self._fail(path, "is a notebook, which only `check` reads")
+        elif stat.S_ISREG(path.stat().st_mode):
             yield path
         else:
             self._fail(path, "not a regular file")
@@ -190,7 +193,7 @@ class _Walk:
         for entry in entries:
             path = folder / entry.name
             is_folder = _holds(entry.is_dir, follow_symlinks=False)
-            wanted = entry.name not in SKIPPED_FOLDERS if is_folder else entry.name.endswith(LINTED)
+            wanted = entry.name not in SKIPPED_FOLDERS if is_folder else entry.name.endswith(self._endings)
             if not wanted or self._configs.leaves_out(path) or self._ignored(path, is_folder):
                 continue
             if is_folder:

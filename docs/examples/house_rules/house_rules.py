@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
-from lorascale_lint import Finding, Rule
+from lorascale_lint import Finding
+from lorascale_lint.ledger.applications import applications
+from lorascale_lint.rule import Obligation
 
 
-class MergeElsewhere(Rule):
+class MergeElsewhere(Obligation):
     """Merge outside of `merge_delta`
 
     ## What it finds
@@ -20,12 +22,9 @@ class MergeElsewhere(Rule):
     code = "HOUSE001"
     name = "merge-elsewhere"
 
-    def check(self, model) -> Iterator[Finding]:
+    def examine(self, ledger) -> Iterator[Finding]:
         """Read the applications that the analysis found; `lorascale-lint map` prints them."""
-        for application in model.applications:
-            function = application.function
-            if application.kind == "merge" and function.facts.name != "merge_delta":
-                message = f"`{function.facts.name}` merges a delta itself"
-                yield self.finding(
-                    model, function.filename, application.loc, message, event=application.event
-                )
+        for application in applications(ledger):
+            spot = application.spot
+            if application.kind == "merge" and spot.name != "merge_delta":
+                yield self.at(spot, f"`{spot.name}` merges a delta itself")
