@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.codemods.give_strength_of_one import give_strength_of_one
 from lorascale_lint.facts.extract import MODULE
@@ -23,39 +22,16 @@ from lorascale_lint.facts.terms import (
     walk,
 )
 from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.knowledge.interfaces import STRENGTH_ARGUMENTS, StrengthArgument, looks_like_alpha
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function, bound_arguments, is_receiver, is_test_file
 from lorascale_lint.model.scale import ALPHA, RANK
 from lorascale_lint.model.vocabulary import number_role
 from lorascale_lint.rule import Rule
 
-
-@dataclass(frozen=True, slots=True)
-class Multiplier:
-    """An argument that multiplies the delta as it is; ``library`` must be imported by the file.
-
-    ``integers`` says that people take the argument for alpha, so that a number may show the mistake.
-    """
-
-    library: str
-    method: str
-    keywords: tuple[str, ...]
-    position: int
-    integers: bool = False
-
-
-MULTIPLIERS = (
-    Multiplier("diffusers", "fuse_lora", ("lora_scale",), 1),
-    Multiplier("diffusers", "set_adapters", ("adapter_weights", "weights"), 1),
-    Multiplier("diffsynth", "load_lora", ("alpha", "lora_alpha"), 2, integers=True),
-    Multiplier("peft", "scale_layer", ("scale",), 0),
-    Multiplier("peft", "set_scale", ("scale",), 1),
-    Multiplier("peft", "add_weighted_adapter", ("weights",), 1),
+MULTIPLIERS = tuple(
+    item for item in STRENGTH_ARGUMENTS if item.call and not item.entry and item.position is not None
 )
-"""Read in the libraries' sources; whatever the file says of alpha / rank is applied besides."""
-
-_LEAST = 8
-"""The least integer that is taken for an alpha: sliders are used at strengths up to 5 or so."""
 
 
 class RankGivenAsStrength(Rule):
@@ -135,18 +111,18 @@ class RankGivenAsStrength(Rule):
                         yield self._report(model, function, event, api, given, reason)
 
     def _report(
-        self, model: Model, function: Function, event: Event, api: Multiplier, given: Term, reason: str
+        self, model: Model, function: Function, event: Event, api: StrengthArgument, given: Term, reason: str
     ) -> Finding:
         text = source_text(given)
         return self.finding(
             model,
             function.filename,
             given.loc,
-            f"`{api.method}` takes a plain multiplier and is given {reason}",
+            f"`{api.call}` takes a plain multiplier and is given {reason}",
             event=event,
             effect=f"the delta is multiplied by `{text}` on top of its trained scale",
             trace=(
-                (function.filename, event.loc, f"`{api.method}` of {api.library} multiplies by its argument"),
+                (function.filename, event.loc, f"`{api.call}` of {api.library} multiplies by its argument"),
                 (function.filename, given.loc, f"`{text}` is {reason}, not a strength"),
             ),
             fix=_repair(model, function, event.value, given),
@@ -161,12 +137,12 @@ def _repair(model: Model, function: Function, call: Term, given: Term) -> Repair
     return None if index is None else give_strength_of_one(model, function.filename, call, index)
 
 
-def _multipliers(model: Model, function: Function, call: Term) -> Iterator[tuple[Multiplier, Term]]:
+def _multipliers(model: Model, function: Function, call: Term) -> Iterator[tuple[StrengthArgument, Term]]:
     """Library calls with a multiplier, and each multiplier given (a list may hold several)."""
     if not isinstance(call, Call) or not isinstance(call.func, Attr):
         return
     for api in MULTIPLIERS:
-        if call.func.name != api.method or not _imports(model, function.filename, api.library):
+        if call.func.name != api.call or not _imports(model, function.filename, api.library):
             continue
         if model.project.callees(call.func, function, function.owner):
             continue
@@ -186,7 +162,7 @@ def _imports(model: Model, filename: str, library: str) -> bool:
     return re.search(rb"(?m)^\s*(from|import) " + library.encode() + rb"\b", text) is not None
 
 
-def _wrong(model: Model, function: Function, term: Term, api: Multiplier) -> str | None:
+def _wrong(model: Model, function: Function, term: Term, api: StrengthArgument) -> str | None:
     """What ``term`` is instead of a strength, or None."""
     while isinstance(term, Call) and isinstance(term.func, Global) and term.func.name in ("float", "int"):
         if len(term.args) != 1:
@@ -198,20 +174,15 @@ def _wrong(model: Model, function: Function, term: Term, api: Multiplier) -> str
         case Op("**", base, _) if _role(model, function, base) == RANK:
             return "a power of the rank"
         case Const(value=int() | float() as value) if api.integers and not isinstance(value, bool):
-            return f"{value:g}, an alpha" if _looks_like_alpha(value) else None
+            return f"{value:g}, an alpha" if looks_like_alpha(value) else None
         case Global() | Param() if api.integers and _role(model, function, term) is None:
             values = list(_constants(model, function, term))
-            if values and all(_looks_like_alpha(value) for value in values):
+            if values and all(looks_like_alpha(value) for value in values):
                 return f"{values[0]:g}, an alpha"
             return None
         case _:
             role = _role(model, function, term)
             return {ALPHA: "an alpha", RANK: "a rank"}.get(role or "")
-
-
-def _looks_like_alpha(value: float) -> bool:
-    """Is this a usual alpha and no usual strength: 8, 16, 32, 48, 64 ...?"""
-    return value == 8 or (value > _LEAST and value % 16 == 0)
 
 
 def _constants(model: Model, function: Function, term: Global | Param) -> Iterator[float]:

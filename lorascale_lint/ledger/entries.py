@@ -147,7 +147,8 @@ class KeyRead:
 class Use:
     """A function or class is called: of a library (``name`` is dotted) or of the project (``callee``).
 
-    ``given`` are the arguments by parameter name where that is known, else by position (``"0"``, ``"1"``).
+    ``given`` are the arguments by parameter name where that is known, else by position (``"0"``, ``"1"``);
+    lists are rows of what they held then.
     """
 
     spot: Spot
@@ -187,6 +188,20 @@ class Unused:
     role: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Default:
+    """What an option of the program, a field or a parameter is where nobody sets it.
+
+    ``how`` is option, field or parameter; ``owner`` the class of a field or the function of a parameter.
+    """
+
+    spot: Spot
+    name: str
+    value: Value
+    how: str
+    owner: str = ""
+
+
 @dataclass(slots=True)
 class Ledger:
     """Everything that happened, in the order in which it was seen."""
@@ -201,6 +216,7 @@ class Ledger:
     asks: list[Ask] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
+    defaults: list[Default] = field(default_factory=list)
     bounds: list[str] = field(default_factory=list)
     """Functions for which a bound of work was passed, so that something may be missing."""
 
@@ -208,6 +224,7 @@ class Ledger:
 __all__ = [
     "Apply",
     "Ask",
+    "Default",
     "Fold",
     "KeyRead",
     "KeyWrite",

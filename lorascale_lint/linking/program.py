@@ -102,6 +102,17 @@ class FileInfo:
         """The text by rows."""
         return self.source.splitlines()
 
+    @cached_property
+    def libraries(self) -> frozenset[str]:
+        """First parts of the names of all modules that the file imports, in functions too."""
+        found: set[str] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+        return frozenset(found)
+
     def text(self, node: ast.AST) -> str:
         """Source rows of ``node``."""
         return "\n".join(self.lines[getattr(node, "lineno", 1) - 1 : getattr(node, "end_lineno", None) or 0])

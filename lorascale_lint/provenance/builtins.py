@@ -112,7 +112,12 @@ def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
                 pairs.append((expressions.item_at(m, pair, 0), expressions.item_at(m, pair, 1)))
             open_ = held is None or held[1]
     pairs += [(Text((name,)), value) for name, value in named.items()]
-    return m.new_dict(pairs, open_)
+    made = m.new_dict(pairs, open_)
+    places = {} if node is None else {keyword.arg: keyword.value for keyword in node.keywords}
+    for name, value in named.items():
+        if name in places:
+            expressions.wrote(m, places[name], made, Text((name,)), value)
+    return made
 
 
 def _defaultdict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import NUMBERS, speaks_of_scales
@@ -154,7 +155,7 @@ def _used(
     result: Value,
 ) -> None:
     """Writes a call into the ledger."""
-    if m.recording and node is not None and not name.startswith("builtins."):
+    if m.recording and node is not None and name.removeprefix("builtins.") not in _PYTHON:
         given = {str(index): value for index, value in enumerate(args)}
         if callee is not None:
             init = (
@@ -170,7 +171,20 @@ def _used(
                 )
                 given = dict(zip(names, args, strict=False))
         given.update(keywords)
+        given = {key: _row(m, value) for key, value in given.items()}
         m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards))
+
+
+_PYTHON = frozenset(dir(builtins))
+"""Python's own functions; a name that is nowhere bound (a star import) is no such."""
+
+
+def _row(m: Machine, value: Value) -> Value:
+    """A list as the row of what it holds now: the ledger outlives the heap."""
+    if isinstance(value, Ref) and value.kind == "list":
+        held = m.elements(value)
+        return Tup(tuple(held[0])) if held is not None else value
+    return value
 
 
 def run_function(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Ledger, Spot, Unused
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
-from lorascale_lint.provenance import calls
+from lorascale_lint.provenance import calls, defaults
 from lorascale_lint.provenance.machine import Frame, Machine, Names, OutOfSteps
 from lorascale_lint.provenance.objects import instance, run_unknown
 from lorascale_lint.provenance.statements import block
@@ -38,6 +38,8 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
             _run(machine, info, owner)
         _unused_parameters(machine, info)
     _run_top_level(machine, file)
+    if defaults.may_hold(file.source):
+        defaults.record(machine, file)
 
 
 def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:

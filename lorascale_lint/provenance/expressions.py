@@ -261,17 +261,29 @@ def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
 
 def _dict(m: Machine, node: ast.Dict) -> Value:
     pairs: list[tuple[Value, Value]] = []
+    pairs_by_node: dict[int, tuple[Value, Value]] = {}
     open_ = False
     for key, item in zip(node.keys, node.values, strict=True):
         value = evaluate(m, item)
         if key is not None:
-            pairs.append((evaluate(m, key), value))
+            pairs_by_node[id(item)] = (evaluate(m, key), value)
+            pairs.append(pairs_by_node[id(item)])
         elif isinstance(value, Ref) and isinstance(entries := m.heap.read(value.key, "entries"), Entries):
             pairs += entries.pairs
             open_ |= entries.open
         else:
             open_ = True
-    return m.new_dict(pairs, open_)
+    made = m.new_dict(pairs, open_)
+    for key, item in zip(node.keys, node.values, strict=True):
+        if key is not None:
+            wrote(m, item, made, *pairs_by_node[id(item)])
+    return made
+
+
+def wrote(m: Machine, node: ast.AST, container: Value, key: Value, value: Value) -> None:
+    """Writes an entry that a display, a comprehension or ``update`` makes into the ledger."""
+    if m.recording:
+        m.ledger.writes.append(KeyWrite(m.spot(node), container, key, value, m.frame.guards))
 
 
 # ---- operators ----------------------------------------------------------------------------
@@ -936,7 +948,10 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
     clause(0)
     frame.names.local, frame.guards = names, guards
     if isinstance(node, ast.DictComp):
-        return m.new_dict(values, state["open"])
+        made = m.new_dict(values, state["open"])
+        for key, value in values:
+            wrote(m, node.value, made, key, value)
+        return made
     return m.new_list(values, state["open"])
 
 

@@ -42,6 +42,10 @@ def call_method(
         how = "pop" if name == "pop" else "item" if name == "get_tensor" else "get"
         expressions.read_entry(m, node or ast.Pass(lineno=0), receiver, args[0], found, how)
         return found
+    if name == "update" and node is not None and named:
+        for keyword in node.keywords:
+            if keyword.arg in named:
+                expressions.wrote(m, keyword.value, receiver, Text((keyword.arg,)), named[keyword.arg])
     return _dispatch(m, receiver, name, args, keywords, named, node)
 
 

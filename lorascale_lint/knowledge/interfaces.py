@@ -1,0 +1,74 @@
+"""What arguments of libraries' functions mean: which one is a strength, which calls declare an option.
+
+An argument that is a strength multiplies the delta as it is; whatever the adapter's file says of alpha and
+rank is applied besides. A rule reads these tables and knows no library by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StrengthArgument:
+    """An argument that multiplies the delta as it is; the file must import ``library``.
+
+    ``call`` is the last part of the function's name; empty: any call that has the keyword. ``entry`` is the
+    key of the strength in a dictionary that is given. ``integers`` says that people take the argument for
+    alpha, so that a number may show the mistake.
+    """
+
+    library: str
+    call: str
+    keywords: tuple[str, ...]
+    position: int | None
+    entry: str = ""
+    integers: bool = False
+
+
+_KWARGS = ("cross_attention_kwargs", "attention_kwargs", "joint_attention_kwargs")
+
+STRENGTH_ARGUMENTS = (
+    # diffusers loaders/lora_base.py: LoraBaseMixin.fuse_lora, set_adapters
+    StrengthArgument("diffusers", "fuse_lora", ("lora_scale",), 1),
+    StrengthArgument("diffusers", "set_adapters", ("adapter_weights", "weights"), 1),
+    # diffusers pipelines: __call__ hands kwargs["scale"] to scale_lora_layers
+    StrengthArgument("diffusers", "", _KWARGS, None, entry="scale"),
+    # DiffSynth-Studio diffsynth/utils/lora: weight += alpha * up @ down
+    StrengthArgument("diffsynth", "load_lora", ("alpha", "lora_alpha"), 2, integers=True),
+    # peft tuners/lora/layer.py: LoraLayer.scale_layer, set_scale; tuners/lora/model.py
+    StrengthArgument("peft", "scale_layer", ("scale",), 0),
+    StrengthArgument("peft", "set_scale", ("scale",), 1),
+    StrengthArgument("peft", "add_weighted_adapter", ("weights",), 1),
+    # ComfyUI comfy/sd.py
+    StrengthArgument("comfy", "load_lora_for_models", ("strength_model",), 3),
+    # nunchaku models/transformers/transformer_flux.py
+    StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
+)
+
+LEAST_ALPHA = 8
+"""The least whole number that is taken for an alpha: sliders are used at strengths up to 5 or so."""
+
+
+def looks_like_alpha(value: float) -> bool:
+    """Is this a usual alpha and no usual strength: 8, 16, 32, 48, 64 ...?"""
+    return value == LEAST_ALPHA or (value > LEAST_ALPHA and value % 16 == 0)
+
+
+OPTION_CALLS = {
+    "add_argument": "default",  # argparse.ArgumentParser.add_argument
+    "add_arg": "default",  # configargparse
+    "option": "default",  # click.option
+    "DEFINE_float": "1",  # absl.flags.DEFINE_float(name, default, help)
+    "DEFINE_integer": "1",  # absl.flags.DEFINE_integer
+}
+"""Calls that declare an option by the last part of their name: which argument is its default."""
+
+FIELD_CALLS = {
+    "field": ("default",),  # dataclasses.field, attrs.field
+    "Field": ("default", "0"),  # pydantic.Field
+    "Option": ("default", "0"),  # typer.Option
+    "Argument": ("default", "0"),  # typer.Argument
+    "HfArg": ("default",),  # transformers.hf_argparser.HfArg
+}
+"""Calls that stand where the default of a field or a parameter stands: which of their arguments it is."""

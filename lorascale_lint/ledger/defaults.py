@@ -1,0 +1,58 @@
+"""What a number is where nobody sets it: options of the command line, fields, parameters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from lorascale_lint.knowledge.interfaces import OPTION_CALLS
+from lorascale_lint.ledger.entries import Default, Ledger, Spot, Use
+from lorascale_lint.provenance.values import Text
+
+
+class Defaults:
+    """The defaults of a project by the name under which the number is read."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._found: dict[str, list[Default]] = defaultdict(list)
+        seen: set[tuple[str, int, str]] = set()
+        for item in (*_options(ledger), *ledger.defaults):
+            place = (item.spot.file.filename, item.spot.row, item.name)
+            if place not in seen:
+                seen.add(place)
+                self._found[item.name].append(item)
+
+    def of(self, origin: str, spot: Spot) -> list[Default]:
+        """What ``origin`` (``args.lora_alpha``) may be by default, as code at ``spot`` reads it.
+
+        Those of the files that are involved; else those of the whole project.
+        """
+        owner, _, name = origin.rpartition(".")
+        known = self._found.get(name, [])
+        if not owner:
+            function = spot.function.qualname if spot.function is not None else ""
+            known = [item for item in known if item.how == "option" or item.owner == function]
+        else:
+            known = [item for item in known if item.how != "parameter"]
+        files = {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
+        near = [item for item in known if item.spot.file.filename in files]
+        return near or (known if owner else [])
+
+
+def _options(ledger: Ledger) -> Iterator[Default]:
+    for use in ledger.uses:
+        argument = OPTION_CALLS.get(use.name.rpartition(".")[2])
+        if argument is not None and argument in use.given:
+            for name in _names(use):
+                yield Default(use.spot, name, use.given[argument], "option")
+
+
+def _names(use: Use) -> Iterator[str]:
+    """``lora_alpha`` of ``--lora-alpha``."""
+    for argument in ("dest", *map(str, range(4))):
+        given = use.given.get(argument)
+        literal = given.literal if isinstance(given, Text) else None
+        if literal and (argument in ("dest", "0") or literal.startswith("-")):
+            name = literal.lstrip("-").replace("-", "_").partition("/")[0]
+            if name.isidentifier():
+                yield name
