@@ -1,7 +1,8 @@
 """A million tiny tensors: `python benchmarks/audit_many_tensors.py [--tensors 1000000]`.
 
 Makes a checkpoint of that many tensors of one number, an adapter of as many for a third of it and their right
-merge; shows the seconds and the peak memory of `inspect`, `inspect --format html`, `inspect --rewrite-to` and
+merge; shows the seconds, the processor seconds and the peak memory of `inspect`, `inspect --format html`,
+`inspect --rewrite-to` and
 `audit`, each a process of its own, for that number and for a quarter of it: what is linear takes four times
 as long. Exits 1 if a command fails, or takes more than eight times as long.
 """
@@ -36,13 +37,14 @@ def make(folder: Path, count: int) -> None:
     save_file(merged | {f"{name}.weight": 5 * ones["a"] for name in adapted}, folder / "merged.safetensors")
 
 
-def measure(arguments: list[str]) -> tuple[int, float, float]:
-    """Exit code, seconds and GB of one command."""
+def measure(arguments: list[str]) -> tuple[int, float, float, float]:
+    """Exit code, seconds, processor seconds and GB of one command."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "lorascale_lint", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
-    return os.waitstatus_to_exitcode(status), time.perf_counter() - start, usage.ru_maxrss / 1e6
+    seconds = time.perf_counter() - start
+    return os.waitstatus_to_exitcode(status), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
 
 
 def main() -> int:
@@ -65,11 +67,11 @@ def main() -> int:
                 "inspect --rewrite-to": ["inspect", adapter, "--rewrite-to", "peft", str(folder / "peft")],
                 "audit": ["audit", "--base", base, "--adapter", adapter, "--merged", merged],
             }.items():
-                code, seconds, memory = measure(arguments)
-                ratio = seconds / before.get(title, seconds)
-                before[title] = seconds
+                code, seconds, busy, memory = measure(arguments)
+                ratio = busy / before.get(title, busy)
+                before[title] = busy
                 failed |= code != 0 or ratio > _MOST
-                took = f"{seconds:.1f} s ({ratio:.1f}x), {memory:.2f} GB"
+                took = f"{seconds:.1f} s, {busy:.1f} s of processors ({ratio:.1f}x), {memory:.2f} GB"
                 print(f"{count:>8} tensors, {title}: {took}, exit {code}")
     return int(failed)
 

@@ -37,7 +37,7 @@ def answer(adapter: Adapter, predictions: Sequence[Prediction]) -> str:
     parts: list[str] = []
     assumed = [item for item in adapter.scaled if item.assumed]
     if assumed:
-        parts.append(_if_rank(adapter))
+        parts.append(_if_rank(adapter, _best(adapter, right)))
     elif right:
         parts.append(_passed(_best(adapter, right)))
     else:
@@ -68,14 +68,13 @@ def _passed(right: Sequence[Prediction]) -> str:
     return "; ".join(told)
 
 
-def _if_rank(adapter: Adapter) -> str:
+def _if_rank(adapter: Adapter, right: Sequence[Prediction]) -> str:
     ranks = {item.rank for item in adapter.scaled if item.assumed and item.rank}
     rank = str(*ranks) if len(ranks) == 1 else "rank"
     why = "alpha 0 is a placeholder" if any(item.placeholder for item in adapter.scaled) else "no alpha in it"
-    return (
-        f"{why}: a strength of 1 is right if alpha was the rank"
-        f"{f' ({rank})' if rank != 'rank' else ''}, else pass alpha / {rank}"
-    )
+    whose = f" ({rank})" if rank != "rank" else ""
+    what = _passed(right) if any(item.argument for item in right) else "a strength of 1 is right"
+    return f"{why}: {what} if alpha was the rank{whose}, else alpha / {rank}"
 
 
 def _own(item: Prediction) -> str:

@@ -6,10 +6,25 @@ from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.knowledge.kinds import UNSCALED
 from lorascale_lint.knowledge.reading import Case, Files, Loader
 
+# Diffusion models have some of these words with something before them, as `add_q_proj`.
+_LANGUAGE = (
+    ".q_proj", ".k_proj", ".v_proj", ".o_proj", ".gate_proj", ".up_proj", ".down_proj", ".qkv_proj",
+    ".gate_up_proj", ".c_attn", ".query_key_value", ".embed_tokens", "lm_head",
+)  # fmt: skip
+_TEXT_ENCODERS = ("text_encoder", "lora_te", "text_model", "base_model.model.text_model")
+
 
 def case_of(adapter: Adapter, loader: Loader) -> Case | None:
     """The first case that fits a file; None if the loader's table says nothing of such files."""
     return next((case for case in loader.cases if fits(adapter, case.files)), None)
+
+
+def is_language_model(adapter: Adapter) -> bool:
+    """Whether the names are those of a language model's layers, and of no text encoder."""
+    return all(
+        any(word in item.name for word in _LANGUAGE) and not item.name.startswith(_TEXT_ENCODERS)
+        for item in adapter.modules
+    )
 
 
 def fits(adapter: Adapter, files: Files) -> bool:

@@ -10,11 +10,12 @@ from enum import StrEnum
 
 from lorascale_lint.adapters.adapter import Adapter
 from lorascale_lint.adapters.applied import NotKnown, Refused, applied_scale, check_whole, magnitude_of
-from lorascale_lint.adapters.matching import case_of
+from lorascale_lint.adapters.matching import case_of, is_language_model
 from lorascale_lint.adapters.module import Module
 from lorascale_lint.knowledge.kinds import UNSCALED
-from lorascale_lint.knowledge.reading import Loader, Magnitude, Refuses, Scales, Skips, Unsaid
+from lorascale_lint.knowledge.reading import Loader, Magnitude, Models, Refuses, Scales, Skips, Unsaid
 
+OTHER_MODELS = "it is for diffusion models, and this is an adapter of a language model"
 _SAME = 1e-3  # a bfloat16 alpha is only known to about three digits
 
 
@@ -53,6 +54,8 @@ def predict(adapter: Adapter, loader: Loader) -> Prediction:
         return Prediction(
             loader, Outcome.UNKNOWN, reason=f"what it does with {suffix} files is not on record"
         )
+    if loader.models is Models.DIFFUSION and is_language_model(adapter):
+        return Prediction(loader, Outcome.UNKNOWN, reason=OTHER_MODELS)
     case = case_of(adapter, loader)
     if case is None:
         return Prediction(
@@ -130,6 +133,10 @@ def _judged(loader: Loader, does: Scales, pairs: Sequence[tuple[Module, float]])
     elif any(module.assumed for module, _ in pairs):
         outcome = Outcome.RIGHT_IF_RANK
     about = does.note
+    if does.note_on_ranks and len({module.rank for module, _ in pairs}) > 1:
+        about = "; ".join(text for text in (about, does.note_on_ranks) if text)
+    if wrong and does.skipped and any(does.skipped in module.name for module, _ in wrong):
+        about = "; ".join(text for text in (about, f"`{does.skipped}` loses its alpha") if text)
     if does.squared and not any(module.kind in does.squared for module, _ in pairs):
         about = ""
     note = "; ".join(text for text in (about, loader.note) if text)

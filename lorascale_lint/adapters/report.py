@@ -12,7 +12,7 @@ from lorascale_lint.adapters.adapter import Adapter, Alike, alike
 from lorascale_lint.adapters.answer import answer, by_relevance
 from lorascale_lint.adapters.module import AlphaSource, Module
 from lorascale_lint.adapters.oddities import Oddity
-from lorascale_lint.adapters.predictions import Outcome, Prediction
+from lorascale_lint.adapters.predictions import OTHER_MODELS, Outcome, Prediction
 from lorascale_lint.knowledge.kinds import Kind
 from lorascale_lint.report.terminal import printable
 
@@ -135,7 +135,10 @@ def _predicted(adapter: Adapter, predictions: Sequence[Prediction]) -> list[str]
     for reason in dict.fromkeys(item.reason for item in refused):
         names = ", ".join(item.loader.key for item in refused if item.reason == reason)
         lines += _wrapped(f"  refuse it: {names} ({reason})", "    ")
-    if untold := [item.loader.key for item in ordered if item.outcome is Outcome.UNKNOWN]:
+    unknown = [item for item in ordered if item.outcome is Outcome.UNKNOWN]
+    if others := [item for item in unknown if item.reason == OTHER_MODELS]:
+        lines.append(f"  not asked: {len(others)} loaders of diffusion models")
+    if untold := [item.loader.key for item in unknown if item.reason != OTHER_MODELS]:
         lines += _wrapped(f"  not known for this file: {', '.join(untold)}", "    ")
     return lines
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from lorascale_lint.adapters.floats import FLOATS, ITEM_SIZE, rounded
 from lorascale_lint.adapters.tensors import Stored, pieces
+from lorascale_lint.audit.blocks import Buffers
 from lorascale_lint.audit.judge import judge
-from lorascale_lint.audit.measure import Buffers, Measurement
-from lorascale_lint.audit.plan import Given, Plan, Task, make_units
+from lorascale_lint.audit.measure import Measurement
+from lorascale_lint.audit.plan import Given, Plan, Task
+from lorascale_lint.audit.units import make_units
 from lorascale_lint.audit.verdicts import Judgement, Verdict
 
 _PIECE = 1 << 20

@@ -45,6 +45,13 @@ class Divisor(StrEnum):
     SETTINGS = "the one rank of the settings"
 
 
+class Models(StrEnum):
+    """Which models a loader is for."""
+
+    ANY = "any"
+    DIFFUSION = "diffusion models"
+
+
 class Magnitude(StrEnum):
     """What a loader does with DoRA's magnitude."""
 
@@ -89,6 +96,7 @@ class Scales:
     prefix: str = ""  # what tensors without it are taken for is not known
     only: str = ""  # models that know such names; for others nothing of the file is applied
     note: str = ""
+    note_on_ranks: str = ""  # where modules have different ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +142,4 @@ class Loader:
     note: str = ""
     aliases: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = (".safetensors",)  # files that it is known to open
+    models: Models = Models.DIFFUSION

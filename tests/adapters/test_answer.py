@@ -31,11 +31,13 @@ SETTINGS = {"peft_type": "LORA", "r": 8, "lora_alpha": 4}
          "to ComfyUI"),
         (peft_pair(PEFT, 8), {}, SETTINGS,
          "Pass `scale_layer(1.0)` to PEFT; vLLM and SGLang (language models) apply it right as it is; "
-         "diffusers, Flux.2 would apply it 2 times too strong (pass `set_adapters(NAMES, 0.5)`)"),
+         "diffusers (Flux.2) would apply it 2 times too strong (pass `set_adapters(NAMES, 0.5)`)"),
         (peft_pair(NAMES, 8), {}, None,
-         "No alpha in it: a strength of 1 is right if alpha was the rank (8), else pass alpha / 8"),
+         "No alpha in it: pass `alpha=1.0` to DiffSynth-Studio 2.x, `strength=1.0` to FastVideo 0.2.1 if "
+         "alpha was the rank (8), else alpha / 8"),
         (pair(FLAT, 8, alpha=0), {}, None,
-         "Alpha 0 is a placeholder: a strength of 1 is right if alpha was the rank (8), else pass alpha / 8"),
+         "Alpha 0 is a placeholder: pass `multiplier=1.0` to kohya sd-scripts if alpha was the rank (8), "
+         "else alpha / 8"),
         (DORA, {"network_alpha": "4"}, None,
          "ComfyUI would apply it wrongly: it does not read DoRA's magnitude: what it applies is another LoRA "
          "than the trained one"),
@@ -81,3 +83,14 @@ def test_a_folder_of_many_adapters_is_a_table(tmp_path: Path, capsys: pytest.Cap
     ]
     assert cli.run(["inspect", str(tmp_path / "one"), str(tmp_path / "two.safetensors")]) == 0
     assert capsys.readouterr().out.count("  layout: ") == 2
+
+
+def test_a_language_model_is_no_matter_for_loaders_of_diffusion_models(tmp_path: Path) -> None:
+    names = [f"base_model.model.model.layers.{number}.self_attn.q_proj" for number in range(2)]
+    found = inspect_file(write(tmp_path / "adapter_model.safetensors", peft_pair(names, 8), config=SETTINGS))
+    text = render_text(found)
+    assert "ComfyUI" not in text
+    assert "loaders of diffusion models" in text
+    assert {item.loader.key for item in found.predictions if item.outcome is Outcome.RIGHT} == {
+        "peft", "vllm", "sglang", "lmdeploy", "llama.cpp",
+    }  # fmt: skip

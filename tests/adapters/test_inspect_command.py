@@ -35,12 +35,13 @@ def test_text(inspect: Callable[..., Output], tmp_path: Path, monkeypatch: pytes
     code, out, err = inspect("video.safetensors")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert " ".join(line.strip() for line in lines[:2]) == (
+    facts = next(number for number, line in enumerate(lines) if line.startswith("  LoRA, "))
+    assert " ".join(line.strip() for line in lines[:facts]) == (
         "video.safetensors: FastVideo 0.2.1 applies 0.5 or 1, by the names of the modules; FastVideo up to "
-        "0.1.6 would apply it 2 times too strong and LightX2V would apply it 2 times too strong (pass "
-        "`strength=0.5`)"
+        "0.1.6 would apply it 2 times too strong and SGLang (diffusion models) would apply it 2 times too "
+        "strong (pass `strength=0.5`)"
     )
-    assert lines[2:5] == [
+    assert lines[facts : facts + 3] == [
         "  LoRA, rank 16, alpha 8: trained scale 0.5, 4 modules, all equal",
         "  layout: FastVideo (`blocks.0.attn.to_q.lora_alpha`)",
         "  alpha: `.lora_alpha` tensors",

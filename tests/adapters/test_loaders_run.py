@@ -47,6 +47,24 @@ def agree(prediction: Prediction, cell: Cell) -> bool:
     return prediction.low == observed == prediction.high
 
 
+def said_and_true(tree: Path, package: str, loader: str, folder: Path) -> int:
+    """How many kinds of files something is predicted for; each prediction comes true."""
+    (column,) = run_matrix([(tree, None)]).columns
+    known = loader_named(loader)
+    assert isinstance(known, Loader)
+    said = 0
+    for number, (title, style, alpha) in enumerate(FILE_KINDS):
+        file = write_file(
+            folder / str(number), style, alpha, "transformer." if package == "diffusers" else ""
+        )
+        (prediction,) = inspect_file(file, [known]).predictions
+        cell = column.cell(title)
+        assert cell is not None
+        assert agree(prediction, cell), (title, prediction.outcome, prediction.low, cell.text)
+        said += prediction.outcome is not Predicted.UNKNOWN
+    return said
+
+
 @pytest.mark.network
 @pytest.mark.parametrize(("package", "version", "loader", "predicted"), _PACKAGES)
 def test_predictions_come_true(
@@ -57,20 +75,20 @@ def test_predictions_come_true(
     needed = [item.package for item in entry.requirements if importlib.util.find_spec(item.module) is None]
     if needed:
         pytest.skip(f"needs {', '.join(needed)}")
-    (column,) = run_matrix([(tree, None)]).columns
-    known = loader_named(loader)
-    assert isinstance(known, Loader)
-    said = 0
-    for number, (title, style, alpha) in enumerate(FILE_KINDS):
-        file = write_file(
-            tmp_path / str(number), style, alpha, "transformer." if package == "diffusers" else ""
-        )
-        (prediction,) = inspect_file(file, [known]).predictions
-        cell = column.cell(title)
-        assert cell is not None
-        assert agree(prediction, cell), (title, prediction.outcome, prediction.low, cell.text)
-        said += prediction.outcome is not Predicted.UNKNOWN
-    assert said == predicted
+    assert said_and_true(tree, package, loader, tmp_path) == predicted
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "loader"),
+    [("peft", "peft", "peft"), ("lycoris", "lycoris-lora", "lycoris")],
+)
+def test_predictions_hold_for_what_is_installed(
+    module: str, package: str, loader: str, tmp_path: Path
+) -> None:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None or importlib.util.find_spec("torch") is None:
+        pytest.skip(f"needs {package} and torch")
+    assert said_and_true(Path(found.origin).parent, package, loader, tmp_path) >= 14
 
 
 def test_every_driver_of_a_loader_is_compared() -> None:

@@ -13,21 +13,30 @@ from lorascale_lint.knowledge.reading import (
     Scales,
     Skips,
     Statement,
+    Unsaid,
 )
 
 RUN = "run with diffusers 0.42.1"
 MAGNITUDES = (("lora_magnitude_vector", Magnitude.APPLIED),)
+_FIRST_RANK = "before diffusers#14409 (2026-08-10) the rank of the first module is taken for all"
 NO_LORA_IN_NAME = "names without `lora` in them, such as `.alpha`"
 # PEFT's metadata is honoured whatever the pipeline.
 WITH_METADATA = Case(
     Files(conventions=("diffusers",), pairs=(A_B,)),
     Scales(f"diffusers#11324: lora_adapter_metadata; {RUN}", (Statement.STATED,), magnitudes=MAGNITUDES),
 )
+
+
+def names_of_another_model(*words: str) -> Case:
+    """Files with names that the pipeline's model has not."""
+    return Case(Files(inside=words), Unsaid("these are names of another model"))
+
+
 LEGACY = Case(
     Files(conventions=("diffusers-legacy",)),
     Scales(
         "diffusers#14409: alpha is the rank of each module",
-        note="before diffusers#14409 (2026-08-10) the rank of the first module is taken for all",
+        note_on_ranks=_FIRST_RANK,
     ),
 )
 
@@ -42,7 +51,7 @@ def component(*names: str, more: tuple[Statement, ...] = ()) -> tuple[Case, ...]
                 more,
                 Missing.RANK_IF_NONE_HAS_IT,
                 magnitudes=MAGNITUDES,
-                note="before diffusers#14409 (2026-08-10) the rank of the first module is taken for all",
+                note_on_ranks=_FIRST_RANK,
             ),
         ),
         Case(
@@ -54,7 +63,7 @@ def component(*names: str, more: tuple[Statement, ...] = ()) -> tuple[Case, ...]
 
 DIFFUSERS = Loader(
     "diffusers",
-    "diffusers, SD and SDXL",
+    "diffusers (SD, SDXL)",
     "set_adapters(NAMES, {})",
     (
         Case(

@@ -9,6 +9,7 @@ from lorascale_lint.knowledge.loaders.diffusers import (
     RUN,
     WITH_METADATA,
     component,
+    names_of_another_model,
 )
 from lorascale_lint.knowledge.reading import (
     Case,
@@ -31,9 +32,10 @@ _OTHER_NAMES = Case(
 
 DIFFUSERS_FLUX = Loader(
     "diffusers-flux",
-    "diffusers, Flux",
+    "diffusers (Flux)",
     "set_adapters(NAMES, {})",
     (
+        names_of_another_model("attn1", "attn2", "self_attn", "cross_attn"),
         Case(
             Files(begin=("lora_unet_", "lora_te1_"), inside=_BLOCKS, pairs=(DOWN_UP,)),
             Scales(
@@ -79,9 +81,10 @@ _READ = ("transformer.", "diffusion_model.", "base_model.model.")
 
 DIFFUSERS_FLUX2 = Loader(
     "diffusers-flux2",
-    "diffusers, Flux.2",
+    "diffusers (Flux.2)",
     "set_adapters(NAMES, {})",
     (
+        names_of_another_model("attn1", "attn2", "self_attn", "cross_attn"),
         Case(
             Files(begin=("lora_unet_",), inside=_BLOCKS, pairs=(DOWN_UP,)),
             Scales(RUN, (Statement.ALPHA,), Missing.RANK_IF_NONE_HAS_IT),

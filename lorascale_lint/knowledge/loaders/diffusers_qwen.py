@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
-from lorascale_lint.knowledge.loaders.diffusers import LEGACY, NO_LORA_IN_NAME, RUN, WITH_METADATA, component
+from lorascale_lint.knowledge.loaders.diffusers import (
+    LEGACY,
+    NO_LORA_IN_NAME,
+    RUN,
+    WITH_METADATA,
+    component,
+    names_of_another_model,
+)
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Missing, Refuses, Scales, Skips, Statement
 
 _CONVERTED = Scales(f"{RUN}; diffusers#14088", (Statement.ALPHA,), Missing.RANK_IF_NONE_HAS_IT)
@@ -19,9 +26,18 @@ _ALL = (A_B, NAMED_A_B, DOWN_UP)
 
 DIFFUSERS_QWEN = Loader(
     "diffusers-qwen",
-    "diffusers, Qwen-Image",
+    "diffusers (Qwen-Image)",
     "set_adapters(NAMES, {})",
     (
+        names_of_another_model(
+            "single_transformer_blocks",
+            "double_blocks",
+            "single_blocks",
+            "attn1",
+            "attn2",
+            "self_attn",
+            "cross_attn",
+        ),
         Case(Files(begin=("lora_unet_",), pairs=(DOWN_UP,)), _CONVERTED),
         Case(Files(begin=("diffusion_model.",), pairs=_ALL), _CONVERTED),
         Case(

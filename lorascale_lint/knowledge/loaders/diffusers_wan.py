@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
-from lorascale_lint.knowledge.loaders.diffusers import LEGACY, NO_LORA_IN_NAME, RUN, WITH_METADATA, component
+from lorascale_lint.knowledge.loaders.diffusers import (
+    LEGACY,
+    NO_LORA_IN_NAME,
+    RUN,
+    WITH_METADATA,
+    component,
+    names_of_another_model,
+)
 from lorascale_lint.knowledge.reading import (
     Case,
     Files,
@@ -21,9 +28,10 @@ _NOTE = "a file that adapts only a part of a block may be refused"
 
 DIFFUSERS_WAN = Loader(
     "diffusers-wan",
-    "diffusers, Wan",
+    "diffusers (Wan)",
     "set_adapters(NAMES, {})",
     (
+        names_of_another_model("transformer_blocks", "double_blocks", "single_blocks"),
         Case(
             Files(begin=("lora_unet_",), inside=_WAN, pairs=(DOWN_UP,)),
             Scales(RUN, (Statement.ALPHA,), Missing.REFUSED, note=_NOTE),

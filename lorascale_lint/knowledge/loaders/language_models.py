@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.reading import (
     Loader,
     Magnitude,
     Missing,
+    Models,
     Refuses,
     Scales,
     Statement,
@@ -50,6 +51,7 @@ VLLM = Loader(
         ),
     ),
     suffixes=SUFFIXES,
+    models=Models.ANY,
 )
 
 SGLANG = Loader(
@@ -73,6 +75,7 @@ SGLANG = Loader(
             "sglang @ db2a4cc1 python/sglang/srt/lora/lora_config.py: opens adapter_config.json"
         ),
     ),
+    models=Models.ANY,
 )
 
 LMDEPLOY = Loader(
@@ -101,6 +104,7 @@ LMDEPLOY = Loader(
         ),
     ),
     suffixes=SUFFIXES,
+    models=Models.ANY,
 )
 
 LLAMA_CPP = Loader(
@@ -141,6 +145,7 @@ LLAMA_CPP = Loader(
     ),
     aliases=("llama-cpp",),
     suffixes=(*SUFFIXES, ".gguf"),
+    models=Models.ANY,
 )
 
 MLX_LM = Loader(
@@ -166,6 +171,7 @@ MLX_LM = Loader(
         ),
     ),
     aliases=("mlx",),
+    models=Models.ANY,
 )
 
 LITGPT = Loader(
@@ -198,4 +204,5 @@ LITGPT = Loader(
         ),
     ),
     suffixes=(".safetensors", ".lora"),
+    models=Models.ANY,
 )

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.kinds import KRONECKER, LOW_RANK, Kind
-from lorascale_lint.knowledge.reading import Case, Files, Loader, Missing, Scales, Skips, Statement, Zero
+from lorascale_lint.knowledge.reading import (
+    Case,
+    Files,
+    Loader,
+    Missing,
+    Models,
+    Scales,
+    Skips,
+    Statement,
+    Zero,
+)
 
 LYCORIS = Loader(
     "lycoris",
@@ -45,4 +55,5 @@ LYCORIS = Loader(
             ),
         ),
     ),
+    models=Models.ANY,
 )

@@ -10,6 +10,7 @@ from lorascale_lint.knowledge.reading import (
     Loader,
     Magnitude,
     Missing,
+    Models,
     Refuses,
     Scales,
     Statement,
@@ -69,4 +70,5 @@ PEFT = Loader(
         ),
     ),
     suffixes=SUFFIXES,
+    models=Models.ANY,
 )
