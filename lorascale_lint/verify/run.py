@@ -123,9 +123,11 @@ def run_verify(
     try:
         try:
             entry, package = choose(path, driver)
-        except NoDriverError:
+        except NoDriverError as error:
             if not (sketches := _sketches(path, say)):
-                raise
+                raise UnknownDriverError(
+                    f"{error} No place is seen in which a delta is applied, either."
+                ) from error
             entry, package = HARNESS, path.resolve()
         if entry is HARNESS and not (sketches := sketches or _sketches(path, say)):
             raise UnknownDriverError(f"{path}: no place is seen in which a delta is applied.")

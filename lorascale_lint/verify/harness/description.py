@@ -71,6 +71,8 @@ class Action(StrEnum):
 class Value:
     """How one value is made.
 
+    `literal` is that of a LITERAL, or the class of an OBJECT ("module:Class"; None: anything with fields).
+
     `transposed`: in x out instead of out x in. `modules` are the modules that it belongs to, by number; a
     base of several is fused of them, one below the other. `parts` are what an OBJECT, TABLE or LIST is made
     of, by name.

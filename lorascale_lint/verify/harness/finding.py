@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from lorascale_lint.verify.harness.description import Case, Described, FunctionCase, Role, Sketch, Value
 from lorascale_lint.verify.harness.guess import function_cases, layer_cases
@@ -15,6 +17,7 @@ from lorascale_lint.verify.verdicts import Verdict
 
 # Descriptions of one place that are tried before it is given up.
 _MOST_TRIES = 40
+_MOST_HEIRS = 3
 # A smaller scale is rounding.
 _NOTHING = 1e-6
 # A first guess that leads here was a wrong one, more likely than the code.
@@ -29,8 +32,23 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
     found = loading.find(place.file, place.owner or place.name)
     if not callable(found):
         raise CannotLoadError(f"{place.name} is no function")
-    cases: Iterable[Case] = layer_cases(described, found) if place.owner else function_cases(described, found)
-    return _first_that_works(cases, loading, seed)
+    if not place.owner:
+        return _first_that_works(function_cases(described, found), loading, seed)
+    try:
+        return _first_that_works(layer_cases(described, found), loading, seed)
+    except CannotBuildError as error:
+        # A class that others complete, as one for convolutions of any dimension.
+        for heir in _heirs(found):
+            owned = replace(described, place=replace(place, owner=heir.__qualname__))
+            with contextlib.suppress(CannotBuildError):
+                return _first_that_works(layer_cases(owned, heir), loading, seed)
+        raise error
+
+
+def _heirs(cls: Any) -> list[type]:
+    """The classes made of it in its own file."""
+    found = cls.__subclasses__() if isinstance(cls, type) else []
+    return [heir for heir in found if heir.__module__ == cls.__module__][:_MOST_HEIRS]
 
 
 def _subject(case: Case, loading: Loading) -> Subject:

@@ -56,7 +56,8 @@ _ADAPTER_KEYS = (
 def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[FunctionCase]:
     """Descriptions of a function, the most likely first. Raises CannotBuildError with what nobody knows."""
     parameters = _parameters(function)
-    found = {name: _value(name, parameter, parameters) for name, parameter in parameters.items()}
+    known = getattr(inspect.unwrap(function), "__globals__", {})
+    found = {name: _value(name, parameter, known) for name, parameter in parameters.items()}
     arguments = {name: value for name, value in found.items() if value is not None}
     roles = {value.role for value in arguments.values()}
     tables = [name for name, value in arguments.items() if value.role is Role.TABLE]
@@ -80,7 +81,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         raise CannotBuildError(f"its parameters are not known: {error}") from error
 
 
-def _value(name: str, parameter: inspect.Parameter, others: dict[str, inspect.Parameter]) -> Value | None:
+def _value(name: str, parameter: inspect.Parameter, known: dict[str, Any]) -> Value | None:
     """What a parameter is given; None: it is left out. Raises CannotBuildError for one that is needed."""
     optional = parameter.default is not parameter.empty or parameter.kind in (
         parameter.VAR_POSITIONAL,
@@ -104,12 +105,12 @@ def _value(name: str, parameter: inspect.Parameter, others: dict[str, inspect.Pa
         return Value(role)
     if role is Role.ADAPTER and not optional:
         return Value(role)
+    if name in words.CONFIGURATION and parameter.default is parameter.empty:
+        return configuration(parameter, known)
     if optional:
         return None
     if name in words.HARMLESS:
         return Value(Role.LITERAL, literal=words.HARMLESS[name])
-    if name in words.CONFIGURATION:
-        return configuration()
     if annotation == "bool":
         return Value(Role.LITERAL, literal=False)
     raise CannotBuildError(
@@ -124,13 +125,25 @@ def _annotation(parameter: inspect.Parameter) -> str:
     return (found if isinstance(found, str) else getattr(found, "__name__", "") or str(found)).strip()
 
 
-def configuration() -> Value:
-    """An object with the fields that configurations of LoRA usually have."""
+def configuration(parameter: inspect.Parameter, known: dict[str, Any]) -> Value:
+    """An object of the class that the code names, else one with the fields that are usual.
+
+    Fields of the code's own class keep their defaults where they are not alpha, rank or a dropout.
+    """
+    cls = parameter.annotation
+    cls = known.get(cls.strip("'\" ")) if isinstance(cls, str) else cls
+    fields = words.FIELDS
+    reference = None
+    if inspect.isclass(cls) and cls.__module__ != "builtins" and "<" not in cls.__qualname__:
+        taken = _parameters(cls)
+        kept = {name: field for name, field in fields.items() if name in taken}
+        fields = {name: field for name, field in kept.items() if isinstance(field, (Role, float))}
+        reference = f"{cls.__module__}:{cls.__qualname__}"
     parts = tuple(
         (name, Value(field) if isinstance(field, Role) else Value(Role.LITERAL, literal=field))
-        for name, field in words.FIELDS.items()
+        for name, field in fields.items()
     )
-    return Value(Role.OBJECT, parts=parts)
+    return Value(Role.OBJECT, literal=reference, parts=parts)
 
 
 def _variants(
@@ -204,9 +217,10 @@ def _fitting(keys: Sequence[tuple[str, Role]], patterns: Sequence[str]) -> int:
 def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     """Descriptions of a class of layers, the most likely first. Raises CannotBuildError."""
     parameters = _parameters(cls)
+    known = getattr(getattr(cls, "__init__", None), "__globals__", {})
     found: dict[str, Value] = {}
     for name, parameter in parameters.items():
-        value = _value(name, parameter, parameters)
+        value = _value(name, parameter, known)
         if value is not None and not (value.role is Role.BIAS and parameter.default is not parameter.empty):
             found[name] = value
     problem = CannotBuildError("it cannot be made")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import (
@@ -118,8 +118,8 @@ def _bias(tensors: dict[str, tuple[int, ...]], base: str, setting: Setting) -> s
 
 def _call(layer: Any, method: str) -> Call | None:
     """A method that is given inputs, and nothing else that it does not insist on."""
-    function = getattr(layer, method, None)
-    if not callable(function):
+    function = _method(layer, method)
+    if function is None:
         return None
     arguments: list[tuple[str, Value]] = []
     for name, parameter in _parameters(function).items():
@@ -136,8 +136,8 @@ def _call(layer: Any, method: str) -> Call | None:
 
 def _action(layer: Any, seen: str, usual: tuple[str, ...]) -> Call | None:
     for method in (seen, *usual):
-        function = getattr(layer, method, None) if method else None
-        if callable(function) and not _needed(function):
+        function = _method(layer, method) if method else None
+        if function is not None and not _needed(function):
             return Call(method)
     return None
 
@@ -148,7 +148,7 @@ def _setter(layer: Any) -> tuple[Step, ...]:
         *(name for name in dir(layer) if "lora" in name.lower() and not name.startswith("__")),
     ]
     for method in methods:
-        function = getattr(layer, method, None)
+        function = _method(layer, method)
         if not inspect.ismethod(function):
             continue
         parameters = _parameters(function)
@@ -166,8 +166,8 @@ def _setter(layer: Any) -> tuple[Step, ...]:
 
 def _strength(layer: Any) -> Step | None:
     for method in words.STRENGTHS:
-        function = getattr(layer, method, None)
-        if callable(function):
+        function = _method(layer, method)
+        if function is not None:
             given = {}
             for name in _parameters(function):
                 role = words.role_of(name)
@@ -188,6 +188,14 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return {}
+
+
+def _method(layer: Any, name: str) -> Callable[..., Any] | None:
+    # What is no method may be a property, and a property may raise.
+    static = inspect.getattr_static(layer, name, None)
+    if not callable(static) and not isinstance(static, (staticmethod, classmethod)):
+        return None
+    return cast(Callable[..., Any], getattr(layer, name))
 
 
 def _needed(function: Callable[..., Any]) -> list[str]:

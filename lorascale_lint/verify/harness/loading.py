@@ -75,7 +75,9 @@ class Loading:
 
     def _imported(self, path: Path) -> ModuleType:
         top, name = _dotted(path)
-        for place in (str(top), str(self._root)):
+        # A folder of a package is no place to import from: its files have names of other packages.
+        places = [top] if (self._root / "__init__.py").is_file() else [top, self._root]
+        for place in map(str, places):
             if place not in sys.path:
                 sys.path.insert(0, place)
         if self._stubs not in sys.meta_path:

@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lorascale_lint.verify.harness.description import Action, Case, FunctionCase, LayerCase, Role, Value
+from lorascale_lint.verify.harness.description import (
+    Action,
+    Assignment,
+    Case,
+    FunctionCase,
+    LayerCase,
+    Role,
+    Value,
+)
 from lorascale_lint.verify.harness.formula import formula_of
 from lorascale_lint.verify.harness.subjects import (
     CodeError,
@@ -117,7 +125,7 @@ def _effect(session: LayerSession) -> Seen:
     merged = session.weight()
     if action is Action.MERGE or session.case.unmerge is None:
         return merged
-    session.do(session.case.unmerge)
+    session.unmerge()
     left = session.weight()
     return Seen(merged.base, merged.scale - left.scale, max(merged.residual, left.residual))
 
@@ -310,7 +318,7 @@ def _layer(subject: Subject, seed: int, *needs: str) -> tuple[LayerSession, Sett
 def _merged(subject: Subject, seed: int) -> Answer:
     session, _ = _layer(subject, seed, "forward", "merge")
     if session.is_merged:
-        session.do(session.case.unmerge)
+        session.unmerge()
     before = session.output()
     session.merge()
     after = session.output()
@@ -324,7 +332,7 @@ def _unmerged(subject: Subject, seed: int) -> Answer:
     session, _ = _layer(subject, seed, "merge", "unmerge")
     session.merge()
     merged = session.weight()
-    session.do(session.case.unmerge)
+    session.unmerge()
     after = session.weight()
     left = abs(after.scale) + abs(after.base - 1)
     if left > 1e-4 or after.residual > _RESIDUAL:
@@ -353,7 +361,8 @@ def _state(session: LayerSession) -> Seen:
 
 def _switched(subject: Subject, seed: int) -> Answer:
     session, first = _layer(subject, seed)
-    if not session.case.factors:
+    if all(isinstance(step, Assignment) for step in session.case.factors) and session.is_merged:
+        # Factors that are overwritten behind its back leave it merged with those of before.
         raise NotOfferedError
     before = _state(session)
     other = first.with_factors(ADAPTERS[1], RANK)

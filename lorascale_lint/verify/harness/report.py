@@ -9,6 +9,8 @@ from lorascale_lint.verify.harness.agreement import Agreement
 from lorascale_lint.verify.harness.properties import Property
 from lorascale_lint.verify.verdicts import Row, Verdict
 
+_WITHOUT_ANSWER = (Verdict.NOT_RUN, Verdict.NOT_MEASURED)
+
 
 def shown_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Without what was not offered; of an application that could not be run the first row says why."""
@@ -17,7 +19,7 @@ def shown_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
     for row in rows:
         if row.verdict is Verdict.UNSUPPORTED or row.group in not_run:
             continue
-        if row.verdict is Verdict.NOT_RUN and row.scenario.endswith(f": {Property.SCALE.value}"):
+        if row.verdict in _WITHOUT_ANSWER and row.scenario.endswith(f": {Property.SCALE.value}"):
             not_run.add(row.group)
         kept.append(row)
     return tuple(kept)
@@ -28,7 +30,7 @@ def harness_table(rows: Sequence[Row]) -> Iterator[str]:
     by_place: dict[str, list[Row]] = {}
     for row in rows:
         by_place.setdefault(row.group, []).append(row)
-    run = {place: found for place, found in by_place.items() if found[0].verdict is not Verdict.NOT_RUN}
+    run = {place: found for place, found in by_place.items() if found[0].verdict not in _WITHOUT_ANSWER}
     # What differs comes first.
     for place in sorted(run, key=lambda place: not any(row.is_failure for row in run[place])):
         yield place

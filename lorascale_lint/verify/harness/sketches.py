@@ -73,7 +73,11 @@ def _doing(implementation: Implementation) -> dict[tuple[str, Action], str]:
     named += [(item.function.facts.qualname, Action.UNMERGE) for item in implementation.restorations]
     for name, action in named:
         owner, _, method = name.rpartition(".")
-        if method != "forward":
+        if method == "train":
+            # One method that does both, by the mode that it is given.
+            found.setdefault((owner, Action.MERGE), "eval")
+            found.setdefault((owner, Action.UNMERGE), "train")
+        elif method != "forward":
             found.setdefault((owner, action), method)
     return found
 

@@ -104,6 +104,8 @@ class LayerSession:
         self.case = case
         self.layer = layer
         self.setting = setting
+        # What its merge gave back: some merge into a new layer.
+        self._merged: Any = None
         self._put(case.base, Value(Role.BASE, transposed=case.transposed))
         if case.bias:
             with contextlib.suppress(CannotBuildError):
@@ -113,6 +115,7 @@ class LayerSession:
     def set_factors(self, setting: Setting) -> None:
         """Give it an adapter (another one)."""
         self.setting = setting
+        self._merged = None
         for step in self.case.factors:
             self.do(step)
 
@@ -130,19 +133,27 @@ class LayerSession:
         if isinstance(step, Assignment):
             self._put(fill(step.path, self.setting), step.value)
         else:
-            self._call(step)
+            self._call(step, self.layer)
 
     def output(self) -> Seen:
         """What its forward makes of the inputs."""
         if self.case.forward is None:
             raise CannotBuildError("no forward")
-        answer = self._call(self.case.forward)
+        if callable(self._merged):
+            inputs = build(Value(Role.INPUT), self.setting)
+            with _no_gradients():
+                answer = _called(lambda: self._merged(inputs))
+        else:
+            answer = self._call(self.case.forward, self.layer)
         found = (_seen_output(item, self.setting) for item in arrays_in(answer))
         return _first(found, "the forward gave back nothing of the expected shape")
 
     def weight(self) -> Seen:
         """What its base weight is made of now."""
-        candidates = list(arrays_in(_at(self.layer, fill(self.case.base, self.setting))))
+        candidates = [
+            *arrays_in(self._merged),
+            *arrays_in(_at(self.layer, fill(self.case.base, self.setting))),
+        ]
         return _seen_weight(candidates, self.setting, 0, fused=False)
 
     @property
@@ -152,8 +163,18 @@ class LayerSession:
 
     def merge(self) -> None:
         """Merge it, if it is not merged."""
+        if self.case.merge is None:
+            raise CannotBuildError("no merge")
         if not self.is_merged:
-            self.do(self.case.merge)
+            answer = self._call(self.case.merge, self.layer)
+            self._merged = None if answer is self.layer else answer
+
+    def unmerge(self) -> None:
+        """Take the delta out again."""
+        self.do(self.case.unmerge)
+        # `train` unmerges in some classes, and switches more on than that.
+        _switch_off_dropout(self.layer)
+        self._merged = None
 
     def saved(self) -> Any:
         """What it saves of itself, if it is one of torch's modules."""
@@ -165,8 +186,8 @@ class LayerSession:
         """Take in what another one has saved."""
         _called(lambda: self.layer.load_state_dict(saved))
 
-    def _call(self, call: Call) -> Any:
-        method = _at(self.layer, call.method)
+    def _call(self, call: Call, owner: Any) -> Any:
+        method = _at(owner, call.method)
         arguments = {name: build(value, self.setting) for name, value in call.arguments}
         with _no_gradients():
             return _called(lambda: _call_with(method, arguments))
@@ -198,9 +219,19 @@ def made_object(cls: Callable[..., Any], constructor: Sequence[tuple[str, Value]
     """An object of the class, without dropout. Raises CannotBuildError, CodeError."""
     arguments = {name: build(value, setting) for name, value in constructor}
     made = _called(lambda: _call_with(cls, arguments))
-    if callable(getattr(made, "eval", None)):
-        made.eval()
+    _switch_off_dropout(made)
     return made
+
+
+def _switch_off_dropout(made: Any) -> None:
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(made, torch.nn.Module):
+        return
+    own = any(getattr(type(made), name) is not getattr(torch.nn.Module, name) for name in ("train", "eval"))
+    # An `eval` of its own merges, which is a question and no preparation.
+    for module in made.modules() if own else [made]:
+        if not own or "Dropout" in type(module).__name__:
+            module.eval()
 
 
 def roles_in(values: Any) -> Iterator[Role]:
@@ -238,7 +269,7 @@ def _step_in(owner: Any, name: str) -> Any:
             return owner[name]
     elif isinstance(owner, (list, tuple)) and name.isdecimal() and int(name) < len(owner):
         return owner[int(name)]
-    return getattr(owner, name, _NOTHING)
+    return _called(lambda: getattr(owner, name, _NOTHING))
 
 
 def _call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:

@@ -7,9 +7,11 @@ back.
 from __future__ import annotations
 
 import copy
+import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -230,7 +232,32 @@ def _composed(value: Value, setting: Setting) -> Any:
             # A file that states no alpha lacks the key; a configuration has it, and it is None.
             if found is not None or part.role is not Role.ALPHA or value.role is Role.OBJECT:
                 made[fill(name, setting, number)] = found
-    return made if value.role is Role.TABLE else SimpleNamespace(**made)
+    if value.role is Role.OBJECT and value.literal:
+        module, _, name = value.literal.partition(":")
+        try:
+            return attrgetter(name)(importlib.import_module(module))(**made)
+        except Exception as error:  # Whatever its constructor does not like.
+            raise CannotBuildError(f"a {name} cannot be made: {type(error).__name__}: {error}") from error
+    return made if value.role is Role.TABLE else Configuration(**made)
+
+
+class Configuration(SimpleNamespace):
+    """An object whose fields can be had as keys as well; those that it lacks are None, as if unset."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return None
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__.get(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.__dict__
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As a dictionary's."""
+        return self.__dict__.get(name, default)
 
 
 def fill(name: str, setting: Setting, number: int = 0) -> str:

@@ -50,6 +50,8 @@ FIELDS: dict[str, Role | float | bool | str | None] = {
         ("use_rslora", "use_dora", "fan_in_fan_out", "bias", "lora_bias", "merge_weights"), False
     ),
     "init_lora_weights": True,
+    "device": "cpu",
+    "dtype": None,
 }
 # Numbers and flags that leave the delta alone.
 HARMLESS: dict[str, float | bool | str | None] = {

@@ -151,6 +151,96 @@ def test_alpha_that_nobody_reads_is_not_missed(tmp_path: Path) -> None:
     assert report.exit_code == 0
 
 
+LORALIB = """
+import torch
+from torch import nn
+
+class LoRALinear(nn.Linear):
+    def __init__(self, in_features, out_features, r=0, lora_alpha=1, lora_dropout=0.1):
+        super().__init__(in_features, out_features)
+        self.lora_A = nn.Parameter(torch.zeros(r, in_features))
+        self.lora_B = nn.Parameter(torch.zeros(out_features, r))
+        self.lora_dropout = nn.Dropout(lora_dropout)
+        self.scaling = lora_alpha / r
+        self.merged = False
+
+    @property
+    def broken(self):
+        raise RuntimeError("a property that raises")
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode and self.merged:
+            self.weight.data -= self.lora_B @ self.lora_A * self.scaling
+            self.merged = False
+        elif not mode and not self.merged:
+            self.weight.data += self.lora_B @ self.lora_A * self.scaling
+            self.merged = True
+        return self
+
+    def eval(self):
+        return self.train(False)
+
+    def forward(self, x):
+        out = nn.functional.linear(x, self.weight, self.bias)
+        if not self.merged:
+            out = out + self.lora_dropout(x) @ self.lora_A.T @ self.lora_B.T * self.scaling
+        return out
+"""
+UNLOADED = (
+    PROGRAMS["constructed"][0]
+    + """
+    def merge_and_unload(self):
+        delta = (self.down @ self.up).T * self.scale
+        merged = nn.Linear(self.linear.in_features, self.linear.out_features)
+        merged.weight.data = self.linear.weight + delta
+        merged.bias = self.linear.bias
+        return merged
+"""
+)
+
+
+@pytest.mark.parametrize("source", [LORALIB, UNLOADED], ids=["merges on eval", "merges into a new layer"])
+def test_layers_that_merge_in_their_own_way_are_right(source: str, tmp_path: Path) -> None:
+    report = run(tmp_path, source)
+    assert [row for row in report.rows if row.is_failure] == []
+    questions = {row.scenario.rpartition(": ")[2] for row in report.rows if row.verdict is Verdict.OK}
+    assert {"trained scale", "merged as unmerged"} <= questions
+
+
+def test_a_configuration_is_read_in_both_ways(tmp_path: Path) -> None:
+    source = PROGRAMS["configured"][0]
+    report = run(tmp_path, source.replace("config.r", 'config["r"]'))
+    assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
+
+
+CONFIGURED = PROGRAMS["configured"][0].replace("(self, base, config)", "(self, base, config: Settings)")
+SETTINGS = """
+from dataclasses import dataclass
+
+@dataclass
+class Settings:
+    r: int
+    lora_alpha: float
+    style: str = "plain"
+
+    def __post_init__(self):
+        assert self.style == "plain"
+"""
+
+
+def test_a_configuration_is_of_the_class_that_the_code_names(tmp_path: Path) -> None:
+    report = run(tmp_path, SETTINGS + CONFIGURED)
+    assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
+
+
+def test_a_class_that_others_complete_is_run_as_one_of_them(tmp_path: Path) -> None:
+    source = PROGRAMS["constructed"][0].replace("return self.linear(x)", "return self.base()(x)")
+    heir = "\nclass Real(LoRALinear):\n    def base(self):\n        return self.linear\n"
+    report = run(tmp_path, source + heir)
+    assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
+
+
 def test_sketches_say_what_the_map_says(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAMS["peft-like"][0])
     found = {(item.place.name, item.place.action): item for item in sketches_of(tmp_path)}
