@@ -47,7 +47,7 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
 
 def _heirs(cls: Any) -> list[type]:
     """The classes made of it in its own file."""
-    found = cls.__subclasses__() if isinstance(cls, type) else []
+    found: list[type] = cls.__subclasses__() if isinstance(cls, type) else []
     return [heir for heir in found if heir.__module__ == cls.__module__][:_MOST_HEIRS]
 
 

@@ -130,11 +130,13 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any]) -> Value:
 
     Fields of the code's own class keep their defaults where they are not alpha, rank or a dropout.
     """
-    cls = parameter.annotation
-    cls = known.get(cls.strip("'\" ")) if isinstance(cls, str) else cls
+    cls: Any = parameter.annotation
+    if isinstance(cls, str):
+        cls = known.get(cls.strip("'\" "))
     fields = words.FIELDS
     reference = None
-    if inspect.isclass(cls) and cls.__module__ != "builtins" and "<" not in cls.__qualname__:
+    own = isinstance(cls, type) and cls is not parameter.empty and cls.__module__ != "builtins"
+    if own and "<" not in cls.__qualname__:
         taken = _parameters(cls)
         kept = {name: field for name, field in fields.items() if name in taken}
         fields = {name: field for name, field in kept.items() if isinstance(field, (Role, float))}

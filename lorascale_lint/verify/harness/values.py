@@ -245,7 +245,8 @@ class Configuration(SimpleNamespace):
     """An object whose fields can be had as keys as well; those that it lacks are None, as if unset."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        # It must not pass for a tensor or a layer.
+        if name.startswith("__") or name in ("shape", "detach", "weight", "parameters", "data", "copy_"):
             raise AttributeError(name)
         return None
 
