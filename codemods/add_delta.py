@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import libcst as cst
 import libcst.matchers as m
 
-from lorascale_lint.codemods.statements import function_at
+from lorascale_lint.codemods.statements import function_at, new_statement
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -196,7 +196,7 @@ def _add(rewrite: Rewrite, omitted: OmittedDelta, test: str, helper: str) -> boo
     if activation is None:
         return False
     source = f"if {test}:\n    {output} = {output} + self.{helper}({activation})\n"
-    added = cst.ensure_type(cst.parse_statement(source, config=rewrite.module.config_for_parsing), cst.If)
+    added = cst.ensure_type(new_statement(source, rewrite.module.config_for_parsing), cst.If)
     if not omitted.missing:
         rewrite.change(found[1], cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([node, added]))
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
+from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.facts.terms import Event, Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -24,7 +25,7 @@ def clear_before_load(model: Model, function: Function, load: Event, container: 
     line = rewrite.enclosing(load.loc, cst.SimpleStatementLine)
     if entry is None or line is None:
         return None
-    statement = cst.parse_statement(f"{rewrite.code(entry)} = {{}}", config=rewrite.module.config_for_parsing)
+    statement = new_statement(f"{rewrite.code(entry)} = {{}}", rewrite.module.config_for_parsing)
     rewrite.change(
         line[1],
         cst.SimpleStatementLine,

@@ -8,7 +8,7 @@ from functools import partial
 import libcst as cst
 
 from lorascale_lint.codemods.read_alpha_beside import free_names
-from lorascale_lint.codemods.statements import function_at, is_annotated
+from lorascale_lint.codemods.statements import function_at, is_annotated, new_statement
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -89,7 +89,7 @@ def _preceded(
     node: cst.CSTNode, source: str, config: cst.PartialParserConfig
 ) -> cst.FlattenSentinel[cst.CSTNode]:
     assert isinstance(node, cst.ClassDef | cst.FunctionDef)
-    helper = cst.ensure_type(cst.parse_statement(source, config=config), cst.FunctionDef)
+    helper = cst.ensure_type(new_statement(source, config), cst.FunctionDef)
     blank = cst.EmptyLine(indent=False)
     comments = [line for line in node.leading_lines if line.comment is not None]
     return cst.FlattenSentinel(
@@ -146,7 +146,7 @@ def _follow_loop(rewrite: Rewrite, function: Function, call: cst.Call, path: str
 
 
 def _statement(rewrite: Rewrite, text: str) -> cst.SimpleStatementLine:
-    found = cst.parse_statement(text + "\n", config=rewrite.module.config_for_parsing)
+    found = new_statement(text + "\n", rewrite.module.config_for_parsing)
     return cst.ensure_type(found, cst.SimpleStatementLine)
 
 

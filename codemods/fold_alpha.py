@@ -11,6 +11,7 @@ from lorascale_lint.codemods.read_alpha_beside import (
     split_key,
 )
 from lorascale_lint.codemods.renamed_keys import REMOVES
+from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -62,7 +63,7 @@ def fold_alpha(model: Model, function: Function, write: Event) -> Fix | None:
     product = cst.BinaryOperation(left=value, operator=cst.Multiply(), right=cst.Name(scale))
     rewrite.replace(value, product)
     config = rewrite.module.config_for_parsing
-    statements = [cst.parse_statement(text, config=config) for text in added]
+    statements = [new_statement(text, config) for text in added]
     first = statements[0].with_changes(leading_lines=line.leading_lines)
     rewrite.change(
         around[1],

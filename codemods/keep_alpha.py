@@ -5,6 +5,7 @@ from __future__ import annotations
 import libcst as cst
 import libcst.matchers as m
 
+from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.codemods.thread_alpha import can_pass_alpha
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -36,8 +37,7 @@ def keep_alpha(
     hints = (": int | None", ": float | None") if m.findall(line[0], m.AnnAssign()) else ("", "")
     config = rewrite.module.config_for_parsing
     added = [
-        cst.parse_statement(f"self.{name}{hint} = None", config=config)
-        for name, hint in zip(_NAMES, hints, strict=True)
+        new_statement(f"self.{name}{hint} = None", config) for name, hint in zip(_NAMES, hints, strict=True)
     ]
     rewrite.change(line[1], cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([node, *added]))
     return rewrites.fix("safe", "Keep rank and alpha in the layer")

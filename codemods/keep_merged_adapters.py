@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 import libcst.matchers as m
 
-from lorascale_lint.codemods.statements import function_at, insert_statements
+from lorascale_lint.codemods.statements import function_at, insert_statements, new_statement
 from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -80,7 +80,7 @@ def _start_empty(rewrite: Rewrite, flag: Loc) -> bool:
     if line is None:
         return False
     hint = ": list[tuple]" if m.findall(line[0], m.AnnAssign()) else ""
-    added = cst.parse_statement(f"self.{_LIST}{hint} = []", config=rewrite.module.config_for_parsing)
+    added = new_statement(f"self.{_LIST}{hint} = []", rewrite.module.config_for_parsing)
     rewrite.change(line[1], cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([node, added]))
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
+from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
@@ -37,7 +38,7 @@ def save_magnitude(model: Model, saved: SavedFactors) -> Fix | None:
         source = f"if {saved.condition.format(receiver)}:\n    {source}"
     config = rewrite.module.config_for_parsing
     line = cst.ensure_type(first[0], cst.SimpleStatementLine)
-    added = cst.parse_statement(source, config=config)
+    added = new_statement(source, config)
     assert isinstance(added, cst.SimpleStatementLine | cst.If)
     added = added.with_changes(leading_lines=line.leading_lines)
     rewrite.change(

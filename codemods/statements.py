@@ -74,6 +74,15 @@ def _bare(comma: cst.Comma | cst.MaybeSentinel) -> cst.Comma | cst.MaybeSentinel
     return comma.with_changes(whitespace_after=plain)
 
 
+def new_statement(
+    source: str, config: cst.PartialParserConfig
+) -> cst.SimpleStatementLine | cst.BaseCompoundStatement:
+    """A statement in the indentation of the file; that of ``source`` is four spaces."""
+    indent = config.default_indent if isinstance(config.default_indent, str) else "    "
+    text = re.sub(r"(?m)^( {4})+", lambda spaces: indent * (len(spaces[0]) // 4), source)
+    return cst.parse_statement(text, config=config)
+
+
 def statement_index(rewrite: Rewrite, body: cst.BaseSuite, loc: Loc) -> int | None:
     """Index of the statement of ``body`` that spans ``loc``, if it is a simple one."""
     for index, statement in enumerate(body.body):
@@ -88,7 +97,7 @@ def insert_statements(
 ) -> cst.CSTNode:
     """``holder`` (a function, loop, branch ...) with statements added to its body before ``index``."""
     body = getattr(holder, "body")  # noqa: B009 - a field of every compound statement
-    parsed = [cst.parse_statement(text, config=config) for text in statements]
+    parsed = [new_statement(text, config) for text in statements]
     return holder.with_changes(body=body.with_changes(body=[*body.body[:index], *parsed, *body.body[index:]]))
 
 
@@ -96,7 +105,7 @@ def insert_method(
     cls: cst.ClassDef, after: str, source: str, config: cst.PartialParserConfig
 ) -> cst.ClassDef:
     """``cls`` with a method added behind the method ``after`` (at the end without such a method)."""
-    method = cst.ensure_type(cst.parse_statement(source, config=config), cst.FunctionDef)
+    method = cst.ensure_type(new_statement(source, config), cst.FunctionDef)
     method = method.with_changes(leading_lines=[cst.EmptyLine(indent=False)])
     body = list(cls.body.body)
     index = next(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import function_at
+from lorascale_lint.codemods.statements import function_at, new_statement
 from lorascale_lint.facts.terms import Attr, Event, Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -33,7 +33,7 @@ def unmerge_before_disable(
     layer = rewrite.code(cst.ensure_type(written, cst.Attribute).value)
     config = rewrite.module.config_for_parsing
     asked = "" if condition is None else f" and {condition}"
-    guard = cst.parse_statement(f"if {layer}.{merged}{asked}:\n    {layer}.{unmerge}()\n", config=config)
+    guard = new_statement(f"if {layer}.{merged}{asked}:\n    {layer}.{unmerge}()\n", config)
     place: Loc = line[1]
     if condition is not None:
         (statement,) = cst.ensure_type(line[0], cst.SimpleStatementLine).body
