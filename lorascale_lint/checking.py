@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from lorascale_lint import engine
@@ -32,9 +33,9 @@ class Checker:
     notebooks: Notebooks = field(default_factory=Notebooks)
 
     def reader(self, overlay: Mapping[Path, bytes]) -> Read:
-        """Reads files, and the Python of notebooks, by their names in findings."""
+        """Reads files, and the Python of notebooks, by their names in findings, each file once."""
         known = self.notebooks.texts | dict(overlay)
-        return lambda name: read_source(Path(name), known)
+        return cache(lambda name: read_source(Path(name), known))
 
     def check(self, overlay: Mapping[Path, bytes]) -> Report:
         """Lint with the bytes of ``overlay`` in place of those on disk; of a notebook that is its Python."""
