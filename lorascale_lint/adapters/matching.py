@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.reading import Case, Files, Loader
 # Diffusion models have some of these words with something before them, as `add_q_proj`.
 _LANGUAGE = (
     ".q_proj", ".k_proj", ".v_proj", ".o_proj", ".gate_proj", ".up_proj", ".down_proj", ".qkv_proj",
-    ".gate_up_proj", ".c_attn", ".query_key_value", ".embed_tokens", "lm_head",
+    ".gate_up_proj", ".c_attn", ".query_key_value", ".embed_tokens", "lm_head", "transformer.h.",
 )  # fmt: skip
 _TEXT_ENCODERS = ("text_encoder", "lora_te", "text_model", "base_model.model.text_model")
 

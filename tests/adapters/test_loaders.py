@@ -178,3 +178,12 @@ def test_core_tensors_and_full_differences_are_no_plain_lora(tmp_path: Path) -> 
     found = predicted(write(tmp_path / "b.safetensors", full))
     assert "not on record" not in found["lightx2v"].reason
     assert "modules that are a full difference (1) is not on record" in found["diffsynth-2"].reason
+
+
+def test_text_encoders_beside_the_model(tmp_path: Path) -> None:
+    """A file with both is read as a whole, or what happens is not known: it is never said to be skipped."""
+    names = ["lora_unet_double_blocks_0_img_mlp_0", "lora_te1_text_model_encoder_layers_0_mlp_fc1"]
+    found = predicted(write(tmp_path / "a.safetensors", pair(names, 8, alpha=4)))
+    assert found["musubi-tuner"].outcome is Outcome.RIGHT
+    for loader in ("diffsynth-1", "diffsynth-2", "diffusers-flux2", "diffusers-qwen", "diffusers-wan"):
+        assert found[loader].outcome is Outcome.UNKNOWN, loader

@@ -13,7 +13,11 @@ _SKIPPED = Case(
 )
 # Flux has a loader of its own, which converts names.
 _FLUX = Case(
-    Files(begin=("lora_unet_double_blocks_", "lora_unet_single_blocks_", "double_blocks.", "single_blocks.")),
+    Files(begin=("double_blocks.", "single_blocks.")),
+    Unsaid("its loader for Flux converts such names", "DiffSynth-Studio @ fed7b18f utils/lora/flux.py"),
+)
+_KOHYA_FLUX = Case(
+    Files(begin=("lora_",), inside=("double_blocks", "single_blocks")),
     Unsaid("its loader for Flux converts such names", "DiffSynth-Studio @ fed7b18f utils/lora/flux.py"),
 )
 _KOHYA = Case(
@@ -33,6 +37,7 @@ DIFFSYNTH_1 = Loader(
     (
         _SKIPPED,
         _FLUX,
+        _KOHYA_FLUX,
         _KOHYA,
         _BARE,
         Case(
@@ -57,6 +62,7 @@ DIFFSYNTH_2 = Loader(
     (
         _SKIPPED,
         _FLUX,
+        _KOHYA_FLUX,
         _KOHYA,
         _BARE,
         Case(

@@ -89,6 +89,7 @@ DIFFUSERS_FLUX2 = Loader(
             Files(begin=("lora_unet_",), inside=_BLOCKS, pairs=(DOWN_UP,)),
             Scales(RUN, (Statement.ALPHA,), Missing.RANK_IF_NONE_HAS_IT),
         ),
+        Case(Files(inside=("lora_te",), pairs=(DOWN_UP,)), Unsaid("text encoders are not on record")),
         Case(Files(pairs=(DOWN_UP,)), Skips(RUN)),
         Case(Files(with_part="alpha", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
         Case(Files(with_part="alpha_scale", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),

@@ -58,13 +58,13 @@ MUSUBI = Loader(
     "multiplier={}",
     (
         Case(
-            Files(begin=("lora_unet_",)),
+            Files(begin=("lora_unet_", "lora_te"), inside=("lora_unet_",)),
             Scales(
                 "musubi-tuner @ 30c658c utils/lora_utils.py:161-191, networks/loha.py:323, lokr.py:400",
                 (Statement.ALPHA,),
                 kinds=LOW_RANK | KRONECKER,
                 magnitudes=_IGNORED,
-                note="as a network to train on, alpha 0 is the rank and a missing one a KeyError",
+                note="of text encoders it applies nothing; as a network to train on, alpha 0 is the rank",
             ),
         ),
         Case(
