@@ -112,22 +112,27 @@ def view(project: str, found: Iterable[tuple[str, Product]], record: Mapping[str
     """What the map of a project says of each product."""
     applications = list(reported_in(record))
     listed = [Listed.of(row) for row in record["products"]] if "products" in record else None
+    taken: Counter[int] = Counter()  # several products can stand on one row
     for filename, product in found:
         if listed is None:
             yield _by_application(project, filename, product, applications)
         else:
-            yield _by_list(project, filename, product, listed)
+            yield _by_list(project, filename, product, listed, taken)
 
 
-def _by_list(project: str, filename: str, product: Product, listed: Sequence[Listed]) -> Seen:
+def _by_list(
+    project: str, filename: str, product: Product, listed: Sequence[Listed], taken: Counter[int]
+) -> Seen:
     near = [
-        (distance, item.kind not in NAMED, item)
-        for item in listed
+        (distance, taken[number], item.kind not in NAMED, number)
+        for number, item in enumerate(listed)
         if item.filename == filename and (distance := item.distance(product)) is not None
     ]
     if not near:
         return Seen(project, filename, product, NOT_LISTED)
-    _, _, item = min(near, key=lambda entry: entry[:2])
+    number = min(near)[-1]
+    taken[number] += 1
+    item = listed[number]
     return Seen(project, filename, product, item.kind, item.scale, item.reasons)
 
 
@@ -157,6 +162,10 @@ def report(seen: Sequence[Seen], applications: Sequence[Reported], top: int) -> 
     kinds = Counter(item.kind for item in seen)
     print(f"{len(seen)} products, named {_share(sum(item.is_named for item in seen), len(seen))}")
     print("  " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))
+    doubtful = sum(item.kind == "other" and bool(item.reasons) for item in seen)
+    if doubtful:
+        sure = sum(item.is_named for item in seen) - doubtful
+        print(f"  without the others that have a reason: {_share(sure, len(seen))}")
     deltas = [item for item in seen if item.kind == "delta"]
     print(f"scales of deltas known: {_share(sum(is_known(item.scale) for item in deltas), len(deltas))}")
     known = sum(is_known(item.scale) for item in applications)
@@ -168,7 +177,7 @@ def report(seen: Sequence[Seen], applications: Sequence[Reported], top: int) -> 
     print("\nwhy the rest is not named, or its scale not known")
     reasons: Counter[str] = Counter()
     for item in seen:
-        if item.is_named and (item.kind != "delta" or is_known(item.scale)):
+        if item.is_named and not item.reasons and (item.kind != "delta" or is_known(item.scale)):
             continue
         given = {generalised(reason) for reason in item.reasons}
         reasons.update(given or {_without_reason(item)})

@@ -75,6 +75,22 @@ def test_of_two_on_the_same_rows_the_named_one_counts(coverage: ModuleType) -> N
     assert seen(coverage, (4, 4), record)[0] == "half"
 
 
+def test_two_products_of_a_row_take_two_entries(coverage: ModuleType) -> None:
+    record = {"products": [row(4, 4, "half"), row(4, 4, "delta")]}
+    found = [("a.py", Product(4, 4, "layer call", "f", text)) for text in ("up(down(x))", "down(x)")]
+    assert sorted(item.kind for item in coverage.view("p", found, record)) == ["delta", "half"]
+
+
+def test_another_product_with_a_reason_is_counted_apart(
+    coverage: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = Product(4, 4, "@", "f", "b @ a")
+    coverage.report([coverage.Seen("p", "a.py", product, "other", "", ("nothing known",))], [], 5)
+    said = capsys.readouterr().out
+    assert "without the others that have a reason: 0 of 1 (0.0%)" in said
+    assert "    1  nothing known" in said
+
+
 def test_applications_stand_in_for_a_list(coverage: ModuleType) -> None:
     application = {"filename": "a.py", "row": 6, "kind": "forward", "scale": "unknown"}
     record = {"functions": [application]}
