@@ -146,7 +146,12 @@ def _is_alone(path: Path) -> bool:
 
 def _text(path: Path) -> str | None:
     try:
-        return read_regular(path, _LARGEST_CONFIG).decode() if path.is_file() else None
+        if path.is_file():
+            return read_regular(path, _LARGEST_CONFIG).decode()
+        if path.exists() or path.is_symlink():
+            # Without it the file would be said to state no alpha.
+            raise InputError(f"{path}: not a file")
+        return None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

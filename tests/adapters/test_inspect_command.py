@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -155,6 +156,22 @@ def test_broken_settings(content: bytes, inspect: Callable[..., Output], tmp_pat
     assert code == 2
     assert "adapter_config.json" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "nowhere", "folder"])
+def test_settings_that_are_no_file_are_said(
+    kind: str, inspect: Callable[..., Output], tmp_path: Path
+) -> None:
+    write(tmp_path / "adapter_model.safetensors", peft_pair(NAMES, 8))
+    settings_file = tmp_path / "adapter_config.json"
+    if kind == "pipe":
+        os.mkfifo(settings_file)
+    elif kind == "folder":
+        settings_file.mkdir()
+    else:
+        settings_file.symlink_to("/dev/zero" if kind == "device" else tmp_path / "gone")
+    code, _, err = inspect(tmp_path)
+    assert (code, err) == (2, f"error: {settings_file}: not a file\n")
 
 
 def test_names_cannot_control_the_terminal(inspect: Callable[..., Output], tmp_path: Path) -> None:
