@@ -6,8 +6,29 @@ POOL_FROM = 12
 """Files to analyse from which worker processes pay for their start."""
 SECONDS_PER_FILE = 60.0
 """For a worker's analysis of one file; the slowest file known takes a tenth of it."""
-RECURSION_LIMIT = 4000
+PARSER_RECURSION_LIMIT = 3000
+"""Python's limit while its own parser runs, which makes three levels of its C stack of each."""
+RECURSION_LIMIT = 10_000
 """Python frames for one file: LibCST takes several for each level, and an ``elif`` is a level."""
+SOURCE_BYTES = 8 * 2**20
+"""Of a Python file: the standard library's parser takes 100 times as much memory."""
+CODE_BYTES = 4 * 2**20
+"""Of a Python file, without the functions that can't matter: LibCST takes 2 s and 0.5 GB for one MB."""
+EXPRESSION_LEVELS = 700
+"""Levels of an expression that LibCST is given; its parser takes seconds from 1,000 on, and dies of 6,000."""
+PATTERN_LEVELS = 100
+"""Levels that count for one of a ``case`` pattern, for which LibCST's parser takes exponential time."""
+DELETED_LEVELS = 35
+"""The same for brackets within brackets after ``del``."""
+EXPRESSION_CHARACTERS = 2**20
+"""Of an expression whose parts are counted."""
+EXPRESSION_PARTS = 50_000
+"""Nodes of an expression that LibCST is given: a second's work."""
+STATEMENT_LEVELS = 500
+"""Statements within statements; each ``elif`` is in the ``else`` of the one before."""
+LINE_TOKENS = 400
+"""Tokens of one line, levels and ``elif`` of a text that LibCST is given although the standard library
+refuses it, so that its depth is not known."""
 CACHE_ENTRY_BYTES = 64 * 2**20
 """Of one entry of the cache; the largest seen has 2 MB."""
 KEPT_FOR = 30 * 24 * 3600

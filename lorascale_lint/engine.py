@@ -14,7 +14,7 @@ from lorascale_lint.bounds import POOL_FROM, SECONDS_PER_FILE
 from lorascale_lint.facts.analysis import analyse_file
 from lorascale_lint.facts.store import FactsCache, decode
 from lorascale_lint.facts.terms import FileFacts
-from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.findings import FileFailure, Finding, Position
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.model import Model, build_model
 from lorascale_lint.results import LintResult, ResultCache
@@ -157,10 +157,15 @@ def _model(
             cache.write(source, _origin(name, modules), outcome)
     if cache is not None:
         cache.trim()
+    failures += [
+        FileFailure(name, item.message, Position(item.loc.row, item.loc.column))
+        for name, found in facts.items()
+        for item in found.unread
+    ]
     linked = {name: modules[name] for name in facts}
     every = map(str, read.sources)
     model = build_model(facts, linked, lambda name: read.sources[Path(name)], every, for_map=for_map)
-    return model, sorted(failures, key=lambda failure: failure.filename)
+    return model, sorted(failures, key=lambda failure: (failure.filename, failure.position))
 
 
 def _analyse(

@@ -10,7 +10,7 @@ from lorascale_lint.findings import FileFailure
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.driver import examine
 from lorascale_lint.sources.modules import module_name
-from lorascale_lint.sources.narrow import NestedTooDeeply, syntax_error
+from lorascale_lint.sources.narrow import NestedTooDeeply, parse
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 RECURSION_LIMIT = 8000
@@ -74,7 +74,9 @@ def examine_paths(
 
 def _failure(path: Path, data: bytes) -> FileFailure | None:
     try:
-        error = syntax_error(SourceText.decode(data).text)
+        parse(SourceText.decode(data).text)
     except (NestedTooDeeply, UndecodableSource) as refused:
-        return FileFailure(str(path), f"cannot be parsed: {refused or 'it is nested too deeply'}")
-    return None if error is None else FileFailure(str(path), f"cannot be parsed: {error}")
+        return FileFailure(str(path), f"cannot be parsed: {str(refused) or 'it is nested too deeply'}")
+    except SyntaxError as error:
+        return FileFailure(str(path), f"cannot be parsed: {error}")
+    return None

@@ -55,7 +55,7 @@ class ResultCache:
         data = self._kept.read(key)
         try:
             return None if data is None else _result(json.loads(data), cache(again))
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, RecursionError):
             return None
 
     def write(self, key: str, result: LintResult) -> None:

@@ -212,7 +212,10 @@ class Interpreter:
                 pass
 
     def _bind(self, name: str, value: Term) -> None:
-        self.env[name] = value if self._depth(value) < DEPTH_LIMIT else Opaque(value.loc)
+        self.env[name] = self._bounded(value)
+
+    def _bounded(self, term: Term) -> Term:
+        return term if self._depth(term) < DEPTH_LIMIT else Opaque(term.loc)
 
     def _depth(self, term: Term) -> int:
         known = self.depths.get(id(term))
@@ -302,7 +305,7 @@ class Interpreter:
                 joined[name] = right
             else:
                 choice = Choice(test, left, right, left.loc)
-                joined[name] = choice if self._depth(choice) < DEPTH_LIMIT else Opaque(left.loc)
+                joined[name] = self._bounded(choice)
         return joined
 
     def _loop(self, body: cst.BaseSuite, orelse: cst.Else | None, enter: Callable[[], None]) -> None:
@@ -395,7 +398,10 @@ class Interpreter:
     # ---- expressions ------------------------------------------------------------------
 
     def expr(self, node: cst.BaseExpression) -> Term:
-        """The term that ``node`` computes here."""
+        """The term that ``node`` computes here; its inner part is `Opaque` where it is too deep."""
+        return self._bounded(self._expr(node))
+
+    def _expr(self, node: cst.BaseExpression) -> Term:
         match node:
             case cst.Name():
                 bound = self.env.get(node.value)
@@ -503,7 +509,7 @@ class Interpreter:
         for part in node.comparisons:
             right = self.expr(part.comparator)
             single: Term = Op(_BINARY.get(type(part.operator), "?"), left, right, loc)
-            result = single if result is None else Logic("and", result, single, loc)
+            result = single if result is None else self._bounded(Logic("and", result, single, loc))
             left = right
         return result if result is not None else Opaque(loc)
 

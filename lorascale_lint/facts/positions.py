@@ -122,7 +122,9 @@ class _Recorded:
     def __enter__(self) -> None:
         self.start = self.state.row, self.state.column
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is not None:
+            return  # places are missing, and asking for one would hide the error
         state = self.state
         start = self.start if self.start_node is None else state.computed[self.start_node][0]
         end = (state.row, state.column) if self.end_node is None else state.computed[self.end_node][1]

@@ -13,7 +13,7 @@ from typing import Any
 
 from lorascale_lint.cache import ContentCache, code_digest, content_key
 from lorascale_lint.facts import terms
-from lorascale_lint.facts.terms import ClassFacts, FileFacts, FunctionFacts
+from lorascale_lint.facts.terms import ClassFacts, FileFacts, FunctionFacts, Unread
 
 _KINDS: dict[str, type[Any]] = {
     name: kind
@@ -80,7 +80,7 @@ def decode(data: bytes) -> FileFacts:
 
 
 def _is_whole(facts: FileFacts) -> bool:
-    parts = ((facts.classes, ClassFacts), (facts.functions, FunctionFacts))
+    parts = ((facts.classes, ClassFacts), (facts.functions, FunctionFacts), (facts.unread, Unread))
     return isinstance(facts.imports, dict) and all(
         isinstance(items, tuple) and all(isinstance(item, kind) for item in items) for items, kind in parts
     )

@@ -293,6 +293,14 @@ class ClassFacts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Unread:
+    """A part of a file that these facts leave out, or another reason to doubt them; shown with every run."""
+
+    message: str
+    loc: Loc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FileFacts:
     """All that the linker needs to know of one file; ``stars`` are the modules whose names it imports all."""
 
@@ -300,6 +308,7 @@ class FileFacts:
     classes: tuple[ClassFacts, ...] = ()
     functions: tuple[FunctionFacts, ...] = ()
     stars: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def children(term: Term) -> tuple[Term, ...]:

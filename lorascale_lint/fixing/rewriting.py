@@ -18,6 +18,7 @@ from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Edit, Fix
 from lorascale_lint.fixing.line_edits import line_edits, part_edits
 from lorascale_lint.fixing.tree import Node, SourceTree
+from lorascale_lint.sources.oversized import is_oversized
 
 Change: TypeAlias = Callable[[cst.CSTNode], "cst.CSTNode | cst.FlattenSentinel[cst.CSTNode]"]
 
@@ -117,8 +118,8 @@ class Rewrite:
 
 @lru_cache(maxsize=8)
 def _parsed(source: bytes) -> SourceTree:
-    """The tree of a file, kept for its other findings."""
-    return SourceTree(source)
+    """The tree of a file, kept for its other findings; that of one that is too large for LibCST is empty."""
+    return SourceTree(b"" if is_oversized(source) else source)
 
 
 def _as_list(

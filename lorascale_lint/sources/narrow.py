@@ -19,6 +19,7 @@ _BESIDE_LORA = re.compile(
     r"(?i)alpha|scal(e|ing)|rank|factor|delta|hada_|\bup\b|\bdown\b|multiplier|strength|w1|w2|"
     r"un_?(merge|fuse)|restore|@|matmul|mm\b|einsum|\blinear\("
 )
+_ROW = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -28,17 +29,18 @@ class NestedTooDeeply(Exception):
     """LibCST's native parser would overflow the stack on such a text, so it must not see it."""
 
 
-def syntax_error(text: str) -> SyntaxError | None:
-    """What the standard library has against ``text``; None if it can parse it."""
-    try:
-        _parse(text)
-    except SyntaxError as error:
-        return error
-    return None
+def speaks_of_lora(text: str) -> bool:
+    """Is there a word in ``text`` that makes it matter wherever it stands?"""
+    return _ALONE.search(text) is not None
 
 
-def _parse(text: str) -> ast.Module:
-    """Raises SyntaxError (also for null bytes) and NestedTooDeeply."""
+def rows_of(text: str) -> list[str]:
+    """The rows of ``text`` as Python counts them, each with its end."""
+    return _ROW.findall(text)
+
+
+def parse(text: str) -> ast.Module:
+    """The standard library's tree. Raises SyntaxError (also for null bytes) and `NestedTooDeeply`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -53,19 +55,9 @@ def _parse(text: str) -> ast.Module:
         raise SyntaxError(str(error)) from error
 
 
-def narrow(text: str) -> str:
-    """``text`` with the bodies of functions that can't matter replaced by ``...``.
-
-    Returns ``text`` itself if the standard library can't parse it (a newer syntax than this Python's).
-
-    Raises:
-        NestedTooDeeply: no parser can be trusted with it.
-    """
-    try:
-        tree = _parse(text)
-    except SyntaxError:
-        return text
-    lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text)
+def narrow(text: str, tree: ast.Module) -> str:
+    """``text``, whose tree is ``tree``, with the bodies of functions that can't matter as ``...``."""
+    lines = rows_of(text)
     if len(text.splitlines()) > len(lines):  # form feeds and the like: rows would not agree
         return text
     definitions = _Definitions(tree, lines)
