@@ -332,7 +332,7 @@ def _namedtuple(m: Machine, args: list[Value], named: dict[str, Value], node: as
 
 def _state_dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     shown = expressions._shown(args[0]) if args else "file"
-    return Place(f"file({shown})", None, False, "state dict")
+    return Place(f"file({shown})", None, False, made="state dict")
 
 
 def _sequential(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:

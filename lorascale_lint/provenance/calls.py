@@ -11,7 +11,7 @@ from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance import expressions, library, methods, objects
 from lorascale_lint.provenance.heap import Entries, Names
-from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine, OutOfSteps
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -415,6 +415,8 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
         guard = f"{parameter.arg}@{m.frame.number} is None"
         return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
+    if place.role == "alpha" and place.weak and isinstance(default, ast.Constant) and default.value in (1, 1.0):
+        return Place(f"{parameter.arg}=1", "alpha", True)  # a strength, unless a rank divides it
     if isinstance(default, ast.Constant) and isinstance(default.value, bool):
         return Place(parameter.arg)
     if isinstance(default, ast.Constant) and isinstance(default.value, str):
@@ -444,6 +446,35 @@ def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
         m.recording = recording
         m.heap.journals = journals
         m.stack.pop()
+
+
+def fill(m: Machine, file: FileInfo, name: str) -> None:
+    """Run the functions of a file that put something into a list or dictionary of its top level."""
+    journals, m.heap.journals = m.heap.journals, []
+    recording, m.recording = m.recording, False
+    stack, m.stack, steps = m.stack, [], m.steps
+    try:
+        for info in [item for item in file.functions.values() if _fills(item, name)][:8]:
+            m.steps = 0
+            objects.run_unknown(m, info, None, None)
+    except (OutOfSteps, RecursionError):
+        pass
+    finally:
+        m.heap.journals, m.recording, m.stack, m.steps = journals, recording, stack, steps
+
+
+def _fills(info: FunctionInfo, name: str) -> bool:
+    for node in ast.walk(info.node):
+        match node:
+            case ast.Subscript(value=ast.Name(id=found), ctx=ast.Store()) if found == name:
+                return True
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=found), attr="append" | "update" | "setdefault" | "extend" | "add")) if (
+                found == name
+            ):
+                return True
+            case _:
+                pass
+    return False
 
 
 def is_callable(value: Value) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.knowledge.roles import NUMBERS, key_role, role_of
 from lorascale_lint.ledger.entries import Ask, KeyRead, KeyWrite
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, dotted
 from lorascale_lint.provenance import calls, keys, library, objects, tensors
@@ -48,9 +49,18 @@ def evaluate(m: Machine, node: ast.expr) -> Value:
     if handler is None:
         return UNKNOWN
     value = m.seen(handler(m, node))
+    if isinstance(value, Place) and value.role is None and value.under is not None:
+        value = _by_key(m, value)
     if m.watched is not None and m.watched == (m.frame.file.filename, node.lineno):
         m.sights.append((ast.unparse(node), value, m.frame.chain))
     return value
+
+
+def _by_key(m: Machine, value: Place) -> Place:
+    """The value with the role that its key has, by what has been found out about the key since."""
+    words = m.heap.read(("text", value.under), "has") or ()
+    roles = {role for word in words if (role := key_role(word)) is not None}
+    return replace(value, role=roles.pop()) if len(roles) == 1 else value
 
 
 def meaning(m: Machine, found: Any, name: str = "") -> Value:
@@ -81,7 +91,7 @@ def named(m: Machine, value: Value, name: str) -> Value:
     if isinstance(value, Place) and value.role is None and value.path != name:
         role = role_of(name, m.frame.lora)
         if role is not None and role != "base":
-            return Place(value.path, role, True, value.made)
+            return Place(value.path, role, True, made=value.made)
     if isinstance(value, Tensor) and value.kind in ("fresh", "data") and not value.origin:
         return Tensor(**{**_fields(value), "origin": name})
     if isinstance(value, Tensor) and value.kind == "data" and value.module is False:
@@ -133,6 +143,8 @@ def global_value(m: Machine, file: FileInfo, name: str) -> Value:
     if name in file.bindings:
         m.modules[key] = Place(name)
         m.modules[key] = made = calls.run_bindings(m, file, name)
+        if isinstance(made, Ref) and made.kind != "object":
+            calls.fill(m, file, name)
         return made
     return Library(f"builtins.{name}")
 
@@ -684,7 +696,9 @@ def place_entry(m: Machine, value: Place, key: Value) -> Value:
         weak = True
     if role == "base" and value.role in ("A", "B"):
         role = value.role
-    return Place(f"{value.path}[{_shown(key)}]"[-160:], role, weak)
+    holes = [part for part in key.parts if isinstance(part, Hole)] if isinstance(key, Text) else []
+    under = holes[0].name if len(holes) == 1 and role is None else None
+    return Place(f"{value.path}[{_shown(key)}]"[-160:], role, weak, under)
 
 
 def _shown(key: Value) -> str:

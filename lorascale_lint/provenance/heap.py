@@ -95,6 +95,8 @@ def merge(ways: list[tuple[Any, Guards]]) -> Any:
     if all(value is first or value == first for value, _ in ways[1:]):
         return first
     present = [(value, guards) for value, guards in ways if value is not None]
+    if any(isinstance(value, frozenset) for value, _ in present):
+        return frozenset.intersection(*(value or frozenset() for value, _ in ways))  # what every way knows
     if any(isinstance(value, Items) for value, _ in present):
         lists = [value for value, _ in present if isinstance(value, Items)]
         sizes = {len(value.values) for value in lists}

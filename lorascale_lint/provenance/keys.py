@@ -24,7 +24,8 @@ def text_of(parts: list[str | Hole]) -> Text:
 
 def derived(text: Text, *operation: Any, has: frozenset[str] = frozenset()) -> Text:
     """What an operation makes of a text that is not known: the same text, the same result."""
-    return Text((Hole(_name(text.parts, *operation), has),))
+    roots = [part.root or part.name for part in text.parts if isinstance(part, Hole)]
+    return Text((Hole(_name(text.parts, *operation), has, roots[0] if len(roots) == 1 else None),))
 
 
 def _name(*parts: Any) -> Any:
@@ -63,7 +64,7 @@ def with_word(text: Text, word: str) -> Text:
     parts: list[str | Hole] = list(text.parts)
     for index, part in enumerate(parts):
         if isinstance(part, Hole):
-            parts[index] = Hole(part.name, part.has | {word})
+            parts[index] = Hole(part.name, part.has | {word}, part.root)
             break
     return Text(tuple(parts))
 
@@ -98,7 +99,7 @@ def before(text: Text, word: str) -> Text:
         if isinstance(part, str) and word in part:
             return text_of([*text.parts[:index], part.partition(word)[0]])
         if isinstance(part, Hole) and any(word in known for known in part.has):
-            return text_of([*text.parts[:index], Hole(_name(_plain(part), "before", word))])
+            return text_of([*text.parts[:index], Hole(_name(part.name, "before", word), root=part.root or part.name)])
     return derived(_bare(text), "before", word)
 
 
@@ -117,7 +118,7 @@ def without_end(text: Text, word: str) -> Text:
         return text_of([*text.parts[:-1], last.removesuffix(word)])
     if text.parts and isinstance(text.parts[-1], Hole):
         part = text.parts[-1]
-        return text_of([*text.parts[:-1], Hole(_name(_plain(part), "before", word))])
+        return text_of([*text.parts[:-1], Hole(_name(part.name, "before", word), root=part.root or part.name)])
     return text
 
 
@@ -127,16 +128,12 @@ def without_start(text: Text, word: str) -> Text:
         return text_of([text.parts[0].removeprefix(word), *text.parts[1:]])
     if text.parts and isinstance(text.parts[0], Hole):
         part = text.parts[0]
-        return text_of([Hole(_name(part.name, "without start", word), part.has), *text.parts[1:]])
+        return text_of([Hole(_name(part.name, "without start", word), part.has, part.root or part.name), *text.parts[1:]])
     return text
 
 
-def _plain(part: Hole) -> Any:
-    return part.name
-
-
 def _bare(text: Text) -> Text:
-    return Text(tuple(part if isinstance(part, str) else Hole(part.name) for part in text.parts))
+    return Text(tuple(part if isinstance(part, str) else Hole(part.name, root=part.root) for part in text.parts))
 
 
 def may_equal(one: Text, two: Text) -> bool | None:

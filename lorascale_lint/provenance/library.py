@@ -656,11 +656,11 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
             m.frame.lora,
         )
         if role in NUMBERS and role != "rank":
-            return Place(f"{last}()", "scaling" if role == "multiplier" else role, True, "call")
+            return Place(f"{last}()", "scaling" if role == "multiplier" else role, True, made="call")
         whole = role_of(last, False) if last.startswith(("get", "calc", "compute")) else role
         if "delta" in (role, whole):
-            return Place(f"{last}()", "delta", True, "call")
-        return Place(f"{last}()", role if role in ("A", "B") and "get" in last else None, True, "call")
+            return Place(f"{last}()", "delta", True, made="call")
+        return Place(f"{last}()", role if role in ("A", "B") and "get" in last else None, True, made="call")
     return UNKNOWN
 
 

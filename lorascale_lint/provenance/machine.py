@@ -142,7 +142,7 @@ class Machine:
             path = f"{parent.path}.{name}"
             if (role == "base" and parent.role in ("A", "B", "magnitude")) or (role is None and name in NEUTRAL):
                 role, weak = parent.role, parent.weak
-        return Place(path[-160:], role, weak, made)
+        return Place(path[-160:], role, weak, made=made)
 
     def speaks(self, function: FunctionInfo | None, file: FileInfo, cls: ClassInfo | None) -> bool:
         """Does the function, its class, or for a function its file, have a word of LoRA code?"""

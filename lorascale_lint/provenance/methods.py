@@ -498,7 +498,7 @@ def _of_place(
         case "modules" | "children" | "parameters":
             return Place(f"{path}.<module>")
         case "state_dict" | "get_tensors":
-            return Place(f"{path}.state_dict()", None, False, "state dict")
+            return Place(f"{path}.state_dict()", None, False, made="state dict")
         case "get" | "pop" | "get_tensor" | "__getitem__" | "get_parameter" | "get_submodule" if args:
             made = expressions.item(m, value, args[0])
             default = args[1] if len(args) > 1 else NONE if name in ("get",) else None

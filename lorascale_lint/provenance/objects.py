@@ -286,7 +286,7 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
     if isinstance(value, Place) and value.role is None:
         role = role_of(name, lora)
         if role is not None:
-            return Place(value.path, role, True, value.made)
+            return Place(value.path, role, True, made=value.made)
     if isinstance(value, Ref) and value.kind == "dict" and m.heap.read(value.key, "<path>") is None:
         m.heap.write(value.key, "<path>", name)
     return value

@@ -128,7 +128,7 @@ def undivided(scale: Scale) -> Scale:
     if any(symbol.role == RANK for symbol, _ in scale.powers):
         return scale
     powers = tuple(
-        (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in ("alpha", "alphas") else s, p)
+        (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in ("alpha=1", "alphas=1") else s, p)
         for s, p in scale.powers
     )
     return scale if powers == scale.powers else Scale(scale.coefficient, tuple(sorted(powers)))

@@ -19,6 +19,7 @@ from lorascale_lint.provenance.values import (
     Closure,
     Const,
     Element,
+    Hole,
     Klass,
     Place,
     Ref,
@@ -298,6 +299,9 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
         case ast.Compare(left=left, ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
             m.assume(f"{m.atom(left)} is None", not holds)
             _narrow(m, left, lambda value: (m.is_none(value) is True) != holds or m.is_none(value) is None)
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]) if holds:
+            m.assume(m.atom(test), holds)
+            _contains(m, left, expressions.evaluate(m, right))
         case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
             m.assume(m.atom(test), holds)
             if holds:
@@ -345,6 +349,11 @@ def _contains(m: Machine, node: ast.expr, word: Value) -> None:
         word = word.items[0]
     if isinstance(value, Text) and isinstance(word, Text) and word.literal:
         m.frame.names.local[node.id] = keys.with_word(value, word.literal)
+        holes = [part for part in value.parts if isinstance(part, Hole)]
+        for part in holes[:1]:
+            for name in {part.name, part.root or part.name}:
+                known = m.heap.read(("text", name), "has") or frozenset()
+                m.heap.write(("text", name), "has", known | {word.literal})
 
 
 def _becomes(m: Machine, subject: ast.expr, kinds: ast.expr) -> None:

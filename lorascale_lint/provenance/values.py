@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -44,6 +44,8 @@ class Hole:
 
     name: Any
     has: frozenset[str] = frozenset()
+    root: Any = field(default=None, compare=False)
+    """The piece of text that it was cut out of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Place(Value):
     role: str | None = None
     weak: bool = False
     """Only the name says so, in LoRA code."""
+    under: Any = None
+    """The piece of text in the key under which it stands: what is found out about it gives a role."""
     made: str = ""
     """What kind of thing: ``call`` for the result of a call out of sight."""
 
