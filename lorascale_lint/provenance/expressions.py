@@ -680,6 +680,8 @@ def item(m: Machine, value: Value, key: Value) -> Value:
 
 def place_entry(m: Machine, value: Place, key: Value) -> Value:
     """An entry of something out of sight: what was stored there, else what its key says."""
+    if isinstance(key, Place) and key.role is None and key.path.endswith("[*]"):
+        key = hole(key.path)  # an element of what is walked, used as a key
     cell = m.heap.read(("place", value.path), "entries")
     if isinstance(cell, Entries):
         found = match_entry(cell, key)

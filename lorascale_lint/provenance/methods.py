@@ -199,6 +199,11 @@ _PLAIN = frozenset(
 )
 
 
+TEXT_METHODS = frozenset(
+    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith rstrip lstrip".split()
+)
+
+
 def _changed(text: Text, name: str) -> Text:
     return Text(tuple(getattr(p, name)() if isinstance(p, str) else p for p in text.parts))
 
@@ -490,6 +495,8 @@ def _of_place(
     stored = m.heap.read(("place", path), name)
     if stored is not None:
         return calls.call(m, stored, args, keywords, node)
+    if name in TEXT_METHODS and found is None and isinstance(value, Place):
+        return _of_text(m, hole(path), name, args)
     match name:
         case "size":
             return library.extent(m, value, args[0]) if args else Method(value, "shape")

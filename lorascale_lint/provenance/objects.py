@@ -339,6 +339,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
             library.construct_base(m, made, m.program.library_bases(cls), [], [])
     except (OutOfSteps, RecursionError):
         pass
+    _open_flags(m, cls, made)
     seen = {"__init__"}
     for item in m.program.mro(cls):
         for name, info in list(item.methods.items()):
@@ -379,6 +380,28 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     m.heap.write(*cell, value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+
+
+def _open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
+    """A flag that some method sets has any value when another one asks for it."""
+    flags = [
+        slot
+        for (key, slot), value in m.heap.cells.items()
+        if key == made.key and isinstance(value, Const) and isinstance(value.value, bool) and isinstance(slot, str)
+    ]
+    if not flags:
+        return
+    written = {
+        node.attr
+        for item in m.program.mro(cls)
+        for name, info in item.methods.items()
+        if name != "__init__"
+        for node in ast.walk(info.node)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    for flag in flags:
+        if flag in written:
+            m.heap.write(made.key, flag, Place(f"self.{flag}"))
 
 
 def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:

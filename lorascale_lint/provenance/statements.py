@@ -9,7 +9,7 @@ from lorascale_lint.ledger.entries import Return
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance import expressions, keys
 from lorascale_lint.provenance.heap import ABSENT, Items
-from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.objects import instance, store_attribute
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number, scaled
@@ -345,6 +345,8 @@ def _contains(m: Machine, node: ast.expr, word: Value) -> None:
     if not isinstance(node, ast.Name):
         return
     value = m.frame.names.find(node.id)
+    if isinstance(value, Place) and value.role is None:
+        value = hole(value.path)
     if isinstance(word, Tup) and len(word.items) == 1:
         word = word.items[0]
     if isinstance(value, Text) and isinstance(word, Text) and word.literal:
