@@ -95,7 +95,8 @@ def _run_defined(machine: Machine) -> None:
         seen: set[object] = set()
         for closure, frame in found:
             info = closure.info
-            if info in machine.called or info.node in seen:
+            plain = info.owner is None or info.owner.names is None
+            if (plain and info in machine.called) or info.node in seen:
                 continue
             seen.add(info.node)
             receiver = frame.receiver

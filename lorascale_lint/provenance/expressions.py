@@ -623,6 +623,12 @@ def read_entry(m: Machine, node: ast.AST, base: Value, key: Value, found: Value,
         m.ledger.reads.append(KeyRead(m.spot(node), base, key, found, how, m.frame.guards))
 
 
+def _entry_by_name(m: Machine, path: str) -> Place:
+    """An element of a list or dictionary that is filled out of sight, by the name of that."""
+    place = m.place(path)
+    return Place(f"{path}[*]", place.role, place.weak)
+
+
 def _lacks(m: Machine, value: Value, key: Value) -> bool:
     if not isinstance(value, Ref) or value.kind != "dict" or m.heap.read(value.key, "<factory>") is not None:
         return False
@@ -648,7 +654,11 @@ def item(m: Machine, value: Value, key: Value) -> Value:
                 made = calls.call(m, factory, [], [], None)
                 store_item(m, value, key, made, ast.Pass(lineno=0))
                 return made
-            return Place(f"entry {_shown(key)}", keys.role_in(key) if isinstance(key, Text) else None)
+            path = m.heap.read(value.key, "<path>")
+            role = keys.role_in(key) if isinstance(key, Text) else None
+            if role is None and path:
+                return _entry_by_name(m, str(path))
+            return Place(f"entry {_shown(key)}", role)
         case Ref(kind="object", cls=cls) if cls is not None:
             found_method = m.program.method(cls, "__getitem__")
             if found_method is not None:
@@ -879,14 +889,27 @@ def _cut(value: Text, node: ast.Slice, bounds: list[Any], m: Machine) -> Text:
 
 def element_of(m: Machine, source: Value) -> Value:
     """What a loop variable is while something of unknown length is walked."""
+    made = _element_of(m, source)
+    for part in made.parts if isinstance(made, Text) else ():
+        if isinstance(part, Hole):  # another loop knew something of its key, this one does not yet
+            m.heap.write(("text", part.name), "has", frozenset())
+    if isinstance(made, Tup) and made.items and isinstance(made.items[0], Text):
+        for part in made.items[0].parts:
+            if isinstance(part, Hole):
+                m.heap.write(("text", part.name), "has", frozenset())
+    return made
+
+
+def _element_of(m: Machine, source: Value) -> Value:
     match source:
         case Union():
             return join([(element_of(m, option.value), option.guards) for option in source.options])
         case Ref(kind="list") | Tup():
             held = m.elements(source)
-            return (
-                join([(value, ()) for value in held[0]]) if held is not None and held[0] else Element(source)
-            )
+            if held is not None and held[0]:
+                return join([(value, ()) for value in held[0]])
+            path = m.heap.read(source.key, "<path>") if isinstance(source, Ref) else None
+            return _entry_by_name(m, str(path)) if path else Element(source)
         case Ref(kind="dict"):
             held = m.elements(source)
             return (

@@ -192,7 +192,7 @@ class Machine:
                     Product(self.spot(node), kind, variant, scale, "", tuple(reasons))
                 )
         row = getattr(node, "lineno", 0)
-        if isinstance(value, Tensor) and value.kind in ("delta", "half"):
+        if isinstance(value, Tensor) and value.kind in ("delta", "half", "data"):
             from dataclasses import replace
 
             return replace(value, rows=(*value.rows, row))

@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance import calls, expressions, library
-from lorascale_lint.provenance.heap import ABSENT, Entries, Names
+from lorascale_lint.provenance.heap import ABSENT, Entries, Items, Names
 from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import (
@@ -287,7 +287,7 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         role = role_of(name, lora)
         if role is not None:
             return Place(value.path, role, True, made=value.made)
-    if isinstance(value, Ref) and value.kind == "dict" and m.heap.read(value.key, "<path>") is None:
+    if isinstance(value, Ref) and value.kind in ("dict", "list") and m.heap.read(value.key, "<path>") is None:
         m.heap.write(value.key, "<path>", name)
     return value
 
@@ -340,6 +340,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
     except (OutOfSteps, RecursionError):
         pass
     _open_flags(m, cls, made)
+    _open_containers(m, made)
     seen = {"__init__"}
     for item in m.program.mro(cls):
         for name, info in list(item.methods.items()):
@@ -380,6 +381,18 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     m.heap.write(*cell, value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+
+
+def _open_containers(m: Machine, made: Ref) -> None:
+    """Lists and dictionaries that start empty are filled by somebody, maybe out of sight."""
+    for (key, _), value in list(m.heap.cells.items()):
+        if key == made.key and isinstance(value, Ref) and value.kind in ("list", "dict"):
+            slot = "items" if value.kind == "list" else "entries"
+            held = m.heap.read(value.key, slot)
+            if isinstance(held, Items) and not held.values:
+                m.heap.write(value.key, slot, Items((), True))
+            elif isinstance(held, Entries) and not held.pairs:
+                m.heap.write(value.key, slot, Entries((), True))
 
 
 def _open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:

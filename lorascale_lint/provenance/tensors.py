@@ -134,6 +134,8 @@ def multiply(left: Value, right: Value) -> Value:
                 return a
         if {one.kind, two.kind} <= {"A", "B", "half"}:
             return Tensor("data", origin="a product of factors, element by element")
+        if one.kind == two.kind == "data" and one.rows and two.rows:
+            return replace(one, rows=(*one.rows, *two.rows), variant="loha")
         if one.kind == "fresh" and two.kind == "fresh":
             return replace(one, scale=one.scale * two.scale, learned=one.learned or two.learned)
         return Tensor("data", origin=one.origin or two.origin)
@@ -141,9 +143,13 @@ def multiply(left: Value, right: Value) -> Value:
         if t is not None:
             factor = number(other)
             if factor is not None:
+                if t.kind == "data" and t.rows and any(s.role == "alpha" for s, _ in factor.scale.powers):
+                    t = replace(t, kind="delta")  # a product that alpha scales, whatever its factors are called
                 return scaled(t, factor.scale)
             if t.kind in LINEAR:
                 return replace(t, scale=t.scale * factor_of(other))
+            if t.kind == "fresh":
+                return t
             return Tensor("data", origin=t.origin) if t.kind not in ("base", "magnitude") else t
         del a
     x, y = number(left), number(right)
