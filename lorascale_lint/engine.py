@@ -100,10 +100,27 @@ def _lint(
         except Exception:
             failures.append(_rule_failure(rule))
     return LintResult(
-        tuple(sorted(found.values(), key=lambda finding: finding.sort_key)),
+        tuple(sorted(_once(chosen, found.values()), key=lambda finding: finding.sort_key)),
         tuple(failure for failure in failures if failure.filename in wanted or failure.code == "LS000"),
         len(wanted),
     )
+
+
+def _once(chosen: Collection[Rule], found: Collection[Finding]) -> list[Finding]:
+    """The findings without those of a rule that gives way to one that reports the same statement."""
+    ways = {rule.code: rule.yields_to for rule in chosen if isinstance(rule, Obligation)}
+    rows: dict[tuple[str, str], set[int]] = {}
+    for finding in found:
+        own = (finding.span.start.row, *finding.suppression_rows)
+        rows.setdefault((finding.span.filename, finding.code), set()).update(own)
+    return [
+        finding
+        for finding in found
+        if not any(
+            finding.span.start.row in rows.get((finding.span.filename, code), ())
+            for code in ways.get(finding.code, ())
+        )
+    ]
 
 
 def load_model(

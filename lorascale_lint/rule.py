@@ -86,6 +86,9 @@ class Rule(Explained):
 class Obligation(Rule):
     """A rule that reads the ledger and nothing else: what must hold, and what to say where it does not."""
 
+    yields_to: ClassVar[tuple[str, ...]] = ()
+    """Codes that say the same of a statement: where one of them reports it, this rule does not."""
+
     def check(self, model: Model) -> Iterator[Finding]:
         """Obligations know no model."""
         return iter(())

@@ -17,6 +17,7 @@ class Branch:
 
     scale: Scale
     guards: Guards
+    layout: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -32,6 +33,9 @@ class Application:
     kind: str
     branches: tuple[Branch, ...]
     variant: str
+    factors: str = ""
+    """Where the factors came from, as in `Apply`; empty where several looks say different things."""
+    rows: tuple[int, ...] = ()
 
     @property
     def formula(self) -> str:
@@ -73,11 +77,17 @@ def _joined(entries: list[Apply]) -> Application:
     for entry in best:
         branches.setdefault(
             entry.scale.by_role() if not entry.scale.unknowns() else entry.scale,
-            Branch(entry.scale, entry.guards),
+            Branch(entry.scale, entry.guards, entry.layout),
         )
+    factors = {entry.factors for entry in best}
     variants = [entry.variant for entry in best if entry.variant != "lora"]
     return Application(
-        best[0].spot, best[0].kind, tuple(branches.values()), variants[0] if variants else "lora"
+        best[0].spot,
+        best[0].kind,
+        tuple(branches.values()),
+        variants[0] if variants else "lora",
+        factors.pop() if len(factors) == 1 else "",
+        best[0].rows,
     )
 
 

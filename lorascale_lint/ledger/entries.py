@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lorascale_lint.findings import Position, Span
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Text, Value
+from lorascale_lint.provenance.values import Guards, Tensor, Text, Value
 
 if TYPE_CHECKING:
     from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
@@ -84,6 +84,23 @@ class Apply:
     base: Value
     variant: str
     rows: tuple[int, ...]
+    layout: str = ""
+    """How the factors lie, as in `lorascale_lint.provenance.values.Tensor`, where a product has shown it."""
+    factors: str = ""
+    """Where the factors came from: ``Class.field`` for those that an object of the project holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rescale:
+    """Rows of something are multiplied by DoRA's magnitude over the norm of ``norm_of``.
+
+    That is the kind of a tensor: base, adapted, delta or another; empty where no norm was seen.
+    """
+
+    spot: Spot
+    value: Tensor
+    norm_of: str
+    guards: Guards
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,13 +139,17 @@ class Store:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyWrite:
-    """An entry of a dictionary, state dict or module dictionary is set."""
+    """An entry of a dictionary, state dict or module dictionary is set.
+
+    ``name`` is the field of an object that holds the dictionary, empty where there is none.
+    """
 
     spot: Spot
     container: Value
     key: Value
     value: Value
     guards: Guards
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,6 +228,7 @@ class Ledger:
     """Everything that happened, in the order in which it was seen."""
 
     applies: list[Apply] = field(default_factory=list)
+    rescales: list[Rescale] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
@@ -217,6 +239,8 @@ class Ledger:
     returns: list[Return] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     defaults: list[Default] = field(default_factory=list)
+    fields_read: set[tuple[str, str]] = field(default_factory=set)
+    """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
     bounds: list[str] = field(default_factory=list)
     """Functions for which a bound of work was passed, so that something may be missing."""
 
@@ -230,6 +254,7 @@ __all__ = [
     "KeyWrite",
     "Ledger",
     "Product",
+    "Rescale",
     "Return",
     "Spot",
     "Store",

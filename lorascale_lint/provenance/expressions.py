@@ -311,7 +311,7 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
         case ast.MatMult():
             return m.made_product(node, combine(left, right, tensors.product))
         case ast.Mult():
-            return combine(left, right, lambda a, b: _times(m, a, b))
+            return combine(left, right, lambda a, b: times(m, node, a, b))
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
             return combine(left, right, lambda a, b: tensors.divide(a, b, floor))
@@ -333,7 +333,8 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return UNKNOWN
 
 
-def _times(m: Machine, left: Value, right: Value) -> Value:
+def times(m: Machine, node: ast.AST, left: Value, right: Value) -> Value:
+    """``left * right``, also of a list and a number."""
     for many, count in ((left, right), (right, left)):
         held = m.elements(many) if isinstance(many, Ref | Tup) else None
         if held is not None:
@@ -341,6 +342,7 @@ def _times(m: Machine, left: Value, right: Value) -> Value:
             if known is not None and known.scale.constant is not None and known.scale.constant <= 8:
                 return m.new_list(held[0] * int(known.scale.constant), held[1])
             return m.new_list(held[0], True)
+    m.rescaled(node, left, right)
     return tensors.multiply(left, right)
 
 
@@ -778,7 +780,9 @@ def match_entry(entries: Entries, key: Value) -> Value | None:
         elif isinstance(stored, Number) and isinstance(key, Number):
             if stored.scale.constant is None or key.scale.constant is None:
                 perhaps.append((value, ()))
-        elif (not isinstance(stored, Const) and not isinstance(key, Const) and type(stored) is not type(key)) or not isinstance(stored, Const | Number | Text):
+        elif (
+            not isinstance(stored, Const) and not isinstance(key, Const) and type(stored) is not type(key)
+        ) or not isinstance(stored, Const | Number | Text):
             perhaps.append((value, ()))
     return join(perhaps) if perhaps else None
 
@@ -793,12 +797,13 @@ def without_absent(value: Value) -> Value:
 def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST) -> None:
     """``base[key] = value``."""
     if m.recording and not isinstance(base, Union):
-        m.ledger.writes.append(KeyWrite(m.spot(node), base, key, value, m.frame.guards))
+        name = m.heap.read(base.key, "<path>") if isinstance(base, Ref) else None
+        m.ledger.writes.append(KeyWrite(m.spot(node), base, key, value, m.frame.guards, str(name or "")))
     match base:
         case Ref(kind="dict"):
             entries = m.heap.read(base.key, "entries")
             if isinstance(entries, Entries):
-                m.heap.write(base.key, "entries", with_entry(entries, key, value))
+                m.heap.write(base.key, "entries", with_entry(entries, key, held_as(m, base, key, value)))
         case Ref(kind="list"):
             held, index = m.heap.read(base.key, "items"), tensors.number(key)
             if isinstance(held, Items):
@@ -825,6 +830,15 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
                 store_item(m, option.value, key, value, node)
         case _:
             pass
+
+
+def held_as(m: Machine, base: Ref, key: Value, value: Value) -> Value:
+    """``value`` as an entry of ``base``: a tensor made here becomes what its key or its dictionary is called."""
+    if not any(isinstance(o.value, Tensor) and o.value.kind == "fresh" for o in options(value)):
+        return value
+    literal = key.literal if isinstance(key, Text) else None
+    name = literal if literal and role_of(literal, m.frame.lora) else m.heap.read(base.key, "<path>")
+    return objects.by_name(m, str(name), value, base) if name else value
 
 
 def with_entry(entries: Entries, key: Value, value: Value) -> Entries:

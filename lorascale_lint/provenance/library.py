@@ -331,6 +331,13 @@ def _outer(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
     return m.made_product(node, combine(given[0], given[1], tensors.outer))
 
 
+def _multiply(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
+    if len(given) < 2:
+        return _first(args, keywords)
+    return combine(given[0], given[1], lambda a, b: expressions.times(m, node, a, b))
+
+
 def _arithmetic(function: Callable[[Value, Value], Value]) -> Any:
     def run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
         given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
@@ -396,7 +403,17 @@ _MINUS = Number(Scale(Fraction(-1)))
 
 
 def _norm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    return Tensor("norm")
+    return norm_of(_first(args, keywords))
+
+
+def norm_of(value: Value) -> Value:
+    """The norm of ``value``, which remembers what it is the norm of."""
+
+    def norm(one: Value) -> Value:
+        found = tensors.tensor(one)
+        return Tensor("norm", side=found.kind if found is not None else "")
+
+    return each(value, norm)
 
 
 def _zeros(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -525,7 +542,7 @@ _EFFECTS: dict[str, Any] = {
     "embedding": _embedding,
     "einsum": _einsum,
     "outer": _outer,
-    "multiply": _arithmetic(tensors.multiply),
+    "multiply": _multiply,
     "divide": _arithmetic(tensors.divide),
     "power": _arithmetic(tensors.power),
     "add": _add(1),

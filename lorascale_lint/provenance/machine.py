@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
-from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Spot
+from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Rescale, Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
 from lorascale_lint.provenance.scale import ONE, Scale, settled, undivided
@@ -140,7 +140,9 @@ class Machine:
             role = "scaling"  # a field of the layer, where a parameter would be anybody's number
         if isinstance(parent, Place):
             path = f"{parent.path}.{name}"
-            if (role == "base" and parent.role in ("A", "B", "magnitude")) or (role is None and name in NEUTRAL):
+            if (role == "base" and parent.role in ("A", "B", "magnitude")) or (
+                role is None and name in NEUTRAL
+            ):
                 role, weak = parent.role, parent.weak
         return Place(path[-160:], role, weak, made=made)
 
@@ -170,7 +172,17 @@ class Machine:
                     scale = Scale(-scale.coefficient, scale.powers)
                     kind = "merge" if kind == "unmerge" else "unmerge"
                 self.ledger.applies.append(
-                    Apply(self.spot(node), kind, scale, self.frame.guards, base, delta.variant, delta.rows)
+                    Apply(
+                        self.spot(node),
+                        kind,
+                        scale,
+                        self.frame.guards,
+                        base,
+                        delta.variant,
+                        delta.rows,
+                        delta.layout,
+                        delta.origin,
+                    )
                 )
 
         return write
@@ -197,6 +209,21 @@ class Machine:
 
             return replace(value, rows=(*value.rows, row))
         return value
+
+    def rescaled(self, node: ast.AST, left: Value, right: Value) -> None:
+        """Writes down that something is multiplied by a magnitude (divided by a norm, or not)."""
+        if not self.recording:
+            return
+        for value, by in ((left, right), (right, left)):
+            if (
+                isinstance(by, Tensor)
+                and by.kind == "magnitude"
+                and isinstance(value, Tensor)
+                and value.kind in ("adapted", "delta", "base")
+            ):
+                self.ledger.rescales.append(
+                    Rescale(self.spot(node), value, by.side or value.side, self.frame.guards)
+                )
 
     def folded(self, node: ast.AST, value: Value, by: Scale) -> None:
         """Writes down that a factor was multiplied by a number and kept."""

@@ -322,7 +322,8 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
                 and isinstance(more := m.heap.read(args[0].key, "entries"), Entries)
             ):
                 for key_, item in more.pairs:
-                    entries = expressions.with_entry(entries, key_, item)
+                    held = expressions.held_as(m, value, key_, item)
+                    entries = expressions.with_entry(entries, key_, held)
                 entries = Entries(entries.pairs, entries.open or more.open)
             elif args:
                 entries = Entries(entries.pairs, True)
@@ -408,7 +409,7 @@ def _of_tensor(
     if name in ("dim", "numel", "ndimension", "element_size", "nelement", "data_ptr", "is_contiguous"):
         return Number(Scale.of("", f"{name} of a tensor"))
     if name in ("norm",):
-        return Tensor("norm")
+        return library.norm_of(value)
     if name in ("forward", "__call__", "apply"):
         return library.apply_module(m, value, args, node)
     if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax"):
@@ -532,7 +533,7 @@ def _of_place(
         case "dim" | "numel":
             return Number(Scale.of("", f"{name} of a tensor"))
         case "norm":
-            return Tensor("norm")
+            return library.norm_of(value)
         case "sum" | "mean" | "max" | "min":
             return Tensor("data", origin=path)
         case _:

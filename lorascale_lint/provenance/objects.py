@@ -260,6 +260,10 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
     from lorascale_lint.knowledge.roles import role_of
 
     lora = m.frame.lora
+    holder = owner.cls if isinstance(owner, Ref) and owner.cls is not None else None
+    if holder is None and isinstance(owner, Ref):
+        holder = m.heap.read(owner.key, "<class>")
+    origin = name if holder is None else f"{holder.name}.{name}"
     value = expressions.rank_for_alpha(m, value, name)
     if isinstance(value, Union):
         return join([(by_name(m, name, option.value, owner), option.guards) for option in value.options])
@@ -268,27 +272,28 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         shaped = library.by_extents(value)
         if not value.scale.powers:
             value = replace(value, scale=ONE)  # the spread of an initialisation
-        if role in ("A", "B"):
+        factor = role if role in ("A", "B") else shaped
+        if factor is not None:  # whatever multiplies a start value is its spread, and no scale
             return Tensor(
-                role, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned
-            )
-        if shaped is not None:
-            return Tensor(
-                shaped, value.scale, module=value.module, dims=value.dims, origin=name, learned=value.learned
+                factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned
             )
         if role == "magnitude" and not value.module:
             return Tensor("magnitude", origin=name)
         if role == "kronecker":
-            return Tensor("kronecker", origin=name)
+            return Tensor("kronecker", origin=origin)
         if role == "base" and value.module:
             return Tensor("base", module=True, dims=value.dims, origin=name)
         return Tensor(**{**expressions._fields(value), "origin": name})
+    if isinstance(value, Tensor) and value.kind == "norm" and role_of(name, lora) == "magnitude":
+        return Tensor("magnitude", origin=name)
     if isinstance(value, Place) and value.role is None:
         role = role_of(name, lora)
         if role is not None:
             return Place(value.path, role, True, made=value.made)
     if isinstance(value, Ref) and value.kind in ("dict", "list") and m.heap.read(value.key, "<path>") is None:
         m.heap.write(value.key, "<path>", name)
+        if isinstance(owner, Ref) and owner.cls is not None:
+            m.heap.write(value.key, "<class>", owner.cls)
     return value
 
 

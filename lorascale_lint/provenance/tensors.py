@@ -129,7 +129,7 @@ def multiply(left: Value, right: Value) -> Value:
             return one if two.kind == "mask" else two
         for a, b in ((one, two), (two, one)):
             if a.kind in ("magnitude", "norm"):
-                return replace(a, kind="magnitude")
+                return replace(a, kind="magnitude", side=one.side or two.side)
             if a.kind == "base":
                 return a
         if {one.kind, two.kind} <= {"A", "B", "half"}:
@@ -171,8 +171,9 @@ def divide(left: Value, right: Value, floor: bool = False) -> Value:
         return above
     if below is not None and number(right) is None:
         if above is not None and (below.kind in ("norm", "magnitude") or above.kind in ("magnitude", "norm")):
-            kind = "magnitude" if above.kind in ("magnitude", "norm") else above.kind
-            return replace(above, kind=kind)
+            if above.kind in ("magnitude", "norm"):
+                return replace(above, kind="magnitude", side=below.side)
+            return replace(above, side=below.side) if below.kind == "norm" else above
         if above is None or above.kind not in LINEAR:
             return Tensor("data", origin=below.origin)
     inverse = factor_of(right).inverse()
@@ -242,14 +243,26 @@ def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = Fal
     rows = (*one.rows, *two.rows)
     variant = one.variant if one.variant != "lora" else two.variant
     if set(kinds) == {"A", "B"}:
-        return Tensor("delta", scale, space="weight", rows=rows, variant=variant, layout=layout)
+        origin = one.origin if one.kind == B else two.origin
+        return Tensor(
+            "delta", scale, space="weight", rows=rows, variant=variant, layout=layout, origin=origin
+        )
     for a, b in ((one, two), (two, one)):
         if a.kind in (A, B):
             if b.kind == "half" and b.side != a.kind:
-                return Tensor("delta", scale, space=b.space, rows=rows, variant=variant, layout=layout)
+                return Tensor(
+                    "delta", scale, space=b.space, rows=rows, variant=variant, layout=layout, origin=a.origin
+                )
             if b.kind in ("data", "base", "adapted", "mask"):
                 return Tensor(
-                    "half", scale, side=a.kind, space="activation", rows=rows, variant=variant, layout=layout
+                    "half",
+                    scale,
+                    a.kind,
+                    "activation",
+                    rows=rows,
+                    variant=variant,
+                    layout=layout,
+                    origin=a.origin,
                 )
             if b.kind == "fresh" and not b.module:
                 learned = Scale.of(GATE, b.origin) if b.learned else ONE
@@ -301,7 +314,9 @@ def outer(left: Value, right: Value) -> Value:
     if not known:
         return product(left, right)
     scale = one.scale * two.scale
-    return Tensor("delta", scale, variant="lokr", rows=(*one.rows, *two.rows))
+    layout = one.layout or two.layout
+    origin = one.origin or two.origin
+    return Tensor("delta", scale, variant="lokr", rows=(*one.rows, *two.rows), layout=layout, origin=origin)
 
 
 def add(left: Value, right: Value, sign: int, report: Report) -> Value:

@@ -80,13 +80,14 @@ class Place(Value):
 class Tensor(Value):
     """A tensor, or a module that holds one (``module``).
 
-    ``kind``: data, base, A, B, half (``side`` of the factor that it went through), delta, adapted (base and delta),
+    ``kind``: data, base, A, B, half (of a product), delta, adapted (base and delta),
     fresh (made here), magnitude, kronecker. ``dims`` are extents where they are known, outermost first.
     """
 
     kind: str
     scale: Scale = ONE
     side: str = ""
+    """Of a half, the factor that it went through; of a norm or magnitude, the kind of what the norm is of."""
     space: str = "weight"
     """weight or activation, for a delta and what it is added to."""
     transposed: bool = False

@@ -1,0 +1,128 @@
+"""LS121: alpha and the rank arrive at the delta with powers that no training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.ledger.applications import Application, applications
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.rule import Obligation
+
+HALF = Fraction(1, 2)
+TOO_OFTEN = {
+    (1, 2): "the rank divides twice",
+    (1, 1 + HALF): "the rank divides one and a half times",
+    (2, 2): "the trained scale multiplies twice",
+    (2, 1): "alpha multiplies twice",
+    (2, 1 + HALF): "the trained scale multiplies twice",
+}
+"""Powers of alpha above and of the rank below; alpha / rank and alpha / sqrt(rank) are the trained ones."""
+
+
+class TrainedScalePower(Obligation):
+    """Alpha or rank with the wrong power in an effective scale
+
+    ## What it finds
+
+    A merge, forward or unmerge whose scale holds alpha / rank twice, or divides by the rank once too often,
+    added up along the whole way from the factors to the base: in the half product and again behind it, in a
+    helper and in its caller, in a stored scaling and beside it.
+
+    ## Why it is wrong
+
+    A LoRA is trained with alpha / rank, or with alpha / sqrt(rank) under rsLoRA. Any other power is another
+    strength for every rank.
+
+    ## Effect
+
+    128x too weak for a rank of 128 that divides twice.
+
+    ## Bad
+
+    ```python
+    class GatedLora:
+        def __init__(self, base, lora_down, lora_up, alpha, rank):
+            self.base = base
+            self.lora_down = lora_down
+            self.lora_up = lora_up
+            self.rank = rank
+            self.scaling = alpha / rank
+
+        def forward(self, x):
+            middle = self.lora_down(x) * self.scaling
+            return self.base(x) + self.lora_up(middle) * self.scaling
+    ```
+
+    ## Good
+
+    ```python
+    class GatedLora:
+        def __init__(self, base, lora_down, lora_up, alpha, rank):
+            self.base = base
+            self.lora_down = lora_down
+            self.lora_up = lora_up
+            self.rank = rank
+            self.scaling = alpha / rank
+
+        def forward(self, x):
+            middle = self.lora_down(x)
+            return self.base(x) + self.lora_up(middle) * self.scaling
+    ```
+
+    ## Fix safety
+
+    No fix: which of the factors has to go is for whoever knows the other paths.
+
+    ## Limits
+
+    Silent where a number on the way is not known, or where one branch has a trained scale. A learned gate
+    between the factors is no scale.
+
+    ## References
+
+    - Guitaricet/my_pefty_llama: the output is divided by the rank, and multiplied by alpha / rank
+    - KohakuBlueleaf/LyCORIS: GLoRA's bypass multiplies the half product and the output
+    """
+
+    code = "LS121"
+    name = "trained-scale-power"
+    fix = "none"
+    yields_to = ("LS106", "LS107", "LS111", "LS118")
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Applications all of whose branches are known, and none of which is a trained scale."""
+        for application in applications(ledger):
+            why = _why(application)
+            if why is None:
+                continue
+            scale = application.branches[0].scale
+            yield self.at(
+                application.spot,
+                f"effective scale {scale.formula()} in `{application.spot.name}`: {why}",
+                effect=effect_of(scale, _intended(scale)),
+                trace=[(application.spot, f"here the delta arrives at scale {scale.formula()}")],
+            )
+
+
+def _why(application: Application) -> str | None:
+    reasons = []
+    for branch in application.branches:
+        if branch.reasons:
+            return None
+        powers = {symbol.role: power for symbol, power in branch.scale.by_role().powers}
+        scaling = powers.get(SCALING, Fraction(0))
+        alpha, rank = powers.get(ALPHA, Fraction(0)) + scaling, scaling - powers.get(RANK, Fraction(0))
+        if scaling and powers.get(ALPHA) and not powers.get(RANK):
+            return None  # an alpha beside a whole scale is what a user gives
+        reasons.append(TOO_OFTEN.get((alpha, rank)))  # type: ignore[call-overload]
+    return reasons[0] if all(reasons) else None
+
+
+def _intended(scale: Scale) -> Scale:
+    kept = tuple(item for item in scale.powers if item[0].role not in (ALPHA, RANK, SCALING))
+    return Scale(scale.coefficient, kept) * Scale.of(ALPHA) * Scale.of(RANK, exponent=-1)

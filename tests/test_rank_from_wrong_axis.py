@@ -1,0 +1,51 @@
+"""LS120: the rank read off the axis that is the layer's size, and what only looks like it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LOADER = """\
+from safetensors.torch import load_file
+import torch
+
+
+def blend(path, base):
+    tensors = load_file(path)
+    for key in tensors:
+        if key.endswith(".lora_up.weight"):
+            name = key[: -len(".lora_up.weight")]
+            up, down = tensors[key], tensors[name + ".lora_down.weight"]
+            alpha = tensors[name + ".alpha"].item()
+            {body}
+    return base
+"""
+WRONG = {
+    "rows of up": "base[name] += (up @ down) * (alpha / up.shape[0])",
+    "columns of down": "base[name] += torch.mm(up, down) * alpha / down.shape[1]",
+    "size with an index": "base[name] += alpha / up.size(0) * torch.matmul(up, down)",
+    "unpacked": "out, inner = up.shape; base[name].add_(up @ down, alpha=alpha / out)",
+    "columns of a transposed down": "base[name] += (up @ down) * (alpha / down.T.shape[0])",
+}
+RIGHT = {
+    "rows of down": "base[name] += (up @ down) * (alpha / down.shape[0])",
+    "columns of up": "base[name] += (up @ down) * (alpha / up.shape[1])",
+    "last axis of up": "base[name] += (up @ down) * (alpha / up.shape[-1])",
+    "factors that lie the other way": "base[name] += (down @ up).T * (alpha / up.shape[0])",
+    "rows of a transposed up": "base[name] += (up @ down) * (alpha / up.T.shape[0])",
+    "a mean over the outputs": "base[name] += (up @ down) * 2 / up.shape[0]",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_found(name: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_loader.py": LOADER.format(body=WRONG[name])}, codes=["LS120"])
+    assert [finding.code for finding in found] == ["LS120"]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_loader.py": LOADER.format(body=RIGHT[name])}, codes=["LS120"]) == ()

@@ -1,0 +1,204 @@
+"""LS119: factors that a layer scales on one path and not on another, and what only looks like it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+PLAIN = """\
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+class AdaptedLora(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base = base
+        self.rank = r
+        self.scaling = alpha / r
+        self.lora_A = nn.Parameter(torch.randn(r, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, r))
+"""
+BY_NAME = """\
+import torch
+from torch import nn
+
+
+class ManyLora(nn.Module):
+    def __init__(self, base):
+        super().__init__()
+        self.base = base
+        self.scaling = {}
+        self.lora_A = nn.ParameterDict()
+        self.lora_B = nn.ParameterDict()
+
+    def update(self, name, r, alpha):
+        self.scaling[name] = alpha / r
+        self.lora_A[name] = nn.Parameter(torch.randn(r, self.base.in_features))
+        self.lora_B[name] = nn.Parameter(torch.zeros(self.base.out_features, r))
+"""
+HADAMARD = """\
+import torch
+from torch import nn
+
+
+class LohaLayer(nn.Module):
+    def __init__(self, base, rank, alpha, multiplier=1.0):
+        super().__init__()
+        self.base = base
+        self.scale = alpha / rank
+        self.multiplier = multiplier
+        self.hada_w1_a = nn.Parameter(torch.zeros(base.out_features, rank))
+        self.hada_w1_b = nn.Parameter(torch.randn(rank, base.in_features))
+        self.hada_w2_a = nn.Parameter(torch.randn(base.out_features, rank))
+        self.hada_w2_b = nn.Parameter(torch.randn(rank, base.in_features))
+
+    def delta(self):
+        return (self.hada_w1_a @ self.hada_w1_b) * (self.hada_w2_a @ self.hada_w2_b)
+
+    def forward(self, x):
+        return self.base(x) + nn.functional.linear(x, self.delta() * self.scale * self.multiplier)
+"""
+
+WRONG = {
+    "one scaling for each adapter, never used": BY_NAME
+    + """
+    def merge(self, name):
+        self.base.weight.data += self.lora_B[name] @ self.lora_A[name]
+""",
+    "forward of one adapter, merge of another kind": BY_NAME
+    + """
+    def forward(self, x, name):
+        return self.base(x) + x @ self.lora_A[name].T @ self.lora_B[name].T * self.scaling[name]
+
+    def fuse(self):
+        for name in self.lora_A:
+            delta = torch.mm(self.lora_B[name], self.lora_A[name])
+            self.base.weight.data.add_(delta)
+""",
+    "Hadamard product with the multiplier alone": HADAMARD
+    + """
+    def merge(self):
+        self.base.weight.data += self.delta() * self.multiplier
+""",
+    "a function beside the class": HADAMARD
+    + """
+
+def bake(module):
+    if isinstance(module, LohaLayer):
+        module.base.weight.data += module.delta()
+""",
+}
+RIGHT = {
+    "both scaled": BY_NAME
+    + """
+    def merge(self, name):
+        self.base.weight.data += self.lora_B[name] @ self.lora_A[name] * self.scaling[name]
+""",
+    "folded when the factors come": BY_NAME
+    + """
+    def load(self, name, a, b):
+        self.lora_A[name] = a
+        self.lora_B[name] = b * self.scaling[name]
+
+    def merge(self, name):
+        self.base.weight.data += self.lora_B[name] @ self.lora_A[name]
+""",
+    "read by other code of the project": BY_NAME
+    + """
+    def merge(self, name):
+        self.base.weight.data += self.lora_B[name] @ self.lora_A[name]
+
+
+def prepare(layer, name):
+    layer.lora_B[name].data *= layer.scaling[name]
+""",
+    "the caller scales what the helper returns": HADAMARD
+    + """
+    def merge(self):
+        self.base.weight.data += self.scaled()
+
+    def scaled(self):
+        return self.delta() * self.scale
+""",
+    "no scale anywhere": """\
+import torch
+from torch import nn
+
+
+class PlainLora(nn.Module):
+    def __init__(self, base, rank):
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
+
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_A.T @ self.lora_B.T
+
+    def merge(self):
+        self.base.weight.data += self.lora_B @ self.lora_A
+""",
+    "a full Kronecker product has no rank": """\
+import torch
+from torch import nn
+
+
+class LokrLayer(nn.Module):
+    def __init__(self, base, rank, alpha, full):
+        super().__init__()
+        self.base = base
+        self.full = full
+        self.scale = alpha / rank
+        self.lokr_w1 = nn.Parameter(torch.randn(8, 8))
+        self.lokr_w2 = nn.Parameter(torch.randn(base.out_features // 8, base.in_features // 8))
+        self.lokr_w2_a = nn.Parameter(torch.randn(base.out_features // 8, rank))
+        self.lokr_w2_b = nn.Parameter(torch.zeros(rank, base.in_features // 8))
+
+    def merge(self):
+        if self.full:
+            self.base.weight.data += torch.kron(self.lokr_w1, self.lokr_w2)
+        else:
+            self.base.weight.data += torch.kron(self.lokr_w1, self.lokr_w2_a @ self.lokr_w2_b) * self.scale
+""",
+    "a switch between scaled and plain": PLAIN
+    + """
+    def merge(self):
+        if self.rank == 0:
+            return
+        delta = self.lora_B @ self.lora_A
+        self.base.weight.data += delta * self.scaling
+""",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_found(name: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": WRONG[name]}, codes=["LS119"])
+    assert [finding.code for finding in found] == ["LS119"]
+    assert found[0].trace
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_layer.py": RIGHT[name]}, codes=["LS119"]) == ()
+
+
+def test_another_rule_that_reports_the_statement_is_enough(tmp_path: Path) -> None:
+    source = (
+        PLAIN
+        + """
+    def forward(self, x):
+        return self.base(x) + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scaling
+
+    def merge(self):
+        self.base.weight.data += self.lora_B @ self.lora_A
+"""
+    )
+    found = lint_files(tmp_path, {"lora_layer.py": source})
+    assert len(found) == 1
+    assert found[0].code == "LS101"

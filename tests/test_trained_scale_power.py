@@ -1,0 +1,79 @@
+"""LS121: powers of alpha and rank that no training uses, and scales that only look like them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LAYER = """\
+import math
+import torch
+from torch import nn
+
+
+class Lora(nn.Module):
+    def __init__(self, base, rank, alpha):
+        super().__init__()
+        self.base = base
+        self.rank = rank
+        self.alpha = alpha
+        self.scaling = alpha / rank
+        self.lora_a = nn.Parameter(torch.randn(rank, base.in_features))
+        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank))
+"""
+WRONG = {
+    "embedding of the whole product": """
+    def forward(self, x):
+        out = torch.einsum("ij,bsi->bsj", self.lora_b @ self.lora_a, x) / self.rank
+        return x + self.base(x) + out * self.scaling
+""",
+    "a helper and its caller": """
+    def half(self, x):
+        return x @ self.lora_a.T * self.scaling
+
+    def forward(self, x):
+        return self.base(x) + self.half(x) @ self.lora_b.T * (self.alpha / self.rank)
+""",
+    "a mean over the rank beside the scale": """
+    def merge(self):
+        self.base.weight.data += torch.mm(self.lora_b, self.lora_a).mul(self.scaling).div(self.rank)
+""",
+}
+RIGHT = {
+    "split over both factors": """
+    def forward(self, x):
+        half = x @ self.lora_a.T * math.sqrt(self.scaling)
+        return self.base(x) + half @ self.lora_b.T * math.sqrt(self.scaling)
+""",
+    "rsLoRA": """
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_a.T @ self.lora_b.T * self.alpha / math.sqrt(self.rank)
+""",
+    "a spread of the start values": """
+    def reset(self):
+        spread = 1 / torch.sqrt(torch.tensor(self.rank).float())
+        self.lora_a = nn.Parameter(torch.randn(self.rank, 8) * spread)
+
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_a.T @ self.lora_b.T * self.scaling
+""",
+    "the inverse taken out again": """
+    def forward(self, x):
+        out = x @ self.lora_a.T @ self.lora_b.T * self.scaling * self.scaling
+        return self.base(x) + out / self.scaling
+""",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_found(name: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": LAYER + WRONG[name]}, codes=["LS121"])
+    assert [finding.code for finding in found] == ["LS121"]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_layer.py": LAYER + RIGHT[name]}, codes=["LS121"]) == ()
