@@ -1,9 +1,8 @@
 """Find, repair and prove LoRA scaling bugs in Python code."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+# Not even `typing` is imported here: `isolation` has not yet taken the folders of the linted project, where a
+# file of that name may lie, off the import path. Type checkers know this name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lorascale_lint.api import Map, build_map, check_paths, check_source, inspect_adapter
     from lorascale_lint.errors import InputError
@@ -38,10 +37,11 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is asked for, and nothing before: `lorascale-lint --version` must be instant."""
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    found: object = getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return found

@@ -619,17 +619,24 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
     assert lint("verify", "nowhere") == (2, "", "error: nowhere: no such file or folder\n")
 
 
-def test_map_hands_on_the_model_and_the_files(lint, monkeypatch):
-    from lorascale_lint.model import map_report
+def test_map_examines_the_files_and_reads_the_others_of_the_project(lint, monkeypatch):
+    from lorascale_lint import examination
 
-    def render_map(model, targets, *, as_json):
-        return f"{sorted(model.project.files)} {list(map(str, targets))} {as_json}\n"
+    seen = []
 
-    monkeypatch.setattr(map_report, "render_map", render_map)
-    write(a="", b="lora = 1")
+    def examine_paths(targets, context, real=examination.examine_paths):
+        seen.append(([str(path) for path in targets], [str(path) for path in context]))
+        return real(targets, context)
+
+    monkeypatch.setattr(examination, "examine_paths", examine_paths)
+    write(a=MERGE, b="lora = 1")
     Path("pyproject.toml").touch()
-    assert lint("map", "a.py") == (0, "['a.py', 'b.py'] ['a.py'] False\n", "")
-    assert lint("map", "--output-format=json", ".") == (0, "['a.py', 'b.py'] ['a.py', 'b.py'] True\n", "")
+    code, out, err = lint("map", "a.py")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "a.py:1 merge"
+    record = json.loads(lint("map", "--output-format=json", ".")[1])
+    assert [item["function"] for item in record["functions"]] == ["merge"]
+    assert seen == [(["a.py"], ["b.py"]), (["a.py", "b.py"], [])]
 
 
 def test_map_names_what_it_could_not_read(lint):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lorascale_lint.report.terminal import printable
+
 
 def map_text(record: Mapping[str, Any]) -> str:
     """Applications by class and function; under a scale that is not known stand the reasons."""
-    lines = list(_lines(record))
+    lines = map(printable, _lines(record))
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
