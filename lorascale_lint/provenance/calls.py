@@ -252,10 +252,8 @@ SMALL = 25
 def _worth(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> bool:
     """Can a call matter to a scale? It is small, speaks of LoRA itself, or is given something with a role."""
     node = func.info.node
-    if (
-        (node.end_lineno or 0) - node.lineno < SMALL
-        or (isinstance(func.receiver, Ref)
-        and func.receiver.kind != "object")
+    if (node.end_lineno or 0) - node.lineno < SMALL or (
+        isinstance(func.receiver, Ref) and func.receiver.kind != "object"
     ):
         return True
     given = [*args, *(value for _, value in keywords)]

@@ -141,7 +141,8 @@ class FunctionCase:
 class LayerCase:
     """A class whose objects are layers.
 
-    `base` is the path of the layer's weight. `factors` put an adapter in, after the constructor.
+    `base` is the path of the layer's weight. `factors` put an adapter in, after the constructor; `prepare` is
+    called then, before a forward.
     """
 
     place: Place
@@ -153,6 +154,7 @@ class LayerCase:
     merge: Call | None = None
     unmerge: Call | None = None
     strength: Step | None = None
+    prepare: Call | None = None
     transposed: bool = False
     geometry: Geometry = Geometry.LINEAR
 
@@ -195,7 +197,7 @@ def _case(data: dict[str, Any]) -> Described:
     geometry = Geometry(data["geometry"])
     if kind == "FunctionCase":
         return FunctionCase(place, _values(data["arguments"]), data["modules"], geometry)
-    steps = {name: _step(data[name]) for name in ("forward", "merge", "unmerge", "strength")}
+    steps = {name: _step(data[name]) for name in ("forward", "merge", "unmerge", "strength", "prepare")}
     return LayerCase(
         place=place,
         constructor=_values(data["constructor"]),

@@ -232,7 +232,7 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
             continue
         base_first = {
             name: replace(value, form=Form.MODULE)
-            if value.role is Role.BASE and value.form is Form.PLAIN
+            if value.role is Role.BASE and value.form is Form.PLAIN and not name.endswith("weight")
             else value
             for name, value in variant.items()
         }

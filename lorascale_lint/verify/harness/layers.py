@@ -51,6 +51,7 @@ def described_layer(
         merge=_action(layer, sketch.merge, words.MERGE),
         unmerge=_action(layer, sketch.unmerge, words.UNMERGE),
         strength=_strength(layer),
+        prepare=_action(layer, "", words.PREPARE),
         transposed=transposed,
         geometry=geometry,
     )

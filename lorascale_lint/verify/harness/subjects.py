@@ -111,6 +111,8 @@ class LayerSession:
             with contextlib.suppress(CannotBuildError):
                 self._put(case.bias, Value(Role.BIAS))
         self.set_factors(setting)
+        if case.prepare is not None and case.place.action is Action.FORWARD:
+            self._call(case.prepare, layer)
 
     def set_factors(self, setting: Setting) -> None:
         """Give it an adapter (another one)."""

@@ -71,6 +71,8 @@ BASE_TABLES = frozenset("model_sd model_state_dict base_sd base_state_dict state
 MODELS = frozenset("model unet transformer network dit denoiser text_encoder net module_tree".split())
 MERGE = ("merge", "merge_weights", "merge_lora", "merge_lora_weights", "merge_adapter", "fuse", "fuse_lora")
 UNMERGE = ("unmerge", "unmerge_weights", "unmerge_lora", "unmerge_lora_weights", "unfuse", "unfuse_lora")
+# Modules of kohya's kind take the place of a layer before they work.
+PREPARE = ("apply_to",)
 SETTERS = (
     "set_lora_weights set_lora set_lora_adapter load_lora set_weights set_factors set_adapter "
     "update_layer load_lora_weights"

@@ -241,6 +241,50 @@ def test_a_class_that_others_complete_is_run_as_one_of_them(tmp_path: Path) -> N
     assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
 
 
+KOHYA_MODULE = """
+import torch
+
+class LoRAModule(torch.nn.Module):
+    def __init__(self, lora_name, org_module, multiplier=1.0, lora_dim=4, alpha=1):
+        super().__init__()
+        self.lora_down = torch.nn.Linear(org_module.in_features, lora_dim, bias=False)
+        self.lora_up = torch.nn.Linear(lora_dim, org_module.out_features, bias=False)
+        self.scale = alpha / lora_dim
+        self.multiplier = multiplier
+        self.org_module = org_module
+
+    def apply_to(self):
+        self.org_forward = self.org_module.forward
+        self.org_module.forward = self.forward
+        del self.org_module
+
+    def forward(self, x):
+        return self.org_forward(x) + self.lora_up(self.lora_down(x)) * self.multiplier * self.scale
+"""
+HELD_WEIGHT = """
+import torch
+
+class LinearLoRA(torch.nn.Module):
+    def __init__(self, weight, lora_dim, lora_alpha):
+        super().__init__()
+        self.weight = torch.nn.Parameter(weight)
+        self.lora_right_weight = None
+        self.lora_A = torch.nn.Parameter(torch.zeros(lora_dim, weight.shape[1]))
+        self.lora_B = torch.nn.Parameter(torch.zeros(weight.shape[0], lora_dim))
+        self.lora_scaling = lora_alpha / lora_dim
+
+    def forward(self, x):
+        return x @ self.weight.T + x @ self.lora_A.T @ self.lora_B.T * self.lora_scaling
+"""
+
+
+@pytest.mark.parametrize("source", [KOHYA_MODULE, HELD_WEIGHT], ids=["takes a layer's place", "weight alone"])
+def test_layers_are_made_in_many_ways(source: str, tmp_path: Path) -> None:
+    report = run(tmp_path, source)
+    assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
+    assert [row for row in report.rows if row.is_failure] == []
+
+
 def test_sketches_say_what_the_map_says(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAMS["peft-like"][0])
     found = {(item.place.name, item.place.action): item for item in sketches_of(tmp_path)}
