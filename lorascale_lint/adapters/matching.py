@@ -48,6 +48,11 @@ def _names_fit(adapter: Adapter, files: Files) -> bool:
         return False
     if files.but_not and any(item.name.startswith(files.but_not) for item in modules):
         return False
+    if files.some_without and not any(
+        files.some_without not in name and not name.endswith(".dora_scale")
+        for name in adapter.source.header.tensors
+    ):
+        return False
     if files.inside and not any(word in item.name for item in modules for word in files.inside):
         return False
     return not files.with_part or any(files.with_part in item.factors.keys for item in modules)

@@ -19,6 +19,7 @@ _FACTORS = {
     "default": ("lora_A.default.weight", "lora_B.default.weight"),
     "bare": ("lora_A", "lora_B"),
 }
+_MAGNITUDES = ("magnitude", "dora_scale", "lora_magnitude_vector")
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ def layouts(pipeline: Pipeline) -> Iterator[Layout]:
     yield Layout(False, component, "A/B", "lora_adapter_metadata")
     for prefix, alpha in itertools.product(("lora_unet_", "lora_transformer_", "lycoris_"), ("", "alpha")):
         yield Layout(True, prefix, "down/up", alpha)
+    for (original, prefix), role in itertools.product(
+        ((False, component), (True, "diffusion_model.")), _MAGNITUDES
+    ):
+        yield Layout(original, prefix, "A/B", role)
     for original, prefix in ((True, "lycoris_"), (True, "lora_unet_"), (True, "diffusion_model.")):
         yield Layout(original, prefix, "LoHa", "alpha")
         yield Layout(original, prefix, "LoKr", "alpha")
@@ -144,7 +149,9 @@ def measured(pipeline: Pipeline, layout: Layout, file: Path) -> float | None:
         module = layout.prefix + (name.replace(".", "_") if flat else name)
         tensors |= _factors(module, layout.factors, a, b)
         if layout.alpha and not layout.alpha.endswith("metadata"):
-            value = ALPHA / RANK if layout.alpha == "alpha_scale" else ALPHA
+            value: Any = ALPHA / RANK if layout.alpha == "alpha_scale" else ALPHA
+            if layout.alpha in _MAGNITUDES:
+                value = np.ones(rows)
             tensors[f"{module}.{layout.alpha}"] = np.array(value, np.float32)
     save_file(tensors, file, metadata=_metadata(pipeline, layout))
     loaded = _pipeline(diffusers, pipeline)(**{pipeline.component: model})

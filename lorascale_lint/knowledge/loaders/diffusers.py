@@ -41,7 +41,9 @@ LEGACY = Case(
 )
 
 
-def component(*names: str, more: tuple[Statement, ...] = ()) -> tuple[Case, ...]:
+def component(
+    *names: str, more: tuple[Statement, ...] = (), magnitudes: tuple[tuple[str, Magnitude], ...] = MAGNITUDES
+) -> tuple[Case, ...]:
     """Files with the name of a component of the pipeline before each module's."""
     return (
         Case(
@@ -50,7 +52,7 @@ def component(*names: str, more: tuple[Statement, ...] = ()) -> tuple[Case, ...]
                 f"{RUN}; diffusers#14409",
                 more,
                 Missing.RANK_IF_NONE_HAS_IT,
-                magnitudes=MAGNITUDES,
+                magnitudes=magnitudes,
                 note_on_ranks=_FIRST_RANK,
             ),
         ),
@@ -75,8 +77,7 @@ DIFFUSERS = Loader(
             ),
         ),
         Case(Files(begin=("lora_transformer_", "lora_prior_"), pairs=(DOWN_UP,)), Skips(RUN)),
-        Case(Files(with_part="alpha", but_not=("lora_",)), Refuses(RUN, NO_LORA_IN_NAME)),
-        Case(Files(with_part="alpha_scale", but_not=("lora_",)), Refuses(RUN, NO_LORA_IN_NAME)),
+        Case(Files(some_without="lora"), Refuses(RUN, NO_LORA_IN_NAME)),
         WITH_METADATA,
         *component("unet.", "text_encoder.", "text_encoder_2."),
         Case(Files(begin=("unet.",), pairs=(DOWN_UP,)), Refuses(RUN, "it finds no rank")),

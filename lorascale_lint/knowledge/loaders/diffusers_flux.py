@@ -77,8 +77,6 @@ DIFFUSERS_FLUX = Loader(
     aliases=("flux",),
 )
 
-_READ = ("transformer.", "diffusion_model.", "base_model.model.")
-
 DIFFUSERS_FLUX2 = Loader(
     "diffusers-flux2",
     "diffusers (Flux.2)",
@@ -95,7 +93,8 @@ DIFFUSERS_FLUX2 = Loader(
         Case(Files(with_part="alpha_scale", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
         _OTHER_NAMES,
         WITH_METADATA,
-        *component(*_READ),
+        *component("transformer."),
+        *component("diffusion_model.", "base_model.model.", magnitudes=()),
         LEGACY,
         Case(Files(but_not=_OWN, pairs=(A_B, NAMED_A_B, BARE_A_B)), Skips(RUN)),
     ),
