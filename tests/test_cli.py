@@ -591,8 +591,12 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
         "text\n",
         "",
     )
+    from lorascale_lint.verify.isolation.promises import Isolation
+
+    assert callable(seen.pop("warn"))
     usual = {
         "path": Path(),
+        "isolation": Isolation.AUTO,
         "device": "cpu",
         "dtype": "float32",
         "adapter": None,
@@ -603,6 +607,7 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
     }
     assert seen == usual | {"driver": "fastvideo", "seed": 7, "timeout": 1.5}
     assert lint("verify", "--output-format", "json", ".") == (3, "{}\n", "")
+    del seen["warn"]
     assert seen == usual | {"driver": None, "seed": None, "timeout": None}
     lint("verify", "--device", "cuda:1", "--dtype", "bf16", ".")
     assert (seen["device"], seen["dtype"]) == ("cuda:1", "bfloat16")
@@ -633,7 +638,7 @@ def test_map_examines_the_files_and_reads_the_others_of_the_project(lint, monkey
     Path("pyproject.toml").touch()
     code, out, err = lint("map", "a.py")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == "a.py:1 merge"
+    assert out.splitlines()[0] == "a.py:2 merge"
     record = json.loads(lint("map", "--output-format=json", ".")[1])
     assert [item["function"] for item in record["functions"]] == ["merge"]
     assert seen == [(["a.py"], ["b.py"]), (["a.py", "b.py"], [])]
