@@ -7,15 +7,12 @@ from collections.abc import Iterable, Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, GATE, SCALING, STRENGTH
-from lorascale_lint.ledger.applications import Application, applications, folds
+from lorascale_lint.ledger.applications import Application, Family, applications, family_of, folds
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Store
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Number, Ref, contradict, options
 from lorascale_lint.rule import Obligation
-
-Family = tuple[str, str]
-"""File and class whose factors are used."""
 
 
 class SiblingWithoutScale(Obligation):
@@ -109,7 +106,7 @@ class SiblingWithoutScale(Obligation):
         """Applications at scale 1 or a bare strength in a family that has a trained scale."""
         families: dict[Family, list[Application]] = defaultdict(list)
         for application in applications(ledger):
-            families[_family(application)].append(application)
+            families[family_of(application)].append(application)
         kept = _unread_scales(ledger)
         folded = {(fold.spot.file.filename, fold.spot.cls.name) for fold in folds(ledger) if fold.spot.cls}
         for family, members in families.items():
@@ -131,15 +128,6 @@ class SiblingWithoutScale(Obligation):
                     effect=effect_of(application.branches[0].scale),
                     trace=[(witness, f"here the scale is {what} {trained}")],
                 )
-
-
-def _family(application: Application) -> Family:
-    cls = application.spot.cls
-    holder, dot, _ = application.factors.rpartition(".")
-    filename = application.spot.file.filename
-    if dot and holder.isidentifier():
-        return (filename, holder)
-    return (filename, cls.name if cls is not None and not application.factors else "")
 
 
 def _bare(application: Application) -> bool:

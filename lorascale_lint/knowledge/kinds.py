@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 
@@ -27,3 +28,10 @@ UNSCALED = frozenset({Kind.OFT, Kind.VERA, Kind.IA3, Kind.FULL})
 LINEAR = frozenset({Kind.LORA})
 LOW_RANK = LINEAR | {Kind.CONV}
 KRONECKER = frozenset({Kind.LOHA, Kind.LOKR, Kind.FULL_LOKR})
+
+_DORA = re.compile(r"(?i)dora|magnitude|weight_?decompos")
+
+
+def speaks_of_dora(text: str) -> bool:
+    """Is there a word of DoRA or of its magnitude in ``text``?"""
+    return _DORA.search(text) is not None

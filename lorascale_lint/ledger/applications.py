@@ -50,6 +50,20 @@ class Application:
         return tuple(dict.fromkeys(reason for branch in self.branches for reason in branch.reasons))
 
 
+Family = tuple[str, str]
+"""File and class whose factors are used; an empty class where no object is known to hold them."""
+
+
+def family_of(application: Application) -> Family:
+    """Whose factors the application uses."""
+    cls = application.spot.cls
+    holder, dot, _ = application.factors.rpartition(".")
+    filename = application.spot.file.filename
+    if dot and holder.isidentifier():
+        return (filename, holder)
+    return (filename, cls.name if cls is not None and not application.factors else "")
+
+
 def _complexity(text: str) -> tuple[int, str]:
     """The trained scale before what is left of it where there is no alpha."""
     return (0 if "alpha" in text else 1, text)

@@ -101,6 +101,16 @@ class Rescale:
     value: Tensor
     norm_of: str
     guards: Guards
+    magnitude: Tensor
+    """``learned`` if the project makes it; ``rows`` are those of the products whose norm divides it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Norm:
+    """A norm is taken of a tensor of the kind ``of``."""
+
+    spot: Spot
+    of: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,6 +239,7 @@ class Ledger:
 
     applies: list[Apply] = field(default_factory=list)
     rescales: list[Rescale] = field(default_factory=list)
+    norms: list[Norm] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
@@ -253,6 +264,7 @@ __all__ = [
     "KeyRead",
     "KeyWrite",
     "Ledger",
+    "Norm",
     "Product",
     "Rescale",
     "Return",

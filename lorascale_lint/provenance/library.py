@@ -403,15 +403,16 @@ _MINUS = Number(Scale(Fraction(-1)))
 
 
 def _norm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    return norm_of(_first(args, keywords))
+    return norm_of(m, _first(args, keywords), node)
 
 
-def norm_of(value: Value) -> Value:
+def norm_of(m: Machine, value: Value, node: ast.AST | None) -> Value:
     """The norm of ``value``, which remembers what it is the norm of."""
 
     def norm(one: Value) -> Value:
         found = tensors.tensor(one)
-        return Tensor("norm", side=found.kind if found is not None else "")
+        m.normed(node or ast.Pass(lineno=0), found.kind if found is not None else "")
+        return Tensor("norm") if found is None else Tensor("norm", side=found.kind, rows=found.rows)
 
     return each(value, norm)
 

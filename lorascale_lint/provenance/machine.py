@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
-from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Rescale, Spot
+from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Norm, Product, Rescale, Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
 from lorascale_lint.provenance.scale import ONE, Scale, settled, undivided
+from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -214,16 +215,17 @@ class Machine:
         """Writes down that something is multiplied by a magnitude (divided by a norm, or not)."""
         if not self.recording:
             return
-        for value, by in ((left, right), (right, left)):
-            if (
-                isinstance(by, Tensor)
-                and by.kind == "magnitude"
-                and isinstance(value, Tensor)
-                and value.kind in ("adapted", "delta", "base")
-            ):
-                self.ledger.rescales.append(
-                    Rescale(self.spot(node), value, by.side or value.side, self.frame.guards)
-                )
+        for value, by in ((tensor(left), tensor(right)), (tensor(right), tensor(left))):
+            if value is None or by is None or by.kind != "magnitude":
+                continue
+            if value.kind in ("adapted", "delta", "base"):
+                norm = by.side or value.side
+                self.ledger.rescales.append(Rescale(self.spot(node), value, norm, self.frame.guards, by))
+
+    def normed(self, node: ast.AST, of: str) -> None:
+        """Writes down that a norm is taken."""
+        if self.recording:
+            self.ledger.norms.append(Norm(self.spot(node), of))
 
     def folded(self, node: ast.AST, value: Value, by: Scale) -> None:
         """Writes down that a factor was multiplied by a number and kept."""

@@ -409,7 +409,7 @@ def _of_tensor(
     if name in ("dim", "numel", "ndimension", "element_size", "nelement", "data_ptr", "is_contiguous"):
         return Number(Scale.of("", f"{name} of a tensor"))
     if name in ("norm",):
-        return library.norm_of(value)
+        return library.norm_of(m, value, node)
     if name in ("forward", "__call__", "apply"):
         return library.apply_module(m, value, args, node)
     if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax"):
@@ -533,7 +533,7 @@ def _of_place(
         case "dim" | "numel":
             return Number(Scale.of("", f"{name} of a tensor"))
         case "norm":
-            return library.norm_of(value)
+            return library.norm_of(m, value, node)
         case "sum" | "mean" | "max" | "min":
             return Tensor("data", origin=path)
         case _:

@@ -278,14 +278,14 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
                 factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned
             )
         if role == "magnitude" and not value.module:
-            return Tensor("magnitude", origin=name)
+            return Tensor("magnitude", origin=origin, learned=True)
         if role == "kronecker":
             return Tensor("kronecker", origin=origin)
         if role == "base" and value.module:
             return Tensor("base", module=True, dims=value.dims, origin=name)
         return Tensor(**{**expressions._fields(value), "origin": name})
     if isinstance(value, Tensor) and value.kind == "norm" and role_of(name, lora) == "magnitude":
-        return Tensor("magnitude", origin=name)
+        return Tensor("magnitude", origin=origin, learned=True)
     if isinstance(value, Place) and value.role is None:
         role = role_of(name, lora)
         if role is not None:

@@ -129,7 +129,7 @@ def multiply(left: Value, right: Value) -> Value:
             return one if two.kind == "mask" else two
         for a, b in ((one, two), (two, one)):
             if a.kind in ("magnitude", "norm"):
-                return replace(a, kind="magnitude", side=one.side or two.side)
+                return replace(a, kind="magnitude", side=one.side or two.side, rows=(*one.rows, *two.rows))
             if a.kind == "base":
                 return a
         if {one.kind, two.kind} <= {"A", "B", "half"}:
@@ -172,7 +172,7 @@ def divide(left: Value, right: Value, floor: bool = False) -> Value:
     if below is not None and number(right) is None:
         if above is not None and (below.kind in ("norm", "magnitude") or above.kind in ("magnitude", "norm")):
             if above.kind in ("magnitude", "norm"):
-                return replace(above, kind="magnitude", side=below.side)
+                return replace(above, kind="magnitude", side=below.side, rows=below.rows)
             return replace(above, side=below.side) if below.kind == "norm" else above
         if above is None or above.kind not in LINEAR:
             return Tensor("data", origin=below.origin)

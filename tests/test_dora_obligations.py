@@ -1,0 +1,140 @@
+"""LS410 and LS411: DoRA's magnitude over the wrong norm, or left out of a merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+APPLY = """\
+import torch
+import helpers
+
+
+def apply_dora(dora_scale, weight, lora_diff, strength):
+    {body}
+    return weight + strength * (adapted - weight)
+"""
+BASE_NORM = {
+    "a cast between": """adapted = weight + lora_diff.to(weight)
+    adapted = adapted * (helpers.cast(dora_scale) / torch.linalg.norm(weight, dim=1, keepdim=True))""",
+    "divided first": """adapted = weight + lora_diff
+    adapted = adapted / weight.norm(dim=1, keepdim=True) * dora_scale""",
+    "a name for the norm": """length = torch.linalg.vector_norm(weight.flatten(1), dim=1)
+    adapted = (weight + lora_diff).mul(dora_scale / (length + 1e-8))""",
+}
+OWN_NORM = {
+    "of the sum": """adapted = weight + lora_diff
+    adapted = adapted * dora_scale / adapted.norm(dim=1, keepdim=True)""",
+    "of the sum, through a name": """adapted = weight + lora_diff.to(weight)
+    length = torch.linalg.norm(adapted, dim=1, keepdim=True) + 1e-8
+    adapted *= helpers.cast(dora_scale) / length""",
+    "the norm of the base is for a log": """adapted = weight + lora_diff
+    print(weight.norm())
+    adapted = adapted * dora_scale / adapted.norm(dim=1, keepdim=True)""",
+}
+
+LAYER = """\
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+class DoraLinear(nn.Module):
+    def __init__(self, base, rank, alpha, use_dora=True):
+        super().__init__()
+        self.base = base
+        self.use_dora = use_dora
+        self.scale = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
+        self.magnitude = nn.Parameter(torch.linalg.norm(base.weight, dim=1))
+
+    def delta(self):
+        return self.scale * (self.lora_B @ self.lora_A)
+
+    def forward(self, x):
+        adapted = self.base.weight + self.delta()
+        weight = (self.magnitude / adapted.norm(dim=1)).unsqueeze(1) * adapted
+        return F.linear(x, weight)
+"""
+LEFT_OUT = {
+    "a method": """
+    def merge(self):
+        self.base.weight.data += self.scale * torch.mm(self.lora_B, self.lora_A)
+""",
+    "a function of the same file": """
+
+def export(model):
+    out = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, DoraLinear):
+            out[name] = layer.base.weight + layer.scale * (layer.lora_B @ layer.lora_A)
+    return out
+""",
+    "an unmerge": """
+    def unmerge(self):
+        self.base.weight.data -= self.scale * torch.mm(self.lora_B, self.lora_A)
+""",
+}
+KEPT = {
+    "in the merge": """
+    def merge(self):
+        adapted = self.base.weight + self.scale * torch.mm(self.lora_B, self.lora_A)
+        self.base.weight.data = adapted * (self.magnitude / adapted.norm(dim=1))[:, None]
+""",
+    "in a helper": """
+    def merge(self):
+        self.base.weight.data = self.lengths(self.base.weight + self.scale * (self.lora_B @ self.lora_A))
+
+    def lengths(self, weight):
+        return weight * (self.magnitude / weight.norm(dim=1))[:, None]
+""",
+    "where DoRA is off": """
+    def merge(self):
+        if self.use_dora:
+            raise NotImplementedError
+        self.base.weight.data += self.scale * torch.mm(self.lora_B, self.lora_A)
+""",
+    "for the norm alone": """
+    def length(self):
+        adapted = self.base.weight + self.scale * torch.mm(self.lora_B, self.lora_A)
+        return self.magnitude / adapted.norm(dim=1)
+
+    def other(self, x):
+        return self.length() * (self.base(x) + x @ self.lora_A.T @ self.lora_B.T * self.scale)
+""",
+}
+
+
+@pytest.mark.parametrize("name", BASE_NORM)
+def test_norm_of_the_base(name: str, tmp_path: Path) -> None:
+    source = APPLY.format(body=BASE_NORM[name])
+    found = lint_files(tmp_path, {"lora_dora.py": source}, codes=["LS410"])
+    assert [finding.code for finding in found] == ["LS410"]
+
+
+@pytest.mark.parametrize("name", OWN_NORM)
+def test_norm_of_the_sum(name: str, tmp_path: Path) -> None:
+    source = APPLY.format(body=OWN_NORM[name])
+    assert lint_files(tmp_path, {"lora_dora.py": source}, codes=["LS410"]) == ()
+
+
+def test_a_magnitude_that_was_trained_under_the_norm_of_the_base(tmp_path: Path) -> None:
+    source = LAYER.replace(
+        "self.magnitude / adapted.norm(dim=1)", "self.magnitude / self.base.weight.norm(dim=1)"
+    )
+    assert lint_files(tmp_path, {"lora_dora.py": source}, codes=["LS410"]) == ()
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_magnitude_left_out(name: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_dora.py": LAYER + LEFT_OUT[name]}, codes=["LS411"])
+    assert [finding.code for finding in found] == ["LS411"]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_magnitude_kept(name: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_dora.py": LAYER + KEPT[name]}, codes=["LS411"]) == ()
