@@ -270,6 +270,24 @@ def test_the_next_run_cleans_up(lint: Callable[..., tuple[int, str, str]]) -> No
     assert names(folder) == ["layer.py"]
 
 
+def test_clean_does_as_the_next_run(
+    lint: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "project" / "package"
+    folder.mkdir(parents=True)
+    file = folder / "layer.py"
+    file.write_bytes(OLD)
+    leave_undo(file, NEW_CONTENTS["equal"])
+    file.write_bytes(NEW_CONTENTS["equal"][:4096] + OLD[4096:])
+    (folder / ".lorascale-lint-1.new").touch()
+    code, out, _ = lint("clean", str(tmp_path / "project"))
+    assert code == 0
+    assert out.endswith("layer.py was half written, and has its old content again.\n")
+    assert file.read_bytes() == OLD
+    assert names(folder) == ["layer.py"]
+
+
 # --- links and attributes -----------------------------------------------------------------------
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
 @click.command("clean")
-def command() -> int:
-    """Remove the cache of facts and results.
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+def command(paths: tuple[Path, ...]) -> int:
+    """Remove the cache of facts and results, and below PATHS what a killed --fix left.
 
-    It lies in your cache folder, is shared by all projects, and is made again by the next run. What was not
-    used for 30 days goes by itself.
+    The cache lies in your cache folder, is shared by all projects, and is made again by the next run. What
+    was not used for 30 days goes by itself. Files that --fix was writing when it was killed get their old content
+    again; the next --fix does that, too.
     """
+    import os
+
     from lorascale_lint.cache import UntrustedCache, cache_folder, clear
     from lorascale_lint.console import Console
     from lorascale_lint.errors import InputError
@@ -25,4 +31,9 @@ def command() -> int:
     Console().out(
         f"Removed {files} cached files from {printable(str(folder))}.\n" if files else "The cache is empty.\n"
     )
+    if paths:
+        from lorascale_lint.fixing.write import clean_up
+
+        for restored in clean_up(Path(folder) for path in paths for folder, _, _ in os.walk(path)):
+            Console().out(f"{printable(str(restored))} was half written, and has its old content again.\n")
     return 0
