@@ -13,8 +13,8 @@ def command(paths: tuple[Path, ...]) -> int:
     """Remove the cache of facts and results, and below PATHS what a killed --fix left.
 
     The cache lies in your cache folder, is shared by all projects, and is made again by the next run. What
-    was not used for 30 days goes by itself. Files that --fix was writing when it was killed get their old content
-    again; the next --fix does that, too.
+    was not used for 30 days goes by itself. Files that --fix was writing when it was killed get their old
+    content again; the next --fix does that, too.
     """
     import os
 
