@@ -10,11 +10,13 @@ import click
 @click.command("clean")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 def command(paths: tuple[Path, ...]) -> int:
-    """Remove the cache of facts and results, and below PATHS what a killed --fix left.
+    """Remove the cache of facts and results.
 
-    The cache lies in your cache folder, is shared by all projects, and is made again by the next run. What
-    was not used for 30 days goes by itself. Files that --fix was writing when it was killed get their old
-    content again; the next --fix does that, too.
+    It lies in your cache folder, is shared by all projects, and is made again by the next run. What was not
+    used for 30 days goes by itself.
+
+    With PATHS also what a killed --fix left below them: files that it was writing get their old content
+    again. The next --fix does that, too.
     """
     import os
 
