@@ -161,7 +161,11 @@ class LayerSession:
     @property
     def is_merged(self) -> bool:
         """Whether the delta is in the weight, as it is in classes that merge when they are given factors."""
-        return abs(self.weight().scale) > 1e-6
+        try:
+            return abs(self.weight().scale) > 1e-6
+        except CannotBuildError:
+            # A module that has taken its layer's place gives the weight away, and merges nothing.
+            return False
 
     def merge(self) -> None:
         """Merge it, if it is not merged."""
