@@ -134,6 +134,22 @@ async def test_hover_explains_the_rule(client: LanguageClient, tmp_path: Path):
     assert await client.text_document_hover_async(types.HoverParams(document, types.Position(0, 0))) is None
 
 
+RIGHT = """\
+def merge(weight, lora_A, lora_B, alpha, rank):
+    weight += lora_B @ lora_A * (alpha / rank)
+"""
+
+
+@pytest.mark.asyncio
+async def test_the_scale_of_a_delta_on_hover_and_above_its_row(client: LanguageClient, tmp_path: Path):
+    uri = await opened(client, tmp_path / "lora.py", RIGHT)
+    document = types.TextDocumentIdentifier(uri)
+    shown = await client.text_document_hover_async(types.HoverParams(document, types.Position(1, 6)))
+    assert shown.contents.value.startswith("merge of a LoRA delta at scale **alpha / rank**")
+    (lens,) = await client.text_document_code_lens_async(types.CodeLensParams(document))
+    assert (lens.range.start.line, lens.command.title) == (1, "merge: alpha / rank")
+
+
 @pytest.mark.asyncio
 async def test_other_open_documents_count_as_they_are_typed(client: LanguageClient, tmp_path: Path):
     (tmp_path / "pyproject.toml").touch()

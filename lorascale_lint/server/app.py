@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ class Server(LanguageServer):
         """The texts of all open documents."""
         return {_path(uri): document.source for uri, document in self.workspace.text_documents.items()}
 
+    async def applications(self, uri: str) -> list[dict[str, Any]]:
+        """The places of a document where a delta is applied; none where settings are wrong, as was said."""
+        documents = self.documents()
+        try:
+            found: list[dict[str, Any]] = await self.run(self.checks.applications, _path(uri), documents)
+        except ConfigError:
+            return []
+        return found
+
     def forget(self, uri: str) -> None:
         """A document was closed."""
         self.checked.pop(uri, None)
@@ -145,13 +155,29 @@ def make_server() -> Server:
             found += await _fix_all(server, uri)
         return found
 
+    @server.feature(types.TEXT_DOCUMENT_CODE_LENS)
+    async def lenses(server: Server, params: types.CodeLensParams) -> list[types.CodeLens]:
+        found = await server.applications(params.text_document.uri)
+        return [
+            types.CodeLens(
+                types.Range(types.Position(row - 1, 0), types.Position(row - 1, 0)),
+                types.Command(" · ".join(f"{item['kind']}: {item['scale']}" for item in items), ""),
+            )
+            for row, items in groupby(sorted(found, key=_row), key=_row)
+        ]
+
     @server.feature(types.TEXT_DOCUMENT_HOVER)
-    def hover(server: Server, params: types.HoverParams) -> types.Hover | None:
+    async def hover(server: Server, params: types.HoverParams) -> types.Hover | None:
         here = types.Range(params.position, params.position)
         for finding, diagnostic, _ in server.findings_at(params.text_document.uri, here):
             page = find_page(finding.code)
             text = f"**{page.code} {page.name}**\n\n{page.page()}"
             return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text), diagnostic.range)
+        for item in await server.applications(params.text_document.uri):
+            if item["row"] <= params.position.line + 1 <= item["end_row"]:
+                reasons = "".join(f"\n- not known: {reason}" for reason in item["reasons"])
+                text = f"{item['kind']} of a LoRA delta at scale **{item['scale']}**\n{reasons}"
+                return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text))
         return None
 
     return server
@@ -208,6 +234,10 @@ def _replacement(before: str, after: str) -> types.TextEdit:
     if not same and old and not old[-1].endswith("\n"):
         end = types.Position(len(old) - 1, 2**31 - 1)
     return types.TextEdit(types.Range(start, end), "".join(new[first : len(new) - same]))
+
+
+def _row(item: dict[str, Any]) -> int:
+    return int(item["row"])
 
 
 def _path(uri: str) -> Path:

@@ -7,12 +7,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lorascale_lint.cache import UntrustedCache, cache_folder
 from lorascale_lint.checking import Checker
 from lorascale_lint.config import Configs
+from lorascale_lint.examination import examine_paths
 from lorascale_lint.fixing.apply import apply_fixes
 from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.map_record import map_record
 from lorascale_lint.selection import Catalog, Choice, Selection
 from lorascale_lint.sources.discovery import Sources, discover_text, display_path
 
@@ -56,6 +59,20 @@ class Checks:
         )
         after = {change.path: change.after for group in outcome.groups for change in group}
         return after.get(name, overlay[name]).decode()
+
+    def applications(self, path: Path, documents: Mapping[Path, str]) -> list[dict[str, Any]]:
+        """The rows of `lorascale-lint map` for a document: method or function, kind, row, scale, reasons.
+
+        Raises `ConfigError`.
+        """
+        checker, overlay = self._checker(path, documents, typing=False)
+        name = display_path(path)
+        ledger, _ = examine_paths([name], checker.sources.context, overlay=overlay)
+        record = map_record(ledger, {str(name)})
+        return [
+            *(found for item in record["implementations"] for found in item["applications"]),
+            *record["functions"],
+        ]
 
     def _checker(
         self, path: Path, documents: Mapping[Path, str], *, typing: bool
