@@ -129,7 +129,7 @@ class MagnitudeLeftOutOfMerge(Obligation):
 def _magnitudes(ledger: Ledger) -> tuple[dict[Family, Rescale], set[tuple[str, int]]]:
     """Where each class uses its magnitude, and the rows of all products that a magnitude or norm has seen."""
     found: dict[Family, Rescale] = {}
-    touched: set[tuple[str, int]] = set()
+    touched = {(norm.spot.file.filename, row) for norm in ledger.norms for row in norm.rows}
     for entry in ledger.rescales:
         rows = (*entry.value.rows, *entry.magnitude.rows)
         touched.update((entry.spot.file.filename, row) for row in rows)

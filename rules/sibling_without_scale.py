@@ -154,9 +154,10 @@ def _trained(scale: Scale) -> bool:
 def _sibling(application: Application, members: Iterable[Application]) -> Application | None:
     own: list[Guards] = [branch.guards for branch in application.branches]
     for other in members:
-        if other is application or not all(_trained(branch.scale) for branch in other.branches):
+        if other is application:
             continue
-        if not any(contradict(mine, branch.guards) for mine in own for branch in other.branches):
+        trained = [branch.guards for branch in other.branches if _trained(branch.scale)]
+        if trained and not any(contradict(mine, theirs) for mine in own for theirs in trained):
             return other
     return None
 

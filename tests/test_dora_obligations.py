@@ -98,6 +98,14 @@ KEPT = {
             raise NotImplementedError
         self.base.weight.data += self.scale * torch.mm(self.lora_B, self.lora_A)
 """,
+    "for a norm that starts the magnitude": """
+    def start(self):
+        self.magnitude.copy_(self.length_of(self.base.weight, self.lora_B @ self.lora_A))
+
+    def length_of(self, weight, delta):
+        weight = weight + self.scale * delta
+        return torch.linalg.norm(weight, dim=1)
+""",
     "for the norm alone": """
     def length(self):
         adapted = self.base.weight + self.scale * torch.mm(self.lora_B, self.lora_A)

@@ -36,6 +36,7 @@ RIGHT = {
     "last axis of up": "base[name] += (up @ down) * (alpha / up.shape[-1])",
     "factors that lie the other way": "base[name] += (down @ up).T * (alpha / up.shape[0])",
     "rows of a transposed up": "base[name] += (up @ down) * (alpha / up.T.shape[0])",
+    "axes that are given": "base[name] += torch.tensordot(up, down, dims=way) * (alpha / up.shape[0])",
     "a mean over the outputs": "base[name] += (up @ down) * 2 / up.shape[0]",
 }
 

@@ -202,3 +202,46 @@ def test_another_rule_that_reports_the_statement_is_enough(tmp_path: Path) -> No
     found = lint_files(tmp_path, {"lora_layer.py": source})
     assert len(found) == 1
     assert found[0].code == "LS101"
+
+
+def test_a_layer_without_the_word(tmp_path: Path) -> None:
+    source = """\
+import torch
+from torch import nn
+
+
+class AdaptedLinear(nn.Module):
+    def __init__(self, inner, rank=None, alpha=None, training=False):
+        super().__init__()
+        self.inner = inner
+        self.rank = rank
+        self.alpha = alpha
+        self.is_merged = False
+        self.down = None
+        self.up = None
+        if training:
+            self.alpha = alpha if alpha is not None else rank
+            self.down = nn.Parameter(torch.randn(rank, inner.in_features))
+            self.up = nn.Parameter(torch.zeros(inner.out_features, rank))
+
+    def forward(self, x):
+        y = self.inner(x)
+        if self.is_merged:
+            return y
+        extra = nn.functional.linear(nn.functional.linear(x, self.down), self.up)
+        if self.alpha != self.rank:
+            extra = extra * (self.alpha / self.rank)
+        return y + extra
+
+    def load_factors(self, down, up):
+        self.down = nn.Parameter(down)
+        self.up = nn.Parameter(up)
+        self.bake()
+
+    def bake(self):
+        w = self.inner.weight
+        self.inner.weight = nn.Parameter(torch.add(w, torch.matmul(self.up.to(w), self.down.to(w))))
+        self.is_merged = True
+"""
+    found = lint_files(tmp_path, {"layer.py": source}, codes=["LS119"])
+    assert [(finding.code, finding.span.start.row) for finding in found] == [("LS119", 35)]

@@ -6,6 +6,9 @@ left is looked up. A strong name carries its meaning alone; a weak one needs LoR
 identifier counts over 23 LoRA repositories that the project started from.
 """
 
+# ruff: noqa: E501
+# The tables read best with one meaning a row.
+
 from __future__ import annotations
 
 import re
@@ -93,8 +96,9 @@ _WEAK = {
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LORA = re.compile(
     r"(?i)lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))|lokr|loha|dora\b|hada_|lycoris|peft"
+    r"|alpha\w*\)?\s*/\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b"
 )
-"""LoRa is also a radio, and its code sends and receives."""
+"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA."""
 
 
 @lru_cache(maxsize=50_000)
@@ -127,9 +131,8 @@ def role_of(name: str, lora_context: bool) -> str | None:
             for start in range(max(0, len(parts) - size), -1, -1):
                 found = table.get(" ".join(parts[start : start + size]))
                 rest = (*parts[:start], *parts[start + size :])
-                if found is not None and (found in NUMBERS or all(word in _SILENT for word in rest)):
-                    if not rest or all(word in _SILENT for word in rest):
-                        return found
+                if found is not None and all(word in _SILENT for word in rest):
+                    return found
     letters = {_SIDES[word] for word in parts if word in ("a", "b")}
     sides = letters or {
         _SIDES[word] for word in parts if word in _SIDES

@@ -57,11 +57,16 @@ Family = tuple[str, str]
 def family_of(application: Application) -> Family:
     """Whose factors the application uses."""
     cls = application.spot.cls
-    holder, dot, _ = application.factors.rpartition(".")
-    filename = application.spot.file.filename
-    if dot and holder.isidentifier():
-        return (filename, holder)
-    return (filename, cls.name if cls is not None and not application.factors else "")
+    holder = _holder(application.factors)
+    if not holder and not application.factors and cls is not None:
+        holder = cls.name
+    return (application.spot.file.filename, holder)
+
+
+def _holder(factors: str) -> str:
+    """The class in ``Class.field``."""
+    holder, dot, _ = factors.rpartition(".")
+    return holder if dot and holder.isidentifier() else ""
 
 
 def _complexity(text: str) -> tuple[int, str]:
@@ -93,7 +98,7 @@ def _joined(entries: list[Apply]) -> Application:
             entry.scale.by_role() if not entry.scale.unknowns() else entry.scale,
             Branch(entry.scale, entry.guards, entry.layout),
         )
-    factors = {entry.factors for entry in best}
+    factors = {entry.factors for entry in entries if _holder(entry.factors)} or {e.factors for e in best}
     variants = [entry.variant for entry in best if entry.variant != "lora"]
     return Application(
         best[0].spot,

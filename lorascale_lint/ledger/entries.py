@@ -107,10 +107,11 @@ class Rescale:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Norm:
-    """A norm is taken of a tensor of the kind ``of``."""
+    """A norm is taken of a tensor of the kind ``of``; ``rows`` are those of the products in it."""
 
     spot: Spot
     of: str
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -285,7 +285,8 @@ def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value
     if len(given) < 2:
         return Tensor("data", origin=name)
     swap = name in ("linear", "conv1d", "conv2d", "conv3d")
-    made = combine(given[0], given[1], lambda a, b: tensors.product(a, b, swap=swap))
+    ordered = name not in ("dot_general", "tensordot", "batch_dot", "ragged_dot")  # axes are given
+    made = combine(given[0], given[1], lambda a, b: tensors.product(a, b, ordered=ordered, swap=swap))
     if name in ("bmm", "baddbmm", "batch_matmul"):
         made = each(made, _batched)
     return m.made_product(node, made)
@@ -411,7 +412,7 @@ def norm_of(m: Machine, value: Value, node: ast.AST | None) -> Value:
 
     def norm(one: Value) -> Value:
         found = tensors.tensor(one)
-        m.normed(node or ast.Pass(lineno=0), found.kind if found is not None else "")
+        m.normed(node or ast.Pass(lineno=0), found)
         return Tensor("norm") if found is None else Tensor("norm", side=found.kind, rows=found.rows)
 
     return each(value, norm)

@@ -222,10 +222,10 @@ class Machine:
                 norm = by.side or value.side
                 self.ledger.rescales.append(Rescale(self.spot(node), value, norm, self.frame.guards, by))
 
-    def normed(self, node: ast.AST, of: str) -> None:
+    def normed(self, node: ast.AST, of: Tensor | None) -> None:
         """Writes down that a norm is taken."""
-        if self.recording:
-            self.ledger.norms.append(Norm(self.spot(node), of))
+        if self.recording and of is not None:
+            self.ledger.norms.append(Norm(self.spot(node), of.kind, of.rows))
 
     def folded(self, node: ast.AST, value: Value, by: Scale) -> None:
         """Writes down that a factor was multiplied by a number and kept."""
