@@ -72,3 +72,19 @@ FIELD_CALLS = {
     "HfArg": ("default",),  # transformers.hf_argparser.HfArg
 }
 """Calls that stand where the default of a field or a parameter stands: which of their arguments it is."""
+
+WRITES_TEXT = frozenset({"dump", "dumps", "safe_dump", "write_text", "save_json", "write_json"})
+"""Calls that write settings, by the last part of their name: json.dump, json.dumps, yaml.safe_dump."""
+
+WRITES_TENSORS = frozenset(
+    {"save_file", "save", "save_safetensors", "save_torch_file", "savez", "serialize_file"}
+)
+"""Calls that write tensors: safetensors' save_file, torch.save, mlx's save_safetensors, numpy's savez."""
+
+CONFIG_CLASSES = frozenset({"LoraConfig", "LoraConfigData", "LoHaConfig", "LoKrConfig"})
+"""Configurations of adapters of peft whose ``save_pretrained`` writes adapter_config.json."""
+
+SETTINGS_KEYS = frozenset(
+    {"peft_type", "target_modules", "base_model_name_or_path", "ss_network_module", "ss_network_dim"}
+)
+"""Keys that only the settings of an adapter file have."""

@@ -66,6 +66,22 @@ def _given(use: Use, argument: StrengthArgument) -> tuple[Value, ast.expr] | Non
     return None if found is None else (found, call.args[place])
 
 
+def alphas_in_use(ledger: Ledger) -> set[float]:
+    """Literal alphas with which a layer or a configuration of the project is made, or is by default."""
+    found: set[float] = set()
+    for use in ledger.uses:
+        for name, value in use.given.items():
+            if role_of(name, True) == ALPHA:
+                scale = scale_of(value)
+                if scale is not None and scale.constant is not None:
+                    found.add(float(scale.constant))
+    for default in ledger.defaults:
+        scale = scale_of(default.value)
+        if role_of(default.name, True) == ALPHA and scale is not None and scale.constant is not None:
+            found.add(float(scale.constant))
+    return found
+
+
 def used_as_alpha(ledger: Ledger) -> set[tuple[str, Symbol]]:
     """Numbers, by file, that a call is given as alpha beside a rank."""
     found: set[tuple[str, Symbol]] = set()

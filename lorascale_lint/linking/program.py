@@ -102,6 +102,16 @@ class FileInfo:
         """The text by rows."""
         return self.source.splitlines()
 
+    @property
+    def is_test(self) -> bool:
+        """Is it a test, which makes tensors and settings of its own?"""
+        path = PurePath(self.filename)
+        return (
+            path.name.startswith(("test_", "conftest"))
+            or path.stem.endswith("_test")
+            or "tests" in path.parts
+        )
+
     @cached_property
     def libraries(self) -> frozenset[str]:
         """First parts of the names of all modules that the file imports, in functions too."""

@@ -1,0 +1,136 @@
+"""LS311: factors are saved with an alpha that is a number of the program's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.interfaces import SETTINGS_KEYS, WRITES_TENSORS, WRITES_TEXT
+from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B
+from lorascale_lint.ledger.entries import KeyWrite, Ledger
+from lorascale_lint.ledger.strengths import alphas_in_use
+from lorascale_lint.ledger.tables import Table, constant, is_real_factor, tables
+from lorascale_lint.rule import Obligation
+
+
+class MadeUpAlphaSaved(Obligation):
+    """Factors saved beside an alpha that nobody trained with
+
+    ## What it finds
+
+    A literal number (0, 1, 8, 16) that is written as alpha of an adapter: into the settings beside it
+    (`adapter_config.json`, metadata) although the rank there is read from somewhere, or as the `.alpha`
+    of factors that come from elsewhere.
+
+    ## Why it is wrong
+
+    Alpha belongs to the training, as the rank does. Whoever reads the files forms alpha / rank of the two:
+    with a number that was made up, the adapter is applied at a strength at which nobody trained it.
+
+    ## Effect
+
+    0x for an alpha of 0: the adapter does nothing. 32x too weak for an alpha of 1 and rank 32 where the
+    training had alpha = rank.
+
+    ## Bad
+
+    ```python
+    import json
+
+    from safetensors.torch import save_file
+
+
+    def export_adapter(tensors, trained, folder):
+        factors = {name: value for name, value in tensors.items() if "lora_" in name}
+        settings = {
+            "peft_type": "LORA",
+            "r": trained["r"],
+            "lora_alpha": 0,
+            "target_modules": trained["target_modules"],
+        }
+        with open(f"{folder}/adapter_config.json", "w") as out:
+            json.dump(settings, out)
+        save_file(factors, f"{folder}/adapter_model.safetensors")
+    ```
+
+    ## Good
+
+    ```python
+    import json
+
+    from safetensors.torch import save_file
+
+
+    def export_adapter(tensors, trained, folder):
+        factors = {name: value for name, value in tensors.items() if "lora_" in name}
+        settings = {
+            "peft_type": "LORA",
+            "r": trained["r"],
+            "lora_alpha": trained["lora_alpha"],
+            "target_modules": trained["target_modules"],
+        }
+        with open(f"{folder}/adapter_config.json", "w") as out:
+            json.dump(settings, out)
+        save_file(factors, f"{folder}/adapter_model.safetensors")
+    ```
+
+    ## Fix safety
+
+    No fix: the alpha of the training has to come from where the factors come from.
+
+    ## Limits
+
+    Silent if the rank is a literal too (a configuration for training), if a layer or a `LoraConfig` of the
+    project is made with the same number, or has it as its default, and in tests. An alpha that is the
+    constant rank of a format is not told apart.
+
+    ## References
+
+    - volcengine/verl issue 5325: `lora_alpha` 0 in the exported configuration
+    """
+
+    code = "LS311"
+    name = "made-up-alpha-saved"
+    fix = "none"
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Dictionaries with a literal alpha beside a rank, or factors, that are not literal."""
+        own = alphas_in_use(ledger)
+        for table in tables(ledger):
+            alphas = table.by_role(ALPHA)
+            if not alphas or alphas[0].spot.file.is_test:
+                continue
+            numbers = [constant(write.value) for write in alphas]
+            if any(number is None or number in own for number in numbers):
+                continue
+            if _is_saved_settings(table):
+                yield self._report(alphas[0], "the rank beside it is read, and not made up")
+            elif _has_real_factors(table) and _goes_to(table, WRITES_TENSORS):
+                yield self._report(
+                    alphas[0], "the factors beside it were trained, with an alpha of their own"
+                )
+
+    def _report(self, write: KeyWrite, beside: str) -> Finding:
+        number = constant(write.value)
+        effect = "the adapter does nothing" if number == 0 else f"{number:g} / rank, whatever was trained"
+        return self.at(
+            write.spot,
+            f"an adapter is saved with a made-up alpha of {number:g}",
+            effect=f"scale {number:g}: {effect}" if number == 0 else f"scale {effect}",
+            trace=[(write.spot, f"alpha is {number:g} for every adapter; {beside}")],
+        )
+
+
+def _is_saved_settings(table: Table) -> bool:
+    ranks = table.by_role(RANK)
+    if not ranks or any(constant(write.value) is not None for write in ranks):
+        return False
+    return bool(table.named(*SETTINGS_KEYS)) or _goes_to(table, WRITES_TEXT)
+
+
+def _has_real_factors(table: Table) -> bool:
+    return all(any(is_real_factor(write.value) for write in table.by_role(side)) for side in (A, B))
+
+
+def _goes_to(table: Table, calls: frozenset[str]) -> bool:
+    return any(use.name.rpartition(".")[2] in calls for use in table.uses)

@@ -1,0 +1,215 @@
+"""LS312: a converter sorts the alphas of a file into groups and writes the factors only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
+from lorascale_lint.provenance.values import Place, Ref, Text, Tup, Value, options
+from lorascale_lint.rule import Obligation
+
+
+class ParsedAlphaDropped(Obligation):
+    """Alpha sorted into a group and never taken out of it
+
+    ## What it finds
+
+    A function that goes through the entries of an adapter file, keeps each alpha (`alpha`, `alpha_scale`)
+    in a group of its module beside the factors, and then writes the factors of the groups without it.
+
+    ## Why it is wrong
+
+    The alpha was in the file and was understood. What is written has none, so that every reader takes
+    alpha = rank, or the scale 1.
+
+    ## Effect
+
+    2.00x too strong for alpha 16 and rank 32.
+
+    ## Bad
+
+    ```python
+    from safetensors.torch import load_file, save_file
+
+
+    def convert_lora(src, dst):
+        groups = {}
+        for key, tensor in load_file(src).items():
+            name, _, part = key.partition(".lora_")
+            if key.endswith(".alpha"):
+                groups.setdefault(key[: -len(".alpha")], {})["alpha"] = tensor
+            elif part.startswith("down"):
+                groups.setdefault(name, {})["down"] = tensor
+            else:
+                groups.setdefault(name, {})["up"] = tensor
+        converted = {}
+        for name, group in groups.items():
+            converted[f"{name}.lora_A.weight"] = group["down"]
+            converted[f"{name}.lora_B.weight"] = group["up"]
+        save_file(converted, dst)
+    ```
+
+    ## Good
+
+    ```python
+    from safetensors.torch import load_file, save_file
+
+
+    def convert_lora(src, dst):
+        groups = {}
+        for key, tensor in load_file(src).items():
+            name, _, part = key.partition(".lora_")
+            if key.endswith(".alpha"):
+                groups.setdefault(key[: -len(".alpha")], {})["alpha"] = tensor
+            elif part.startswith("down"):
+                groups.setdefault(name, {})["down"] = tensor
+            else:
+                groups.setdefault(name, {})["up"] = tensor
+        converted = {}
+        for name, group in groups.items():
+            converted[f"{name}.lora_A.weight"] = group["down"]
+            converted[f"{name}.lora_B.weight"] = group["up"]
+            if "alpha" in group:
+                converted[f"{name}.alpha"] = group["alpha"]
+        save_file(converted, dst)
+    ```
+
+    ## Fix safety
+
+    No fix: some formats have no place for alpha, and then it has to be folded into a factor.
+
+    ## Limits
+
+    Silent if a group leaves the function, if any alpha is read there, and if a factor is scaled on the way.
+
+    ## References
+
+    - a converter of a video model's `alpha_scale` files, in the field reports that this project began with
+    """
+
+    code = "LS312"
+    name = "parsed-alpha-dropped"
+    fix = "none"
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Functions that put alphas under a key which they never read, and give the factors on."""
+        for look in _looks(ledger):
+            stored = [write for write in look.writes if _is_grouped_alpha(write)]
+            if not stored or look.alpha_is_read():
+                continue
+            groups = {write.container.key for write in stored if isinstance(write.container, Ref)}
+            if look.escapes(groups):
+                continue
+            handed = look.handed_on(groups)
+            if handed is not None:
+                yield self.at(
+                    handed,
+                    f"`{handed.name}` sorts the alphas of the file into groups and hands on the factors only",
+                    effect="alpha / rank is lost: every reader takes the scale 1",
+                    trace=[
+                        (stored[0].spot, "alpha is kept with the factors of its module"),
+                        (handed, "the factors are handed on, and no alpha with them"),
+                    ],
+                )
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one function did, looked at by itself."""
+
+    writes: list[KeyWrite] = field(default_factory=list)
+    reads: list[KeyRead] = field(default_factory=list)
+    given: list[Value] = field(default_factory=list)
+    """Everything that leaves the function or goes into a call."""
+
+    def alpha_is_read(self) -> bool:
+        return any(key_role_of(read.key) in (ALPHA, SCALING) for read in self.reads)
+
+    def escapes(self, groups: set[int]) -> bool:
+        """Is a group, or a dictionary that holds it, seen by others?"""
+        holders = {
+            read.container.key
+            for read in self.reads
+            if isinstance(read.container, Ref)
+            and any(isinstance(o.value, Ref) and o.value.key in groups for o in options(read.value))
+        }
+        watched = groups | holders
+        return any(_holds(value, watched) for value in self.given)
+
+    def handed_on(self, groups: set[int]) -> Spot | None:
+        """Where factors are written into a dictionary that is none of the groups; None unless both are."""
+        for container in dict.fromkeys(write.container for write in self.writes):
+            if isinstance(container, Ref) and container.key in groups:
+                continue
+            own = [write for write in self.writes if write.container == container]
+            if any(_ends_open(write.key) for write in own):
+                continue  # `f"{name}.{part}"`: anything may have been written
+            roles = {key_role_of(write.key) for write in own}
+            factors = [write for write in own if key_role_of(write.key) in (A, B)]
+            if (
+                {A, B} <= roles
+                and not roles & {ALPHA, SCALING}
+                and all(is_plain_factor(write.value) and not _is_bare(write) for write in factors)
+            ):
+                return factors[0].spot
+        return None
+
+
+def _is_bare(write: KeyWrite) -> bool:
+    """Is the key only the role, as in a group, and no name of a tensor?"""
+    literal = getattr(write.key, "literal", None)
+    return literal is not None
+
+
+def _ends_open(key: Value) -> bool:
+    return not isinstance(key, Text) or not key.parts or not isinstance(key.parts[-1], str)
+
+
+def _is_grouped_alpha(write: KeyWrite) -> bool:
+    """``group["alpha"] = tensor`` of a file."""
+    literal = getattr(write.key, "literal", None)
+    return (
+        literal is not None
+        and isinstance(write.container, Ref)
+        and "alpha" in literal
+        and key_role_of(write.key) in (ALPHA, SCALING)
+        and any(
+            isinstance(option.value, Place) and "[" in option.value.path for option in options(write.value)
+        )
+    )
+
+
+def _holds(value: Value, watched: set[int]) -> bool:
+    for option in options(value):
+        found = option.value
+        if isinstance(found, Ref) and found.key in watched:
+            return True
+        if isinstance(found, Tup) and any(_holds(item, watched) for item in found.items):
+            return True
+    return False
+
+
+def _looks(ledger: Ledger) -> list[_Look]:
+    found: dict[tuple[str, str], _Look] = defaultdict(_Look)
+
+    def of(spot: Spot) -> _Look | None:
+        return None if spot.chain else found[spot.file.filename, spot.name]
+
+    for write in ledger.writes:
+        if (look := of(write.spot)) is not None:
+            look.writes.append(write)
+    for read in ledger.reads:
+        if (look := of(read.spot)) is not None:
+            look.reads.append(read)
+    for use in ledger.uses:
+        if (look := of(use.spot)) is not None:
+            look.given += use.given.values()
+    for entry in (*ledger.returns, *ledger.stores):
+        if (look := of(entry.spot)) is not None:
+            look.given.append(entry.value)
+    return list(found.values())

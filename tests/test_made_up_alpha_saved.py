@@ -1,0 +1,112 @@
+"""LS311: settings and files of an adapter with an alpha that nobody trained with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+HEAD = "import json\nimport torch\nfrom safetensors.torch import load_file, save_file\n\n"
+
+
+def codes(folder: Path, source: str, name: str = "export_lora.py") -> list[str]:
+    return [item.code for item in lint_files(folder, {name: HEAD + source}, codes=["LS311"])]
+
+
+SETTINGS = """
+def export(tensors, folder, trained):
+    factors = {{name: tensors[name] for name in tensors if "lora_" in name}}
+    some = next(iter(factors.values()))
+{settings}
+    with open(folder + "/adapter_config.json", "w") as out:
+        json.dump(settings, out)
+    save_file(factors, folder + "/adapter_model.safetensors")
+"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        '    settings = {"peft_type": "LORA", "r": min(some.shape), "lora_alpha": 0}',
+        '    settings = dict(peft_type="LORA", r=min(some.shape), lora_alpha=16)',
+        '    settings = {}\n    settings["r"] = trained["r"]\n    settings["lora_alpha"] = 1.0',
+        '    settings = {"peft_type": "LORA", "r": trained.rank}\n    settings.update(lora_alpha=32)',
+    ],
+)
+def test_settings_are_found(settings: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, SETTINGS.format(settings=settings)) == ["LS311"]
+
+
+def test_metadata_is_found(tmp_path: Path) -> None:
+    source = """
+def export(tensors, path, network):
+    metadata = {"ss_network_module": "networks.lora", "ss_network_dim": str(network.rank),
+                "ss_network_alpha": "1"}
+    save_file(tensors, path, metadata=metadata)
+"""
+    assert codes(tmp_path, source) == ["LS311"]
+
+
+CONVERTER = """
+def convert(src, dst):
+    old = load_file(src)
+    new = {{}}
+    for key in old:
+        if key.endswith(".lora_A.weight"):
+            name = key[: -len(".lora_A.weight")]
+            new[name + ".lora_down.weight"] = old[key]
+            new[name + ".lora_up.weight"] = old[name + ".lora_B.weight"]
+            new[name + ".alpha"] = {alpha}
+    save_file(new, dst)
+"""
+
+
+@pytest.mark.parametrize("alpha", ["torch.tensor(1.0)", "torch.tensor([16])", "torch.tensor(float(8))"])
+def test_alpha_beside_real_factors_is_found(alpha: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, CONVERTER.format(alpha=alpha)) == ["LS311"]
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        "torch.tensor(float(old[key].shape[0]))",
+        'old[name + ".alpha"]',
+        'old.get(name + ".alpha", torch.tensor(float(old[key].shape[0])))',
+    ],
+)
+def test_alpha_of_the_file_or_the_rank_is_silent(alpha: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, CONVERTER.format(alpha=alpha)) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # both are settings of the training
+        '    settings = {"peft_type": "LORA", "r": 16, "lora_alpha": 32}',
+        '    settings = {"peft_type": "LORA", "r": min(some.shape), "lora_alpha": min(some.shape)}',
+        '    settings = {"peft_type": "LORA", "r": trained["r"], "lora_alpha": trained["lora_alpha"]}',
+        # alpha 16 is what the layers of this project are made with
+        '    layer = LoraLayer(some, r=trained.r, lora_alpha=16)\n'
+        '    settings = {"peft_type": "LORA", "r": trained.r, "lora_alpha": 16}',
+        # a plot's transparency
+        '    settings = {"alpha": 1, "color": "red"}',
+    ],
+)  # fmt: skip
+def test_right_settings_are_silent(settings: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, SETTINGS.format(settings=settings)) == []
+
+
+def test_factors_made_here_are_silent(tmp_path: Path) -> None:
+    source = """
+def example(path, rank):
+    save_file({"x.lora_down.weight": torch.randn(rank, 8), "x.lora_up.weight": torch.randn(8, rank),
+               "x.alpha": torch.tensor(4.0)}, path)
+"""
+    assert codes(tmp_path, source) == []
+
+
+def test_tests_are_silent(tmp_path: Path) -> None:
+    settings = '    settings = {"peft_type": "LORA", "r": min(some.shape), "lora_alpha": 0}'
+    assert codes(tmp_path, SETTINGS.format(settings=settings), "test_lora.py") == []
