@@ -88,3 +88,6 @@ SETTINGS_KEYS = frozenset(
     {"peft_type", "target_modules", "base_model_name_or_path", "ss_network_module", "ss_network_dim"}
 )
 """Keys that only the settings of an adapter file have."""
+
+READS_WHOLE = frozenset({"load_state_dict", "load_weights", "load_lora_weights", "set_peft_model_state_dict"})
+"""Calls that take a whole state dict, alpha with the factors, by the last part of their name."""

@@ -238,7 +238,8 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
             m.heap.write(("place", path), name, held)
             library.kept_factor(m, node, owner, Text((name,)), value)
         case Tensor(kind="A" | "B") if name in ("data", "weight"):
-            pass
+            if m.recording:
+                m.ledger.stores.append(Store(m.spot(node), owner, name, value, owner, m.frame.guards))
         case Union(options=found):
             for option in found:
                 store_attribute(m, option.value, name, value, node)

@@ -1,0 +1,75 @@
+"""The entries of one function: what it did itself, and what was done on its behalf."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Return, Spot, Store, Use
+from lorascale_lint.linking.program import FunctionInfo
+
+
+@dataclass(slots=True)
+class Look:
+    """What one function of the project did, looked at by itself (``chain`` is empty there)."""
+
+    function: FunctionInfo | None
+    writes: list[KeyWrite] = field(default_factory=list)
+    reads: list[KeyRead] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    returns: list[Return] = field(default_factory=list)
+
+
+def looks(ledger: Ledger, *, callees: bool = False) -> list[Look]:
+    """One for each function, in the order in which they were looked at.
+
+    With ``callees``, what happened in the functions that it calls is in it too.
+    """
+    found: dict[object, Look] = {}
+    rows = _Rows(ledger) if callees else None
+
+    def of(spot: Spot) -> Look | None:
+        if not spot.chain:
+            key = spot.function if spot.function is not None else spot.file.filename
+            return found.setdefault(key, Look(spot.function))
+        if rows is None:
+            return None
+        function = rows.function(spot.chain[0])
+        return None if function is None else found.setdefault(function, Look(function))
+
+    for write in ledger.writes:
+        if (look := of(write.spot)) is not None:
+            look.writes.append(write)
+    for read in ledger.reads:
+        if (look := of(read.spot)) is not None:
+            look.reads.append(read)
+    for store in ledger.stores:
+        if (look := of(store.spot)) is not None:
+            look.stores.append(store)
+    for use in ledger.uses:
+        if (look := of(use.spot)) is not None:
+            look.uses.append(use)
+    for given in ledger.returns:
+        if (look := of(given.spot)) is not None:
+            look.returns.append(given)
+    return list(found.values())
+
+
+class _Rows:
+    """Which function stands in a row of a file."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._functions: dict[str, dict[int, FunctionInfo]] = defaultdict(dict)
+        files = {use.spot.file.filename: use.spot.file for use in ledger.uses}
+        for filename, file in files.items():
+            for function in file.all_functions:
+                end = function.node.end_lineno or function.node.lineno
+                self._functions[filename].update(
+                    dict.fromkeys(range(function.node.lineno, end + 1), function)
+                )
+
+    def function(self, step: str) -> FunctionInfo | None:
+        """The function of ``file:row``."""
+        filename, _, row = step.rpartition(":")
+        return self._functions.get(filename, {}).get(int(row))
