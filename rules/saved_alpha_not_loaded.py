@@ -12,7 +12,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of, tables
 from lorascale_lint.linking.program import ClassInfo
-from lorascale_lint.provenance.values import Place, options
+from lorascale_lint.provenance.values import Place, Tensor, options
 from lorascale_lint.rule import Obligation
 
 
@@ -181,6 +181,8 @@ def _loads_factors(look: Look) -> Spot | None:
             value = option.value
             if isinstance(value, Place) and value.role in (A, B):
                 sides[value.path.partition("[")[0]].add(value.role)
+            elif isinstance(value, Tensor) and value.kind in (A, B):
+                sides[value.origin.partition("[")[0]].add(value.kind)
     for path, spot in files.items():
         if {A, B} <= sides.get(path, set()):
             return spot
