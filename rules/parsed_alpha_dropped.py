@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
 from lorascale_lint.provenance.values import Place, Ref, Text, Tup, Value, options
 from lorascale_lint.rule import Obligation
@@ -98,14 +97,14 @@ class ParsedAlphaDropped(Obligation):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Functions that put alphas under a key which they never read, and give the factors on."""
-        for look in _looks(ledger):
+        for look in looks(ledger):
             stored = [write for write in look.writes if _is_grouped_alpha(write)]
-            if not stored or look.alpha_is_read():
+            if not stored or _alpha_is_read(look):
                 continue
             groups = {write.container.key for write in stored if isinstance(write.container, Ref)}
-            if look.escapes(groups):
+            if _escapes(look, groups):
                 continue
-            handed = look.handed_on(groups)
+            handed = _handed_on(look, groups)
             if handed is not None:
                 yield self.at(
                     handed,
@@ -118,46 +117,37 @@ class ParsedAlphaDropped(Obligation):
                 )
 
 
-@dataclass(slots=True)
-class _Look:
-    """What one function did, looked at by itself."""
+def _alpha_is_read(look: Look) -> bool:
+    return any(key_role_of(read.key) in (ALPHA, SCALING) for read in look.reads)
 
-    writes: list[KeyWrite] = field(default_factory=list)
-    reads: list[KeyRead] = field(default_factory=list)
-    given: list[Value] = field(default_factory=list)
-    """Everything that leaves the function or goes into a call."""
 
-    def alpha_is_read(self) -> bool:
-        return any(key_role_of(read.key) in (ALPHA, SCALING) for read in self.reads)
+def _escapes(look: Look, groups: set[int]) -> bool:
+    """Is a group, or a dictionary that holds it, seen by others?"""
+    holders = {
+        read.container.key
+        for read in look.reads
+        if isinstance(read.container, Ref)
+        and any(isinstance(o.value, Ref) and o.value.key in groups for o in options(read.value))
+    }
+    given = [value for use in look.uses for value in use.given.values()]
+    given += [entry.value for entry in look.returns] + [entry.value for entry in look.stores]
+    return any(_holds(value, groups | holders) for value in given)
 
-    def escapes(self, groups: set[int]) -> bool:
-        """Is a group, or a dictionary that holds it, seen by others?"""
-        holders = {
-            read.container.key
-            for read in self.reads
-            if isinstance(read.container, Ref)
-            and any(isinstance(o.value, Ref) and o.value.key in groups for o in options(read.value))
-        }
-        watched = groups | holders
-        return any(_holds(value, watched) for value in self.given)
 
-    def handed_on(self, groups: set[int]) -> Spot | None:
-        """Where factors are written into a dictionary that is none of the groups; None unless both are."""
-        for container in dict.fromkeys(write.container for write in self.writes):
-            if isinstance(container, Ref) and container.key in groups:
-                continue
-            own = [write for write in self.writes if write.container == container]
-            if any(_ends_open(write.key) for write in own):
-                continue  # `f"{name}.{part}"`: anything may have been written
-            roles = {key_role_of(write.key) for write in own}
-            factors = [write for write in own if key_role_of(write.key) in (A, B)]
-            if (
-                {A, B} <= roles
-                and not roles & {ALPHA, SCALING}
-                and all(is_plain_factor(write.value) and not _is_bare(write) for write in factors)
-            ):
-                return factors[0].spot
-        return None
+def _handed_on(look: Look, groups: set[int]) -> Spot | None:
+    """Where factors are written into a dictionary that is none of the groups; None unless both are."""
+    for container in dict.fromkeys(write.container for write in look.writes):
+        if isinstance(container, Ref) and container.key in groups:
+            continue
+        own = [write for write in look.writes if write.container == container]
+        if any(_ends_open(write.key) for write in own):
+            continue  # `f"{name}.{part}"`: anything may have been written
+        roles = {key_role_of(write.key) for write in own}
+        factors = [write for write in own if key_role_of(write.key) in (A, B)]
+        plain = all(is_plain_factor(write.value) and not _is_bare(write) for write in factors)
+        if {A, B} <= roles and not roles & {ALPHA, SCALING} and plain:
+            return factors[0].spot
+    return None
 
 
 def _is_bare(write: KeyWrite) -> bool:
@@ -192,24 +182,3 @@ def _holds(value: Value, watched: set[int]) -> bool:
         if isinstance(found, Tup) and any(_holds(item, watched) for item in found.items):
             return True
     return False
-
-
-def _looks(ledger: Ledger) -> list[_Look]:
-    found: dict[tuple[str, str], _Look] = defaultdict(_Look)
-
-    def of(spot: Spot) -> _Look | None:
-        return None if spot.chain else found[spot.file.filename, spot.name]
-
-    for write in ledger.writes:
-        if (look := of(write.spot)) is not None:
-            look.writes.append(write)
-    for read in ledger.reads:
-        if (look := of(read.spot)) is not None:
-            look.reads.append(read)
-    for use in ledger.uses:
-        if (look := of(use.spot)) is not None:
-            look.given += use.given.values()
-    for entry in (*ledger.returns, *ledger.stores):
-        if (look := of(entry.spot)) is not None:
-            look.given.append(entry.value)
-    return list(found.values())

@@ -59,7 +59,8 @@ def codes(folder: Path, **parts: str) -> list[str]:
         {"body": '        down, up = group["down"], group["up"]\n'
                  '        made[name + ".lora_A.weight"] = down.contiguous()\n'
                  '        made[name + ".lora_B.weight"] = up.to("cpu")'},
-        {"body": '        made.update({f"{name}.lora_A.weight": group["down"], f"{name}.lora_B.weight": group["up"]})'},
+        {"body": '        made.update({f"{name}.lora_A.weight": group["down"],'
+                 ' f"{name}.lora_B.weight": group["up"]})'},
     ],
 )  # fmt: skip
 def test_found(parts: dict[str, str], tmp_path: Path) -> None:

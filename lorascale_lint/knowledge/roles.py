@@ -32,7 +32,7 @@ _SILENT = frozenset(
     "weight weights sliced param params parameter stacked list cache buffer tensor tensors mat matrix layer layers "
     "proj kernel kernels q k v o qkv query key value out module modules data default per new old cur current local "
     "my full embedding tmp raw base packed cpu gpu dev device stack all mid fused cat concat concatenated linear "
-    "ss shard merged fp32 fp16 bf16 f32 float t T l i j n ft each the this one single gate".split()
+    "shard merged fp32 fp16 bf16 f32 float t T l i j n ft each the this one single gate".split()
 )
 """Words beside a factor's name that change nothing of its meaning."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
 from lorascale_lint.knowledge.roles import role_of
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Use
 from lorascale_lint.provenance.keys import role_in
@@ -53,8 +54,8 @@ def key_role_of(key: Value) -> str | None:
     """What stands under a key of a state dict or of a configuration."""
     if not isinstance(key, Text):
         return None
-    literal = key.literal
-    return role_in(key) or (role_of(literal, True) if literal and literal.isidentifier() else None)
+    literal = (key.literal or "").removeprefix(METADATA_PREFIX)
+    return role_in(key) or (role_of(literal, True) if literal.isidentifier() else None)
 
 
 def constant(value: Value) -> float | None:

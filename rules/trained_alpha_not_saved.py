@@ -1,0 +1,200 @@
+"""LS314: a trainer is given alpha and rank, and what it saves tells nobody."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Confidence, Finding
+from lorascale_lint.knowledge.interfaces import ALPHA_OF_EXPORTS, FACTOR_GETTERS, WRITES_TENSORS, WRITES_TEXT
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger, Use
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.strengths import given_strengths
+from lorascale_lint.ledger.tables import Table, tables
+from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
+from lorascale_lint.rule import Obligation
+
+
+class TrainedAlphaNotSaved(Obligation):
+    """Trained with an alpha of its own, saved without it
+
+    ## What it finds
+
+    A program that makes LoRA layers with an alpha that is not the rank, and writes their factors alone:
+    diffusers' `save_lora_weights` without `..._lora_adapter_metadata`, or a state dict that is filtered down
+    to the LoRA keys.
+
+    ## Why it is wrong
+
+    The layers were trained at alpha / rank. Whoever loads the file finds no alpha and takes alpha = rank.
+
+    ## Effect
+
+    2.00x too strong for alpha 16 and rank 32.
+
+    ## Bad
+
+    ```python
+    from diffusers import FluxPipeline
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+
+    def main(args, transformer):
+        config = LoraConfig(r=args.rank, lora_alpha=args.lora_alpha, target_modules=["to_q", "to_v"])
+        transformer.add_adapter(config)
+        train(transformer)
+        layers = get_peft_model_state_dict(transformer)
+        FluxPipeline.save_lora_weights(args.output_dir, transformer_lora_layers=layers)
+    ```
+
+    ## Good
+
+    ```python
+    from diffusers import FluxPipeline
+    from diffusers.training_utils import _collate_lora_metadata
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+
+    def main(args, transformer):
+        config = LoraConfig(r=args.rank, lora_alpha=args.lora_alpha, target_modules=["to_q", "to_v"])
+        transformer.add_adapter(config)
+        train(transformer)
+        layers = get_peft_model_state_dict(transformer)
+        FluxPipeline.save_lora_weights(
+            args.output_dir,
+            transformer_lora_layers=layers,
+            **_collate_lora_metadata({"transformer": transformer}),
+        )
+    ```
+
+    ## Fix safety
+
+    No fix: `save_lora_weights` takes metadata in new versions of diffusers only; else fold alpha / rank into
+    B, write an `.alpha` for each module, or train with alpha = rank.
+
+    ## Limits
+
+    The layers are made and saved in one file. Silent if that file uses alpha / rank as a strength when it
+    loads the factors again, folds it, or writes any alpha. A filtered state dict is reported with `--preview`
+    only, and not if the program writes settings beside it.
+
+    ## References
+
+    - huggingface/diffusers pull request 6225 and `save_lora_weights(transformer_lora_adapter_metadata=)`
+    - THUDM/CogVideoX: the strength must be alpha / rank, for the file has no alpha
+    """
+
+    code = "LS314"
+    name = "trained-alpha-not-saved"
+    fix = "none"
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Files that make layers with an alpha of their own and save factors without it."""
+        made = _made_layers(ledger)
+        if not made:
+            return
+        held = tables(ledger)
+        silent = _cares_for_alpha(ledger, held)
+        factors = {t.container.key: t for t in held if isinstance(t.container, Ref) and _is_filtered(t)}
+        savers: dict[str, dict[int, tuple[Use, Confidence]]] = defaultdict(dict)
+        writes_settings = {u.spot.file.filename for u in ledger.uses if _last(u) in WRITES_TEXT}
+        for use in ledger.uses:
+            filename = use.spot.file.filename
+            if filename not in made or filename in silent or use.callee is not None:
+                continue
+            if _is_export_without_alpha(use):
+                savers[filename][use.spot.row] = (use, "high")
+            elif filename not in writes_settings and _saves_factors_only(use, factors):
+                savers[filename].setdefault(use.spot.row, (use, "medium"))
+        for filename, found in savers.items():
+            # hooks for checkpoints come first, what the training leaves behind comes last
+            use, confidence = found[max(found)]
+            build, scale = made[filename]
+            yield self.at(
+                use.spot,
+                f"the layers are trained at {scale.formula()} and saved without alpha",
+                confidence=confidence,
+                effect=effect_of(ONE, scale),
+                trace=[
+                    (build.spot, f"the layers are made: their scale is {scale.formula()}"),
+                    (use.spot, "only factors are saved: who loads them takes the scale 1"),
+                ],
+            )
+
+
+def _made_layers(ledger: Ledger) -> dict[str, tuple[Use, Scale]]:
+    """By file: where layers or their configuration are made with an alpha that is not the rank."""
+    found: dict[str, tuple[Use, Scale]] = {}
+    for use in ledger.uses:
+        if use.spot.file.is_test or use.spot.file.filename in found or not speaks_of_lora(_last(use)):
+            continue
+        given = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
+        if ALPHA not in given or RANK not in given:
+            continue
+        scale = _quotient(given[ALPHA], given[RANK])
+        if scale is not None and scale != ONE and not scale.unknowns():
+            found[use.spot.file.filename] = (use, scale)
+    return found
+
+
+def _quotient(alpha: Value, rank: Value) -> Scale | None:
+    """alpha / rank, if both are plain numbers that somebody chose."""
+    above, below = scale_of(alpha), scale_of(rank)
+    if above is None or below is None or any("file(" in s.origin or "[" in s.origin for s, _ in above.powers):
+        return None
+    inverse = below.inverse()
+    return None if inverse is None else above * inverse
+
+
+def _cares_for_alpha(ledger: Ledger, held: list[Table]) -> set[str]:
+    """Files that write an alpha, fold it into a factor, or give alpha / rank as a strength."""
+    found = {write.spot.file.filename for table in held for write in table.by_role(ALPHA)}
+    found |= {
+        fold.spot.file.filename for fold in ledger.folds if any(s.role == ALPHA for s, _ in fold.scale.powers)
+    }
+    for given in given_strengths(ledger):
+        scale = scale_of(given.value)
+        if scale is not None and {ALPHA, RANK} <= {symbol.role for symbol, _ in scale.powers}:
+            found.add(given.use.spot.file.filename)
+    return found
+
+
+def _is_export_without_alpha(use: Use) -> bool:
+    """``save_lora_weights`` of a library, without a word of alpha."""
+    endings = ALPHA_OF_EXPORTS.get(_last(use))
+    node = use.spot.node
+    if endings is None or not isinstance(node, ast.Call):
+        return False
+    names = [keyword.arg for keyword in node.keywords]
+    return None not in names and not any(name and name.endswith(endings) for name in names)
+
+
+def _saves_factors_only(use: Use, factors: dict[int, Table]) -> bool:
+    if _last(use) not in WRITES_TENSORS or "metadata" in use.given:
+        return False
+    first = use.given.get("0", use.given.get("tensors", use.given.get("obj")))
+    for option in options(first) if first is not None else ():
+        if isinstance(option.value, Ref) and option.value.key in factors:
+            return True
+        if isinstance(option.value, Place) and option.value.path.removesuffix("()") in FACTOR_GETTERS:
+            return True
+    return False
+
+
+def _is_filtered(table: Table) -> bool:
+    """Is every key of the table known to be one of LoRA, by a test?"""
+    return all(
+        isinstance(write.key, Text)
+        and any(isinstance(p, Hole) and any(map(speaks_of_lora, p.has)) for p in write.key.parts)
+        for write in table.writes
+    )
+
+
+def _last(use: Use) -> str:
+    return use.name.rpartition(".")[2]
