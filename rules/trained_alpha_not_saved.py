@@ -7,10 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Confidence, Finding
-from lorascale_lint.knowledge.interfaces import ALPHA_OF_EXPORTS, FACTOR_GETTERS, WRITES_TENSORS, WRITES_TEXT
+from lorascale_lint.knowledge.interfaces import (
+    ALPHA_OF_EXPORTS,
+    EXPORTER,
+    FACTOR_GETTERS,
+    WRITES_TENSORS,
+    WRITES_TEXT,
+)
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger, Use
+from lorascale_lint.ledger.entries import KeyWrite, Ledger, Use
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, tables
@@ -154,7 +160,7 @@ def _quotient(alpha: Value, rank: Value) -> Scale | None:
 
 def _cares_for_alpha(ledger: Ledger, held: list[Table]) -> set[str]:
     """Files that write an alpha, fold it into a factor, or give alpha / rank as a strength."""
-    found = {write.spot.file.filename for table in held for write in table.by_role(ALPHA)}
+    found = {w.spot.file.filename for table in held for w in table.by_role(ALPHA) if _leaves(table, w)}
     found |= {
         fold.spot.file.filename for fold in ledger.folds if any(s.role == ALPHA for s, _ in fold.scale.powers)
     }
@@ -165,11 +171,21 @@ def _cares_for_alpha(ledger: Ledger, held: list[Table]) -> set[str]:
     return found
 
 
+def _leaves(table: Table, write: KeyWrite) -> bool:
+    """Is the entry one of a file, and no argument that is kept in a dictionary for a while?"""
+    literal = write.key.literal if isinstance(write.key, Text) else None
+    if literal is None or not literal.isidentifier() or not isinstance(table.container, Ref):
+        return True
+    return any(_last(use) in WRITES_TEXT | WRITES_TENSORS for use in table.uses)
+
+
 def _is_export_without_alpha(use: Use) -> bool:
     """``save_lora_weights`` of a library, without a word of alpha."""
     endings = ALPHA_OF_EXPORTS.get(_last(use))
     node = use.spot.node
-    if endings is None or not isinstance(node, ast.Call):
+    if endings is None or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    if EXPORTER not in use.spot.file.libraries:
         return False
     names = [keyword.arg for keyword in node.keywords]
     return None not in names and not any(name and name.endswith(endings) for name in names)

@@ -101,5 +101,8 @@ ALPHA_OF_EXPORTS = {"save_lora_weights": ("_lora_adapter_metadata", "network_alp
 diffusers loaders: ``save_lora_weights(..., transformer_lora_adapter_metadata=)``.
 """
 
-FACTOR_GETTERS = frozenset({"get_peft_model_state_dict", "lora_state_dict", "get_lora_state_dict"})
+EXPORTER = "diffusers"
+"""The library whose pipelines have these calls."""
+
+FACTOR_GETTERS = frozenset({"get_peft_model_state_dict", "lora_state_dict"})
 """Calls that give the factors of a model and no alpha: peft.utils, loralib."""

@@ -1,0 +1,85 @@
+"""LS314: a program that trains with alpha and rank tells them to whoever loads its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.findings import Confidence
+from tests.projects import lint_files
+
+HEAD = """
+import json
+import torch
+from diffusers import FluxPipeline
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
+"""
+CONFIG = "    model.add_adapter(LoraConfig(r={r}, lora_alpha={alpha}))\n    train(model)\n"
+SAVE = "    FluxPipeline.save_lora_weights(args.out, layers=get_peft_model_state_dict(model))\n"
+FILTERED = (
+    "    kept = {k: v for k, v in model.state_dict().items() if 'lora' in k}\n    save_file(kept, args.out)\n"
+)
+MAIN = "def main(args, model):\n"
+
+
+def found(folder: Path, body: str) -> list[Confidence]:
+    files = {"train.py": HEAD + MAIN + body}
+    return [item.confidence for item in lint_files(folder, files, codes=["LS314"])]
+
+
+def made(r: str = "args.rank", alpha: str = "args.lora_alpha") -> str:
+    return CONFIG.format(r=r, alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("body", "confidence"),
+    [
+        (made() + SAVE, "high"),
+        (made("16", "32") + SAVE, "high"),
+        (made("args.rank", "64") + SAVE, "high"),
+        (made("args.rank", "2 * args.rank") + SAVE, "high"),
+        ("    kinds = dict(r=args.rank, lora_alpha=args.alpha)\n    model.add_adapter(LoraConfig(**kinds))\n"
+         + SAVE, "high"),
+        (made() + "    pipe = FluxPipeline.from_pretrained('x')\n    pipe.save_lora_weights(args.out)\n",
+         "high"),
+        (made() + FILTERED, "medium"),
+        (made() + "    torch.save(get_peft_model_state_dict(model), args.out)\n", "medium"),
+        ("    insert_lora_layers(model, rank=args.rank, network_alpha=args.alpha)\n"
+         "    state = model.state_dict()\n"
+         "    save_file({k: state[k] for k in state.keys() if '_lora' in k}, args.out)\n", "medium"),
+    ],
+)  # fmt: skip
+def test_found(body: str, confidence: Confidence, tmp_path: Path) -> None:
+    assert found(tmp_path, body) == [confidence]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        made("args.rank", "args.rank") + SAVE,
+        made("16", "16") + SAVE,
+        made() + SAVE.replace("(model))", "(model), transformer_lora_adapter_metadata=args.meta)"),
+        made() + SAVE.replace("(model))", "(model), **_collate_lora_metadata({'transformer': model}))"),
+        # the strength makes up for what the file lost
+        made() + SAVE + "    pipe = FluxPipeline.from_pretrained('x')\n"
+        "    pipe.set_adapters(['a'], [args.lora_alpha / args.rank])\n",
+        made() + "    factors = get_peft_model_state_dict(model)\n"
+        "    factors['alpha'] = torch.tensor(args.lora_alpha)\n    torch.save(factors, args.out)\n",
+        # settings are written beside the factors
+        made() + FILTERED + "    json.dump(vars(args), open('settings.json', 'w'))\n",
+        # everything but the factors
+        made() + FILTERED.replace("'lora' in k", "'lora' not in k"),
+        made() + "    model.save_pretrained(args.out)\n",
+    ],
+)  # fmt: skip
+def test_silent(body: str, tmp_path: Path) -> None:
+    assert found(tmp_path, body) == []
+
+
+def test_the_projects_own_exporter_is_not_judged(tmp_path: Path) -> None:
+    source = (HEAD + MAIN + made() + SAVE).replace(
+        "from diffusers import FluxPipeline", "from own import FluxPipeline"
+    )
+    assert lint_files(tmp_path, {"train.py": source}, codes=["LS314"]) == ()
