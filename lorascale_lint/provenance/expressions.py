@@ -307,6 +307,7 @@ def _binary(m: Machine, node: ast.BinOp) -> Value:
 
 def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Value) -> Value:
     """``left op right``."""
+    left, right = operand(left), operand(right)
     match op:
         case ast.MatMult():
             return m.made_product(node, combine(left, right, tensors.product))
@@ -331,6 +332,15 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return m.new_dict(pairs, True)
         case _:
             return UNKNOWN
+
+
+def operand(value: Value) -> Value:
+    """``value`` where it takes part in arithmetic: None and what is absent would have raised."""
+    if isinstance(value, Union):
+        kept = tuple(option for option in value.options if option.value not in (NONE, ABSENT))
+        if kept and len(kept) < len(value.options):
+            return kept[0].value if len(kept) == 1 else Union(kept)
+    return value
 
 
 def times(m: Machine, node: ast.AST, left: Value, right: Value) -> Value:

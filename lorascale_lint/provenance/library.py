@@ -202,6 +202,7 @@ def operation(
     if handler is None:
         return NONE
     place = node if node is not None else ast.Pass(lineno=0, end_lineno=0)
+    args = [expressions.operand(value) for value in args]
     return handler(m, name, args, keywords, place)
 
 
@@ -620,7 +621,8 @@ def call_place(
         if made is not None and last not in ("get", "index", "copy", "value"):
             return made
         if func.role in ("multiplier", "scaling", "strength"):
-            return func
+            # `layer.scale()` gives the layer's own, where a parameter `scale` would be anybody's number
+            return Place(f"{func.path}()", "scaling" if func.role == "multiplier" else func.role, True, made="call")
         return opaque(m, func.path, args, keywords)
     return opaque(m, "?", args, keywords)
 
