@@ -132,6 +132,12 @@ def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: a
                     bound = Closure(found_method[0], func, owner=found_method[1])
                     return run_function(m, bound, args, keywords, node)
             return library.apply_base(m, func, args)
+        case Ref(kind="list"):  # nn.Sequential
+            held = m.elements(func)
+            passed = args[0] if args else UNKNOWN
+            for layer in held[0] if held is not None else []:
+                passed = call(m, layer, [passed], [], node)
+            return passed
         case Ref(kind="object"):
             return UNKNOWN
         case Tensor():

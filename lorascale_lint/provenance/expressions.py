@@ -813,6 +813,9 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
         case Ref(kind="dict"):
             entries = m.heap.read(base.key, "entries")
             if isinstance(entries, Entries):
+                held = match_entry(entries, key) if isinstance(value, Ref) and isinstance(key, Text) else None
+                if isinstance(held, Ref) and key.literal is None and held.kind == value.kind and not _holds(m, value):
+                    return  # `if name not in groups: groups[name] = {}`, where another key made the group
                 m.heap.write(base.key, "entries", with_entry(entries, key, held_as(m, base, key, value)))
         case Ref(kind="list"):
             held, index = m.heap.read(base.key, "items"), tensors.number(key)
@@ -849,6 +852,11 @@ def held_as(m: Machine, base: Ref, key: Value, value: Value) -> Value:
     literal = key.literal if isinstance(key, Text) else None
     name = literal if literal and role_of(literal, m.frame.lora) else m.heap.read(base.key, "<path>")
     return objects.by_name(m, str(name), value, base) if name else value
+
+
+def _holds(m: Machine, value: Ref) -> bool:
+    held = m.elements(value)
+    return held is None or bool(held[0])
 
 
 def with_entry(entries: Entries, key: Value, value: Value) -> Entries:

@@ -581,9 +581,7 @@ def apply_module(m: Machine, module: Tensor, args: list[Value], node: ast.AST | 
         def through(value: Value) -> Value:
             found = tensors.tensor(value)
             if found is None or found.kind == "fresh":
-                found = Tensor(
-                    "data", found.scale if found is not None else ONE, origin=getattr(value, "path", "x")
-                )
+                found = tensors.nameless(value) if found is None else Tensor("data", found.scale, origin="x")
             return tensors.product(found, module, swap=True)
 
         return m.made_product(node or ast.Pass(lineno=0), each(given, through))

@@ -304,6 +304,8 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
             return default if found is ABSENT else found
         case "setdefault" if args:
             found = expressions.match_entry(entries, args[0])
+            if isinstance(found, Ref):
+                return found  # what is grouped under names cut out of keys meets in one group
             if (
                 found is not None
                 and found is not ABSENT
@@ -329,6 +331,8 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
                 entries = Entries(entries.pairs, True)
             m.heap.write(value.key, "entries", entries)
             return NONE
+        case "items" | "values" if len(groups := _groups(m, entries)) > 1:
+            return _of_dict(m, _one_group(m, entries, groups), name, args, named)
         case "items":
             return m.new_list(
                 [Tup((k, expressions.without_absent(v))) for k, v in entries.pairs], entries.open
@@ -348,6 +352,26 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
             return value
         case _:
             return UNKNOWN
+
+
+def _groups(m: Machine, entries: Entries) -> list[tuple[Text, Ref]]:
+    """Dictionaries under names that were cut out of keys: several cuts make the same name."""
+    return [
+        (key, value)
+        for key, value in entries.pairs
+        if isinstance(key, Text) and key.literal is None and isinstance(value, Ref) and value.kind == "dict"
+    ]
+
+
+def _one_group(m: Machine, entries: Entries, groups: list[tuple[Text, Ref]]) -> Ref:
+    """The dictionary with all its groups as one."""
+    joined: list[tuple[Value, Value]] = []
+    for _, group in groups:
+        held = m.heap.read(group.key, "entries")
+        joined += held.pairs if isinstance(held, Entries) else ()
+    names = {key for key, _ in groups}
+    rest = [pair for pair in entries.pairs if pair[0] not in names]
+    return m.new_dict([(groups[0][0], m.new_dict(joined)), *rest], True)
 
 
 # ---- modules, tensors, places -------------------------------------------------------------

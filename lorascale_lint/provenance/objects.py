@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
-from lorascale_lint.provenance import calls, expressions, library
+from lorascale_lint.provenance import calls, expressions, library, tensors
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items, Names
 from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -26,6 +26,7 @@ from lorascale_lint.provenance.values import (
     Ref,
     Tensor,
     Text,
+    Tup,
     Union,
     Value,
     join,
@@ -291,6 +292,8 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         role = role_of(name, lora)
         if role is not None:
             return Place(value.path, role, True, made=value.made)
+    if isinstance(value, Tup):
+        return Tup(tuple(by_shape_alone(item) for item in value.items))
     if isinstance(value, Ref) and value.kind in ("dict", "list") and m.heap.read(value.key, "<path>") is None:
         m.heap.write(value.key, "<path>", name)
         if isinstance(owner, Ref) and owner.cls is not None:
@@ -387,6 +390,15 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     m.heap.write(*cell, value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+
+
+def by_shape_alone(value: Value) -> Value:
+    """A bare tensor of two extents, one of which is the rank, in the layout of torch."""
+    if isinstance(value, Tensor) and value.kind == "fresh" and len(value.dims) == 2:
+        side = tensors.side_by_extents(value)
+        if side is not None:
+            return replace(value, kind=side)
+    return value
 
 
 def _open_containers(m: Machine, made: Ref) -> None:

@@ -209,6 +209,12 @@ def _is_rank(value: Value) -> bool:
     return known is not None and len(known.scale.powers) == 1 and known.scale.powers[0][0].role == "rank"
 
 
+def side_by_extents(value: Tensor) -> str | None:
+    """A (r x in) or B (out x r), by which of two extents is the rank."""
+    first, second = _is_rank(value.dims[0]), _is_rank(value.dims[1])
+    return None if first == second else A if first else B
+
+
 def by_shape(value: Tensor) -> Tensor:
     """A nameless tensor or module made here, one of whose extents is the rank, as the factor that it is."""
     if value.kind == "fresh" and len(value.dims) >= 2 and value.module:
@@ -216,6 +222,15 @@ def by_shape(value: Tensor) -> Tensor:
         if first != second:
             return replace(value, kind=A if first else B)
     return value
+
+
+def nameless(value: Value) -> Tensor:
+    """A value in a product of which only that is known; ``x * scaling`` keeps its scale."""
+    if isinstance(value, Number):
+        named = [(symbol, power) for symbol, power in value.scale.powers if symbol.role]
+        if len(value.scale.powers) - len(named) == 1:
+            return Tensor("data", Scale(value.scale.coefficient, tuple(named)), origin=value.scale.unknowns()[0])
+    return Tensor("data", origin=getattr(value, "path", ""))
 
 
 def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
@@ -235,8 +250,8 @@ def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = Fal
     one, two = tensor(left), tensor(right)
     if one is None and two is None:
         return Tensor("data", origin="a product of nothing known")
-    one = by_shape(one) if one is not None else Tensor("data", origin=getattr(left, "path", ""))
-    two = by_shape(two) if two is not None else Tensor("data", origin=getattr(right, "path", ""))
+    one = by_shape(one) if one is not None else nameless(left)
+    two = by_shape(two) if two is not None else nameless(right)
     kinds = (one.kind, two.kind)
     scale = one.scale * two.scale
     layout = one.layout or two.layout or (_layout(one, two, swap) if ordered else "")
