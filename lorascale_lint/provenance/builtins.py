@@ -268,7 +268,11 @@ def _extreme(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
         held = m.elements(args[0])
         if held is not None and held[0]:
             return join([(value, ()) for value in held[0]])
-    ranks = [value for value in kept if (known := tensors.number(value)) and known.scale.by_role() == Scale.of("rank")]
+    ranks = [
+        value
+        for value in kept
+        if (known := tensors.number(value)) and known.scale.by_role() == Scale.of("rank")
+    ]
     if ranks and all(value in ranks or not calls.has_role(value) for value in kept):
         return ranks[0]  # a rank that is clipped to the extents of its layer
     numbers = [tensors.number(value) for value in kept]

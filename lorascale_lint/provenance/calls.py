@@ -419,7 +419,12 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
         guard = f"{parameter.arg}@{m.frame.number} is None"
         return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
-    if place.role == "alpha" and place.weak and isinstance(default, ast.Constant) and default.value in (1, 1.0):
+    if (
+        place.role == "alpha"
+        and place.weak
+        and isinstance(default, ast.Constant)
+        and default.value in (1, 1.0)
+    ):
         return Place(f"{parameter.arg}=1", "alpha", True)  # a strength, unless a rank divides it
     if isinstance(default, ast.Constant) and isinstance(default.value, bool):
         return Place(parameter.arg)
@@ -472,9 +477,11 @@ def _fills(info: FunctionInfo, name: str) -> bool:
         match node:
             case ast.Subscript(value=ast.Name(id=found), ctx=ast.Store()) if found == name:
                 return True
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=found), attr="append" | "update" | "setdefault" | "extend" | "add")) if (
-                found == name
-            ):
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Name(id=found), attr="append" | "update" | "setdefault" | "extend" | "add"
+                )
+            ) if found == name:
                 return True
             case _:
                 pass

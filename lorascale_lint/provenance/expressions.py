@@ -814,7 +814,12 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
             entries = m.heap.read(base.key, "entries")
             if isinstance(entries, Entries):
                 held = match_entry(entries, key) if isinstance(value, Ref) and isinstance(key, Text) else None
-                if isinstance(held, Ref) and key.literal is None and held.kind == value.kind and not _holds(m, value):
+                if (
+                    isinstance(held, Ref)
+                    and key.literal is None
+                    and held.kind == value.kind
+                    and not _holds(m, value)
+                ):
                     return  # `if name not in groups: groups[name] = {}`, where another key made the group
                 m.heap.write(base.key, "entries", with_entry(entries, key, held_as(m, base, key, value)))
         case Ref(kind="list"):

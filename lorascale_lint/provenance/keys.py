@@ -99,7 +99,9 @@ def before(text: Text, word: str) -> Text:
         if isinstance(part, str) and word in part:
             return text_of([*text.parts[:index], part.partition(word)[0]])
         if isinstance(part, Hole) and any(word in known for known in part.has):
-            return text_of([*text.parts[:index], Hole(_name(part.name, "before", word), root=part.root or part.name)])
+            return text_of(
+                [*text.parts[:index], Hole(_name(part.name, "before", word), root=part.root or part.name)]
+            )
     return derived(_bare(text), "before", word)
 
 
@@ -118,7 +120,9 @@ def without_end(text: Text, word: str) -> Text:
         return text_of([*text.parts[:-1], last.removesuffix(word)])
     if text.parts and isinstance(text.parts[-1], Hole):
         part = text.parts[-1]
-        return text_of([*text.parts[:-1], Hole(_name(part.name, "before", word), root=part.root or part.name)])
+        return text_of(
+            [*text.parts[:-1], Hole(_name(part.name, "before", word), root=part.root or part.name)]
+        )
     return text
 
 
@@ -128,12 +132,16 @@ def without_start(text: Text, word: str) -> Text:
         return text_of([text.parts[0].removeprefix(word), *text.parts[1:]])
     if text.parts and isinstance(text.parts[0], Hole):
         part = text.parts[0]
-        return text_of([Hole(_name(part.name, "without start", word), part.has, part.root or part.name), *text.parts[1:]])
+        return text_of(
+            [Hole(_name(part.name, "without start", word), part.has, part.root or part.name), *text.parts[1:]]
+        )
     return text
 
 
 def _bare(text: Text) -> Text:
-    return Text(tuple(part if isinstance(part, str) else Hole(part.name, root=part.root) for part in text.parts))
+    return Text(
+        tuple(part if isinstance(part, str) else Hole(part.name, root=part.root) for part in text.parts)
+    )
 
 
 def may_equal(one: Text, two: Text) -> bool | None:

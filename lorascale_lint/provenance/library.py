@@ -620,7 +620,9 @@ def call_place(
             return made
         if func.role in ("multiplier", "scaling", "strength"):
             # `layer.scale()` gives the layer's own, where a parameter `scale` would be anybody's number
-            return Place(f"{func.path}()", "scaling" if func.role == "multiplier" else func.role, True, made="call")
+            return Place(
+                f"{func.path}()", "scaling" if func.role == "multiplier" else func.role, True, made="call"
+            )
         return opaque(m, func.path, args, keywords)
     return opaque(m, "?", args, keywords)
 

@@ -276,9 +276,7 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
             value = replace(value, scale=ONE)  # the spread of an initialisation
         factor = role if role in ("A", "B") else shaped
         if factor is not None:  # whatever multiplies a start value is its spread, and no scale
-            return Tensor(
-                factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned
-            )
+            return Tensor(factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned)
         if role == "magnitude" and not value.module:
             return Tensor("magnitude", origin=origin, learned=True)
         if role == "kronecker":
@@ -418,7 +416,10 @@ def _open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     flags = [
         slot
         for (key, slot), value in m.heap.cells.items()
-        if key == made.key and isinstance(value, Const) and isinstance(value.value, bool) and isinstance(slot, str)
+        if key == made.key
+        and isinstance(value, Const)
+        and isinstance(value.value, bool)
+        and isinstance(slot, str)
     ]
     if not flags:
         return

@@ -144,7 +144,9 @@ def multiply(left: Value, right: Value) -> Value:
             factor = number(other)
             if factor is not None:
                 if t.kind == "data" and t.rows and any(s.role == "alpha" for s, _ in factor.scale.powers):
-                    t = replace(t, kind="delta")  # a product that alpha scales, whatever its factors are called
+                    t = replace(
+                        t, kind="delta"
+                    )  # a product that alpha scales, whatever its factors are called
                 return scaled(t, factor.scale)
             if t.kind in LINEAR:
                 return replace(t, scale=t.scale * factor_of(other))
@@ -229,7 +231,9 @@ def nameless(value: Value) -> Tensor:
     if isinstance(value, Number):
         named = [(symbol, power) for symbol, power in value.scale.powers if symbol.role]
         if len(value.scale.powers) - len(named) == 1:
-            return Tensor("data", Scale(value.scale.coefficient, tuple(named)), origin=value.scale.unknowns()[0])
+            return Tensor(
+                "data", Scale(value.scale.coefficient, tuple(named)), origin=value.scale.unknowns()[0]
+            )
     return Tensor("data", origin=getattr(value, "path", ""))
 
 
