@@ -89,9 +89,12 @@ def _lint(
     if any(isinstance(rule, Obligation) for rule in chosen):
         from lorascale_lint.examination import examine_sources
 
-        ledger = examine_sources(
-            read.sources, read.modules, [path for path in targets if path in read.sources]
-        )
+        try:
+            ledger = examine_sources(
+                read.sources, read.modules, [path for path in targets if path in read.sources]
+            )
+        except Exception:  # the rules that need no ledger still have their say
+            failures.append(_failure_in("<examination>", "while the code was followed"))
     for rule in chosen:
         try:
             for finding in rule.examine(ledger) if isinstance(rule, Obligation) else rule.check(model):
@@ -214,7 +217,10 @@ def _executor(workers: int) -> Executor:
 
 
 def _rule_failure(rule: Rule) -> FileFailure:
+    return _failure_in(f"<rule {rule.code}>", f"in {rule.code} {rule.name}")
+
+
+def _failure_in(place: str, where: str) -> FileFailure:
+    """For the exception that is being handled."""
     last = traceback.format_exc().strip().splitlines()[-1]
-    return FileFailure(
-        f"<rule {rule.code}>", f"internal error in {rule.code} {rule.name}: {last}", code="LS000"
-    )
+    return FileFailure(place, f"internal error {where}: {last}", code="LS000")

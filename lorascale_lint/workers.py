@@ -121,6 +121,8 @@ class _Worker:
             _send(self._stdin, call)
             return _receive(self._stdout)
         except (EOFError, OSError) as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)  # what it ends with says why
             self.end()
             raise WorkerDied(self._cause(seconds)) from error
         finally:
@@ -156,8 +158,9 @@ def serve() -> None:
         os.dup2(nothing, 1)
         with contextlib.suppress(EOFError):
             while True:
-                fn, args, kwargs = _receive(requests)
+                request = _frame(requests)
                 try:
+                    fn, args, kwargs = pickle.loads(request)
                     answer = True, fn(*args, **kwargs)
                 except Exception as error:
                     answer = False, error
@@ -173,8 +176,13 @@ def _send(stream: BinaryIO, value: object) -> None:
 
 def _receive(stream: BinaryIO) -> Any:
     """Raises EOFError."""
+    return pickle.loads(_frame(stream))
+
+
+def _frame(stream: BinaryIO) -> bytes:
+    """Raises EOFError."""
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return pickle.loads(_exactly(stream, length))
+    return _exactly(stream, length)
 
 
 def _exactly(stream: BinaryIO, length: int) -> bytes:

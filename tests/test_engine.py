@@ -137,6 +137,19 @@ def test_a_rule_that_crashes_is_reported_and_the_others_go_on(
     assert failure.message == "internal error in LS999 crash: KeyError: 'lost'"
 
 
+def test_an_examination_that_crashes_is_reported_and_other_rules_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    (path,) = write_files(tmp_path, {"layer.py": LAYER})
+    monkeypatch.setattr("lorascale_lint.examination.examine_sources", crash)
+    (failure,) = lint([path], []).failures
+    assert failure.code == "LS000"
+    assert failure.message == "internal error while the code was followed: RecursionError: too deep"
+
+
 BAD = {
     "syntax": (b"lora = 1\nx = = 2\n", "cannot be parsed", 2),
     "syntax without any lora word": (b"x = 1\ny = = 2\n", "cannot be parsed", 2),

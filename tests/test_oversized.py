@@ -182,3 +182,15 @@ def test_the_grammar_that_refuses_is_named() -> None:
 def test_what_only_libcst_reads_is_still_bounded() -> None:
     text = "except_ = lora\ntry:\n    pass\nexcept A, e:\n    x = " + " or ".join(["a"] * 20_000) + "\n"
     assert "multiple exception types" in reason(text) or reason(text) == ""
+
+
+def test_what_libcst_parses_and_can_not_make_anew_is_not_repaired(tmp_path: Path) -> None:
+    text = (
+        "from peft.tuners.lora import LoraLayer\n\n\ndef set_strength(model, adapter, strength):\n"
+        "    for layer in* model.modules(), :\n        if isinstance(layer, LoraLayer):\n"
+        "            layer.scaling[adapter] = strength\n"
+    )
+    (path,) = write_files(tmp_path, {"layer.py": text})
+    result = lint([path], [])
+    assert result.failures == ()
+    assert all(finding.fix is None or finding.fix.edits == () for finding in result.findings)

@@ -75,6 +75,8 @@ def _by_both(text: str, tree: ast.Module, module: str) -> FileFacts:
         place = Position(error.editor_line, error.editor_column)
         reason = error.message.strip().removeprefix("parser error: ")
         raise _Refused(f"{_libcst()} refuses what {_PYTHON} accepts: {reason}", place) from error
+    except cst.CSTValidationError as error:  # `for x in* y`: its nodes refuse what its parser has read
+        raise _Refused(f"{_libcst()} refuses what {_PYTHON} accepts: {error}", Position(1, 1)) from error
     unread = tuple(Unread(cut.message, Loc(*([cut.position.row, cut.position.column] * 2))) for cut in cuts)
     return replace(facts, unread=unread)
 
@@ -87,7 +89,7 @@ def _by_libcst_alone(text: str, module: str, error: SyntaxError) -> FileFacts:
         if not may_be_tried(text):
             raise _Refused(f"{error.msg} ({_PYTHON})", position) from error
         facts = extract_facts(text, module)
-    except cst.ParserSyntaxError:
+    except (cst.ParserSyntaxError, cst.CSTValidationError):
         raise _Refused(f"{error.msg} ({_PYTHON}, and {_libcst()})", position) from error
     message = (
         f"{_PYTHON} refuses its syntax ({error.msg}); it was checked by the grammar of {_libcst()} alone"

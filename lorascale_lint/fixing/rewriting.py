@@ -79,10 +79,13 @@ class Rewrite:
         """The edits, or None if some change met no node (the file is not what the model saw)."""
         if self._is_lost:
             return None
-        parts = self._parts()
-        if parts is None:
-            changed = cst.ensure_type(self.module.visit(self._apply()), cst.Module)
-            return line_edits(self.filename, self.text, changed.code)
+        try:
+            parts = self._parts()
+            if parts is None:
+                changed = cst.ensure_type(self.module.visit(self._apply()), cst.Module)
+                return line_edits(self.filename, self.text, changed.code)
+        except cst.CSTValidationError:  # `for x in* y` is parsed, and refused when its node is made anew
+            return None
         return part_edits(self.filename, self.tree.lines, parts)
 
     def _parts(self) -> list[tuple[int, int, list[str]]] | None:
@@ -118,8 +121,11 @@ class Rewrite:
 
 @lru_cache(maxsize=8)
 def _parsed(source: bytes) -> SourceTree:
-    """The tree of a file, kept for its other findings; that of one that is too large for LibCST is empty."""
-    return SourceTree(b"" if is_oversized(source) else source)
+    """The tree of a file, kept for its other findings; empty where the file is too much for LibCST."""
+    try:
+        return SourceTree(b"" if is_oversized(source) else source)
+    except (cst.ParserSyntaxError, cst.CSTValidationError):
+        return SourceTree(b"")
 
 
 def _as_list(

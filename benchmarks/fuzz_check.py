@@ -1,0 +1,151 @@
+"""Damage the examples of the rules in random ways, check each of them, and count what must not happen.
+
+    python benchmarks/fuzz_check.py --count 10000 --seed 1
+
+Counts tracebacks, LS000, wrong exit codes, and files over 20 s of processor time. Each program is checked in
+a process that has checked others, as in a run over many files; a process that dies is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import random
+import re
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from lorascale_lint import workers
+from lorascale_lint.isolation import trusted_path
+from lorascale_lint.workers import WorkerDied, WorkerPool
+
+LIMIT = 20.0
+"""Processor seconds for one file."""
+_BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+_TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
+_ODD = [
+    "(", ")", "[", "]", "{", "}", ":", ",", "@", "*", "**", "=", "+=", "\n", "\t", "    ", "\\",
+    "'", "\"", "'''", "#", "lambda x: ", "await ", "yield ", "not ", " or ", " and ", " if x else ",
+    "*x, ", "f'{x!r:>{y}}'", "None", "0", "1e999", "match", "case", "async ", "del ", "global ",
+    "import ", "\0", "\ufeff", "\u202e", "\u00e9", "\x0c", "\r", "lora_A", "lora_B", "alpha",
+    "self.", "return ", "x: int = ", "(x := 1)", "...", "for x in y ", "while x:\n", "try:\n",
+    "class A(B):\n",
+]  # fmt: skip
+
+
+def examples() -> list[str]:
+    """The bad and good examples of all rules."""
+    from lorascale_lint.rule import all_rules
+
+    return [block for rule in all_rules() for block in _BLOCK.findall(rule.page())]
+
+
+def program(texts: list[str], source: random.Random) -> str:
+    """A damaged example; four of five are still Python, for others do not get far."""
+    while True:
+        text = mutated(texts, source)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ast.parse(text)
+            return text
+        except (SyntaxError, ValueError):
+            if source.random() < 0.05:
+                return text
+
+
+def mutated(texts: list[str], source: random.Random) -> str:
+    """An example with some tokens dropped, doubled, swapped, replaced or put into another one."""
+    tokens = _TOKEN.findall(source.choice(texts))
+    other = _TOKEN.findall(source.choice(texts))
+    for _ in range(source.choice([1, 1, 2, 3, 8])):
+        place = source.randrange(len(tokens) + 1)
+        end = place + source.choice([0, 1, 1, 2, 5, 20])
+        start = source.randrange(len(other))
+        new = source.choice(
+            [
+                [],
+                [source.choice(_ODD)],
+                [source.choice(_ODD)] * source.choice([2, 50]),
+                tokens[place:end] * 2,
+                tokens[place:end][::-1],
+                other[start : start + source.choice([1, 5, 40])],
+            ]
+        )
+        tokens[place:end] = new
+        tokens = tokens or ["x"]
+    return "".join(tokens)
+
+
+def check(folder: str, text: str) -> tuple[int, str, float]:
+    """Exit code of a check with all repairs made, what is on both streams, and processor seconds."""
+    import contextlib
+    import io
+
+    from lorascale_lint import cli
+
+    path = Path(folder) / "fuzzed.py"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    start = time.process_time()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run(["check", "--no-cache", "--preview", "--diff", "--unsafe-fixes", str(path)])
+    seconds = time.process_time() - start
+    printed = "".join(stream.buffer.getvalue().decode() for stream in (err, out))  # type: ignore[attr-defined]
+    return code, printed, seconds
+
+
+def defects(code: int, text: str, seconds: float) -> list[str]:
+    """What must not be, of one check."""
+    found = []
+    if "Traceback" in text:
+        found.append("traceback")
+    if "LS000" in text:
+        found.append("LS000")
+    if seconds > LIMIT:
+        found.append(f"over {LIMIT:g} s")
+    if code not in (0, 1, 2) or (code == 2) != ("LS001" in text or "LS000" in text or "Traceback" in text):
+        found.append(f"exit code {code}")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="Write programs with a defect into this folder.")
+    options = parser.parse_args()
+    import tempfile
+
+    texts, source = examples(), random.Random(options.seed)
+    counts: Counter[str] = Counter()
+    here = str(Path(__file__).parent)
+    workers.trusted_path = lambda path: [*trusted_path(path), here]  # type: ignore[assignment]
+    sys.path.append(here)
+    from fuzz_check import check as importable
+
+    with tempfile.TemporaryDirectory() as folder, WorkerPool(1, 10 * LIMIT) as pool:
+        for number in range(options.count):
+            text = program(texts, source)
+            try:
+                code, printed, seconds = pool.submit(importable, folder, text).result()
+                found = defects(code, printed, seconds)
+                counts[f"exit code {code}, as it should be"] += not found
+            except WorkerDied as error:
+                found, printed = [f"died: {error}"], str(error)
+            counts.update(found)
+            if found and options.keep:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                kept = options.keep / f"{options.seed}-{number}.py"
+                kept.write_bytes(text.encode("utf-8", "surrogatepass"))
+                kept.with_suffix(".txt").write_text(f"{found}\n{printed}")
+    for name, number in sorted(counts.items()):
+        print(f"{number:6} {name}")
+    return 1 if any("as it should" not in name for name, number in counts.items() if number) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
