@@ -106,3 +106,22 @@ EXPORTER = "diffusers"
 
 FACTOR_GETTERS = frozenset({"get_peft_model_state_dict", "lora_state_dict"})
 """Calls that give the factors of a model and no alpha: peft.utils, loralib."""
+
+LOADS_INTO_MODEL = frozenset({"load_state_dict", "set_peft_model_state_dict", "load_lora_state_dict"})
+"""Calls that put tensors of a file into layers that are there: torch, peft.utils."""
+
+TRAINS = frozenset(
+    {
+        "backward",
+        "Trainer",
+        "SFTTrainer",
+        "DPOTrainer",
+        "AdamW",
+        "Adam",
+        "SGD",
+        "zero_grad",
+        "get_scheduler",
+        "fit",
+    }
+)
+"""Calls that only training has, by the last part of their name: torch, transformers, trl, lightning."""

@@ -205,6 +205,8 @@ def run_function(
         return library.opaque(m, info.name, args, keywords)
     key = _key(func, args, keywords)
     if key is not None and key in m.results:
+        if m.stack:
+            _used(m, node, info.qualname, info, args, keywords, m.results[key])
         return m.results[key]
     if info.owner is not None and not info.is_static and func.receiver is not None:
         args = [func.receiver, *args]

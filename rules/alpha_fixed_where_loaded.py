@@ -1,0 +1,154 @@
+"""LS315: an alpha that can be chosen for training is a literal where the trained factors are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.interfaces import LOADS_INTO_MODEL, TRAINS
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
+from lorascale_lint.ledger.defaults import Defaults
+from lorascale_lint.ledger.entries import Ledger, Use
+from lorascale_lint.ledger.looks import looks
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.rule import Obligation
+
+
+class AlphaFixedWhereLoaded(Obligation):
+    """Literal alpha where an adapter is loaded that was trained with a chosen one
+
+    ## What it finds
+
+    Code that makes LoRA layers with a literal alpha and rank and loads trained factors into them, in a
+    project whose training takes alpha from an option or a configuration.
+
+    ## Why it is wrong
+
+    The file has the factors only. Trained with another alpha than the one that stands here, it is applied
+    at another strength than it was trained at; another rank ends with an error, another alpha with nothing.
+
+    ## Effect
+
+    2.00x too strong if it was trained with alpha 256 and alpha 512 stands here.
+
+    ## Bad
+
+    ```python
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+
+
+    def trained_model(model, args):
+        config = LoraConfig(r=args.lora_rank, lora_alpha=args.lora_alpha, target_modules=["to_q"])
+        return get_peft_model(model, config)
+
+
+    def load_for_inference(model, path):
+        config = LoraConfig(r=256, lora_alpha=512, target_modules=["to_q"])
+        model = get_peft_model(model, config)
+        model.load_state_dict(load_file(path), strict=False)
+        return model
+    ```
+
+    ## Good
+
+    ```python
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+
+
+    def trained_model(model, args):
+        config = LoraConfig(r=args.lora_rank, lora_alpha=args.lora_alpha, target_modules=["to_q"])
+        return get_peft_model(model, config)
+
+
+    def load_for_inference(model, path, args):
+        config = LoraConfig(r=args.lora_rank, lora_alpha=args.lora_alpha, target_modules=["to_q"])
+        model = get_peft_model(model, config)
+        model.load_state_dict(load_file(path), strict=False)
+        return model
+    ```
+
+    ## Fix safety
+
+    No fix: the alpha has to be saved with the factors, or be an option here too.
+
+    ## Limits
+
+    Reported with `--preview` only: nobody can see with which settings a file was trained. Both sides must be
+    among the checked files. Silent where the same code trains on, and in tests.
+
+    ## References
+
+    - PKU-YuanGroup/Spark-Wan: `infer.py` has alpha 512, the training's configuration 128
+    """
+
+    code = "LS315"
+    name = "alpha-fixed-where-loaded"
+    severity = "warning"
+    fix = "none"
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Literal alphas in code that loads, where other code takes alpha from its settings."""
+        chosen = _chosen(ledger)
+        if chosen is None:
+            return
+        loaders = {u.spot.function for u in ledger.uses if _last(u) in LOADS_INTO_MODEL}
+        training = {use.spot.file.filename for use in ledger.uses if _last(use) in TRAINS}
+        for look in looks(ledger):
+            made = next((use for use in look.uses if _is_literal(use)), None)
+            if made is None or made.spot.file.is_test or made.spot.file.filename in training:
+                continue
+            after = [use for use in look.uses if use.spot.row > made.spot.row]
+            loads = next((u for u in after if _last(u) in LOADS_INTO_MODEL or u.callee in loaders), None)
+            if loads is None or made.spot.function is chosen.spot.function:
+                continue
+            alpha = _given(made, ALPHA)
+            yield self.at(
+                made.spot,
+                f"factors are loaded into layers with alpha {alpha.formula() if alpha else '?'}, "
+                "and the training takes alpha from its settings",
+                confidence="medium",
+                effect="alpha here / alpha of the training, in strength",
+                trace=[
+                    (chosen.spot, "the training takes alpha from its settings"),
+                    (made.spot, "here alpha is a literal"),
+                    (loads.spot, "trained factors are loaded into these layers"),
+                ],
+            )
+
+
+def _chosen(ledger: Ledger) -> Use | None:
+    """Where layers are made with an alpha and a rank that are settings (``args.lora_alpha``)."""
+    defaults = Defaults(ledger)
+    for use in ledger.uses:
+        if use.spot.file.is_test or not speaks_of_lora(_last(use)):
+            continue
+        alpha, rank = _given(use, ALPHA), _given(use, RANK)
+        if alpha is None or rank is None:
+            continue
+        for symbol, power in alpha.powers:
+            setting = "." in symbol.origin or any(
+                item.how != "parameter" for item in defaults.of(f"settings.{symbol.origin}", use.spot)
+            )
+            own = symbol.origin.startswith("self.")  # which may be anything that the object was given
+            if symbol.role == ALPHA and power == 1 and setting and rank.powers and not own:
+                return use
+    return None
+
+
+def _is_literal(use: Use) -> bool:
+    if not speaks_of_lora(_last(use)):
+        return False
+    alpha, rank = _given(use, ALPHA), _given(use, RANK)
+    return alpha is not None and rank is not None and not alpha.powers and not rank.powers
+
+
+def _given(use: Use, role: str) -> Scale | None:
+    found = [value for name, value in use.given.items() if not name.isdigit() and role_of(name, True) == role]
+    return scale_of(found[0]) if len(found) == 1 else None
+
+
+def _last(use: Use) -> str:
+    return use.name.rpartition(".")[2]
