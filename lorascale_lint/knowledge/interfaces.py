@@ -7,6 +7,7 @@ rank is applied besides. A rule reads these tables and knows no library by name.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +126,39 @@ TRAINS = frozenset(
     }
 )
 """Calls that only training has, by the last part of their name: torch, transformers, trl, lightning."""
+
+
+class AdapterStep(StrEnum):
+    """What a call does with an adapter of a model as a whole."""
+
+    LOAD = "puts it on"
+    MERGE = "merges it into the weights, or gives its delta"
+    UNLOAD = "takes it off; the weights are as they were before"
+    SAVE = "saves the model"
+
+
+ADAPTER_STEPS = {
+    # peft: PeftModel, LoraModel, LoraLayer; the last part alone where it says enough
+    "PeftModel.from_pretrained": AdapterStep.LOAD,
+    "PeftModelForCausalLM.from_pretrained": AdapterStep.LOAD,
+    "AutoPeftModelForCausalLM.from_pretrained": AdapterStep.LOAD,
+    "load_adapter": AdapterStep.LOAD,
+    "merge_and_unload": AdapterStep.MERGE,
+    "merge_adapter": AdapterStep.MERGE,
+    "merge": AdapterStep.MERGE,
+    "get_delta_weight": AdapterStep.MERGE,
+    "unload": AdapterStep.UNLOAD,
+    "_replace_module": AdapterStep.UNLOAD,
+    # diffusers: LoraBaseMixin
+    "load_lora_weights": AdapterStep.LOAD,
+    "fuse_lora": AdapterStep.MERGE,
+    "unload_lora_weights": AdapterStep.UNLOAD,
+    # transformers, diffusers: PreTrainedModel, DiffusionPipeline
+    "save_pretrained": AdapterStep.SAVE,
+    "save_model": AdapterStep.SAVE,
+    "push_to_hub": AdapterStep.SAVE,
+}
+"""Calls by ``Class.method`` or, where that is enough, by the method."""
+
+NO_MODEL = frozenset({"tokenizer", "processor", "image_processor", "scheduler", "config"})
+"""What else has a ``save_pretrained``."""
