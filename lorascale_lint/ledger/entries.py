@@ -137,6 +137,16 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FactorSum:
+    """A factor times ``scale`` is added to another factor of the same side: adapters are summed."""
+
+    spot: Spot
+    side: str
+    scale: Scale
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Store:
     """A field of an object is set; ``before`` is what it held (None: nothing that was seen)."""
 
@@ -243,6 +253,7 @@ class Ledger:
     norms: list[Norm] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
+    factor_sums: list[FactorSum] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     writes: list[KeyWrite] = field(default_factory=list)
     reads: list[KeyRead] = field(default_factory=list)
@@ -261,6 +272,7 @@ __all__ = [
     "Apply",
     "Ask",
     "Default",
+    "FactorSum",
     "Fold",
     "KeyRead",
     "KeyWrite",

@@ -370,6 +370,7 @@ def combine_sum(m: Machine, node: ast.AST, left: Value, right: Value, sign: int)
             if isinstance(one, Tup) and isinstance(two, Tup):
                 return Tup(tuple(both))
             return m.new_list(both, a[1] or b[1])
+        m.summed(node, one, two)
         return tensors.add(one, two, sign, m.report(node))
 
     if not isinstance(left, Union) and not isinstance(right, Union):
@@ -718,8 +719,8 @@ def place_entry(m: Machine, value: Place, key: Value) -> Value:
     if role is None and isinstance(key, Text) and key.literal:
         role = role_of(key.literal, m.frame.lora)
         weak = True
-    if role == "base" and value.role in ("A", "B"):
-        role = value.role
+    if role in (None, "base") and value.role in ("A", "B") and not (role is None and value.weak):
+        role, weak = value.role, value.weak  # the entry of an adapter, by its name
     holes = [part for part in key.parts if isinstance(part, Hole)] if isinstance(key, Text) else []
     under = holes[0].name if len(holes) == 1 and role is None else None
     return Place(f"{value.path}[{_shown(key)}]"[-160:], role, weak, under)

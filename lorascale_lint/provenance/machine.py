@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
-from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Norm, Product, Rescale, Spot
+from lorascale_lint.ledger.entries import Apply, FactorSum, Fold, Ledger, Norm, Product, Rescale, Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
 from lorascale_lint.provenance.scale import ONE, Scale, settled, undivided
@@ -226,6 +226,14 @@ class Machine:
         """Writes down that a norm is taken."""
         if self.recording and of is not None:
             self.ledger.norms.append(Norm(self.spot(node), of.kind, of.rows))
+
+    def summed(self, node: ast.AST, left: Value, right: Value) -> None:
+        """Writes down that a factor is added to another one of its side."""
+        one, two = tensor(left), tensor(right)
+        if self.recording and one is not None and two is not None and one.kind == two.kind in ("A", "B"):
+            self.ledger.factor_sums.append(
+                FactorSum(self.spot(node), two.kind, two.scale, self.frame.guards)
+            )
 
     def folded(self, node: ast.AST, value: Value, by: Scale) -> None:
         """Writes down that a factor was multiplied by a number and kept."""
