@@ -1,0 +1,486 @@
+"""Each way that a value travels: the scale and both factors arrive where the delta is applied."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from tests.provenance.formulas import formula_of
+
+TRAINED = "alpha / rank"
+
+# A program for each way; in all of them a pair of factors and alpha / rank come to one merge.
+WAYS = {
+    "tuple": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = (lora_A, lora_B, alpha / rank)
+            return weight + held[1] @ held[0] * held[2]
+    """,
+    "unpacked": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            down, (up, number) = lora_A, (lora_B, alpha / rank)
+            return weight + up @ down * number
+    """,
+    "starred unpacking": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            number, *pair = alpha / rank, lora_A, lora_B
+            return weight + pair[1] @ pair[0] * number
+    """,
+    "list": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = [lora_A, lora_B]
+            held[0] = held[0] * (alpha / rank)
+            return weight + held[-1] @ held[0]
+    """,
+    "dataclass": """
+        from dataclasses import dataclass
+
+        @dataclass
+        class Pair:
+            down: object
+            up: object
+            number: float = 1.0
+
+        def merge_lora(weight, lora_A, lora_B, alpha, rank):
+            pair = Pair(lora_A, up=lora_B, number=alpha / rank)
+            return weight + pair.up @ pair.down * pair.number
+    """,
+    "named tuple": """
+        from typing import NamedTuple
+
+        class Pair(NamedTuple):
+            down: object
+            up: object
+            number: float
+
+        def merge_lora(weight, lora_A, lora_B, alpha, rank):
+            pair = Pair(lora_A, lora_B, alpha / rank)
+            return weight + pair.up @ pair.down * pair[2]
+    """,
+    "collections.namedtuple": """
+        from collections import namedtuple
+
+        Pair = namedtuple("Pair", ["down", "up", "number"])
+
+        def merge_lora(weight, lora_A, lora_B, alpha, rank):
+            pair = Pair(lora_A, lora_B, number=alpha / rank)
+            return weight + pair.up @ pair.down * pair.number
+    """,
+    "dict literal": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = {"x": lora_A, "y": lora_B, "z": alpha / rank}
+            return weight + held["y"] @ held["x"] * held["z"]
+    """,
+    "dict call": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = dict(x=lora_A, y=lora_B, z=alpha / rank)
+            return weight + held["y"] @ held["x"] * held.get("z")
+    """,
+    "f-string key": """
+        def merge(weight, state, name, rank):
+            x = state[f"{name}.lora_down.weight"]
+            y = state[f"{name}.lora_up.weight"]
+            return weight + y @ x * (state[f"{name}.alpha"] / x.shape[0])
+    """,
+    "added key": """
+        def merge(weight, state, name):
+            x, y = state[name + ".lora_down.weight"], state[name + ".lora_up.weight"]
+            return weight + y @ x * (state[name + ".alpha"] / x.shape[0])
+    """,
+    "replaced key": """
+        def merge(weight, state):
+            for key in state:
+                if "lora_down" in key:
+                    x = state[key]
+                    y = state[key.replace("lora_down", "lora_up")]
+                    z = state[key.replace("lora_down.weight", "alpha")]
+                    weight += y @ x * (z / x.shape[0])
+    """,
+    "key without its end": """
+        def merge(weight, state):
+            for key in state:
+                if key.endswith(".lora_A.weight"):
+                    name = key.removesuffix(".lora_A.weight")
+                    x, y = state[key], state[name + ".lora_B.weight"]
+                    weight += y @ x * (state[name + ".alpha"] / x.shape[0])
+    """,
+    "split key": """
+        def merge(weight, state):
+            for key in state:
+                if ".lora_down" in key:
+                    name = key.split(".lora_down")[0]
+                    x, y = state[name + ".lora_down.weight"], state[name + ".lora_up.weight"]
+                    weight += y @ x * (state[name + ".alpha"] / x.shape[0])
+    """,
+    "re.sub key": """
+        import re
+
+        def merge(weight, state):
+            for key, x in state.items():
+                if "lora_down" in key:
+                    y = state[re.sub("lora_down", "lora_up", key)]
+                    z = state[re.sub(r"lora_down\\.weight", "alpha", key)]
+                    weight += y @ x * (z / x.shape[0])
+    """,
+    "sliced key": """
+        def merge(weight, state):
+            for key in state:
+                if key.endswith(".lora_A.weight"):
+                    name = key[: -len(".lora_A.weight")]
+                    x, y = state[f"{name}.lora_A.weight"], state[f"{name}.lora_B.weight"]
+                    weight += y @ x * (state[f"{name}.alpha"] / x.shape[0])
+    """,
+    "partitioned key": """
+        def merge(weight, state):
+            for key in state:
+                name, found, _ = key.partition(".lora_down")
+                if found:
+                    x, y = state[name + ".lora_down.weight"], state[name + ".lora_up.weight"]
+                    weight += y @ x * (state[name + ".alpha"] / x.shape[0])
+    """,
+    "zip": """
+        def merge(weight, lora_As, lora_Bs, alpha, rank):
+            for down, up in zip([lora_As], [lora_Bs]):
+                weight += up @ down * (alpha / rank)
+    """,
+    "enumerate": """
+        def merge(weights, lora_A, lora_B, alpha, rank):
+            pairs = [(lora_A, lora_B)]
+            for index, (down, up) in enumerate(pairs):
+                weights[index] += up @ down * (alpha / rank)
+    """,
+    "list comprehension": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            down, up = [factor.float() for factor in (lora_A, lora_B)]
+            return weight + up @ down * (alpha / rank)
+    """,
+    "dict comprehension": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = {name: factor.float() for name, factor in (("x", lora_A), ("y", lora_B))}
+            return weight + held["y"] @ held["x"] * (alpha / rank)
+    """,
+    "loop that fills a dict": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = {}
+            for name, factor in (("x", lora_A), ("y", lora_B)):
+                held[name] = factor
+            return weight + held["y"] @ held["x"] * (alpha / rank)
+    """,
+    "append": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = []
+            held.append(lora_A)
+            held.append(lora_B)
+            return weight + held[1] @ held[0] * (alpha / rank)
+    """,
+    "extend": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = [alpha / rank]
+            held.extend((lora_A, lora_B))
+            return weight + held[2] @ held[1] * held[0]
+    """,
+    "setdefault": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = {}
+            held.setdefault("pair", []).append(lora_A)
+            held.setdefault("pair", []).append(lora_B)
+            return weight + held["pair"][1] @ held["pair"][0] * (alpha / rank)
+    """,
+    "update": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = {"x": lora_A}
+            held.update({"y": lora_B}, z=alpha / rank)
+            return weight + held["y"] @ held["x"] * held["z"]
+    """,
+    "pop": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            held = {"x": lora_A, "y": lora_B}
+            rest = [alpha / rank]
+            return weight + held.pop("y") @ held.pop("x") * rest.pop()
+    """,
+    "setattr and getattr": """
+        class LoraLayer:
+            def __init__(self, lora_A, lora_B, alpha, rank):
+                for name, value in (("x", lora_A), ("y", lora_B), ("z", alpha / rank)):
+                    setattr(self, f"kept_{name}", value)
+
+            def merge(self, weight):
+                return weight + self.kept_y @ getattr(self, "kept_x") * getattr(self, "kept_" + "z")
+    """,
+    "register_buffer": """
+        import torch
+        from torch import nn
+
+        class LoraLayer(nn.Module):
+            def __init__(self, size, rank, alpha):
+                super().__init__()
+                self.register_buffer("x", torch.zeros(rank, size))
+                self.register_parameter("lora_A", nn.Parameter(torch.zeros(rank, size)))
+                self.register_parameter("lora_B", nn.Parameter(torch.zeros(size, rank)))
+                self.register_buffer("number", torch.tensor(alpha / rank))
+
+            def merge(self, weight):
+                return weight + self.lora_B @ self.lora_A * self.number
+    """,
+    "ParameterDict": """
+        import torch
+        from torch import nn
+
+        class LoraLayer(nn.Module):
+            def __init__(self, size):
+                super().__init__()
+                self.lora_A, self.lora_B, self.scaling = nn.ParameterDict(), nn.ParameterDict(), {}
+
+            def update_layer(self, name, size, rank, alpha):
+                self.lora_A[name] = nn.Parameter(torch.zeros(rank, size))
+                self.lora_B[name] = nn.Parameter(torch.zeros(size, rank))
+                self.scaling[name] = alpha / rank
+
+            def merge(self, weight, name):
+                return weight + self.lora_B[name] @ self.lora_A[name] * self.scaling[name]
+    """,
+    "ModuleDict": """
+        from torch import nn
+
+        class LoraLayer(nn.Module):
+            def __init__(self, size):
+                super().__init__()
+                self.lora_A, self.lora_B, self.scaling = nn.ModuleDict({}), nn.ModuleDict({}), {}
+
+            def update_layer(self, name, size, rank, lora_alpha):
+                self.lora_A.update(nn.ModuleDict({name: nn.Linear(size, rank, bias=False)}))
+                self.lora_B[name] = nn.Linear(rank, size, bias=False)
+                self.scaling[name] = lora_alpha / rank
+
+            def merge(self, weight, name):
+                return weight + self.lora_B[name].weight @ self.lora_A[name].weight * self.scaling[name]
+    """,
+    "ModuleList": """
+        from torch import nn
+
+        class LoraLayer(nn.Module):
+            def __init__(self, size, rank, alpha):
+                super().__init__()
+                self.both = nn.ModuleList([nn.Linear(size, rank), nn.Linear(rank, size)])
+                self.lora_A, self.lora_B = self.both
+                self.number = alpha / rank
+
+            def forward(self, x, base):
+                return base(x) + self.lora_B(self.lora_A(x)) * self.number
+    """,
+    "property": """
+        class LoraLayer:
+            def __init__(self, lora_A, lora_B, alpha, rank):
+                self.lora_A, self.lora_B, self.alpha, self.rank = lora_A, lora_B, alpha, rank
+
+            @property
+            def number(self):
+                return self.alpha / self.rank
+
+            def merge(self, weight):
+                return weight + self.lora_B @ self.lora_A * self.number
+    """,
+    "class attribute": """
+        class LoraLayer:
+            names = ("lora_A", "lora_B")
+
+            def merge(self, weight, alpha, rank):
+                down, up = (getattr(self, name) for name in self.names)
+                return weight + up @ down * (alpha / rank)
+    """,
+    "closure": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            def number():
+                return alpha / rank
+
+            return weight + lora_B @ lora_A * number()
+    """,
+    "lambda": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            number = lambda top, bottom=rank: top / bottom
+            return weight + lora_B @ lora_A * number(alpha)
+    """,
+    "partial": """
+        from functools import partial
+
+        def delta(down, up, number):
+            return up @ down * number
+
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            made = partial(delta, lora_A, number=alpha / rank)
+            return weight + made(lora_B)
+    """,
+    "decorator that passes through": """
+        import functools
+
+        def logged(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwargs):
+                print(function)
+                return function(*args, **kwargs)
+
+            return wrapper
+
+        @logged
+        def number(alpha, rank):
+            return alpha / rank
+
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            return weight + lora_B @ lora_A * number(alpha, rank=rank)
+    """,
+    "star arguments": """
+        def delta(*factors, **numbers):
+            return factors[1] @ factors[0] * numbers["number"]
+
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            given, named = [lora_A, lora_B], {"number": alpha / rank}
+            return weight + delta(*given, **named)
+    """,
+    "generator": """
+        def factors(down, up):
+            yield down
+            yield up
+
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            down, up = factors(lora_A, lora_B)
+            return weight + up @ down * (alpha / rank)
+    """,
+    "match": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            match (lora_A, lora_B):
+                case (down, up):
+                    return weight + up @ down * (alpha / rank)
+    """,
+    "match of a dict": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            match {"x": lora_A, "y": lora_B}:
+                case {"x": down, "y": up}:
+                    return weight + up @ down * (alpha / rank)
+    """,
+    "walrus": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            if (number := alpha / rank) and (down := lora_A) is not None:
+                weight = weight + lora_B @ down * number
+            return weight
+    """,
+    "registry": """
+        class LoRAAdapter:
+            def __init__(self, down, up):
+                self.down, self.up = down, up
+
+            def delta(self, number):
+                return self.up @ self.down * number
+
+        ADAPTERS = {"lora": LoRAAdapter}
+
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            adapter = ADAPTERS["lora"](lora_A, lora_B)
+            return weight + adapter.delta(alpha / rank)
+    """,
+    "super": """
+        class Base:
+            def __init__(self, alpha, rank):
+                self.number = alpha / rank
+
+        class LoraLayer(Base):
+            def __init__(self, lora_A, lora_B, alpha, rank):
+                super().__init__(alpha, rank)
+                self.down, self.up = lora_A, lora_B
+
+            def merge(self, weight):
+                return weight + self.up @ self.down * self.number
+    """,
+    "mixin": """
+        class Numbers:
+            def number(self):
+                return self.alpha / self.rank
+
+        class LoraLayer(Numbers):
+            def __init__(self, lora_A, lora_B, alpha, rank):
+                self.lora_A, self.lora_B, self.alpha, self.rank = lora_A, lora_B, alpha, rank
+
+            def merge(self, weight):
+                return weight + self.lora_B @ self.lora_A * self.number()
+    """,
+    "conditional expression of equals": """
+        def merge(weight, lora_A, lora_B, alpha, rank, fast):
+            down = lora_A.half() if fast else lora_A
+            return weight + lora_B @ down * (alpha / rank)
+    """,
+    "map": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            down, up = map(lambda factor: factor.float(), (lora_A, lora_B))
+            return weight + up @ down * (alpha / rank)
+    """,
+    "reversed": """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            up, down = reversed([lora_A, lora_B])
+            return weight + up @ down * (alpha / rank)
+    """,
+    "global": """
+        ALPHA_KEY, DOWN, UP = "alpha", "lora_down.weight", "lora_up.weight"
+
+        def merge(weight, state, name):
+            x, y = state[f"{name}.{DOWN}"], state[f"{name}.{UP}"]
+            return weight + y @ x * (state[f"{name}.{ALPHA_KEY}"] / x.size(0))
+    """,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_scale_arrives(way: str) -> None:
+    assert formula_of(WAYS[way]) == [TRAINED]
+
+
+HELPER = """
+    def number(top, bottom):
+        return top / bottom
+
+    def joined(first, second):
+        return second @ first
+"""
+CALLER = """
+    def merge(weight, lora_A, lora_B, alpha, rank):
+        return weight + {name}joined(lora_A, lora_B) * {name}number(alpha, rank)
+"""
+
+# Imports of a helper in a file that has no word of LoRA code.
+FILES = {
+    "import": ("import maths\n", "maths.", {"maths.py": HELPER}),
+    "import as": ("import maths as m\n", "m.", {"maths.py": HELPER}),
+    "from import": ("from maths import joined, number\n", "", {"maths.py": HELPER}),
+    "star": ("from maths import *\n", "", {"maths.py": HELPER}),
+    "re-export": (
+        "from package import joined, number\n",
+        "",
+        {"package/__init__.py": "from package.inner import joined, number", "package/inner.py": HELPER},
+    ),
+    "re-export under another name": (
+        "from package import m\n",
+        "m.",
+        {"package/__init__.py": "from . import inner as m", "package/inner.py": HELPER},
+    ),
+    "conditional": (
+        "try:\n    from fast_kernels import joined, number\n"
+        "except ImportError:\n    from maths import joined, number\n",
+        "",
+        {"maths.py": HELPER},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", FILES)
+def test_helpers_in_other_files(way: str) -> None:
+    imports, name, others = FILES[way]
+    assert formula_of(imports + dedent(CALLER).format(name=name), others) == [TRAINED]
+
+
+def test_an_import_inside_the_function() -> None:
+    source = """
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            from maths import joined, number
+
+            return weight + joined(lora_A, lora_B) * number(alpha, rank)
+    """
+    assert formula_of(source, {"maths.py": HELPER}) == [TRAINED]
