@@ -676,6 +676,9 @@ def item(m: Machine, value: Value, key: Value) -> Value:
             found_method = m.program.method(cls, "__getitem__")
             if found_method is not None:
                 return calls.call(m, Closure(found_method[0], value, owner=found_method[1]), [key], [], None)
+            index = tensors.number(key)
+            if m.heap.read(value.key, "<fields>") and index is not None and index.scale.constant is not None:
+                return item_at(m, value, int(index.scale.constant))
             return objects.load_entry(m, value, key)
         case Text():
             return keys.derived(value, "letter", str(key))

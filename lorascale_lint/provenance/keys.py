@@ -83,13 +83,11 @@ def replaced(text: Text, old: str, new: str) -> Text:
         ):
             parts.append(part)
             continue
-        has = frozenset(word.replace(old, new) for word in part.has)
-        parts.append(
-            Hole(
-                _name(part.name, "replace", old, new),
-                has | ({new} if key_role(new) and any(old in w for w in part.has) else frozenset()),
-            )
-        )
+        # A known word inside `old` goes with it: `lora_down` where `lora_down.weight` is replaced.
+        has = {word.replace(old, new) for word in part.has if word not in old}
+        if key_role(new) and any(old in word or word in old for word in part.has):
+            has.add(new)
+        parts.append(Hole(_name(part.name, "replace", old, new), frozenset(has)))
     return text_of(parts)
 
 

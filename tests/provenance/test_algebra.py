@@ -91,8 +91,8 @@ def test_the_layout_tells_which_extent_is_the_rank() -> None:
     assert settled(scale, "") == scale
 
 
-def test_an_undivided_parameter_called_alpha_is_a_multiplier() -> None:
-    assert undivided(Scale.of(ALPHA, "alpha")).formula() == "multiplier"
+def test_an_undivided_parameter_alpha_whose_default_is_one_is_a_multiplier() -> None:
+    assert undivided(Scale.of(ALPHA, "alpha=1")).formula() == "multiplier"
     assert undivided(Scale.of(ALPHA, "lora_alpha")).formula() == "alpha"
-    divided = Scale.of(ALPHA, "alpha") * Scale.of(RANK, "r", -1)
+    divided = Scale.of(ALPHA, "alpha=1") * Scale.of(RANK, "r", -1)
     assert undivided(divided) == divided

@@ -73,7 +73,9 @@ def test_apply_joins_two_ways_and_each_is_found_again(before: Any, left: Any, ri
 
 def test_what_only_one_way_stores_may_be_absent() -> None:
     yes, no = (("test", True),), (("test", False),)
-    assert merge([(number(1), yes), (None, no)]) == Union((Alternative(number(1), yes), Alternative(ABSENT, no)))
+    assert merge([(number(1), yes), (None, no)]) == Union(
+        (Alternative(number(1), yes), Alternative(ABSENT, no))
+    )
 
 
 def test_lists_of_one_length_are_joined_by_place_and_others_are_open() -> None:
