@@ -37,7 +37,7 @@ _SILENT = frozenset(
 """Words beside a factor's name that change nothing of its meaning."""
 
 _SILENT_OF_NUMBERS = frozenset(
-    "default new old cur current my per the this value list tensor tensors values all num token".split()
+    "default new old cur current my per the this value list tensor tensors values all token".split()
 )
 """Words beside a number's name: an `out_dim` is no `dim`."""
 
@@ -134,6 +134,8 @@ def role_of(name: str, lora_context: bool) -> str | None:
                 if found is not None and all(word in _SILENT for word in rest):
                     return found
     letters = {_SIDES[word] for word in parts if word in ("a", "b")}
+    if parts[-1] in ("as", "bs"):  # lora_As: several of them
+        letters = {_SIDES[parts[-1][0]]}
     sides = letters or {
         _SIDES[word] for word in parts if word in _SIDES
     }  # in lora_up_proj_A, up names the layer

@@ -5,8 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names, merge
 from lorascale_lint.provenance.scale import Scale
