@@ -137,6 +137,15 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BiasSum:
+    """The bias of a factor B times ``scale`` meets the bias of the base."""
+
+    spot: Spot
+    scale: Scale
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FactorSum:
     """A factor times ``scale`` is added to another factor of the same side: adapters are summed."""
 
@@ -254,6 +263,7 @@ class Ledger:
     products: list[Product] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
     factor_sums: list[FactorSum] = field(default_factory=list)
+    bias_sums: list[BiasSum] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     writes: list[KeyWrite] = field(default_factory=list)
     reads: list[KeyRead] = field(default_factory=list)
@@ -271,6 +281,7 @@ class Ledger:
 __all__ = [
     "Apply",
     "Ask",
+    "BiasSum",
     "Default",
     "FactorSum",
     "Fold",

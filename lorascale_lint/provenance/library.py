@@ -60,6 +60,8 @@ def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:
         return _dim(value, 0)
     if name in ("in_features", "in_channels", "num_embeddings", "input_size") and value.module:
         return _dim(value, 1)
+    if name == "bias" and value.kind == "B":
+        return Tensor("bias", origin=f"{value.origin}.bias")
     if name == "is_meta":
         return UNKNOWN
     if name in (

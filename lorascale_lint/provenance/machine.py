@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
-from lorascale_lint.ledger.entries import Apply, FactorSum, Fold, Ledger, Norm, Product, Rescale, Spot
+from lorascale_lint.ledger.entries import Apply, BiasSum, FactorSum, Fold, Ledger, Norm, Product, Rescale, Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
 from lorascale_lint.provenance.scale import ONE, Scale, settled, undivided
@@ -228,8 +228,10 @@ class Machine:
             self.ledger.norms.append(Norm(self.spot(node), of.kind, of.rows))
 
     def summed(self, node: ast.AST, left: Value, right: Value) -> None:
-        """Writes down that a factor is added to another one of its side."""
+        """Writes down that a factor is added to another one of its side, or its bias to that of the base."""
         one, two = tensor(left), tensor(right)
+        if self.recording and two is not None and two.kind == "bias" and (one is None or one.kind != "bias"):
+            self.ledger.bias_sums.append(BiasSum(self.spot(node), two.scale, self.frame.guards))
         if self.recording and one is not None and two is not None and one.kind == two.kind in ("A", "B"):
             self.ledger.factor_sums.append(
                 FactorSum(self.spot(node), two.kind, two.scale, self.frame.guards)
@@ -272,7 +274,7 @@ class Machine:
                 return True if any(isinstance(part, str) for part in parts) else None
             case Tup(items=items):
                 return bool(items)
-            case Tensor(kind="A" | "B" | "half" | "delta" | "adapted" | "fresh"):
+            case Tensor(kind="A" | "B" | "bias" | "half" | "delta" | "adapted" | "fresh"):
                 return None
             case Ref(kind="list", key=key):
                 held = self.heap.read(key, "items")
@@ -298,7 +300,7 @@ class Machine:
             case Union():
                 found = {self.is_none(option.value) for option in value.options}
                 return found.pop() if len(found) == 1 else None
-            case Tensor(kind="data"):
+            case Tensor(kind="data" | "bias"):
                 return None
             case _:
                 return False

@@ -81,7 +81,7 @@ class Tensor(Value):
     """A tensor, or a module that holds one (``module``).
 
     ``kind``: data, base, A, B, half (of a product), delta, adapted (base and delta),
-    fresh (made here), magnitude, kronecker. ``dims`` are extents where they are known, outermost first.
+    fresh (made here), magnitude, kronecker, bias (of a factor B). ``dims`` are extents where they are known, outermost first.
     """
 
     kind: str
