@@ -94,7 +94,8 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
 
 def matters(file: FileInfo, info: FunctionInfo) -> bool:
     """Can there be something of LoRA in the function?"""
-    if speaks_of_scales(file.text(info.node)):
+    text = file.text(info.node)
+    if speaks_of_scales(text) or speaks_of_lora(text):
         return True
     return info.owner is not None and speaks_of_lora(info.owner.qualname)
 
