@@ -45,8 +45,8 @@ def codes(folder: Path, files: dict[str, str]) -> list[str]:
         FUSE + "def main(lora_alpha: float = 32.0):\n    pipe.fuse_lora(lora_scale=lora_alpha)\n",
         FUSE + "from dataclasses import dataclass\nimport tyro\n\n@dataclass\nclass Args:\n"
         "    lora_alpha: float = 32.0\n\nargs = tyro.cli(Args)\npipe.fuse_lora(lora_scale=args.lora_alpha)\n",
-        FUSE + "from dataclasses import dataclass, field\nfrom transformers import HfArgumentParser\n\n@dataclass\n"
-        "class Args:\n    lora_alpha: float = field(default=32.0)\n\n"
+        FUSE + "from dataclasses import dataclass, field\nfrom transformers import HfArgumentParser\n\n"
+        "@dataclass\nclass Args:\n    lora_alpha: float = field(default=32.0)\n\n"
         "(args,) = HfArgumentParser(Args).parse_args_into_dataclasses()\n"
         "pipe.fuse_lora(lora_scale=args.lora_alpha)\n",
     ],
