@@ -311,9 +311,8 @@ def _replace(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     if not args or not isinstance(args[0], Ref) or args[0].kind != "object":
         return args[0] if args else UNKNOWN
     made = objects.new_object(m, args[0].cls, "object")
-    for (key, slot), value in list(m.heap.cells.items()):
-        if key == args[0].key:
-            m.heap.write(made.key, slot, value)
+    for slot, value in m.heap.of(args[0].key):
+        m.heap.write(made.key, slot, value)
     for name, value in named.items():
         m.heap.write(made.key, name, value)
     return made
@@ -365,9 +364,8 @@ def _vars(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
     if args and isinstance(args[0], Ref) and args[0].kind == "object":
         pairs = [
             (Text((slot,)), value)
-            for (key, slot), value in list(m.heap.cells.items())
-            if key == args[0].key
-            and isinstance(slot, str)
+            for slot, value in m.heap.of(args[0].key)
+            if isinstance(slot, str)
             and not slot.startswith("<")
             and isinstance(value, Value)
         ]

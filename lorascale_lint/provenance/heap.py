@@ -33,6 +33,8 @@ class Heap:
 
     def __init__(self) -> None:
         self.cells: dict[Cell, Any] = {}
+        self.slots: dict[Any, dict[Any, None]] = {}
+        """Slots that were ever written, by object."""
         self.journals: list[dict[Cell, Any]] = []
         self.count = 0
 
@@ -45,9 +47,15 @@ class Heap:
         """What is stored, or None."""
         return self.cells.get((key, slot))
 
+    def of(self, key: Any) -> list[tuple[Any, Any]]:
+        """Slots of one object and what they hold."""
+        cells = self.cells
+        return [(slot, cells[key, slot]) for slot in self.slots.get(key, ()) if (key, slot) in cells]
+
     def write(self, key: Any, slot: Any, value: Any) -> None:
         """Store, and remember what was there."""
         cell = (key, slot)
+        self.slots.setdefault(key, {})[slot] = None
         if self.journals:
             self.journals[-1].setdefault(cell, self.cells.get(cell))
         self.cells[cell] = value

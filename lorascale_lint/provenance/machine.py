@@ -85,6 +85,8 @@ class Machine:
         self.modules: dict[tuple[str, str], Value] = {}
         self._lora: dict[Any, bool] = {}
         self._atoms: dict[int, tuple[str, bool, ast.expr]] = {}
+        self._guards: Guards = ()
+        self._denied: set[tuple[str, bool]] = set()
         self.frames = 0
         self.results: dict[object, Value] = {}
         """Results of calls that depend on their arguments alone."""
@@ -261,7 +263,15 @@ class Machine:
 
     def seen(self, value: Value) -> Value:
         """``value`` where the conditions of this path hold."""
-        return select(value, self.frame.guards) if isinstance(value, Union) else value
+        if not isinstance(value, Union):
+            return value
+        guards = self.frame.guards
+        if guards is not self._guards:
+            self._guards, self._denied = guards, {(name, not holds) for name, holds in guards}
+        denied = self._denied
+        if not denied or all(denied.isdisjoint(option.guards) for option in value.options):
+            return value
+        return select(value, guards)
 
     def truth(self, value: Value) -> bool | None:
         """Is ``value`` true? None if that is not known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.ledger.entries import Store
@@ -401,8 +402,8 @@ def by_shape_alone(value: Value) -> Value:
 
 def _open_containers(m: Machine, made: Ref) -> None:
     """Lists and dictionaries that start empty are filled by somebody, maybe out of sight."""
-    for (key, _), value in list(m.heap.cells.items()):
-        if key == made.key and isinstance(value, Ref) and value.kind in ("list", "dict"):
+    for _, value in m.heap.of(made.key):
+        if isinstance(value, Ref) and value.kind in ("list", "dict"):
             slot = "items" if value.kind == "list" else "entries"
             held = m.heap.read(value.key, slot)
             if isinstance(held, Items) and not held.values:
@@ -411,26 +412,28 @@ def _open_containers(m: Machine, made: Ref) -> None:
                 m.heap.write(value.key, slot, Entries((), True))
 
 
+@lru_cache(maxsize=20_000)
+def _written(info: FunctionInfo) -> frozenset[str]:
+    """Names of the attributes that a function sets."""
+    nodes = (node for node in ast.walk(info.node) if isinstance(node, ast.Attribute))
+    return frozenset(node.attr for node in nodes if isinstance(node.ctx, ast.Store))
+
+
 def _open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     """A flag that some method sets has any value when another one asks for it."""
     flags = [
         slot
-        for (key, slot), value in m.heap.cells.items()
-        if key == made.key
-        and isinstance(value, Const)
+        for slot, value in m.heap.of(made.key)
+        if isinstance(value, Const)
         and isinstance(value.value, bool)
         and isinstance(slot, str)
     ]
     if not flags:
         return
-    written = {
-        node.attr
-        for item in m.program.mro(cls)
-        for name, info in item.methods.items()
-        if name != "__init__"
-        for node in ast.walk(info.node)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-    }
+    written: set[str] = set()
+    for item in m.program.mro(cls):
+        for name, info in item.methods.items():
+            written |= _written(info) if name != "__init__" else set()
     for flag in flags:
         if flag in written:
             m.heap.write(made.key, flag, Place(f"self.{flag}"))
@@ -455,6 +458,7 @@ def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
     return m.place(name)
 
 
+@lru_cache(maxsize=20_000)
 def _stores(info: FunctionInfo) -> bool:
     """Does the method write fields of its receiver, or into them?"""
     for node in ast.walk(info.node):

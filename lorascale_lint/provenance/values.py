@@ -220,15 +220,17 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
         return first
     found: dict[Value, Guards] = {}
     for value, guards in pairs:
-        for option in options(value):
-            if contradict(option.guards, guards):
+        if not isinstance(value, Union):
+            before = found.get(value)
+            found[value] = guards if before is None else tuple(atom for atom in before if atom in guards)
+            continue
+        denied = {(name, not holds) for name, holds in guards}
+        for option in value.options:
+            if denied and not denied.isdisjoint(option.guards):
                 continue
-            own = tuple(dict.fromkeys((*guards, *option.guards)))
-            if option.value in found:
-                before = found[option.value]
-                found[option.value] = tuple(atom for atom in before if atom in own)
-            else:
-                found[option.value] = own
+            own = tuple(dict.fromkeys((*guards, *option.guards))) if option.guards else guards
+            before = found.get(option.value)
+            found[option.value] = own if before is None else tuple(atom for atom in before if atom in own)
     if not found:
         return UNKNOWN
     if len(found) > OPTION_LIMIT:
