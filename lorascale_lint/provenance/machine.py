@@ -35,7 +35,7 @@ from lorascale_lint.provenance.values import (
 
 DEPTH_LIMIT = 14
 """Calls inside calls; the deepest seen in real LoRA code (ComfyUI's patcher) is nine."""
-STEP_LIMIT = 12_000
+STEP_LIMIT = 6_000
 """Expressions evaluated for one function that is looked at, with all that it calls."""
 GUARD_LIMIT = 24
 """Conditions remembered on one path; the oldest are forgotten."""
