@@ -11,8 +11,11 @@ from lorascale_lint.ledger.applications import Application, Family, applications
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Store
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Number, Ref, contradict, options
+from lorascale_lint.provenance.values import Guards, Number, Ref, Tensor, contradict, options
 from lorascale_lint.rule import Obligation
+
+Path = tuple[Spot, Guards, Scale]
+"""Where a delta has a scale, and under which conditions."""
 
 
 class SiblingWithoutScale(Obligation):
@@ -107,7 +110,7 @@ class SiblingWithoutScale(Obligation):
         families: dict[Family, list[Application]] = defaultdict(list)
         for application in applications(ledger):
             families[family_of(application)].append(application)
-        kept = _unread_scales(ledger)
+        returned, kept = _scaled_returns(ledger), _unread_scales(ledger)
         folded = {(fold.spot.file.filename, fold.spot.cls.name) for fold in folds(ledger) if fold.spot.cls}
         for family, members in families.items():
             if not family[1] or family in folded:
@@ -115,18 +118,19 @@ class SiblingWithoutScale(Obligation):
             for application in members:
                 if not _bare(application):
                     continue
-                sibling = _sibling(application, members)
-                witness = sibling.spot if sibling is not None else kept.get(family)
-                if witness is None:
+                paths = [
+                    (m.spot, b.guards, b.scale) for m in members if m is not application for b in m.branches
+                ]
+                found = _sibling(application, [*paths, *returned[family]])
+                if found is None and family not in kept:
                     continue
-                trained = sibling.formula.partition(" | ")[0] if sibling is not None else "alpha / rank"
-                what = "applied with" if sibling is not None else "kept and never read:"
+                witness, text = found or (kept[family], "kept in a field that nobody reads: alpha / rank")
                 yield self.at(
                     application.spot,
                     f"`{application.spot.name}` uses the factors of `{family[1]}` at scale "
                     f"{application.formula}, without its trained scale",
                     effect=effect_of(application.branches[0].scale),
-                    trace=[(witness, f"here the scale is {what} {trained}")],
+                    trace=[(witness, f"here the scale is {text}")],
                 )
 
 
@@ -151,15 +155,25 @@ def _trained(scale: Scale) -> bool:
     )
 
 
-def _sibling(application: Application, members: Iterable[Application]) -> Application | None:
+def _sibling(application: Application, paths: Iterable[Path]) -> tuple[Spot, str] | None:
+    """The first path with the trained scale that the application's own conditions do not exclude."""
     own: list[Guards] = [branch.guards for branch in application.branches]
-    for other in members:
-        if other is application:
-            continue
-        trained = [branch.guards for branch in other.branches if _trained(branch.scale)]
-        if trained and not any(contradict(mine, theirs) for mine in own for theirs in trained):
-            return other
+    for spot, guards, scale in paths:
+        if _trained(scale) and not any(contradict(mine, guards) for mine in own):
+            return spot, scale.formula()
     return None
+
+
+def _scaled_returns(ledger: Ledger) -> dict[Family, list[Path]]:
+    """Methods that give a delta of their class back, with its scale."""
+    found: dict[Family, list[Path]] = defaultdict(list)
+    for entry in ledger.returns:
+        for option in options(entry.value):
+            cls, value = entry.spot.cls, option.value
+            if cls is not None and isinstance(value, Tensor) and value.kind == "delta":
+                guards = (*entry.guards, *option.guards)
+                found[entry.spot.file.filename, cls.name].append((entry.spot, guards, value.scale))
+    return found
 
 
 def _unread_scales(ledger: Ledger) -> dict[Family, Spot]:

@@ -18,10 +18,12 @@ TOO_OFTEN = {
     (1, 2): "the rank divides twice",
     (1, 1 + HALF): "the rank divides one and a half times",
     (2, 2): "the trained scale multiplies twice",
-    (2, 1): "alpha multiplies twice",
     (2, 1 + HALF): "the trained scale multiplies twice",
 }
-"""Powers of alpha above and of the rank below; alpha / rank and alpha / sqrt(rank) are the trained ones."""
+"""Powers of alpha above and of the rank below; alpha / rank and alpha / sqrt(rank) are the trained ones.
+
+Alpha squared over the rank is none of them: the second alpha is as often what a user gives.
+"""
 
 
 class TrainedScalePower(Obligation):

@@ -245,3 +245,35 @@ class AdaptedLinear(nn.Module):
 """
     found = lint_files(tmp_path, {"layer.py": source}, codes=["LS119"])
     assert [(finding.code, finding.span.start.row) for finding in found] == [("LS119", 35)]
+
+
+def test_a_delta_that_a_method_gives_back_scaled(tmp_path: Path) -> None:
+    source = (
+        HADAMARD.partition("    def forward")[0]
+        + """
+    def get_weight(self):
+        return self.delta() * self.scale
+
+    def bypass_forward(self, x):
+        return self.base(x) + nn.functional.linear(x, self.delta())
+"""
+    )
+    found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS119"])
+    assert [finding.code for finding in found] == ["LS119"]
+
+
+def test_a_kept_scale_that_a_class_above_or_below_reads(tmp_path: Path) -> None:
+    source = (
+        BY_NAME
+        + """
+    def merge(self, name):
+        self.base.weight.data += self.lora_B[name] @ self.lora_A[name]
+
+
+class Scaled(ManyLora):
+    def update(self, name, r, alpha):
+        super().update(name, r, alpha)
+        self.lora_B[name].data *= self.scaling[name]
+"""
+    )
+    assert lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS119"]) == ()

@@ -60,6 +60,10 @@ RIGHT = {
     def forward(self, x):
         return self.base(x) + x @ self.lora_a.T @ self.lora_b.T * self.scaling
 """,
+    "a user's alpha beside the trained one": """
+    def merge(self, alpha):
+        self.base.weight.data += torch.mm(self.lora_b, self.lora_a) * (self.alpha * alpha / self.rank)
+""",
     "the inverse taken out again": """
     def forward(self, x):
         out = x @ self.lora_a.T @ self.lora_b.T * self.scaling * self.scaling

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Ledger, Spot, Unused
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance import calls, defaults
+from lorascale_lint.provenance.fields import fields_read
 from lorascale_lint.provenance.machine import Frame, Machine, Names, OutOfSteps
 from lorascale_lint.provenance.objects import instance, run_unknown
 from lorascale_lint.provenance.statements import block
@@ -30,7 +31,7 @@ def examine(sources: Mapping[str, str], modules: Mapping[str, str], targets: Col
 
 def examine_file(machine: Machine, file: FileInfo) -> None:
     """Run the functions, methods and top level of one file."""
-    machine.ledger.fields_read.update(_fields_read(file))
+    machine.ledger.fields_read.update(fields_read(machine.program, file))
     for info in file.all_functions:
         if not matters(file, info):
             continue
@@ -41,32 +42,6 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
     _run_top_level(machine, file)
     if defaults.may_hold(file.source):
         defaults.record(machine, file)
-
-
-def _fields_read(file: FileInfo) -> Iterator[tuple[str, str]]:
-    """Attributes that the file reads; to write an entry of one is not to read it."""
-    written = {
-        id(node.value)
-        for node in ast.walk(file.tree)
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
-    }
-    inside = {
-        id(node): cls.name
-        for cls in file.classes.values()
-        for node in ast.walk(cls.node)
-        if isinstance(node, ast.Attribute)
-    }
-    for node in ast.walk(file.tree):
-        match node:
-            case ast.Attribute(value=owner, attr=name, ctx=ast.Load()) if id(node) not in written:
-                own = isinstance(owner, ast.Name) and owner.id == "self"
-                yield (inside.get(id(node), "") if own else "", name)
-            case ast.Call(
-                func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str() as name), *_]
-            ):
-                yield ("", name)
-            case _:
-                pass
 
 
 def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:

@@ -1,0 +1,48 @@
+"""Which attributes code reads, so that a field that nobody reads can be told from one that counts."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from lorascale_lint.linking.program import FileInfo, Program
+
+
+def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
+    """Class and name of each attribute that the file reads; no class for another receiver than ``self``.
+
+    What a class reads of itself, its bases and the classes that inherit from it read too.
+    """
+    for node, name in _reads(file.tree):
+        if not _of_self(node):
+            yield "", name
+    for cls in file.classes.values():
+        family = program.mro(cls)
+        names = {name for base in family for node, name in _reads(base.node) if _of_self(node)}
+        for member in family:
+            for name in names:
+                yield member.name, name
+
+
+def _reads(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Every attribute that is loaded; to write an entry of one is not to read it."""
+    nodes = list(ast.walk(tree))
+    written = {
+        id(node.value)
+        for node in nodes
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+    }
+    for node in nodes:
+        match node:
+            case ast.Attribute(attr=name, ctx=ast.Load()) if id(node) not in written:
+                yield node, name
+            case ast.Call(
+                func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str() as name), *_]
+            ):
+                yield node, name
+            case _:
+                pass
+
+
+def _of_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
