@@ -162,3 +162,9 @@ ADAPTER_STEPS = {
 
 NO_MODEL = frozenset({"tokenizer", "processor", "image_processor", "scheduler", "config"})
 """What else has a ``save_pretrained``."""
+
+DECIDES_SCALE = frozenset({"use_rslora", "rank_pattern", "alpha_pattern"})
+"""What decides the scale of an adapter beside ``r`` and ``lora_alpha``: peft tuners/lora/config.py."""
+
+CONFIGURATIONS = frozenset({"peft_config", "lora_config", "adapter_config", "peft_configs", "lora_configs"})
+"""How a configuration of peft is called where nobody has its class in sight."""

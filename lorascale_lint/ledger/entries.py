@@ -184,7 +184,7 @@ class KeyWrite:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyRead:
-    """An entry is read; ``how`` is item, get, pop, del or in."""
+    """An entry is read; ``how`` is item, get, pop, del or in; attribute for a part of a configuration."""
 
     spot: Spot
     container: Value

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
+from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
 from lorascale_lint.provenance import calls, expressions, keys, library, objects, tensors
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine, hole
@@ -171,6 +172,8 @@ def _getattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     if isinstance(name, Text) and name.literal is not None:
         literal = name.literal
         found = each(owner, lambda value: _attribute_path(m, value, literal))
+        if literal in DECIDES_SCALE and node is not None:
+            expressions.read_entry(m, node, owner, name, found, "attribute")
         if (
             len(args) > 2
             and isinstance(found, Place)

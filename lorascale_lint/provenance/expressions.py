@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
 from lorascale_lint.knowledge.roles import NUMBERS, key_role, role_of
 from lorascale_lint.ledger.entries import Ask, KeyRead, KeyWrite
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, dotted
@@ -150,7 +151,11 @@ def global_value(m: Machine, file: FileInfo, name: str) -> Value:
 
 
 def _attribute(m: Machine, node: ast.Attribute) -> Value:
-    return each(evaluate(m, node.value), lambda value: attribute(m, value, node.attr))
+    owner = evaluate(m, node.value)
+    found = each(owner, lambda value: attribute(m, value, node.attr))
+    if node.attr in DECIDES_SCALE:
+        read_entry(m, node, owner, Text((node.attr,)), found, "attribute")
+    return found
 
 
 def attribute(m: Machine, value: Value, name: str) -> Value:

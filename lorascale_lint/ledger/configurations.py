@@ -1,0 +1,58 @@
+"""Configurations of adapters: which numbers come from one, which are written into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.interfaces import CONFIGURATIONS
+from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.ledger.entries import Spot
+from lorascale_lint.ledger.looks import Look
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.provenance.scale import Scale, Symbol
+from lorascale_lint.provenance.values import Place, Value, options
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A number in a role that is stored, written under a key, or given to a call."""
+
+    spot: Spot
+    scale: Scale
+
+
+def configuration_of(symbol: Symbol) -> str | None:
+    """``self.peft_config[x]`` of ``self.peft_config[x].lora_alpha``; None for anything else."""
+    owner, dot, _ = symbol.origin.rpartition(".")
+    if not dot:
+        owner = symbol.origin.rpartition("[")[0]  # config["lora_alpha"]
+    return owner if is_configuration(owner) else None
+
+
+def is_configuration(path: str) -> bool:
+    """Is what is called ``path`` a configuration of an adapter, or one of several?"""
+    return path.partition("[")[0].rpartition(".")[2] in CONFIGURATIONS
+
+
+def settings(look: Look, role: str) -> Iterator[Setting]:
+    """Every number in ``role`` that the function sets somewhere, each alternative by itself."""
+    for store in look.stores:
+        if role_of(store.field, True) == role:
+            yield from _settings(store.spot, store.value)
+    for write in look.writes:
+        table = write.container.path.rpartition(".")[2] if isinstance(write.container, Place) else ""
+        if key_role_of(write.key) == role or (table.endswith("_pattern") and role_of(table, True) == role):
+            yield from _settings(write.spot, write.value)
+    for use in look.uses:
+        for name, value in use.given.items():
+            if not name.isdigit() and role_of(name, True) == role:
+                yield from _settings(use.spot, value)
+
+
+def _settings(spot: Spot, value: Value) -> Iterator[Setting]:
+    for option in options(value):
+        scale = scale_of(option.value)
+        if scale is not None:
+            yield Setting(spot, scale)
