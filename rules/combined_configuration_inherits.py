@@ -87,7 +87,7 @@ class CombinedConfigurationInherits(Obligation):
                     if left:
                         yield self.at(
                             use.spot,
-                            f"the new configuration has the scale 1 in mind and inherits `{'`, `'.join(left)}`",
+                            f"a configuration meant for the scale 1 inherits `{'`, `'.join(left)}`",
                             effect="r / sqrt(r) with rsLoRA; another rank and alpha where a pattern matches",
                             trace=[(use.spot, "r and lora_alpha are one number; the rest is the source's")],
                         )

@@ -69,7 +69,8 @@ RESIZE = "def resize_lora(model, peft_config, name, rank, parts):\n    {}\n"
         "alpha = peft_config.lora_alpha\n    alpha *= rank / peft_config.r\n"
         "    model.update_layer(name, r=rank, lora_alpha=alpha)",
         "alpha = peft_config.lora_alpha\n    if rank != peft_config.r:\n"
-        "        alpha = alpha * rank / peft_config.r\n    model.update_layer(name, r=rank, lora_alpha=alpha)",
+        "        alpha = alpha * rank / peft_config.r\n"
+        "    model.update_layer(name, r=rank, lora_alpha=alpha)",
     ],
 )  # fmt: skip
 def test_a_resize_that_keeps_alpha_over_r_is_found(body: str, tmp_path: Path) -> None:
