@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.configurations import is_configuration
 from lorascale_lint.ledger.entries import Ledger, Use
 from lorascale_lint.ledger.looks import Look, looks
-from lorascale_lint.provenance.values import Place, Text
+from lorascale_lint.provenance.values import Place, Text, options
 from lorascale_lint.rule import Obligation
 
 
@@ -98,7 +98,8 @@ def _means_one(use: Use) -> bool:
     plain = {name: value for name, value in use.given.items() if name not in DECIDES_SCALE}
     given = {role_of(name, True): value for name, value in plain.items()}
     alpha, rank = given.get(ALPHA), given.get(RANK)
-    known = isinstance(source, Place) and is_configuration(source.path)
+    sources = [option.value for option in options(source)] if source is not None else []
+    known = any(isinstance(value, Place) and is_configuration(value.path) for value in sources)
     return known and alpha is not None and alpha == rank
 
 

@@ -20,7 +20,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Ledger, Use
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, tables
-from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
 from lorascale_lint.rule import Obligation
 
@@ -152,10 +152,16 @@ def _made_layers(ledger: Ledger) -> dict[str, tuple[Use, Scale]]:
 def _quotient(alpha: Value, rank: Value) -> Scale | None:
     """alpha / rank, if both are plain numbers that somebody chose."""
     above, below = scale_of(alpha), scale_of(rank)
-    if above is None or below is None or any("file(" in s.origin or "[" in s.origin for s, _ in above.powers):
+    if above is None or below is None or not all(_is_setting(symbol) for symbol, _ in above.powers):
         return None
     inverse = below.inverse()
     return None if inverse is None else above * inverse
+
+
+def _is_setting(symbol: Symbol) -> bool:
+    """``args.lora_alpha``: neither the argument of a layer nor read from an adapter."""
+    owner = symbol.origin.rpartition(".")[0]
+    return owner not in ("", "self") and "[" not in symbol.origin and "file(" not in symbol.origin
 
 
 def _cares_for_alpha(ledger: Ledger, held: list[Table]) -> set[str]:

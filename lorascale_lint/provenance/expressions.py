@@ -318,6 +318,8 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return m.made_product(node, combine(left, right, tensors.product))
         case ast.Mult():
             return combine(left, right, lambda a, b: times(m, node, a, b))
+        case ast.Div() if isinstance(right, Text) or (isinstance(left, Text) and isinstance(right, Place)):
+            return hole(f"{_path(left)}/{_shown(right)}")  # a path, and no quotient
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
             return combine(left, right, lambda a, b: tensors.divide(a, b, floor))
