@@ -28,7 +28,7 @@ OPERATIONS: dict[str, str] = {
         "dequantize_4bit dequantize_bnb_weight cast_to_device cast_to cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take",
     ),
     **_table("transpose", "t T mT transpose swapaxes swapdims permute adjoint H matrix_transpose moveaxis t_ transpose_"),
-    **_table("product", "matmul mm bmm dot inner linear conv1d conv2d conv3d conv_transpose2d dot_general batch_matmul batch_dot"
+    **_table("product", "matmul mm bmm dot inner linear conv1d conv2d conv3d conv_transpose2d conv_general_dilated conv_with_general_padding dot_general batch_matmul batch_dot"
              " multi_dot chain_matmul mv tensordot gather_mm grouped_mm _grouped_mm gmm ragged_dot scaled_dot quantized_matmul"),
     **_table("embedding", "embedding take_rows"),
     **_table("einsum", "einsum contract"),

@@ -35,7 +35,7 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
     for info in file.all_functions:
         if not matters(file, info):
             continue
-        owners: list[ClassInfo | None] = [info.owner]
+        owners: list[ClassInfo | None] = [info.owner, *_heirs(machine, file, info)]
         for owner in owners:
             _run(machine, info, owner)
         _unused_parameters(machine, info)
@@ -65,6 +65,25 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
         if role in NUMBERS and parameter.arg not in read:
             spot = Spot(info.file, info, info.owner, parameter, (), (node.lineno, node.lineno))
             machine.ledger.unused.append(Unused(spot, parameter.arg, role))
+
+
+HEIR_LIMIT = 3
+"""Classes of one file with which an inherited method is looked at, beside its own."""
+
+
+def _heirs(machine: Machine, file: FileInfo, info: FunctionInfo) -> list[ClassInfo]:
+    """Classes of the file that inherit the method and make their fields themselves."""
+    if info.owner is None or info.is_static or info.name == "__init__":
+        return []
+    found = [
+        cls
+        for cls in file.classes.values()
+        if cls is not info.owner
+        and "__init__" in cls.methods
+        and info.name not in cls.methods
+        and info.owner in machine.program.mro(cls)
+    ]
+    return found[:HEIR_LIMIT]
 
 
 def matters(file: FileInfo, info: FunctionInfo) -> bool:

@@ -240,6 +240,9 @@ def _of_list(m: Machine, value: Ref, name: str, args: list[Value]) -> Value:
         return UNKNOWN
     match name:
         case "append" | "add" | "appendleft" if args:
+            path = m.heap.read(value.key, "<path>")
+            if path and isinstance(args[0], Tensor) and args[0].kind == "fresh":
+                args = [objects.by_name(m, str(path), args[0], value)]
             m.heap.write(value.key, "items", Items((*held.values, args[0]), held.open))
         case "insert" if len(args) > 1:
             m.heap.write(value.key, "items", Items((args[1], *held.values), True))

@@ -291,6 +291,8 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         role = role_of(name, lora)
         if role is not None:
             return Place(value.path, role, True, made=value.made)
+    if isinstance(value, Ref) and value.kind in ("list", "dict"):
+        _name_elements(m, name, value)
     if isinstance(value, Tup):
         return Tup(tuple(by_shape_alone(item) for item in value.items))
     if isinstance(value, Ref) and value.kind in ("dict", "list") and m.heap.read(value.key, "<path>") is None:
@@ -389,6 +391,24 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     m.heap.write(*cell, value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+
+
+def _name_elements(m: Machine, name: str, value: Ref) -> None:
+    """Tensors made here become what the list or dictionary that holds them is called."""
+    held = m.heap.read(value.key, "items")
+    if isinstance(held, Items):
+        named = tuple(by_name(m, name, item, value) if _is_fresh(item) else item for item in held.values)
+        if named != held.values:
+            m.heap.write(value.key, "items", Items(named, held.open))
+    entries = m.heap.read(value.key, "entries")
+    if isinstance(entries, Entries):
+        pairs = tuple((key, by_name(m, name, item, value) if _is_fresh(item) else item) for key, item in entries.pairs)
+        if pairs != entries.pairs:
+            m.heap.write(value.key, "entries", Entries(pairs, entries.open))
+
+
+def _is_fresh(value: Value) -> bool:
+    return isinstance(value, Tensor) and value.kind == "fresh"
 
 
 def by_shape_alone(value: Value) -> Value:
