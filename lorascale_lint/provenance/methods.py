@@ -359,11 +359,12 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
 
 def _groups(m: Machine, entries: Entries) -> list[tuple[Text, Ref]]:
     """Dictionaries under names that were cut out of keys: several cuts make the same name."""
-    return [
-        (key, value)
-        for key, value in entries.pairs
-        if isinstance(key, Text) and key.literal is None and isinstance(value, Ref) and value.kind == "dict"
-    ]
+    found = []
+    for key, value in entries.pairs:
+        held = expressions.without_absent(value)
+        if isinstance(key, Text) and key.literal is None and isinstance(held, Ref) and held.kind == "dict":
+            found.append((key, held))
+    return found
 
 
 def _one_group(m: Machine, entries: Entries, groups: list[tuple[Text, Ref]]) -> Ref:
