@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Spot
+from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards
 
@@ -121,9 +121,34 @@ def products(ledger: Ledger) -> list[Product]:
     return sorted(places.values(), key=lambda item: (item.spot.file.filename, item.spot.row))
 
 
-def folds(ledger: Ledger) -> Iterable[Fold]:
-    """Folds, one for each place."""
-    seen: dict[tuple[str, int], Fold] = {}
+def folds(ledger: Ledger) -> list[Fold]:
+    """Folds, one for each place, whose product nobody sees.
+
+    Where the product stands in the same function or class, or in a function that is called from there, its
+    application tells the scale.
+    """
+    seen_by = {(entry.spot.file.filename, entry.spot.name) for entry in ledger.products if entry.kind in ("delta", "half")}
+    classes = {id(_class(entry.spot)) for entry in ledger.applies if _class(entry.spot) is not None}
+    calls = {place for entry in ledger.applies for place in entry.spot.chain}
+    found: dict[tuple[str, int], Fold] = {}
     for entry in ledger.folds:
-        seen.setdefault((entry.spot.file.filename, entry.spot.row), entry)
-    return seen.values()
+        spot = entry.spot
+        known = found.get((spot.file.filename, spot.row))
+        if (spot.file.filename, spot.name) in seen_by or id(_class(spot)) in classes or _leads_to(spot, calls):
+            continue
+        if known is None or known.scale.unknowns():
+            found[spot.file.filename, spot.row] = entry
+    return list(found.values())
+
+
+def _class(spot: Spot) -> ClassInfo | None:
+    return spot.function.owner if spot.function is not None and spot.function.owner is not None else None
+
+
+def _leads_to(spot: Spot, calls: set[str]) -> bool:
+    """Is a call in the rows of the spot's function on the way to an application?"""
+    if spot.function is None:
+        return False
+    node = spot.function.node
+    rows = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    return any(f"{spot.file.filename}:{row}" in calls for row in rows)

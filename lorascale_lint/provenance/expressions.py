@@ -317,12 +317,16 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
         case ast.MatMult():
             return m.made_product(node, combine(left, right, tensors.product))
         case ast.Mult():
-            return combine(left, right, lambda a, b: times(m, node, a, b))
+            made = combine(left, right, lambda a, b: times(m, node, a, b))
+            m.folded(node, made)
+            return made
         case ast.Div() if isinstance(right, Text) or (isinstance(left, Text) and isinstance(right, Place)):
             return hole(f"{_path(left)}/{_shown(right)}")  # a path, and no quotient
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
-            return combine(left, right, lambda a, b: tensors.divide(a, b, floor))
+            made = combine(left, right, lambda a, b: tensors.divide(a, b, floor))
+            m.folded(node, made)
+            return made
         case ast.Add():
             return combine_sum(m, node, left, right, 1)
         case ast.Sub():
@@ -853,7 +857,6 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
         case Place(path=path):
             entries = m.heap.read(("place", path), "entries") or Entries((), True)
             m.heap.write(("place", path), "entries", with_entry(entries, key, value))
-            library.kept_factor(m, node, base, key, value)
         case Union(options=found):
             for option in found:
                 store_item(m, option.value, key, value, node)

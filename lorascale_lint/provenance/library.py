@@ -12,7 +12,7 @@ from lorascale_lint.knowledge.operations import LINEAR_MODULES, OPERATIONS, PASS
 from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.provenance import expressions, keys, tensors
 from lorascale_lint.provenance.machine import Machine, hole
-from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -730,14 +730,6 @@ _MODULE_METHODS = frozenset(
     "children state_dict load_state_dict to cuda cpu half float eval train param variable make_rng add_weight get_submodule "
     "get_parameter requires_grad_ apply buffers named_buffers zero_grad type setattr".split()
 )
-
-
-def kept_factor(m: Machine, node: ast.AST, base: Value, key: Value, value: Value) -> None:
-    """A factor with a scale multiplied onto it is stored where others will read it: a fold."""
-    for option in options(value):
-        found = option.value
-        if isinstance(found, Tensor) and found.kind in ("A", "B") and found.scale != ONE:
-            m.folded(node, found, found.scale)
 
 
 __all__ = [

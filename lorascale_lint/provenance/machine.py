@@ -8,10 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
-from lorascale_lint.ledger.entries import Apply, BiasSum, FactorSum, Fold, Ledger, Norm, Product, Rescale, Spot
+from lorascale_lint.ledger.entries import (
+    Apply,
+    BiasSum,
+    FactorSum,
+    Fold,
+    Ledger,
+    Norm,
+    Product,
+    Rescale,
+    Spot,
+)
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
-from lorascale_lint.provenance.scale import ONE, Scale, settled, undivided
+from lorascale_lint.provenance.scale import Scale, settled, undivided
 from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.values import (
     NONE,
@@ -239,12 +249,15 @@ class Machine:
                 FactorSum(self.spot(node), two.kind, two.scale, self.frame.guards)
             )
 
-    def folded(self, node: ast.AST, value: Value, by: Scale) -> None:
-        """Writes down that a factor was multiplied by a number and kept."""
+    def folded(self, node: ast.AST, value: Value) -> None:
+        """Writes down that a factor was multiplied by a scale or a strength."""
+        if not self.recording or self.initialising:
+            return
         for option in options(value):
             found = option.value
-            if self.recording and isinstance(found, Tensor) and found.kind in ("A", "B") and by != ONE:
-                self.ledger.folds.append(Fold(self.spot(node), found.kind, by, self.frame.guards))
+            if isinstance(found, Tensor) and found.kind in ("A", "B") and found.scale.powers:
+                scale = undivided(settled(found.scale, found.layout))
+                self.ledger.folds.append(Fold(self.spot(node), found.kind, scale, self.frame.guards))
 
     # ---- conditions -------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.provenance import calls, expressions, keys, library, objects, tensors
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine, hole
-from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -459,12 +459,8 @@ def _of_tensor(
         return opaque_method(value)
     if name.endswith("_") and not name.endswith("__"):
         if OPERATIONS.get(name) in ("multiply", "divide") and args:
-            by_number = tensors.number(args[0])
-            if by_number is not None and not m.initialising:
-                scale = (
-                    by_number.scale if OPERATIONS[name] == "multiply" else by_number.scale.inverse() or ONE
-                )
-                m.folded(node or ast.Pass(lineno=0), made_, scale)
+            if tensors.number(args[0]) is not None and not m.initialising:
+                m.folded(node or ast.Pass(lineno=0), made_)
             elif m.initialising:
                 return value
         if OPERATIONS.get(name) != "fill":

@@ -208,12 +208,8 @@ def _augment(m: Machine, node: ast.AugAssign) -> None:
         )
         return
     result = expressions.binary(m, node, node.op, old, value)
-    if isinstance(node.op, ast.Mult | ast.Div):
-        by = number(value)
-        if by is not None:
-            if m.initialising:
-                return
-            m.folded(node, result, by.scale)
+    if isinstance(node.op, ast.Mult | ast.Div) and m.initialising and number(value) is not None:
+        return  # start values: what they are divided by is what training multiplies back
     assign(m, node.target, result)
 
 
