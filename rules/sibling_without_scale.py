@@ -9,9 +9,9 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, GATE, SCALING, STRENGTH
 from lorascale_lint.ledger.applications import Application, Family, applications, family_of, folds
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Store
+from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Number, Ref, Tensor, contradict, options
+from lorascale_lint.provenance.values import Guards, Number, Tensor, contradict, options
 from lorascale_lint.rule import Obligation
 
 Path = tuple[Spot, Guards, Scale]
@@ -177,20 +177,17 @@ def _scaled_returns(ledger: Ledger) -> dict[Family, list[Path]]:
 
 
 def _unread_scales(ledger: Ledger) -> dict[Family, Spot]:
-    """Where a class keeps a trained scale in a field that no code reads."""
+    """Where a class keeps the trained scale of each adapter in a field that no code reads.
+
+    One number in a field of its own is for LS108.
+    """
     found: dict[Family, Spot] = {}
-    for entry in (*ledger.stores, *ledger.writes):
+    for entry in ledger.writes:
         cls = entry.spot.cls
         values = [option.value for option in options(entry.value)]
         if cls is None or not all(isinstance(v, Number) and _trained(v.scale) for v in values):
             continue
-        name = _field(entry)
-        if name and ("", name) not in ledger.fields_read and (cls.name, name) not in ledger.fields_read:
+        reads = {("", entry.name), (cls.name, entry.name)}
+        if entry.name and not reads & ledger.fields_read:
             found.setdefault((entry.spot.file.filename, cls.name), entry.spot)
     return found
-
-
-def _field(entry: Store | KeyWrite) -> str:
-    if isinstance(entry, Store):
-        return entry.field if isinstance(entry.owner, Ref) else ""
-    return entry.name
