@@ -6,19 +6,24 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
-from lorascale_lint.ledger.applications import Application, applications
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of
+from lorascale_lint.ledger.applications import Application, Family, applications, family_of
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.values import Ref, Value, options
 from lorascale_lint.rule import Obligation
 
 HALF = Fraction(1, 2)
+UNUSED = "the rank divides, and the alpha that the layer keeps does not multiply"
 TOO_OFTEN = {
     (1, 2): "the rank divides twice",
     (1, 1 + HALF): "the rank divides one and a half times",
     (2, 2): "the trained scale multiplies twice",
     (2, 1 + HALF): "the trained scale multiplies twice",
+    (0, 1): UNUSED,
+    (0, HALF): UNUSED,
 }
 """Powers of alpha above and of the rank below; alpha / rank and alpha / sqrt(rank) are the trained ones.
 
@@ -31,9 +36,10 @@ class TrainedScalePower(Obligation):
 
     ## What it finds
 
-    A merge, forward or unmerge whose scale holds alpha / rank twice, or divides by the rank once too often,
-    added up along the whole way from the factors to the base: in the half product and again behind it, in a
-    helper and in its caller, in a stored scaling and beside it.
+    A merge, forward or unmerge whose scale holds alpha / rank twice, divides by the rank once too often, or
+    divides by the rank and leaves the layer's alpha out. It is added up along the whole way from the factors
+    to the base: in the half product and again behind it, in a helper and in its caller, in a stored scaling
+    and beside it.
 
     ## Why it is wrong
 
@@ -98,9 +104,10 @@ class TrainedScalePower(Obligation):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications all of whose branches are known, and none of which is a trained scale."""
+        kept = _kept_alphas(ledger)
         for application in applications(ledger):
             why = _why(application)
-            if why is None:
+            if why is None or (why == UNUSED and family_of(application) not in kept):
                 continue
             scale = application.branches[0].scale
             yield self.at(
@@ -121,8 +128,27 @@ def _why(application: Application) -> str | None:
         alpha, rank = powers.get(ALPHA, Fraction(0)) + scaling, scaling - powers.get(RANK, Fraction(0))
         if scaling and powers.get(ALPHA) and not powers.get(RANK):
             return None  # an alpha beside a whole scale is what a user gives
+        if not alpha and branch.scale.coefficient != 1:
+            return None  # a literal alpha
         reasons.append(TOO_OFTEN.get((alpha, rank)))  # type: ignore[call-overload]
     return reasons[0] if all(reasons) else None
+
+
+def _kept_alphas(ledger: Ledger) -> set[Family]:
+    """Classes that keep an alpha that they are given."""
+    found: set[Family] = set()
+    for entry in ledger.stores:
+        cls = entry.spot.cls
+        if cls is None or not isinstance(entry.owner, Ref) or role_of(entry.field, True) != ALPHA:
+            continue
+        if any(_is_alpha(option.value) for option in options(entry.value)):
+            found.add((entry.spot.file.filename, cls.name))
+    return found
+
+
+def _is_alpha(value: Value) -> bool:
+    known = number(value)
+    return known is not None and any(symbol.role == ALPHA for symbol, _ in known.scale.powers)
 
 
 def _intended(scale: Scale) -> Scale:

@@ -37,6 +37,10 @@ WRONG = {
     def forward(self, x):
         return self.base(x) + self.half(x) @ self.lora_b.T * (self.alpha / self.rank)
 """,
+    "the alpha of the layer is left out": """
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_a.T @ self.lora_b.T * (1.0 / self.rank)
+""",
     "a mean over the rank beside the scale": """
     def merge(self):
         self.base.weight.data += torch.mm(self.lora_b, self.lora_a).mul(self.scaling).div(self.rank)
@@ -64,6 +68,10 @@ RIGHT = {
     def merge(self, alpha):
         self.base.weight.data += torch.mm(self.lora_b, self.lora_a) * (self.alpha * alpha / self.rank)
 """,
+    "a literal alpha": """
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_a.T @ self.lora_b.T * (16 / self.rank)
+""",
     "the inverse taken out again": """
     def forward(self, x):
         out = x @ self.lora_a.T @ self.lora_b.T * self.scaling * self.scaling
@@ -76,6 +84,13 @@ RIGHT = {
 def test_found(name: str, tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_layer.py": LAYER + WRONG[name]}, codes=["LS121"])
     assert [finding.code for finding in found] == ["LS121"]
+
+
+def test_one_over_the_rank_where_there_is_no_alpha(tmp_path: Path) -> None:
+    source = LAYER.replace(", alpha)", ")").replace("        self.alpha = alpha\n", "")
+    source = source.replace("        self.scaling = alpha / rank\n", "")
+    body = WRONG["the alpha of the layer is left out"]
+    assert lint_files(tmp_path, {"lora_layer.py": source + body}, codes=["LS121"]) == ()
 
 
 @pytest.mark.parametrize("name", RIGHT)

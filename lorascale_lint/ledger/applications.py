@@ -58,7 +58,7 @@ def family_of(application: Application) -> Family:
     """Whose factors the application uses."""
     cls = application.spot.cls
     holder = _holder(application.factors)
-    if not holder and not application.factors and cls is not None:
+    if cls is not None and (holder == "self" or not application.factors):
         holder = cls.name
     return (application.spot.file.filename, holder)
 

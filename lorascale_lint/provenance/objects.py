@@ -196,7 +196,7 @@ def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> V
         if name in item.attributes:
             node = item.attributes[name]
             if node is None:
-                return _in_class(m, item, lambda: m.place(name))
+                return _in_class(m, item, lambda: m.place(name, Place(item.name)))
             value = _in_class(m, item, lambda: expressions.evaluate(m, node))
             return _default_factory(m, node, value, name, item)
     if name == "__name__":
