@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, GATE, SCALING, STRENGTH
-from lorascale_lint.ledger.applications import Application, Family, applications, family_of, folds
+from lorascale_lint.ledger.applications import Application, Family, applications, family_of
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.provenance.scale import Scale
@@ -111,7 +111,7 @@ class SiblingWithoutScale(Obligation):
         for application in applications(ledger):
             families[family_of(application)].append(application)
         returned, kept = _scaled_returns(ledger), _unread_scales(ledger)
-        folded = {(fold.spot.file.filename, fold.spot.cls.name) for fold in folds(ledger) if fold.spot.cls}
+        folded = {(fold.spot.file.filename, fold.spot.cls.name) for fold in ledger.folds if fold.spot.cls}
         for family, members in families.items():
             if not family[1] or family in folded:
                 continue

@@ -127,14 +127,17 @@ def folds(ledger: Ledger) -> list[Fold]:
     Where the product stands in the same function or class, or in a function that is called from there, its
     application tells the scale.
     """
-    seen_by = {(entry.spot.file.filename, entry.spot.name) for entry in ledger.products if entry.kind in ("delta", "half")}
+    made = [entry.spot for entry in ledger.products if entry.kind in ("delta", "half")]
+    seen_by = {(spot.file.filename, spot.name) for spot in made}
     classes = {id(_class(entry.spot)) for entry in ledger.applies if _class(entry.spot) is not None}
     calls = {place for entry in ledger.applies for place in entry.spot.chain}
     found: dict[tuple[str, int], Fold] = {}
     for entry in ledger.folds:
         spot = entry.spot
         known = found.get((spot.file.filename, spot.row))
-        if (spot.file.filename, spot.name) in seen_by or id(_class(spot)) in classes or _leads_to(spot, calls):
+        if (spot.file.filename, spot.name) in seen_by or id(_class(spot)) in classes:
+            continue
+        if _leads_to(spot, calls):
             continue
         if known is None or known.scale.unknowns():
             found[spot.file.filename, spot.row] = entry
