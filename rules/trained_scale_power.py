@@ -17,13 +17,14 @@ from lorascale_lint.rule import Obligation
 
 HALF = Fraction(1, 2)
 UNUSED = "the rank divides, and the alpha that the layer keeps does not multiply"
+ONE, TWO = Fraction(1), Fraction(2)
 TOO_OFTEN = {
-    (1, 2): "the rank divides twice",
-    (1, 1 + HALF): "the rank divides one and a half times",
-    (2, 2): "the trained scale multiplies twice",
-    (2, 1 + HALF): "the trained scale multiplies twice",
-    (0, 1): UNUSED,
-    (0, HALF): UNUSED,
+    (ONE, TWO): "the rank divides twice",
+    (ONE, ONE + HALF): "the rank divides one and a half times",
+    (TWO, TWO): "the trained scale multiplies twice",
+    (TWO, ONE + HALF): "the trained scale multiplies twice",
+    (Fraction(0), ONE): UNUSED,
+    (Fraction(0), HALF): UNUSED,
 }
 """Powers of alpha above and of the rank below; alpha / rank and alpha / sqrt(rank) are the trained ones.
 
@@ -130,7 +131,7 @@ def _why(application: Application) -> str | None:
             return None  # an alpha beside a whole scale is what a user gives
         if not alpha and branch.scale.coefficient != 1:
             return None  # a literal alpha
-        reasons.append(TOO_OFTEN.get((alpha, rank)))  # type: ignore[call-overload]
+        reasons.append(TOO_OFTEN.get((alpha, rank)))
     return reasons[0] if all(reasons) else None
 
 

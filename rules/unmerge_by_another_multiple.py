@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Ledger
@@ -83,8 +84,8 @@ class UnmergeByAnotherMultiple(Obligation):
         """Merges whose multiple is not the number that the function keeps for the unmerge."""
         undone = _undone(ledger)
         kept: dict[tuple[object, str], KeyWrite] = {}
-        for write in ledger.writes:
-            kept[write.spot.function, _path(write.container)] = write
+        for item in ledger.writes:
+            kept[item.spot.function, _path(item.container)] = item
         reported: set[tuple[str, int]] = set()
         for entry in ledger.applies:
             if entry.kind != "merge" or entry.spot.chain:
@@ -142,7 +143,7 @@ def _same(scale: Scale, value: Value) -> bool:
     inverse = held.inverse() if held is not None else None
     if inverse is None:
         return True
-    rest = {}
+    rest: dict[str, Fraction] = {}
     for symbol, power in (scale * inverse).powers:  # one number may have a role here and none there
-        rest[symbol.origin] = rest.get(symbol.origin, 0) + power
+        rest[symbol.origin] = rest.get(symbol.origin, Fraction(0)) + power
     return (scale * inverse).coefficient == ONE.coefficient and not any(rest.values())

@@ -258,6 +258,10 @@ def _transpose(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
     return each(_first(args, keywords), flip)
 
 
+AXES_GIVEN = frozenset("dot_general tensordot batch_dot ragged_dot conv_general_dilated".split())
+"""Products whose axes are arguments: which operand stands first says nothing of how it lies."""
+
+
 def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     names = (
         "input",
@@ -288,7 +292,7 @@ def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value
     if len(given) < 2:
         return Tensor("data", origin=name)
     swap = name in ("linear", "conv1d", "conv2d", "conv3d")
-    ordered = name not in ("dot_general", "tensordot", "batch_dot", "ragged_dot")  # axes are given
+    ordered = name not in AXES_GIVEN
     made = combine(given[0], given[1], lambda a, b: tensors.product(a, b, ordered=ordered, swap=swap))
     if name in ("bmm", "baddbmm", "batch_matmul"):
         made = each(made, _batched)
