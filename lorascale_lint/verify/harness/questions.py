@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorascale_lint.verify.arrays import framework
 from lorascale_lint.verify.harness.agreement import compare
-from lorascale_lint.verify.harness.description import Described, read
+from lorascale_lint.verify.harness.description import Described, Role, read
 from lorascale_lint.verify.harness.finding import find_subject
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.properties import Answer, NotOfferedError, Property, ask
@@ -88,7 +88,9 @@ class Question:
         formula = self.harness.described.place.formula
         if self.asked is Property.SCALE and formula and answer.verdict is not Verdict.NOT_RUN:
             observed = detail.removeprefix("observed: ") if detail.startswith("observed: ") else ""
-            detail = f"{detail}; {compare(formula, observed).value}: {formula}"
+            given = self.harness.subject is not None and Role.SCALE in self.harness.subject.roles
+            agreement = compare(formula, observed, scale_given=given)
+            detail = f"{detail}; {agreement.value}: {formula}"
         expected = float("nan") if answer.expected is None else answer.expected
         off = None
         if answer.expected is not None and answer.observed is not None:

@@ -2,83 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lorascale_lint.config import Configs
-from lorascale_lint.engine import load_model
-from lorascale_lint.model.model import Implementation, Model
+from lorascale_lint.examination import examine_paths
+from lorascale_lint.ledger.applications import Application, applications
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.provenance.values import Text
 from lorascale_lint.sources.discovery import discover
 from lorascale_lint.verify.harness.description import Action, Place, Sketch
 
+_Key = tuple[str, str, str, str]
+"""File, class of the receiver, function and kind."""
+
 
 def sketches_of(path: Path) -> tuple[Sketch, ...]:
-    """All applications below `path`, in the order of the files, one for each function and kind.
+    """All applications below `path`, in the order of the files, one for each function, class and kind.
 
     Raises ConfigError for settings that cannot be read.
     """
     sources = discover([path], Configs())
-    model, _unread = load_model(sources.targets, sources.context)
+    ledger, _unread = examine_paths(sources.targets, sources.context)
+    return sketches_in(ledger, {str(target) for target in sources.targets}, path)
+
+
+def sketches_in(ledger: Ledger, targets: Iterable[str], path: Path) -> tuple[Sketch, ...]:
+    """The sketches of `targets`, files of the project at `path`."""
     root = path if path.is_dir() else path.parent
-    targets = {str(target) for target in sources.targets}
-    found: dict[tuple[str, str, Action], Sketch] = {}
-    for sketch in (*_functions(model, targets, root), *_methods(model, targets, root)):
-        key = (sketch.place.file, sketch.place.name, sketch.place.action)
-        found.setdefault(key, sketch)
-    return tuple(sorted(found.values(), key=lambda sketch: (sketch.place.file, sketch.place.row)))
+    wanted = set(targets)
+    found: dict[_Key, list[Application]] = defaultdict(list)
+    for item in applications(ledger):
+        if item.spot.file.filename in wanted:
+            found[_key(item.spot, item.kind)].append(item)
+    alone = _alone(ledger)
+    doing = _doing(found)
+    keys = _keys(ledger)
+    sketches = [
+        Sketch(
+            Place(
+                file=_relative(items[0].spot.file.filename, root),
+                name=items[0].spot.name,
+                row=items[0].spot.row,
+                action=Action(items[0].kind),
+                formula=alone.get(key) or _joined(item.formula for item in items),
+                owner=_owner(items[0].spot),
+            ),
+            keys=tuple(keys.get((key[0], items[0].spot.name), ())),
+            merge=doing.get((key[0], _owner(items[0].spot), Action.MERGE), ""),
+            unmerge=doing.get((key[0], _owner(items[0].spot), Action.UNMERGE), ""),
+        )
+        for key, items in found.items()
+    ]
+    return tuple(sorted(sketches, key=lambda sketch: (sketch.place.file, sketch.place.row)))
 
 
-def _functions(model: Model, targets: set[str], root: Path) -> Iterator[Sketch]:
-    keys = {traffic.function: traffic.patterns("read") for traffic in model.key_traffic}
-    for item in model.applications:
-        if item.owner is None and item.function.filename in targets:
-            yield Sketch(
-                Place(
-                    file=_relative(item.function.filename, root),
-                    name=item.function.facts.qualname,
-                    row=item.loc.row,
-                    action=Action(item.kind),
-                    formula=item.formula(),
-                ),
-                keys=tuple(keys.get(item.function, ())),
-            )
+def _key(spot: Spot, kind: str) -> _Key:
+    return (spot.file.filename, _owner(spot), spot.name, kind)
 
 
-def _methods(model: Model, targets: set[str], root: Path) -> Iterator[Sketch]:
-    for implementation in model.implementations:
-        doing = _doing(implementation)
-        for item in implementation.applications:
-            if item.function.filename not in targets:
-                continue
-            name = item.function.facts.qualname
-            owner = name.rpartition(".")[0]
-            yield Sketch(
-                Place(
-                    file=_relative(item.function.filename, root),
-                    name=name,
-                    row=item.loc.row,
-                    action=Action(item.kind),
-                    formula=item.formula(),
-                    owner=owner,
-                ),
-                merge=doing.get((owner, Action.MERGE), ""),
-                unmerge=doing.get((owner, Action.UNMERGE), ""),
-            )
+def _owner(spot: Spot) -> str:
+    """The class whose method it is: that of the receiver if it stands in the same file."""
+    if spot.function is None or spot.function.is_static:
+        return ""
+    if spot.cls is not None and spot.cls.file is spot.file:
+        return spot.cls.qualname
+    return spot.function.owner.qualname if spot.function.owner is not None else ""
 
 
-def _doing(implementation: Implementation) -> dict[tuple[str, Action], str]:
+def _joined(formulas: Iterable[str]) -> str:
+    """The branches of several formulas, each once."""
+    branches = dict.fromkeys(branch for formula in formulas for branch in formula.split(" | "))
+    return " | ".join(branches)
+
+
+def _alone(ledger: Ledger) -> Mapping[_Key, str]:
+    """The formulas of functions that were looked at alone, as the harness calls them, where they are known.
+
+    What callers give (a strength of 1, no alpha) is another matter.
+    """
+    scales: dict[_Key, list[str]] = defaultdict(list)
+    for entry in ledger.applies:
+        if not entry.spot.chain:
+            scales[_key(entry.spot, entry.kind)].append(entry.scale.formula())
+    return {key: _joined(found) for key, found in scales.items() if "unknown" not in found}
+
+
+def _doing(found: Mapping[_Key, list[Application]]) -> dict[tuple[str, str, Action], str]:
     """Which method of a class merges, and which one unmerges."""
-    found: dict[tuple[str, Action], str] = {}
-    named = [(item.function.facts.qualname, Action(item.kind)) for item in implementation.applications]
-    named += [(item.function.facts.qualname, Action.UNMERGE) for item in implementation.restorations]
-    for name, action in named:
-        owner, _, method = name.rpartition(".")
+    doing: dict[tuple[str, str, Action], str] = {}
+    for filename, owner, name, kind in found:
+        method = name.rpartition(".")[2]
         if method == "train":
             # One method that does both, by the mode that it is given.
-            found.setdefault((owner, Action.MERGE), "eval")
-            found.setdefault((owner, Action.UNMERGE), "train")
-        elif method != "forward":
-            found.setdefault((owner, action), method)
+            doing.setdefault((filename, owner, Action.MERGE), "eval")
+            doing.setdefault((filename, owner, Action.UNMERGE), "train")
+        elif owner and method != "forward":
+            doing.setdefault((filename, owner, Action(kind)), method)
+    return doing
+
+
+def _keys(ledger: Ledger) -> dict[tuple[str, str], list[str]]:
+    """Patterns of the keys that each function reads, with a star for what is not known."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for read in ledger.reads:
+        if isinstance(read.key, Text):
+            pattern = "".join(part if isinstance(part, str) else "*" for part in read.key.parts)
+            patterns = found[read.spot.file.filename, read.spot.name]
+            if pattern not in patterns:
+                patterns.append(pattern)
     return found
 
 

@@ -1,16 +1,25 @@
 """Which names of parameters and attributes mean what, to a harness that has nothing else to go by.
 
-The words of factors, alpha and rank are those of the analysis (`model.vocabulary`); here are those that
+The words of factors, bases and numbers are those of the analysis (`knowledge.roles`); here are those that
 matter only to somebody who has to call the code.
 """
 
 from __future__ import annotations
 
-from lorascale_lint.model.scale import ALPHA, RANK, SCALING, STRENGTH
-from lorascale_lint.model.vocabulary import factor_side, is_base_name, key_role, number_role
+from lorascale_lint.knowledge import roles
 from lorascale_lint.verify.harness.description import Role
 
-_NUMBERS = {ALPHA: Role.ALPHA, RANK: Role.RANK, SCALING: Role.SCALE, STRENGTH: Role.STRENGTH}
+_MEANT = {
+    roles.A: Role.A,
+    roles.B: Role.B,
+    roles.BASE: Role.BASE,
+    roles.ALPHA: Role.ALPHA,
+    roles.RANK: Role.RANK,
+    roles.SCALING: Role.SCALE,
+    roles.STRENGTH: Role.STRENGTH,
+    # A strength or a whole scale: nobody else knows either.
+    roles.MULTIPLIER: Role.SCALE,
+}
 
 _NAMES: dict[Role, frozenset[str]] = {
     Role.BASE: frozenset(
@@ -89,21 +98,8 @@ STRENGTHS = (
 
 def role_of(name: str) -> Role | None:
     """What a parameter or attribute of that name is; None: nobody knows."""
-    side = factor_side(name, lora_context=True)
-    if side is not None:
-        return Role(side)
-    for role, names in _NAMES.items():
-        if name.lower() in names:
-            return role
-    number = number_role(name, lora_context=True)
-    if number in _NUMBERS:
-        return _NUMBERS[number]
-    if name in ("scale", "scaling"):
-        return Role.SCALE
-    return Role.BASE if is_base_name(name) else None
-
-
-def key_of(pattern: str) -> Role | None:
-    """What a key of an adapter's dictionary holds."""
-    role = key_role(pattern)
-    return None if role is None else {"A": Role.A, "B": Role.B, "alpha": Role.ALPHA}[role]
+    meant = _MEANT.get(roles.role_of(name, lora_context=True) or "")
+    if meant in (Role.A, Role.B):
+        return meant
+    # Somebody who calls the code has fewer things in mind than one who reads it.
+    return next((role for role, names in _NAMES.items() if name.lower() in names), meant)
