@@ -7,11 +7,12 @@ it and dies.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ class _Record:
 
     def __init__(self) -> None:
         self.drawn: dict[str, set[str]] = {}
+        self.importing = False
 
     def note(self, dotted: str) -> None:
         package, _, rest = dotted.partition(".")
@@ -29,7 +31,11 @@ class _Record:
 
 
 class _StubType(type):
-    """Any attribute of a stub class is a stub class again; making an instance is refused."""
+    """Any attribute of a stub class is a stub class again; making an instance is refused.
+
+    What a module calls while it is imported (a logger, a decorator, a question for what is available) gives a
+    stub that counts as false.
+    """
 
     _record: _Record
     _path: str
@@ -41,7 +47,12 @@ class _StubType(type):
         setattr(cls, name, child)
         return child
 
+    def __bool__(cls) -> bool:
+        return not cls._path.endswith("()")
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls._record.importing:
+            return _make_stub(f"{cls._path}()", cls._record)
         # A stub that computes something would put an invented number into the verdict.
         raise RuntimeError(f"{cls._path} is only a stub; this scenario needs the real package")
 
@@ -63,7 +74,7 @@ class _StubModule(ModuleType):
 
 
 class StubFinder(MetaPathFinder, Loader):
-    """Serves the listed packages, and whatever lies below them, as stubs."""
+    """Serves the listed packages or modules (dotted), and whatever lies below them, as stubs."""
 
     def __init__(self, packages: Sequence[str]) -> None:
         self.packages = frozenset(packages)
@@ -73,7 +84,8 @@ class StubFinder(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of a stub for a name on the list, else None."""
-        if fullname.partition(".")[0] not in self.packages:
+        steps = fullname.split(".")
+        if not any(".".join(steps[:length]) in self.packages for length in range(1, len(steps) + 1)):
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
@@ -88,12 +100,22 @@ class StubFinder(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Nothing to execute."""
 
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Meanwhile stubs can be called."""
+        before, self._record.importing = self._record.importing, True
+        try:
+            yield
+        finally:
+            self._record.importing = before
+
     def drawn(self) -> dict[str, list[str]]:
         """Package to the attributes and submodules drawn from it so far, sorted.
 
         Empty if only its name was used.
         """
-        return {name: sorted(self._record.drawn.get(name, ())) for name in sorted(self.packages)}
+        tops = sorted({name.partition(".")[0] for name in self.packages})
+        return {name: sorted(self._record.drawn.get(name, ())) for name in tops}
 
 
 def stub_if_unusable(packages: Sequence[str]) -> StubFinder | None:

@@ -167,13 +167,15 @@ class Sketch:
     """An application of which only the place is known; the child finds out the rest.
 
     `keys` are the patterns of the keys that a function reads ("*.lora_down.weight"). `merge` and `unmerge`
-    are the methods of the class that do so.
+    are the methods of the class that do so. `roles` are those of parameters, and of attributes of the class,
+    that the analysis has seen to be given such a thing.
     """
 
     place: Place
     keys: tuple[str, ...] = ()
     merge: str = ""
     unmerge: str = ""
+    roles: tuple[tuple[str, Role], ...] = ()
 
 
 Described = Case | Sketch
@@ -193,7 +195,8 @@ def _case(data: dict[str, Any]) -> Described:
     kind = data.pop("kind")
     place = Place(**{**data["place"], "action": Action(data["place"]["action"])})
     if kind == "Sketch":
-        return Sketch(place, tuple(data["keys"]), data["merge"], data["unmerge"])
+        roles = tuple((name, Role(role)) for name, role in data["roles"])
+        return Sketch(place, tuple(data["keys"]), data["merge"], data["unmerge"], roles)
     geometry = Geometry(data["geometry"])
     if kind == "FunctionCase":
         return FunctionCase(place, _values(data["arguments"]), data["modules"], geometry)

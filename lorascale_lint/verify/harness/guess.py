@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import (
     Action,
@@ -57,7 +58,8 @@ def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[Fun
     """Descriptions of a function, the most likely first. Raises CannotBuildError with what nobody knows."""
     parameters = _parameters(function)
     known = getattr(inspect.unwrap(function), "__globals__", {})
-    found = {name: _value(name, parameter, known) for name, parameter in parameters.items()}
+    told = dict(sketch.roles)
+    found = {name: _value(name, parameter, known, told.get(name)) for name, parameter in parameters.items()}
     arguments = {name: value for name, value in found.items() if value is not None}
     roles = {value.role for value in arguments.values()}
     tables = [name for name, value in arguments.items() if value.role is Role.TABLE]
@@ -81,14 +83,16 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         raise CannotBuildError(f"its parameters are not known: {error}") from error
 
 
-def _value(name: str, parameter: inspect.Parameter, known: dict[str, Any]) -> Value | None:
-    """What a parameter is given; None: it is left out. Raises CannotBuildError for one that is needed."""
-    optional = parameter.default is not parameter.empty or parameter.kind in (
-        parameter.VAR_POSITIONAL,
-        parameter.VAR_KEYWORD,
-    )
+def _value(name: str, parameter: inspect.Parameter, known: dict[str, Any], told: Role | None) -> Value | None:
+    """What a parameter is given; None: it is left out. Raises CannotBuildError for one that is needed.
+
+    `told` is its role as the analysis has seen it; a name that is clear says more.
+    """
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    optional = parameter.default is not parameter.empty
     annotation = _annotation(parameter)
-    role = words.role_of(name)
+    role = words.role_of(name) or told
     if name in words.MODELS and "dict" not in annotation.lower():
         return Value(Role.BASE, Form.MODEL)
     if (
@@ -113,6 +117,13 @@ def _value(name: str, parameter: inspect.Parameter, known: dict[str, Any]) -> Va
         return Value(Role.LITERAL, literal=words.HARMLESS[name])
     if annotation == "bool":
         return Value(Role.LITERAL, literal=False)
+    if name in words.SHAPES:
+        extents = (("0", Value(Role.OUT_FEATURES)), ("1", Value(Role.IN_FEATURES)))
+        return Value(Role.LIST, parts=extents)
+    if _packed(annotation) is Form.MODULE:
+        return Value(Role.BASE, Form.MODULE)
+    if {"weight", "layer", "linear", "module"} & {*word_list(name)[-1:]} and _packed(annotation) is not None:
+        return Value(Role.BASE)
     raise CannotBuildError(
         f"nobody knows what the parameter `{name}` is{f': {annotation}' if annotation else ''}"
     )
@@ -221,8 +232,9 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     parameters = _parameters(cls)
     known = getattr(getattr(cls, "__init__", None), "__globals__", {})
     found: dict[str, Value] = {}
+    told = dict(sketch.roles)
     for name, parameter in parameters.items():
-        value = _value(name, parameter, known)
+        value = _value(name, parameter, known, told.get(name))
         if value is not None and not (value.role is Role.BIAS and parameter.default is not parameter.empty):
             found[name] = value
     problem = CannotBuildError("it cannot be made")

@@ -23,6 +23,7 @@ from lorascale_lint.verify.harness.values import RANK, CannotBuildError, Setting
 
 Arguments = tuple[tuple[str, Value], ...]
 _DEPTH = 3
+_OTHER = {Role.A: Role.B, Role.B: Role.A}
 
 
 def described_layer(
@@ -74,21 +75,31 @@ def _tensors(owner: Any, prefix: str, depth: int) -> Iterator[tuple[str, tuple[i
 
 
 def _assignments(tensors: dict[str, tuple[int, ...]], setting: Setting) -> Iterator[Assignment]:
-    seen = set()
+    named: dict[Role, tuple[str, tuple[int, ...]]] = {}
     for path, shape in tensors.items():
         role = _role(path, setting)
-        if role not in (Role.A, Role.B) or role in seen:
-            continue
-        module = setting.modules[0]
-        right = module.shape.native(role, module.a if role is Role.A else module.b).shape
-        if shape == right:
-            transposed = False
-        elif shape == (*right[1::-1], *right[2:]):
-            transposed = True
-        else:
+        if role in (Role.A, Role.B):
+            named.setdefault(role, (path, shape))
+    # Some call the factor on the output's side A.
+    turned = len(named) == 2 and all(
+        _lies(shape, role, setting) is None and _lies(shape, _OTHER[role], setting) is not None
+        for role, (_, shape) in named.items()
+    )
+    for role, (path, shape) in named.items():
+        meant = _OTHER[role] if turned else role
+        transposed = _lies(shape, meant, setting)
+        if transposed is None:
             raise CannotBuildError(f"`{path}` has the shape {shape}, which is no factor's of rank {RANK}")
-        seen.add(role)
-        yield Assignment(_with_adapter(path, setting), Value(role, transposed=transposed))
+        yield Assignment(_with_adapter(path, setting), Value(meant, transposed=transposed))
+
+
+def _lies(shape: tuple[int, ...], role: Role, setting: Setting) -> bool | None:
+    """Whether a tensor of that shape is this factor transposed; None: it is not this factor."""
+    module = setting.modules[0]
+    right = module.shape.native(role, module.a if role is Role.A else module.b).shape
+    if shape == right:
+        return False
+    return True if shape == (*right[1::-1], *right[2:]) else None
 
 
 def _role(path: str, setting: Setting) -> Role | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -85,34 +86,67 @@ class Loading:
             sys.meta_path.append(self._stubs)
         for _ in range(_MOST_STUBS):
             try:
-                with contextlib.redirect_stdout(io.StringIO()):
+                with contextlib.redirect_stdout(io.StringIO()), self._stubs.importing():
                     return _import(name, path)
             except ModuleNotFoundError as error:
-                missing = (error.name or "").partition(".")[0]
-                if not self._may_stub(missing, error.name or ""):
+                if not self._provide(error.name or "", path):
                     raise CannotLoadError(f"the package {error.name} is missing") from error
-                self._stubs.packages |= {missing}
             except (Exception, SystemExit) as error:
                 text = " ".join(str(error).split())[:200]
                 raise CannotLoadError(f"the import raises {type(error).__name__}: {text}") from error
         raise CannotLoadError("too many packages are missing")
 
-    def _may_stub(self, top: str, name: str) -> bool:
-        if not top or top in _NEVER_STUBBED or top in self._stubs.packages:
+    def _provide(self, name: str, path: Path) -> bool:
+        """Make a missing module importable: from a folder above `path`, else by a stand-in."""
+        top = name.partition(".")[0]
+        if not top or top in _NEVER_STUBBED or name in self._stubs.packages or top in self._stubs.packages:
             return False
-        own = (self._root / top).exists() or (self._root / f"{top}.py").exists()
-        # A part that an installed package lacks is another version of it, and no stand-in would be right.
-        return not own and (name == top or importlib.util.find_spec(top) is None)
+        home = next((folder for folder in self._above(path) if _lies_in(folder, top)), None)
+        if home is None:
+            # A part that an installed package lacks is another version of it; no stand-in would be right.
+            if name != top and importlib.util.find_spec(top) is not None:
+                return False
+            self._stubs.packages |= {top}
+        elif str(home) not in sys.path:
+            sys.path.insert(0, str(home))
+            importlib.invalidate_caches()
+        elif not home.joinpath(*name.split(".")).with_suffix(".py").exists():
+            # A part of the project that is built or generated, and not there.
+            self._stubs.packages |= {name}
+        else:
+            return False
+        return True
+
+    def _above(self, path: Path) -> list[Path]:
+        root = self._root.resolve()
+        return [folder for folder in path.parents if folder == root or root in folder.parents]
+
+
+def _lies_in(folder: Path, top: str) -> bool:
+    return (folder / top).is_dir() or (folder / f"{top}.py").is_file()
 
 
 def _dotted(path: Path) -> tuple[Path, str]:
     """The folder to import from, and the module's name there."""
     parts = [] if path.stem == "__init__" else [path.stem]
     folder = path.parent
-    while (folder / "__init__.py").is_file() and folder.parent != folder:
+    # Folders without an `__init__.py` are packages too where relative imports lead through them.
+    least = _relative_level(path) + len(parts)
+    while folder.parent != folder and folder.name.isidentifier():
+        if not (folder / "__init__.py").is_file() and len(parts) >= least:
+            break
         parts.insert(0, folder.name)
         folder = folder.parent
     return folder, ".".join(parts)
+
+
+def _relative_level(path: Path) -> int:
+    """The most dots of a relative import in the file."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return 0
+    return max((node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), default=0)
 
 
 def _import(name: str, path: Path) -> ModuleType:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from lorascale_lint.config import Configs
 from lorascale_lint.examination import examine_paths
+from lorascale_lint.knowledge.roles import ALPHA, BASE, RANK, SCALING, STRENGTH, A, B
 from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.entries import Ledger, Spot
-from lorascale_lint.provenance.values import Text
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.provenance.scale import ONE, TRAINED, TRAINED_RS
+from lorascale_lint.provenance.values import Ref, Tensor, Text, Value
 from lorascale_lint.sources.discovery import discover
-from lorascale_lint.verify.harness.description import Action, Place, Sketch
+from lorascale_lint.verify.harness.description import Action, Place, Role, Sketch
 
 _Key = tuple[str, str, str, str]
 """File, class of the receiver, function and kind."""
@@ -39,6 +42,7 @@ def sketches_in(ledger: Ledger, targets: Iterable[str], path: Path) -> tuple[Ske
     alone = _alone(ledger)
     doing = _doing(found)
     keys = _keys(ledger)
+    roles = _roles(ledger)
     sketches = [
         Sketch(
             Place(
@@ -52,6 +56,7 @@ def sketches_in(ledger: Ledger, targets: Iterable[str], path: Path) -> tuple[Ske
             keys=tuple(keys.get((key[0], items[0].spot.name), ())),
             merge=doing.get((key[0], _owner(items[0].spot), Action.MERGE), ""),
             unmerge=doing.get((key[0], _owner(items[0].spot), Action.UNMERGE), ""),
+            roles=tuple(roles.get((key[0], _owner(items[0].spot) or items[0].spot.name), {}).items()),
         )
         for key, items in found.items()
     ]
@@ -113,6 +118,42 @@ def _keys(ledger: Ledger) -> dict[tuple[str, str], list[str]]:
             if pattern not in patterns:
                 patterns.append(pattern)
     return found
+
+
+def _roles(ledger: Ledger) -> dict[tuple[str, str], dict[str, Role]]:
+    """Of each function and class, by file and name: what was given to its parameters or put in its fields.
+
+    What is given different things has no role.
+    """
+    seen: dict[tuple[str, str], dict[str, set[Role | None]]] = defaultdict(lambda: defaultdict(set))
+    for use in ledger.uses:
+        if use.callee is not None:
+            for name, value in use.given.items():
+                seen[use.callee.file.filename, use.callee.qualname][name].add(_role(value))
+    for store in ledger.stores:
+        if isinstance(store.owner, Ref) and store.owner.cls is not None:
+            cls = store.owner.cls
+            seen[cls.file.filename, cls.qualname][store.field].add(_role(store.value))
+    return {
+        key: {name: role for name, roles in names.items() if len(roles) == 1 and (role := next(iter(roles)))}
+        for key, names in seen.items()
+    }
+
+
+_KINDS = {A: Role.A, B: Role.B, BASE: Role.BASE, "adapted": Role.BASE}
+_NUMBERS = {ALPHA: Role.ALPHA, RANK: Role.RANK, SCALING: Role.SCALE, STRENGTH: Role.STRENGTH}
+
+
+def _role(value: Value) -> Role | None:
+    if isinstance(value, Tensor) and value.scale == ONE:
+        return _KINDS.get(value.kind)
+    scale = scale_of(value)
+    if scale is None or scale.unknowns():
+        return None
+    if scale.by_role() in (TRAINED, TRAINED_RS):
+        return Role.SCALE
+    symbol = only_symbol(scale)
+    return None if symbol is None else _NUMBERS.get(symbol.role)
 
 
 def _relative(filename: str, root: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from types import SimpleNamespace
@@ -256,6 +256,10 @@ class Configuration(SimpleNamespace):
     def __contains__(self, name: str) -> bool:
         return name in self.__dict__
 
+    def __iter__(self) -> Iterator[str]:
+        # Without it Python would ask for items 0, 1, 2 and so on, and get one each time.
+        return iter(self.__dict__)
+
     def get(self, name: str, default: Any = None) -> Any:
         """As a dictionary's."""
         return self.__dict__.get(name, default)
@@ -273,14 +277,18 @@ def _module(weight: Any, shape: Shape, role: Role) -> Any:
     if torch is None:
         return SimpleNamespace(weight=weight)
     nn = torch.nn
+    # Most code copies the bias of the layer that it wraps; zeros change nothing.
+    biased = role is Role.BASE
     if shape.geometry is Geometry.CONVOLUTION:
         kernel = weight.shape[-1]
-        made = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, bias=False)
+        made = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, bias=biased)
     elif shape.geometry is Geometry.EMBEDDING and role is Role.BASE:
         made = nn.Embedding(*weight.shape)
     else:
-        made = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+        made = nn.Linear(weight.shape[1], weight.shape[0], bias=biased)
     with torch.no_grad():
+        if biased and getattr(made, "bias", None) is not None:
+            made.bias.zero_()
         made.weight.copy_(weight)
     return made.eval()
 

@@ -69,6 +69,7 @@ HARMLESS: dict[str, float | bool | str | None] = {
     "device": "cpu",
     "safe_merge": False,
     "verbose": False,
+    "kernel_size": 3,
     "dtype": None,
 }
 TABLES = frozenset(
@@ -77,6 +78,7 @@ TABLES = frozenset(
     "state_dict_lora lora_tensors".split()
 )
 BASE_TABLES = frozenset("model_sd model_state_dict base_sd base_state_dict state_dict_base model".split())
+SHAPES = frozenset({"shape", "weight_shape", "base_shape"})
 MODELS = frozenset("model unet transformer network dit denoiser text_encoder net module_tree".split())
 MERGE = ("merge", "merge_weights", "merge_lora", "merge_lora_weights", "merge_adapter", "fuse", "fuse_lora")
 UNMERGE = ("unmerge", "unmerge_weights", "unmerge_lora", "unmerge_lora_weights", "unfuse", "unfuse_lora")
