@@ -219,6 +219,21 @@ def _table_cases(
             told[name] = Value(Role.TABLE, parts=(("{module}.weight", Value(Role.BASE)),))
         single = any(value.role is Role.BASE and value.form is not Form.MODEL for value in arguments.values())
         yield FunctionCase(sketch.place, tuple(told.items()), modules=1 if single else 2)
+    if has_base and base_name is None:
+        yield from _row_cases(sketch, arguments, adapters[0])
+
+
+def _row_cases(sketch: Sketch, arguments: dict[str, Value], adapter: str) -> Iterator[FunctionCase]:
+    """The adapter of one module as a row of tensors, in the orders that are usual."""
+    for roles in (
+        (Role.A, Role.B, Role.ALPHA),
+        (Role.B, Role.A, Role.ALPHA),
+        (Role.A, Role.B),
+        (Role.B, Role.A),
+    ):
+        parts = tuple((str(number), Value(role)) for number, role in enumerate(roles))
+        told = arguments | {adapter: Value(Role.LIST, parts=parts)}
+        yield FunctionCase(sketch.place, tuple(told.items()))
 
 
 def _fitting(keys: Sequence[tuple[str, Role]], patterns: Sequence[str]) -> int:

@@ -23,6 +23,7 @@ from lorascale_lint.verify.harness.values import RANK, CannotBuildError, Setting
 
 Arguments = tuple[tuple[str, Value], ...]
 _DEPTH = 3
+_MOST_HIDDEN = 4
 _OTHER = {Role.A: Role.B, Role.B: Role.A}
 
 
@@ -64,13 +65,16 @@ def _tensors(owner: Any, prefix: str, depth: int) -> Iterator[tuple[str, tuple[i
         for kind in (owner.named_parameters(), owner.named_buffers()):
             for name, value in kind:
                 yield prefix + name, tuple(value.shape)
-    inner = owner if isinstance(owner, dict) else getattr(owner, "__dict__", {})
+    inner: dict[Any, Any] = owner if isinstance(owner, dict) else getattr(owner, "__dict__", {})
+    if isinstance(owner, (list, tuple)):
+        # A layer in a list is hidden from torch, so that it is not saved.
+        inner = {str(number): item for number, item in enumerate(owner[:_MOST_HIDDEN])}
     for name, value in list(inner.items()):
         if not isinstance(name, str) or name.startswith("_"):
             continue
         if hasattr(value, "shape") and len(getattr(value, "shape", ())) > 0:
             yield prefix + name, tuple(value.shape)
-        elif depth and not callable(getattr(value, "parameters", None)) and isinstance(value, dict):
+        elif (depth and isinstance(value, (dict, list, tuple))) or isinstance(owner, (list, tuple)):
             yield from _tensors(value, f"{prefix}{name}.", depth - 1)
 
 

@@ -13,7 +13,7 @@ from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.provenance.scale import ONE, TRAINED, TRAINED_RS
-from lorascale_lint.provenance.values import Ref, Tensor, Text, Value
+from lorascale_lint.provenance.values import Place as PlaceValue, Ref, Tensor, Text, Value
 from lorascale_lint.sources.discovery import discover
 from lorascale_lint.verify.harness.description import Action, Place, Role, Sketch
 
@@ -147,6 +147,8 @@ _NUMBERS = {ALPHA: Role.ALPHA, RANK: Role.RANK, SCALING: Role.SCALE, STRENGTH: R
 def _role(value: Value) -> Role | None:
     if isinstance(value, Tensor) and value.scale == ONE:
         return _KINDS.get(value.kind)
+    if isinstance(value, PlaceValue) and value.role in _KINDS:
+        return _KINDS[value.role]
     scale = scale_of(value)
     if scale is None or scale.unknowns():
         return None

@@ -70,6 +70,7 @@ HARMLESS: dict[str, float | bool | str | None] = {
     "safe_merge": False,
     "verbose": False,
     "kernel_size": 3,
+    **dict.fromkeys(("prefix", "name", "module_name", "layer_name"), "layer"),
     "dtype": None,
 }
 TABLES = frozenset(
