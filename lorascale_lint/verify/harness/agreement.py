@@ -9,6 +9,7 @@ _FACTOR = re.compile(
     r"(?P<sign>^|\s*[*/]\s*)(?:sqrt\((?P<root>\w+)\)|(?P<name>-?[\w.]+))"
     r"(?:(?:\^|\*\*)\(?(?P<power>-?[\d./]+)\)?)?"
 )
+_CONDITION = re.compile(r"\s+(?:if|when|with|unless)\s.*")
 # Numbers that were 1 while the formula was observed, or belong to the layer.
 _LEFT_OUT = frozenset({"strength", "gate"})
 # Numbers that stand for others: what was stored in them, or what the caller gave.
@@ -32,7 +33,7 @@ def compare(mapped: str, observed: str, *, scale_given: bool = False) -> Agreeme
     `scale_given`: the code was given a whole scale, the trained one, where it takes a number that may be one.
     """
     found = _monomial(observed)
-    branches = [_monomial(branch.strip()) for branch in mapped.split(" | ")]
+    branches = [_monomial(_CONDITION.sub("", branch.strip())) for branch in re.split(r"[|;]", mapped)]
     if found is None:
         return Agreement.ONE_KNOWN
     if any(branch is not None and found in _readings(branch, scale_given) for branch in branches):
