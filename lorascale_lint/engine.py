@@ -93,6 +93,10 @@ def _lint(
             ledger = examine_sources(
                 read.sources, read.modules, [path for path in targets if path in read.sources]
             )
+            failures += [
+                FileFailure(name, f"internal error while the code was followed, in {what}", code="LS000")
+                for name, what in ledger.crashes
+            ]
         except Exception:  # the rules that need no ledger still have their say
             failures.append(_failure_in("<examination>", "while the code was followed"))
     for rule in chosen:

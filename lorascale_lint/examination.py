@@ -69,6 +69,10 @@ def examine_paths(
     failures += [
         found for path in sorted(targets) if path in sources and (found := _failure(path, sources[path]))
     ]
+    failures += [
+        FileFailure(name, f"internal error while the code was followed, in {what}", code="LS000")
+        for name, what in ledger.crashes
+    ]
     return ledger, failures
 
 

@@ -274,6 +274,8 @@ class Ledger:
     defaults: list[Default] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)
     """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
+    crashes: list[tuple[str, str]] = field(default_factory=list)
+    """Files, and functions of them on which the engine itself failed."""
     bounds: list[str] = field(default_factory=list)
     """Functions for which a bound of work was passed, so that something may be missing."""
 

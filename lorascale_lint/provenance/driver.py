@@ -106,6 +106,9 @@ def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
         _run_defined(machine)
     except (OutOfSteps, RecursionError):
         machine.ledger.bounds.append(f"{info.file.filename}: {info.qualname}")
+    except Exception as error:  # costs the function, and is said
+        machine.ledger.crashes.append((info.file.filename, f"{info.qualname}: {type(error).__name__}: {error}"))
+        machine.stack.clear()
     while len(machine.heap.journals) > depth:
         machine.heap.undo()
 
@@ -138,12 +141,12 @@ def _run_top_level(machine: Machine, file: FileInfo) -> None:
         kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
         block(machine, [node for node in file.tree.body if not isinstance(node, kept)])
     except (OutOfSteps, RecursionError):
-        pass
-    finally:
-        while len(machine.heap.journals) > frame.journal + 1:
-            machine.heap.keep()
+        machine.ledger.bounds.append(f"{file.filename}: {TOP}")
+    except Exception as error:
+        machine.ledger.crashes.append((file.filename, f"{TOP}: {type(error).__name__}: {error}"))
+    while len(machine.heap.journals) > frame.journal:
         machine.heap.undo()
-        machine.stack.pop()
+    machine.stack.clear()
 
 
 __all__ = ["Ledger", "calls", "examine"]
