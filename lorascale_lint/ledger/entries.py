@@ -184,7 +184,10 @@ class KeyWrite:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyRead:
-    """An entry is read; ``how`` is item, get, pop, del or in; attribute for a part of a configuration."""
+    """An entry is read; ``how`` is item, get, pop or in; attribute for a part of a configuration.
+
+    ``del`` is an entry that is thrown away: ``del sd[key]``, or ``sd.pop(key)`` as a statement.
+    """
 
     spot: Spot
     container: Value

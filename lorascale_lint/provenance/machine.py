@@ -75,6 +75,8 @@ class Frame:
     chain: tuple[str, ...] = ()
     statement: tuple[int, int] = (0, 0)
     """Rows of the statement that runs."""
+    dropped: ast.expr | None = None
+    """The last expression that stood as a statement: nobody takes its value."""
     number: int = 0
     """Tells one run of a function from another."""
     journal: int = 0

@@ -40,6 +40,8 @@ def call_method(
     if name in ("get", "pop", "get_tensor", "setdefault") and args and not isinstance(receiver, Union):
         found = _dispatch(m, receiver, name, args, keywords, named, node)
         how = "pop" if name == "pop" else "item" if name == "get_tensor" else "get"
+        if name == "pop" and node is not None and node is m.frame.dropped:
+            how = "del"
         expressions.read_entry(m, node or ast.Pass(lineno=0), receiver, args[0], found, how)
         return found
     if name == "update" and node is not None and named:

@@ -51,6 +51,7 @@ def run(m: Machine, node: ast.stmt) -> bool:
     m.frame.statement = (node.lineno, _last_row(node))
     match node:
         case ast.Expr(value=value):
+            m.frame.dropped = value
             expressions.evaluate(m, value)
         case ast.Assign(targets=targets, value=value):
             result = expressions.evaluate(m, value)
@@ -119,7 +120,8 @@ def run(m: Machine, node: ast.stmt) -> bool:
                     m.frame.names.local.pop(target.id, None)
                 elif isinstance(target, ast.Subscript):
                     base = expressions.evaluate(m, target.value)
-                    expressions.remove_item(m, base, expressions.evaluate(m, target.slice))
+                    key = expressions.evaluate(m, target.slice)
+                    expressions.read_entry(m, target, base, key, expressions.remove_item(m, base, key), "del")
         case _:
             pass
     return False
