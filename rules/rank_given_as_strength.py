@@ -147,7 +147,9 @@ def _multipliers(model: Model, function: Function, call: Term) -> Iterator[tuple
         if model.project.callees(call.func, function, function.owner):
             continue
         named = next((value for key, value in call.keywords if key in api.keywords), None)
-        given = named if named is not None else call.argument(api.position, "")
+        given = named
+        if given is None and api.position is not None:
+            given = call.argument(api.position, "")
         for item in given.items if isinstance(given, Sequence) else (given,):
             if item is not None:
                 yield api, item

@@ -95,7 +95,8 @@ class StrengthSquared(Obligation):
                 once = branch.scale * Scale(Fraction(1), ((symbol, Fraction(-1)),))
                 yield self.at(
                     application.spot,
-                    f"`{symbol.origin}` multiplies the delta twice in `{application.spot.name}`: {branch.scale.formula()}",
+                    f"`{symbol.origin}` multiplies the delta twice in `{application.spot.name}`: "
+                    f"{branch.scale.formula()}",
                     effect=effect_of(branch.scale, once),
                     trace=[(application.spot, f"here the delta arrives at scale {branch.scale.formula()}")],
                 )

@@ -1,7 +1,8 @@
 """What an operation of torch, numpy, mlx, jax, keras or Python does to a value, by its name.
 
-The same names mean the same in these libraries (``matmul`` of torch, mlx and jax), so an entry is found by the last
-part of a dotted name. Source: the public documentation of each library; ``tests/test_operations.py`` runs them.
+The same names mean the same in these libraries (``matmul`` of torch, mlx and jax), so an entry is found by
+the last part of a dotted name. Source: the public documentation of each library; ``tests/test_operations.py``
+runs those of torch and numpy.
 """
 
 from __future__ import annotations
@@ -15,21 +16,32 @@ OPERATIONS: dict[str, str] = {
     # the same value: another type, device, shape or copy
     **_table(
         "keep",
-        "to cuda cpu float half bfloat16 double type type_as astype contiguous clone detach requires_grad_ view reshape "
-        "unsqueeze squeeze flatten expand expand_as view_as reshape_as repeat tile broadcast_to numpy tensor as_tensor asarray array "
-        "asanyarray Parameter Variable from_numpy Buffer full_tensor redistribute wait cast dequantize stop_gradient to_dense "
-        "to_local from_local distribute_tensor resolve_conj unflatten ravel slice narrow chunk split select gather index_select take_along_axis "
-        "pin_memory share_memory_ copy deepcopy eval train requires_grad unwrap unbox as_subclass __deepcopy__ item tolist "
-        "dropout dropout_ convert_to_tensor device_put block_until_ready unbind pad constant_pad nan_to_num clip clamp "
-        "checkpoint ascontiguousarray squeeze_ unsqueeze_ contiguous_ __pos__ real detach_ promote_types from_dlpack roll flip index where_ "
-        "narrow_copy zero_pad atleast_2d atleast_3d expand_dims float32 float16 get value with_sharding_constraint "
-        "with_logical_constraint all_gather all_reduce all_gather_into_tensor reduce_scatter tensor_model_parallel_all_gather "
-        "tensor_model_parallel_all_reduce mark_sharding repeat_interleave alias float64 _to_copy normal_init materialize "
-        "dequantize_4bit dequantize_bnb_weight cast_to_device cast_to cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take",
+        "to cuda cpu float half bfloat16 double type type_as astype contiguous clone detach "
+        "requires_grad_ view reshape unsqueeze squeeze flatten expand expand_as view_as reshape_as "
+        "repeat tile broadcast_to numpy tensor as_tensor asarray array asanyarray Parameter Variable "
+        "from_numpy Buffer full_tensor redistribute wait cast dequantize stop_gradient to_dense "
+        "to_local from_local distribute_tensor resolve_conj unflatten ravel slice narrow chunk split "
+        "select gather index_select take_along_axis pin_memory share_memory_ copy deepcopy eval train "
+        "requires_grad unwrap unbox as_subclass __deepcopy__ item tolist dropout dropout_ "
+        "convert_to_tensor device_put block_until_ready unbind pad constant_pad nan_to_num clip clamp "
+        "checkpoint ascontiguousarray squeeze_ unsqueeze_ contiguous_ __pos__ real detach_ "
+        "promote_types from_dlpack roll flip index where_ narrow_copy zero_pad atleast_2d atleast_3d "
+        "expand_dims float32 float16 get value with_sharding_constraint with_logical_constraint "
+        "all_gather all_reduce all_gather_into_tensor reduce_scatter tensor_model_parallel_all_gather "
+        "tensor_model_parallel_all_reduce mark_sharding repeat_interleave alias float64 _to_copy "
+        "normal_init materialize dequantize_4bit dequantize_bnb_weight cast_to_device cast_to "
+        "cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take",
     ),
-    **_table("transpose", "t T mT transpose swapaxes swapdims permute adjoint H matrix_transpose moveaxis t_ transpose_"),
-    **_table("product", "matmul mm bmm dot inner linear conv1d conv2d conv3d conv_transpose2d conv_general_dilated conv_with_general_padding dot_general batch_matmul batch_dot"
-             " multi_dot chain_matmul mv tensordot gather_mm grouped_mm _grouped_mm gmm ragged_dot scaled_dot quantized_matmul"),
+    **_table(
+        "transpose",
+        "t T mT transpose swapaxes swapdims permute adjoint H matrix_transpose moveaxis t_ transpose_",
+    ),
+    **_table(
+        "product",
+        "matmul mm bmm dot inner linear conv1d conv2d conv3d conv_transpose2d conv_general_dilated "
+        "conv_with_general_padding dot_general batch_matmul batch_dot multi_dot chain_matmul mv "
+        "tensordot gather_mm grouped_mm _grouped_mm gmm ragged_dot scaled_dot quantized_matmul",
+    ),
     **_table("embedding", "embedding take_rows"),
     **_table("einsum", "einsum contract"),
     **_table("outer", "kron outer"),
@@ -47,25 +59,39 @@ OPERATIONS: dict[str, str] = {
     **_table("reciprocal", "reciprocal reciprocal_"),
     **_table("norm", "norm linalg_norm vector_norm weight_norm l2_norm"),
     **_table("zeros", "zeros zeros_like new_zeros zeros_"),
-    **_table("fresh", "ones ones_like randn rand empty empty_like randn_like rand_like normal uniform full full_like eye new_empty new_ones new_full "
-             "truncated_normal get_parameter create_parameter add_weight param random_normal he_normal glorot_uniform arange"),
+    **_table(
+        "fresh",
+        "ones ones_like randn rand empty empty_like randn_like rand_like normal uniform full "
+        "full_like eye new_empty new_ones new_full truncated_normal get_parameter create_parameter "
+        "add_weight param random_normal he_normal glorot_uniform arange",
+    ),
     **_table("stack", "stack cat concat concatenate hstack vstack block_diag"),
     **_table("sum", "sum fsum reduce_sum"),
     **_table("copy_into", "copy_ set_ assign load_state assign_add_ set_data"),
-    **_table("fill", "zero_ fill_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_ normal_ uniform_ trunc_normal_ zeros_ ones_ constant_"
-             " orthogonal_ eye_ dirac_ reset_parameters"),
+    **_table(
+        "fill",
+        "zero_ fill_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_ normal_ uniform_ "
+        "trunc_normal_ zeros_ ones_ constant_ orthogonal_ eye_ dirac_ reset_parameters",
+    ),
     **_table("number", "float int round abs fabs"),
     **_table("mask", "rand_mask bernoulli dropout_mask ones_mask"),
-    **_table("nothing", "print warning info debug error warn log append_ register_forward_hook register_load_state_dict_post_hook empty_cache synchronize"),
-}  # fmt: skip
+    **_table(
+        "nothing",
+        "print warning info debug error warn log append_ register_forward_hook "
+        "register_load_state_dict_post_hook empty_cache synchronize",
+    ),
+}
 """Effect by the last part of a name; a trailing underscore in torch changes the receiver."""
 
 LINEAR_MODULES: dict[str, tuple[int, int]] = {
     # where (extent in, extent out) stand among the arguments
     **dict.fromkeys(
-        "Linear Dense ColumnParallelLinear RowParallelLinear ReplicatedLinear Linear8bitLt Linear4bit QuantizedLinear "
-        "LinearLayer NonDynamicallyQuantizableLinear TELinear TEColumnParallelLinear TERowParallelLinear LinearNoBias FastLinear "
-        "ops_Linear Conv1d Conv2d Conv3d Embedding".split(),
+        (
+            "Linear Dense ColumnParallelLinear RowParallelLinear ReplicatedLinear Linear8bitLt "
+            "Linear4bit QuantizedLinear LinearLayer NonDynamicallyQuantizableLinear TELinear "
+            "TEColumnParallelLinear TERowParallelLinear LinearNoBias FastLinear ops_Linear Conv1d "
+            "Conv2d Conv3d Embedding"
+        ).split(),
         (0, 1),
     ),
 }
@@ -77,7 +103,8 @@ PASSING_MODULES = frozenset(
 """Modules whose output is their input, as far as scales go."""
 
 INITIALISERS = (
-    "reset_parameters reset_lora_parameters init_weights init_parameters pissa_init olora_init corda_init loftq_init "
-    "lora_ga_init orthogonal_init eva_init initialize_parameters init_lora_parameters svd_init _init_weights"
+    "reset_parameters reset_lora_parameters init_weights init_parameters pissa_init olora_init "
+    "corda_init loftq_init lora_ga_init orthogonal_init eva_init initialize_parameters "
+    "init_lora_parameters svd_init _init_weights"
 ).split()
 """Methods that give factors start values: what they divide by is what training then multiplies back."""

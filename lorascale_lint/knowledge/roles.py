@@ -193,7 +193,9 @@ def key_role(key: str) -> str | None:
     return None
 
 
-_SCALES = re.compile(r"(?i)lora_|_lora|lokr|loha|hada_|dora_|alpha|scaling|multiplier|delta_weight|@|matmul|mm\b|einsum|linear\(|\bscale\b|\.up\b|\.down\b|\brank\b")
+_SCALES = re.compile(
+    r"(?i)lora_|_lora|lokr|loha|hada_|dora_|alpha|scaling|multiplier|delta_weight|@|matmul|mm\b|einsum|linear\(|\bscale\b|\.up\b|\.down\b|\brank\b"
+)
 
 
 def speaks_of_scales(text: str) -> bool:

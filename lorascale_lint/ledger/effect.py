@@ -6,7 +6,7 @@ from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, RANK, SCALIN
 from lorascale_lint.provenance.scale import TRAINED, Scale
 
 EXAMPLE = {ALPHA: 64.0, RANK: 128.0, SCALING: 0.5, STRENGTH: 0.8, MULTIPLIER: 0.8, GATE: 1.0}
-"""LongCat's distilled LoRA, the adapter that made FastVideo's bug visible, at a strength that people choose."""
+"""LongCat's distilled LoRA, which made FastVideo's bug visible, at a strength that people choose."""
 
 
 def effect_of(scale: Scale, trained: Scale = TRAINED) -> str:

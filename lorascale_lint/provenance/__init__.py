@@ -1,1 +1,1 @@
-"""What every tensor and number that LoRA code touches is, where it came from, and what was multiplied onto it."""
+"""What each tensor and number of LoRA code is, where it came from, and what was multiplied onto it."""

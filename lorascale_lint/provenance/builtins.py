@@ -368,20 +368,20 @@ def _vars(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
         pairs = [
             (Text((slot,)), value)
             for slot, value in m.heap.of(args[0].key)
-            if isinstance(slot, str)
-            and not slot.startswith("<")
-            and isinstance(value, Value)
+            if isinstance(slot, str) and not slot.startswith("<") and isinstance(value, Value)
         ]
-        return m.new_dict(list(pairs), False)  # type: ignore[arg-type]
+        return m.new_dict(list(pairs), False)
     return args[0] if args and isinstance(args[0], Place) else UNKNOWN
 
 
 def _re_sub(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    if len(args) < 3 or not all(isinstance(value, Text) for value in args[:3]):
-        return UNKNOWN
-    pattern, new, text = args[0].literal, args[1].literal, args[2]  # type: ignore[union-attr]
-    if pattern is None or new is None or not isinstance(text, Text):
-        return keys.derived(text, "sub", str(args[:2])) if isinstance(text, Text) else UNKNOWN
+    match args:
+        case [Text(literal=pattern), Text(literal=new), Text() as text, *_]:
+            pass
+        case _:
+            return UNKNOWN
+    if pattern is None or new is None:
+        return keys.derived(text, "sub", str(args[:2]))
     try:
         compiled = re.compile(pattern)
         if text.literal is not None:

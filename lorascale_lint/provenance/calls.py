@@ -164,11 +164,8 @@ def _used(
     if m.recording and node is not None and name.removeprefix("builtins.") not in _PYTHON:
         given = {str(index): value for index, value in enumerate(args)}
         if callee is not None:
-            init = (
-                m.program.method(callee, "__init__")[0]
-                if isinstance(callee, ClassInfo) and m.program.method(callee, "__init__")
-                else callee
-            )  # type: ignore[index]
+            found = m.program.method(callee, "__init__") if isinstance(callee, ClassInfo) else None
+            init = callee if found is None else found[0]
             if isinstance(init, FunctionInfo):
                 names = (
                     init.parameters[1:]
@@ -318,7 +315,7 @@ def _finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
         m.heap.apply(own)
     del given
     if frame.yields:
-        return m.new_list(frame.yields, True) if len(frame.yields) != 1 else m.new_list(frame.yields, True)
+        return m.new_list(frame.yields, True)
     if not frame.returns:
         return UNKNOWN
     return join([(value, _own(guards, start)) for value, guards in frame.returns])
@@ -370,9 +367,11 @@ def _default(m: Machine, name: str, default: ast.expr | None) -> Value:
     place = m.place(name)
     if default is None:
         return place
-    number = isinstance(default, ast.Constant) and isinstance(default.value, int | float)
-    if number and not isinstance(default.value, bool) and place.role in NUMBERS:
-        return place
+    match default:
+        case ast.Constant(value=bool()):
+            pass
+        case ast.Constant(value=int() | float()) if place.role in NUMBERS:
+            return place
     return expressions.evaluate(m, default)
 
 

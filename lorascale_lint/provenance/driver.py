@@ -1,4 +1,4 @@
-"""Which functions are looked at, and in which order: every one that speaks of LoRA, callers with their arguments."""
+"""Which functions are looked at: every one that speaks of LoRA, and what they call with their arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lorascale_lint.ledger.entries import Ledger, Spot, Unused
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance import calls, defaults
 from lorascale_lint.provenance.fields import fields_read
-from lorascale_lint.provenance.machine import Frame, Machine, Names, OutOfSteps
+from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
 from lorascale_lint.provenance.objects import instance, run_unknown
 from lorascale_lint.provenance.statements import block
 

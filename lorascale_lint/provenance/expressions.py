@@ -828,13 +828,7 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
         case Ref(kind="dict"):
             entries = m.heap.read(base.key, "entries")
             if isinstance(entries, Entries):
-                held = match_entry(entries, key) if isinstance(value, Ref) and isinstance(key, Text) else None
-                if (
-                    isinstance(held, Ref)
-                    and key.literal is None
-                    and held.kind == value.kind
-                    and not _holds(m, value)
-                ):
+                if isinstance(value, Ref) and isinstance(key, Text) and _is_made(m, entries, key, value):
                     return  # `if name not in groups: groups[name] = {}`, where another key made the group
                 m.heap.write(base.key, "entries", with_entry(entries, key, held_as(m, base, key, value)))
         case Ref(kind="list"):
@@ -864,8 +858,14 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
             pass
 
 
+def _is_made(m: Machine, entries: Entries, key: Text, value: Ref) -> bool:
+    """Is an empty container put where one of its kind may be already?"""
+    held = match_entry(entries, key)
+    return isinstance(held, Ref) and key.literal is None and held.kind == value.kind and not _holds(m, value)
+
+
 def held_as(m: Machine, base: Ref, key: Value, value: Value) -> Value:
-    """``value`` as an entry of ``base``: a tensor made here becomes what its key or its dictionary is called."""
+    """``value`` as an entry of ``base``: a tensor made here becomes what its key or dictionary is called."""
     if not any(isinstance(o.value, Tensor) and o.value.kind == "fresh" for o in options(value)):
         return value
     literal = key.literal if isinstance(key, Text) else None
@@ -906,7 +906,7 @@ def _slice(m: Machine, value: Value, node: ast.Slice) -> Value:
         case Tup() | Ref(kind="list"):
             held = m.elements(value)
             if held is not None and not held[1] and "?" not in bounds:
-                cut = held[0][slice(*(None if b is None else int(b) for b in bounds))]  # type: ignore[arg-type]
+                cut = held[0][slice(*(None if b is None else int(b) for b in bounds))]
                 return Tup(tuple(cut)) if isinstance(value, Tup) else m.new_list(cut)
             return value
         case Text():
@@ -1117,9 +1117,9 @@ def pattern(m: Machine, node: ast.pattern, subject: Value) -> bool | None:
             return True if True in known_all else None if None in known_all else False
         case ast.MatchSequence(patterns=patterns):
             held = m.elements(subject)
-            if held is not None and not held[1] and len(held[0]) != len(patterns):
-                if not any(isinstance(one, ast.MatchStar) for one in patterns):
-                    return False
+            starred = any(isinstance(one, ast.MatchStar) for one in patterns)
+            if held is not None and not held[1] and len(held[0]) != len(patterns) and not starred:
+                return False
             results = [
                 pattern(m, one, item_at(m, subject, index))
                 for index, one in enumerate(patterns)

@@ -205,7 +205,8 @@ def operation(
         return NONE
     place = node if node is not None else ast.Pass(lineno=0, end_lineno=0)
     args = [expressions.operand(value) for value in args]
-    return handler(m, name, args, keywords, place)
+    made: Value = handler(m, name, args, keywords, place)
+    return made
 
 
 def _first(args: list[Value], keywords: dict[str, Value]) -> Value:
@@ -496,7 +497,7 @@ def _stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
             return replace(
                 next(v for v in known if isinstance(v, Tensor) and (v.kind != "fresh" or len(kinds) == 1)),
                 dims=(),
-            )  # type: ignore[type-var]
+            )
         if len(kinds) == 1 and isinstance(first, Tensor):
             return replace(first, scale=Scale.of("", "factors of several adapters"), dims=())
         return Tensor("data", origin=name)
@@ -708,11 +709,10 @@ def base_attribute(m: Machine, value: Ref, bases: list[str], name: str) -> Value
     """An attribute that a library's base class gives."""
     if not bases:
         return None
-    if any(
+    if name == "weight" and any(
         b.rpartition(".")[2] in LINEAR_MODULES or b.endswith(("Linear", "Dense", "Embedding")) for b in bases
     ):
-        if name == "weight":
-            return Tensor("base", origin="self.weight")
+        return Tensor("base", origin="self.weight")
     module = any(
         b.rpartition(".")[2]
         in ("Module", "Layer", "ModuleDict", "ModuleList", "ParameterDict", "LoraLayer", "Function")
@@ -721,18 +721,19 @@ def base_attribute(m: Machine, value: Ref, bases: list[str], name: str) -> Value
     )
     if module and name in _MODULE_METHODS:
         return Method(value, name)
-    if any(b.rpartition(".")[2] in ("dict", "OrderedDict", "UserDict", "defaultdict") for b in bases):
-        if name in ("get", "items", "keys", "values", "pop", "setdefault", "update"):
-            return Method(value, name)
+    held = any(b.rpartition(".")[2] in ("dict", "OrderedDict", "UserDict", "defaultdict") for b in bases)
+    if held and name in ("get", "items", "keys", "values", "pop", "setdefault", "update"):
+        return Method(value, name)
     if any("Enum" in b for b in bases):
         return Place(name)
     return None
 
 
 _MODULE_METHODS = frozenset(
-    "register_buffer register_parameter add_module register_module named_parameters named_modules named_children parameters modules "
-    "children state_dict load_state_dict to cuda cpu half float eval train param variable make_rng add_weight get_submodule "
-    "get_parameter requires_grad_ apply buffers named_buffers zero_grad type setattr".split()
+    "register_buffer register_parameter add_module register_module named_parameters named_modules "
+    "named_children parameters modules children state_dict load_state_dict to cuda cpu half float eval train "
+    "param variable make_rng add_weight get_submodule get_parameter requires_grad_ apply buffers "
+    "named_buffers zero_grad type setattr".split()
 )
 
 

@@ -207,7 +207,8 @@ class Machine:
         if self.recording:
             for option in options(value):
                 found = option.value
-                kind, scale, variant, reasons = "unknown", None, "", ()
+                kind, scale, variant = "unknown", None, ""
+                reasons: tuple[str, ...] = ()
                 if isinstance(found, Tensor):
                     kind = {"delta": "delta", "half": "half", "data": "other", "base": "other"}.get(
                         found.kind, "other"
@@ -215,9 +216,7 @@ class Machine:
                     scale, variant = found.scale, found.variant
                     if found.kind == "data":
                         reasons = (found.origin,)
-                self.ledger.products.append(
-                    Product(self.spot(node), kind, variant, scale, "", tuple(reasons))
-                )
+                self.ledger.products.append(Product(self.spot(node), kind, variant, scale, "", reasons))
         row = getattr(node, "lineno", 0)
         if isinstance(value, Tensor) and value.kind in ("delta", "half", "data"):
             from dataclasses import replace
@@ -247,9 +246,7 @@ class Machine:
         if self.recording and two is not None and two.kind == "bias" and (one is None or one.kind != "bias"):
             self.ledger.bias_sums.append(BiasSum(self.spot(node), two.scale, self.frame.guards))
         if self.recording and one is not None and two is not None and one.kind == two.kind in ("A", "B"):
-            self.ledger.factor_sums.append(
-                FactorSum(self.spot(node), two.kind, two.scale, self.frame.guards)
-            )
+            self.ledger.factor_sums.append(FactorSum(self.spot(node), two.kind, two.scale, self.frame.guards))
 
     def folded(self, node: ast.AST, value: Value) -> None:
         """Writes down that a factor was multiplied by a scale or a strength."""

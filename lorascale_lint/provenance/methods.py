@@ -6,6 +6,7 @@ import ast
 from typing import Any
 
 from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.roles import key_role
 from lorascale_lint.provenance import calls, expressions, keys, library, objects, tensors
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine, hole
@@ -197,12 +198,14 @@ def _of_text(m: Machine, text: Text, name: str, args: list[Value]) -> Value:
 
 
 _PLAIN = frozenset(
-    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith lower upper strip lstrip rstrip".split()
+    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith "
+    "lower upper strip lstrip rstrip".split()
 )
 
 
 TEXT_METHODS = frozenset(
-    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith rstrip lstrip".split()
+    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith "
+    "rstrip lstrip".split()
 )
 
 
@@ -225,10 +228,7 @@ def _ends(text: Text, word: str | None, name: str) -> bool | None:
             return False
     elif any(word in known or (known in word and known == word) for known in end.has):
         return True
-    elif any(
-        keys.key_role(known) and keys.key_role(word) and keys.key_role(known) != keys.key_role(word)
-        for known in end.has
-    ):
+    elif any(key_role(known) and key_role(word) and key_role(known) != key_role(word) for known in end.has):
         return False
     return None
 
@@ -302,8 +302,7 @@ def _of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[s
             if found is None:
                 if entries.open:
                     return expressions.item(m, value, args[0])
-                factory = m.heap.read(value.key, "<factory>")
-                return default if factory is None or name == "pop" or len(args) > 1 else default
+                return default
             if isinstance(found, Union) and any(o.value is ABSENT for o in found.options):
                 return join([(default if o.value is ABSENT else o.value, o.guards) for o in found.options])
             return default if found is ABSENT else found
@@ -504,9 +503,9 @@ def _write_back(m: Machine, node: ast.Call | None, value: Value) -> None:
 
 
 def _restore(m: Machine, target: ast.expr, value: Value, assign: Any) -> None:
-    if all(isinstance(o.value, Tensor) and o.value.kind in ("adapted", "base") for o in options(value)):
-        if not isinstance(target, ast.Name):
-            return  # a merged weight is still the base weight to whoever looks at the class next
+    merged = all(isinstance(o.value, Tensor) and o.value.kind in ("adapted", "base") for o in options(value))
+    if merged and not isinstance(target, ast.Name):
+        return  # a merged weight is still the base weight to whoever looks at the class next
     assign(m, target, value)
 
 
@@ -516,9 +515,9 @@ def _of_place(
     named = dict(keywords)
     path = value.path if isinstance(value, Place) else "?"
     found = tensors.tensor(value)
-    if found is not None and found.kind in ("A", "B", "magnitude", "kronecker"):
-        if name not in ("keys", "items", "values", "get", "pop", "append", "update", "setdefault"):
-            return _of_tensor(m, found, name, args, named, node)
+    held = name in ("keys", "items", "values", "get", "pop", "append", "update", "setdefault")
+    if found is not None and found.kind in ("A", "B", "magnitude", "kronecker") and not held:
+        return _of_tensor(m, found, name, args, named, node)
     stored = m.heap.read(("place", path), name)
     if stored is not None:
         return calls.call(m, stored, args, keywords, node)
@@ -613,9 +612,9 @@ def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> V
 
 
 _COMMON = frozenset(
-    "forward update append remove reset_parameters extra_repr state_dict load_state_dict from_pretrained save_pretrained "
-    "__call__ __init__ __getitem__ register_hook backward format endswith startswith replace removesuffix removeprefix "
-    "add_argument parse_args write_text read_text".split()
+    "forward update append remove reset_parameters extra_repr state_dict load_state_dict from_pretrained "
+    "save_pretrained __call__ __init__ __getitem__ register_hook backward format endswith startswith replace "
+    "removesuffix removeprefix add_argument parse_args write_text read_text".split()
 )
 
 __all__ = ["ABSENT", "Const", "Union", "call_method", "hole"]

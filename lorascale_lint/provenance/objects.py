@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.ledger.entries import Store
@@ -99,9 +99,10 @@ def record_fields(m: Machine, cls: ClassInfo) -> list[str]:
     found: dict[str, None] = {}
     for item in reversed(m.program.mro(cls)):
         for statement in item.node.body:
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                if "ClassVar" not in ast.unparse(statement.annotation):
-                    found.setdefault(statement.target.id)
+            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+                continue
+            if "ClassVar" not in ast.unparse(statement.annotation):
+                found.setdefault(statement.target.id)
     return list(found)
 
 
@@ -118,7 +119,7 @@ def _fill_record(
     m.heap.write(made.key, "<fields>", tuple(fields))
     for name in fields:
         if name in given:
-            m.heap.write(made.key, name, _in_class(m, cls, lambda n=name: expressions.named(m, given[n], n)))  # type: ignore[misc]
+            m.heap.write(made.key, name, _in_class(m, cls, partial(expressions.named, m, given[name], name)))
         else:
             default = class_attribute(m, cls, name, made)
             m.heap.write(made.key, name, default)
@@ -196,8 +197,8 @@ def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> V
         if name in item.attributes:
             node = item.attributes[name]
             if node is None:
-                return _in_class(m, item, lambda: m.place(name, Place(item.name)))
-            value = _in_class(m, item, lambda: expressions.evaluate(m, node))
+                return _in_class(m, item, partial(m.place, name, Place(item.name)))
+            value = _in_class(m, item, partial(expressions.evaluate, m, node))
             return _default_factory(m, node, value, name, item)
     if name == "__name__":
         return Text((cls.name,))
@@ -209,11 +210,10 @@ def _default_factory(m: Machine, node: ast.expr, value: Value, name: str, cls: C
     if isinstance(node, ast.Call) and "field" in ast.unparse(node.func).lower():
         for keyword in node.keywords:
             if keyword.arg == "default":
-                return _in_class(m, cls, lambda: expressions.evaluate(m, keyword.value))
+                return _in_class(m, cls, partial(expressions.evaluate, m, keyword.value))
             if keyword.arg == "default_factory":
-                return _in_class(
-                    m, cls, lambda: calls.call(m, expressions.evaluate(m, keyword.value), [], [], None)
-                )
+                factory = _in_class(m, cls, partial(expressions.evaluate, m, keyword.value))
+                return _in_class(m, cls, partial(calls.call, m, factory, [], [], None))
         return _in_class(m, cls, lambda: m.place(name))
     return value
 
@@ -342,7 +342,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
             run_unknown(m, found[0], made, found[1])
         else:
             for name in record_fields(m, cls):
-                value = _in_class(m, cls, lambda n=name: _field_place(m, cls, n))  # type: ignore[misc]
+                value = _in_class(m, cls, partial(_field_place, m, cls, name))
                 m.heap.write(made.key, name, value)
             m.heap.write(made.key, "<fields>", tuple(record_fields(m, cls)))
             library.construct_base(m, made, m.program.library_bases(cls), [], [])
@@ -376,17 +376,15 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     if _is_state(value) and not _only_strength(m, cell, value)
                 }
                 first = {cell: value for cell, value in kept.items() if m.heap.cells.get(cell) is None}
-                for cell, value in list(kept.items()):
-                    if (
-                        _is_start(m.heap.cells.get(cell))
-                        and isinstance(value, Place)
-                        and value.role in NUMBERS
-                    ):
-                        first[cell] = value  # 1 until somebody sets it
-                for (
-                    cell,
-                    value,
-                ) in first.items():  # set here and nowhere earlier: whoever reads it comes later
+                first |= {  # 1 until somebody sets it
+                    cell: value
+                    for cell, value in kept.items()
+                    if isinstance(value, Place)
+                    and value.role in NUMBERS
+                    and _is_start(m.heap.cells.get(cell))
+                }
+                # Set here and nowhere earlier: whoever reads it comes later.
+                for cell, value in first.items():
                     m.heap.write(*cell, value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
@@ -401,7 +399,9 @@ def _name_elements(m: Machine, name: str, value: Ref) -> None:
             m.heap.write(value.key, "items", Items(named, held.open))
     entries = m.heap.read(value.key, "entries")
     if isinstance(entries, Entries):
-        pairs = tuple((key, by_name(m, name, item, value) if _is_fresh(item) else item) for key, item in entries.pairs)
+        pairs = tuple(
+            (key, by_name(m, name, item, value) if _is_fresh(item) else item) for key, item in entries.pairs
+        )
         if pairs != entries.pairs:
             m.heap.write(value.key, "entries", Entries(pairs, entries.open))
 
@@ -443,9 +443,7 @@ def _open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     flags = [
         slot
         for slot, value in m.heap.of(made.key)
-        if isinstance(value, Const)
-        and isinstance(value.value, bool)
-        and isinstance(slot, str)
+        if isinstance(value, Const) and isinstance(value.value, bool) and isinstance(slot, str)
     ]
     if not flags:
         return
@@ -468,9 +466,9 @@ def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
                     [(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))]
                 )
             for statement in item.node.body:
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                    if statement.target.id == name:
-                        target = m.program.resolve(item.file, ast.unparse(statement.annotation).strip("\"'"))
+                match statement:
+                    case ast.AnnAssign(target=ast.Name(id=field), annotation=annotation) if field == name:
+                        target = m.program.resolve(item.file, ast.unparse(annotation).strip("\"'"))
                         if isinstance(target, ClassInfo) and target is not cls:
                             return instance(m, target)
             return place

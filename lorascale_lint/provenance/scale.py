@@ -124,7 +124,7 @@ def settled(scale: Scale, layout: str) -> Scale:
 
 
 def undivided(scale: Scale) -> Scale:
-    """A parameter that is merely called ``alpha`` and divided by no rank is a number that the caller chooses."""
+    """A parameter that is merely called ``alpha`` and divided by no rank is a number that a caller picks."""
     if any(symbol.role == RANK for symbol, _ in scale.powers):
         return scale
     powers = tuple(

@@ -19,6 +19,7 @@ from lorascale_lint.provenance.values import (
     Closure,
     Const,
     Element,
+    Guards,
     Hole,
     Klass,
     Place,
@@ -102,9 +103,9 @@ def run(m: Machine, node: ast.stmt) -> bool:
         case ast.ClassDef():
             frame = m.frame
             cls = ClassInfo(frame.file, node, node.name)
-            for item in node.body:
-                if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
-                    cls.methods[item.name] = FunctionInfo(frame.file, item, f"{node.name}.{item.name}", cls)
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                    cls.methods[part.name] = FunctionInfo(frame.file, part, f"{node.name}.{part.name}", cls)
             cls.names = frame.names
             m.defined += [
                 (Closure(info, None, frame.names, owner=cls), frame) for info in cls.methods.values()
@@ -142,9 +143,8 @@ def _last_row(node: ast.stmt) -> int:
     body = getattr(node, "body", None) or getattr(node, "cases", None)
     if isinstance(body, list) and body:
         first = body[0]
-        row = getattr(first, "lineno", None) or getattr(
-            getattr(first, "pattern", None), "lineno", node.lineno
-        )
+        held = getattr(first, "pattern", None)
+        row: int = getattr(first, "lineno", None) or getattr(held, "lineno", None) or node.lineno
         return max(node.lineno, row - 1)
     return node.end_lineno or node.lineno
 
@@ -401,10 +401,10 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
 def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool) -> None:
     """Join what names were where ``continue`` and ``break`` left the body."""
     frame = m.frame
-    ways = [] if ended else [(frame.names.local, ())]
+    ways: list[tuple[dict[str, Value], Guards]] = [] if ended else [(frame.names.local, ())]
     ways += [(names, guards[-2:]) for names, guards in frame.breaks]
     if ways:
-        frame.names.local = _join_names(ways)  # type: ignore[arg-type]
+        frame.names.local = _join_names(ways)
     elif instead is not None:
         frame.names.local = instead
 

@@ -127,7 +127,7 @@ def multiply(left: Value, right: Value) -> Value:
                 return replace(a, scale=a.scale * factor_of(b), dims=())
         if "mask" in (one.kind, two.kind):
             return one if two.kind == "mask" else two
-        for a, b in ((one, two), (two, one)):
+        for a in (one, two):
             if a.kind in ("magnitude", "norm"):
                 return replace(a, kind="magnitude", side=one.side or two.side, rows=(*one.rows, *two.rows))
             if a.kind == "base":
@@ -139,21 +139,19 @@ def multiply(left: Value, right: Value) -> Value:
         if one.kind == "fresh" and two.kind == "fresh":
             return replace(one, scale=one.scale * two.scale, learned=one.learned or two.learned)
         return Tensor("data", origin=one.origin or two.origin)
-    for a, t, other in ((left, one, right), (right, two, left)):
+    for t, other in ((one, right), (two, left)):
         if t is not None:
             factor = number(other)
             if factor is not None:
-                if t.kind == "data" and t.rows and any(s.role == "alpha" for s, _ in factor.scale.powers):
-                    t = replace(
-                        t, kind="delta"
-                    )  # a product that alpha scales, whatever its factors are called
-                return scaled(t, factor.scale)
+                by_alpha = any(s.role == "alpha" for s, _ in factor.scale.powers)
+                named = t.kind != "data" or not t.rows or not by_alpha
+                # A product that alpha scales is a delta, whatever its factors are called.
+                return scaled(t if named else replace(t, kind="delta"), factor.scale)
             if t.kind in LINEAR:
                 return replace(t, scale=t.scale * factor_of(other))
             if t.kind == "fresh":
                 return t
             return Tensor("data", origin=t.origin) if t.kind not in ("base", "magnitude") else t
-        del a
     x, y = number(left), number(right)
     if x is not None and y is not None:
         return Number(x.scale * y.scale, x.truncated or y.truncated)
@@ -250,7 +248,7 @@ def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
 
 
 def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = False) -> Value:
-    """The matrix product ``left @ right``; ``swap`` for ``linear(x, weight)``, which transposes its weight."""
+    """The matrix product ``left @ right``; ``swap`` for ``linear``, which transposes its weight."""
     one, two = tensor(left), tensor(right)
     if one is None and two is None:
         return Tensor("data", origin="a product of nothing known")
@@ -289,9 +287,8 @@ def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = Fal
                 return Tensor("half", scale * learned, side=a.kind, space=space, rows=rows, variant=variant)
             if b.kind == a.kind:
                 return Tensor("data", origin="a product of one factor with itself")
-        if a.kind == "half":
-            if b.kind in ("data", "fresh", "half"):
-                return replace(a, scale=scale, rows=rows)
+        if a.kind == "half" and b.kind in ("data", "fresh", "half"):
+            return replace(a, scale=scale, rows=rows)
         if a.kind == "delta" and b.kind in ("data", "base", "adapted", "fresh", "kronecker"):
             if b.kind == "kronecker":
                 return replace(a, scale=scale, variant="lokr", rows=rows)
@@ -313,9 +310,9 @@ def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = Fal
 def _by_contraction(one: Tensor, two: Tensor, swap: bool) -> Tensor | None:
     """What extents alone say: both tensors were made here, and the rank is summed over or left."""
     dims = tuple(reversed(two.dims)) if swap else two.dims
-    if one.kind == "fresh" and two.kind == "fresh" and len(one.dims) == 2 and len(dims) == 2:
-        if _is_rank(one.dims[1]) and _is_rank(dims[0]):
-            return Tensor("delta")
+    both = one.kind == two.kind == "fresh" and len(one.dims) == len(dims) == 2
+    if both and _is_rank(one.dims[1]) and _is_rank(dims[0]):
+        return Tensor("delta")
     if two.kind == "fresh" and len(dims) == 2 and one.kind in ("data", "half", "mask"):
         if _is_rank(dims[1]) and not _is_rank(dims[0]) and one.kind == "data":
             return Tensor("half", side=A, space="activation")
@@ -344,9 +341,9 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
         return UNKNOWN
     one, two = tensor(left), tensor(right)
     zero = [
-        (number(v) is not None and number(v).scale.coefficient == 0) or (t is not None and t.zero)
+        ((known := number(v)) is not None and known.scale.coefficient == 0) or (t is not None and t.zero)
         for v, t in ((left, one), (right, two))
-    ]  # type: ignore[union-attr]
+    ]
     if zero[0] and two is not None:
         return scaled(two, Scale(Fraction(sign)))
     if zero[1]:
@@ -370,9 +367,8 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
         if b is not None and b.kind in ("half", "A", "B", "norm"):
             return Tensor("data")
         plain = number(other)
-        if plain is not None and not isinstance(other, Place):
-            if plain.scale.constant is not None:
-                return a
+        if plain is not None and not isinstance(other, Place) and plain.scale.constant is not None:
+            return a
         subtracted = sign < 0 and place == 1
         kind = "forward" if a.space == "activation" else "unmerge" if subtracted else "merge"
         report(kind, a, other)

@@ -1,4 +1,4 @@
-"""What a term means, whoever asks: numbers, texts, tensors, containers, objects, functions, or a named place."""
+"""What a term means: a number, text, tensor, container, object, function, or a named place."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class Tensor(Value):
     """A tensor, or a module that holds one (``module``).
 
     ``kind``: data, base, A, B, half (of a product), delta, adapted (base and delta),
-    fresh (made here), magnitude, kronecker, bias (of a factor B). ``dims`` are extents where they are known, outermost first.
+    fresh (made here), magnitude, kronecker, bias (of a factor B). ``dims`` are extents where they are known,
+    outermost first.
     """
 
     kind: str

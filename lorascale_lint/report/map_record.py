@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from lorascale_lint.ledger.applications import Application, applications, folds, products
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.entries import Fold, Ledger
 
 Record = dict[str, Any]
 
@@ -43,20 +43,11 @@ def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
         record["applications"].append(
             {"method": function.qualname if function else "", "filename": key[0], **_application(item)}
         )
-    for fold in folds(ledger):
-        if fold.spot.file.filename in targets and not _near(found, fold.spot.file.filename, fold.spot.row):
-            functions.append(
-                {
-                    "function": fold.spot.function.qualname if fold.spot.function else "<module>",
-                    "filename": fold.spot.file.filename,
-                    "kind": "fold",
-                    "row": fold.spot.row,
-                    "end_row": fold.spot.end_row,
-                    "scale": fold.scale.formula(),
-                    "variant": "lora",
-                    "reasons": list(fold.scale.unknowns()),
-                }
-            )
+    functions += [
+        _fold(fold)
+        for fold in folds(ledger)
+        if fold.spot.file.filename in targets and not _near(found, fold.spot.file.filename, fold.spot.row)
+    ]
     return {
         "implementations": list(classes.values()),
         "functions": functions,
@@ -74,6 +65,19 @@ def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
             for item in products(ledger)
             if item.spot.file.filename in targets
         ],
+    }
+
+
+def _fold(fold: Fold) -> Record:
+    return {
+        "function": fold.spot.name,
+        "filename": fold.spot.file.filename,
+        "kind": "fold",
+        "row": fold.spot.row,
+        "end_row": fold.spot.end_row,
+        "scale": fold.scale.formula(),
+        "variant": "lora",
+        "reasons": list(fold.scale.unknowns()),
     }
 
 
