@@ -108,7 +108,9 @@ def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
     except (OutOfSteps, RecursionError):
         machine.ledger.bounds.append(f"{info.file.filename}: {info.qualname}")
     except Exception as error:  # costs the function, and is said
-        machine.ledger.crashes.append((info.file.filename, f"{info.qualname}: {type(error).__name__}: {error}"))
+        machine.ledger.crashes.append(
+            (info.file.filename, f"{info.qualname}: {type(error).__name__}: {error}")
+        )
         machine.stack.clear()
     while len(machine.heap.journals) > depth:
         machine.heap.undo()
