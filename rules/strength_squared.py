@@ -84,6 +84,7 @@ class StrengthSquared(Obligation):
     code = "LS118"
     name = "strength-squared"
     fix = "none"
+    yields_to = ("LS106", "LS114")
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications whose known scale holds one strength to the second power or more."""

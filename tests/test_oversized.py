@@ -14,7 +14,7 @@ from lorascale_lint.engine import lint
 from lorascale_lint.facts.analysis import analyse_file
 from lorascale_lint.facts.store import decode
 from lorascale_lint.findings import FileFailure
-from lorascale_lint.sources.narrow import parse
+from lorascale_lint.sources.narrow import narrow, parse
 from lorascale_lint.sources.oversized import without_oversized
 from tests.projects import places, write_files
 
@@ -194,3 +194,9 @@ def test_what_libcst_parses_and_can_not_make_anew_is_not_repaired(tmp_path: Path
     result = lint([path], [])
     assert result.failures == ()
     assert all(finding.fix is None or finding.fix.edits == () for finding in result.findings)
+
+
+def test_a_blanked_last_row_without_a_line_end() -> None:
+    text = "class Lora:\n    lora_A = 1\n\n\ndef other(x):\n    y = x\n    return y"
+    tree = ast.parse(text)
+    assert without_oversized(text, tree, narrow(text, tree))[1] == ()

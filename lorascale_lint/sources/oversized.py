@@ -75,6 +75,8 @@ class _Search:
         self._tree = tree
         self._rows = rows_of(text)
         self._left = rows_of(narrowed)
+        # A blanked last row without a line end is no row any more.
+        self._left += [""] * (len(self._rows) - len(self._left))
         self._starts = [0, *accumulate(map(len, self._rows))]
         self.cuts: list[Cut] = []
 

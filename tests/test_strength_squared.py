@@ -1,0 +1,60 @@
+"""LS118 on strengths that reach a delta twice, and on two strengths that are no error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+
+LAYER = """
+class LoraModule:
+    def __init__(self, org_module, lora_down, lora_up, alpha, rank, multiplier=1.0):
+        self.org_module = org_module
+        self.lora_down = lora_down
+        self.lora_up = lora_up
+        self.scale = alpha / rank
+        self.multiplier = multiplier
+
+    def merge(self, strength=1.0):
+        {body}
+"""
+
+
+def rows(body: str, folder: Path) -> list[int]:
+    """Rows of LS118 in a layer whose merge is ``body``."""
+    path = folder / "lora_layer.py"
+    path.write_text(LAYER.format(body=body.replace("\n", "\n        ")))
+    return [finding.span.start.row for finding in lint([path], [], codes=["LS118"]).findings]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "up = self.lora_up.weight * self.multiplier\n"
+        "self.org_module.weight.data += self.multiplier * (up @ self.lora_down.weight) * self.scale",
+        "scales = (self.scale, self.multiplier)\n"
+        "delta = (self.lora_up.weight @ self.lora_down.weight) * scales[0] * scales[1]\n"
+        "self.org_module.weight.data.add_(delta, alpha=scales[1])",
+        "parts = {'up': self.lora_up.weight, 'by': self.multiplier}\n"
+        "delta = parts['by'] * (parts['up'] @ self.lora_down.weight) * self.scale\n"
+        "self.org_module.weight.data += parts['by'] * delta",
+    ],
+)
+def test_one_strength_twice(body: str, tmp_path: Path) -> None:
+    assert len(rows(body, tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "self.org_module.weight.data += self.multiplier * (self.lora_up.weight @ self.lora_down.weight) * self.scale",
+        "by = strength * self.multiplier\n"
+        "self.org_module.weight.data += by * (self.lora_up.weight @ self.lora_down.weight) * self.scale",
+        "delta = self.multiplier * (self.lora_up.weight @ self.lora_down.weight) * self.scale\n"
+        "self.org_module.weight.data += delta / self.multiplier * strength",
+    ],
+)
+def test_two_strengths_and_one_taken_back(body: str, tmp_path: Path) -> None:
+    assert rows(body, tmp_path) == []
