@@ -130,7 +130,7 @@ def _why(application: Application) -> str | None:
         if scaling and powers.get(ALPHA) and not powers.get(RANK):
             return None  # an alpha beside a whole scale is what a user gives
         if scaling and powers.get(RANK) and not powers.get(ALPHA):
-            return None  # only its name says that the number is a whole scale: divided by the rank, it was an alpha
+            return None  # only its name makes the number a whole scale: over the rank, it was an alpha
         if not alpha and branch.scale.coefficient != 1:
             return None  # a literal alpha
         reasons.append(TOO_OFTEN.get((alpha, rank)))

@@ -49,7 +49,8 @@ def test_one_strength_twice(body: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "self.org_module.weight.data += self.multiplier * (self.lora_up.weight @ self.lora_down.weight) * self.scale",
+        "delta = self.lora_up.weight @ self.lora_down.weight\n"
+        "self.org_module.weight.data += self.multiplier * delta * self.scale",
         "by = strength * self.multiplier\n"
         "self.org_module.weight.data += by * (self.lora_up.weight @ self.lora_down.weight) * self.scale",
         "delta = self.multiplier * (self.lora_up.weight @ self.lora_down.weight) * self.scale\n"

@@ -81,12 +81,14 @@ def test_run(tmp_path: Path, benchmark: Callable[..., subprocess.CompletedProces
     file.parent.mkdir(parents=True)
     file.write_text(LAYER)
     out = tmp_path / "out.jsonl"
-    done = benchmark("applications", labels, "--files", tmp_path / "files", "--json", out, "--list", "missed")
+    done = benchmark(
+        "applications", labels, "--files", tmp_path / "files", "--json", out, "--list", "unknown"
+    )
     assert done.returncode == 0, done.stderr
     found = {row["label"]["id"]: row["verdict"] for row in map(json.loads, out.read_text().splitlines())}
-    assert found == {"1": "right", "2": "clean", "3": "missed"}
+    assert found == {"1": "right", "2": "clean", "3": "unknown"}
     assert "2 applications, 1 other products" in done.stdout
-    assert "missed   3 o/n pkg/layer.py:19 merge, custom kernel" in done.stdout
+    assert "unknown  3 o/n pkg/layer.py:19 merge, custom kernel" in done.stdout
 
 
 def test_a_missing_file_is_said(
