@@ -632,7 +632,7 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     base = evaluate(m, node.value)
     if isinstance(node.slice, ast.Slice):
         return each(base, lambda value: _slice(m, value, node.slice))
-    key = evaluate(m, node.slice)
+    key = operand(evaluate(m, node.slice))
     if isinstance(base, Union):  # of several dictionaries, those that have the key
         kept = [option for option in base.options if not _lacks(m, option.value, key)]
         base = join([(option.value, option.guards) for option in kept]) if kept else base
@@ -821,6 +821,10 @@ def without_absent(value: Value) -> Value:
 
 def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST) -> None:
     """``base[key] = value``."""
+    if isinstance(key, Union):
+        for option in key.options:
+            store_item(m, base, option.value, value, node)
+        return
     if m.recording and not isinstance(base, Union):
         name = m.heap.read(base.key, "<path>") if isinstance(base, Ref) else None
         m.ledger.writes.append(KeyWrite(m.spot(node), base, key, value, m.frame.guards, str(name or "")))
