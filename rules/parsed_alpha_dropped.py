@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
-from lorascale_lint.provenance.values import Place, Ref, Text, Tup, Value, options
+from lorascale_lint.provenance.values import Place, Ref, Tensor, Text, Tup, Value, options
 from lorascale_lint.rule import Obligation
 
 
@@ -129,9 +129,21 @@ def _escapes(look: Look, groups: set[int]) -> bool:
         if isinstance(read.container, Ref)
         and any(isinstance(o.value, Ref) and o.value.key in groups for o in options(read.value))
     }
+    # What is read as one group may stand for several that were filled under names cut out of keys.
+    holders |= {
+        read.container.key
+        for read in look.reads
+        if isinstance(read.container, Ref) and any(_is_factor(o.value) for o in options(read.value))
+    }
     given = [value for use in look.uses for value in use.given.values()]
     given += [entry.value for entry in look.returns] + [entry.value for entry in look.stores]
     return any(_holds(value, groups | holders) for value in given)
+
+
+def _is_factor(value: Value) -> bool:
+    return (isinstance(value, Place) and value.role in (A, B)) or (
+        isinstance(value, Tensor) and value.kind in (A, B)
+    )
 
 
 def _handed_on(look: Look, groups: set[int]) -> Spot | None:

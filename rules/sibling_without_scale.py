@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, GATE, SCALING, STRENGTH
-from lorascale_lint.ledger.applications import Application, Family, applications, family_of
+from lorascale_lint.ledger.applications import Application, Family, applications, family_of, folds
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.provenance.scale import Scale
@@ -112,8 +112,11 @@ class SiblingWithoutScale(Obligation):
             families[family_of(application)].append(application)
         returned, kept = _scaled_returns(ledger), _unread_scales(ledger)
         folded = {(fold.spot.file.filename, fold.spot.cls.name) for fold in ledger.folds if fold.spot.cls}
+        packers = {
+            fold.spot.file.filename for fold in folds(ledger)
+        }  # what only folds may serve any layer beside it
         for family, members in families.items():
-            if not family[1] or family in folded:
+            if not family[1] or family in folded or family[0] in packers:
                 continue
             for application in members:
                 if not _bare(application):
