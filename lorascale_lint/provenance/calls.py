@@ -296,7 +296,6 @@ def has_role(value: Value) -> bool:
 def _finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
     from lorascale_lint.provenance.statements import block
 
-    given = len(frame.guards)
     if isinstance(info.node, ast.Lambda):
         value = expressions.evaluate(m, info.node.body)
         m.heap.keep()
@@ -313,7 +312,6 @@ def _finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
     if ways:
         own = [(changed, _own(guards, start)) for changed, guards in ways]
         m.heap.apply(own)
-    del given
     if frame.yields:
         return m.new_list(frame.yields, True)
     if not frame.returns:
@@ -487,11 +485,6 @@ def _fills(info: FunctionInfo, name: str) -> bool:
             case _:
                 pass
     return False
-
-
-def is_callable(value: Value) -> bool:
-    """Can ``value`` be run here?"""
-    return any(isinstance(o.value, Closure | Partial | Klass) for o in options(value))
 
 
 __all__ = ["Const", "bind", "bind_unknown", "call", "evaluate_call", "run_function"]
