@@ -48,9 +48,11 @@ def examine_sources(
     sys.setrecursionlimit(max(before, RECURSION_LIMIT))
     try:
         names = {str(path): module for path, module in modules.items()}
-        return examine(_Texts(sources), names, sorted(map(str, targets))).ledger
+        ledger = examine(_Texts(sources), names, sorted(map(str, targets))).ledger
     finally:
         sys.setrecursionlimit(before)
+    ledger.read_source = lambda name: sources[Path(name)]
+    return ledger
 
 
 def examine_paths(

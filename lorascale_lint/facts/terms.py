@@ -10,21 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from lorascale_lint.sources.loc import NOWHERE as NOWHERE, Loc as Loc
+
 DEPTH_LIMIT = 80
 """Deeper terms are cut to `Opaque`, so that every reader may recurse."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loc:
-    """Half-open source range, 1-based rows and columns."""
-
-    row: int
-    column: int
-    end_row: int
-    end_column: int
-
-
-NOWHERE = Loc(1, 1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

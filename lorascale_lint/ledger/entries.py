@@ -7,13 +7,14 @@ conditions that hold there (``guards``). Values are those of `lorascale_lint.pro
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lorascale_lint.findings import Position, Span
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Tensor, Text, Value
+from lorascale_lint.sources.loc import Loc
 
 if TYPE_CHECKING:
     from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
@@ -55,6 +56,11 @@ class Spot:
         """The place as findings carry it: columns count characters."""
         return span_of(self.file, self.node)
 
+    @property
+    def loc(self) -> Loc:
+        """The place as codemods look for it."""
+        return loc_of(self.file, self.node)
+
 
 def span_of(file: FileInfo, node: ast.AST) -> Span:
     """The source range of ``node``; columns of `ast` count bytes, those of a finding characters."""
@@ -65,6 +71,12 @@ def span_of(file: FileInfo, node: ast.AST) -> Span:
         Position(row, _column(file, row, getattr(node, "col_offset", 0))),
         Position(end, _column(file, end, getattr(node, "end_col_offset", None) or 0)),
     )
+
+
+def loc_of(file: FileInfo, node: ast.AST) -> Loc:
+    """The source range of ``node``, by which a codemod finds it in the tree that it rewrites."""
+    span = span_of(file, node)
+    return Loc(span.start.row, span.start.column, span.end.row, span.end.column)
 
 
 def _column(file: FileInfo, row: int, offset: int) -> int:
@@ -260,6 +272,8 @@ class Default:
 class Ledger:
     """Everything that happened, in the order in which it was seen."""
 
+    read_source: Callable[[str], bytes] = lambda _: b""
+    """Gives the source of a file, for the codemods."""
     applies: list[Apply] = field(default_factory=list)
     rescales: list[Rescale] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)
