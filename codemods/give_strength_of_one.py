@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.facts.terms import Call
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
+from lorascale_lint.ledger.entries import Ledger, Spot
 
 
 @repair
-def give_strength_of_one(model: Model, filename: str, call: Call, index: int) -> Fix | None:
+def give_strength_of_one(ledger: Ledger, given: Spot) -> Fix | None:
     """``fuse_lora(lora_scale=1 / rank)`` becomes ``fuse_lora(lora_scale=1.0)``.
 
-    ``index`` counts positional arguments first. Unsafe by definition: the strength changes.
+    ``given`` is the argument. Unsafe by definition: the strength changes.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
-    node = rewrite.find(call.loc, cst.Call)
-    if not isinstance(node, cst.Call) or any(argument.star for argument in node.args):
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(given.file.filename)
+    node = rewrite.find(given.loc, cst.BaseExpression)  # type: ignore[type-abstract]
+    if node is None or isinstance(node, cst.List | cst.Tuple | cst.Dict):
         return None
-    given = node.args[index].value
-    if isinstance(given, cst.List | cst.Tuple | cst.Dict):
-        return None
-    one: cst.BaseNumber = cst.Integer("1") if isinstance(given, cst.Integer) else cst.Float("1.0")
-    rewrite.replace(given, one)
+    one: cst.BaseNumber = cst.Integer("1") if isinstance(node, cst.Integer) else cst.Float("1.0")
+    rewrite.replace(node, one)
     return rewrites.fix("unsafe", "Give the strength 1")

@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Default, Ledger
 from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
-from lorascale_lint.ledger.strengths import GivenStrength, given_strengths, used_as_alpha
+from lorascale_lint.ledger.strengths import GivenStrength, given_strengths, real_uses, variable
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.rule import Obligation
 
@@ -87,11 +87,11 @@ class AlphaOptionAsStrength(Obligation):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Strengths whose number is an option, field or parameter with an alpha as its default."""
         defaults = Defaults(ledger)
-        alphas = used_as_alpha(ledger)
+        uses = real_uses(ledger)
         for given in given_strengths(ledger):
             scale = scale_of(given.value)
             symbol = None if scale is None else only_symbol(scale)
-            if symbol is None or (given.use.spot.file.filename, symbol) in alphas:
+            if symbol is None or uses.get(variable(symbol, given.spot)) == ALPHA:
                 continue
             default = self._alpha_by_default(given, symbol, defaults)
             if default is not None:

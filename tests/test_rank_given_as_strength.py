@@ -33,7 +33,7 @@ def codes(folder: Path, source: str) -> list[str]:
         + "def train(args):\n    config = LoraConfig(r=args.rank, lora_alpha=args.lora_alpha)\n\n\n"
         + "def test(pipe, args):\n    pipe.fuse_lora(lora_scale=args.lora_alpha)",
         "def scale(layer, lora_alpha, r):\n    from peft.tuners.lora import LoraLayer\n"
-        "    old = lora_alpha / r\n    layer.scale_layer(lora_alpha)",
+        "    layer.old = lora_alpha / r\n    layer.scale_layer(lora_alpha)",
     ],
 )
 def test_fires(source: str, tmp_path: Path) -> None:
@@ -100,3 +100,21 @@ def test_one_of_several_strengths_is_not_repaired(tmp_path: Path) -> None:
         DIFFUSERS + "def use(pipe, cfg):\n    pipe.set_adapters(['a'], adapter_weights=[cfg.lora_rank])\n"
     )
     assert [item.fix for item in lint_files(tmp_path, {"use_lora.py": source}, codes=["LS501"])] == [None]
+
+
+def test_the_callers_decide_what_a_parameter_is(tmp_path: Path) -> None:
+    helper = (
+        DIFFSYNTH
+        + "def use(pipe, lora_weight):\n    pipe.load_lora(pipe.dit, lora_path, alpha=lora_weight)\n"
+    )
+    assert codes(tmp_path, helper + "use(make(), 32)\n") == ["LS501"]
+    assert codes(tmp_path, helper + "use(make(), 32)\nuse(make(), 0.8)\n") == []
+
+
+def test_a_strength_in_a_dictionary(tmp_path: Path) -> None:
+    source = (
+        DIFFUSERS
+        + "def draw(pipe, lora_rank):\n    pipe('a dog', cross_attention_kwargs={'scale': 1 / lora_rank})\n"
+    )
+    found = lint_files(tmp_path, {"use_lora.py": source}, codes=["LS501"])
+    assert [(item.span.start.row, item.fix) for item in found] == [(3, None)]

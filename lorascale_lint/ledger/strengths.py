@@ -11,18 +11,20 @@ from lorascale_lint.knowledge.interfaces import STRENGTH_ARGUMENTS, StrengthArgu
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Use
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
-from lorascale_lint.provenance.scale import Symbol
-from lorascale_lint.provenance.values import Ref, Text, Tup, Value, options
+from lorascale_lint.provenance.scale import Scale, Symbol
+from lorascale_lint.provenance.values import Number, Ref, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GivenStrength:
-    """A number that a library takes as a strength; ``spot`` is the argument."""
+    """A number that a library takes as a strength; ``spot`` is the argument, or one of several in a list."""
 
     use: Use
     argument: StrengthArgument
     value: Value
     spot: Spot
+    single: bool = True
+    """Is it the argument itself, and no part of one?"""
 
 
 def given_strengths(ledger: Ledger) -> Iterator[GivenStrength]:
@@ -48,9 +50,20 @@ def given_strengths(ledger: Ledger) -> Iterator[GivenStrength]:
             else:
                 pairs = [(value, replace(use.spot, node=node))]
             for found, spot in pairs:
-                for one in found.items if isinstance(found, Tup) else (found,):
+                single = not isinstance(found, Tup) and not argument.entry
+                for one, place in _each(found, spot):
                     for option in options(one):
-                        yield GivenStrength(use, argument, option.value, spot)
+                        yield GivenStrength(use, argument, option.value, place, single)
+
+
+def _each(found: Value, spot: Spot) -> Iterator[tuple[Value, Spot]]:
+    """The value, or each of several, and where it stands."""
+    if not isinstance(found, Tup):
+        yield found, spot
+        return
+    nodes = spot.node.elts if isinstance(spot.node, ast.List | ast.Tuple) else []
+    for index, item in enumerate(found.items):
+        yield item, replace(spot, node=nodes[index]) if len(nodes) == len(found.items) else spot
 
 
 def _given(use: Use, argument: StrengthArgument) -> tuple[Value, ast.expr] | None:
@@ -82,14 +95,54 @@ def alphas_in_use(ledger: Ledger) -> set[float]:
     return found
 
 
-def used_as_alpha(ledger: Ledger) -> set[tuple[str, Symbol]]:
-    """Numbers, by file, that a call is given as alpha beside a rank."""
-    found: set[tuple[str, Symbol]] = set()
+Variable = tuple[str, str, str]
+"""A number by file, the function or class to which its name belongs (empty: any), and origin."""
+
+
+def variable(symbol: Symbol, spot: Spot) -> Variable:
+    """Which number ``symbol`` is to code at ``spot``: equal names of two functions are two numbers."""
+    head, dot, _ = symbol.origin.partition(".")
+    scope = ""
+    if not dot and spot.function is not None:
+        scope = spot.function.qualname
+    elif head == "self" and spot.cls is not None:
+        scope = spot.cls.name
+    return (spot.file.filename, scope, symbol.origin)
+
+
+def real_uses(ledger: Ledger) -> dict[Variable, str]:
+    """Numbers that the code uses as alpha beside a rank, or as the rank beside an alpha.
+
+    Both are arguments of one call (`LoraConfig(r=..., lora_alpha=...)`), or alpha is divided by the rank. A
+    number that is used as both is none of them.
+    """
+    found: dict[Variable, set[str]] = defaultdict(set)
     for use in ledger.uses:
         roles = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
         if ALPHA in roles and RANK in roles:
-            scale = scale_of(roles[ALPHA])
-            symbol = None if scale is None else only_symbol(scale)
-            if symbol is not None:
-                found.add((use.spot.file.filename, symbol))
-    return found
+            for role in (ALPHA, RANK):
+                scale = scale_of(roles[role])
+                symbol = None if scale is None else only_symbol(scale)
+                if symbol is not None:
+                    found[variable(symbol, use.spot)].add(role)
+    for scale, spot in _scales(ledger):
+        alphas = [s for s, power in scale.powers if s.role == ALPHA and power == 1]
+        ranks = [s for s, power in scale.powers if s.role == RANK and power < 0]
+        if alphas and ranks:
+            for symbol in (*alphas, *ranks):
+                found[variable(symbol, spot)].add(symbol.role)
+    return {number: roles.pop() for number, roles in found.items() if len(roles) == 1}
+
+
+def _scales(ledger: Ledger) -> Iterator[tuple[Scale, Spot]]:
+    """Numbers that are stored, written, given back, given on or multiplied onto a factor or a delta."""
+    held = [(item.value, item.spot) for item in ledger.stores]
+    held += [(item.value, item.spot) for item in ledger.writes]
+    held += [(item.value, item.spot) for item in ledger.returns]
+    held += [(value, use.spot) for use in ledger.uses for value in use.given.values()]
+    for value, spot in held:
+        for option in options(value):
+            if isinstance(option.value, Number):
+                yield option.value.scale, spot
+    yield from ((fold.scale, fold.spot) for fold in ledger.folds)
+    yield from ((apply.scale, apply.spot) for apply in ledger.applies)
