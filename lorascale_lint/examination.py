@@ -48,10 +48,11 @@ def examine_sources(
     sys.setrecursionlimit(max(before, RECURSION_LIMIT))
     try:
         names = {str(path): module for path, module in modules.items()}
-        ledger = examine(_Texts(sources), names, sorted(map(str, targets))).ledger
+        machine = examine(_Texts(sources), names, sorted(map(str, targets)))
     finally:
         sys.setrecursionlimit(before)
-    ledger.read_source = lambda name: sources[Path(name)]
+    ledger = machine.ledger
+    ledger.read_source, ledger.lineage = lambda name: sources[Path(name)], machine.program.mro
     return ledger
 
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import ALPHA, GATE, SCALING, STRENGTH
-from lorascale_lint.ledger.applications import Application, Family, applications, family_of, folds
+from lorascale_lint.ledger.applications import folds
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Spot
-from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Number, Tensor, contradict, options
+from lorascale_lint.ledger.families import Family, families, is_bare, is_read, scaled_siblings, trained
 from lorascale_lint.rule import Obligation
-
-Path = tuple[Spot, Guards, Scale]
-"""Where a delta has a scale, and under which conditions."""
 
 
 class SiblingWithoutScale(Obligation):
@@ -107,90 +101,36 @@ class SiblingWithoutScale(Obligation):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications at scale 1 or a bare strength in a family that has a trained scale."""
-        families: dict[Family, list[Application]] = defaultdict(list)
-        for application in applications(ledger):
-            families[family_of(application)].append(application)
-        returned, kept = _scaled_returns(ledger), _unread_scales(ledger)
-        folded = {(fold.spot.file.filename, fold.spot.cls.name) for fold in ledger.folds if fold.spot.cls}
-        packers = {
-            fold.spot.file.filename for fold in folds(ledger)
-        }  # what only folds may serve any layer beside it
-        for family, members in families.items():
-            if not family[1] or family in folded or family[0] in packers:
+        packers = {fold.spot.file.filename for fold in folds(ledger)}  # what only folds may serve any layer
+        for family in families(ledger):
+            if family.folds or family.root.file.filename in packers:
                 continue
-            for application in members:
-                if not _bare(application):
+            for application in family.applications:
+                if not is_bare(application):
                     continue
-                paths = [
-                    (m.spot, b.guards, b.scale) for m in members if m is not application for b in m.branches
-                ]
-                found = _sibling(application, [*paths, *returned[family]])
-                if found is None and family not in kept:
+                siblings = (
+                    (spot, scale.formula()) for spot, scale in scaled_siblings(ledger, family, application)
+                )
+                witness = next(siblings, _unread_scale(ledger, family))
+                if witness is None:
                     continue
-                witness, text = found or (kept[family], "kept in a field that nobody reads: alpha / rank")
                 yield self.at(
                     application.spot,
-                    f"`{application.spot.name}` uses the factors of `{family[1]}` at scale "
-                    f"{application.formula}, without its trained scale",
+                    f"`{application.spot.name}` uses the factors of `{family.holders[application].name}` "
+                    f"at scale {application.formula}, without its trained scale",
                     effect=effect_of(application.branches[0].scale),
-                    trace=[(witness, f"here the scale is {text}")],
+                    trace=[(witness[0], f"here the scale is {witness[1]}")],
                 )
 
 
-def _bare(application: Application) -> bool:
-    """Is the scale known on every branch, and nothing of alpha in it?"""
-    if application.variant == "lokr" and not any(branch.layout for branch in application.branches):
-        return False
-    return all(
-        not branch.reasons
-        and branch.scale.coefficient == 1
-        and all(
-            symbol.role == GATE or (symbol.role == STRENGTH and power == 1)
-            for symbol, power in branch.scale.powers
-        )
-        for branch in application.branches
-    )
-
-
-def _trained(scale: Scale) -> bool:
-    return not scale.unknowns() and any(
-        symbol.role in (ALPHA, SCALING) and power > 0 for symbol, power in scale.powers
-    )
-
-
-def _sibling(application: Application, paths: Iterable[Path]) -> tuple[Spot, str] | None:
-    """The first path with the trained scale that the application's own conditions do not exclude."""
-    own: list[Guards] = [branch.guards for branch in application.branches]
-    for spot, guards, scale in paths:
-        if _trained(scale) and not any(contradict(mine, guards) for mine in own):
-            return spot, scale.formula()
-    return None
-
-
-def _scaled_returns(ledger: Ledger) -> dict[Family, list[Path]]:
-    """Methods that give a delta of their class back, with its scale."""
-    found: dict[Family, list[Path]] = defaultdict(list)
-    for entry in ledger.returns:
-        for option in options(entry.value):
-            cls, value = entry.spot.cls, option.value
-            if cls is not None and isinstance(value, Tensor) and value.kind == "delta":
-                guards = (*entry.guards, *option.guards)
-                found[entry.spot.file.filename, cls.name].append((entry.spot, guards, value.scale))
-    return found
-
-
-def _unread_scales(ledger: Ledger) -> dict[Family, Spot]:
-    """Where a class keeps the trained scale of each adapter in a field that no code reads.
+def _unread_scale(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
+    """Where the trained scale of each adapter is kept in a field that no code reads.
 
     One number in a field of its own is for LS108.
     """
-    found: dict[Family, Spot] = {}
-    for entry in ledger.writes:
-        cls = entry.spot.cls
-        values = [option.value for option in options(entry.value)]
-        if cls is None or not all(isinstance(v, Number) and _trained(v.scale) for v in values):
-            continue
-        reads = {("", entry.name), (cls.name, entry.name)}
-        if entry.name and not reads & ledger.fields_read:
-            found.setdefault((entry.spot.file.filename, cls.name), entry.spot)
-    return found
+    for field in family.fields:
+        if not is_read(ledger, family, field):
+            for kept in field.kept:
+                if kept.how == "entry" and kept.scales and all(trained(scale) for scale in kept.scales):
+                    return kept.spot, "kept in a field that nobody reads: alpha / rank"
+    return None

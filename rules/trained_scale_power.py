@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of
-from lorascale_lint.ledger.applications import Application, Family, applications, family_of
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.families import families
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import Ref, Value, options
 from lorascale_lint.rule import Obligation
 
 HALF = Fraction(1, 2)
@@ -105,10 +104,9 @@ class TrainedScalePower(Obligation):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications all of whose branches are known, and none of which is a trained scale."""
-        kept = _kept_alphas(ledger)
         for application in applications(ledger):
             why = _why(application)
-            if why is None or (why == UNUSED and family_of(application) not in kept):
+            if why is None or (why == UNUSED and not _keeps_alpha(ledger, application)):
                 continue
             scale = application.branches[0].scale
             yield self.at(
@@ -137,21 +135,13 @@ def _why(application: Application) -> str | None:
     return reasons[0] if all(reasons) else None
 
 
-def _kept_alphas(ledger: Ledger) -> set[Family]:
-    """Classes that keep an alpha that they are given."""
-    found: set[Family] = set()
-    for entry in ledger.stores:
-        cls = entry.spot.cls
-        if cls is None or not isinstance(entry.owner, Ref) or role_of(entry.field, True) != ALPHA:
-            continue
-        if any(_is_alpha(option.value) for option in options(entry.value)):
-            found.add((entry.spot.file.filename, cls.name))
-    return found
-
-
-def _is_alpha(value: Value) -> bool:
-    known = number(value)
-    return known is not None and any(symbol.role == ALPHA for symbol, _ in known.scale.powers)
+def _keeps_alpha(ledger: Ledger, application: Application) -> bool:
+    """Does the class that holds the factors keep an alpha that it is given?"""
+    for family in families(ledger):
+        if application in family.holders:
+            alpha = family.field(ALPHA)
+            return alpha is not None and alpha.is_trained
+    return False
 
 
 def _intended(scale: Scale) -> Scale:

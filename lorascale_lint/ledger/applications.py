@@ -76,6 +76,10 @@ def _complexity(text: str) -> tuple[int, str]:
 
 def applications(ledger: Ledger) -> list[Application]:
     """One application for each place, in the order of files and rows."""
+    return ledger.once(_applications)
+
+
+def _applications(ledger: Ledger) -> list[Application]:
     places: dict[tuple[str, int, int, str], list[Apply]] = defaultdict(list)
     for entry in ledger.applies:
         column = getattr(entry.spot.node, "col_offset", 0)

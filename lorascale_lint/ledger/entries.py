@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lorascale_lint.findings import Position, Span
 from lorascale_lint.provenance.scale import Scale
@@ -18,6 +18,8 @@ from lorascale_lint.sources.loc import Loc
 
 if TYPE_CHECKING:
     from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,6 +276,8 @@ class Ledger:
 
     read_source: Callable[[str], bytes] = lambda _: b""
     """Gives the source of a file, for the codemods."""
+    lineage: Callable[[ClassInfo], list[ClassInfo]] = lambda cls: [cls]
+    """Gives a class and its bases in the project, nearest first."""
     applies: list[Apply] = field(default_factory=list)
     rescales: list[Rescale] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)
@@ -295,6 +299,14 @@ class Ledger:
     """Files, and functions of them on which the engine itself failed."""
     bounds: list[str] = field(default_factory=list)
     """Functions for which a bound of work was passed, so that something may be missing."""
+    readings: dict[object, object] = field(default_factory=dict)
+    """What `once` has made."""
+
+    def once(self, make: Callable[[Ledger], Made]) -> Made:
+        """``make(self)``, which is kept for whoever asks the same of this ledger: it must be complete."""
+        if make not in self.readings:
+            self.readings[make] = make(self)
+        return self.readings[make]  # type: ignore[return-value]
 
 
 __all__ = [
