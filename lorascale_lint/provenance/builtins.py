@@ -5,21 +5,40 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from fractions import Fraction
 
 from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
-from lorascale_lint.provenance import calls, expressions, keys, library, objects, tensors
+from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.provenance import keys, lookups, meanings
+from lorascale_lint.provenance.containers import item_at
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
-from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.lookups import as_text, read_entry, shown, wrote
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.modules import apply_base
+from lorascale_lint.provenance.names import attribute
+from lorascale_lint.provenance.objects import new_object, store_attribute
 from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.sequences import (
+    call_enumerate,
+    call_list,
+    call_map,
+    call_next,
+    call_range,
+    call_reversed,
+    call_tuple,
+    call_zip,
+    chain,
+    extreme,
+    reduce,
+    same_value,
+    whole,
+)
+from lorascale_lint.provenance.shapes import extent
+from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
-    Closure,
     Const,
-    Element,
     Klass,
-    Method,
     Number,
     Partial,
     Place,
@@ -31,72 +50,20 @@ from lorascale_lint.provenance.values import (
     Value,
     each,
     join,
-    options,
 )
 
 Function = Callable[[Machine, list[Value], dict[str, Value], "ast.Call | None"], Value]
 
 
-def _whole(number: int) -> Number:
-    return Number(Scale(Fraction(number)))
-
-
-def _zip(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    held = [m.elements(value) for value in args]
-    if all(item is not None and not item[1] for item in held):
-        return m.new_list(
-            [Tup(row) for row in zip(*(item[0] for item in held if item is not None), strict=False)]
-        )
-    return m.new_list([Tup(tuple(expressions.element_of(m, value) for value in args))], True)
-
-
-def _enumerate(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    source = args[0] if args else UNKNOWN
-    held = m.elements(source)
-    if held is not None and not held[1]:
-        return m.new_list([Tup((_whole(index), value)) for index, value in enumerate(held[0])])
-    index = Number(Scale.of("", f"index in row {getattr(node, 'lineno', 0)}"))
-    return m.new_list([Tup((index, expressions.element_of(m, source)))], True)
-
-
-def _range(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    bounds = [
-        number.scale.constant if (number := tensors.number(value)) is not None else None for value in args
-    ]
-    if bounds and all(bound is not None and bound.denominator == 1 for bound in bounds):
-        values = range(*(int(bound) for bound in bounds if bound is not None))
-        if len(values) <= 12:
-            return m.new_list([_whole(value) for value in values])
-    return m.new_list([Number(Scale.of("", f"index in row {getattr(node, 'lineno', 0)}"))], True)
-
-
 def _len(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     held = m.elements(args[0]) if args else None
     if held is not None and not held[1]:
-        return _whole(len(held[0]))
+        return whole(len(held[0]))
     if args and isinstance(args[0], Text) and args[0].literal is not None:
-        return _whole(len(args[0].literal))
-    if args and (found := tensors.tensor(args[0])) is not None and found.kind in ("A", "B"):
-        return library.extent(m, found, _whole(0))
+        return whole(len(args[0].literal))
+    if args and (found := tensor(args[0])) is not None and found.kind in ("A", "B"):
+        return extent(m, found, whole(0))
     return Number(Scale.of("", "a length"))
-
-
-def _list(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    if not args:
-        return m.new_list([])
-    held = m.elements(args[0])
-    if held is not None:
-        return m.new_list(held[0], held[1])
-    if isinstance(args[0], Method | Place | Element):
-        return m.new_list([expressions.element_of(m, args[0])], True)
-    return m.new_list([], True)
-
-
-def _tuple(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    held = m.elements(args[0]) if args else ([], False)
-    if held is not None and not held[1]:
-        return Tup(tuple(held[0]))
-    return args[0] if isinstance(args[0], Tensor | Place) else _list(m, args, named, node)
 
 
 def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
@@ -110,14 +77,14 @@ def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
         else:
             held = m.elements(args[0])
             for pair in held[0] if held is not None else []:
-                pairs.append((expressions.item_at(m, pair, 0), expressions.item_at(m, pair, 1)))
+                pairs.append((item_at(m, pair, 0), item_at(m, pair, 1)))
             open_ = held is None or held[1]
     pairs += [(Text((name,)), value) for name, value in named.items()]
     made = m.new_dict(pairs, open_)
     places = {} if node is None else {keyword.arg: keyword.value for keyword in node.keywords}
     for name, value in named.items():
         if name in places:
-            expressions.wrote(m, places[name], made, Text((name,)), value)
+            wrote(m, places[name], made, Text((name,)), value)
     return made
 
 
@@ -173,7 +140,7 @@ def _getattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
         literal = name.literal
         found = each(owner, lambda value: _attribute_path(m, value, literal))
         if literal in DECIDES_SCALE and node is not None:
-            expressions.read_entry(m, node, owner, name, found, "attribute")
+            read_entry(m, node, owner, name, found, "attribute")
         if (
             len(args) > 2
             and isinstance(found, Place)
@@ -189,16 +156,16 @@ def _getattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     if isinstance(name, Text):
         role = keys.role_in(name)
         if role is not None:
-            return Place(f"{_path(owner)}.{expressions._shown(name)}", role)
+            return Place(f"{_path(owner)}.{shown(name)}", role)
         stored = m.heap.read(owner.key, name) if isinstance(owner, Ref) else None
         if stored is not None:
             return stored  # type: ignore[no-any-return]
-    return Place(f"{_path(owner)}.{expressions._shown(name)}")
+    return Place(f"{_path(owner)}.{shown(name)}")
 
 
 def _attribute_path(m: Machine, value: Value, name: str) -> Value:
     for part in name.split("."):
-        value = expressions.attribute(m, value, part)
+        value = attribute(m, value, part)
     return value
 
 
@@ -209,7 +176,7 @@ def _path(value: Value) -> str:
 def _setattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     if len(args) == 3 and isinstance(args[1], Text):
         if args[1].literal is not None:
-            objects.store_attribute(m, args[0], args[1].literal, args[2], node or ast.Pass(lineno=0))
+            store_attribute(m, args[0], args[1].literal, args[2], node or ast.Pass(lineno=0))
         elif isinstance(args[0], Ref):
             m.heap.write(args[0].key, args[1], args[2])
     return NONE
@@ -229,91 +196,21 @@ def _partial(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     return Partial(args[0], tuple(args[1:]), tuple(named.items())) if args else UNKNOWN
 
 
-def _map(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    if len(args) < 2:
-        return UNKNOWN
-    held = [m.elements(value) for value in args[1:]]
-    if all(item is not None and not item[1] and len(item[0]) <= 12 for item in held):
-        rows = zip(*(item[0] for item in held if item is not None), strict=False)
-        return m.new_list([calls.call(m, args[0], list(row), [], node) for row in rows])
-    given = [expressions.element_of(m, value) for value in args[1:]]
-    return m.new_list([calls.call(m, args[0], given, [], node)], True)
-
-
-def _reduce(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    held = m.elements(args[1]) if len(args) > 1 else None
-    if held is None or not held[0]:
-        return UNKNOWN
-    rest = list(held[0])
-    result = args[2] if len(args) > 2 else rest.pop(0)
-    for value in rest[:12]:
-        result = calls.call(m, args[0], [result, value], [], node)
-    return result
-
-
-def _same(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    return args[0] if args else UNKNOWN
-
-
-def _next(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    held = m.elements(args[0]) if args else None
-    if held is not None and held[0]:
-        return held[0][0] if not held[1] else join([(value, ()) for value in held[0]])
-    return expressions.element_of(m, args[0]) if args else UNKNOWN
-
-
-def _extreme(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    """``max(rank, 1)`` is the rank: a bound against nonsense."""
-    kept = [value for value in args if (number := tensors.number(value)) is None or number.scale.powers]
-    if len(kept) == 1 and len(args) == 2:
-        return kept[0]
-    if len(args) == 1:
-        held = m.elements(args[0])
-        if held is not None and held[0]:
-            return join([(value, ()) for value in held[0]])
-    ranks = [
-        value
-        for value in kept
-        if (known := tensors.number(value)) and known.scale.by_role() == Scale.of("rank")
-    ]
-    if ranks and all(value in ranks or not calls.has_role(value) for value in kept):
-        return ranks[0]  # a rank that is clipped to the extents of its layer
-    numbers = [tensors.number(value) for value in kept]
-    if kept and all(number is not None and number == numbers[0] for number in numbers):
-        return kept[0]
-    return Number(Scale.of("", "an extreme of several numbers"))
-
-
 def _string(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    return expressions.as_text(m, args[0]) if args else Text(())
-
-
-def _chain(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    values: list[Value] = []
-    open_ = False
-    for value in args:
-        held = m.elements(value)
-        values += held[0] if held is not None else [expressions.element_of(m, value)]
-        open_ |= held is None or held[1]
-    return m.new_list(values, open_)
-
-
-def _reversed(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    held = m.elements(args[0]) if args else None
-    return m.new_list(held[0][::-1], held[1]) if held is not None else (args[0] if args else UNKNOWN)
+    return as_text(m, args[0]) if args else Text(())
 
 
 def _namespace(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    made = objects.new_object(m, None, "namespace")
+    made = new_object(m, None, "namespace")
     for name, value in named.items():
-        m.heap.write(made.key, name, expressions.named(m, value, name))
+        m.heap.write(made.key, name, meanings.named(m, value, name))
     return made
 
 
 def _replace(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     if not args or not isinstance(args[0], Ref) or args[0].kind != "object":
         return args[0] if args else UNKNOWN
-    made = objects.new_object(m, args[0].cls, "object")
+    made = new_object(m, args[0].cls, "object")
     for slot, value in m.heap.of(args[0].key):
         m.heap.write(made.key, slot, value)
     for name, value in named.items():
@@ -333,24 +230,23 @@ def _namedtuple(m: Machine, args: list[Value], named: dict[str, Value], node: as
         ]
     body = "\n".join(f"    {name}: object" for name in names) or "    pass"
     title = args[0].literal if isinstance(args[0], Text) and args[0].literal else "Record"
-    from lorascale_lint.linking.program import ClassInfo
 
     tree = ast.parse(f"class {title}:\n{body}")
     return Klass(ClassInfo(m.frame.file, tree.body[0], title))  # type: ignore[arg-type]
 
 
 def _state_dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    shown = expressions._shown(args[0]) if args else "file"
+    shown = lookups.shown(args[0]) if args else "file"
     return Place(f"file({shown})", None, False, made="state dict")
 
 
 def _sequential(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     def run(x: Value) -> Value:
         for layer in args:
-            x = calls.call(m, layer, [x], [], node)
+            x = m.call(layer, [x], [], node)
         return x
 
-    made = objects.new_object(m, None, "sequential")
+    made = new_object(m, None, "sequential")
     m.heap.write(made.key, "items", Items(tuple(args)))
     del run
     return Ref(made.key, "list")
@@ -408,39 +304,39 @@ def _eval(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
             parsed = ast.parse(args[0].literal.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError):
             return UNKNOWN
-        return expressions.evaluate(m, parsed)
+        return m.evaluate(parsed)
     return UNKNOWN
 
 
 def _forward(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     """``nn.Linear.forward(self, x)``."""
-    return library.apply_base(m, UNKNOWN, args)
+    return apply_base(m, UNKNOWN, args)
 
 
 FUNCTIONS: dict[str, Function] = {
-    "builtins.zip": _zip,
-    "*.zip_longest": _zip,
-    "builtins.enumerate": _enumerate,
-    "builtins.range": _range,
+    "builtins.zip": call_zip,
+    "*.zip_longest": call_zip,
+    "builtins.enumerate": call_enumerate,
+    "builtins.range": call_range,
     "builtins.len": _len,
-    "builtins.list": _list,
-    "builtins.set": _list,
-    "builtins.frozenset": _list,
-    "builtins.sorted": _list,
-    "builtins.iter": _same,
-    "builtins.<same>": _same,
-    "*.tqdm": _same,
-    "*.trange": _range,
-    "builtins.reversed": _reversed,
-    "builtins.tuple": _tuple,
+    "builtins.list": call_list,
+    "builtins.set": call_list,
+    "builtins.frozenset": call_list,
+    "builtins.sorted": call_list,
+    "builtins.iter": same_value,
+    "builtins.<same>": same_value,
+    "*.tqdm": same_value,
+    "*.trange": call_range,
+    "builtins.reversed": call_reversed,
+    "builtins.tuple": call_tuple,
     "builtins.dict": _dict,
     "*.OrderedDict": _dict,
     "*.defaultdict": _defaultdict,
     "*.ModuleDict": _module_dict,
     "*.ParameterDict": _module_dict,
     "*.BufferDict": _module_dict,
-    "*.ModuleList": _list,
-    "*.ParameterList": _list,
+    "*.ModuleList": call_list,
+    "*.ParameterList": call_list,
     "*.Sequential": _sequential,
     "builtins.isinstance": _isinstance,
     "builtins.getattr": _getattr,
@@ -449,15 +345,15 @@ FUNCTIONS: dict[str, Function] = {
     "*.partial": _partial,
     "*.partialmethod": _partial,
     "*.MethodType": _partial,
-    "builtins.map": _map,
-    "*.tree_map": _map,
-    "*.starmap": _map,
-    "*.reduce": _reduce,
-    "builtins.next": _next,
-    "builtins.max": _extreme,
-    "builtins.min": _extreme,
+    "builtins.map": call_map,
+    "*.tree_map": call_map,
+    "*.starmap": call_map,
+    "*.reduce": reduce,
+    "builtins.next": call_next,
+    "builtins.max": extreme,
+    "builtins.min": extreme,
     "builtins.str": _string,
-    "*.chain": _chain,
+    "*.chain": chain,
     "*.SimpleNamespace": _namespace,
     "*.Namespace": _namespace,
     "dataclasses.replace": _replace,
@@ -481,6 +377,3 @@ FUNCTIONS: dict[str, Function] = {
     "builtins.print": lambda m, a, k, n: NONE,
     "builtins.bool": lambda m, a, k, n: UNKNOWN if not a or m.truth(a[0]) is None else Const(m.truth(a[0])),
 }
-FUNCTIONS.pop("*.sub")
-
-__all__ = ["FUNCTIONS", "Closure", "hole", "options"]

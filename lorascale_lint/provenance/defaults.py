@@ -9,7 +9,6 @@ from lorascale_lint.knowledge.interfaces import FIELD_CALLS, OPTION_CALLS
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.entries import Default, Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, dotted
-from lorascale_lint.provenance import expressions
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
 from lorascale_lint.provenance.values import Value
@@ -31,7 +30,7 @@ def record(m: Machine, file: FileInfo) -> None:
         for info in file.all_functions:
             for decorator in getattr(info.node, "decorator_list", []):
                 if isinstance(decorator, ast.Call) and _last(decorator.func) in OPTION_CALLS:
-                    expressions.evaluate(m, decorator)
+                    m.evaluate(decorator)
             for name, node in _parameters(info.node):
                 _write(m, Spot(file, info, info.owner, node), name, node, "parameter", info.qualname)
         for cls in _classes(file.classes):
@@ -63,13 +62,13 @@ def _write(m: Machine, spot: Spot, name: str, node: ast.expr, how: str, owner: s
 def _declared(m: Machine, node: ast.expr) -> Value | None:
     """The value of a plain default, or of the one inside ``field(default=...)``."""
     if not isinstance(node, ast.Call):
-        return expressions.evaluate(m, node)
+        return m.evaluate(node)
     for argument in FIELD_CALLS.get(_last(node.func), ()):
         for keyword in node.keywords:
             if keyword.arg == argument:
-                return expressions.evaluate(m, keyword.value)
+                return m.evaluate(keyword.value)
         if argument.isdigit() and len(node.args) > int(argument):
-            return expressions.evaluate(m, node.args[int(argument)])
+            return m.evaluate(node.args[int(argument)])
     return None
 
 

@@ -6,21 +6,21 @@ import ast
 from collections.abc import Collection, Mapping
 
 from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, speaks_of_scales
-from lorascale_lint.ledger.entries import Ledger, Spot, Unused
+from lorascale_lint.ledger.entries import Spot, Unused
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
-from lorascale_lint.provenance import calls, defaults
+from lorascale_lint.provenance import defaults
 from lorascale_lint.provenance.fields import fields_read
 from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.interpreter import machine_for
 from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
-from lorascale_lint.provenance.objects import instance, run_unknown
-from lorascale_lint.provenance.statements import block
+from lorascale_lint.provenance.unseen import instance, run_unknown
 
 TOP = "<module>"
 
 
 def examine(sources: Mapping[str, str], modules: Mapping[str, str], targets: Collection[str]) -> Machine:
     """Run every function of ``targets`` that matters; ``sources`` are all files of the project, decoded."""
-    machine = Machine(Program(sources, modules))
+    machine = machine_for(Program(sources, modules))
     for filename in sorted(targets):
         if not speaks_of_lora(sources.get(filename, "")):
             continue
@@ -142,7 +142,7 @@ def _run_top_level(machine: Machine, file: FileInfo) -> None:
     machine.heap.begin()
     try:
         kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-        block(machine, [node for node in file.tree.body if not isinstance(node, kept)])
+        machine.block([node for node in file.tree.body if not isinstance(node, kept)])
     except (OutOfSteps, RecursionError):
         machine.ledger.bounds.append(f"{file.filename}: {TOP}")
     except Exception as error:
@@ -150,6 +150,3 @@ def _run_top_level(machine: Machine, file: FileInfo) -> None:
     while len(machine.heap.journals) > frame.journal:
         machine.heap.undo()
     machine.stack.clear()
-
-
-__all__ = ["Ledger", "calls", "examine"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
@@ -30,6 +31,7 @@ from lorascale_lint.provenance.values import (
     Const,
     Guards,
     Hole,
+    Keywords,
     Number,
     Place,
     Ref,
@@ -83,11 +85,26 @@ class Frame:
     """Number of journals that were open when the function began."""
 
 
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The three functions that everything comes back to: of an expression, of a call, of a suite."""
+
+    evaluate: Callable[[Machine, ast.expr], Value]
+    call: Callable[[Machine, Value, list[Value], Keywords, ast.Call | None], Value]
+    block: Callable[[Machine, list[ast.stmt]], bool]
+
+
 class Machine:
     """Everything that is shared while a project is looked at."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, interpreter: Interpreter) -> None:
         self.program = program
+        self.evaluate = partial(interpreter.evaluate, self)
+        """The value of an expression."""
+        self.call = partial(interpreter.call, self)
+        """What calling a value gives: the value, arguments, keywords, and the node if source says so."""
+        self.block = partial(interpreter.block, self)
+        """Run a suite; True if control never reaches its end."""
         self.heap = Heap()
         self.ledger = Ledger()
         self.stack: list[Frame] = []

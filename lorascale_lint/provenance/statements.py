@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import ast
-from fractions import Fraction
 
 from lorascale_lint.ledger.entries import Return
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
-from lorascale_lint.provenance import expressions, keys
-from lorascale_lint.provenance.heap import ABSENT, Items
-from lorascale_lint.provenance.machine import Machine, hole
-from lorascale_lint.provenance.objects import instance, store_attribute
-from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.tensors import number, scaled
-from lorascale_lint.provenance.values import (
-    NONE,
-    UNKNOWN,
-    Closure,
-    Const,
-    Element,
-    Guards,
-    Hole,
-    Klass,
-    Place,
-    Ref,
-    Text,
-    Tup,
-    Union,
-    Value,
-    each,
-    join,
-)
-
-UNROLL_LIMIT = 12
-"""Items of a loop over a literal that are run one by one."""
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, _import as collect
+from lorascale_lint.provenance.arithmetic import binary
+from lorascale_lint.provenance.assignment import assign
+from lorascale_lint.provenance.conditions import assume, test
+from lorascale_lint.provenance.containers import UNROLL_LIMIT, element_of, remove_item
+from lorascale_lint.provenance.heap import Items
+from lorascale_lint.provenance.lookups import read_entry
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.names import decorated, meaning
+from lorascale_lint.provenance.patterns import pattern
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.values import NONE, Closure, Guards, Klass, Ref, Value, join
 
 
 def block(m: Machine, body: list[ast.stmt]) -> bool:
@@ -53,18 +36,18 @@ def run(m: Machine, node: ast.stmt) -> bool:
     match node:
         case ast.Expr(value=value):
             m.frame.dropped = value
-            expressions.evaluate(m, value)
+            m.evaluate(value)
         case ast.Assign(targets=targets, value=value):
-            result = expressions.evaluate(m, value)
+            result = m.evaluate(value)
             for target in targets:
                 assign(m, target, result)
         case ast.AnnAssign(target=target, value=value):
             if value is not None:
-                assign(m, target, expressions.evaluate(m, value))
+                assign(m, target, m.evaluate(value))
         case ast.AugAssign():
             _augment(m, node)
         case ast.Return(value=value):
-            result = NONE if value is None else expressions.evaluate(m, value)
+            result = NONE if value is None else m.evaluate(value)
             m.frame.returns.append((result, m.frame.guards))
             if m.recording:
                 m.ledger.returns.append(Return(m.spot(node), result, m.frame.guards))
@@ -83,7 +66,7 @@ def run(m: Machine, node: ast.stmt) -> bool:
             _repeat(m, node.body, f"loop in row {node.lineno}")
         case ast.With() | ast.AsyncWith():
             for item in node.items:
-                held = expressions.evaluate(m, item.context_expr)
+                held = m.evaluate(item.context_expr)
                 if item.optional_vars is not None:
                     assign(m, item.optional_vars, held)
             return block(m, node.body)
@@ -98,7 +81,7 @@ def run(m: Machine, node: ast.stmt) -> bool:
             made: Value = Closure(info, None, frame.names, owner=frame.owner)
             m.defined.append((Closure(info, None, frame.names, owner=frame.owner), frame))
             for decorator in reversed(node.decorator_list):
-                made = expressions.decorated(m, decorator, made)
+                made = decorated(m, decorator, made)
             frame.names.local[node.name] = made
         case ast.ClassDef():
             frame = m.frame
@@ -120,22 +103,21 @@ def run(m: Machine, node: ast.stmt) -> bool:
                 if isinstance(target, ast.Name):
                     m.frame.names.local.pop(target.id, None)
                 elif isinstance(target, ast.Subscript):
-                    base = expressions.evaluate(m, target.value)
-                    key = expressions.evaluate(m, target.slice)
-                    expressions.read_entry(m, target, base, key, expressions.remove_item(m, base, key), "del")
+                    base = m.evaluate(target.value)
+                    key = m.evaluate(target.slice)
+                    read_entry(m, target, base, key, remove_item(m, base, key), "del")
         case _:
             pass
     return False
 
 
 def _import(m: Machine, node: ast.Import | ast.ImportFrom) -> None:
-    from lorascale_lint.linking.program import FileInfo, _import as collect
 
     frame = m.frame
     probe = FileInfo(frame.file.filename, frame.file.module, frame.file.tree, "", frame.file.is_package)
     collect(probe, node)
     for name, target in probe.imports.items():
-        frame.names.local[name] = expressions.meaning(m, m.program.dotted(target), target)
+        frame.names.local[name] = meaning(m, m.program.dotted(target), target)
 
 
 def _last_row(node: ast.stmt) -> int:
@@ -149,56 +131,9 @@ def _last_row(node: ast.stmt) -> int:
     return node.end_lineno or node.lineno
 
 
-# ---- assignment ---------------------------------------------------------------------------
-
-
-def assign(m: Machine, target: ast.expr, value: Value) -> None:
-    """Bind a name, unpack, or store into an attribute or an entry."""
-    match target:
-        case ast.Name(id=name):
-            m.frame.names.local[name] = expressions.named(m, value, name)
-        case ast.Tuple(elts=parts) | ast.List(elts=parts):
-            _unpack(m, parts, value)
-        case ast.Starred(value=inner):
-            assign(m, inner, value)
-        case ast.Attribute(value=owner, attr=name):
-            store_attribute(m, expressions.evaluate(m, owner), name, value, target)
-        case ast.Subscript(value=owner, slice=key):
-            if isinstance(key, ast.Slice):
-                expressions.evaluate(m, owner)
-                return
-            expressions.store_item(
-                m, expressions.evaluate(m, owner), expressions.evaluate(m, key), value, target
-            )
-        case _:
-            pass
-
-
-def _unpack(m: Machine, parts: list[ast.expr], value: Value) -> None:
-    star = next((i for i, part in enumerate(parts) if isinstance(part, ast.Starred)), None)
-    count = len(parts)
-    if star is None:
-        for index, part in enumerate(parts):
-            assign(m, part, expressions.item_at(m, value, index))
-        return
-    held = m.elements(value)
-    if held is None or held[1]:
-        for part in parts:
-            assign(m, part, UNKNOWN if not isinstance(part, ast.Starred) else m.new_list([], True))
-        return
-    items = held[0]
-    tail = count - star - 1
-    for index, part in enumerate(parts[:star]):
-        assign(m, part, items[index] if index < len(items) else UNKNOWN)
-    assign(m, parts[star], m.new_list(items[star : len(items) - tail]))
-    for index, part in enumerate(parts[star + 1 :]):
-        place = len(items) - tail + index
-        assign(m, part, items[place] if 0 <= place < len(items) else UNKNOWN)
-
-
 def _augment(m: Machine, node: ast.AugAssign) -> None:
-    old = expressions.evaluate(m, _loaded(node.target))
-    value = expressions.evaluate(m, node.value)
+    old = m.evaluate(_loaded(node.target))
+    value = m.evaluate(node.value)
     held = m.elements(old)
     if isinstance(node.op, ast.Add) and isinstance(old, Ref) and old.kind == "list" and held is not None:
         more = m.elements(value)
@@ -209,7 +144,7 @@ def _augment(m: Machine, node: ast.AugAssign) -> None:
             Items((*held[0], *(more[0] if more else ())), held[1] or not known or bool(more and more[1])),
         )
         return
-    result = expressions.binary(m, node, node.op, old, value)
+    result = binary(m, node, node.op, old, value)
     if isinstance(node.op, ast.Mult | ast.Div) and m.initialising and number(value) is not None:
         return  # start values: what they are divided by is what training multiplies back
     assign(m, node.target, result)
@@ -227,11 +162,8 @@ def _loaded(target: ast.expr) -> ast.expr:
             return target
 
 
-# ---- branches -----------------------------------------------------------------------------
-
-
 def _if(m: Machine, node: ast.If) -> bool:
-    known = expressions.test(m, node.test)
+    known = test(m, node.test)
     if known is not None:
         return block(m, node.body if known else node.orelse)
     frame = m.frame
@@ -276,107 +208,8 @@ def _join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]
     return joined
 
 
-def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
-    """Take a condition for granted: forget what contradicts it."""
-    match test:
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            assume(m, operand, not holds)
-            return
-        case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) == holds:
-            for value in values:
-                assume(m, value, holds)
-            return
-        case ast.NamedExpr(target=target):
-            test = target
-        case _:
-            pass
-    match test:
-        case ast.Compare(left=left, ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None)]):
-            m.assume(f"{m.atom(left)} is None", holds)
-            _narrow(m, left, lambda value: (m.is_none(value) is True) == holds or m.is_none(value) is None)
-        case ast.Compare(left=left, ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
-            m.assume(f"{m.atom(left)} is None", not holds)
-            _narrow(m, left, lambda value: (m.is_none(value) is True) != holds or m.is_none(value) is None)
-        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]) if holds:
-            m.assume(m.atom(test), holds)
-            _contains(m, left, expressions.evaluate(m, right))
-        case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
-            m.assume(m.atom(test), holds)
-            if holds:
-                _contains(m, right, expressions.evaluate(m, left))
-        case ast.Compare(left=left, ops=[ast.NotIn()], comparators=[right]):
-            m.assume(m.atom(ast.Compare(left, [ast.In()], [right])), not holds)
-            if not holds:
-                _contains(m, right, expressions.evaluate(m, left))
-        case ast.Call(func=ast.Attribute(value=owner, attr="endswith" | "startswith"), args=[word]) if holds:
-            m.assume(m.atom(test), holds)
-            _contains(m, owner, expressions.evaluate(m, word))
-        case ast.Call(func=ast.Name(id="isinstance"), args=[subject, kinds]):
-            m.assume(m.atom(test), holds)
-            if holds:
-                _becomes(m, subject, kinds)
-        case ast.Name() | ast.Attribute():
-            m.assume(m.atom(test), holds)
-            _narrow(m, test, lambda value: m.truth(value) in (None, holds))
-        case _:
-            m.assume(name or m.atom(test), holds)
-
-
-def _narrow(m: Machine, node: ast.expr, keep: object) -> None:
-    if not isinstance(node, ast.Name | ast.Attribute):
-        return
-    value = expressions.evaluate(m, node)
-    if isinstance(value, Union):
-        kept = [option for option in value.options if keep(option.value)]  # type: ignore[operator]
-        if kept and len(kept) < len(value.options):
-            small = kept[0].value if len(kept) == 1 else Union(tuple(kept))
-            if isinstance(node, ast.Name):
-                m.frame.names.local[node.id] = small
-            else:
-                owner = expressions.evaluate(m, node.value)
-                if isinstance(owner, Ref) and owner.kind == "object":
-                    m.heap.write(owner.key, node.attr, small)
-
-
-def _contains(m: Machine, node: ast.expr, word: Value) -> None:
-    """A text that is known to hold a word."""
-    if not isinstance(node, ast.Name):
-        return
-    value = m.frame.names.find(node.id)
-    if isinstance(value, Place) and value.role is None:
-        value = hole(value.path)
-    if isinstance(word, Tup) and len(word.items) == 1:
-        word = word.items[0]
-    if isinstance(value, Text) and isinstance(word, Text) and word.literal:
-        m.frame.names.local[node.id] = keys.with_word(value, word.literal)
-        holes = [part for part in value.parts if isinstance(part, Hole)]
-        for part in holes[:1]:
-            for name in {part.name, part.root or part.name}:
-                known = m.heap.read(("text", name), "has") or frozenset()
-                m.heap.write(("text", name), "has", known | {word.literal})
-
-
-def _becomes(m: Machine, subject: ast.expr, kinds: ast.expr) -> None:
-    """``isinstance(x, SomeLayer)``: from here on ``x`` is one, whatever is stored in it."""
-    if not isinstance(subject, ast.Name):
-        return
-    value = m.frame.names.find(subject.id)
-    if not isinstance(value, Place | Element):
-        return
-    meant = expressions.evaluate(m, kinds)
-    classes = [
-        item.info for item in (meant.items if isinstance(meant, Tup) else (meant,)) if isinstance(item, Klass)
-    ]
-    made = [(instance(m, cls), ((f"is {cls.qualname}", True),)) for cls in classes[:4]]
-    if made:
-        m.frame.names.local[subject.id] = made[0][0] if len(made) == 1 else join(list(made))
-
-
-# ---- loops --------------------------------------------------------------------------------
-
-
 def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
-    source = expressions.evaluate(m, node.iter)
+    source = m.evaluate(node.iter)
     held = m.elements(source)
     if held is not None and not held[1] and len(held[0]) <= UNROLL_LIMIT:
         for item in held[0]:
@@ -393,7 +226,7 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
         return
     if held is not None and not held[0] and not held[1]:
         return
-    element = expressions.element_of(m, source)
+    element = element_of(m, source)
     _repeat(m, node.body, f"loop in row {node.lineno}", node.target, element)
     block(m, node.orelse)
 
@@ -456,7 +289,7 @@ def _try(m: Machine, node: ast.Try | ast.TryStar) -> bool:
 
 
 def _match(m: Machine, node: ast.Match) -> bool:
-    subject = expressions.evaluate(m, node.subject)
+    subject = m.evaluate(node.subject)
     frame = m.frame
     guards, before = frame.guards, dict(frame.names.local)
     ways, made = [], []
@@ -464,7 +297,7 @@ def _match(m: Machine, node: ast.Match) -> bool:
     for index, case in enumerate(node.cases):
         frame.guards, frame.names.local = guards, dict(before)
         name = f"case {index} in row {node.lineno}"
-        known = expressions.pattern(m, case.pattern, subject)
+        known = pattern(m, case.pattern, subject)
         if known is False:
             continue
         m.heap.begin()
@@ -486,6 +319,3 @@ def _match(m: Machine, node: ast.Match) -> bool:
     m.heap.apply(made)  # type: ignore[arg-type]
     frame.names.local = _join_names(ways)  # type: ignore[arg-type]
     return False
-
-
-__all__ = ["ABSENT", "Const", "Fraction", "Scale", "assign", "assume", "block", "each", "run", "scaled"]

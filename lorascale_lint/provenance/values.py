@@ -20,6 +20,10 @@ class Value:
     """Base of all values."""
 
 
+Keywords = list[tuple[str, Value]]
+"""Arguments of a call that are given by name, in their order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Const(Value):
     """None, True, False, Ellipsis, bytes: a literal that is neither number nor text."""

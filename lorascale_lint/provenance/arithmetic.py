@@ -1,0 +1,130 @@
+"""Sums, products and quotients of values."""
+
+from __future__ import annotations
+
+import ast
+
+from lorascale_lint.provenance import keys
+from lorascale_lint.provenance.heap import ABSENT, Entries
+from lorascale_lint.provenance.lookups import as_text, join_one, path_of, shown
+from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.products import product
+from lorascale_lint.provenance.tensors import add, divide, multiply, number, power
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Hole,
+    Place,
+    Ref,
+    Text,
+    Tup,
+    Union,
+    Value,
+    combine,
+    contradict,
+    join,
+)
+
+
+def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Value) -> Value:
+    """``left op right``."""
+    left, right = operand(left), operand(right)
+    match op:
+        case ast.MatMult():
+            return m.made_product(node, combine(left, right, product))
+        case ast.Mult():
+            made = combine(left, right, lambda a, b: times(m, node, a, b))
+            m.folded(node, made)
+            return made
+        case ast.Div() if isinstance(right, Text) or (isinstance(left, Text) and isinstance(right, Place)):
+            return hole(f"{path_of(left)}/{shown(right)}")  # a path, and no quotient
+        case ast.Div() | ast.FloorDiv():
+            floor = isinstance(op, ast.FloorDiv)
+            made = combine(left, right, lambda a, b: divide(a, b, floor))
+            m.folded(node, made)
+            return made
+        case ast.Add():
+            return combine_sum(m, node, left, right, 1)
+        case ast.Sub():
+            return combine_sum(m, node, left, right, -1)
+        case ast.Pow():
+            return combine(left, right, power)
+        case ast.Mod() if isinstance(left, Text):
+            return _percent(m, left, right)
+        case ast.BitOr() if isinstance(left, Ref) and left.kind == "dict":
+            entries, more = m.heap.read(left.key, "entries"), None
+            if isinstance(right, Ref):
+                more = m.heap.read(right.key, "entries")
+            pairs = [*entries.pairs, *(more.pairs if isinstance(more, Entries) else ())]
+            return m.new_dict(pairs, True)
+        case _:
+            return UNKNOWN
+
+
+def operand(value: Value) -> Value:
+    """``value`` where it takes part in arithmetic: None and what is absent would have raised."""
+    if isinstance(value, Union):
+        kept = tuple(option for option in value.options if option.value not in (NONE, ABSENT))
+        if kept and len(kept) < len(value.options):
+            return kept[0].value if len(kept) == 1 else Union(kept)
+    return value
+
+
+def times(m: Machine, node: ast.AST, left: Value, right: Value) -> Value:
+    """``left * right``, also of a list and a number."""
+    for many, count in ((left, right), (right, left)):
+        held = m.elements(many) if isinstance(many, Ref | Tup) else None
+        if held is not None:
+            known = number(count)
+            if known is not None and known.scale.constant is not None and known.scale.constant <= 8:
+                return m.new_list(held[0] * int(known.scale.constant), held[1])
+            return m.new_list(held[0], True)
+    m.rescaled(node, left, right)
+    return multiply(left, right)
+
+
+def combine_sum(m: Machine, node: ast.AST, left: Value, right: Value, sign: int) -> Value:
+    """``left + right`` of tensors, numbers, texts or lists; an application where a delta meets its base."""
+
+    def plus(one: Value, two: Value) -> Value:
+        if isinstance(one, Text) or isinstance(two, Text):
+            if sign > 0 and (isinstance(one, Text | Place) and isinstance(two, Text | Place)):
+                return keys.text_of([*as_text(m, one).parts, *as_text(m, two).parts])
+            return UNKNOWN
+        a, b = m.elements(one), m.elements(two)
+        if a is not None and b is not None:
+            both = [*a[0], *b[0]]
+            if isinstance(one, Tup) and isinstance(two, Tup):
+                return Tup(tuple(both))
+            return m.new_list(both, a[1] or b[1])
+        m.summed(node, one, two)
+        return add(one, two, sign, m.report(node))
+
+    if not isinstance(left, Union) and not isinstance(right, Union):
+        return plus(left, right)
+    pairs = []
+    for one in left.options if isinstance(left, Union) else join_one(left):
+        for two in right.options if isinstance(right, Union) else join_one(right):
+            if contradict(one.guards, two.guards):
+                continue
+            guards = tuple(dict.fromkeys((*one.guards, *two.guards)))
+            frame = m.frame
+            outer, frame.guards = frame.guards, (*frame.guards, *guards)
+            pairs.append((plus(one.value, two.value), guards))
+            frame.guards = outer
+    return join(pairs) if pairs else UNKNOWN
+
+
+def _percent(m: Machine, left: Text, right: Value) -> Value:
+    items = list(right.items) if isinstance(right, Tup) else [right]
+    parts: list[str | Hole] = []
+    for part in left.parts:
+        if not isinstance(part, str):
+            parts.append(part)
+            continue
+        pieces = part.replace("%d", "%s").split("%s")
+        for index, piece in enumerate(pieces):
+            parts.append(piece)
+            if index < len(pieces) - 1:
+                parts.extend(as_text(m, items.pop(0)).parts if items else [Hole("%")])
+    return keys.text_of(parts)

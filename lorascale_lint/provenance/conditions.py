@@ -1,0 +1,256 @@
+"""Tests: what they decide, and what holds where they were passed."""
+
+from __future__ import annotations
+
+import ast
+
+from lorascale_lint.ledger.entries import Ask, KeyRead
+from lorascale_lint.provenance import keys
+from lorascale_lint.provenance.heap import ABSENT
+from lorascale_lint.provenance.lookups import entry, may_be_absent
+from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.unseen import instance
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Const,
+    Element,
+    Hole,
+    Klass,
+    Number,
+    Place,
+    Ref,
+    Text,
+    Tup,
+    Union,
+    Value,
+    join,
+    options,
+)
+
+
+def test(m: Machine, node: ast.expr) -> bool | None:
+    """Is the condition true here? None if that is not known."""
+    asked(m, node)
+    match node:
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            known = test(m, operand)
+            return None if known is None else not known
+        case ast.BoolOp(op=op, values=values):
+            wanted = isinstance(op, ast.Or)
+            results = [test(m, value) for value in values]
+            if wanted in results:
+                return wanted
+            return None if None in results else not wanted
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            assumed = _assumed(m, node)
+            if assumed is not None:
+                return assumed
+            return _comparison(m, op, m.evaluate(left), m.evaluate(right))
+        case ast.Constant(value=value):
+            return bool(value)
+        case ast.Name(id="TYPE_CHECKING"):
+            return False
+        case _:
+            assumed = _assumed(m, node)
+            return m.truth(m.evaluate(node)) if assumed is None else assumed
+
+
+def asked(m: Machine, node: ast.expr) -> None:
+    """Writes down that a number of LoRA code is tested."""
+    if not m.recording:
+        return
+    how, subject, other = "truth", node, None
+    match node:
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            subject, other = left, right
+            how = "none" if isinstance(right, ast.Constant) and right.value is None else type(op).__name__
+        case ast.Name() | ast.Attribute() | ast.Subscript():
+            pass
+        case _:
+            return
+    if how in ("In", "NotIn"):
+        key = m.evaluate(subject)
+        container = m.evaluate(other) if other is not None else UNKNOWN
+        if isinstance(key, Text | Place):
+            m.ledger.reads.append(KeyRead(m.spot(node), container, key, UNKNOWN, "in", m.frame.guards))
+        return
+    value = m.evaluate(subject)
+    if any(number(option.value) is not None for option in options(value)):
+        against = None if other is None else m.evaluate(other)
+        m.ledger.asks.append(Ask(m.spot(node), value, how, against, m.frame.guards))
+
+
+def _assumed(m: Machine, node: ast.expr) -> bool | None:
+    guards = m.frame.guards
+    if not guards:
+        return None
+    name, holds = m.atom(node), True
+    match node:
+        case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
+            name = f"{m.atom(left)} is None"
+        case ast.Compare(left=left, ops=[ast.IsNot()], comparators=[ast.Constant(value=None)]):
+            name, holds = f"{m.atom(left)} is None", False
+        case ast.Call():
+            return None
+        case _:
+            pass
+    for atom, value in reversed(guards):
+        if atom == name:
+            return value == holds
+    return None
+
+
+def _comparison(m: Machine, op: ast.cmpop, left: Value, right: Value) -> bool | None:
+    match op:
+        case ast.Is() | ast.IsNot() if right == NONE:
+            known = m.is_none(left)
+            return None if known is None else known == isinstance(op, ast.Is)
+        case ast.Eq() | ast.NotEq():
+            same = is_same(m, left, right)
+            return None if same is None else same == isinstance(op, ast.Eq)
+        case ast.In() | ast.NotIn():
+            inside = _inside(m, left, right)
+            return None if inside is None else inside == isinstance(op, ast.In)
+        case ast.Lt() | ast.Gt() | ast.LtE() | ast.GtE():
+            a, b = number(left), number(right)
+            if a is None or b is None or a.scale.constant is None or b.scale.constant is None:
+                return None
+            x, y = a.scale.constant, b.scale.constant
+            return {ast.Lt: x < y, ast.Gt: x > y, ast.LtE: x <= y, ast.GtE: x >= y}[type(op)]
+        case ast.Is() | ast.IsNot():
+            return None
+        case _:
+            return None
+
+
+def is_same(m: Machine, left: Value, right: Value) -> bool | None:
+    if isinstance(left, Text) and isinstance(right, Text):
+        equal = keys.may_equal(left, right)
+        if equal is not None and left.literal is not None and right.literal is not None:
+            return equal
+        return False if equal is False else None
+    a, b = number(left), number(right)
+    if a is not None and b is not None:
+        x, y = a.scale.constant, b.scale.constant
+        return None if x is None or y is None else x == y
+    if isinstance(left, Const) and isinstance(right, Const) and ABSENT not in (left, right):
+        return bool(left.value == right.value)
+    if NONE in (left, right):
+        known = m.is_none(left if right == NONE else right)
+        return known
+    return None
+
+
+def _inside(m: Machine, left: Value, right: Value) -> bool | None:
+    if isinstance(left, Text) and isinstance(right, Text):
+        return keys.contains(right, left.literal) if left.literal is not None else None
+    held = m.elements(right)
+    if held is None or not isinstance(left, Text | Number):
+        return None
+    if isinstance(right, Ref) and right.kind == "dict":
+        found = entry(m, right, left)
+        if found is not None:
+            return None if may_be_absent(found) else True
+        return None if held[1] else False
+    known = [is_same(m, left, item) for item in held[0]]
+    if True in known:
+        return True
+    return None if None in known or held[1] else False
+
+
+def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
+    """Take a condition for granted: forget what contradicts it."""
+    match test:
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            assume(m, operand, not holds)
+            return
+        case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) == holds:
+            for value in values:
+                assume(m, value, holds)
+            return
+        case ast.NamedExpr(target=target):
+            test = target
+        case _:
+            pass
+    match test:
+        case ast.Compare(left=left, ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None)]):
+            m.assume(f"{m.atom(left)} is None", holds)
+            _narrow(m, left, lambda value: (m.is_none(value) is True) == holds or m.is_none(value) is None)
+        case ast.Compare(left=left, ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
+            m.assume(f"{m.atom(left)} is None", not holds)
+            _narrow(m, left, lambda value: (m.is_none(value) is True) != holds or m.is_none(value) is None)
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]) if holds:
+            m.assume(m.atom(test), holds)
+            _contains(m, left, m.evaluate(right))
+        case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
+            m.assume(m.atom(test), holds)
+            if holds:
+                _contains(m, right, m.evaluate(left))
+        case ast.Compare(left=left, ops=[ast.NotIn()], comparators=[right]):
+            m.assume(m.atom(ast.Compare(left, [ast.In()], [right])), not holds)
+            if not holds:
+                _contains(m, right, m.evaluate(left))
+        case ast.Call(func=ast.Attribute(value=owner, attr="endswith" | "startswith"), args=[word]) if holds:
+            m.assume(m.atom(test), holds)
+            _contains(m, owner, m.evaluate(word))
+        case ast.Call(func=ast.Name(id="isinstance"), args=[subject, kinds]):
+            m.assume(m.atom(test), holds)
+            if holds:
+                _becomes(m, subject, kinds)
+        case ast.Name() | ast.Attribute():
+            m.assume(m.atom(test), holds)
+            _narrow(m, test, lambda value: m.truth(value) in (None, holds))
+        case _:
+            m.assume(name or m.atom(test), holds)
+
+
+def _narrow(m: Machine, node: ast.expr, keep: object) -> None:
+    if not isinstance(node, ast.Name | ast.Attribute):
+        return
+    value = m.evaluate(node)
+    if isinstance(value, Union):
+        kept = [option for option in value.options if keep(option.value)]  # type: ignore[operator]
+        if kept and len(kept) < len(value.options):
+            small = kept[0].value if len(kept) == 1 else Union(tuple(kept))
+            if isinstance(node, ast.Name):
+                m.frame.names.local[node.id] = small
+            else:
+                owner = m.evaluate(node.value)
+                if isinstance(owner, Ref) and owner.kind == "object":
+                    m.heap.write(owner.key, node.attr, small)
+
+
+def _contains(m: Machine, node: ast.expr, word: Value) -> None:
+    """A text that is known to hold a word."""
+    if not isinstance(node, ast.Name):
+        return
+    value = m.frame.names.find(node.id)
+    if isinstance(value, Place) and value.role is None:
+        value = hole(value.path)
+    if isinstance(word, Tup) and len(word.items) == 1:
+        word = word.items[0]
+    if isinstance(value, Text) and isinstance(word, Text) and word.literal:
+        m.frame.names.local[node.id] = keys.with_word(value, word.literal)
+        holes = [part for part in value.parts if isinstance(part, Hole)]
+        for part in holes[:1]:
+            for name in {part.name, part.root or part.name}:
+                known = m.heap.read(("text", name), "has") or frozenset()
+                m.heap.write(("text", name), "has", known | {word.literal})
+
+
+def _becomes(m: Machine, subject: ast.expr, kinds: ast.expr) -> None:
+    """``isinstance(x, SomeLayer)``: from here on ``x`` is one, whatever is stored in it."""
+    if not isinstance(subject, ast.Name):
+        return
+    value = m.frame.names.find(subject.id)
+    if not isinstance(value, Place | Element):
+        return
+    meant = m.evaluate(kinds)
+    classes = [
+        item.info for item in (meant.items if isinstance(meant, Tup) else (meant,)) if isinstance(item, Klass)
+    ]
+    made = [(instance(m, cls), ((f"is {cls.qualname}", True),)) for cls in classes[:4]]
+    if made:
+        m.frame.names.local[subject.id] = made[0][0] if len(made) == 1 else join(list(made))

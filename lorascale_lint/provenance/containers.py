@@ -1,0 +1,256 @@
+"""Elements of tuples, lists, dictionaries and things out of sight."""
+
+from __future__ import annotations
+
+import ast
+from fractions import Fraction
+
+from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.provenance import keys
+from lorascale_lint.provenance.heap import Entries, Items
+from lorascale_lint.provenance.lookups import (
+    entry,
+    entry_by_name,
+    is_made,
+    path_of,
+    place_entry,
+    shown,
+    with_entry,
+    without_absent,
+)
+from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.meanings import by_name, load_entry
+from lorascale_lint.provenance.objects import load_attribute
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.shapes import extent, tensor_item
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.values import (
+    UNKNOWN,
+    Closure,
+    Const,
+    Element,
+    Hole,
+    Klass,
+    Library,
+    Method,
+    Number,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Tup,
+    Union,
+    Value,
+    each,
+    join,
+    options,
+)
+
+
+def item_of(m: Machine, value: Value, key: Value) -> Value:
+    """``value[key]``."""
+    match value:
+        case Tup() | Ref(kind="list"):
+            index = number(key)
+            if index is not None and index.scale.constant is not None:
+                return item_at(m, value, int(index.scale.constant))
+            held = m.elements(value)
+            return join([(v, ()) for v in held[0]]) if held is not None and held[0] else Element(value)
+        case Ref(kind="dict"):
+            found = entry(m, value, key)
+            if found is not None:
+                return without_absent(found)
+            factory = m.heap.read(value.key, "<factory>")
+            if factory is not None:
+                made = m.call(factory, [], [], None)
+                store_item(m, value, key, made, ast.Pass(lineno=0))
+                return made
+            path = m.heap.read(value.key, "<path>")
+            role = keys.role_in(key) if isinstance(key, Text) else None
+            if role is None and path:
+                return entry_by_name(m, str(path))
+            return Place(f"entry {shown(key)}", role)
+        case Ref(kind="object", cls=cls) if cls is not None:
+            found_method = m.program.method(cls, "__getitem__")
+            if found_method is not None:
+                return m.call(Closure(found_method[0], value, owner=found_method[1]), [key], [], None)
+            index = number(key)
+            if m.heap.read(value.key, "<fields>") and index is not None and index.scale.constant is not None:
+                return item_at(m, value, int(index.scale.constant))
+            return load_entry(m, value, key)
+        case Text():
+            return keys.derived(value, "letter", str(key))
+        case Place():
+            return place_entry(m, value, key)
+        case Tensor():
+            return tensor_item(m, value, key)
+        case Method(receiver=receiver, name="shape"):
+            return extent(m, receiver, key)
+        case Element():
+            index = number(key)
+            if index is not None and index.scale.constant is not None:
+                return item_at(m, value, int(index.scale.constant))
+            return Place(
+                f"{path_of(value.source)}[*][{shown(key)}]",
+                keys.role_in(key) if isinstance(key, Text) else None,
+            )
+        case Klass() | Library():
+            return value  # Generic[T]
+        case Const(value=None):
+            return UNKNOWN
+        case _:
+            return UNKNOWN
+
+
+def item_at(m: Machine, value: Value, index: int) -> Value:
+    """``value[index]`` for a literal index; also what unpacking gives."""
+    match value:
+        case Union():
+            return each(value, lambda one: item_at(m, one, index))
+        case Tup(items=items) if -len(items) <= index < len(items):
+            return items[index]
+        case Ref(kind="list", key=key):
+            held = m.heap.read(key, "items")
+            if isinstance(held, Items):
+                if not held.open and -len(held.values) <= index < len(held.values):
+                    return held.values[index]
+                if held.open and held.values:
+                    return join([(v, ()) for v in held.values])
+        case Ref(kind="object"):
+            fields = m.heap.read(value.key, "<fields>")
+            if fields and -len(fields) <= index < len(fields):
+                return load_attribute(m, value, fields[index])
+        case Ref(kind="dict"):
+            return item_of(m, value, Number(Scale(Fraction(index))))
+        case Method(receiver=receiver, name="shape"):
+            return extent(m, receiver, Number(Scale(Fraction(index))))
+        case Tensor(kind="A" | "B"):
+            return value
+        case Place():
+            return place_entry(m, value, Number(Scale(Fraction(index))))
+        case Element(source=source):
+            return Place(f"{path_of(source)}[*][{index}]")
+        case _:
+            pass
+    return UNKNOWN
+
+
+def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST) -> None:
+    """``base[key] = value``."""
+    if isinstance(key, Union):
+        for option in key.options:
+            store_item(m, base, option.value, value, node)
+        return
+    if m.recording and not isinstance(base, Union):
+        name = m.heap.read(base.key, "<path>") if isinstance(base, Ref) else None
+        m.ledger.writes.append(KeyWrite(m.spot(node), base, key, value, m.frame.guards, str(name or "")))
+    match base:
+        case Ref(kind="dict"):
+            entries = m.heap.read(base.key, "entries")
+            if isinstance(entries, Entries):
+                if isinstance(value, Ref) and isinstance(key, Text) and is_made(m, entries, key, value):
+                    return  # `if name not in groups: groups[name] = {}`, where another key made the group
+                m.heap.write(base.key, "entries", with_entry(entries, key, held_as(m, base, key, value)))
+        case Ref(kind="list"):
+            held, index = m.heap.read(base.key, "items"), number(key)
+            if isinstance(held, Items):
+                place = None if index is None or index.scale.constant is None else int(index.scale.constant)
+                if place is not None and not held.open and -len(held.values) <= place < len(held.values):
+                    values = list(held.values)
+                    values[place] = value
+                    m.heap.write(base.key, "items", Items(tuple(values)))
+                else:
+                    m.heap.write(base.key, "items", Items((*held.values, value), True))
+        case Ref(kind="object", cls=cls) if cls is not None:
+            found = m.program.method(cls, "__setitem__")
+            if found is not None:
+                m.call(Closure(found[0], base, owner=found[1]), [key, value], [], None)
+            else:
+                entries = m.heap.read(base.key, "entries") or Entries((), True)
+                m.heap.write(base.key, "entries", with_entry(entries, key, value))
+        case Place(path=path):
+            entries = m.heap.read(("place", path), "entries") or Entries((), True)
+            m.heap.write(("place", path), "entries", with_entry(entries, key, value))
+        case Union(options=found):
+            for option in found:
+                store_item(m, option.value, key, value, node)
+        case _:
+            pass
+
+
+def held_as(m: Machine, base: Ref, key: Value, value: Value) -> Value:
+    """``value`` as an entry of ``base``: a tensor made here becomes what its key or dictionary is called."""
+    if not any(isinstance(o.value, Tensor) and o.value.kind == "fresh" for o in options(value)):
+        return value
+    literal = key.literal if isinstance(key, Text) else None
+    name = literal if literal and role_of(literal, m.frame.lora) else m.heap.read(base.key, "<path>")
+    return by_name(m, str(name), value, base) if name else value
+
+
+def remove_item(m: Machine, base: Value, key: Value) -> Value:
+    """``base.pop(key)`` or ``del base[key]``; what was there."""
+    found = item_of(m, base, key)
+    if isinstance(base, Ref) and base.kind == "dict":
+        entries = m.heap.read(base.key, "entries")
+        if isinstance(entries, Entries):
+            kept = tuple(pair for pair in entries.pairs if pair[0] != key)
+            m.heap.write(base.key, "entries", Entries(kept, entries.open))
+    return found
+
+
+def element_of(m: Machine, source: Value) -> Value:
+    """What a loop variable is while something of unknown length is walked."""
+    made = _element_of(m, source)
+    for part in made.parts if isinstance(made, Text) else ():
+        if isinstance(part, Hole):  # another loop knew something of its key, this one does not yet
+            m.heap.write(("text", part.name), "has", frozenset())
+    if isinstance(made, Tup) and made.items and isinstance(made.items[0], Text):
+        for part in made.items[0].parts:
+            if isinstance(part, Hole):
+                m.heap.write(("text", part.name), "has", frozenset())
+    return made
+
+
+def _element_of(m: Machine, source: Value) -> Value:
+    match source:
+        case Union():
+            return join([(element_of(m, option.value), option.guards) for option in source.options])
+        case Ref(kind="list") | Tup():
+            held = m.elements(source)
+            if held is not None and held[0]:
+                return join([(value, ()) for value in held[0]])
+            path = m.heap.read(source.key, "<path>") if isinstance(source, Ref) else None
+            return entry_by_name(m, str(path)) if path else Element(source)
+        case Ref(kind="dict"):
+            held = m.elements(source)
+            return (
+                join([(value, ()) for value in held[0]])
+                if held is not None and held[0]
+                else hole(("key of", source.key))
+            )
+        case Method(receiver=receiver, name="keys()"):
+            return hole(("key of", path_of(receiver)))
+        case Method(receiver=Place() as receiver, name="items()"):
+            key = hole(("key of", receiver.path))
+            return Tup((key, place_entry(m, receiver, key)))
+        case Method(receiver=Place() as receiver, name="values()"):
+            return Place(f"{receiver.path}[*]", receiver.role, receiver.weak)
+        case Method(
+            receiver=Place() as receiver, name="named_modules()" | "named_parameters()" | "named_children()"
+        ):
+            return Tup((hole(("name in", receiver.path)), Place(f"{receiver.path}.<module>")))
+        case Place(path=path):
+            if path.startswith("key of "):
+                return hole(path)
+            if source.made == "state dict":
+                return hole(("key of", path))
+            return Place(f"{path}[*]", source.role, source.weak)
+        case Tensor():
+            return source
+        case _:
+            return Element(source)
+
+
+UNROLL_LIMIT = 12
+"""Items of a loop over a literal that are run one by one."""

@@ -1,0 +1,173 @@
+"""Entries of containers: reading and writing them by key, and how a key is shown."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite
+from lorascale_lint.provenance import keys
+from lorascale_lint.provenance.heap import ABSENT, Entries
+from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.values import (
+    UNKNOWN,
+    Alternative,
+    Const,
+    Hole,
+    Number,
+    Place,
+    Ref,
+    Text,
+    Union,
+    Value,
+    join,
+)
+
+
+def path_of(value: Value) -> str:
+    return value.path if isinstance(value, Place) else "?"
+
+
+def as_text(m: Machine, value: Value) -> Text:
+    """``str(value)``."""
+    match value:
+        case Text():
+            return value
+        case Number(scale=scale) if scale.constant is not None:
+            shown = scale.constant
+            return Text((str(int(shown)) if shown.denominator == 1 else str(float(shown)),))
+        case Const():
+            return Text((str(value.value),))
+        case Union(options=found):
+            texts = {as_text(m, option.value) for option in found}
+            return (
+                texts.pop() if len(texts) == 1 else Text((Hole(("one of", tuple(sorted(map(str, texts))))),))
+            )
+        case Place(path=path):
+            return hole(path)
+        case _:
+            return hole(value)
+
+
+def wrote(m: Machine, node: ast.AST, container: Value, key: Value, value: Value) -> None:
+    """Writes an entry that a display, a comprehension or ``update`` makes into the ledger."""
+    if m.recording:
+        m.ledger.writes.append(KeyWrite(m.spot(node), container, key, value, m.frame.guards))
+
+
+def join_one(value: Value) -> tuple[Any, ...]:
+    """``value`` as its only alternative."""
+
+    return (Alternative(value),)
+
+
+def may_be_absent(value: Value) -> bool:
+    return value is ABSENT or (isinstance(value, Union) and any(o.value is ABSENT for o in value.options))
+
+
+def read_entry(m: Machine, node: ast.AST, base: Value, key: Value, found: Value, how: str) -> None:
+    """Writes the reading of an entry into the ledger."""
+    if m.recording and isinstance(key, Text | Place):
+        m.ledger.reads.append(KeyRead(m.spot(node), base, key, found, how, m.frame.guards))
+
+
+def entry_by_name(m: Machine, path: str) -> Place:
+    """An element of a list or dictionary that is filled out of sight, by the name of that."""
+    place = m.place(path)
+    return Place(f"{path}[*]", place.role, place.weak)
+
+
+def lacks(m: Machine, value: Value, key: Value) -> bool:
+    if not isinstance(value, Ref) or value.kind != "dict" or m.heap.read(value.key, "<factory>") is not None:
+        return False
+    entries = m.heap.read(value.key, "entries")
+    return isinstance(entries, Entries) and not entries.open and match_entry(entries, key) is None
+
+
+def place_entry(m: Machine, value: Place, key: Value) -> Value:
+    """An entry of something out of sight: what was stored there, else what its key says."""
+    if isinstance(key, Place) and key.role is None and key.path.endswith("[*]"):
+        key = hole(key.path)  # an element of what is walked, used as a key
+    cell = m.heap.read(("place", value.path), "entries")
+    if isinstance(cell, Entries):
+        found = match_entry(cell, key)
+        if found is not None:
+            return without_absent(found)
+    role = keys.role_in(key) if isinstance(key, Text) else None
+    weak = False
+    if role is None and not (
+        isinstance(key, Text) and key.literal and value.role not in ("scaling", "alpha", "rank")
+    ):
+        role, weak = value.role, value.weak
+    if role is None and isinstance(key, Text) and key.literal:
+        role = role_of(key.literal, m.frame.lora)
+        weak = True
+    if role in (None, "base") and value.role in ("A", "B") and not (role is None and value.weak):
+        role, weak = value.role, value.weak  # the entry of an adapter, by its name
+    holes = [part for part in key.parts if isinstance(part, Hole)] if isinstance(key, Text) else []
+    under = holes[0].name if len(holes) == 1 and role is None else None
+    return Place(f"{value.path}[{shown(key)}]"[-160:], role, weak, under)
+
+
+def shown(key: Value) -> str:
+    match key:
+        case Text(parts=parts):
+            return "".join(p if isinstance(p, str) else f"{{{str(p.name)[:60]}}}" for p in parts)
+        case Number(scale=scale):
+            return scale.formula()
+        case Place(path=path):
+            return path
+        case _:
+            return "*"
+
+
+def entry(m: Machine, value: Ref, key: Value) -> Value | None:
+    entries = m.heap.read(value.key, "entries")
+    return match_entry(entries, key) if isinstance(entries, Entries) else None
+
+
+def match_entry(entries: Entries, key: Value) -> Value | None:
+    """What is stored under ``key`` or under what may be the same key; None if there is no such entry."""
+    perhaps: list[tuple[Value, Any]] = []
+    for stored, value in reversed(entries.pairs):
+        if stored == key:
+            return value
+        if isinstance(stored, Text) and isinstance(key, Text):
+            equal = keys.may_equal(stored, key)
+            if equal is True:
+                return value
+            if equal is None:
+                perhaps.append((value, ()))
+        elif isinstance(stored, Number) and isinstance(key, Number):
+            if stored.scale.constant is None or key.scale.constant is None:
+                perhaps.append((value, ()))
+        elif (
+            not isinstance(stored, Const) and not isinstance(key, Const) and type(stored) is not type(key)
+        ) or not isinstance(stored, Const | Number | Text):
+            perhaps.append((value, ()))
+    return join(perhaps) if perhaps else None
+
+
+def without_absent(value: Value) -> Value:
+    """``value`` where it is there."""
+    if isinstance(value, Union):
+        return join([(option.value, option.guards) for option in value.options if option.value is not ABSENT])
+    return UNKNOWN if value is ABSENT else value
+
+
+def is_made(m: Machine, entries: Entries, key: Text, value: Ref) -> bool:
+    """Is an empty container put where one of its kind may be already?"""
+    held = match_entry(entries, key)
+    return isinstance(held, Ref) and key.literal is None and held.kind == value.kind and not _holds(m, value)
+
+
+def _holds(m: Machine, value: Ref) -> bool:
+    held = m.elements(value)
+    return held is None or bool(held[0])
+
+
+def with_entry(entries: Entries, key: Value, value: Value) -> Entries:
+    """``entries`` with ``value`` under ``key``."""
+    kept = tuple(pair for pair in entries.pairs if pair[0] != key)
+    return Entries((*kept, (key, value)), entries.open)

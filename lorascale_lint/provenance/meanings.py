@@ -1,0 +1,143 @@
+"""What a thing out of sight is by its name, its key or its shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.provenance.heap import Entries, Items
+from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.products import by_shape, side_by_extents
+from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.states import is_fresh
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.values import Number, Place, Ref, Tensor, Tup, Union, Value, each, join
+
+
+def named(m: Machine, value: Value, name: str) -> Value:
+    """``value`` under a new name: one that nobody knows anything of may get its role from it."""
+    value = rank_for_alpha(m, value, name)
+    if isinstance(value, Place) and value.role is None and value.path != name:
+        role = role_of(name, m.frame.lora)
+        if role is not None and role != "base":
+            return Place(value.path, role, True, made=value.made)
+    if isinstance(value, Tensor) and value.kind in ("fresh", "data") and not value.origin:
+        return Tensor(**{**_fields(value), "origin": name})
+    if isinstance(value, Tensor) and value.kind == "data" and value.module is False:
+        role = role_of(name, False)
+        if role in ("A", "B"):
+            return Tensor(role, origin=name)
+    return value
+
+
+def rank_for_alpha(m: Machine, value: Value, name: str) -> Value:
+    """A rank that stands in for a missing alpha is that alpha (kohya's rule)."""
+    if not isinstance(value, Union | Number | Place) or role_of(name, m.frame.lora) != "alpha":
+        return value
+    if not isinstance(value, Union) and getattr(value, "role", None) != "rank":
+        return value
+    return each(value, lambda one: _as_alpha(one))
+
+
+def _as_alpha(value: Value) -> Value:
+    known = number(value)
+    if known is not None and known.scale.by_role() == Scale.of("rank"):
+        return Number(Scale.of("alpha", "the rank, where there is no alpha"))
+    return value
+
+
+def _fields(value: Tensor) -> dict[str, Any]:
+    return {slot: getattr(value, slot) for slot in Tensor.__slots__}
+
+
+def rank_number(origin: str = "") -> Number:
+    """The rank, read off a factor's extent."""
+    return Number(Scale.of("rank", origin))
+
+
+def by_extents(value: Tensor) -> str | None:
+    """The factor that a module made here is, by which of its extents is the rank."""
+    found = by_shape(value)
+    return found.kind if found.kind in ("A", "B") else None
+
+
+def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
+    """A tensor made here becomes what its field is called; unknown values get their role from the field."""
+    from lorascale_lint.knowledge.roles import role_of
+
+    lora = m.frame.lora
+    holder = owner.cls if isinstance(owner, Ref) and owner.cls is not None else None
+    if holder is None and isinstance(owner, Ref):
+        holder = m.heap.read(owner.key, "<class>")
+    origin = name if holder is None else f"{holder.name}.{name}"
+    value = rank_for_alpha(m, value, name)
+    if isinstance(value, Union):
+        return join([(by_name(m, name, option.value, owner), option.guards) for option in value.options])
+    if isinstance(value, Tensor) and value.kind == "fresh":
+        role = role_of(name, lora)
+        shaped = by_extents(value)
+        if not value.scale.powers:
+            value = replace(value, scale=ONE)  # the spread of an initialisation
+        factor = role if role in ("A", "B") else shaped
+        if factor is not None:  # whatever multiplies a start value is its spread, and no scale
+            return Tensor(factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned)
+        if role == "magnitude" and not value.module:
+            return Tensor("magnitude", origin=origin, learned=True)
+        if role == "kronecker":
+            return Tensor("kronecker", origin=origin)
+        if role == "base" and value.module:
+            return Tensor("base", module=True, dims=value.dims, origin=name)
+        return Tensor(**{**_fields(value), "origin": name})
+    if isinstance(value, Tensor) and value.kind == "norm" and role_of(name, lora) == "magnitude":
+        return Tensor("magnitude", origin=origin, learned=True)
+    if isinstance(value, Place) and value.role is None:
+        role = role_of(name, lora)
+        if role is not None:
+            return Place(value.path, role, True, made=value.made)
+    if isinstance(value, Ref) and value.kind in ("list", "dict"):
+        _name_elements(m, name, value)
+    if isinstance(value, Tup):
+        return Tup(tuple(by_shape_alone(item) for item in value.items))
+    if isinstance(value, Ref) and value.kind in ("dict", "list") and m.heap.read(value.key, "<path>") is None:
+        m.heap.write(value.key, "<path>", name)
+        if isinstance(owner, Ref) and owner.cls is not None:
+            m.heap.write(value.key, "<class>", owner.cls)
+    return value
+
+
+def load_entry(m: Machine, value: Ref, key: Value) -> Value:
+    """``value[key]`` of an object that is a dictionary by inheritance."""
+    entries = m.heap.read(value.key, "entries")
+    if isinstance(entries, Entries):
+        found = match_entry(entries, key)
+        if found is not None:
+            return without_absent(found)
+    path = m.heap.read(value.key, "<path>") or "object"
+    return place_entry(m, Place(str(path)), key)
+
+
+def _name_elements(m: Machine, name: str, value: Ref) -> None:
+    """Tensors made here become what the list or dictionary that holds them is called."""
+    held = m.heap.read(value.key, "items")
+    if isinstance(held, Items):
+        named = tuple(by_name(m, name, item, value) if is_fresh(item) else item for item in held.values)
+        if named != held.values:
+            m.heap.write(value.key, "items", Items(named, held.open))
+    entries = m.heap.read(value.key, "entries")
+    if isinstance(entries, Entries):
+        pairs = tuple(
+            (key, by_name(m, name, item, value) if is_fresh(item) else item) for key, item in entries.pairs
+        )
+        if pairs != entries.pairs:
+            m.heap.write(value.key, "entries", Entries(pairs, entries.open))
+
+
+def by_shape_alone(value: Value) -> Value:
+    """A bare tensor of two extents, one of which is the rank, in the layout of torch."""
+    if isinstance(value, Tensor) and value.kind == "fresh" and len(value.dims) == 2:
+        side = side_by_extents(value)
+        if side is not None:
+            return replace(value, kind=side)
+    return value

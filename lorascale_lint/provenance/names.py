@@ -1,0 +1,167 @@
+"""Names of modules and attributes of values."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, dotted
+from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.lookups import path_of
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.objects import class_attribute, load_attribute
+from lorascale_lint.provenance.shapes import TENSOR_ATTRIBUTES, tensor_attribute
+from lorascale_lint.provenance.tensors import tensor
+from lorascale_lint.provenance.unseen import fill
+from lorascale_lint.provenance.values import (
+    UNKNOWN,
+    Closure,
+    Const,
+    Element,
+    Klass,
+    Library,
+    Method,
+    Number,
+    Partial,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Tup,
+    Value,
+)
+
+
+def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
+    """Run what the top level of a module does to a name."""
+    if len(m.stack) >= DEPTH_LIMIT:
+        return Place(name)
+    frame = Frame(file, None, Names({}))
+    frame.lora = m.speaks(None, file, None) or True
+    m.enter(frame)
+    journals, m.heap.journals = m.heap.journals, []
+    frame.journal = 0
+    recording, m.recording = m.recording, False
+    try:
+        for statement in file.bindings[name]:
+            if isinstance(statement, ast.For):
+                continue
+            m.block([statement])
+        return frame.names.local.get(name, Place(name))
+    finally:
+        m.recording = recording
+        m.heap.journals = journals
+        m.stack.pop()
+
+
+def meaning(m: Machine, found: Any, name: str = "") -> Value:
+    """What the linker found, as a value."""
+    match found:
+        case FunctionInfo():
+            made: Value = Closure(found)
+            for decorator in reversed(getattr(found.node, "decorator_list", [])):
+                made = decorated(m, decorator, made)
+            return made
+        case ClassInfo():
+            return Klass(found)
+        case FileInfo():
+            return Library(f"file::{found.filename}")
+        case str() if "::" in found:
+            filename, _, binding = found.partition("::")
+            file = m.program.file(filename)
+            return UNKNOWN if file is None else global_value(m, file, binding)
+        case str():
+            return Library(found)
+        case _:
+            return Library(name) if name else UNKNOWN
+
+
+def global_value(m: Machine, file: FileInfo, name: str) -> Value:
+    """A name of a module's top level, evaluated when it is first asked for."""
+    key = (file.filename, name)
+    if key in m.modules:
+        return m.modules[key]
+    found = m.program.lookup(file, name)
+    if isinstance(found, FunctionInfo | ClassInfo) or (found is not None and name not in file.bindings):
+        m.modules[key] = made = meaning(m, found, file.imports.get(name, ""))
+        return made
+    if name in file.bindings:
+        m.modules[key] = Place(name)
+        m.modules[key] = made = run_bindings(m, file, name)
+        if isinstance(made, Ref) and made.kind != "object":
+            fill(m, file, name)
+        return made
+    return Library(f"builtins.{name}")
+
+
+def attribute(m: Machine, value: Value, name: str) -> Value:
+    """``value.name``."""
+    match value:
+        case Ref(kind="object"):
+            return load_attribute(m, value, name)
+        case Klass(info=cls):
+            return class_attribute(m, cls, name, value)
+        case Library(name=dotted_name) if dotted_name.startswith("file::"):
+            file = m.program.file(dotted_name.removeprefix("file::"))
+            if file is None:
+                return UNKNOWN
+            if name in file.bindings or m.program.lookup(file, name) is not None:
+                return global_value(m, file, name)
+            inner = m.program.module_file(f"{file.module}.{name}")
+            return (
+                Library(f"file::{inner.filename}") if inner is not None else Library(f"{file.module}.{name}")
+            )
+        case Library(name=dotted_name):
+            return meaning(m, m.program.dotted(f"{dotted_name}.{name}"), f"{dotted_name}.{name}")
+        case Tensor():
+            return tensor_attribute(m, value, name)
+        case Partial(callee=callee) if name == "func":
+            return callee
+        case Place():
+            stored = m.heap.read(("place", value.path), name)
+            if stored is not None:
+                return stored  # type: ignore[no-any-return]
+            return _of_place(m, value, name)
+        case Const(value=None):
+            return UNKNOWN
+        case Element(source=source):
+            return attribute(m, Place(f"{path_of(source)}[*]"), name)
+        case Ref() | Text() | Tup() | Number():
+            return Method(value, name)
+        case _:
+            return Method(value, name)
+
+
+def _of_place(m: Machine, value: Place, name: str) -> Value:
+    known = tensor(value)
+    if known is not None and known.kind in ("A", "B") and name in TENSOR_ATTRIBUTES:
+        return tensor_attribute(m, known, name)
+    if name in ("shape", "ndim", "dtype", "device"):
+        return Method(value, name)
+    made = m.place(name, value)
+    if made.role is None and value.role in ("A", "B") and name in ("weight", "data", "T"):
+        made = Place(made.path, value.role, value.weak)
+    return made
+
+
+def decorated(m: Machine, node: ast.expr, value: Value) -> Value:
+    """What a decorator makes of a function: itself, unless the project's own code says otherwise."""
+    name = dotted(node.func if isinstance(node, ast.Call) else node)
+    if not name or name.rpartition(".")[2] in (
+        "property",
+        "staticmethod",
+        "classmethod",
+        "setter",
+        "overload",
+        "abstractmethod",
+    ):
+        return value
+    if not m.stack:
+        return value
+    found = m.program.resolve(m.frame.file, name)
+    if not isinstance(found, FunctionInfo) or not isinstance(value, Closure):
+        return value
+    if value.info.owner is not None:
+        return value
+    made = m.call(Closure(found), [value], [], None) if not isinstance(node, ast.Call) else value
+    return made if isinstance(made, Closure | Partial) else value

@@ -1,0 +1,395 @@
+"""What the operations of libraries do with values, by the table in `knowledge`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.provenance.arithmetic import combine_sum, operand, times
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.products import outer, product
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.shapes import extents
+from lorascale_lint.provenance.tensors import divide, multiply, number, power, tensor
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Number,
+    Place,
+    Tensor,
+    Text,
+    Value,
+    combine,
+    each,
+    join,
+    options,
+)
+
+
+def operation(
+    m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST | None
+) -> Value | None:
+    """What an operation of the table does; None for a name that is not in it."""
+    effect = OPERATIONS.get(name)
+    if effect is None:
+        return None
+    handler = _EFFECTS.get(effect)
+    if handler is None:
+        return NONE
+    place = node if node is not None else ast.Pass(lineno=0, end_lineno=0)
+    args = [operand(value) for value in args]
+    made: Value = handler(m, name, args, keywords, place)
+    return made
+
+
+def _first(args: list[Value], keywords: dict[str, Value]) -> Value:
+    return args[0] if args else next(iter(keywords.values()), UNKNOWN)
+
+
+def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    value = (
+        args[0]
+        if args
+        else next(
+            (keywords[k] for k in ("input", "x", "data", "tensor", "value", "a") if k in keywords), UNKNOWN
+        )
+    )
+    if name in ("Parameter", "Variable", "add_weight"):
+        return each(
+            value,
+            lambda v: (
+                replace(v, learned=True)
+                if isinstance(v, Tensor) and v.kind in ("fresh", "number")
+                else _learned_number(v)
+            ),
+        )
+    if name in ("tensor", "as_tensor", "asarray", "array"):
+        held = m.elements(value)
+        if held is not None:
+            return held[0][0] if len(held[0]) == 1 else Tensor("data", origin="a tensor of numbers")
+    if name in ("item", "tolist"):
+        return each(
+            value, lambda v: Number(v.scale) if isinstance(v, Tensor) and v.kind in ("number", "fresh") else v
+        )
+    if name in ("split", "chunk", "unbind"):
+        return value
+    return value
+
+
+def _learned_number(value: Value) -> Value:
+    if isinstance(value, Number) and not value.scale.powers:
+        return Tensor("number", Scale.of("gate"), learned=True)
+    return value
+
+
+def _transpose(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    def flip(value: Value) -> Value:
+        found = tensor(value)
+        if found is None:
+            return value
+        return replace(found, transposed=not found.transposed, dims=tuple(reversed(found.dims)))
+
+    return each(_first(args, keywords), flip)
+
+
+AXES_GIVEN = frozenset("dot_general tensordot batch_dot ragged_dot conv_general_dilated".split())
+"""Products whose axes are arguments: which operand stands first says nothing of how it lies."""
+
+
+def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    names = (
+        "input",
+        "weight",
+        "mat1",
+        "mat2",
+        "a",
+        "b",
+        "x",
+        "y",
+        "x1",
+        "x2",
+        "tensor",
+        "other",
+        "mat",
+        "vec",
+        "lhs",
+        "rhs",
+    )
+    given = [*args, *(keywords[k] for k in names if k in keywords)]
+    if name in ("multi_dot", "chain_matmul"):
+        held = m.elements(given[0]) if given else None
+        given = held[0] if held is not None else given
+        result = given[0] if given else UNKNOWN
+        for other in given[1:]:
+            result = combine(result, other, product)
+        return m.made_product(node, result)
+    if len(given) < 2:
+        return Tensor("data", origin=name)
+    swap = name in ("linear", "conv1d", "conv2d", "conv3d")
+    ordered = name not in AXES_GIVEN
+    made = combine(given[0], given[1], lambda a, b: product(a, b, ordered=ordered, swap=swap))
+    if name in ("bmm", "baddbmm", "batch_matmul"):
+        made = each(made, _batched)
+    return m.made_product(node, made)
+
+
+def _batched(value: Value) -> Value:
+    if isinstance(value, Tensor) and value.layout in ("out_in", "in_out"):
+        return replace(value, layout=f"batched {value.layout}")
+    return value
+
+
+def _embedding(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = [*args, *(keywords[k] for k in ("input", "weight") if k in keywords)]
+
+    def look_up(value: Value) -> Value:
+        found = tensor(value)
+        if found is not None and found.kind in ("A", "B"):
+            return Tensor("half", found.scale, side=found.kind, space="activation")
+        return Tensor("base", space="activation")
+
+    made = [each(value, look_up) for value in given]
+    halves = [value for value in made if any(getattr(o.value, "kind", "") == "half" for o in options(value))]
+    return m.made_product(node, halves[0]) if halves else Tensor("base", space="activation")
+
+
+def _einsum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = [value for value in args if not isinstance(value, Text)]
+    known = [value for value in given if any(isinstance(o.value, Tensor | Place) for o in options(value))]
+    if len(known) < 2:
+        return Tensor("data", origin="einsum")
+    # factors first where three meet, so that the order of the operands does not matter
+    result = known[0]
+    rest = known[1:]
+    for other in rest:
+        result = combine(result, other, lambda a, b: product(a, b, ordered=False))
+    return m.made_product(node, result)
+
+
+def _outer(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = [*args, *keywords.values()]
+    if len(given) < 2:
+        return UNKNOWN
+    return m.made_product(node, combine(given[0], given[1], outer))
+
+
+def _multiply(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
+    if len(given) < 2:
+        return _first(args, keywords)
+    return combine(given[0], given[1], lambda a, b: times(m, node, a, b))
+
+
+def _arithmetic(function: Callable[[Value, Value], Value]) -> Any:
+    def run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+        given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
+        return combine(given[0], given[1], function) if len(given) >= 2 else _first(args, keywords)
+
+    return run
+
+
+def _add(sign: int) -> Any:
+    def run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+        given = [*args, *(keywords[k] for k in ("other", "y") if k in keywords)]
+        if len(given) < 2:
+            return _first(args, keywords)
+        by = keywords.get("alpha") or (given[2] if len(given) > 2 and number(given[2]) is not None else None)
+        second = given[1] if by is None else combine(given[1], by, multiply)
+        return combine_sum(m, node, given[0], second, sign)
+
+    return run
+
+
+def _addmm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = [*args, *(keywords[k] for k in ("input", "mat1", "mat2", "batch1", "batch2") if k in keywords)]
+    if len(given) < 3:
+        return UNKNOWN
+    made = m.made_product(node, combine(given[1], given[2], product))
+    by = keywords.get("alpha")
+    if by is not None:
+        made = combine(made, by, multiply)
+    beta = number(keywords["beta"]) if "beta" in keywords else None
+    if beta is not None and beta.scale.coefficient == 0:
+        return made
+    return combine_sum(m, node, given[0], made, 1)
+
+
+def _addcmul(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    if len(args) < 3:
+        return UNKNOWN
+    made = combine(args[1], args[2], multiply)
+    if "value" in keywords:
+        made = combine(made, keywords["value"], multiply)
+    return combine_sum(m, node, args[0], made, 1)
+
+
+def _lerp(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    if len(args) < 3:
+        return UNKNOWN
+    change = combine_sum(m, node, args[1], args[0], -1)
+    return combine_sum(m, node, args[0], combine(change, args[2], multiply), 1)
+
+
+def _unary(function: Callable[[Value], Value]) -> Any:
+    def run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+        return each(_first(args, keywords), function)
+
+    return run
+
+
+_HALF = Number(Scale(Fraction(1, 2)))
+
+
+_MINUS_HALF = Number(Scale(Fraction(-1, 2)))
+
+
+_MINUS = Number(Scale(Fraction(-1)))
+
+
+def _norm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    return norm_of(m, _first(args, keywords), node)
+
+
+def norm_of(m: Machine, value: Value, node: ast.AST | None) -> Value:
+    """The norm of ``value``, which remembers what it is the norm of."""
+
+    def norm(one: Value) -> Value:
+        found = tensor(one)
+        m.normed(node or ast.Pass(lineno=0), found)
+        return Tensor("norm") if found is None else Tensor("norm", side=found.kind, rows=found.rows)
+
+    return each(value, norm)
+
+
+def _zeros(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    return Tensor("fresh", zero=name != "zeros_", dims=extents(m, name, args, keywords))
+
+
+def _fresh(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    if name in ("rand", "rand_like"):
+        return Tensor("mask")
+    learned = name in ("param", "create_parameter", "add_weight")
+    if name in ("full", "full_like") and len(args) > 1:
+        filled = number(args[1])
+        if filled is not None and filled.scale.powers:
+            return Number(filled.scale)
+    if name == "param" and args and isinstance(args[0], Text) and args[0].literal:
+        place = m.place(args[0].literal)
+        known = tensor(place)
+        return known if known is not None else Tensor("fresh", learned=True, origin=args[0].literal)
+    if name == "add_weight" and isinstance(keywords.get("name", args[0] if args else None), Text):
+        text = keywords.get("name", args[0] if args else UNKNOWN)
+        place = m.place(text.literal or "weight") if isinstance(text, Text) else UNKNOWN
+        known = tensor(place)
+        if known is not None and known.kind != "base":
+            return known
+    return Tensor("fresh", learned=learned, dims=extents(m, name, args, keywords))
+
+
+def _stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = _first(args, keywords)
+    held = m.elements(given)
+    if held is None or not held[0]:
+        return Tensor("data", origin=name)
+    known = [each(value, lambda v: tensor(v) or v) for value in held[0]]
+    first = known[0]
+    named_ = [v for v in known if isinstance(v, Tensor) and v.kind in ("A", "B")]
+    others = [v for v in known if v not in named_]
+    if (
+        len(named_) == 1
+        and others
+        and all(
+            isinstance(v, Place) or (isinstance(v, Tensor) and v.kind in ("data", "fresh")) for v in others
+        )
+    ):
+        return replace(
+            named_[0], dims=()
+        )  # beside factors of something else: a quantisation residual, another adapter
+    if all(isinstance(v, Tensor) for v in known):
+        kinds = {v.kind for v in known if isinstance(v, Tensor)}
+        scales = {v.scale for v in known if isinstance(v, Tensor) and v.kind != "fresh"}
+        if len(kinds - {"fresh"}) == 1 and len(scales) == 1:
+            return replace(
+                next(v for v in known if isinstance(v, Tensor) and (v.kind != "fresh" or len(kinds) == 1)),
+                dims=(),
+            )
+        if len(kinds) == 1 and isinstance(first, Tensor):
+            return replace(first, scale=Scale.of("", "factors of several adapters"), dims=())
+        return Tensor("data", origin=name)
+    return join([(v, ()) for v in known]) if len(known) == 1 else Tensor("data", origin=name)
+
+
+def _sum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = _first(args, keywords)
+    held = m.elements(given)
+    if held is None:
+        return given
+    result: Value = args[1] if len(args) > 1 else Number(Scale(Fraction(0)))
+    for value in held[0]:
+        result = combine_sum(m, node, result, value, 1)
+    return result
+
+
+def _copy_into(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    return args[1] if len(args) > 1 else UNKNOWN
+
+
+def _fill(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    return _first(args, keywords)
+
+
+def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    def convert(value: Value) -> Value:
+        found = number(value)
+        if found is not None:
+            whole = found.scale.constant is not None and found.scale.constant.denominator == 1
+            return Number(found.scale, found.truncated or (name in ("int", "round") and not whole))
+        if isinstance(value, Tensor) and value.kind == "fresh":
+            return Number(value.scale)
+        if isinstance(value, Text) and value.literal is not None:
+            try:
+                return Number(Scale(Fraction(value.literal)))
+            except (ValueError, ZeroDivisionError):
+                return UNKNOWN
+        return value
+
+    return each(_first(args, keywords), convert)
+
+
+def _mask(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    return Tensor("mask")
+
+
+_EFFECTS: dict[str, Any] = {
+    "keep": _keep,
+    "transpose": _transpose,
+    "product": _product,
+    "embedding": _embedding,
+    "einsum": _einsum,
+    "outer": _outer,
+    "multiply": _multiply,
+    "divide": _arithmetic(divide),
+    "power": _arithmetic(power),
+    "add": _add(1),
+    "subtract": _add(-1),
+    "addmm": _addmm,
+    "addcmul": _addcmul,
+    "lerp": _lerp,
+    "negative": _unary(lambda v: multiply(v, _MINUS)),
+    "sqrt": _unary(lambda v: power(v, _HALF)),
+    "rsqrt": _unary(lambda v: power(v, _MINUS_HALF)),
+    "reciprocal": _unary(lambda v: power(v, _MINUS)),
+    "norm": _norm,
+    "zeros": _zeros,
+    "fresh": _fresh,
+    "stack": _stack,
+    "sum": _sum,
+    "copy_into": _copy_into,
+    "fill": _fill,
+    "number": _number,
+    "mask": _mask,
+}

@@ -1,0 +1,141 @@
+"""Matrix products of factors: which is A, which is B, and how they lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lorascale_lint.knowledge.roles import GATE, A, B
+from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.tensors import number, tensor
+from lorascale_lint.provenance.values import Number, Tensor, Value
+
+
+def _is_rank(value: Value) -> bool:
+    known = number(value)
+    return known is not None and len(known.scale.powers) == 1 and known.scale.powers[0][0].role == "rank"
+
+
+def side_by_extents(value: Tensor) -> str | None:
+    """A (r x in) or B (out x r), by which of two extents is the rank."""
+    first, second = _is_rank(value.dims[0]), _is_rank(value.dims[1])
+    return None if first == second else A if first else B
+
+
+def by_shape(value: Tensor) -> Tensor:
+    """A nameless tensor or module made here, one of whose extents is the rank, as the factor that it is."""
+    if value.kind == "fresh" and len(value.dims) >= 2 and value.module:
+        first, second = _is_rank(value.dims[0]), _is_rank(value.dims[1])
+        if first != second:
+            return replace(value, kind=A if first else B)
+    return value
+
+
+def nameless(value: Value) -> Tensor:
+    """A value in a product of which only that is known; ``x * scaling`` keeps its scale."""
+    if isinstance(value, Number):
+        named = [(symbol, power) for symbol, power in value.scale.powers if symbol.role]
+        if len(value.scale.powers) - len(named) == 1:
+            return Tensor(
+                "data", Scale(value.scale.coefficient, tuple(named)), origin=value.scale.unknowns()[0]
+            )
+    return Tensor("data", origin=getattr(value, "path", ""))
+
+
+def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
+    """Which way the factors lie, by the side of the product on which one of them stands."""
+    if two.kind in (A, B):
+        transposed = two.transposed != swap
+        if one.kind in (A, B):  # B @ A, or A @ B where they lie the other way
+            return "out_in" if (two.kind == A) != transposed else "in_out"
+        return "out_in" if transposed else "in_out"
+    if one.kind in (A, B):
+        return "in_out" if one.transposed else "out_in"
+    return ""
+
+
+def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = False) -> Value:
+    """The matrix product ``left @ right``; ``swap`` for ``linear``, which transposes its weight."""
+    one, two = tensor(left), tensor(right)
+    if one is None and two is None:
+        return Tensor("data", origin="a product of nothing known")
+    one = by_shape(one) if one is not None else nameless(left)
+    two = by_shape(two) if two is not None else nameless(right)
+    kinds = (one.kind, two.kind)
+    scale = one.scale * two.scale
+    layout = one.layout or two.layout or (_layout(one, two, swap) if ordered else "")
+    rows = (*one.rows, *two.rows)
+    variant = one.variant if one.variant != "lora" else two.variant
+    if set(kinds) == {"A", "B"}:
+        origin = one.origin if one.kind == B else two.origin
+        return Tensor(
+            "delta", scale, space="weight", rows=rows, variant=variant, layout=layout, origin=origin
+        )
+    for a, b in ((one, two), (two, one)):
+        if a.kind in (A, B):
+            if b.kind == "half" and b.side != a.kind:
+                return Tensor(
+                    "delta", scale, space=b.space, rows=rows, variant=variant, layout=layout, origin=a.origin
+                )
+            if b.kind in ("data", "base", "adapted", "mask"):
+                return Tensor(
+                    "half",
+                    scale,
+                    a.kind,
+                    "activation",
+                    rows=rows,
+                    variant=variant,
+                    layout=layout,
+                    origin=a.origin,
+                )
+            if b.kind == "fresh" and not b.module:
+                learned = Scale.of(GATE, b.origin) if b.learned else ONE
+                space = "weight" if b.learned else "activation"
+                return Tensor("half", scale * learned, side=a.kind, space=space, rows=rows, variant=variant)
+            if b.kind == a.kind:
+                return Tensor("data", origin="a product of one factor with itself")
+        if a.kind == "half" and b.kind in ("data", "fresh", "half"):
+            return replace(a, scale=scale, rows=rows)
+        if a.kind == "delta" and b.kind in ("data", "base", "adapted", "fresh", "kronecker"):
+            if b.kind == "kronecker":
+                return replace(a, scale=scale, variant="lokr", rows=rows)
+            return replace(a, scale=scale, space="activation", rows=rows)
+        if a.kind == "adapted":
+            return replace(a, space="activation")
+    if set(kinds) == {"delta"}:
+        return replace(one, scale=scale, rows=rows)
+    if set(kinds) == {"kronecker"}:
+        return Tensor("delta", scale, variant="lokr")
+    shaped = _by_contraction(one, two, swap)
+    if shaped is not None:
+        return replace(shaped, scale=scale, rows=rows)
+    if "base" in kinds:
+        return Tensor("base", space="activation", origin=one.origin or two.origin)
+    return Tensor("data", origin=one.origin or two.origin)
+
+
+def _by_contraction(one: Tensor, two: Tensor, swap: bool) -> Tensor | None:
+    """What extents alone say: both tensors were made here, and the rank is summed over or left."""
+    dims = tuple(reversed(two.dims)) if swap else two.dims
+    both = one.kind == two.kind == "fresh" and len(one.dims) == len(dims) == 2
+    if both and _is_rank(one.dims[1]) and _is_rank(dims[0]):
+        return Tensor("delta")
+    if two.kind == "fresh" and len(dims) == 2 and one.kind in ("data", "half", "mask"):
+        if _is_rank(dims[1]) and not _is_rank(dims[0]) and one.kind == "data":
+            return Tensor("half", side=A, space="activation")
+        if _is_rank(dims[0]) and one.kind == "half":
+            return Tensor("delta", space="activation")
+    return None
+
+
+def outer(left: Value, right: Value) -> Value:
+    """``kron(left, right)`` of LoKr."""
+    one, two = tensor(left), tensor(right)
+    if one is None or two is None:
+        return Tensor("data")
+    known = [item for item in (one, two) if item.kind in ("delta", "kronecker")]
+    if not known:
+        return product(left, right)
+    scale = one.scale * two.scale
+    layout = one.layout or two.layout
+    origin = one.origin or two.origin
+    return Tensor("delta", scale, variant="lokr", rows=(*one.rows, *two.rows), layout=layout, origin=origin)

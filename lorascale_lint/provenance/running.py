@@ -1,0 +1,254 @@
+"""Runs a function of the project in place: arguments, body, results."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+
+from lorascale_lint.knowledge.operations import INITIALISERS
+from lorascale_lint.knowledge.roles import NUMBERS, speaks_of_scales
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.meanings import named
+from lorascale_lint.provenance.modules import opaque
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Closure,
+    Const,
+    Keywords,
+    Klass,
+    Library,
+    Number,
+    Partial,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Tup,
+    Value,
+    join,
+    options,
+)
+
+
+def record_use(
+    m: Machine,
+    node: ast.Call | None,
+    name: str,
+    callee: FunctionInfo | ClassInfo | None,
+    args: list[Value],
+    keywords: Keywords,
+    result: Value,
+) -> None:
+    """Writes a call into the ledger."""
+    if m.recording and node is not None and name.removeprefix("builtins.") not in _PYTHON:
+        given = {str(index): value for index, value in enumerate(args)}
+        if callee is not None:
+            found = m.program.method(callee, "__init__") if isinstance(callee, ClassInfo) else None
+            init = callee if found is None else found[0]
+            if isinstance(init, FunctionInfo):
+                names = (
+                    init.parameters[1:]
+                    if isinstance(callee, ClassInfo) or (init.owner and not init.is_static)
+                    else init.parameters
+                )
+                given = dict(zip(names, args, strict=False))
+        given.update(keywords)
+        given = {key: _row(m, value) for key, value in given.items()}
+        m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards))
+
+
+_PYTHON = frozenset(dir(builtins))
+"""Python's own functions; a name that is nowhere bound (a star import) is no such."""
+
+
+def _row(m: Machine, value: Value) -> Value:
+    """A list as the row of what it holds now: the ledger outlives the heap."""
+    if isinstance(value, Ref) and value.kind == "list":
+        held = m.elements(value)
+        return Tup(tuple(held[0])) if held is not None else value
+    return value
+
+
+def run_function(
+    m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None
+) -> Value:
+    """Run a function of the project on these arguments."""
+    info = func.info
+    running = sum(1 for frame in m.stack if frame.function is info)
+    if len(m.stack) >= DEPTH_LIMIT or running >= 2:
+        return Place(f"{info.name}()", made="call")
+    if not _worth(m, func, args, keywords):
+        return opaque(m, info.name, args, keywords)
+    key = _key(func, args, keywords)
+    if key is not None and key in m.results:
+        if m.stack:
+            record_use(m, node, info.qualname, info, args, keywords, m.results[key])
+        return m.results[key]
+    if info.owner is not None and not info.is_static and func.receiver is not None:
+        args = [func.receiver, *args]
+    m.called.add(info)
+    size = len(m.heap.cells)
+    names = Names({}, func.env if func.env is not None or info.owner is None else info.owner.names)
+    frame = Frame(info.file, info, names, func.receiver, func.owner or info.owner)
+    frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
+    if m.stack:
+        outer = m.frame
+        here = f"{outer.file.filename}:{getattr(node, 'lineno', 0)}"
+        frame.chain = (*outer.chain[-5:], here) if node is not None else outer.chain
+        frame.guards = outer.guards
+    m.enter(frame)
+    initialiser = info.name in INITIALISERS
+    m.initialising += initialiser
+    m.heap.begin()
+    try:
+        bind(m, frame, info, args, keywords)
+        made = finish(m, frame, info)
+    finally:
+        while len(m.heap.journals) > frame.journal:
+            m.heap.keep()
+        m.initialising -= initialiser
+        m.stack.pop()
+    if key is not None and len(m.heap.cells) == size:
+        m.results[key] = made
+    plain = args[1:] if info.owner is not None and not info.is_static and func.receiver is not None else args
+    if m.stack:
+        record_use(m, node, info.qualname, info, plain, keywords, made)
+    return made
+
+
+_PLAIN = (Place, Number, Text, Const, Tensor, Library)
+
+
+def _key(func: Closure, args: list[Value], keywords: Keywords) -> object | None:
+    """What the result of a call depends on, if that is nothing on the heap."""
+    if func.env is not None or not (func.receiver is None or isinstance(func.receiver, Klass)):
+        return None
+    given = (*args, *(value for _, value in keywords))
+    if not all(isinstance(value, _PLAIN) for value in given):
+        return None
+    return (func.info, func.receiver, tuple(args), tuple(keywords))
+
+
+SMALL = 25
+"""Rows of a function that is followed whatever it is about: properties, getters, little helpers."""
+
+
+def _worth(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> bool:
+    """Can a call matter to a scale? It is small, speaks of LoRA itself, or is given something with a role."""
+    node = func.info.node
+    if (node.end_lineno or 0) - node.lineno < SMALL or (
+        isinstance(func.receiver, Ref) and func.receiver.kind != "object"
+    ):
+        return True
+    given = [*args, *(value for _, value in keywords)]
+    if any(has_role(value) for value in given):
+        return True
+    known = m.own_words.get(func.info)
+    if known is None:
+        known = m.own_words[func.info] = speaks_of_scales(func.info.file.text(node))
+    return known
+
+
+def has_role(value: Value) -> bool:
+    """Is the value, or one of its alternatives, something of LoRA code?"""
+    for option in options(value):
+        match option.value:
+            case Tensor(kind=kind):
+                if kind not in ("data", "mask", "norm"):
+                    return True
+            case Number(scale=scale):
+                if any(symbol.role for symbol, _ in scale.powers):
+                    return True
+            case Place(role=role):
+                if role is not None:
+                    return True
+            case Closure() | Partial():
+                return True
+            case Tup(items=items):
+                if any(has_role(item) for item in items):
+                    return True
+            case _:
+                pass
+    return False
+
+
+def finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
+    if isinstance(info.node, ast.Lambda):
+        value = m.evaluate(info.node.body)
+        m.heap.keep()
+        return value
+    start = frame.guards
+    falls = not m.block(info.node.body)
+    last = frame.guards
+    made = m.heap.undo()
+    ways = list(frame.exits)
+    if falls:
+        ways.append((made, last))
+        frame.returns.append((NONE, last))
+    frame.guards = start
+    if ways:
+        own = [(changed, _own(guards, start)) for changed, guards in ways]
+        m.heap.apply(own)
+    if frame.yields:
+        return m.new_list(frame.yields, True)
+    if not frame.returns:
+        return UNKNOWN
+    return join([(value, _own(guards, start)) for value, guards in frame.returns])
+
+
+def _own(
+    guards: tuple[tuple[str, bool], ...], outer: tuple[tuple[str, bool], ...]
+) -> tuple[tuple[str, bool], ...]:
+    """Conditions that the function added."""
+    return (
+        guards[len(outer) :] if guards[: len(outer)] == outer else tuple(g for g in guards if g not in outer)
+    )
+
+
+def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywords: Keywords) -> None:
+    """Give every parameter its argument, its default, or a place named after it."""
+    node = info.node.args
+    plain = [*node.posonlyargs, *node.args]
+    defaults = dict(
+        zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True)
+    )
+    defaults.update(
+        {p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None}
+    )
+    given = dict(keywords)
+    local = frame.names.local
+    rest = list(args)
+    for parameter in plain:
+        name = parameter.arg
+        if rest:
+            local[name] = named(m, rest.pop(0), name)
+        elif name in given:
+            local[name] = named(m, given.pop(name), name)
+    for parameter in node.kwonlyargs:
+        if parameter.arg in given:
+            local[parameter.arg] = named(m, given.pop(parameter.arg), parameter.arg)
+    for parameter in (*plain, *node.kwonlyargs):
+        if parameter.arg not in local:
+            local[parameter.arg] = _default(m, parameter.arg, defaults.get(parameter.arg))
+    if node.vararg is not None:
+        local[node.vararg.arg] = Tup(tuple(rest))
+    if node.kwarg is not None:
+        pairs: list[tuple[Value, Value]] = [(Text((key,)), value) for key, value in given.items()]
+        local[node.kwarg.arg] = m.new_dict(pairs)
+
+
+def _default(m: Machine, name: str, default: ast.expr | None) -> Value:
+    """A number that a caller may give stays that number, whatever it is by default."""
+    place = m.place(name)
+    if default is None:
+        return place
+    match default:
+        case ast.Constant(value=bool()):
+            pass
+        case ast.Constant(value=int() | float()) if place.role in NUMBERS:
+            return place
+    return m.evaluate(default)

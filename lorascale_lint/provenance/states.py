@@ -1,0 +1,120 @@
+"""Fields whose value is not the one that the constructor gave."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+
+from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.heap import ABSENT, Entries, Items
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Const, Number, Place, Ref, Tensor, Union, Value
+
+
+def is_fresh(value: Value) -> bool:
+    return isinstance(value, Tensor) and value.kind == "fresh"
+
+
+def open_containers(m: Machine, made: Ref) -> None:
+    """Lists and dictionaries that start empty are filled by somebody, maybe out of sight."""
+    for _, value in m.heap.of(made.key):
+        if isinstance(value, Ref) and value.kind in ("list", "dict"):
+            slot = "items" if value.kind == "list" else "entries"
+            held = m.heap.read(value.key, slot)
+            if isinstance(held, Items) and not held.values:
+                m.heap.write(value.key, slot, Items((), True))
+            elif isinstance(held, Entries) and not held.pairs:
+                m.heap.write(value.key, slot, Entries((), True))
+
+
+@lru_cache(maxsize=20_000)
+def _written(info: FunctionInfo) -> frozenset[str]:
+    """Names of the attributes that a function sets."""
+    nodes = (node for node in ast.walk(info.node) if isinstance(node, ast.Attribute))
+    return frozenset(node.attr for node in nodes if isinstance(node.ctx, ast.Store))
+
+
+def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
+    """A flag that some method sets has any value when another one asks for it."""
+    flags = [
+        slot
+        for slot, value in m.heap.of(made.key)
+        if isinstance(value, Const) and isinstance(value.value, bool) and isinstance(slot, str)
+    ]
+    if not flags:
+        return
+    written: set[str] = set()
+    for item in m.program.mro(cls):
+        for name, info in item.methods.items():
+            written |= _written(info) if name != "__init__" else set()
+    for flag in flags:
+        if flag in written:
+            m.heap.write(made.key, flag, Place(f"self.{flag}"))
+
+
+@lru_cache(maxsize=20_000)
+def stores(info: FunctionInfo) -> bool:
+    """Does the method write fields of its receiver, or into them?"""
+    for node in ast.walk(info.node):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            return True
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in (
+                "append",
+                "update",
+                "setdefault",
+                "register_buffer",
+                "register_parameter",
+                "add_module",
+                "extend",
+            ):
+                return True
+            if node.func.attr.endswith("_"):
+                return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
+            return True
+    return False
+
+
+def is_start(value: object) -> bool:
+    return isinstance(value, Number) and value.scale.constant is not None
+
+
+def only_strength(m: Machine, cell: object, value: object) -> bool:
+    """Is this what was there, times a number that a user gives: another strength, for later?"""
+    before = m.heap.cells.get(cell)  # type: ignore[call-overload]
+    if before is None or not isinstance(value, Number | Union | Entries | Place):
+        return False
+    return _scales(value) <= _scales(before) and before != value
+
+
+def _scales(value: object) -> frozenset[object]:
+    """The scales that a field or the entries of a dictionary hold, without what a user gives."""
+    match value:
+        case Number(scale=scale):
+            kept = tuple(p for p in scale.powers if p[0].role not in ("strength", "multiplier"))
+            return frozenset([Scale(scale.coefficient, kept).by_role()])
+        case Union(options=options):
+            return frozenset(
+                found for option in options if option.value is not ABSENT for found in _scales(option.value)
+            )
+        case Entries(pairs=pairs):
+            return frozenset(found for _, item in pairs for found in _scales(item))
+        case _:
+            return frozenset([value])
+
+
+def is_state(value: object) -> bool:
+    """Worth to remember from a method that may have run before: no merged weight, no batch."""
+    if isinstance(value, Tensor):
+        return value.kind not in ("adapted", "data", "half", "base", "delta", "norm", "mask") and not (
+            value.kind == "magnitude" and value.scale.powers
+        )
+    if isinstance(value, Place):
+        return value.role is not None or "." not in value.path
+    if isinstance(value, Union):
+        return all(is_state(option.value) for option in value.options if option.value is not ABSENT)
+    return value is not None

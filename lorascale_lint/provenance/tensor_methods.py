@@ -1,0 +1,271 @@
+"""Methods of tensors and modules, and of things out of sight."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.provenance.arithmetic import combine_sum
+from lorascale_lint.provenance.assignment import assign
+from lorascale_lint.provenance.container_methods import of_dict
+from lorascale_lint.provenance.containers import item_of, store_item
+from lorascale_lint.provenance.heap import Entries
+from lorascale_lint.provenance.lookups import shown
+from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.modules import apply_module, call_place
+from lorascale_lint.provenance.objects import store_attribute
+from lorascale_lint.provenance.operations import norm_of, operation
+from lorascale_lint.provenance.running import record_use
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.shapes import extent
+from lorascale_lint.provenance.tensors import multiply, number, tensor
+from lorascale_lint.provenance.text_methods import TEXT_METHODS, of_text
+from lorascale_lint.provenance.unseen import instance
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Closure,
+    Keywords,
+    Method,
+    Number,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Value,
+    each,
+    join,
+    options,
+)
+
+
+def of_module(m: Machine, value: Ref, name: str, args: list[Value], named: dict[str, Value]) -> Value:
+    match name:
+        case "register_buffer" | "register_parameter" | "add_module" | "register_module" | "setattr":
+            key = args[0] if args else named.get("name", UNKNOWN)
+            item = (
+                args[1]
+                if len(args) > 1
+                else named.get("tensor", named.get("param", named.get("module", NONE)))
+            )
+            if isinstance(key, Text) and key.literal:
+                if isinstance(item, Tensor) and item.kind == "fresh" and item.dims and item.zero:
+                    item = item
+                store_attribute(m, value, key.literal, item, ast.Pass(lineno=0))
+            return NONE
+        case (
+            "to"
+            | "cuda"
+            | "cpu"
+            | "half"
+            | "float"
+            | "eval"
+            | "train"
+            | "requires_grad_"
+            | "type"
+            | "apply"
+            | "bfloat16"
+        ):
+            return value
+        case "param" | "variable" | "add_weight":
+            key = named.get("name") or (args[0] if args else UNKNOWN)
+            if isinstance(key, Text) and key.literal:
+                place = m.place(key.literal)
+                found = tensor(place)
+                if found is not None and found.kind in ("A", "B", "magnitude"):
+                    return found
+                if found is not None and found.kind == "base":
+                    return Tensor("base", origin=key.literal)
+                return Tensor("fresh", learned=True, origin=key.literal)
+            return Tensor("fresh", learned=True)
+        case "get" | "items" | "keys" | "values" | "pop" | "setdefault" | "update":
+            entries = m.heap.read(value.key, "entries")
+            if isinstance(entries, Entries):
+                return of_dict(m, value, name, args, named)
+            return UNKNOWN
+        case _:
+            return UNKNOWN
+
+
+def of_tensor(
+    m: Machine, value: Tensor, name: str, args: list[Value], named: dict[str, Value], node: ast.Call | None
+) -> Value:
+    if name in ("size",):
+        return extent(m, value, args[0]) if args else Method(value, "shape")
+    if name in ("dim", "numel", "ndimension", "element_size", "nelement", "data_ptr", "is_contiguous"):
+        return Number(Scale.of("", f"{name} of a tensor"))
+    if name in ("norm",):
+        return norm_of(m, value, node)
+    if name in ("forward", "__call__", "apply"):
+        return apply_module(m, value, args, node)
+    if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax"):
+        return (
+            Tensor("norm")
+            if value.kind in ("adapted", "base", "norm", "magnitude")
+            else value
+            if name == "sum" and value.kind == "delta"
+            else Tensor("data", origin=value.origin)
+        )
+    if name in ("index_add_", "index_add", "scatter_add_", "scatter_add", "index_copy_") and len(args) >= 3:
+        by = named.get("alpha")
+        delta = args[2] if by is None else each(args[2], lambda v: multiply(v, by))
+        made = combine_sum(m, node or ast.Pass(lineno=0), value, delta, 1)
+        _write_back(m, node, made)
+        return made
+    made_ = operation(m, name, [value, *args], named, node)
+    if made_ is None:
+        return opaque_method(value)
+    if name.endswith("_") and not name.endswith("__"):
+        if OPERATIONS.get(name) in ("multiply", "divide") and args:
+            if number(args[0]) is not None and not m.initialising:
+                m.folded(node or ast.Pass(lineno=0), made_)
+            elif m.initialising:
+                return value
+        if OPERATIONS.get(name) != "fill":
+            _write_back(m, node, made_)
+        return made_
+    return made_
+
+
+def opaque_method(value: Tensor) -> Value:
+    """A method nobody knows, of a tensor: most likely a conversion."""
+    return (
+        value
+        if value.kind in ("A", "B", "half", "delta", "adapted", "base", "magnitude", "kronecker")
+        else Tensor("data", origin=value.origin)
+    )
+
+
+def _write_back(m: Machine, node: ast.Call | None, value: Value) -> None:
+    """``x.mul_(s)`` changes ``x``, also where ``x`` is ``self.lora_A.weight.data``."""
+    if node is None or not isinstance(node.func, ast.Attribute):
+        return
+    target: ast.expr = node.func.value
+    while isinstance(target, ast.Call) and isinstance(target.func, ast.Attribute):
+        if OPERATIONS.get(target.func.attr) not in ("keep", "multiply", "divide"):
+            return
+        target = target.func.value
+    while isinstance(target, ast.Attribute) and target.attr in ("data", "weight", "value"):
+        held = m.evaluate(target.value)
+        if all(isinstance(o.value, Tensor | Place) for o in options(held)):
+            target = target.value
+        else:
+            break
+    if isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Slice):
+            return
+        _restore(m, target, value, assign)
+
+
+def _restore(m: Machine, target: ast.expr, value: Value, assign: Any) -> None:
+    merged = all(isinstance(o.value, Tensor) and o.value.kind in ("adapted", "base") for o in options(value))
+    if merged and not isinstance(target, ast.Name):
+        return  # a merged weight is still the base weight to whoever looks at the class next
+    assign(m, target, value)
+
+
+def of_place(
+    m: Machine, value: Value, name: str, args: list[Value], keywords: Keywords, node: ast.Call | None
+) -> Value:
+    named = dict(keywords)
+    path = value.path if isinstance(value, Place) else "?"
+    found = tensor(value)
+    held = name in ("keys", "items", "values", "get", "pop", "append", "update", "setdefault")
+    if found is not None and found.kind in ("A", "B", "magnitude", "kronecker") and not held:
+        return of_tensor(m, found, name, args, named, node)
+    stored = m.heap.read(("place", path), name)
+    if stored is not None:
+        return m.call(stored, args, keywords, node)
+    if name in TEXT_METHODS and found is None and isinstance(value, Place):
+        return of_text(m, hole(path), name, args)
+    match name:
+        case "size":
+            return extent(m, value, args[0]) if args else Method(value, "shape")
+        case "items" | "keys" | "values" | "named_modules" | "named_parameters" | "named_children":
+            return Method(value, f"{name}()")
+        case "modules" | "children" | "parameters":
+            return Place(f"{path}.<module>")
+        case "state_dict" | "get_tensors":
+            return Place(f"{path}.state_dict()", None, False, made="state dict")
+        case "get" | "pop" | "get_tensor" | "__getitem__" | "get_parameter" | "get_submodule" if args:
+            made = item_of(m, value, args[0])
+            default = args[1] if len(args) > 1 else NONE if name in ("get",) else None
+            if name in ("get_tensor", "__getitem__", "get_parameter", "get_submodule") or default is None:
+                return made
+            guard = f"{shown(args[0])} in {path}"
+            return join([(made, ((guard, True),)), (default, ((guard, False),))])
+        case "setdefault" if len(args) > 1:
+            store_item(m, value, args[0], args[1], node or ast.Pass(lineno=0))
+            return args[1]
+        case "update" if args:
+            if isinstance(args[0], Ref) and isinstance(more := m.heap.read(args[0].key, "entries"), Entries):
+                for key, item in more.pairs:
+                    store_item(m, value, key, item, node or ast.Pass(lineno=0))
+            return NONE
+        case "register_buffer" | "register_parameter" | "add_module" if len(args) > 1:
+            if isinstance(args[0], Text) and args[0].literal:
+                store_attribute(m, value, args[0].literal, args[1], node or ast.Pass(lineno=0))
+            return NONE
+        case "append" | "extend" | "add" if name != "add":
+            return NONE
+        case "forward" | "__call__" | "_forward" | "call":
+            return call_place(m, value, args, keywords, node)
+        case "dim" | "numel":
+            return Number(Scale.of("", f"{name} of a tensor"))
+        case "norm":
+            return norm_of(m, value, node)
+        case "sum" | "mean" | "max" | "min":
+            return Tensor("data", origin=path)
+        case _:
+            pass
+    by_name = _by_unique_name(m, name, value, args)
+    if by_name is not None:
+        return m.call(by_name, args, keywords, node)
+    if name in OPERATIONS and (found is not None or value_may_be_tensor(value) or OPERATIONS[name] in _SURE):
+        subject = found if found is not None else value
+        if isinstance(subject, Tensor) and subject.kind == "base":
+            return of_tensor(m, subject, name, args, named, node)
+        made_ = operation(m, name, [subject, *args], named, node)
+        if made_ is not None:
+            if (
+                name.endswith("_")
+                and isinstance(made_, Tensor)
+                and made_.kind not in ("adapted", "base", "data")
+            ):
+                _write_back(m, node, made_)
+            return made_
+    made = call_place(m, m.place(name, value if isinstance(value, Place) else None), args, keywords, node)
+    record_use(m, node, f"{path}.{name}", None, args, keywords, made)
+    return made
+
+
+_SURE = frozenset("add subtract multiply divide addmm transpose product copy_into keep".split())
+
+
+def value_may_be_tensor(value: Value) -> bool:
+    """Can the value be a tensor, by all that is known?"""
+    return isinstance(value, Place) and value.made != "state dict"
+
+
+def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> Value | None:
+    """A method that only one family of the project's classes has, of an object of unknown type."""
+    if len(name) < 6 or name in OPERATIONS or name in _COMMON:
+        return None
+    owners = [cls for file in m.program.parsed() for cls in file.classes.values() if name in cls.methods]
+    if not owners or len(owners) > 6:
+        return None
+    roots = {m.program.mro(cls)[-1] for cls in owners}
+    if len(roots) > 1 and len(owners) > 1:
+        return None
+
+    cls = owners[0]
+    receiver = instance(m, cls)
+    return Closure(cls.methods[name], receiver if not cls.methods[name].is_static else None, owner=cls)
+
+
+_COMMON = frozenset(
+    "forward update append remove reset_parameters extra_repr state_dict load_state_dict from_pretrained "
+    "save_pretrained __call__ __init__ __getitem__ register_hook backward format endswith startswith replace "
+    "removesuffix removeprefix add_argument parse_args write_text read_text".split()
+)

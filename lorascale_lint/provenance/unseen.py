@@ -1,0 +1,239 @@
+"""Functions and objects that are looked at by themselves: only names tell what they are given."""
+
+from __future__ import annotations
+
+import ast
+from functools import partial
+
+from lorascale_lint.knowledge.operations import INITIALISERS
+from lorascale_lint.knowledge.roles import NUMBERS
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.modules import construct_base
+from lorascale_lint.provenance.objects import FIELD_LIMIT, in_class, new_object, record_fields
+from lorascale_lint.provenance.running import finish
+from lorascale_lint.provenance.states import (
+    is_start,
+    is_state,
+    only_strength,
+    open_containers,
+    open_flags,
+    stores,
+)
+from lorascale_lint.provenance.values import NONE, Klass, Place, Ref, Value, join
+
+
+def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
+    """Every parameter is a place named after it: the function as its file alone shows it."""
+    node = info.node.args
+    plain = [*node.posonlyargs, *node.args]
+    receiver = bool(plain) and info.owner is not None and not info.is_static
+    defaults = dict(
+        zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True)
+    )
+    defaults.update(
+        {p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None}
+    )
+    for index, parameter in enumerate((*plain, *node.kwonlyargs)):
+        name = parameter.arg
+        if receiver and index == 0:
+            frame.names.local[name] = frame.receiver if frame.receiver is not None else m.place(name)
+            continue
+        frame.names.local[name] = unknown_argument(m, parameter, defaults.get(name))
+    if node.vararg is not None:
+        frame.names.local[node.vararg.arg] = Place(node.vararg.arg)
+    if node.kwarg is not None:
+        frame.names.local[node.kwarg.arg] = m.new_dict([], True)
+
+
+def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -> Value:
+    """What a parameter is where no caller is in sight."""
+    place = m.place(parameter.arg)
+    note = "" if parameter.annotation is None else ast.unparse(parameter.annotation)
+    if note and m.stack:
+        found = m.program.resolve(
+            m.frame.file,
+            note.strip("\"'").removesuffix(" | None").removeprefix("Optional[").removesuffix("]"),
+        )
+        if isinstance(found, ClassInfo) and place.role is None:
+            return instance(m, found)
+    if note == "str":
+        from lorascale_lint.provenance.machine import hole
+
+        return hole(parameter.arg)
+    if place.role in ("A", "B") and place.weak and note in ("float", "int", "str", "bool"):
+        return Place(place.path)
+    if place.role == "base" and note in ("float", "int"):
+        return Place(place.path, "multiplier", True)
+    if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
+        guard = f"{parameter.arg}@{m.frame.number} is None"
+        return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
+    if (
+        place.role == "alpha"
+        and place.weak
+        and isinstance(default, ast.Constant)
+        and default.value in (1, 1.0)
+    ):
+        return Place(f"{parameter.arg}=1", "alpha", True)  # a strength, unless a rank divides it
+    if isinstance(default, ast.Constant) and isinstance(default.value, bool):
+        return Place(parameter.arg)
+    if isinstance(default, ast.Constant) and isinstance(default.value, str):
+        return Place(parameter.arg)
+    return place
+
+
+def fill(m: Machine, file: FileInfo, name: str) -> None:
+    """Run the functions of a file that put something into a list or dictionary of its top level."""
+    journals, m.heap.journals = m.heap.journals, []
+    recording, m.recording = m.recording, False
+    stack, m.stack, steps = m.stack, [], m.steps
+    try:
+        for info in [item for item in file.functions.values() if _fills(item, name)][:8]:
+            m.steps = 0
+            run_unknown(m, info, None, None)
+    except (OutOfSteps, RecursionError):
+        pass
+    finally:
+        m.heap.journals, m.recording, m.stack, m.steps = journals, recording, stack, steps
+
+
+def _fills(info: FunctionInfo, name: str) -> bool:
+    for node in ast.walk(info.node):
+        match node:
+            case ast.Subscript(value=ast.Name(id=found), ctx=ast.Store()) if found == name:
+                return True
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Name(id=found), attr="append" | "update" | "setdefault" | "extend" | "add"
+                )
+            ) if found == name:
+                return True
+            case _:
+                pass
+    return False
+
+
+def instance(m: Machine, cls: ClassInfo) -> Ref:
+    """An object of ``cls`` as any code may have made it: constructed, and every method called or not."""
+    known = m.instances.get(cls)
+    if known is not None:
+        return known
+    journals, m.heap.journals = m.heap.journals, []
+    recording, m.recording = m.recording, False
+    stack, m.stack = m.stack, []
+    steps, m.steps = m.steps, 0
+    made = new_object(m, cls, "self")
+    m.instances[cls] = made
+    try:
+        _settle(m, cls, made)
+    finally:
+        m.heap.journals, m.recording, m.stack, m.steps = journals, recording, stack, steps
+    return made
+
+
+def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
+    from lorascale_lint.provenance.machine import OutOfSteps
+
+    found = m.program.method(cls, "__init__")
+    try:
+        if found is not None and "dataclass" not in " ".join(cls.decorators):
+            run_unknown(m, found[0], made, found[1])
+        else:
+            for name in record_fields(m, cls):
+                value = in_class(m, cls, partial(_field_place, m, cls, name))
+                m.heap.write(made.key, name, value)
+            m.heap.write(made.key, "<fields>", tuple(record_fields(m, cls)))
+            construct_base(m, made, m.program.library_bases(cls), [], [])
+    except (OutOfSteps, RecursionError):
+        pass
+    open_flags(m, cls, made)
+    open_containers(m, made)
+    seen = {"__init__"}
+    for item in m.program.mro(cls):
+        for name, info in list(item.methods.items()):
+            if name in seen or len(seen) > FIELD_LIMIT:
+                continue
+            seen.add(name)
+            if not stores(info):
+                continue
+            m.steps = 0
+            m.heap.begin()
+            ok = True
+            try:
+                run_unknown(m, info, made, item)
+            except (OutOfSteps, RecursionError):
+                ok = False
+            while len(m.heap.journals) > 1:
+                m.heap.keep()
+            changed = m.heap.undo()
+            if ok:
+                guard = ((f"after {name}()", True),)
+                kept = {
+                    cell: value
+                    for cell, value in changed.items()
+                    if is_state(value) and not only_strength(m, cell, value)
+                }
+                first = {cell: value for cell, value in kept.items() if m.heap.cells.get(cell) is None}
+                first |= {  # 1 until somebody sets it
+                    cell: value
+                    for cell, value in kept.items()
+                    if isinstance(value, Place) and value.role in NUMBERS and is_start(m.heap.cells.get(cell))
+                }
+                # Set here and nowhere earlier: whoever reads it comes later.
+                for cell, value in first.items():
+                    m.heap.write(*cell, value)
+                    del kept[cell]
+                m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+
+
+def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
+    for item in m.program.mro(cls):
+        if name in item.attributes:
+            node = item.attributes[name]
+            place = m.place(name)
+            if isinstance(node, ast.Constant) and node.value is None:
+                return join(
+                    [(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))]
+                )
+            for statement in item.node.body:
+                match statement:
+                    case ast.AnnAssign(target=ast.Name(id=field), annotation=annotation) if field == name:
+                        target = m.program.resolve(item.file, ast.unparse(annotation).strip("\"'"))
+                        if isinstance(target, ClassInfo) and target is not cls:
+                            return instance(m, target)
+            return place
+    return m.place(name)
+
+
+def run_unknown(
+    m: Machine,
+    info: FunctionInfo,
+    receiver: Value | None,
+    owner: ClassInfo | None,
+    outer: Names | None = None,
+) -> Value:
+    """Run a function as its file alone shows it: nothing is known of its arguments."""
+    frame = Frame(
+        info.file,
+        info,
+        Names({}, outer or (info.owner.names if info.owner else None)),
+        receiver,
+        owner or info.owner,
+    )
+    if info.has("classmethod") and isinstance(receiver, Ref) and receiver.cls is not None:
+        frame.receiver = Klass(receiver.cls)
+    frame.lora = m.speaks(info, info.file, owner or info.owner)
+    m.enter(frame)
+    m.heap.begin()
+
+    initialiser = info.name in INITIALISERS
+    m.initialising += initialiser
+    try:
+        bind_unknown(m, frame, info)
+        return finish(m, frame, info)
+    finally:
+        while len(m.heap.journals) > frame.journal:
+            m.heap.keep()
+        m.initialising -= initialiser
+        m.stack.pop()

@@ -1,0 +1,80 @@
+"""The order of the rooms, and no two files that import each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import lorascale_lint
+
+PACKAGE = Path(lorascale_lint.__file__).parent
+ORDER = ("sources", "linking", "knowledge", "provenance", "ledger", "rules")
+"""Each room may import from those before it."""
+WRITTEN = "lorascale_lint.ledger.entries"
+"""What the engine writes, in its own values."""
+
+
+def _name(path: Path) -> str:
+    parts = ("lorascale_lint", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    """Modules that are imported when the file is, or when a function of it runs; none for types alone."""
+    types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if node in types:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def _graph() -> dict[str, set[str]]:
+    trees = {
+        _name(path): _imports(ast.parse(path.read_text()))
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).parts[0] in ORDER
+    }
+    return {
+        name: {other for other in found if other in trees and other != name} for name, found in trees.items()
+    }
+
+
+def test_no_two_files_of_the_engine_import_each_other() -> None:
+    graph = _graph()
+    done: set[str] = set()
+
+    def walk(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " imports ".join((*way[way.index(name) :], name))
+        if name in done:
+            return
+        for other in sorted(graph[name]):
+            walk(other, (*way, name))
+        done.add(name)
+
+    for name in sorted(graph):
+        walk(name, ())
+
+
+def test_rooms_know_only_what_comes_before_them() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, found in _graph().items()
+        for other in found
+        if other != WRITTEN and ORDER.index(_room(other)) > ORDER.index(_room(name))
+    ]
+    assert not wrong
+
+
+def _room(name: str) -> str:
+    return name.split(".")[1]
