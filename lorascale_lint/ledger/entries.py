@@ -102,6 +102,8 @@ class Apply:
     """How the factors lie, as in `lorascale_lint.provenance.values.Tensor`, where a product has shown it."""
     factors: str = ""
     """Where the factors came from: ``Class.field`` for those that an object of the project holds."""
+    transposed: bool = False
+    """Is the delta turned after its product was made: ``(B @ A).T``?"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,7 +231,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """A value is tested: ``how`` is truth, none or a comparison's sign."""
+    """A value is tested: ``how`` is truth, none, a comparison or isinstance (``other``: the classes)."""
 
     spot: Spot
     value: Value

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
+from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
 from lorascale_lint.provenance.containers import item_at
@@ -103,6 +104,8 @@ def _isinstance(m: Machine, args: list[Value], named: dict[str, Value], node: as
     if len(args) != 2:
         return UNKNOWN
     value, kinds = args
+    if m.recording and node is not None:
+        m.ledger.asks.append(Ask(m.spot(node), value, "isinstance", kinds, m.frame.guards))
     wanted = list(kinds.items) if isinstance(kinds, Tup) else [kinds]
     if isinstance(value, Ref) and value.kind == "object" and value.cls is not None:
         order = m.program.mro(value.cls)
