@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 np = pytest.importorskip("numpy")
 
-from lorascale_lint.knowledge.operations import OPERATIONS  # noqa: E402 - after the check for torch
+from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE  # noqa: E402 - after the check for torch
 
 functional, init = torch.nn.functional, torch.nn.init
 OWNERS: dict[str, Any] = {
@@ -148,6 +148,9 @@ def keep(name: str, owner: str) -> None:
         subject = X[:1, :1]
     if name == "from_numpy":
         assert tensor(torch.from_numpy(X.numpy())).equal(X)
+        return
+    if name in WHOLE and name.endswith("Tensor"):
+        assert tensor(getattr(torch, name)(X.int().tolist())).equal(X)
         return
     if (name, owner) == ("select", "numpy"):
         assert tensor(np.select([X.numpy() > 0], [X.numpy()])).equal(X)

@@ -30,7 +30,8 @@ OPERATIONS: dict[str, str] = {
         "all_gather all_reduce all_gather_into_tensor reduce_scatter tensor_model_parallel_all_gather "
         "tensor_model_parallel_all_reduce mark_sharding repeat_interleave alias float64 _to_copy "
         "normal_init materialize dequantize_4bit dequantize_bnb_weight cast_to_device cast_to "
-        "cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take",
+        "cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take "
+        "int8 int16 int32 int64 uint8 uint16 uint32 uint64 long short IntTensor LongTensor ShortTensor",
     ),
     **_table(
         "transpose",
@@ -82,6 +83,15 @@ OPERATIONS: dict[str, str] = {
     ),
 }
 """Effect by the last part of a name; a trailing underscore in torch changes the receiver."""
+
+WHOLE_TYPES = frozenset("int int8 int16 int32 int64 uint8 uint16 uint32 uint64 long short".split())
+"""Types of whole numbers, as torch, numpy, mlx and jax call them."""
+
+WHOLE = WHOLE_TYPES | {"round", "IntTensor", "LongTensor", "ShortTensor"}
+"""Operations that make a whole number, or a tensor of a type of such."""
+
+TYPED = frozenset("tensor as_tensor asarray array full to type astype".split())
+"""Operations that are given the type of their result, as ``dtype`` or last."""
 
 LINEAR_MODULES: dict[str, tuple[int, int]] = {
     # where (extent in, extent out) stand among the arguments

@@ -102,8 +102,6 @@ class Apply:
     """How the factors lie, as in `lorascale_lint.provenance.values.Tensor`, where a product has shown it."""
     factors: str = ""
     """Where the factors came from: ``Class.field`` for those that an object of the project holds."""
-    transposed: bool = False
-    """Is the delta turned after its product was made: ``(B @ A).T``?"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,12 +229,53 @@ class Use:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """A value is tested: ``how`` is truth, none, a comparison or isinstance (``other``: the classes)."""
+    """A value is tested: ``how`` is truth, none or a comparison's sign.
+
+    ``Mod``, ``is_integer`` and ``isinstance`` are questions whether it is a whole number.
+    """
 
     spot: Spot
     value: Value
     how: str
     other: Value | None
+    guards: Guards
+    atom: str = ""
+    """The condition as guards call it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bind:
+    """A local name that says what a number means (``alpha``, ``scale``) is given a value."""
+
+    spot: Spot
+    name: str
+    value: Value
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quotient:
+    """A number is divided by one of LoRA code; ``floor`` if the result is rounded down."""
+
+    spot: Spot
+    value: Value
+    by: Value
+    floor: bool
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounding:
+    """A number is made whole: by ``int`` or ``round``, or as a tensor of an integer type (``how``: tensor).
+
+    ``operand`` is where it stands.
+    """
+
+    spot: Spot
+    operand: Spot
+    value: Value
+    result: Value
+    how: str
     guards: Guards
 
 
@@ -292,6 +331,9 @@ class Ledger:
     reads: list[KeyRead] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
+    binds: list[Bind] = field(default_factory=list)
+    quotients: list[Quotient] = field(default_factory=list)
+    roundings: list[Rounding] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     defaults: list[Default] = field(default_factory=list)
@@ -315,6 +357,7 @@ __all__ = [
     "Apply",
     "Ask",
     "BiasSum",
+    "Bind",
     "Default",
     "FactorSum",
     "Fold",
@@ -323,8 +366,10 @@ __all__ = [
     "Ledger",
     "Norm",
     "Product",
+    "Quotient",
     "Rescale",
     "Return",
+    "Rounding",
     "Spot",
     "Store",
     "Text",

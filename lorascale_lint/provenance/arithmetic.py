@@ -8,6 +8,7 @@ from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
 from lorascale_lint.provenance.lookups import as_text, join_one, path_of, shown
 from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.numbers import asked, divided
 from lorascale_lint.provenance.products import product
 from lorascale_lint.provenance.tensors import add, divide, multiply, number, power
 from lorascale_lint.provenance.values import (
@@ -40,6 +41,7 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return hole(f"{path_of(left)}/{shown(right)}")  # a path, and no quotient
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
+            divided(m, node, left, right, floor)
             made = combine(left, right, lambda a, b: divide(a, b, floor))
             m.folded(node, made)
             return made
@@ -49,6 +51,9 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return combine_sum(m, node, left, right, -1)
         case ast.Pow():
             return combine(left, right, power)
+        case ast.Mod() if number(left) is not None:
+            asked(m, node, "Mod", left, right)
+            return UNKNOWN
         case ast.Mod() if isinstance(left, Text):
             return _percent(m, left, right)
         case ast.BitOr() if isinstance(left, Ref) and left.kind == "dict":

@@ -7,6 +7,7 @@ import ast
 from lorascale_lint.provenance.containers import item_at, store_item
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import named
+from lorascale_lint.provenance.numbers import bound
 from lorascale_lint.provenance.objects import store_attribute
 from lorascale_lint.provenance.values import UNKNOWN, Value
 
@@ -15,7 +16,8 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
     """Bind a name, unpack, or store into an attribute or an entry."""
     match target:
         case ast.Name(id=name):
-            m.frame.names.local[name] = named(m, value, name)
+            m.frame.names.local[name] = held = named(m, value, name)
+            bound(m, target, name, held)
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             _unpack(m, parts, value)
         case ast.Starred(value=inner):

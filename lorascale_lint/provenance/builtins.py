@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 
 from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
-from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
 from lorascale_lint.provenance.containers import item_at
@@ -16,6 +15,7 @@ from lorascale_lint.provenance.lookups import as_text, read_entry, shown, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import apply_base
 from lorascale_lint.provenance.names import attribute
+from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.objects import new_object, store_attribute
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.sequences import (
@@ -104,8 +104,8 @@ def _isinstance(m: Machine, args: list[Value], named: dict[str, Value], node: as
     if len(args) != 2:
         return UNKNOWN
     value, kinds = args
-    if m.recording and node is not None:
-        m.ledger.asks.append(Ask(m.spot(node), value, "isinstance", kinds, m.frame.guards))
+    if node is not None:
+        asked(m, node, "isinstance", value, kinds)
     wanted = list(kinds.items) if isinstance(kinds, Tup) else [kinds]
     if isinstance(value, Ref) and value.kind == "object" and value.cls is not None:
         order = m.program.mro(value.cls)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ast
 
-from lorascale_lint.ledger.entries import Ask, KeyRead
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT
 from lorascale_lint.provenance.lookups import entry, may_be_absent
 from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.numbers import asked, compared
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
     NONE,
-    UNKNOWN,
     Const,
     Element,
     Hole,
@@ -26,13 +25,11 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
     join,
-    options,
 )
 
 
 def test(m: Machine, node: ast.expr) -> bool | None:
     """Is the condition true here? None if that is not known."""
-    asked(m, node)
     match node:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             known = test(m, operand)
@@ -44,42 +41,19 @@ def test(m: Machine, node: ast.expr) -> bool | None:
                 return wanted
             return None if None in results else not wanted
         case ast.Compare(left=left, ops=[op], comparators=[right]):
+            one, two = m.evaluate(left), m.evaluate(right)
+            compared(m, node, op, one, two)
             assumed = _assumed(m, node)
-            if assumed is not None:
-                return assumed
-            return _comparison(m, op, m.evaluate(left), m.evaluate(right))
+            return _comparison(m, op, one, two) if assumed is None else assumed
         case ast.Constant(value=value):
             return bool(value)
         case ast.Name(id="TYPE_CHECKING"):
             return False
         case _:
+            found = m.evaluate(node)
+            asked(m, node, "truth", found)
             assumed = _assumed(m, node)
-            return m.truth(m.evaluate(node)) if assumed is None else assumed
-
-
-def asked(m: Machine, node: ast.expr) -> None:
-    """Writes down that a number of LoRA code is tested."""
-    if not m.recording:
-        return
-    how, subject, other = "truth", node, None
-    match node:
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            subject, other = left, right
-            how = "none" if isinstance(right, ast.Constant) and right.value is None else type(op).__name__
-        case ast.Name() | ast.Attribute() | ast.Subscript():
-            pass
-        case _:
-            return
-    if how in ("In", "NotIn"):
-        key = m.evaluate(subject)
-        container = m.evaluate(other) if other is not None else UNKNOWN
-        if isinstance(key, Text | Place):
-            m.ledger.reads.append(KeyRead(m.spot(node), container, key, UNKNOWN, "in", m.frame.guards))
-        return
-    value = m.evaluate(subject)
-    if any(number(option.value) is not None for option in options(value)):
-        against = None if other is None else m.evaluate(other)
-        m.ledger.asks.append(Ask(m.spot(node), value, how, against, m.frame.guards))
+            return m.truth(found) if assumed is None else assumed
 
 
 def _assumed(m: Machine, node: ast.expr) -> bool | None:

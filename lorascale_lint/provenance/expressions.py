@@ -16,12 +16,13 @@ from lorascale_lint.provenance.arithmetic import binary, operand
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.calls import evaluate_call
 from lorascale_lint.provenance.comprehensions import comprehension
-from lorascale_lint.provenance.conditions import asked, assume, test
+from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import item_of
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.names import attribute, global_value
+from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import tensor_item
 from lorascale_lint.provenance.tensors import multiply, number
@@ -169,8 +170,8 @@ def _logic(m: Machine, node: ast.BoolOp) -> Value:
         last = index == len(node.values) - 1
         kept = []
         passes = False
-        if not last:
-            asked(m, part)
+        if not last and not isinstance(part, ast.Compare | ast.BoolOp | ast.UnaryOp):
+            asked(m, part, "truth", value)
         for option in value.options if isinstance(value, Union) else join_one(value):
             known = m.truth(option.value)
             if last or known is None or known == wanted:

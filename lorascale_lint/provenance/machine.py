@@ -214,7 +214,6 @@ class Machine:
                         delta.rows,
                         delta.layout,
                         delta.origin,
-                        delta.transposed,
                     )
                 )
 

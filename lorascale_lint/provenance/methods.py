@@ -8,6 +8,7 @@ from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tup
 from lorascale_lint.provenance.lookups import read_entry, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import apply_base, construct_base
+from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.objects import SuperOf
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.running import run_function
@@ -38,6 +39,8 @@ def call_method(
 ) -> Value:
     """``receiver.name(*args)``."""
     named = dict(keywords)
+    if name == "is_integer" and node is not None:
+        asked(m, node, name, receiver)
     if name in ("get", "pop", "get_tensor", "setdefault") and args and not isinstance(receiver, Union):
         found = _dispatch(m, receiver, name, args, keywords, named, node)
         how = "pop" if name == "pop" else "item" if name == "get_tensor" else "get"

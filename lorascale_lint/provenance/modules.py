@@ -187,6 +187,8 @@ def construct_base(m: Machine, made: Ref, bases: list[str], args: list[Value], k
 
 def base_attribute(m: Machine, value: Ref, bases: list[str], name: str) -> Value | None:
     """An attribute that a library's base class gives."""
+    if name in ("register_buffer", "register_parameter"):  # of a mixin, too: modules alone have these
+        return Method(value, name)
     if not bases:
         return None
     if name == "weight" and any(

@@ -8,9 +8,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
 from lorascale_lint.provenance.arithmetic import combine_sum, operand, times
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.numbers import rounded
 from lorascale_lint.provenance.products import outer, product
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import extents
@@ -43,6 +44,7 @@ def operation(
     place = node if node is not None else ast.Pass(lineno=0, end_lineno=0)
     args = [operand(value) for value in args]
     made: Value = handler(m, name, args, keywords, place)
+    rounded(m, name, args, keywords, node, made)
     return made
 
 
@@ -67,7 +69,7 @@ def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
                 else _learned_number(v)
             ),
         )
-    if name in ("tensor", "as_tensor", "asarray", "array"):
+    if name in ("tensor", "as_tensor", "asarray", "array") or name in WHOLE:
         held = m.elements(value)
         if held is not None:
             return held[0][0] if len(held[0]) == 1 else Tensor("data", origin="a tensor of numbers")

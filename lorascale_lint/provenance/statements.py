@@ -94,8 +94,9 @@ def run(m: Machine, node: ast.stmt) -> bool:
                 (Closure(info, None, frame.names, owner=cls), frame) for info in cls.methods.values()
             ]
             frame.names.local[node.name] = Klass(cls)
-        case ast.Assert(test=test):
-            assume(m, test, True)
+        case ast.Assert(test=asserted):
+            test(m, asserted)
+            assume(m, asserted, True)
         case ast.Import() | ast.ImportFrom():
             _import(m, node)
         case ast.Delete(targets=targets):

@@ -1,0 +1,92 @@
+"""What happens to single numbers, as entries of the ledger: names they get, quotients, roundings."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from lorascale_lint.knowledge.operations import OPERATIONS, TYPED, WHOLE, WHOLE_TYPES
+from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, role_of
+from lorascale_lint.ledger.entries import Ask, Bind, KeyRead, Quotient, Rounding
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.scale import EXTENT
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.values import NONE, UNKNOWN, Const, Library, Place, Text, Value, options
+
+
+def asked(m: Machine, node: ast.AST, how: str, value: Value, other: Value | None = None) -> None:
+    """Writes down that a number of LoRA code is tested."""
+    if m.recording and _is_number(value):
+        atom = m.atom(node) if isinstance(node, ast.expr) else ""
+        m.ledger.asks.append(Ask(m.spot(node), value, how, other, m.frame.guards, atom))
+
+
+def compared(m: Machine, node: ast.Compare, op: ast.cmpop, left: Value, right: Value) -> None:
+    """Writes down that a number is compared, or a key looked for."""
+    if isinstance(op, ast.In | ast.NotIn):
+        if m.recording and isinstance(left, Text | Place):
+            m.ledger.reads.append(KeyRead(m.spot(node), right, left, UNKNOWN, "in", m.frame.guards))
+        return
+    if right == NONE and isinstance(node.comparators[0], ast.Constant):
+        asked(m, node, "none", left, right)
+    else:
+        asked(m, node, type(op).__name__, left, right)
+
+
+def bound(m: Machine, target: ast.AST, name: str, value: Value) -> None:
+    """Writes down that a local name of a number is set."""
+    if m.recording and role_of(name, m.frame.lora) in NUMBERS:
+        m.ledger.binds.append(Bind(m.spot(target), name, value, m.frame.guards))
+
+
+def divided(m: Machine, node: ast.AST, value: Value, by: Value, floor: bool) -> None:
+    """Writes down that a number is divided by one of LoRA code."""
+    if m.recording and _roles(by) & {ALPHA, RANK, EXTENT} and _is_number(value):
+        m.ledger.quotients.append(Quotient(m.spot(node), value, by, floor, m.frame.guards))
+
+
+def rounded(
+    m: Machine, name: str, args: list[Value], named: dict[str, Value], node: ast.AST | None, made: Value
+) -> None:
+    """Writes down that an alpha is made a whole number, if the operation ``name`` does that."""
+    if not m.recording or not isinstance(node, ast.Call):
+        return
+    plain = OPERATIONS.get(name) == "number"
+    method = isinstance(node.func, ast.Attribute) and len(args) > len(node.args)
+    assert not method or isinstance(node.func, ast.Attribute)
+    if name in WHOLE:
+        pass
+    elif name not in TYPED or _last_name(named.get("dtype", args[-1] if args else None)) not in WHOLE_TYPES:
+        return
+    at = 1 if name == "full" and len(node.args) > 1 else 0
+    if method:
+        operand: ast.expr = node.func.value  # type: ignore[attr-defined] # an attribute, as `method` says
+    elif len(node.args) > at:
+        operand = node.args[at]
+    else:
+        return
+    value = args[0] if plain and args else made
+    written = operand.attr if isinstance(operand, ast.Attribute) else getattr(operand, "id", "")
+    if ALPHA in _roles(value) or role_of(written, m.frame.lora) == ALPHA:
+        spot = m.spot(node)
+        how = name if plain and not method else "tensor"
+        entry = Rounding(spot, replace(spot, node=operand), value, made, how, m.frame.guards)
+        m.ledger.roundings.append(entry)
+
+
+def _last_name(value: Value | None) -> str:
+    """``int32`` of ``torch.int32`` or ``"int32"``."""
+    if isinstance(value, Library):
+        return value.name.rpartition(".")[2]
+    return value.literal or "" if isinstance(value, Text) else ""
+
+
+def _is_number(value: Value) -> bool:
+    return any(
+        number(option.value) is not None and not isinstance(option.value, Const) for option in options(value)
+    )
+
+
+def _roles(value: Value) -> set[str]:
+    found = (number(option.value) for option in options(value))
+    return {symbol.role for item in found if item is not None for symbol, _ in item.scale.powers}
