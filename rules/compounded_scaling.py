@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.compounded_scaling import compounded_scalings
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.interfaces import SCALES_TRAINED
+from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot
+from lorascale_lint.ledger.scaling_tables import degree, is_entry, scales_of, table_of, table_writes
+from lorascale_lint.ledger.strengths import argument_of
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Place, Value
+from lorascale_lint.rule import Obligation
 
 
-class CompoundedScaling(Rule):
+class CompoundedScaling(Obligation):
     """Stored scaling read back as a strength and scaled again
 
     ## What it finds
@@ -70,25 +74,47 @@ class CompoundedScaling(Rule):
     code = "LS503"
     name = "compounded-scaling"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """One finding for each write or call."""
-        seen: set[tuple[str, int]] = set()
-        for found in compounded_scalings(model):
-            function = found.function
-            place = (function.filename, found.loc.row)
-            if place in seen:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Entries that come back times alpha / rank, or are given to what multiplies by it."""
+        reads = [read for read in ledger.reads if read.how != "in" and read.how != "del"]
+        for write, table in table_writes(ledger):
+            read = next((r for r in reads if _same(r, table) and _near(r.spot, write.spot)), None)
+            if read is not None and any(degree(scale) > 1 for scale in scales_of(write.value)):
+                yield self._report(read, write.spot, "it is multiplied")
+        name = SCALES_TRAINED.call
+        files = {use.spot.file for use in ledger.uses}
+        if any(function.name == name for file in files for function in file.all_functions):
+            return  # what a setter of the project does is not known here
+        for use in ledger.uses:
+            argument = argument_of(use, SCALES_TRAINED)
+            if use.name.rpartition(".")[2] != name or argument is None or use.spot.file.is_test:
                 continue
-            seen.add(place)
-            again = "`set_scale` multiplies it" if found.sets else "it is multiplied"
-            yield self.finding(
-                model,
-                function.filename,
-                found.loc,
-                "a stored scaling is taken for a strength and multiplied by alpha / rank again",
-                event=found.event,
-                effect="effective scale (alpha / rank)^2 after the first call, and so on",
-                trace=(
-                    (function.filename, found.read.loc, "this entry already holds alpha / rank"),
-                    (function.filename, found.loc, f"{again} by alpha / rank once more"),
-                ),
-            )
+            if any(degree(scale) == 1 and _holds_entry(scale) for scale in scales_of(argument[0])):
+                read = next((r for r in reads if table_of(r) is not None and _near(r.spot, use.spot)), None)
+                yield self._report(read, use.spot, f"`{name}` multiplies it")
+
+    def _report(self, read: KeyRead | None, spot: Spot, again: str) -> Finding:
+        return self.at(
+            spot,
+            "a stored scaling is taken for a strength and multiplied by alpha / rank again",
+            effect="effective scale (alpha / rank)^2 after the first call, and so on",
+            trace=[
+                (read.spot if read is not None else spot, "this entry already holds alpha / rank"),
+                (spot, f"{again} by alpha / rank once more"),
+            ],
+        )
+
+
+def _same(read: KeyRead, table: Value) -> bool:
+    if isinstance(table, Place):
+        return isinstance(read.container, Place) and read.container.path == table.path
+    return read.container == table
+
+
+def _near(one: Spot, two: Spot) -> bool:
+    """Do both stand in one function, or in one class?"""
+    return one.function is two.function or (one.cls is not None and one.cls is two.cls)
+
+
+def _holds_entry(scale: Scale) -> bool:
+    return any(is_entry(symbol) for symbol, _ in scale.powers)

@@ -47,6 +47,15 @@ STRENGTH_ARGUMENTS = (
     StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
 )
 
+SCALING_TABLE = "scaling"
+"""Field of a layer of peft that holds strength * alpha / rank by adapter: tuners/lora/layer.py, LoraLayer."""
+
+SCALES_TRAINED = StrengthArgument("peft", "set_scale", ("scale",), 1)
+"""Sets that entry to alpha / rank times its argument."""
+
+PEFT_LAYERS = frozenset({"LoraLayer", "BaseTunerLayer"})
+"""Classes of layers of peft that have the table."""
+
 LEAST_ALPHA = 8
 """The least whole number that is taken for an alpha: sliders are used at strengths up to 5 or so."""
 

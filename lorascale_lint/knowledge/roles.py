@@ -84,7 +84,7 @@ _WEAK = {
     "scaling": SCALING, "scalings": SCALING, "scaling factor": SCALING, "scaling factors": SCALING,
     "strength": STRENGTH, "multiplier": STRENGTH, "ratio": STRENGTH, "strengths": STRENGTH, "multipliers": STRENGTH, "model strength": STRENGTH,
     "scale": MULTIPLIER, "scales": MULTIPLIER, "scale factor": MULTIPLIER, "scale weight": MULTIPLIER, "s": MULTIPLIER, "gs": MULTIPLIER, "us": MULTIPLIER, "ds": MULTIPLIER, "qs": MULTIPLIER,
-    "ks": MULTIPLIER, "vs": MULTIPLIER, "os": MULTIPLIER, "lora weight": MULTIPLIER, "lora ratio": STRENGTH,
+    "ks": MULTIPLIER, "vs": MULTIPLIER, "os": MULTIPLIER, "lora weight": STRENGTH, "adapter weight": STRENGTH, "lora ratio": STRENGTH,
     "delta": DELTA, "diff": DELTA,
     "magnitude": MAGNITUDE, "m": MAGNITUDE, "scalar": GATE, "gate": GATE, "gating": GATE, "gate scale": MULTIPLIER,
     "w1": KRONECKER, "w2": KRONECKER,

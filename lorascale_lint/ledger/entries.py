@@ -200,7 +200,8 @@ class KeyWrite:
 class KeyRead:
     """An entry is read; ``how`` is item, get, pop or in; attribute for a part of a configuration.
 
-    ``del`` is an entry that is thrown away: ``del sd[key]``, or ``sd.pop(key)`` as a statement.
+    ``del`` is an entry that is thrown away: ``del sd[key]``, or ``sd.pop(key)`` as a statement; ``all`` is a
+    whole table of numbers that is copied or walked (its key is unknown).
     """
 
     spot: Spot

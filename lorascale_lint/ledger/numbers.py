@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Number, Place, Value
+from lorascale_lint.provenance.values import Number, Place, Value, options
 
 
 def scale_of(value: Value) -> Scale | None:
@@ -26,3 +29,22 @@ def only_symbol(scale: Scale) -> Symbol | None:
 def named_outright(symbol: Symbol) -> bool:
     """Does the name alone, without LoRA code around it, give the symbol its role (``lora_alpha``)?"""
     return role_of(symbol.origin.rpartition(".")[2], False) == symbol.role
+
+
+def every_value(ledger: Ledger) -> Iterator[tuple[Value, Spot]]:
+    """What is stored, written, given back, given on or tested."""
+    yield from ((item.value, item.spot) for item in ledger.stores)
+    yield from ((item.value, item.spot) for item in ledger.writes)
+    yield from ((item.value, item.spot) for item in ledger.returns)
+    yield from ((item.value, item.spot) for item in ledger.asks)
+    yield from ((value, use.spot) for use in ledger.uses for value in use.given.values())
+
+
+def every_number(ledger: Ledger) -> Iterator[tuple[Scale, Spot]]:
+    """Numbers among those, and what multiplies a factor or a delta."""
+    for value, spot in every_value(ledger):
+        for option in options(value):
+            if isinstance(option.value, Number):
+                yield option.value.scale, spot
+    yield from ((fold.scale, fold.spot) for fold in ledger.folds)
+    yield from ((apply.scale, apply.spot) for apply in ledger.applies)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from lorascale_lint.knowledge.interfaces import STRENGTH_ARGUMENTS, StrengthArgument
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Use
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
-from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Number, Ref, Text, Tup, Value, options
+from lorascale_lint.ledger.numbers import every_number, only_symbol, scale_of
+from lorascale_lint.provenance.scale import Symbol
+from lorascale_lint.provenance.values import Ref, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ def given_strengths(ledger: Ledger) -> Iterator[GivenStrength]:
         for argument in STRENGTH_ARGUMENTS:
             if argument.call not in ("", last) or argument.library not in use.spot.file.libraries:
                 continue
-            given = _given(use, argument)
+            given = argument_of(use, argument)
             if given is None:
                 continue
             value, node = given
@@ -66,9 +66,11 @@ def _each(found: Value, spot: Spot) -> Iterator[tuple[Value, Spot]]:
         yield item, replace(spot, node=nodes[index]) if len(nodes) == len(found.items) else spot
 
 
-def _given(use: Use, argument: StrengthArgument) -> tuple[Value, ast.expr] | None:
+def argument_of(use: Use, argument: StrengthArgument) -> tuple[Value, ast.expr] | None:
+    """What a call gives for an argument of a library, and where that stands."""
     call = use.spot.node
-    assert isinstance(call, ast.Call)
+    if not isinstance(call, ast.Call):
+        return None
     for keyword in call.keywords:
         if keyword.arg in argument.keywords and keyword.arg in use.given:
             return use.given[keyword.arg], keyword.value
@@ -125,24 +127,10 @@ def real_uses(ledger: Ledger) -> dict[Variable, str]:
                 symbol = None if scale is None else only_symbol(scale)
                 if symbol is not None:
                     found[variable(symbol, use.spot)].add(role)
-    for scale, spot in _scales(ledger):
+    for scale, spot in every_number(ledger):
         alphas = [s for s, power in scale.powers if s.role == ALPHA and power == 1]
         ranks = [s for s, power in scale.powers if s.role == RANK and power < 0]
         if alphas and ranks:
             for symbol in (*alphas, *ranks):
                 found[variable(symbol, spot)].add(symbol.role)
     return {number: roles.pop() for number, roles in found.items() if len(roles) == 1}
-
-
-def _scales(ledger: Ledger) -> Iterator[tuple[Scale, Spot]]:
-    """Numbers that are stored, written, given back, given on or multiplied onto a factor or a delta."""
-    held = [(item.value, item.spot) for item in ledger.stores]
-    held += [(item.value, item.spot) for item in ledger.writes]
-    held += [(item.value, item.spot) for item in ledger.returns]
-    held += [(value, use.spot) for use in ledger.uses for value in use.given.values()]
-    for value, spot in held:
-        for option in options(value):
-            if isinstance(option.value, Number):
-                yield option.value.scale, spot
-    yield from ((fold.scale, fold.spot) for fold in ledger.folds)
-    yield from ((apply.scale, apply.spot) for apply in ledger.applies)

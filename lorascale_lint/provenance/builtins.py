@@ -11,7 +11,7 @@ from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
 from lorascale_lint.provenance.containers import item_at
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
-from lorascale_lint.provenance.lookups import as_text, read_entry, shown, wrote
+from lorascale_lint.provenance.lookups import as_text, read_all, read_entry, shown, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import apply_base
 from lorascale_lint.provenance.names import attribute
@@ -74,6 +74,7 @@ def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
         if isinstance(args[0], Ref) and isinstance(entries := m.heap.read(args[0].key, "entries"), Entries):
             pairs, open_ = list(entries.pairs), entries.open
         elif isinstance(args[0], Place):
+            read_all(m, node, args[0])
             return args[0]
         else:
             held = m.elements(args[0])

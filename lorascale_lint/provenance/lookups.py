@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
@@ -70,6 +70,12 @@ def read_entry(m: Machine, node: ast.AST, base: Value, key: Value, found: Value,
     """Writes the reading of an entry into the ledger."""
     if m.recording and isinstance(key, Text | Place):
         m.ledger.reads.append(KeyRead(m.spot(node), base, key, found, how, m.frame.guards))
+
+
+def read_all(m: Machine, node: ast.AST | None, base: Value) -> None:
+    """Writes into the ledger that a table of numbers is copied or walked as a whole."""
+    if m.recording and node is not None and isinstance(base, Place) and base.role in NUMBERS:
+        m.ledger.reads.append(KeyRead(m.spot(node), base, UNKNOWN, base, "all", m.frame.guards))
 
 
 def entry_by_name(m: Machine, path: str) -> Place:

@@ -11,7 +11,7 @@ from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.container_methods import of_dict
 from lorascale_lint.provenance.containers import item_of, store_item
 from lorascale_lint.provenance.heap import Entries
-from lorascale_lint.provenance.lookups import shown
+from lorascale_lint.provenance.lookups import read_all, shown
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.modules import apply_module, call_place
 from lorascale_lint.provenance.objects import store_attribute
@@ -174,6 +174,8 @@ def of_place(
     held = name in ("keys", "items", "values", "get", "pop", "append", "update", "setdefault")
     if found is not None and found.kind in ("A", "B", "magnitude", "kronecker") and not held:
         return of_tensor(m, found, name, args, named, node)
+    if name in ("copy", "items", "values"):
+        read_all(m, node, value)
     stored = m.heap.read(("place", path), name)
     if stored is not None:
         return m.call(stored, args, keywords, node)
