@@ -33,7 +33,7 @@ def codes(folder: Path, source: str) -> list[str]:
         + "def train(args):\n    config = LoraConfig(r=args.rank, lora_alpha=args.lora_alpha)\n\n\n"
         + "def test(pipe, args):\n    pipe.fuse_lora(lora_scale=args.lora_alpha)",
         "def scale(layer, lora_alpha, r):\n    from peft.tuners.lora import LoraLayer\n"
-        "    layer.old = lora_alpha / r\n    layer.scale_layer(lora_alpha)",
+        "    old = lora_alpha / r\n    layer.scale_layer(lora_alpha)",
     ],
 )
 def test_fires(source: str, tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ class Apply:
     """How the factors lie, as in `lorascale_lint.provenance.values.Tensor`, where a product has shown it."""
     factors: str = ""
     """Where the factors came from: ``Class.field`` for those that an object of the project holds."""
+    transposed: bool = False
+    """Is the delta turned after its product was made: ``(B @ A).T``?"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,7 +234,8 @@ class Use:
 class Ask:
     """A value is tested: ``how`` is truth, none or a comparison's sign.
 
-    ``Mod``, ``is_integer`` and ``isinstance`` are questions whether it is a whole number.
+    ``Mod``, ``is_integer`` and ``isinstance`` are questions whether it is a whole number; ``isinstance`` is
+    kept for any value, and ``other`` are the classes.
     """
 
     spot: Spot

@@ -41,10 +41,15 @@ def every_value(ledger: Ledger) -> Iterator[tuple[Value, Spot]]:
 
 
 def every_number(ledger: Ledger) -> Iterator[tuple[Scale, Spot]]:
-    """Numbers among those, and what multiplies a factor or a delta."""
+    """Numbers among those, quotients, and what multiplies a factor or a delta."""
     for value, spot in every_value(ledger):
         for option in options(value):
             if isinstance(option.value, Number):
                 yield option.value.scale, spot
+    for quotient in ledger.quotients:
+        above, below = scale_of(quotient.value), scale_of(quotient.by)
+        inverse = below.inverse() if below is not None else None
+        if above is not None and inverse is not None:
+            yield above * inverse, quotient.spot
     yield from ((fold.scale, fold.spot) for fold in ledger.folds)
     yield from ((apply.scale, apply.spot) for apply in ledger.applies)

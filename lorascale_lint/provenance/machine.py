@@ -214,6 +214,7 @@ class Machine:
                         delta.rows,
                         delta.layout,
                         delta.origin,
+                        delta.transposed,
                     )
                 )
 

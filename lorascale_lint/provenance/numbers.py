@@ -15,8 +15,8 @@ from lorascale_lint.provenance.values import NONE, UNKNOWN, Const, Library, Plac
 
 
 def asked(m: Machine, node: ast.AST, how: str, value: Value, other: Value | None = None) -> None:
-    """Writes down that a number of LoRA code is tested."""
-    if m.recording and _is_number(value):
+    """Writes down that a number of LoRA code is tested, or what class a value is of."""
+    if m.recording and (how == "isinstance" or _is_number(value)):
         atom = m.atom(node) if isinstance(node, ast.expr) else ""
         m.ledger.asks.append(Ask(m.spot(node), value, how, other, m.frame.guards, atom))
 

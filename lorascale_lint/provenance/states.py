@@ -9,7 +9,7 @@ from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Const, Number, Place, Ref, Tensor, Union, Value
+from lorascale_lint.provenance.values import Const, Number, Place, Ref, Tensor, Union, Value, options
 
 
 def is_fresh(value: Value) -> bool:
@@ -89,6 +89,26 @@ def only_strength(m: Machine, cell: object, value: object) -> bool:
     if before is None or not isinstance(value, Number | Union | Entries | Place):
         return False
     return _scales(value) <= _scales(before) and before != value
+
+
+def of_itself(cell: object, value: object) -> bool:
+    """Are the entries of a table made of its own entries, so that they would grow with each look?"""
+    if not isinstance(value, Entries) or not isinstance(cell, tuple):
+        return False
+    match cell[0]:
+        case ("place", str() as path):
+            return any(_holds(item, f"{path}[") for _, item in value.pairs)
+        case _:
+            return False
+
+
+def _holds(value: Value, path: str) -> bool:
+    return any(
+        isinstance(option.value, Number)
+        and len(option.value.scale.powers) > 1
+        and any(symbol.origin.startswith(path) for symbol, _ in option.value.scale.powers)
+        for option in options(value)
+    )
 
 
 def _scales(value: object) -> frozenset[object]:

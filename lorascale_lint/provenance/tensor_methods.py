@@ -172,6 +172,8 @@ def of_place(
     path = value.path if isinstance(value, Place) else "?"
     found = tensor(value)
     held = name in ("keys", "items", "values", "get", "pop", "append", "update", "setdefault")
+    if isinstance(value, Place) and value.role == "magnitude" and value.weak and name not in OPERATIONS:
+        held = held or "_" in name.strip("_")  # `for m in layers: m.set_scale(...)`: m is a module
     if found is not None and found.kind in ("A", "B", "magnitude", "kronecker") and not held:
         return of_tensor(m, found, name, args, named, node)
     if name in ("copy", "items", "values"):

@@ -16,6 +16,7 @@ from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.states import (
     is_start,
     is_state,
+    of_itself,
     only_strength,
     open_containers,
     open_flags,
@@ -172,7 +173,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                 kept = {
                     cell: value
                     for cell, value in changed.items()
-                    if is_state(value) and not only_strength(m, cell, value)
+                    if is_state(value) and not only_strength(m, cell, value) and not of_itself(cell, value)
                 }
                 first = {cell: value for cell, value in kept.items() if m.heap.cells.get(cell) is None}
                 first |= {  # 1 until somebody sets it
