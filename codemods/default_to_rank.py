@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import libcst as cst
 
-from lorascale_lint.facts.terms import Const, Loc, Term
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
+from lorascale_lint.ledger.entries import Spot
+from lorascale_lint.sources.loc import Loc
 
 
 @repair
 def default_to_rank(
-    model: Model, filename: str, lookup: Term, default: Const, rank: Loc | None
+    read_source: Callable[[str], bytes], default: Spot, quotient: Spot, none: bool
 ) -> Fix | None:
     """``table.get(key, 1.0)`` becomes ``table.get(key, down.shape[0])``.
 
-    ``rank`` is where the same function spells the rank; without it the default becomes None, for a
-    function that asks for None and takes the rank then. Unsafe: files without alpha change.
+    The rank is spelled as in ``quotient``, if that stands in the same function. With ``none`` the default
+    becomes None, for a function that asks for None and takes the rank then. Unsafe: files without alpha
+    change.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
-    call = rewrite.find(lookup.loc, cst.Call)
-    if not isinstance(call, cst.Call) or len(call.args) != 2:
+    rewrites = Rewrites(read_source)
+    rewrite = rewrites.of(default.file.filename)
+    found = rewrite.enclosing(default.loc, cst.Call)
+    if found is None or len(found[0].args) != 2:
         return None
+    call, place = found
     if rewrite.positions[call.args[1].value] != default.loc:
         return None
-    if rank is None and _is_converted(rewrite, call):
-        return None
-    text = "None" if rank is None else _rank_text(rewrite, rank, lookup.loc)
+    if none:
+        text = None if _is_converted(rewrite, call) else "None"
+    else:
+        text = _rank_text(rewrite, quotient, place) if quotient.function is default.function else None
     if text is None:
         return None
     value = cst.parse_expression(text)
     rewrite.change(
-        lookup.loc,
+        place,
         cst.Call,
         lambda node: node.with_changes(args=[call.args[0], call.args[1].with_changes(value=value)]),
     )
@@ -46,9 +51,10 @@ def _is_converted(rewrite: Rewrite, call: cst.Call) -> bool:
     return isinstance(rewrite.tree.parent(call), cst.Arg | cst.Attribute | cst.BinaryOperation)
 
 
-def _rank_text(rewrite: Rewrite, rank: Loc, before: Loc) -> str | None:
+def _rank_text(rewrite: Rewrite, quotient: Spot, before: Loc) -> str | None:
     """The rank's source, if every local in it is bound before the lookup, in the same block or around it."""
-    node = rewrite.find(rank, cst.BaseExpression)  # type: ignore[type-abstract]
+    division = rewrite.find(quotient.loc, cst.BinaryOperation)
+    node = None if division is None else division.right
     scope = rewrite.enclosing(before, cst.FunctionDef)
     if node is None or scope is None:
         return None

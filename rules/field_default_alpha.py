@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.entry_defaults import defaulted_entries
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.records import start_of
+from lorascale_lint.ledger.stand_ins import divided_stand_ins
+from lorascale_lint.rule import Obligation
 
 
-class FieldDefaultAlpha(Rule):
+class FieldDefaultAlpha(Obligation):
     """Alpha field that starts as a constant instead of the rank
 
     ## What it finds
@@ -104,25 +105,20 @@ class FieldDefaultAlpha(Rule):
     code = "LS210"
     name = "field-default-alpha"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each record."""
-        for entry in defaulted_entries(model):
-            value = entry.default.value
-            filler, filled = entry.filled
-            divider, _, quotient = entry.divided
-            yield self.finding(
-                model,
-                entry.filename,
-                entry.default.loc,
-                f"`{entry.name}` starts as {value}, and not as the rank of the module's own factors",
+        for found in ledger.once(divided_stand_ins):
+            start = start_of(ledger, found)
+            if start is None or found.spot.file.is_test:
+                continue
+            name, value = start.name, f"{found.number:g}"
+            yield self.at(
+                found.spot,
+                f"`{name}` starts as {value}, and not as the rank of the module's own factors",
                 effect=f"effective scale {value} / rank instead of 1 for a file without alpha",
-                trace=(
-                    (
-                        entry.filename,
-                        entry.default.loc,
-                        f"a file without alpha leaves `{entry.name}` at {value}",
-                    ),
-                    (filler.filename, filled.loc, "the fields are set for the keys that the file has"),
-                    (divider.filename, quotient.loc, "and alpha is divided by the rank"),
-                ),
+                trace=[
+                    (found.spot, f"a file without alpha leaves `{name}` at {value}"),
+                    (start.filled, "the fields are set for the keys that the file has"),
+                    (found.used.spot, "and alpha is divided by the rank"),
+                ],
             )

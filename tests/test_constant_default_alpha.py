@@ -10,7 +10,7 @@ from tests.projects import fix_files
 from tests.test_rule_examples import findings
 
 MERGE = """\
-def merge_lora(weight, sd, name, strength=1.0):
+def merge_lora(weight, sd, name, network_alphas, strength=1.0):
     down = sd[name + ".lora_down.weight"]
     up = sd[name + ".lora_up.weight"]
 {body}

@@ -173,7 +173,10 @@ class FactorSum:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store:
-    """A field of an object is set; ``before`` is what it held (None: nothing that was seen)."""
+    """A field of an object is set; ``before`` is what it held (None: nothing that was seen).
+
+    ``field`` is empty where its name is computed.
+    """
 
     spot: Spot
     owner: Value
@@ -259,12 +262,16 @@ class Bind:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quotient:
-    """A number is divided by one of LoRA code; ``floor`` if the result is rounded down."""
+    """A number is divided by one of LoRA code; ``floor`` if the result is rounded down.
+
+    ``result`` has the alternatives of both that go together.
+    """
 
     spot: Spot
     value: Value
     by: Value
     floor: bool
+    result: Value
     guards: Guards
 
 

@@ -41,9 +41,9 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return hole(f"{path_of(left)}/{shown(right)}")  # a path, and no quotient
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
-            divided(m, node, left, right, floor)
             made = combine(left, right, lambda a, b: divide(a, b, floor))
             m.folded(node, made)
+            divided(m, node, left, right, floor, made)
             return made
         case ast.Add():
             return combine_sum(m, node, left, right, 1)

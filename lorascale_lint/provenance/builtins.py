@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
+from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
 from lorascale_lint.provenance.containers import item_at
@@ -178,11 +179,16 @@ def _path(value: Value) -> str:
 
 
 def _setattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    if len(args) == 3 and isinstance(args[1], Text):
-        if args[1].literal is not None:
-            store_attribute(m, args[0], args[1].literal, args[2], node or ast.Pass(lineno=0))
-        elif isinstance(args[0], Ref):
-            m.heap.write(args[0].key, args[1], args[2])
+    if len(args) != 3:
+        return NONE
+    owner, name, value = args
+    if isinstance(name, Text) and name.literal is not None:
+        store_attribute(m, owner, name.literal, value, node or ast.Pass(lineno=0))
+        return NONE
+    if isinstance(name, Text) and isinstance(owner, Ref):
+        m.heap.write(owner.key, name, value)
+    if m.recording and node is not None:
+        m.ledger.stores.append(Store(m.spot(node), owner, "", value, None, m.frame.guards))
     return NONE
 
 

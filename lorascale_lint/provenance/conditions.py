@@ -6,7 +6,7 @@ import ast
 
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT
-from lorascale_lint.provenance.lookups import entry, may_be_absent
+from lorascale_lint.provenance.lookups import entry, may_be_absent, presence
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.numbers import asked, compared
 from lorascale_lint.provenance.tensors import number
@@ -158,14 +158,16 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]) if holds:
             m.assume(m.atom(test), holds)
             _contains(m, left, m.evaluate(right))
-        case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
-            m.assume(m.atom(test), holds)
-            if holds:
+        case ast.Compare(left=left, ops=[ast.In() | ast.NotIn() as sign], comparators=[right]):
+            inside = isinstance(sign, ast.In) == holds
+            m.assume(m.atom(ast.Compare(left, [ast.In()], [right])), inside)
+            _present(m, m.evaluate(left), right, inside)
+            if inside:
                 _contains(m, right, m.evaluate(left))
-        case ast.Compare(left=left, ops=[ast.NotIn()], comparators=[right]):
-            m.assume(m.atom(ast.Compare(left, [ast.In()], [right])), not holds)
-            if not holds:
-                _contains(m, right, m.evaluate(left))
+        case ast.Compare(left=ast.Name() as left, ops=[sign], comparators=[right]):
+            m.assume(name or m.atom(test), holds)
+            against = m.evaluate(right)
+            _narrow(m, left, lambda value: _comparison(m, sign, value, against) in (None, holds))
         case ast.Call(func=ast.Attribute(value=owner, attr="endswith" | "startswith"), args=[word]) if holds:
             m.assume(m.atom(test), holds)
             _contains(m, owner, m.evaluate(word))
@@ -194,6 +196,14 @@ def _narrow(m: Machine, node: ast.expr, keep: object) -> None:
                 owner = m.evaluate(node.value)
                 if isinstance(owner, Ref) and owner.kind == "object":
                     m.heap.write(owner.key, node.attr, small)
+
+
+def _present(m: Machine, key: Value, container: ast.expr, holds: bool) -> None:
+    """A key is in a dictionary out of sight: what `presence` calls this is assumed."""
+    if isinstance(key, Text | Place) and isinstance(container, ast.Name | ast.Attribute):
+        held = m.evaluate(container)
+        if isinstance(held, Place):
+            m.assume(presence(key, held.path), holds)
 
 
 def _contains(m: Machine, node: ast.expr, word: Value) -> None:

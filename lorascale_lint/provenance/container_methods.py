@@ -112,7 +112,7 @@ def of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[st
             m.heap.write(value.key, "entries", entries)
             return NONE
         case "items" | "values" if len(groups := _groups(m, entries)) > 1:
-            return of_dict(m, _one_group(m, entries, groups), name, args, named)
+            return of_dict(m, _one_group(m, value, entries, groups), name, args, named)
         case "items":
             return m.new_list([Tup((k, without_absent(v))) for k, v in entries.pairs], entries.open)
         case "values":
@@ -142,12 +142,14 @@ def _groups(m: Machine, entries: Entries) -> list[tuple[Text, Ref]]:
     return found
 
 
-def _one_group(m: Machine, entries: Entries, groups: list[tuple[Text, Ref]]) -> Ref:
-    """The dictionary with all its groups as one."""
+def _one_group(m: Machine, whole: Ref, entries: Entries, groups: list[tuple[Text, Ref]]) -> Ref:
+    """The dictionary with all its groups as one, in which each entry may be missing."""
     joined: list[tuple[Value, Value]] = []
     for _, group in groups:
         held = m.heap.read(group.key, "entries")
         joined += held.pairs if isinstance(held, Entries) else ()
+    pairs: list[tuple[Value, Value]] = [(key, join([(value, ()), (ABSENT, ())])) for key, value in joined]
     names = {key for key, _ in groups}
     rest = [pair for pair in entries.pairs if pair[0] not in names]
-    return m.new_dict([(groups[0][0], m.new_dict(joined)), *rest], True)
+    m.heap.write(whole.key, "entries", Entries(((groups[0][0], m.new_dict(pairs)), *rest), True))
+    return whole

@@ -76,7 +76,7 @@ def _name(m: Machine, node: ast.Name) -> Value:
 
 
 def _attribute(m: Machine, node: ast.Attribute) -> Value:
-    owner = evaluate(m, node.value)
+    owner = operand(evaluate(m, node.value))
     found = each(owner, lambda value: attribute(m, value, node.attr))
     if node.attr in DECIDES_SCALE:
         read_entry(m, node, owner, Text((node.attr,)), found, "attribute")
@@ -91,7 +91,8 @@ def _constant(m: Machine, node: ast.Constant) -> Value:
             return Text((text,)) if text else Text(())
         case int() | float() as number:
             try:
-                return Number(Scale(Fraction(str(number)) if isinstance(number, float) else Fraction(number)))
+                exact = Fraction(str(number)) if isinstance(number, float) else Fraction(number)
+                return Number(Scale(exact), spot=m.spot(node) if m.stack else None)
             except (ValueError, OverflowError):
                 return Number(Scale.of("", str(number)))
         case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 from lorascale_lint.linking.program import FileInfo, Program
 
@@ -22,6 +23,23 @@ def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
         for member in family:
             for name in names:
                 yield member.name, name
+
+
+@lru_cache(maxsize=2_000)
+def filled_from_outside(file: FileInfo) -> frozenset[str]:
+    """Attributes that the file sets on other objects than ``self``; an empty name for a computed one."""
+    found: set[str] = set()
+    for node in ast.walk(file.tree):
+        match node:
+            case ast.Attribute(attr=name, ctx=ast.Store()) if not _of_self(node):
+                found.add(name)
+            case ast.Call(func=ast.Name(id="setattr"), args=[_, name, _]) if not isinstance(
+                name, ast.Constant
+            ):
+                found.add("")
+            case _:
+                pass
+    return frozenset(found)
 
 
 def _reads(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:

@@ -25,6 +25,11 @@ from lorascale_lint.provenance.values import (
 )
 
 
+def presence(key: Value, path: str) -> str:
+    """The condition that what is called ``path`` has an entry under ``key``."""
+    return f"{shown(key)} in {path}"
+
+
 def path_of(value: Value) -> str:
     return value.path if isinstance(value, Place) else "?"
 

@@ -10,7 +10,7 @@ from lorascale_lint.provenance.heap import Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.products import by_shape, side_by_extents
-from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale
 from lorascale_lint.provenance.states import is_fresh
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import Number, Place, Ref, Tensor, Tup, Union, Value, each, join
@@ -44,7 +44,8 @@ def rank_for_alpha(m: Machine, value: Value, name: str) -> Value:
 def _as_alpha(value: Value) -> Value:
     known = number(value)
     if known is not None and known.scale.by_role() == Scale.of("rank"):
-        return Number(Scale.of("alpha", "the rank, where there is no alpha"))
+        origins = ", ".join(symbol.origin for symbol, _ in known.scale.powers)
+        return Number(Scale.of("alpha", STAND_IN + origins))
     return value
 
 

@@ -39,10 +39,10 @@ def bound(m: Machine, target: ast.AST, name: str, value: Value) -> None:
         m.ledger.binds.append(Bind(m.spot(target), name, value, m.frame.guards))
 
 
-def divided(m: Machine, node: ast.AST, value: Value, by: Value, floor: bool) -> None:
+def divided(m: Machine, node: ast.AST, value: Value, by: Value, floor: bool, result: Value) -> None:
     """Writes down that a number is divided by one of LoRA code."""
     if m.recording and _roles(by) & {ALPHA, RANK, EXTENT} and _is_number(value):
-        m.ledger.quotients.append(Quotient(m.spot(node), value, by, floor, m.frame.guards))
+        m.ledger.quotients.append(Quotient(m.spot(node), value, by, floor, result, m.frame.guards))
 
 
 def rounded(

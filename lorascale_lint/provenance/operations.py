@@ -349,7 +349,8 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
         found = number(value)
         if found is not None:
             whole = found.scale.constant is not None and found.scale.constant.denominator == 1
-            return Number(found.scale, found.truncated or (name in ("int", "round") and not whole))
+            cut = found.truncated or (name in ("int", "round") and not whole)
+            return Number(found.scale, cut, found.spot)
         if isinstance(value, Tensor) and value.kind == "fresh":
             return Number(value.scale)
         if isinstance(value, Text) and value.literal is not None:

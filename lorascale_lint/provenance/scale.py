@@ -144,6 +144,11 @@ RANK_AXES = {
 }
 """Which extent of a factor is the rank, by the way in which the factors lie."""
 
+STAND_IN = "the rank, where there is no alpha: "
+"""How the origin of an alpha begins that is a rank; the origin of the rank follows."""
+CLIPPED = "clipped to its layer: "
+"""How the origin of a rank begins that its layer's extents bound; that of the rank follows."""
+
 ONE = Scale()
 TRAINED = Scale.of(ALPHA) * Scale.of(RANK, exponent=-1)
 TRAINED_RS = Scale.of(ALPHA) * Scale.of(RANK, exponent=Fraction(-1, 2))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 from fractions import Fraction
 
+from lorascale_lint.linking.program import dotted
 from lorascale_lint.provenance import tensors
 from lorascale_lint.provenance.containers import element_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.running import has_role
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import CLIPPED, Scale
 from lorascale_lint.provenance.values import UNKNOWN, Element, Method, Number, Place, Tensor, Tup, Value, join
 
 
@@ -112,7 +113,10 @@ def extreme(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Ca
         if (known := tensors.number(value)) and known.scale.by_role() == Scale.of("rank")
     ]
     if ranks and all(value in ranks or not has_role(value) for value in kept):
-        return ranks[0]  # a rank that is clipped to the extents of its layer
+        known = tensors.number(ranks[0])
+        origin = known.scale.powers[0][0].origin if known is not None else ""
+        clipped = isinstance(node, ast.Call) and dotted(node.func) == "min" and len(kept) > 1
+        return Number(Scale.of("rank", CLIPPED + origin.removeprefix(CLIPPED))) if clipped else ranks[0]
     numbers = [tensors.number(value) for value in kept]
     if kept and all(number is not None and number == numbers[0] for number in numbers):
         return kept[0]

@@ -11,7 +11,7 @@ from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.container_methods import of_dict
 from lorascale_lint.provenance.containers import item_of, store_item
 from lorascale_lint.provenance.heap import Entries
-from lorascale_lint.provenance.lookups import read_all, shown
+from lorascale_lint.provenance.lookups import presence, read_all
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.modules import apply_module, call_place
 from lorascale_lint.provenance.objects import store_attribute
@@ -197,7 +197,7 @@ def of_place(
             default = args[1] if len(args) > 1 else NONE if name in ("get",) else None
             if name in ("get_tensor", "__getitem__", "get_parameter", "get_submodule") or default is None:
                 return made
-            guard = f"{shown(args[0])} in {path}"
+            guard = presence(args[0], path)
             return join([(made, ((guard, True),)), (default, ((guard, False),))])
         case "setdefault" if len(args) > 1:
             store_item(m, value, args[0], args[1], node or ast.Pass(lineno=0))

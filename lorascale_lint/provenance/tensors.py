@@ -155,10 +155,10 @@ def multiply(left: Value, right: Value) -> Value:
             return Tensor("data", origin=t.origin) if t.kind not in ("base", "magnitude") else t
     x, y = number(left), number(right)
     if x is not None and y is not None:
-        return Number(x.scale * y.scale, x.truncated or y.truncated)
+        return Number(x.scale * y.scale, x.truncated or y.truncated, x.spot or y.spot)
     for known, other in ((x, right), (y, left)):
         if known is not None and isinstance(other, Place):
-            return Number(known.scale * Scale.of("", other.path), known.truncated)
+            return Number(known.scale * Scale.of("", other.path), known.truncated, known.spot)
     if isinstance(left, Place) and isinstance(right, Place):
         return Number(Scale.of("", left.path) * Scale.of("", right.path))
     return UNKNOWN
@@ -184,7 +184,7 @@ def divide(left: Value, right: Value, floor: bool = False) -> Value:
         return replace(above, scale=above.scale * inverse) if above.kind in LINEAR or number(right) else above
     x = number(left)
     if x is not None:
-        return Number(x.scale * inverse, floor or x.truncated)
+        return Number(x.scale * inverse, floor or x.truncated, x.spot)
     if isinstance(left, Place):
         return Number(Scale.of("", left.path) * inverse, floor)
     return UNKNOWN

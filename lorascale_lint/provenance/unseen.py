@@ -12,6 +12,7 @@ from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
 from lorascale_lint.provenance.modules import construct_base
 from lorascale_lint.provenance.objects import FIELD_LIMIT, in_class, new_object, record_fields
+from lorascale_lint.provenance.records import open_records
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.states import (
     is_start,
@@ -150,6 +151,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
         pass
     open_flags(m, cls, made)
     open_containers(m, made)
+    open_records(m, cls, made)
     seen = {"__init__"}
     for item in m.program.mro(cls):
         for name, info in list(item.methods.items()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lorascale_lint.provenance.scale import ONE, Scale
 
 if TYPE_CHECKING:
+    from lorascale_lint.ledger.entries import Spot
     from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 
 Atom = tuple[str, bool]
@@ -36,10 +37,12 @@ NONE = Const(None)
 
 @dataclass(frozen=True, slots=True)
 class Number(Value):
-    """A number; ``truncated`` if it went through ``int`` or ``//``; ``places`` are where it was made."""
+    """A number; ``truncated`` if it went through ``int`` or ``//``."""
 
     scale: Scale
     truncated: bool = False
+    spot: Spot | None = field(default=None, compare=False, repr=False)
+    """Where the literal stands that it is, or that was multiplied into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,8 @@ class Element(Value):
 
 
 UNKNOWN = Place("?")
+FILLED = " was filled"
+"""How the condition ends that a field of a record holds no longer what it started with."""
 OPTION_LIMIT = 8
 """Alternatives kept of one value: rsLoRA, DoRA and a missing alpha together make eight."""
 

@@ -1,0 +1,173 @@
+"""Literals that stand in for the alpha of a module that has none."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
+from lorascale_lint.ledger.entries import KeyWrite, Ledger, Quotient, Spot, Use
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.tables import tables
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.scale import STAND_IN, Scale, Symbol
+from lorascale_lint.provenance.values import FILLED, Const, Guards, Number, Text, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StandIn:
+    """The literal at ``spot`` where an alpha (``origin``) is missing; ``guards`` say when.
+
+    ``used`` is the quotient by a rank, or the entry of a file that it is written to.
+    """
+
+    spot: Spot
+    number: float
+    origin: str
+    guards: Guards
+    used: Quotient | KeyWrite
+
+
+def divided_stand_ins(ledger: Ledger) -> list[StandIn]:
+    """Literals that are divided by a rank where an alpha is missing, each once."""
+    found: dict[tuple[str, int, int], StandIn] = {}
+    own, calls = _own_alphas(ledger), _calls(ledger)
+    for quotient in ledger.quotients:
+        ways = [(option.value, option.guards) for option in options(quotient.result)]
+        if any(_is_rank_by_rank(value) and not _is_none(guards) for value, guards in ways):
+            continue  # the table has been given the rank where an alpha was missing
+        for value, guards in ways:
+            spot = value.spot if isinstance(value, Number) and _is_number_by_rank(value.scale) else None
+            number = None if spot is None else literal(spot.node)
+            if spot is None or number is None:
+                continue
+            known = own | {f"self.{name}" for name in unfilled(guards)} | _left_out(quotient, guards, calls)
+            alpha = next((a for other, _ in ways if (a := _alpha_by_rank(other, known))), None)
+            if alpha is not None:
+                place = (spot.file.filename, spot.row, getattr(spot.node, "col_offset", 0))
+                found.setdefault(place, StandIn(spot, number, alpha, guards, quotient))
+    return list(found.values())
+
+
+def written_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
+    """Literals that are written as the alpha of modules without one, beside both factors."""
+    for table in tables(ledger):
+        if not all(table.by_role(side) for side in FACTORS):
+            continue
+        for write in table.by_role(ALPHA):
+            ways = options(write.value)
+            alpha = next((a.origin for way in ways if (a := _only_alpha(way.value)) is not None), None)
+            for way in ways if alpha is not None else ():
+                plain = isinstance(way.value, Number) and way.value.scale.constant
+                spot = way.value.spot if plain and isinstance(way.value, Number) else None
+                number = None if spot is None else literal(spot.node)
+                if spot is not None and number and way.guards and alpha is not None:
+                    yield StandIn(spot, number, alpha, way.guards, write)
+
+
+def asked_afterwards(ledger: Ledger, found: StandIn) -> bool:
+    """Is the key of the alpha tested behind the quotient, so that what is made of the literal is not used?"""
+    read = [r for r in ledger.reads if any(_is_alpha_of(o.value, found.origin) for o in options(r.value))]
+    keys = {item.key for item in read}
+    return any(
+        item.how == "in" and item.key in keys and item.spot.row > found.used.spot.row
+        for item in ledger.reads
+        if item.spot.function is found.used.spot.function and not item.spot.chain
+    )
+
+
+def never_missing(ledger: Ledger, found: StandIn) -> Spot | None:
+    """Where the alpha is asked for None, which it can't be since the literal stands in for it."""
+    for ask in ledger.asks:
+        values = [option.value for option in options(ask.value)]
+        stands_in = any(isinstance(value, Number) and value.spot is found.spot for value in values)
+        if ask.how == "none" and stands_in and not any(isinstance(value, Const) for value in values):
+            return ask.spot
+    return None
+
+
+def _is_alpha_of(value: Value, origin: str) -> bool:
+    symbol = _only_alpha(value)
+    return symbol is not None and symbol.origin == origin
+
+
+def unfilled(guards: Guards) -> set[str]:
+    """Fields of a record that hold under ``guards`` what they started with."""
+    return {name.removesuffix(FILLED) for name, holds in guards if name.endswith(FILLED) and not holds}
+
+
+def literal(node: ast.AST) -> float | None:
+    """The number that is spelled at ``node``."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return float(node.value)
+    return None
+
+
+def _own_alphas(ledger: Ledger) -> set[str]:
+    """Origins of alphas that are read under a computed key: each module has its own."""
+    read = [read.value for read in ledger.reads if not (isinstance(read.key, Text) and read.key.literal)]
+    found = (_only_alpha(option.value) for value in read for option in options(value))
+    return {symbol.origin for symbol in found if symbol is not None}
+
+
+def _only_alpha(value: Value) -> Symbol | None:
+    scale = scale_of(value)
+    symbol = None if scale is None else only_symbol(scale)
+    return symbol if symbol is not None and symbol.role == ALPHA else None
+
+
+def _alpha_by_rank(value: Value, known: set[str]) -> str:
+    """The origin of alpha in alpha / rank, if it is a module's own one; else nothing."""
+    scale = scale_of(value)
+    if scale is None or not _by_rank(scale):
+        return ""
+    for symbol, power in scale.powers:
+        if symbol.role == ALPHA and power == 1 and ("{" in symbol.origin or symbol.origin in known):
+            return symbol.origin
+    return ""
+
+
+def _is_number_by_rank(scale: Scale) -> bool:
+    return _by_rank(scale) and not any(symbol.role in (ALPHA, "") for symbol, _ in scale.powers)
+
+
+def _is_rank_by_rank(value: Value) -> bool:
+    if not isinstance(value, Number):
+        return False
+    stands_in = [symbol for symbol, _ in value.scale.powers if symbol.origin.startswith(STAND_IN)]
+    return value.scale.constant == 1 or bool(stands_in)
+
+
+def _is_none(guards: Guards) -> bool:
+    return any(name.endswith(" is None") and holds for name, holds in guards)
+
+
+def _by_rank(scale: Scale) -> bool:
+    return any(symbol.role == RANK and power < 0 for symbol, power in scale.powers)
+
+
+def _calls(ledger: Ledger) -> dict[FunctionInfo, list[Use]]:
+    found: dict[FunctionInfo, list[Use]] = defaultdict(list)
+    for use in ledger.uses:
+        if isinstance(use.callee, FunctionInfo):
+            found[use.callee].append(use)
+    return found
+
+
+def _left_out(quotient: Quotient, guards: Guards, calls: dict[FunctionInfo, list[Use]]) -> set[str]:
+    """Alphas that a function is not always given beside both factors, where it asks for None.
+
+    A function that makes the factors itself is a trainer, and the default its own choice.
+    """
+    function = quotient.spot.function
+    if function is None or quotient.spot.chain:
+        return set()
+    arguments = function.node.args
+    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    if not {role_of(name, True) for name in names} >= FACTORS:
+        return set()
+    asked = {name for name in names if any(a.startswith(f"{name}@") and holds for a, holds in guards)}
+    uses = calls[function]
+    return {name for name in asked if not uses or not all(name in use.given for use in uses)}
