@@ -5,26 +5,26 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.codemods.statements import root_of
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.peft_config import PlainScale
+from lorascale_lint.ledger.contracts import Meeting
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.sources.loc import Loc
 
 
 @repair
-def honour_rslora(model: Model, scale: PlainScale) -> Fix | None:
+def honour_rslora(ledger: Ledger, meeting: Meeting) -> Fix | None:
     """``config.lora_alpha / config.r`` gets ``sqrt(config.r)`` as its divisor if ``config.use_rslora``.
 
     Where alpha and rank part before they are divided, alpha is multiplied by ``sqrt(config.r)`` instead,
     which comes to the same. Unsafe: an rsLoRA adapter with alpha = rank changes.
     """
-    alpha, rank = scale.alpha, scale.rank
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(alpha.function.filename)
+    alpha, rank = meeting.alpha.spot, meeting.rank.spot
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(alpha.file.filename)
     read = _field(rewrite, alpha.loc)
-    if read is None or alpha.function.filename != rank.function.filename:
+    if read is None or alpha.file is not rank.file:
         return None
     config, field = read
     other = _field(rewrite, rank.loc)
@@ -33,7 +33,7 @@ def honour_rslora(model: Model, scale: PlainScale) -> Fix | None:
     flag = f'{config}.get("use_rslora", False)' if field else f'getattr({config}, "use_rslora", False)'
     r = rewrite.code(_found(rewrite, rank.loc))
     root = root_of(rewrite, r)
-    if scale.callee is None and _divides(rewrite, alpha.loc, rank.loc):
+    if not meeting.told and _divides(rewrite, alpha.loc, rank.loc):
         place, name, otherwise, new = rank.loc, "rank_divisor", r, "rank_divisor"
     elif alpha.function is rank.function and not _is_binary_around(rewrite, alpha.loc, cst.Divide):
         text = rewrite.code(_found(rewrite, alpha.loc))

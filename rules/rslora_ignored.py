@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.honour_rslora import honour_rslora
-from lorascale_lint.effect import effect_of
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.peft_config import PeftConfigs, PlainScale
-from lorascale_lint.model.scale import TRAINED, TRAINED_RS
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.contracts import Contracts
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
+from lorascale_lint.rule import Obligation
 
 
-class RsloraIgnored(Rule):
+class RsloraIgnored(Obligation):
     """Adapter configuration read for alpha and rank, and not for `use_rslora`
 
     ## What it finds
@@ -101,39 +101,35 @@ class RsloraIgnored(Rule):
     name = "rslora-ignored"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each loaded configuration, at its alpha."""
-        configs = PeftConfigs(model)
-        seen: set[object] = set()
-        for scale in configs.plain_scales():
-            if scale.alpha.config.place in seen or not configs.takes_any_adapter(scale):
+        contracts = Contracts(ledger)
+        seen: set[tuple[object, str]] = set()
+        for meeting in contracts.meetings():
+            alpha = meeting.alpha.spot
+            place = (alpha.function or alpha.file, meeting.path)
+            origin = contracts.loaded(meeting) if place not in seen else None
+            if origin is None or not contracts.takes_any_adapter(meeting, origin):
                 continue
-            if configs.reads_flag(scale):
+            if contracts.knows_flag(meeting, origin):
                 continue
-            seen.add(scale.alpha.config.place)
-            yield self._report(model, scale)
-
-    def _report(self, model: Model, scale: PlainScale) -> Finding:
-        alpha, rank, config = scale.alpha, scale.rank, scale.alpha.config
-        told = scale.unseen if scale.callee is None else scale.callee.facts.name
-        meeting = (
-            f"`{told}` gets both and cannot know the flag"
-            if told
-            else "alpha / rank is formed here, for every adapter"
-        )
-        return self.finding(
-            model,
-            alpha.function.filename,
-            alpha.loc,
-            f"`{alpha.function.facts.qualname}` reads `lora_alpha` and `r` of an adapter configuration "
-            "and ignores `use_rslora`",
-            event=scale.event if scale.function is alpha.function else None,
-            effect=f"for an rsLoRA adapter: {effect_of(TRAINED, TRAINED_RS)}",
-            trace=(
-                (config.function.filename, config.loc, "the configuration is loaded here"),
-                (alpha.function.filename, alpha.loc, "alpha is read"),
-                (rank.function.filename, rank.loc, "the rank is read"),
-                (scale.function.filename, scale.loc, meeting),
-            ),
-            fix=honour_rslora(model, scale),
-        )
+            seen.add(place)
+            met = (
+                f"`{meeting.told}` gets both and cannot know the flag"
+                if meeting.told
+                else "alpha / rank is formed here, for every adapter"
+            )
+            yield self.at(
+                alpha,
+                f"`{alpha.name}` reads `lora_alpha` and `r` of an adapter configuration and ignores "
+                "`use_rslora`",
+                confidence="medium" if contracts.trains_without_flag else "high",
+                effect=f"for an rsLoRA adapter: {effect_of(TRAINED, TRAINED_RS)}",
+                trace=(
+                    (origin, "the configuration is loaded here"),
+                    (alpha, "alpha is read"),
+                    (meeting.rank.spot, "the rank is read"),
+                    (meeting.spot, met),
+                ),
+                fix=honour_rslora(ledger, meeting),
+            )

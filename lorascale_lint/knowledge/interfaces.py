@@ -175,5 +175,33 @@ NO_MODEL = frozenset({"tokenizer", "processor", "image_processor", "scheduler", 
 DECIDES_SCALE = frozenset({"use_rslora", "rank_pattern", "alpha_pattern"})
 """What decides the scale of an adapter beside ``r`` and ``lora_alpha``: peft tuners/lora/config.py."""
 
+ADAPTER_FIELDS = frozenset(
+    "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r "
+    "target_modules exclude_modules lora_alpha lora_dropout fan_in_fan_out bias use_rslora modules_to_save "
+    "init_lora_weights layers_to_transform layers_pattern rank_pattern alpha_pattern megatron_config "
+    "megatron_core trainable_token_indices loftq_config eva_config corda_config use_dora use_qalora "
+    "qalora_group_size alora_invocation_tokens layer_replication runtime_config lora_bias target_parameters "
+    "arrow_config ensure_weight_tying".split()
+)
+"""All fields of an adapter's configuration as peft 0.21 writes it: tuners/lora/config.py."""
+
+PEFT_ALONE = frozenset("fan_in_fan_out modules_to_save peft_type base_model_name_or_path".split())
+"""Fields that only peft writes; ``target_modules`` and ``lora_dropout`` are in settings of trainers too."""
+
+ADAPTER_FILES = ("adapter_config", "base_model.model")
+"""The name of the configuration's file, and what peft puts before the keys of every adapter that it saves."""
+
+FETCHES_ADAPTERS = ("snapshot_download", "hf_hub_download", "adapter_model.")
+"""Words of code that takes whatever adapter somebody published, or as peft saves it."""
+
+READS_SETTINGS = frozenset({"load", "loads", "from_json_file", "safe_load"})
+"""Calls that read settings, by the last part of their name: json.load, yaml.safe_load."""
+
+ASKS_FOR_ANY = ADAPTER_FIELDS - frozenset("r lora_alpha bias revision inference_mode task_type".split())
+"""Fields that are read by code that takes adapters as peft writes them, whoever trained them."""
+
+CONFIGURATION_CLASSES = frozenset({"PeftConfig", "LoraConfig"})
+"""The classes of such a configuration: peft/config.py, tuners/lora/config.py."""
+
 CONFIGURATIONS = frozenset({"peft_config", "lora_config", "adapter_config", "peft_configs", "lora_configs"})
 """How a configuration of peft is called where nobody has its class in sight."""

@@ -35,3 +35,11 @@ _DORA = re.compile(r"(?i)dora|magnitude|weight_?decompos")
 def speaks_of_dora(text: str) -> bool:
     """Is there a word of DoRA or of its magnitude in ``text``?"""
     return _DORA.search(text) is not None
+
+
+_RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
+
+
+def speaks_of_rslora(text: str) -> bool:
+    """Is rsLoRA, the root of the rank as divisor, named in ``text``?"""
+    return _RSLORA.search(text) is not None

@@ -340,6 +340,8 @@ class Ledger:
     stores: list[Store] = field(default_factory=list)
     writes: list[KeyWrite] = field(default_factory=list)
     reads: list[KeyRead] = field(default_factory=list)
+    parts: list[KeyRead] = field(default_factory=list)
+    """Attributes called as the fields of an adapter's configuration, of what is no object of the project."""
     uses: list[Use] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
     binds: list[Bind] = field(default_factory=list)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
-from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.entries import Ledger, Quotient, Spot
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Number, Place, Value, options
+from lorascale_lint.provenance.values import Guards, Number, Place, Value, contradict, options
 
 
 def scale_of(value: Value) -> Scale | None:
@@ -47,9 +47,16 @@ def every_number(ledger: Ledger) -> Iterator[tuple[Scale, Spot]]:
             if isinstance(option.value, Number):
                 yield option.value.scale, spot
     for quotient in ledger.quotients:
-        above, below = scale_of(quotient.value), scale_of(quotient.by)
-        inverse = below.inverse() if below is not None else None
-        if above is not None and inverse is not None:
-            yield above * inverse, quotient.spot
+        yield from ((scale, quotient.spot) for scale, _ in quotient_scales(quotient))
     yield from ((fold.scale, fold.spot) for fold in ledger.folds)
     yield from ((apply.scale, apply.spot) for apply in ledger.applies)
+
+
+def quotient_scales(quotient: Quotient) -> Iterator[tuple[Scale, Guards]]:
+    """What a division gives, for each way in which its sides go together."""
+    for above in options(quotient.value):
+        for below in options(quotient.by):
+            left, right = scale_of(above.value), scale_of(below.value)
+            inverse = None if right is None else right.inverse()
+            if left is not None and inverse is not None and not contradict(above.guards, below.guards):
+                yield left * inverse, tuple(dict.fromkeys((*above.guards, *below.guards)))

@@ -49,6 +49,14 @@ class FunctionInfo:
         names = [item.arg for item in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
         return names + [item.arg for item in (args.vararg, args.kwarg) if item is not None]
 
+    def annotation(self, parameter: str) -> str:
+        """The annotation of a parameter as it is written, quotes off; empty where there is none."""
+        args = self.node.args
+        for item in (*args.posonlyargs, *args.args, *args.kwonlyargs):
+            if item.arg == parameter and item.annotation is not None:
+                return ast.unparse(item.annotation).strip("\"'")
+        return ""
+
 
 @dataclass(eq=False, slots=True)
 class ClassInfo:

@@ -6,13 +6,12 @@ import ast
 import re
 from collections.abc import Callable
 
-from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
 from lorascale_lint.provenance.containers import item_at
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
-from lorascale_lint.provenance.lookups import as_text, read_all, read_entry, shown, wrote
+from lorascale_lint.provenance.lookups import as_text, read_all, read_part, shown, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import apply_base
 from lorascale_lint.provenance.names import attribute
@@ -144,8 +143,8 @@ def _getattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     if isinstance(name, Text) and name.literal is not None:
         literal = name.literal
         found = each(owner, lambda value: _attribute_path(m, value, literal))
-        if literal in DECIDES_SCALE and node is not None:
-            read_entry(m, node, owner, name, found, "attribute")
+        if node is not None:
+            read_part(m, node, owner, literal, found)
         if (
             len(args) > 2
             and isinstance(found, Place)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
 from lorascale_lint.knowledge.roles import key_role
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance import keys
@@ -19,7 +18,7 @@ from lorascale_lint.provenance.comprehensions import comprehension
 from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import item_of
 from lorascale_lint.provenance.heap import Entries
-from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, wrote
+from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, read_part, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.names import attribute, global_value
 from lorascale_lint.provenance.numbers import asked
@@ -78,8 +77,7 @@ def _name(m: Machine, node: ast.Name) -> Value:
 def _attribute(m: Machine, node: ast.Attribute) -> Value:
     owner = operand(evaluate(m, node.value))
     found = each(owner, lambda value: attribute(m, value, node.attr))
-    if node.attr in DECIDES_SCALE:
-        read_entry(m, node, owner, Text((node.attr,)), found, "attribute")
+    read_part(m, node, owner, node.attr, found)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, DECIDES_SCALE
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance import keys
@@ -18,6 +19,7 @@ from lorascale_lint.provenance.values import (
     Number,
     Place,
     Ref,
+    Tensor,
     Text,
     Union,
     Value,
@@ -81,6 +83,14 @@ def read_all(m: Machine, node: ast.AST | None, base: Value) -> None:
     """Writes into the ledger that a table of numbers is copied or walked as a whole."""
     if m.recording and node is not None and isinstance(base, Place) and base.role in NUMBERS:
         m.ledger.reads.append(KeyRead(m.spot(node), base, UNKNOWN, base, "all", m.frame.guards))
+
+
+def read_part(m: Machine, node: ast.AST, owner: Value, name: str, found: Value) -> None:
+    """Writes the reading of an attribute that a configuration of an adapter has into the ledger."""
+    if name in DECIDES_SCALE:
+        read_entry(m, node, owner, Text((name,)), found, "attribute")
+    if name in ADAPTER_FIELDS and m.recording and not isinstance(owner, Ref | Tensor):
+        m.ledger.parts.append(KeyRead(m.spot(node), owner, Text((name,)), found, "attribute", m.frame.guards))
 
 
 def entry_by_name(m: Machine, path: str) -> Place:

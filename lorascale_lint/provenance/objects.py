@@ -193,6 +193,9 @@ def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> V
             return _default_factory(m, node, value, name, item)
     if name == "__name__":
         return Text((cls.name,))
+    if name == "__annotations__" and m.stack:
+        fields = list(dict.fromkeys(n for item in m.program.mro(cls) for n in item.attributes))
+        return m.new_dict([(Text((n,)), UNKNOWN) for n in fields], bool(m.program.library_bases(cls)))
     return m.place(name, Place(cls.name)) if m.stack else UNKNOWN
 
 

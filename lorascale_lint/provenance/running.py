@@ -83,7 +83,7 @@ def run_function(
         return Place(f"{info.name}()", made="call")
     if not _worth(m, func, args, keywords):
         return opaque(m, info.name, args, keywords)
-    key = _key(func, args, keywords)
+    key = _key(m, func, args, keywords)
     if key is not None and key in m.results:
         if m.stack:
             record_use(m, node, info.qualname, info, args, keywords, m.results[key])
@@ -123,14 +123,14 @@ def run_function(
 _PLAIN = (Place, Number, Text, Const, Tensor, Library)
 
 
-def _key(func: Closure, args: list[Value], keywords: Keywords) -> object | None:
+def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> object | None:
     """What the result of a call depends on, if that is nothing on the heap."""
     if func.env is not None or not (func.receiver is None or isinstance(func.receiver, Klass)):
         return None
     given = (*args, *(value for _, value in keywords))
     if not all(isinstance(value, _PLAIN) for value in given):
         return None
-    return (func.info, func.receiver, tuple(args), tuple(keywords))
+    return (func.info, func.receiver, tuple(args), tuple(keywords), m.recording)
 
 
 SMALL = 25

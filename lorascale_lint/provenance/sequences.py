@@ -42,7 +42,7 @@ def call_range(m: Machine, args: list[Value], named: dict[str, Value], node: ast
     ]
     if bounds and all(bound is not None and bound.denominator == 1 for bound in bounds):
         values = range(*(int(bound) for bound in bounds if bound is not None))
-        if len(values) <= 12:
+        if 0 < len(values) <= 12:  # none: a method that others override gave the number
             return m.new_list([whole(value) for value in values])
     return m.new_list([Number(Scale.of("", f"index in row {getattr(node, 'lineno', 0)}"))], True)
 

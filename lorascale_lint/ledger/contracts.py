@@ -1,0 +1,367 @@
+"""Configurations of PEFT adapters that code reads: where their alpha and rank meet, who knows rsLoRA."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
+
+from lorascale_lint.knowledge.interfaces import (
+    ADAPTER_FIELDS,
+    ADAPTER_FILES,
+    ASKS_FOR_ANY,
+    CONFIGURATION_CLASSES,
+    CONFIGURATIONS,
+    FETCHES_ADAPTERS,
+    PEFT_ALONE,
+    READS_SETTINGS,
+)
+from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.ledger.entries import KeyRead, Ledger, Quotient, Spot, Use
+from lorascale_lint.ledger.numbers import quotient_scales, scale_of
+from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.values import Place, Text, Tup, Value, options
+
+_FIELDS = {ALPHA: "lora_alpha", RANK: "r"}
+_CONTAINERS = frozenset(
+    "dict Dict list List Iterable Sequence Mapping Any str typing t Union Optional None tuple Tuple".split()
+)
+_REACH = 4
+"""Imports on the way to a file that may know the flag."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Meeting:
+    """Alpha and rank of one configuration are divided at ``spot``, or both given to ``told`` there."""
+
+    path: str
+    alpha: KeyRead
+    rank: KeyRead
+    spot: Spot
+    told: str = ""
+
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        """Where the two numbers are read and where they meet."""
+        return self.alpha.spot, self.rank.spot, self.spot
+
+
+class Contracts:
+    """The configurations that a project reads."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._reads: dict[str, list[KeyRead]] = defaultdict(list)
+        """Readings of fields by the path of what they are read from."""
+        for read in (*ledger.reads, *ledger.parts):
+            for option in options(read.container):
+                if isinstance(option.value, Place) and read.how != "del":
+                    self._reads[option.value.path].append(read)
+
+    def meetings(self) -> Iterator[Meeting]:
+        """Places that get alpha and rank of one configuration, the divisions first."""
+        for quotient in self.ledger.quotients:
+            if not quotient.spot.file.is_test:
+                yield from self._divided(quotient)
+        for use in self.ledger.uses:
+            if not use.spot.file.is_test:
+                yield from self._given(use)
+
+    def loaded(self, meeting: Meeting) -> Spot | None:
+        """Where the configuration comes from, if that is the file of an adapter; else None."""
+        root = meeting.path.partition("[")[0]
+        made = [use for use in self._results[root] if self._near(use.spot, meeting.spots)]
+        if len({use.spot.node for use in made if use.spot.function is made[0].spot.function}) > 1:
+            return None  # two configurations of one name: which one is read here?
+        for use in made:
+            owner, _, last = use.name.rpartition(".")
+            if owner.rpartition(".")[2] in CONFIGURATION_CLASSES and last.startswith("from_"):
+                return use.spot
+            if last in READS_SETTINGS and self._is_adapters(meeting, use.spot):
+                return use.spot
+        return self._declared(meeting) if not made else None
+
+    def takes_any_adapter(self, meeting: Meeting, origin: Spot) -> bool:
+        """Is it a reader of adapters as PEFT writes them, and not only of two fields of one trainer's?"""
+        text = "".join(map(around, (*meeting.spots, origin)))
+        return (
+            any(word in text for word in FETCHES_ADAPTERS)
+            or not ASKS_FOR_ANY.isdisjoint(self._keys(meeting))
+            or any(map(self._looks_factors_up, (*meeting.spots, origin)))
+        )
+
+    def knows_flag(self, meeting: Meeting, origin: Spot) -> bool:
+        """Is rsLoRA asked for, given or kept in a file that may stand before or behind the meeting?"""
+        return not self._flag_files.isdisjoint(self._connected((*meeting.spots, origin)))
+
+    @cached_property
+    def trains_without_flag(self) -> bool:
+        """Does the project make adapters itself, and none with rsLoRA?"""
+        made = [
+            use
+            for use in self.ledger.uses
+            if use.name.rpartition(".")[2] in CONFIGURATION_CLASSES and not use.spot.file.is_test
+        ]
+        return bool(made) and not any(speaks_of_rslora(name) for use in made for name in use.given)
+
+    # ---- meetings -----------------------------------------------------------------------
+
+    def _divided(self, quotient: Quotient) -> Iterator[Meeting]:
+        for scale, _ in quotient_scales(quotient):
+            above = [s.origin for s, power in scale.powers if s.role == ALPHA and power == 1]
+            below = [s.origin for s, power in scale.powers if s.role == RANK and power == -1]
+            if len(above) == len(below) == 1:
+                yield from self._pair(above[0], below[0], quotient.spot)
+
+    def _given(self, use: Use) -> Iterator[Meeting]:
+        """Both numbers given to code out of sight by their names, or to a project's class of settings."""
+        roles = {role: value for name, value in use.given.items() if (role := role_of(name, True)) in _FIELDS}
+        if len(roles) < 2 or any(speaks_of_rslora(name) for name in use.given):
+            return
+        if use.callee is None and self._may_know_more(use):
+            return
+        if use.callee is not None and not self._is_told_all(use.callee):
+            return
+        for alpha in _origins(roles[ALPHA]):
+            for rank in _origins(roles[RANK]):
+                yield from self._pair(alpha, rank, use.spot, use.name.rpartition(".")[2])
+
+    def _pair(self, alpha: str, rank: str, spot: Spot, told: str = "") -> Iterator[Meeting]:
+        path = _owner(alpha)
+        if not path or path != _owner(rank):
+            return
+        above, below = self._read(path, alpha, spot), self._read(path, rank, spot)
+        if above is None or below is None:
+            return
+        if (_literal(above.key), _literal(below.key)) != ("lora_alpha", "r"):
+            return
+        yield Meeting(path, above, below, spot, told)
+
+    def _read(self, path: str, origin: str, spot: Spot) -> KeyRead | None:
+        found = [
+            read
+            for read in self._reads[path]
+            if any(isinstance(o.value, Place) and o.value.path == origin for o in options(read.value))
+            and (read.spot.file is spot.file or spot.chain or read.spot.chain)
+        ]
+        near = [read for read in found if read.spot.function is spot.function]
+        return next(iter((*near, *found)), None)
+
+    def _may_know_more(self, use: Use) -> bool:
+        """Does a call out of sight get more than the numbers, or the whole configuration go on beside it?"""
+        node = use.spot.node
+        if isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords):
+            return True
+        if not self._looks_factors_up(use.spot):
+            return True
+        paths = {_owner(origin) for value in use.given.values() for origin in _origins(value)}
+        here = [item for item in self.ledger.uses if item.spot.function is use.spot.function]
+        held = [value for item in here if item.callee is None for value in item.given.values()]
+        held += [item.value for item in self.ledger.returns if item.spot.function is use.spot.function]
+        held += [item.value for item in self.ledger.stores if item.spot.function is use.spot.function]
+        return any(path in paths for value in held for path in _paths(value))
+
+    def _is_told_all(self, callee: FunctionInfo | ClassInfo) -> bool:
+        """Does the callee only get what it is told: it makes an adapter, or its fields are divided?"""
+        if isinstance(callee, ClassInfo):
+            if any(speaks_of_rslora(name) for name in callee.attributes):
+                return False
+            if "__init__" not in callee.methods:
+                names = set(callee.attributes)
+                return any(
+                    names >= {s.origin.rpartition(".")[2] for s, _ in scale.powers}
+                    for item in self.ledger.quotients
+                    for scale, _ in quotient_scales(item)
+                )
+            callee = callee.methods["__init__"]
+        return not any(map(speaks_of_rslora, callee.parameters)) and self._sides[_scope_of(callee)] >= {
+            "A",
+            "B",
+        }
+
+    # ---- where a configuration comes from -------------------------------------------------
+
+    @cached_property
+    def _results(self) -> dict[str, list[Use]]:
+        found: dict[str, list[Use]] = defaultdict(list)
+        for use in self.ledger.uses:
+            if isinstance(use.result, Place) and use.callee is None:
+                found[use.result.path].append(use)
+        return found
+
+    def _near(self, spot: Spot, others: Iterable[Spot]) -> bool:
+        files = {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
+        return any(
+            other.file.filename in files or any(step.rpartition(":")[0] in files for step in other.chain)
+            for other in others
+        )
+
+    def _is_adapters(self, meeting: Meeting, load: Spot) -> bool:
+        text = (load.file.source + meeting.alpha.spot.file.source).lower()
+        return ADAPTER_FILES[0] in text or not PEFT_ALONE.isdisjoint(self._keys(meeting))
+
+    def _declared(self, meeting: Meeting) -> Spot | None:
+        """A configuration given from out of sight, known by its annotation, its name or the code beside."""
+        name = meeting.path.partition("[")[0].removeprefix("self.")
+        function, spot = meeting.alpha.spot.function, meeting.alpha.spot
+        if not name.isidentifier() or function is None or self._has_own_class:
+            return None
+        if not self._keys(meeting) <= ADAPTER_FIELDS or self._is_given_own(function, name):
+            return None
+        words = re.findall(r"[\w.]+", function.annotation(name))
+        owners = {_resolved(spot.file, word) for word in words}
+        if any(o.startswith("peft.") and o.rpartition(".")[2] in CONFIGURATION_CLASSES for o in owners):
+            return spot if self._looks_factors_up(spot) else None
+        if not {word.rpartition(".")[2] for word in words} <= _CONTAINERS:
+            return None
+        if name in CONFIGURATIONS and not name.startswith("lora"):
+            return spot if self._looks_factors_up(spot) else None
+        source = spot.file.source
+        peft = ADAPTER_FILES[1] in source and "lora_A" in source and "lora_B" in source
+        return spot if peft and "target_modules" in self._keys(meeting) else None
+
+    def _is_given_own(self, function: FunctionInfo, name: str) -> bool:
+        """Does a caller in sight give a configuration that the project makes?"""
+        return any(
+            not isinstance(option.value, Place)
+            or option.value.path.rpartition(".")[2].removesuffix("()") in CONFIGURATION_CLASSES
+            or ".peft_config" in option.value.path
+            for use in self.ledger.uses
+            if use.callee is function and name in use.given
+            for option in options(use.given[name])
+        )
+
+    @cached_property
+    def _has_own_class(self) -> bool:
+        """Does the project define the class itself, as forks of old PEFT do that know no rsLoRA?"""
+        return any(not CONFIGURATION_CLASSES.isdisjoint(file.classes) for file in self._files.values())
+
+    def _keys(self, meeting: Meeting) -> set[str]:
+        """The fields that are read from the configuration in the files where it is seen."""
+        files = {spot.file for spot in meeting.spots}
+        return {_literal(read.key) for read in self._reads[meeting.path] if read.spot.file in files}
+
+    # ---- what stands around ---------------------------------------------------------------
+
+    @cached_property
+    def _sides(self) -> dict[tuple[str, str], set[str]]:
+        """The sides of factors that each class, or function without one, looks up or renames by key."""
+        found: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for read in self.ledger.reads:
+            found[_scope(read.spot)].add(key_role_of(read.key) or "")
+        for write in self.ledger.writes:
+            texts = (write.key, write.value)
+            found[_scope(write.spot)].update(key_role_of(text) or "" for text in texts)
+        return found
+
+    def _looks_factors_up(self, spot: Spot) -> bool:
+        return self._sides[_scope(spot)] >= {"A", "B"}
+
+    @cached_property
+    def _files(self) -> dict[str, FileInfo]:
+        spots = [use.spot for use in self.ledger.uses] + [item.spot for item in self.ledger.returns]
+        spots += [read.spot for read in self.ledger.reads] + [part.spot for part in self.ledger.parts]
+        spots += [s.spot for s in self.ledger.stores] + [item.spot for item in self.ledger.defaults]
+        return {spot.file.filename: spot.file for spot in spots if not spot.file.is_test}
+
+    @cached_property
+    def _flag_files(self) -> frozenset[str]:
+        """Files in which rsLoRA is a field that is read or kept, an argument or a parameter."""
+        found = set()
+        for read in (*self.ledger.reads, *self.ledger.parts):
+            if speaks_of_rslora(_literal(read.key)):
+                found.add(read.spot.file.filename)
+        for use in self.ledger.uses:
+            if any(map(speaks_of_rslora, use.given)):
+                found.add(use.spot.file.filename)
+        for filename, file in self._files.items():
+            fields = [name for cls in file.classes.values() for name in cls.attributes]
+            taken = [name for function in file.all_functions for name in function.parameters]
+            if any(map(speaks_of_rslora, (*fields, *taken))):
+                found.add(filename)
+        found.update(s.spot.file.filename for s in self.ledger.stores if speaks_of_rslora(s.field))
+        return frozenset(name for name in found if name in self._files)
+
+    def _connected(self, spots: Iterable[Spot]) -> frozenset[str]:
+        """Neighbours in the folder, what the files import, their importers, and what those import."""
+        files = {spot.file.filename for spot in spots}
+        folders = {PurePath(name).parent for name in files}
+        below, above = set(files), set(files)
+        for _ in range(_REACH):
+            below |= {target for name in below for target in self._imported.get(name, ())}
+            above |= {name for name, targets in self._imported.items() if targets & above}
+        beside = {target for name in above for target in self._imported.get(name, ())}
+        neighbours = {name for name in self._files if PurePath(name).parent in folders}
+        return frozenset(below | above | beside | neighbours)
+
+    @cached_property
+    def _imported(self) -> dict[str, frozenset[str]]:
+        modules = {file.module: name for name, file in self._files.items()}
+        return {
+            name: frozenset(
+                modules[part]
+                for dotted in file.imports.values()
+                for part in (dotted, dotted.rpartition(".")[0])
+                if part in modules
+            )
+            for name, file in self._files.items()
+        }
+
+
+def around(spot: Spot) -> str:
+    """The text of the class or function in which the spot stands; of the file for its top level."""
+    function = spot.function
+    if function is None:
+        return spot.file.source
+    return spot.file.text(function.node if function.owner is None else function.owner.node)
+
+
+def _scope(spot: Spot) -> tuple[str, str]:
+    return (spot.file.filename, "") if spot.function is None else _scope_of(spot.function)
+
+
+def _scope_of(function: FunctionInfo) -> tuple[str, str]:
+    """A class with its methods, or a function."""
+    owner = function.owner
+    return function.file.filename, function.qualname if owner is None else owner.qualname
+
+
+def _literal(key: Value) -> str:
+    return (key.literal or "") if isinstance(key, Text) else ""
+
+
+def _owner(origin: str) -> str:
+    """``config`` of ``config.lora_alpha`` and of ``config[lora_alpha]``."""
+    return origin.rpartition("[")[0] if origin.endswith("]") else origin.rpartition(".")[0]
+
+
+def _origins(value: Value) -> list[str]:
+    """Where a number came from, for each alternative."""
+    found = []
+    for option in options(value):
+        scale = scale_of(option.value)
+        found += [symbol.origin for symbol, _ in scale.powers] if scale is not None else []
+    return found
+
+
+def _paths(value: Value) -> Iterator[str]:
+    for option in options(value):
+        if isinstance(option.value, Place):
+            yield option.value.path
+        elif isinstance(option.value, Tup):
+            for item in option.value.items:
+                yield from _paths(item)
+
+
+def _resolved(file: FileInfo, name: str) -> str:
+    head, dot, rest = name.partition(".")
+    return file.imports.get(head, head) + dot + rest
+
+
+__all__ = ["Contracts", "Meeting", "around"]
