@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import ast
+
 import libcst as cst
 
-from lorascale_lint.facts.terms import Call, Op
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Spot, loc_of
 
 
 @repair
-def keep_alpha_float(model: Model, function: Function, call: Call) -> Fix | None:
+def keep_alpha_float(ledger: Ledger, call: Spot) -> Fix | None:
     """``int(alpha)`` becomes ``float(alpha)``. Safe: equal for alpha = rank, an integer."""
-    rewrites = Rewrites(model.read_source)
-    rewrites.of(function.filename).change(call.func.loc, cst.Name, lambda _: cst.Name("float"))
+    if not isinstance(call.node, ast.Call) or not isinstance(call.node.func, ast.Name):
+        return None
+    rewrites = Rewrites(ledger.read_source)
+    place = loc_of(call.file, call.node.func)
+    rewrites.of(call.file.filename).change(place, cst.Name, lambda _: cst.Name("float"))
     return rewrites.fix("safe", "Keep alpha a float")
 
 
 @repair
-def divide_exactly(model: Model, function: Function, quotient: Op) -> Fix | None:
+def divide_exactly(ledger: Ledger, quotient: Spot) -> Fix | None:
     """``alpha // rank`` becomes ``alpha / rank``. Safe: both are 1 for alpha = rank."""
-    rewrites = Rewrites(model.read_source)
-    rewrites.of(function.filename).change(quotient.loc, cst.BinaryOperation, _exact)
+    rewrites = Rewrites(ledger.read_source)
+    rewrites.of(quotient.file.filename).change(quotient.loc, cst.BinaryOperation, _exact)
     return rewrites.fix("safe", "Divide without rounding")
 
 
