@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.default_to_divisor import default_to_divisor
-from lorascale_lint.facts.terms import source_text
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.clipped_ranks import unclipped_defaults
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.clipped_ranks import unclipped_defaults
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.rule import Obligation
 
 
-class UnclippedDefaultAlpha(Rule):
+class UnclippedDefaultAlpha(Obligation):
     """Default alpha of a layer whose rank was clipped
 
     ## What it finds
@@ -78,7 +77,7 @@ class UnclippedDefaultAlpha(Rule):
     ## Limits
 
     Clipping by `min` and a default in the same function count. An alpha that the caller gives is divided
-    by the clipped rank, as files say it.
+    by the clipped rank, as files say it. Where every caller in sight gives one, `--preview` shows it.
 
     ## References
 
@@ -89,21 +88,20 @@ class UnclippedDefaultAlpha(Rule):
     name = "unclipped-default-alpha"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each default."""
-        for found in unclipped_defaults(model):
-            name, rank = found.function.filename, found.rank.name
-            yield self.finding(
-                model,
-                name,
-                found.default.loc,
-                f"a missing alpha becomes `{rank}`, and is divided by `{rank}` clipped to the layer",
-                event=found.event,
+        for found in unclipped_defaults(ledger):
+            yield self.at(
+                found.asked,
+                f"a missing alpha becomes `{found.rank}`, and is divided by the rank clipped to the layer",
+                confidence="high" if found.needed else "medium",
                 effect="effective scale rank asked for / rank of the layer instead of 1",
-                trace=(
-                    (name, found.clip.loc, f"the rank is clipped: `{source_text(found.clip)}`"),
-                    (name, found.default.loc, f"alpha defaults to `{rank}` as it was given"),
-                    (name, found.quotient.loc, "and is divided by the clipped rank"),
-                ),
-                fix=default_to_divisor(model, found),
+                trace=[
+                    (found.asked, f"an alpha that is missing here becomes `{found.rank}` as it was given"),
+                    (
+                        found.quotient,
+                        f"and is divided by `{found.rank}` as the layer's extents clip it",
+                    ),
+                ],
+                fix=default_to_divisor(ledger.read_source, found.asked, found.quotient, found.rank),
             )
