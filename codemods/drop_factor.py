@@ -7,69 +7,54 @@ from typing import Literal
 import libcst as cst
 
 from lorascale_lint.codemods.statements import is_lone, reads_of
-from lorascale_lint.facts.terms import Loc, Op
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.multiplications import Multiplication
-from lorascale_lint.model.scale import STRENGTH, Scale
-from lorascale_lint.model.values import Number
+from lorascale_lint.ledger.entries import Ledger, Multiplied, loc_of
+from lorascale_lint.ledger.powers import CHOSEN, powers_of
+from lorascale_lint.sources.loc import Loc
 
 _METHODS = frozenset("mul mul_ multiply multiply_ div div_ divide true_divide".split())
 _FUNCTIONS = frozenset("mul multiply div divide true_divide".split())
 
 
 @repair
-def drop_factor(
-    model: Model,
-    filename: str,
-    product: Loc,
-    factor: Loc,
-    applicability: Literal["safe", "unsafe"],
-    message: str,
+def drop_trained_scale(
+    ledger: Ledger, step: Multiplied, applicability: Literal["safe", "unsafe"], message: str
 ) -> Fix | None:
     """``delta * scale`` becomes ``delta``; so do ``delta.mul(scale)``, ``delta *= scale``, ``delta / scale``.
 
-    ``product`` is the place of the whole operation, ``factor`` that of the scalar in it.
+    ``weight.add_(delta, alpha=scale)`` becomes ``weight.add_(delta)``. A strength that is multiplied on with
+    the scale stays.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
-    statement = _augmented(rewrite, product, factor)
-    if statement is not None:
-        rewrite.change(rewrite.positions[statement], type(statement), lambda node: cst.FlattenSentinel([]))
-    else:
-        kept = _kept(rewrite, product, factor)
-        if kept is None:
+    rewrites = Rewrites(ledger.read_source)
+    if any(symbol.role in CHOSEN for symbol, _ in step.scale.powers):  # ``scale = self.scale * multiplier``
+        inner = _alone(rewrites, step)
+        if inner is None:
             return None
-        operation, operand = kept
-        lone = is_lone(rewrite, operation)
-        rewrite.change(product, type(operation), lambda node: _parentheses(operation, operand, lone))
+        step = inner
+    if step.number is None:
+        return None
+    rewrite = rewrites.of(step.spot.file.filename)
+    product, factor = step.spot.loc, loc_of(step.spot.file, step.number)
+    if not (_drop_keyword(rewrite, product, factor) or _drop(rewrite, product, factor)):
+        return None
     return rewrites.fix(applicability, message)
 
 
-@repair
-def drop_trained_scale(
-    model: Model, step: Multiplication, applicability: Literal["safe", "unsafe"], message: str
-) -> Fix | None:
-    """Take the trained scale out of a product; a strength that is multiplied on with it stays."""
-    filename, product, scalar = step.function.filename, step.loc, step.term
-    if step.scale.power(STRENGTH):  # ``scale = self.scale * multiplier``
-        frame = model.evaluator.frame(step.function)
-        if not isinstance(scalar, Op) or not _is_alone(model, filename, scalar.loc, product):
-            return None
-        parts = (scalar.left, scalar.right)
-        values = [model.evaluator.single(part, frame) for part in parts]
-        strengths = [isinstance(v, Number) and v.scale == Scale.of(STRENGTH) for v in values]
-        if strengths.count(True) != 1 or scalar.sign != "*":
-            return None
-        product, scalar = scalar.loc, parts[strengths.index(False)]
-    return drop_factor(model, filename, product, scalar.loc, applicability, message)()
+def _alone(rewrites: Rewrites, step: Multiplied) -> Multiplied | None:
+    """The step in which trained scale and strength became one number, if that is used here alone."""
+    made = [one for one in getattr(step.by, "steps", ()) if powers_of(one.scale).is_trained]
+    if len(made) != 1 or any(symbol.role in CHOSEN for symbol, _ in made[0].scale.powers):
+        return None
+    if made[0].spot.function is not step.spot.function:
+        return None
+    rewrite = rewrites.of(step.spot.file.filename)
+    return made[0] if _is_alone(rewrite, made[0].spot.loc, step.spot.loc) else None
 
 
-def _is_alone(model: Model, filename: str, scalar: Loc, product: Loc) -> bool:
+def _is_alone(rewrite: Rewrite, scalar: Loc, product: Loc) -> bool:
     """Does ``scalar`` stand in ``product``, or is it bound to a local that is read once, there?"""
-    rewrite = Rewrites(model.read_source).of(filename)
     around = rewrite.enclosing(scalar, cst.SimpleStatementLine)
     if around is None or around[1].row <= product.row <= around[1].end_row:
         return around is not None
@@ -79,6 +64,34 @@ def _is_alone(model: Model, filename: str, scalar: Loc, product: Loc) -> bool:
         return False
     target = bound.targets[0].target
     return isinstance(target, cst.Name) and len(reads_of(rewrite, target.value, scope[1])) == 2
+
+
+def _drop_keyword(rewrite: Rewrite, call: Loc, factor: Loc) -> bool:
+    """Leave out ``alpha=scale``."""
+    node = rewrite.find(call, cst.Call)
+    if not isinstance(node, cst.Call):
+        return False
+    kept = [arg for arg in node.args if arg.keyword is None or rewrite.positions[arg.value] != factor]
+    if not kept or len(kept) != len(node.args) - 1:
+        return False
+    if kept[-1] is not node.args[-1]:
+        kept[-1] = kept[-1].with_changes(comma=node.args[-1].comma)
+    rewrite.replace(node, node.with_changes(args=kept))
+    return True
+
+
+def _drop(rewrite: Rewrite, product: Loc, factor: Loc) -> bool:
+    statement = _augmented(rewrite, product, factor)
+    if statement is not None:
+        rewrite.change(rewrite.positions[statement], type(statement), lambda node: cst.FlattenSentinel([]))
+        return True
+    kept = _kept(rewrite, product, factor)
+    if kept is None:
+        return False
+    operation, operand = kept
+    lone = is_lone(rewrite, operation)
+    rewrite.change(product, type(operation), lambda node: _parentheses(operation, operand, lone))
+    return True
 
 
 def _kept(

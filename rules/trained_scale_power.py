@@ -9,8 +9,9 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
 from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.entries import Ledger, Multiplied
 from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.rule import Obligation
 
@@ -108,9 +109,10 @@ class TrainedScalePower(Obligation):
             why = _why(application)
             if why is None or (why == UNUSED and not _keeps_alpha(ledger, application)):
                 continue
-            scale = application.branches[0].scale
+            branch = application.branches[0]
+            scale = branch.scale
             yield self.at(
-                application.spot,
+                next((step.spot for step in reversed(branch.steps) if _brings(step)), application.spot),
                 f"effective scale {scale.formula()} in `{application.spot.name}`: {why}",
                 effect=effect_of(scale, _intended(scale)),
                 trace=[(application.spot, f"here the delta arrives at scale {scale.formula()}")],
@@ -133,6 +135,12 @@ def _why(application: Application) -> str | None:
             return None  # a literal alpha
         reasons.append(TOO_OFTEN.get((alpha, rank)))
     return reasons[0] if all(reasons) else None
+
+
+def _brings(step: Multiplied) -> bool:
+    """Does the number hold a part of the trained scale?"""
+    found = powers_of(step.scale)
+    return bool(found.alpha or found.below or found.scaling)
 
 
 def _keeps_alpha(ledger: Ledger, application: Application) -> bool:

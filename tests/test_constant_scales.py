@@ -197,4 +197,4 @@ def test_one_factor_scaled_twice_by_one_name(tmp_path: Path, right: bool) -> Non
         def fuse(self):
             self.linear.weight = self.linear.weight + ({twice}) @ self.lora_a.T
     """
-    assert [finding.code for finding in found(tmp_path, source)] == ([] if right else ["LS106"])
+    assert [finding.code for finding in found(tmp_path, source)] == ([] if right else ["LS118"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Product, Spot
+from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Multiplied, Product, Spot
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards
@@ -18,6 +18,8 @@ class Branch:
     scale: Scale
     guards: Guards
     layout: str = ""
+    steps: tuple[Multiplied, ...] = ()
+    """Each number that was multiplied onto the delta or a factor, in order."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -100,7 +102,7 @@ def _joined(entries: list[Apply]) -> Application:
     for entry in best:
         branches.setdefault(
             entry.scale.by_role() if not entry.scale.unknowns() else entry.scale,
-            Branch(entry.scale, entry.guards, entry.layout),
+            Branch(entry.scale, entry.guards, entry.layout, entry.steps),
         )
     factors = {entry.factors for entry in entries if _holder(entry.factors)} or {e.factors for e in best}
     variants = [entry.variant for entry in best if entry.variant != "lora"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lorascale_lint.findings import Position, Span
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Tensor, Text, Value
+from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Text, Value
 from lorascale_lint.sources.loc import Loc
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ class Apply:
     """Where the factors came from: ``Class.field`` for those that an object of the project holds."""
     transposed: bool = False
     """Is the delta turned after its product was made: ``(B @ A).T``?"""
+    steps: tuple[Multiplied, ...] = ()
+    """Each number that was multiplied onto the delta or a factor, in order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +152,7 @@ class Fold:
     side: str
     scale: Scale
     guards: Guards
+    steps: tuple[Multiplied, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -334,6 +337,7 @@ class Ledger:
     rescales: list[Rescale] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
+    multiplied: list[Multiplied] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
     factor_sums: list[FactorSum] = field(default_factory=list)
     bias_sums: list[BiasSum] = field(default_factory=list)
@@ -377,6 +381,7 @@ __all__ = [
     "KeyRead",
     "KeyWrite",
     "Ledger",
+    "Multiplied",
     "Norm",
     "Product",
     "Quotient",

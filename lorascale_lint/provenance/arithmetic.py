@@ -10,6 +10,7 @@ from lorascale_lint.provenance.lookups import as_text, join_one, path_of, shown
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.numbers import asked, divided
 from lorascale_lint.provenance.products import product
+from lorascale_lint.provenance.steps import stepwise
 from lorascale_lint.provenance.tensors import add, divide, multiply, number, power
 from lorascale_lint.provenance.values import (
     NONE,
@@ -34,14 +35,14 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
         case ast.MatMult():
             return m.made_product(node, combine(left, right, product))
         case ast.Mult():
-            made = combine(left, right, lambda a, b: times(m, node, a, b))
+            made = stepwise(m, node, left, right, lambda a, b: times(m, node, a, b))
             m.folded(node, made)
             return made
         case ast.Div() if isinstance(right, Text) or (isinstance(left, Text) and isinstance(right, Place)):
             return hole(f"{path_of(left)}/{shown(right)}")  # a path, and no quotient
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
-            made = combine(left, right, lambda a, b: divide(a, b, floor))
+            made = stepwise(m, node, left, right, lambda a, b: divide(a, b, floor), divides=True)
             m.folded(node, made)
             divided(m, node, left, right, floor, made)
             return made

@@ -215,6 +215,7 @@ class Machine:
                         delta.layout,
                         delta.origin,
                         delta.transposed,
+                        delta.steps,
                     )
                 )
 
@@ -274,7 +275,9 @@ class Machine:
             found = option.value
             if isinstance(found, Tensor) and found.kind in ("A", "B") and found.scale.powers:
                 scale = undivided(settled(found.scale, found.layout))
-                self.ledger.folds.append(Fold(self.spot(node), found.kind, scale, self.frame.guards))
+                self.ledger.folds.append(
+                    Fold(self.spot(node), found.kind, scale, self.frame.guards, found.steps)
+                )
 
     # ---- conditions -------------------------------------------------------------------
 

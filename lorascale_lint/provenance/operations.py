@@ -15,6 +15,7 @@ from lorascale_lint.provenance.numbers import rounded
 from lorascale_lint.provenance.products import outer, product
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import extents
+from lorascale_lint.provenance.steps import alpha_of, stepwise
 from lorascale_lint.provenance.tensors import divide, multiply, number, power, tensor
 from lorascale_lint.provenance.values import (
     NONE,
@@ -75,7 +76,12 @@ def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
             return held[0][0] if len(held[0]) == 1 else Tensor("data", origin="a tensor of numbers")
     if name in ("item", "tolist"):
         return each(
-            value, lambda v: Number(v.scale) if isinstance(v, Tensor) and v.kind in ("number", "fresh") else v
+            value,
+            lambda v: (
+                Number(v.scale, steps=v.steps)
+                if isinstance(v, Tensor) and v.kind in ("number", "fresh")
+                else v
+            ),
         )
     if name in ("split", "chunk", "unbind"):
         return value
@@ -183,7 +189,14 @@ def _multiply(m: Machine, name: str, args: list[Value], keywords: dict[str, Valu
     given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
     if len(given) < 2:
         return _first(args, keywords)
-    return combine(given[0], given[1], lambda a, b: times(m, node, a, b))
+    return stepwise(m, node, given[0], given[1], lambda a, b: times(m, node, a, b))
+
+
+def _divide(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
+    if len(given) < 2:
+        return _first(args, keywords)
+    return stepwise(m, node, given[0], given[1], divide, divides=True)
 
 
 def _arithmetic(function: Callable[[Value, Value], Value]) -> Any:
@@ -200,10 +213,15 @@ def _add(sign: int) -> Any:
         if len(given) < 2:
             return _first(args, keywords)
         by = keywords.get("alpha") or (given[2] if len(given) > 2 and number(given[2]) is not None else None)
-        second = given[1] if by is None else combine(given[1], by, multiply)
+        second = given[1] if by is None else by_alpha(m, node, given[1], by)
         return combine_sum(m, node, given[0], second, sign)
 
     return run
+
+
+def by_alpha(m: Machine, node: ast.AST, value: Value, by: Value) -> Value:
+    """``value`` times the ``alpha`` of a sum, which may be the last argument without a name."""
+    return stepwise(m, node, value, by, multiply, by=alpha_of(node))
 
 
 def _addmm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -213,7 +231,7 @@ def _addmm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
     made = m.made_product(node, combine(given[1], given[2], product))
     by = keywords.get("alpha")
     if by is not None:
-        made = combine(made, by, multiply)
+        made = by_alpha(m, node, made, by)
     beta = number(keywords["beta"]) if "beta" in keywords else None
     if beta is not None and beta.scale.coefficient == 0:
         return made
@@ -349,8 +367,7 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
         found = number(value)
         if found is not None:
             whole = found.scale.constant is not None and found.scale.constant.denominator == 1
-            cut = found.truncated or (name in ("int", "round") and not whole)
-            return Number(found.scale, cut, found.spot)
+            return replace(found, truncated=found.truncated or (name in ("int", "round") and not whole))
         if isinstance(value, Tensor) and value.kind == "fresh":
             return Number(value.scale)
         if isinstance(value, Text) and value.literal is not None:
@@ -375,7 +392,7 @@ _EFFECTS: dict[str, Any] = {
     "einsum": _einsum,
     "outer": _outer,
     "multiply": _multiply,
-    "divide": _arithmetic(divide),
+    "divide": _divide,
     "power": _arithmetic(power),
     "add": _add(1),
     "subtract": _add(-1),

@@ -53,8 +53,18 @@ def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
     return ""
 
 
+def _with_steps(made: Value, left: Value, right: Value) -> Value:
+    """A product has been through what each of its factors has been through."""
+    steps = tuple(step for value in (left, right) if isinstance(value, Tensor) for step in value.steps)
+    return replace(made, steps=steps) if steps and isinstance(made, Tensor) else made
+
+
 def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = False) -> Value:
     """The matrix product ``left @ right``; ``swap`` for ``linear``, which transposes its weight."""
+    return _with_steps(_product(left, right, ordered, swap), left, right)
+
+
+def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     one, two = tensor(left), tensor(right)
     if one is None and two is None:
         return Tensor("data", origin="a product of nothing known")
@@ -129,6 +139,10 @@ def _by_contraction(one: Tensor, two: Tensor, swap: bool) -> Tensor | None:
 
 def outer(left: Value, right: Value) -> Value:
     """``kron(left, right)`` of LoKr."""
+    return _with_steps(_outer(left, right), left, right)
+
+
+def _outer(left: Value, right: Value) -> Value:
     one, two = tensor(left), tensor(right)
     if one is None or two is None:
         return Tensor("data")

@@ -130,7 +130,8 @@ def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> ob
     given = (*args, *(value for _, value in keywords))
     if not all(isinstance(value, _PLAIN) for value in given):
         return None
-    return (func.info, func.receiver, tuple(args), tuple(keywords), m.recording)
+    steps = tuple(value.steps for value in given if isinstance(value, Tensor))
+    return (func.info, func.receiver, tuple(args), tuple(keywords), m.recording, steps)
 
 
 SMALL = 25

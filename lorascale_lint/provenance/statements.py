@@ -16,7 +16,7 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.names import decorated, meaning
 from lorascale_lint.provenance.patterns import pattern
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import NONE, Closure, Guards, Klass, Ref, Value, join
+from lorascale_lint.provenance.values import NONE, Closure, Guards, Klass, Ref, Value, join, options
 
 
 def block(m: Machine, body: list[ast.stmt]) -> bool:
@@ -195,9 +195,23 @@ def _if(m: Machine, node: ast.If) -> bool:
         frame.names.local = names
         frame.guards = (*guards, *own)
         return False
+    if not node.orelse and _is_not_one(m, node.test):
+        m.heap.apply([(made_then, ())])
+        frame.names.local = after_then
+        return False
     m.heap.apply([(made_then, inside), (made_else, outside)])
     frame.names.local = _join_names([(after_then, inside), (frame.names.local, outside)])
     return False
+
+
+def _is_not_one(m: Machine, test: ast.expr) -> bool:
+    """``if scale != 1``: what is left out for 1 would have changed nothing."""
+    match test:
+        case ast.Compare(left=left, ops=[ast.NotEq()], comparators=[ast.Constant(value=1 | 1.0)]):
+            asked = [option.value for option in options(m.evaluate(left))]
+            return all((known := number(value)) is not None and bool(known.scale.powers) for value in asked)
+        case _:
+            return False
 
 
 def _join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]]) -> dict[str, Value]:

@@ -15,11 +15,11 @@ from lorascale_lint.provenance.lookups import presence, read_all
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.modules import apply_module, call_place
 from lorascale_lint.provenance.objects import store_attribute
-from lorascale_lint.provenance.operations import norm_of, operation
+from lorascale_lint.provenance.operations import by_alpha, norm_of, operation
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import extent
-from lorascale_lint.provenance.tensors import multiply, number, tensor
+from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.text_methods import TEXT_METHODS, of_text
 from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
@@ -34,7 +34,6 @@ from lorascale_lint.provenance.values import (
     Tensor,
     Text,
     Value,
-    each,
     join,
     options,
 )
@@ -109,8 +108,9 @@ def of_tensor(
         )
     if name in ("index_add_", "index_add", "scatter_add_", "scatter_add", "index_copy_") and len(args) >= 3:
         by = named.get("alpha")
-        delta = args[2] if by is None else each(args[2], lambda v: multiply(v, by))
-        made = combine_sum(m, node or ast.Pass(lineno=0), value, delta, 1)
+        place = node or ast.Pass(lineno=0)
+        delta = args[2] if by is None else by_alpha(m, place, args[2], by)
+        made = combine_sum(m, place, value, delta, 1)
         _write_back(m, node, made)
         return made
     made_ = operation(m, name, [value, *args], named, node)

@@ -40,7 +40,7 @@ def number(value: Value) -> Number | None:
         case Place(role=role) if role in NUMBERS:
             return Number(Scale.of(role, value.path))
         case Tensor(kind="number"):
-            return Number(value.scale)
+            return Number(value.scale, steps=value.steps)
         case _:
             return None
 
@@ -118,7 +118,8 @@ def multiply(left: Value, right: Value) -> Value:
     one, two = tensor(left), tensor(right)
     if one is not None and two is not None:
         if one.kind == "delta" and two.kind == "delta":
-            return replace(one, scale=one.scale * two.scale, variant="loha", rows=(*one.rows, *two.rows))
+            rows, steps = (*one.rows, *two.rows), (*one.steps, *two.steps)
+            return replace(one, scale=one.scale * two.scale, variant="loha", rows=rows, steps=steps)
         if {one.kind, two.kind} == {"delta", "half"}:
             return Tensor("data", origin="a product of a delta")
         for a, b in ((one, two), (two, one)):
@@ -195,7 +196,7 @@ def power(left: Value, right: Value) -> Value:
     base, exponent = number(left), number(right)
     if base is not None and exponent is not None and exponent.scale.constant is not None:
         made = base.scale.power(exponent.scale.constant)
-        return Number(made) if made is not None else UNKNOWN
+        return Number(made, steps=base.steps) if made is not None else UNKNOWN
     known = tensor(left)
     if known is not None:
         return Tensor("data", origin=known.origin)
@@ -222,7 +223,8 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
         if one.kind == "adapted" and two.kind in ("base", "data") and sign < 0:
             if one.origin and two.origin and two.kind == "data" and two.origin != one.origin:
                 return one
-            return Tensor("delta", one.scale, space=one.space, rows=one.rows, variant=one.variant)
+            made = Tensor("delta", one.scale, space=one.space, rows=one.rows, variant=one.variant)
+            return replace(made, steps=one.steps)
         if one.kind == "delta" and two.kind == "delta":
             if one.scale == two.scale:
                 return replace(one, rows=(*one.rows, *two.rows))
@@ -243,7 +245,8 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
         kind = "forward" if a.space == "activation" else "unmerge" if subtracted else "merge"
         report(kind, a, other)
         base = b if b is not None else Tensor("data", origin=getattr(other, "path", ""))
-        return Tensor("adapted", a.scale, space=a.space, rows=a.rows, variant=a.variant, origin=base.origin)
+        made = Tensor("adapted", a.scale, space=a.space, rows=a.rows, variant=a.variant, origin=base.origin)
+        return replace(made, steps=a.steps)
     if one is not None or two is not None:
         for t, other in ((one, right), (two, left)):
             if t is not None and t.kind in ("adapted", "A", "B", "half", "base", "magnitude", "norm"):

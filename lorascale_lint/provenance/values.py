@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lorascale_lint.provenance.scale import ONE, Scale
 
 if TYPE_CHECKING:
+    import ast
+
     from lorascale_lint.ledger.entries import Spot
     from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 
@@ -37,12 +39,13 @@ NONE = Const(None)
 
 @dataclass(frozen=True, slots=True)
 class Number(Value):
-    """A number; ``truncated`` if it went through ``int`` or ``//``."""
+    """A number; ``truncated`` if it went through ``int`` or ``//``; ``steps`` are how it was made."""
 
     scale: Scale
     truncated: bool = False
     spot: Spot | None = field(default=None, compare=False, repr=False)
     """Where the literal stands that it is, or that was multiplied into it."""
+    steps: tuple[Multiplied, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,26 @@ class Tensor(Value):
     rows: tuple[int, ...] = ()
     """Rows of the products that made it, in the file where the last one stands."""
     origin: str = ""
+    steps: tuple[Multiplied, ...] = field(default=(), compare=False, repr=False)
+    """What was multiplied onto it, and onto what it was made of, in order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Multiplied:
+    """A number is multiplied onto something (or divides it); the ledger has those of tensors.
+
+    The node of ``spot`` is the whole operation, ``number`` the expression of the number in it.
+    """
+
+    spot: Spot
+    number: ast.expr | None
+    scale: Scale
+    """What it brings; where it divides, the inverse of the number."""
+    by: Value
+    """The number, with the steps in which it was made."""
+    before: Value
+    """What it was multiplied onto, with the earlier steps."""
+    guards: Guards = ()
 
 
 @dataclass(frozen=True, slots=True)

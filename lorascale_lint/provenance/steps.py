@@ -1,0 +1,114 @@
+"""How a scale came together: each number that was multiplied onto a tensor, or into another number."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import replace
+
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.tensors import LINEAR, factor_of, tensor
+from lorascale_lint.provenance.values import (
+    UNKNOWN,
+    Guards,
+    Multiplied,
+    Number,
+    Tensor,
+    Value,
+    contradict,
+    join,
+    options,
+)
+
+STEP_COUNT = 24
+"""Multiplications remembered of one value, the last ones."""
+
+
+def stepwise(
+    m: Machine,
+    node: ast.AST,
+    left: Value,
+    right: Value,
+    function: Callable[[Value, Value], Value],
+    *,
+    divides: bool = False,
+    by: ast.expr | None = None,
+) -> Value:
+    """``function`` of each pair of alternatives, with the step remembered in what it gives.
+
+    ``by`` is the expression of ``right`` where that is no operand of ``node`` (``add(delta, alpha=s)``).
+    """
+    one, two = operands(node) if by is None else (None, by)
+    pairs: list[tuple[Value, Guards]] = []
+    for a in options(left):
+        for b in options(right):
+            if contradict(a.guards, b.guards):
+                continue
+            guards = tuple(dict.fromkeys((*a.guards, *b.guards)))
+            made = function(a.value, b.value)
+            pairs.append((_marked(m, node, made, (a.value, one), (b.value, two), divides, guards), guards))
+    return join(pairs) if pairs else UNKNOWN
+
+
+def operands(node: ast.AST) -> tuple[ast.expr | None, ast.expr | None]:
+    """The two expressions that an operation multiplies or divides."""
+    match node:
+        case ast.BinOp(left=left, right=right):
+            return left, right
+        case ast.AugAssign(target=target, value=value):
+            return target, value
+        case ast.Call(args=[left, right]):
+            return left, right
+        case ast.Call(func=ast.Attribute(value=left), args=[right]):
+            return left, right
+        case _:
+            return None, None
+
+
+def alpha_of(node: ast.AST) -> ast.expr | None:
+    """The expression of ``alpha`` in ``add(base, delta, alpha=s)``."""
+    if not isinstance(node, ast.Call):
+        return None
+    found = next((keyword.value for keyword in node.keywords if keyword.arg == "alpha"), None)
+    return found if found is not None or len(node.args) < 2 else node.args[-1]
+
+
+Side = tuple[Value, ast.expr | None]
+
+
+def _marked(
+    m: Machine, node: ast.AST, made: Value, left: Side, right: Side, divides: bool, guards: Guards
+) -> Value:
+    if isinstance(made, Number):
+        first, second = (
+            _step(m, node, left, right, False, guards),
+            _step(m, node, right, left, divides, guards),
+        )
+        found = tuple(step for step in (first, second) if step is not None)
+        return replace(made, steps=found) if found else made
+    if not isinstance(made, Tensor) or made.kind not in (*LINEAR, "number"):
+        return made
+    onto, other = tensor(left[0]), tensor(right[0])
+    if onto is not None and other is not None and {onto.kind, other.kind} <= set(LINEAR):
+        return made
+    turned = onto is None or onto.kind not in (*LINEAR, "number")
+    last = _step(m, node, *((left, right) if turned else (right, left)), divides, guards)
+    before = tensor(right[0]) if turned else onto
+    if last is None or before is None:
+        return made
+    if m.recording and made.kind in LINEAR:
+        m.ledger.multiplied.append(last)
+    return replace(made, steps=(*before.steps, last)[-STEP_COUNT:])
+
+
+def _step(
+    m: Machine, node: ast.AST, by: Side, onto: Side, divides: bool, guards: Guards
+) -> Multiplied | None:
+    value, expression = by
+    scale: Scale | None = factor_of(value)
+    if divides and scale is not None:
+        scale = scale.inverse()
+    if scale is None:
+        return None
+    return Multiplied(m.spot(node), expression, scale, value, onto[0], (*m.frame.guards, *guards))
