@@ -9,23 +9,24 @@ from typing import Literal
 import libcst as cst
 
 from lorascale_lint.codemods.statements import append_argument
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.model import Model
+from lorascale_lint.sources.loc import Loc
 
 
 @repair
 def forward_arguments(
-    model: Model,
+    project: Model | Ledger,
     filename: str,
     call: Loc,
     arguments: Sequence[tuple[str, str]],
     applicability: Literal["safe", "unsafe"],
 ) -> Fix | None:
     """``build(rank)`` becomes ``build(rank, alpha=self.alpha)`` for ``(("alpha", "self.alpha"),)``."""
-    rewrites = Rewrites(model.read_source)
+    rewrites = Rewrites(project.read_source)
     rewrite = rewrites.of(filename)
     node = rewrite.find(call, cst.Call)
     if not arguments or not isinstance(node, cst.Call) or any(arg.star for arg in node.args):

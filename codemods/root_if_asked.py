@@ -5,22 +5,21 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.codemods.statements import parenthesized, root_of
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
+from lorascale_lint.ledger.entries import Ledger, Spot
 
 
 @repair
-def root_if_asked(model: Model, filename: str, quotient: Loc, flag: str) -> Fix | None:
+def root_if_asked(ledger: Ledger, quotient: Spot, flag: str) -> Fix | None:
     """``alpha / r`` becomes ``alpha / (math.sqrt(r) if use_rslora else r)``.
 
     Unsafe: an rsLoRA adapter with alpha = rank changes.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
-    division = rewrite.find(quotient, cst.BinaryOperation)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(quotient.file.filename)
+    division = rewrite.find(quotient.loc, cst.BinaryOperation)
     if not isinstance(division, cst.BinaryOperation) or not isinstance(division.operator, cst.Divide):
         return None
     rank = rewrite.code(division.right)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.codemods.root_if_asked import root_if_asked
 from lorascale_lint.findings import Finding, Repair
-from lorascale_lint.model import Model
-from lorascale_lint.model.rslora_flags import DroppedFlag, dropped_flags
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.flags import Flags, LostFlag
+from lorascale_lint.rule import Obligation
 
 
-class RsloraDropped(Rule):
+class RsloraDropped(Obligation):
     """rsLoRA asked for and dropped on the way
 
     ## What it finds
@@ -85,25 +86,52 @@ class RsloraDropped(Rule):
     name = "rslora-dropped"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each place where the flag ends."""
-        for found in dropped_flags(model):
-            yield self.finding(
-                model,
-                found.function.filename,
-                found.loc,
-                found.message,
-                event=found.event,
+        for lost in Flags(ledger).lost():
+            message, fix, steps = _told(ledger, lost)
+            yield self.at(
+                lost.spot,
+                message,
                 effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
-                trace=found.steps,
-                fix=_repair(model, found),
+                trace=steps,
+                fix=fix,
             )
 
 
-def _repair(model: Model, found: DroppedFlag) -> Repair | None:
-    filename = found.function.filename
-    if found.argument is not None:
-        return forward_arguments(model, filename, found.loc, (found.argument,), "unsafe")
-    if found.quotient is None:
-        return None
-    return root_if_asked(model, filename, found.quotient, found.flag)
+def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tuple[Spot, str]]]:
+    """What is wrong, its repair, and how it comes about."""
+    name, flag, divided = (
+        lost.function.qualname,
+        lost.flag,
+        "alpha is divided by the rank, whatever the flag says",
+    )
+    declared = replace(lost.spot, node=lost.function.argument(flag) or lost.function.node)
+    if lost.quotient is not None:
+        steps = [(lost.spot, "the flag is taken here"), (lost.quotient, divided)]
+        return (
+            f"`{name}` takes `{flag}` and never looks at it",
+            root_if_asked(ledger, lost.quotient, flag),
+            steps,
+        )
+    if lost.taken is not None:
+        target, taken = lost.taken
+        accepted = replace(lost.spot, file=target.file, node=target.argument(taken) or target.node)
+        steps = [
+            (declared, "the caller is told whether to use rsLoRA"),
+            (lost.spot, "alpha and rank are passed on, the flag is not"),
+            (accepted, "so its default holds: alpha / r"),
+        ]
+        fix = forward_arguments(ledger, lost.spot.file.filename, lost.spot.loc, ((taken, flag),), "unsafe")
+        return f"`{name}` has `{flag}` and does not pass it to `{target.qualname}`", fix, steps
+    if lost.giver is not None:
+        extra = lost.function.node.args.kwarg
+        taker = f"**{extra.arg}" if extra is not None else "**"
+        steps = [(lost.giver.spot, f"`{flag}` is passed here"), (declared, f"and ends in `{taker}`")]
+        return (
+            f"`{name}` swallows `{flag}` in `{taker}` and divides by the rank",
+            None,
+            [*steps, (lost.spot, divided)],
+        )
+    steps = [(lost.spot, "the flag is taken here, and nothing reads it")]
+    return f"`{name}` takes `{flag}`, hands alpha and rank on and drops it", None, steps

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from lorascale_lint.knowledge.intent import LOGS
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -49,13 +51,40 @@ class FunctionInfo:
         names = [item.arg for item in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
         return names + [item.arg for item in (args.vararg, args.kwarg) if item is not None]
 
+    @property
+    def names_read(self) -> frozenset[str]:
+        """Names that the body reads, but for what it only logs; all of them where it takes ``locals()``."""
+        found: set[str] = set()
+        body = self.node.body if isinstance(self.node.body, list) else [self.node.body]
+        pending: list[ast.AST] = list(body)
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in LOGS:
+                continue
+            if isinstance(node, ast.Name):
+                found.add(node.id)
+            pending.extend(ast.iter_child_nodes(node))
+        return frozenset(self.parameters) | found if found & {"locals", "vars"} else frozenset(found)
+
+    def default(self, parameter: str) -> ast.expr | None:
+        """What the parameter is where a call does not give it; None where it must be given."""
+        args = self.node.args
+        plain = [*args.posonlyargs, *args.args]
+        pairs = [*zip(plain[len(plain) - len(args.defaults) :], args.defaults, strict=True)]
+        pairs += [(p, d) for p, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None]
+        return next((default for item, default in pairs if item.arg == parameter), None)
+
+    def argument(self, parameter: str) -> ast.arg | None:
+        """Where the parameter is declared."""
+        args = self.node.args
+        return next(
+            (p for p in (*args.posonlyargs, *args.args, *args.kwonlyargs) if p.arg == parameter), None
+        )
+
     def annotation(self, parameter: str) -> str:
         """The annotation of a parameter as it is written, quotes off; empty where there is none."""
-        args = self.node.args
-        for item in (*args.posonlyargs, *args.args, *args.kwonlyargs):
-            if item.arg == parameter and item.annotation is not None:
-                return ast.unparse(item.annotation).strip("\"'")
-        return ""
+        found = self.argument(parameter)
+        return "" if found is None or found.annotation is None else ast.unparse(found.annotation).strip("\"'")
 
 
 @dataclass(eq=False, slots=True)

@@ -1,0 +1,18 @@
+"""What says that something is left out on purpose, and what only tells a person."""
+
+from __future__ import annotations
+
+import re
+
+LOGS = frozenset("print log info debug warning warn error exception format".split())
+"""Calls that only tell a person, by the last part of their name."""
+
+_ON_PURPOSE = re.compile(
+    r"(?i)unused|not used|ignore|deprecat|compat|placeholder|reserved|no[- ]op|noqa"
+    r"|(not|un)[- _]?(yet )?support"
+)
+
+
+def on_purpose(text: str) -> bool:
+    """Does a comment or docstring say that what stands beside it is left out on purpose?"""
+    return _ON_PURPOSE.search(text) is not None
