@@ -6,8 +6,12 @@ import libcst as cst
 
 from lorascale_lint.codemods.statements import insert_method, is_annotated
 from lorascale_lint.facts.terms import Item
-from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.families import Family
 from lorascale_lint.model import Implementation, Model
+from lorascale_lint.sources.loc import Loc
 
 _NAMES = ("lora_scale", "lora_scaling", "lora_alpha_scale")
 
@@ -29,12 +33,31 @@ def class_scale(model: Model, implementation: Implementation, rewrites: Rewrites
     name = next((name for name in _NAMES if name not in taken), None)
     if name is None or any(isinstance(write.value, Item) for write in alpha.writes):
         return None
-    rewrite = rewrites.of(root.filename)
-    found = rewrite.enclosing(root.facts.loc, cst.ClassDef)
+    after = "__init__" if "__init__" in root.facts.methods else ""
+    return _property(rewrites.of(root.filename), root.facts.loc, after, name, alpha.name, rank.name)
+
+
+def family_scale(ledger: Ledger, family: Family, rewrites: Rewrites) -> str | None:
+    """``self.<name>`` for the trained scale of the classes, as `class_scale`, by what the ledger tells."""
+    alpha, rank = family.field(ALPHA), family.field(RANK)
+    if family.scale_source is not None or alpha is None or rank is None or family.scaling is not None:
+        return family.scale_source
+    root = family.root
+    name = next((name for name in _NAMES if name not in family.names(ledger)), None)
+    if name is None or any(kept.how == "entry" for kept in (*alpha.kept, *rank.kept)):
+        return None
+    rewrite = rewrites.of(root.file.filename)
+    place = loc_of(root.file, root.node)
+    after = "__init__" if "__init__" in root.methods else ""
+    return _property(rewrite, place, after, name, alpha.name, rank.name)
+
+
+def _property(rewrite: Rewrite, place: Loc, after: str, name: str, alpha: str, rank: str) -> str | None:
+    """Add the property to the class at ``place``, behind the method called ``after``."""
+    found = rewrite.enclosing(place, cst.ClassDef)
     if found is None:
         return None
     node, loc = found
-    after = "__init__" if "__init__" in root.facts.methods else ""
     hinted = any(
         isinstance(item, cst.FunctionDef) and is_annotated(item)
         for item in cst.ensure_type(node, cst.ClassDef).body.body
@@ -43,9 +66,9 @@ def class_scale(model: Model, implementation: Implementation, rewrites: Rewrites
         "@property\n"
         f"def {name}(self){' -> float' if hinted else ''}:\n"
         '    """Trained scale of the adapter: alpha / rank, 1.0 without an alpha."""\n'
-        f"    if self.{alpha.name} is None or self.{rank.name} is None:\n"
+        f"    if self.{alpha} is None or self.{rank} is None:\n"
         "        return 1.0\n"
-        f"    return self.{alpha.name} / self.{rank.name}\n"
+        f"    return self.{alpha} / self.{rank}\n"
     )
     config = rewrite.module.config_for_parsing
     rewrite.change(

@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.codemods.class_scale import class_scale
+from lorascale_lint.codemods.class_scale import family_scale
 from lorascale_lint.codemods.statements import append_argument, parenthesized
-from lorascale_lint.facts.terms import Call, Op
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Implementation, Model
-from lorascale_lint.model.applications import Application
+from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.deltas import delta_of, gives_product
+from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.families import Family
 
 
 @repair
-def scale_delta(model: Model, implementation: Implementation, application: Application) -> Fix | None:
+def scale_delta(ledger: Ledger, family: Family, application: Application) -> Fix | None:
     """``base += B @ A`` becomes ``base += self.lora_scale * (B @ A)``.
 
     Safe: for alpha = rank the new factor is 1. A product inside ``addmm`` gets ``alpha=`` instead.
     """
-    if application.function.receiver is None or application.function.filename != implementation.root.filename:
+    spot = application.spot
+    if spot.function is None or spot.function.is_static or spot.file is not family.root.file:
         return None
-    rewrites = Rewrites(model.read_source)
-    scale = class_scale(model, implementation, rewrites)
+    rewrites = Rewrites(ledger.read_source)
+    scale = family_scale(ledger, family, rewrites)
+    rewrite = rewrites.of(spot.file.filename)
+    delta = delta_of(application)
     if scale is None:
         return None
-    rewrite = rewrites.of(application.function.filename)
-    delta = application.delta
-    if delta.loc == application.loc and isinstance(delta, Op):  # the product of ``addmm(base, B, A)``
-        if rewrite.find(delta.loc, cst.Call) is None:
+    if delta is not None:
+        node = rewrite.expression(loc_of(spot.file, delta))
+        if node is None:
             return None
+        rewrite.replace(node, _scaled(node, scale))
+    elif gives_product(application):
         rewrite.change(
-            delta.loc, cst.Call, lambda node: append_argument(cst.ensure_type(node, cst.Call), "alpha", scale)
+            spot.loc, cst.Call, lambda node: append_argument(cst.ensure_type(node, cst.Call), "alpha", scale)
         )
-    elif isinstance(delta, Op | Call):
-        kind = cst.BinaryOperation if isinstance(delta, Op) else cst.Call
-        rewrite.change(delta.loc, kind, lambda node: _scaled(node, scale))
     else:
         return None
     return rewrites.fix("safe", "Multiply the delta by the trained scale")

@@ -109,7 +109,9 @@ class SiblingWithoutScale(Obligation):
                 if not is_bare(application):
                     continue
                 siblings = (
-                    (spot, scale.formula()) for spot, scale in scaled_siblings(ledger, family, application)
+                    (sibling.spot, sibling.scale.formula())
+                    for sibling in scaled_siblings(ledger, family, application)
+                    if not sibling.apart
                 )
                 witness = next(siblings, _unread_scale(ledger, family))
                 if witness is None:
@@ -129,7 +131,7 @@ def _unread_scale(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
     One number in a field of its own is for LS108.
     """
     for field in family.fields:
-        if not is_read(ledger, family, field):
+        if not is_read(ledger, family, field.name):
             for kept in field.kept:
                 if kept.how == "entry" and kept.scales and all(trained(scale) for scale in kept.scales):
                     return kept.spot, "kept in a field that nobody reads: alpha / rank"

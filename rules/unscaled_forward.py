@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.scale_delta import scale_delta
-from lorascale_lint.effect import effect_of
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.unscaled import unscaled
+from lorascale_lint.rule import Obligation
 
 
-class UnscaledForward(Rule):
+class UnscaledForward(Obligation):
     """Delta added to the output without the trained scale
 
     ## What it finds
@@ -91,17 +92,15 @@ class UnscaledForward(Rule):
     name = "unscaled-forward"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Forward applications whose whole scale is known and holds no trained scale."""
-        for implementation, application, steps in model.unscaled_applications("forward"):
-            function = application.function
-            yield self.finding(
-                model,
-                function.filename,
-                application.loc,
-                f"delta added without the trained scale in `{function.facts.qualname}`",
-                event=application.event,
-                effect=effect_of(application.scales[0]),
-                trace=steps,
-                fix=scale_delta(model, implementation, application),
-            )
+        for found in unscaled(ledger):
+            application = found.application
+            if application.kind == "forward":
+                yield self.at(
+                    application.spot,
+                    f"delta added without the trained scale in `{application.spot.name}`",
+                    effect=effect_of(application.branches[0].scale),
+                    trace=found.trace,
+                    fix=scale_delta(ledger, found.family, application),
+                )

@@ -63,6 +63,11 @@ class Rewrite:
         """The node of ``kind`` at ``loc``."""
         return next(iter(self.tree.at(loc, kind)), None)
 
+    def expression(self, loc: Loc) -> cst.BaseExpression | None:
+        """The expression at ``loc``."""
+        found = (node for node in self.tree.placed(loc) if isinstance(node, cst.BaseExpression))
+        return next(found, None)
+
     def enclosing(self, loc: Loc, kind: type[Node]) -> tuple[Node, Loc] | None:
         """The innermost node of ``kind`` that spans ``loc``, and its place."""
         best: tuple[Node, Loc] | None = None

@@ -58,7 +58,11 @@ class SourceTree:
 
     def at(self, loc: Loc, kind: type[Node]) -> list[Node]:
         """The nodes of ``kind`` at ``loc``, inner ones first."""
-        return [node for node in self._by_place.get(loc, ()) if isinstance(node, kind)]
+        return [node for node in self.placed(loc) if isinstance(node, kind)]
+
+    def placed(self, loc: Loc) -> Sequence[cst.CSTNode]:
+        """All nodes at ``loc``, inner ones first."""
+        return self._by_place.get(loc, ())
 
     def nodes(self, kind: type[Node]) -> list[tuple[Node, Loc]]:
         """All nodes of ``kind`` and their places, inner ones before those around them."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Multiplied, Product, Spot
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards
+from lorascale_lint.provenance.values import Guards, Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +38,8 @@ class Application:
     factors: str = ""
     """Where the factors came from, as in `Apply`; empty where several looks say different things."""
     rows: tuple[int, ...] = ()
+    operand: int = 1
+    base: Value | None = None
 
     @property
     def formula(self) -> str:
@@ -113,6 +115,8 @@ def _joined(entries: list[Apply]) -> Application:
         variants[0] if variants else "lora",
         factors.pop() if len(factors) == 1 else "",
         best[0].rows,
+        best[0].operand,
+        best[0].base,
     )
 
 

@@ -106,6 +106,8 @@ class Apply:
     """Is the delta turned after its product was made: ``(B @ A).T``?"""
     steps: tuple[Multiplied, ...] = ()
     """Each number that was multiplied onto the delta or a factor, in order."""
+    operand: int = 1
+    """Which operand of the sum the delta is: 0 for the left one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +219,17 @@ class KeyRead:
     key: Value
     value: Value
     how: str
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldRead:
+    """Alpha, the rank or a scale is read from a field of an object of the project, not the receiver."""
+
+    spot: Spot
+    owner: Value
+    field: str
+    value: Value
     guards: Guards
 
 
@@ -346,6 +359,7 @@ class Ledger:
     reads: list[KeyRead] = field(default_factory=list)
     parts: list[KeyRead] = field(default_factory=list)
     """Attributes called as the fields of an adapter's configuration, of what is no object of the project."""
+    field_reads: list[FieldRead] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
     binds: list[Bind] = field(default_factory=list)
@@ -377,6 +391,7 @@ __all__ = [
     "Bind",
     "Default",
     "FactorSum",
+    "FieldRead",
     "Fold",
     "KeyRead",
     "KeyWrite",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, RANK, SCALING, STRENGTH, A, B, role_of
+from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, RANK, SCALING, STRENGTH, A, B, role_of, words
 from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.configurations import is_configuration
 from lorascale_lint.ledger.entries import Fold, Ledger, Return, Spot, Store
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import NONE, Guards, Place, Ref, Tensor, Value, contradict, options
+from lorascale_lint.provenance.values import NONE, Guards, Place, Ref, Tensor, Value, options
 
 CONSTRUCTORS = ("__init__", "__post_init__", "build", "setup")
 """Methods that belong to making an object."""
@@ -124,6 +125,15 @@ class Family:
         )
         return next(found, None)
 
+    def names(self, ledger: Ledger) -> set[str]:
+        """Every attribute that the classes define or set."""
+        line = {*self.members, *ledger.lineage(self.root)}
+        found = {name for cls in line for name in (*cls.methods, *cls.attributes, *cls.inner)}
+        stored = (
+            entry for entry in ledger.stores if isinstance(entry.owner, Ref) and entry.owner.cls in line
+        )
+        return found | {entry.field for entry in stored}
+
     @property
     def scaled_returns(self) -> Iterator[tuple[Spot, Guards, Scale]]:
         """Methods that give a delta back, when, and with which scale."""
@@ -178,6 +188,29 @@ def is_bare(application: Application) -> bool:
     return all(bare(branch.scale) for branch in application.branches)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sibling:
+    """Another use of the same factors, with the trained scale; ``apart`` are conditions that only one has."""
+
+    spot: Spot
+    scale: Scale
+    apart: tuple[str, ...]
+
+    @property
+    def apart_by_scale(self) -> bool:
+        """Is one of these conditions about the scale itself: ``alpha is None``, ``self.scaled``?"""
+        parts = (part for name in self.apart for part in re.findall(r"[A-Za-z_]\w*", name))
+        return any(role_of(part, True) in NUMBERS or _SCALED in words(part) for part in parts)
+
+
+_SCALED = "scaled"
+
+
+def opposed(left: Guards, right: Guards) -> Iterator[str]:
+    """Conditions of which the two hold opposite branches."""
+    return (name for name, holds in left if (name, not holds) in right)
+
+
 def families(ledger: Ledger) -> list[Family]:
     """The families of classes that apply factors or are given them, in the order of files and rows."""
     return ledger.once(_families)
@@ -188,9 +221,8 @@ def family_of_class(ledger: Ledger, cls: ClassInfo | None) -> Family | None:
     return next((family for family in families(ledger) if cls in family.members), None)
 
 
-def scaled_siblings(ledger: Ledger, family: Family, application: Application) -> Iterator[tuple[Spot, Scale]]:
-    """Where the same factors have the trained scale, in one line of classes and under conditions that
-    those of ``application`` do not exclude."""
+def scaled_siblings(ledger: Ledger, family: Family, application: Application) -> Iterator[Sibling]:
+    """Where the same factors have the trained scale, in one line of classes."""
     own = family.holders[application]
     paths = [
         (other.spot, branch.guards, branch.scale)
@@ -200,13 +232,14 @@ def scaled_siblings(ledger: Ledger, family: Family, application: Application) ->
     ]
     returned = [path for path in family.scaled_returns if in_one_line(ledger, own, path[0].cls)]
     for spot, guards, scale in (*paths, *returned):
-        if trained(scale) and not any(contradict(b.guards, guards) for b in application.branches):
-            yield spot, scale
+        if trained(scale):
+            opposite = [opposed(branch.guards, guards) for branch in application.branches]
+            yield Sibling(spot, scale, tuple(name for names in opposite for name in names))
 
 
-def is_read(ledger: Ledger, family: Family, field: Field) -> bool:
+def is_read(ledger: Ledger, family: Family, name: str) -> bool:
     """Does any code of the files read a field of that name, of the family's objects or of unknown ones?"""
-    readers = {("", field.name), *((cls.name, field.name) for cls in family.members)}
+    readers = {("", name), *((cls.name, name) for cls in family.members)}
     return not readers.isdisjoint(ledger.fields_read)
 
 

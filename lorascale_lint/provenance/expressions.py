@@ -78,6 +78,7 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
     owner = operand(evaluate(m, node.value))
     found = each(owner, lambda value: attribute(m, value, node.attr))
     read_part(m, node, owner, node.attr, found)
+    m.read_field(node, owner, node.attr, found)
     return found
 
 
@@ -204,14 +205,17 @@ def _choice(m: Machine, node: ast.IfExp) -> Value:
         return evaluate(m, node.body if known else node.orelse)
     frame = m.frame
     guards, names = frame.guards, frame.names.local
-    ways = []
+    ways, made = [], []
     for holds, branch in ((True, node.body), (False, node.orelse)):
         frame.names.local = dict(names)
+        m.heap.begin()
         assume(m, node.test, holds, m.atom(node.test))
         own = frame.guards[len(guards) :]
         ways.append((evaluate(m, branch), own))
+        made.append((m.heap.undo(), own))
         frame.guards = guards
     frame.names.local = names
+    m.heap.apply(made)
     return join(ways)
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of, speaks_of_lora
 from lorascale_lint.ledger.entries import (
     Apply,
     BiasSum,
     FactorSum,
+    FieldRead,
     Fold,
     Ledger,
     Norm,
@@ -194,10 +195,10 @@ class Machine:
 
     # ---- what happened ----------------------------------------------------------------
 
-    def report(self, node: ast.AST) -> Callable[[str, Tensor, Value], None]:
+    def report(self, node: ast.AST) -> Callable[[str, Tensor, Value, int], None]:
         """Writes an application at ``node`` into the ledger."""
 
-        def write(kind: str, delta: Tensor, base: Value) -> None:
+        def write(kind: str, delta: Tensor, base: Value, operand: int) -> None:
             if self.recording:
                 scale = undivided(settled(delta.scale, delta.layout))
                 if kind != "forward" and scale.coefficient < 0:  # `add_(delta, alpha=-scale)` takes it away
@@ -216,6 +217,7 @@ class Machine:
                         delta.origin,
                         delta.transposed,
                         delta.steps,
+                        operand,
                     )
                 )
 
@@ -242,6 +244,15 @@ class Machine:
 
             return replace(value, rows=(*value.rows, row))
         return value
+
+    def read_field(self, node: ast.AST, owner: Value, name: str, value: Value) -> None:
+        """Writes down that alpha, the rank or a scale is read from another object."""
+        if (
+            self.recording
+            and role_of(name, True) in (ALPHA, RANK, SCALING)
+            and owner is not self.frame.receiver
+        ):
+            self.ledger.field_reads.append(FieldRead(self.spot(node), owner, name, value, self.frame.guards))
 
     def rescaled(self, node: ast.AST, left: Value, right: Value) -> None:
         """Writes down that something is multiplied by a magnitude (divided by a norm, or not)."""

@@ -21,8 +21,8 @@ from lorascale_lint.knowledge.roles import (
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import UNKNOWN, Const, Number, Place, Tensor, Text, Value
 
-Report = Callable[[str, Tensor, Value], None]
-"""Told of each application: its kind, the delta, and what it is added to."""
+Report = Callable[[str, Tensor, Value, int], None]
+"""Told of each application: its kind, the delta, what it is added to, and which operand the delta is."""
 
 
 LINEAR = ("A", "B", "half", "delta", "adapted")
@@ -243,7 +243,7 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             return a
         subtracted = sign < 0 and place == 1
         kind = "forward" if a.space == "activation" else "unmerge" if subtracted else "merge"
-        report(kind, a, other)
+        report(kind, a, other, place)
         base = b if b is not None else Tensor("data", origin=getattr(other, "path", ""))
         made = Tensor("adapted", a.scale, space=a.space, rows=a.rows, variant=a.variant, origin=base.origin)
         return replace(made, steps=a.steps)

@@ -53,11 +53,8 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     """What a parameter is where no caller is in sight."""
     place = m.place(parameter.arg)
     note = "" if parameter.annotation is None else ast.unparse(parameter.annotation)
-    if note and m.stack:
-        found = m.program.resolve(
-            m.frame.file,
-            note.strip("\"'").removesuffix(" | None").removeprefix("Optional[").removesuffix("]"),
-        )
+    if parameter.annotation is not None and m.stack:
+        found = m.program.resolve(m.frame.file, _one_class(parameter.annotation))
         if isinstance(found, ClassInfo) and place.role is None:
             return instance(m, found)
     if note == "str":
@@ -194,19 +191,30 @@ def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
     for item in m.program.mro(cls):
         if name in item.attributes:
             node = item.attributes[name]
-            place = m.place(name)
+            place = _declared(m, item, name)
             if isinstance(node, ast.Constant) and node.value is None:
                 return join(
                     [(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))]
                 )
-            for statement in item.node.body:
-                match statement:
-                    case ast.AnnAssign(target=ast.Name(id=field), annotation=annotation) if field == name:
-                        target = m.program.resolve(item.file, ast.unparse(annotation).strip("\"'"))
-                        if isinstance(target, ClassInfo) and target is not cls:
-                            return instance(m, target)
             return place
     return m.place(name)
+
+
+def _declared(m: Machine, cls: ClassInfo, name: str) -> Value:
+    """A field by its annotation: an object of a class of the project, or nobody knows what."""
+    for statement in cls.node.body:
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=field), annotation=annotation) if field == name:
+                target = m.program.resolve(cls.file, _one_class(annotation))
+                if isinstance(target, ClassInfo) and target is not cls:
+                    return instance(m, target)
+    return m.place(name)
+
+
+def _one_class(annotation: ast.expr) -> str:
+    """``Class`` of ``Class``, ``"Class"``, ``Class | None`` and ``Optional[Class]``."""
+    note = ast.unparse(annotation).strip("\"'")
+    return note.removesuffix(" | None").removeprefix("Optional[").removesuffix("]")
 
 
 def run_unknown(

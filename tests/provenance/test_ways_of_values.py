@@ -17,6 +17,18 @@ WAYS = {
             held = (lora_A, lora_B, alpha / rank)
             return weight + held[1] @ held[0] * held[2]
     """,
+    "field that is None at first, asked for in an expression": """
+        class LoraLayer:
+            def __init__(self, lora_A, lora_B, alpha, rank, ready):
+                self.pair = None
+                if ready:
+                    self.pair = (lora_A, lora_B * (alpha / rank))
+
+            def merge(self, weight):
+                pair = None if self.pair is None else (self.pair[0], self.pair[1])
+                if pair is not None:
+                    weight += pair[1] @ pair[0]
+    """,
     "unpacked": """
         def merge(weight, lora_A, lora_B, alpha, rank):
             down, (up, number) = lora_A, (lora_B, alpha / rank)

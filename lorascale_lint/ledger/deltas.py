@@ -1,0 +1,33 @@
+"""Where a delta stands in the code: as an operand of its sum."""
+
+from __future__ import annotations
+
+import ast
+
+from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.ledger.applications import Application
+
+
+def delta_of(application: Application) -> ast.expr | None:
+    """The operand of the sum that is the delta; None where the sum makes its product itself (``addmm``)."""
+    node = application.spot.node
+    match node:
+        case ast.BinOp(left=left, right=right):
+            return (left, right)[application.operand]
+        case ast.AugAssign(value=value) if application.operand == 1:
+            return value
+        case ast.Call(func=ast.Attribute(value=receiver), args=[added]):
+            return (receiver, added)[application.operand]
+        case ast.Call(args=[one, two], func=ast.Attribute() | ast.Name()):
+            return (one, two)[application.operand]
+        case _:
+            return None
+
+
+def gives_product(application: Application) -> bool:
+    """Does the sum make its product itself, and take no multiplier of it yet (``addmm(base, B, A)``)?"""
+    match application.spot.node:
+        case ast.Call(func=ast.Attribute(attr=name), keywords=keywords):
+            return OPERATIONS.get(name) == "addmm" and all(item.arg != "alpha" for item in keywords)
+        case _:
+            return False

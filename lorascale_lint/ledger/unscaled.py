@@ -1,0 +1,101 @@
+"""Applications at scale 1 where the code itself shows that a scale belongs there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
+from lorascale_lint.ledger.applications import Application, folds
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.families import Family, families, is_bare, is_read, scaled_siblings, trained
+from lorascale_lint.ledger.left_alphas import left_alpha
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.provenance.values import Tensor, options
+
+Step = tuple[Spot, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unscaled:
+    """An application without the trained scale, in a method of the class that holds the factors."""
+
+    family: Family
+    application: Application
+    trace: list[Step]
+    """Where the factors come from, and what shows that a scale belongs here."""
+
+
+def unscaled(ledger: Ledger) -> list[Unscaled]:
+    """Applications whose whole scale is known on each branch, and holds no trained scale."""
+    return ledger.once(_unscaled)
+
+
+def _unscaled(ledger: Ledger) -> list[Unscaled]:
+    packers = {fold.spot.file.filename for fold in folds(ledger)}  # what only folds may serve any layer
+    found = []
+    for family in families(ledger):
+        if family.folds or family.root.file.filename in packers:
+            continue
+        for application in family.applications:
+            if is_bare(application) and application.spot.cls is not None:
+                evidence = _evidence(ledger, family, application)
+                if evidence is not None:
+                    found.append(Unscaled(family, application, [*_factors(family), evidence]))
+    return found
+
+
+def _factors(family: Family) -> Iterator[Step]:
+    for setter in family.setters[:1]:
+        for side, store in sorted(setter.factors.items()):
+            yield store.spot, f"factor {side} is set from a parameter, unscaled"
+
+
+def _evidence(ledger: Ledger, family: Family, application: Application) -> Step | None:
+    """A sibling that scales, or an alpha that the class keeps, takes or leaves in a configuration."""
+    for sibling in scaled_siblings(ledger, family, application):
+        if not sibling.apart_by_scale:
+            text = f"`{sibling.spot.name}` applies the same delta at {sibling.scale.formula()}"
+            return sibling.spot, text
+    if not family.is_understood or (family.scaling is not None and not family.scaling.is_constant):
+        return None
+    if _given_away(ledger, family):
+        return None
+    alpha = family.field(ALPHA)
+    if alpha is not None and alpha.kept:
+        return alpha.kept[0].spot, f"the class keeps `{alpha.name}`, and no application uses it"
+    return _untouched(ledger, family) or _left(ledger, family, application)
+
+
+def _given_away(ledger: Ledger, family: Family) -> bool:
+    """Do a factor and a trained scale go to one call out of sight: an initialisation, a kernel?"""
+    for use in ledger.uses:
+        if use.callee is None and use.spot.cls in family.members:
+            given = [option.value for value in use.given.values() for option in options(value)]
+            scales = (scale_of(value) for value in given)
+            tensors = (value for value in given if isinstance(value, Tensor))
+            if any(scale is not None and trained(scale) for scale in scales) and any(
+                tensor.kind in (A, B, "fresh") for tensor in tensors
+            ):
+                return True
+    return False
+
+
+def _untouched(ledger: Ledger, family: Family) -> Step | None:
+    """The alpha that a constructor takes beside the rank, and never mentions again."""
+    for entry in ledger.unused:
+        function = entry.spot.function
+        if function is None or function.name != "__init__" or function.owner not in family.members:
+            continue
+        roles = {role_of(name, True) for name in function.parameters}
+        if entry.role == ALPHA and RANK in roles and not is_read(ledger, family, entry.parameter):
+            return entry.spot, f"the constructor takes `{entry.parameter}`, and nothing uses it"
+    return None
+
+
+def _left(ledger: Ledger, family: Family, application: Application) -> Step | None:
+    """An alpha that is left in a configuration, where the base has no input of its own."""
+    base = application.base
+    if isinstance(base, Tensor) and base.origin.startswith("self."):
+        return None  # what the delta is given may be scaled before
+    return left_alpha(ledger, family)
