@@ -31,7 +31,6 @@ from lorascale_lint.provenance.values import (
     Text,
     Union,
     Value,
-    contradict,
     join,
 )
 
@@ -81,7 +80,7 @@ def call_attribute(
         case Union(options=found):
             ways = []
             for option in found:
-                if contradict(option.guards, m.frame.guards):
+                if m.excluded(option.guards):
                     continue
                 outer, m.frame.guards = m.frame.guards, (*m.frame.guards, *option.guards)
                 ways.append((call_attribute(m, option.value, name, args, keywords, node), option.guards))
@@ -99,7 +98,7 @@ def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: a
         case Union(options=found):
             ways = []
             for option in found:
-                if contradict(option.guards, m.frame.guards):
+                if m.excluded(option.guards):
                     continue
                 outer, m.frame.guards = m.frame.guards, (*m.frame.guards, *option.guards)
                 ways.append((call(m, option.value, args, keywords, node), option.guards))

@@ -57,9 +57,6 @@ def test(m: Machine, node: ast.expr) -> bool | None:
 
 
 def _assumed(m: Machine, node: ast.expr) -> bool | None:
-    guards = m.frame.guards
-    if not guards:
-        return None
     name, holds = m.atom(node), True
     match node:
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
@@ -70,7 +67,8 @@ def _assumed(m: Machine, node: ast.expr) -> bool | None:
             return None
         case _:
             pass
-    for atom, value in reversed(guards):
+    m.memory.asked((name,))
+    for atom, value in reversed(m.frame.guards):
         if atom == name:
             return value == holds
     return None

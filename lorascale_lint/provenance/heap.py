@@ -28,6 +28,29 @@ class Entries:
     open: bool = False
 
 
+@dataclass(slots=True)
+class Trace:
+    """What one running call has asked for so far."""
+
+    start: dict[str, bool]
+    """The conditions that held when it began."""
+    function: object
+    depth: int
+    """The function, and how many others ran when it began."""
+    born: int
+    """The youngest object at that time."""
+    weight: int
+    """Entries of weight that the ledger had."""
+    reads: dict[Cell, Any] = field(default_factory=dict)
+    """Cells as they were when they were first touched."""
+    written: set[Any] = field(default_factory=set)
+    """Objects of which a cell was written."""
+    atoms: dict[str, bool | None] = field(default_factory=dict)
+    """Conditions that decided something, and what held at the start."""
+    lost: bool = False
+    """Has something happened that the trace does not tell: a bound, an object made for all to see?"""
+
+
 class Heap:
     """Cells by object and slot, with a journal for each branch that is being tried."""
 
@@ -37,6 +60,8 @@ class Heap:
         """Slots that were ever written, by object."""
         self.journals: list[dict[Cell, Any]] = []
         self.count = 0
+        self.trace: Trace | None = None
+        """Of the innermost call that runs."""
 
     def new(self) -> int:
         """A key for a new object."""
@@ -45,16 +70,24 @@ class Heap:
 
     def read(self, key: Any, slot: Any) -> Any:
         """What is stored, or None."""
-        return self.cells.get((key, slot))
+        held = self.cells.get((key, slot))
+        if self.trace is not None:
+            self.trace.reads.setdefault((key, slot), held)
+        return held
 
     def of(self, key: Any) -> list[tuple[Any, Any]]:
         """Slots of one object and what they hold."""
+        if self.trace is not None:
+            self.trace.lost = True
         cells = self.cells
         return [(slot, cells[key, slot]) for slot in self.slots.get(key, ()) if (key, slot) in cells]
 
     def write(self, key: Any, slot: Any, value: Any) -> None:
         """Store, and remember what was there."""
         cell = (key, slot)
+        if self.trace is not None:
+            self.trace.reads.setdefault(cell, self.cells.get(cell))
+            self.trace.written.add(key)
         self.slots.setdefault(key, {})[slot] = None
         if self.journals:
             self.journals[-1].setdefault(cell, self.cells.get(cell))

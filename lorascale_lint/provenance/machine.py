@@ -23,6 +23,7 @@ from lorascale_lint.ledger.entries import (
 )
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
+from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.scale import Scale, settled, undivided
 from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.values import (
@@ -41,6 +42,7 @@ from lorascale_lint.provenance.values import (
     Tup,
     Union,
     Value,
+    contradict,
     join,
     options,
     select,
@@ -118,8 +120,7 @@ class Machine:
         self._guards: Guards = ()
         self._denied: set[tuple[str, bool]] = set()
         self.frames = 0
-        self.results: dict[object, Value] = {}
-        """Results of calls that depend on their arguments alone."""
+        self.memory = Memory(self.heap, self.ledger)
         self.own_words: dict[FunctionInfo, bool] = {}
         self.initialising = 0
         self.defined: list[tuple[Closure, Frame]] = []
@@ -310,12 +311,18 @@ class Machine:
         if not isinstance(value, Union):
             return value
         guards = self.frame.guards
+        self.memory.asked(name for option in value.options for name, _ in option.guards)
         if guards is not self._guards:
             self._guards, self._denied = guards, {(name, not holds) for name, holds in guards}
         denied = self._denied
         if not denied or all(denied.isdisjoint(option.guards) for option in value.options):
             return value
         return select(value, guards)
+
+    def excluded(self, guards: Guards) -> bool:
+        """Do the conditions of this path exclude ``guards``?"""
+        self.memory.asked(name for name, _ in guards)
+        return contradict(guards, self.frame.guards)
 
     def truth(self, value: Value) -> bool | None:
         """Is ``value`` true? None if that is not known."""

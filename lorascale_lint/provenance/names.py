@@ -35,6 +35,7 @@ from lorascale_lint.provenance.values import (
 def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
     """Run what the top level of a module does to a name."""
     if len(m.stack) >= DEPTH_LIMIT:
+        m.memory.lose()
         return Place(name)
     frame = Frame(file, None, Names({}))
     frame.lora = m.speaks(None, file, None) or True
@@ -42,6 +43,7 @@ def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
     journals, m.heap.journals = m.heap.journals, []
     frame.journal = 0
     recording, m.recording = m.recording, False
+    paused = m.memory.pause()
     try:
         for statement in file.bindings[name]:
             if isinstance(statement, ast.For):
@@ -51,6 +53,7 @@ def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
     finally:
         m.recording = recording
         m.heap.journals = journals
+        m.memory.resume(paused)
         m.stack.pop()
 
 

@@ -122,6 +122,7 @@ def _fill_record(
 def in_class(m: Machine, cls: ClassInfo, function: object) -> Value:
     """Run ``function`` as code of the class's file."""
     if len(m.stack) >= DEPTH_LIMIT + 4:
+        m.memory.lose()
         return UNKNOWN
     frame = Frame(cls.file, None, Names({}), owner=cls)
     frame.lora = m.speaks(None, cls.file, cls)
@@ -237,6 +238,7 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
             for option in found:
                 store_attribute(m, option.value, name, value, node)
         case Klass(info=cls):
+            m.memory.lose()
             m.modules[cls.file.filename, f"{cls.qualname}.{name}"] = value
         case _:
             pass

@@ -17,10 +17,7 @@ from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
     Closure,
-    Const,
     Keywords,
-    Klass,
-    Library,
     Number,
     Partial,
     Place,
@@ -80,18 +77,43 @@ def run_function(
     info = func.info
     running = sum(1 for frame in m.stack if frame.function is info)
     if len(m.stack) >= DEPTH_LIMIT or running >= 2:
+        if running >= 2:
+            m.memory.recursed(info, [frame.function for frame in m.stack])
+        else:
+            m.memory.lose()
         return Place(f"{info.name}()", made="call")
     if not _worth(m, func, args, keywords):
         return opaque(m, info.name, args, keywords)
-    key = _key(m, func, args, keywords)
-    if key is not None and key in m.results:
-        if m.stack:
-            record_use(m, node, info.qualname, info, args, keywords, m.results[key])
-        return m.results[key]
+    guards = m.frame.guards if m.stack else ()
+    key = _key(m, func, args, keywords, running)
+    made = m.memory.find(key, guards)
+    if made is None:
+        trace = m.memory.begin(info, len(m.stack), guards)
+        try:
+            made = _run(m, func, args, keywords, node)
+        finally:
+            m.memory.end(trace, key, made)
+    m.called.add(info)
+    if m.stack:
+        record_use(m, node, info.qualname, info, args, keywords, made)
+    return made
+
+
+def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords, running: int) -> object | None:
+    """What a call is given; None for a function inside another, whose names may change."""
+    if func.env is not None:
+        return None
+    given = (*args, *(value for _, value in keywords))
+    steps = tuple(value.steps for value in given if isinstance(value, Tensor))
+    around = (m.frame.lora if m.stack else None, m.recording, m.initialising, running)
+    return (func.info, func.receiver, func.owner, tuple(args), tuple(keywords), steps, around)
+
+
+def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
+    info = func.info
     if info.owner is not None and not info.is_static and func.receiver is not None:
         args = [func.receiver, *args]
     m.called.add(info)
-    size = len(m.heap.cells)
     names = Names({}, func.env if func.env is not None or info.owner is None else info.owner.names)
     frame = Frame(info.file, info, names, func.receiver, func.owner or info.owner)
     frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
@@ -106,32 +128,12 @@ def run_function(
     m.heap.begin()
     try:
         bind(m, frame, info, args, keywords)
-        made = finish(m, frame, info)
+        return finish(m, frame, info)
     finally:
         while len(m.heap.journals) > frame.journal:
             m.heap.keep()
         m.initialising -= initialiser
         m.stack.pop()
-    if key is not None and len(m.heap.cells) == size:
-        m.results[key] = made
-    plain = args[1:] if info.owner is not None and not info.is_static and func.receiver is not None else args
-    if m.stack:
-        record_use(m, node, info.qualname, info, plain, keywords, made)
-    return made
-
-
-_PLAIN = (Place, Number, Text, Const, Tensor, Library)
-
-
-def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> object | None:
-    """What the result of a call depends on, if that is nothing on the heap."""
-    if func.env is not None or not (func.receiver is None or isinstance(func.receiver, Klass)):
-        return None
-    given = (*args, *(value for _, value in keywords))
-    if not all(isinstance(value, _PLAIN) for value in given):
-        return None
-    steps = tuple(value.steps for value in given if isinstance(value, Tensor))
-    return (func.info, func.receiver, tuple(args), tuple(keywords), m.recording, steps)
 
 
 SMALL = 25

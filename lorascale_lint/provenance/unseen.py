@@ -122,12 +122,14 @@ def instance(m: Machine, cls: ClassInfo) -> Ref:
     recording, m.recording = m.recording, False
     stack, m.stack = m.stack, []
     steps, m.steps = m.steps, 0
+    paused = m.memory.pause()
     made = new_object(m, cls, "self")
     m.instances[cls] = made
     try:
         _settle(m, cls, made)
     finally:
         m.heap.journals, m.recording, m.stack, m.steps = journals, recording, stack, steps
+        m.memory.resume(paused)
     return made
 
 
