@@ -8,7 +8,7 @@ from pathlib import Path
 import lorascale_lint
 
 PACKAGE = Path(lorascale_lint.__file__).parent
-ORDER = ("sources", "linking", "knowledge", "provenance", "ledger", "rules")
+ORDER = ("sources", "knowledge", "linking", "provenance", "ledger", "rules")
 """Each room may import from those before it."""
 WRITTEN = "lorascale_lint.ledger.entries"
 """What the engine writes, in its own values."""
