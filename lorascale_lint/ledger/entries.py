@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from lorascale_lint.findings import Position, Span
+from lorascale_lint.knowledge.samples import Sample
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Text, Value
 from lorascale_lint.sources.loc import Loc
@@ -338,6 +339,24 @@ class Default:
     owner: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """A function was run on an adapter file with the keys of ``sample``.
+
+    ``spot`` is where the file comes in: the call that opens it, or a use of the ``parameter`` that holds it.
+    ``ledger`` tells what happened then, with keys known letter by letter; ``whole`` if it came to the end.
+    """
+
+    spot: Spot
+    function: FunctionInfo | None
+    parameter: str
+    sample: Sample
+    tensors: Mapping[str, Value]
+    given: Value
+    ledger: Ledger
+    whole: bool
+
+
 @dataclass(slots=True)
 class Ledger:
     """Everything that happened, in the order in which it was seen."""
@@ -368,6 +387,7 @@ class Ledger:
     returns: list[Return] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     defaults: list[Default] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)
     """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
     crashes: list[tuple[str, str]] = field(default_factory=list)
@@ -406,6 +426,7 @@ __all__ = [
     "Spot",
     "Store",
     "Text",
+    "Trial",
     "Unused",
     "Use",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable
 
 from lorascale_lint.ledger.entries import Store
@@ -17,6 +16,7 @@ from lorascale_lint.provenance.modules import apply_base
 from lorascale_lint.provenance.names import attribute
 from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.objects import new_object, store_attribute
+from lorascale_lint.provenance.regexes import REGEX_FUNCTIONS, of_module
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.sequences import (
     call_enumerate,
@@ -25,10 +25,13 @@ from lorascale_lint.provenance.sequences import (
     call_next,
     call_range,
     call_reversed,
+    call_set,
+    call_sorted,
     call_tuple,
     call_zip,
     chain,
     extreme,
+    quantifier,
     reduce,
     same_value,
     whole,
@@ -245,6 +248,8 @@ def _namedtuple(m: Machine, args: list[Value], named: dict[str, Value], node: as
 
 
 def _state_dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
+    if m.on_trial is not None and m.on_trial[0] is node:
+        return m.on_trial[1]
     shown = lookups.shown(args[0]) if args else "file"
     return Place(f"file({shown})", None, False, made="state dict")
 
@@ -279,27 +284,6 @@ def _vars(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
     return args[0] if args and isinstance(args[0], Place) else UNKNOWN
 
 
-def _re_sub(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    match args:
-        case [Text(literal=pattern), Text(literal=new), Text() as text, *_]:
-            pass
-        case _:
-            return UNKNOWN
-    if pattern is None or new is None:
-        return keys.derived(text, "sub", str(args[:2]))
-    try:
-        compiled = re.compile(pattern)
-        if text.literal is not None:
-            return Text((compiled.sub(new, text.literal),))
-        plain = re.sub(r"\\([.\-_])", r"\1", pattern).removesuffix("$").removeprefix("^")
-        if re.fullmatch(r"[\w.\-]*", plain) and "\\" not in new:
-            return keys.replaced(text, plain, new)
-        parts = [compiled.sub(new, part) if isinstance(part, str) else part for part in text.parts]
-    except re.error:
-        return UNKNOWN
-    return keys.derived(keys.text_of(parts), "sub", pattern, new)
-
-
 def _where(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     if len(args) == 3:
         return join([(args[1], ()), (args[2], ())]) if args[1] != args[2] else args[1]
@@ -329,9 +313,11 @@ FUNCTIONS: dict[str, Function] = {
     "builtins.range": call_range,
     "builtins.len": _len,
     "builtins.list": call_list,
-    "builtins.set": call_list,
-    "builtins.frozenset": call_list,
-    "builtins.sorted": call_list,
+    "builtins.set": call_set,
+    "builtins.frozenset": call_set,
+    "builtins.sorted": call_sorted,
+    "builtins.any": quantifier(True),
+    "builtins.all": quantifier(False),
     "builtins.iter": same_value,
     "builtins.<same>": same_value,
     "*.tqdm": same_value,
@@ -370,14 +356,15 @@ FUNCTIONS: dict[str, Function] = {
     "copy.deepcopy": _replace,
     "*.namedtuple": _namedtuple,
     "*.load_file": _state_dict,
+    "*.safe_open": _state_dict,
     "torch.load": _state_dict,
     "*.load_torch_file": _state_dict,
     "*.load_safetensors": _state_dict,
     "builtins.type": _type,
     "builtins.vars": _vars,
     "*.asdict": _vars,
-    "*.sub": _re_sub,
-    "re.sub": _re_sub,
+    "*.sub": of_module("sub"),
+    **{f"re.{name}": of_module(name) for name in REGEX_FUNCTIONS},
     "torch.where": _where,
     "*.where": _where,
     "builtins.eval": _eval,

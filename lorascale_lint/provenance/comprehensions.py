@@ -59,4 +59,6 @@ def comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorEx
         for key, value in values:
             wrote(m, node.value, made, key, value)
         return made
+    if isinstance(node, ast.SetComp):
+        values = list(dict.fromkeys(values))
     return m.new_list(values, state["open"])

@@ -121,6 +121,8 @@ def _inside(m: Machine, left: Value, right: Value) -> bool | None:
     held = m.elements(right)
     if held is None or not isinstance(left, Text | Number):
         return None
+    if isinstance(left, Text) and left.literal is None:
+        return None  # in the next round of a loop it is another key
     if isinstance(right, Ref) and right.kind == "dict":
         found = entry(m, right, left)
         if found is not None:

@@ -70,7 +70,7 @@ def of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[st
     if not isinstance(entries, Entries):
         return UNKNOWN
     match name:
-        case "get" | "pop" if args:
+        case "get" | "pop" | "get_tensor" if args:
             default = args[1] if len(args) > 1 else named.get("default", NONE)
             found = match_entry(entries, args[0])
             if name == "pop":

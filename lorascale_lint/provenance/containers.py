@@ -9,6 +9,7 @@ from lorascale_lint.knowledge.roles import role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import Entries, Items
+from lorascale_lint.provenance.literals import Matched, of_match
 from lorascale_lint.provenance.lookups import (
     entry,
     entry_by_name,
@@ -95,6 +96,8 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
                 f"{path_of(value.source)}[*][{shown(key)}]",
                 keys.role_in(key) if isinstance(key, Text) else None,
             )
+        case Matched():
+            return of_match(m, value, "group", [key])
         case Klass() | Library():
             return value  # Generic[T]
         case Const(value=None):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Spot, Unused
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
-from lorascale_lint.provenance import defaults
+from lorascale_lint.provenance import defaults, trials
 from lorascale_lint.provenance.fields import fields_read
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.interpreter import machine_for
@@ -43,6 +43,7 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
     _run_top_level(machine, file)
     if defaults.may_hold(file.source):
         defaults.record(machine, file)
+    trials.record(machine, file)
 
 
 def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:

@@ -129,6 +129,8 @@ class Machine:
         self.watched: tuple[str, int] | None = None
         """File and row at which every value is kept, for whoever asks what is known there."""
         self.sights: list[tuple[str, Value, tuple[str, ...]]] = []
+        self.on_trial: tuple[ast.AST | None, Ref] | None = None
+        """The call that opens a file, and the tensors that it gives while a function is tried on them."""
 
     def enter(self, frame: Frame) -> None:
         """Start to run a function."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
+from lorascale_lint.provenance.literals import Matched, Regex, of_match
 from lorascale_lint.provenance.lookups import read_entry, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import apply_base, construct_base
 from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.objects import SuperOf
 from lorascale_lint.provenance.operations import operation
+from lorascale_lint.provenance.regexes import of_pattern
 from lorascale_lint.provenance.running import run_function
 from lorascale_lint.provenance.shapes import extent
 from lorascale_lint.provenance.tensor_methods import of_module, of_place, of_tensor
@@ -69,6 +71,10 @@ def _dispatch(
             return _of_super(m, receiver, name, args, keywords, node)
         case Text():
             return of_text(m, receiver, name, args)
+        case Regex():
+            return of_pattern(m, receiver, name, args) or UNKNOWN
+        case Matched():
+            return of_match(m, receiver, name, args)
         case Ref(kind="list"):
             return of_list(m, receiver, name, args)
         case Ref(kind="dict"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from fractions import Fraction
 
 from lorascale_lint.linking.program import dotted
@@ -11,7 +12,21 @@ from lorascale_lint.provenance.containers import element_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.running import has_role
 from lorascale_lint.provenance.scale import CLIPPED, Scale
-from lorascale_lint.provenance.values import UNKNOWN, Element, Method, Number, Place, Tensor, Tup, Value, join
+from lorascale_lint.provenance.values import (
+    UNKNOWN,
+    Const,
+    Element,
+    Method,
+    Number,
+    Place,
+    Tensor,
+    Text,
+    Tup,
+    Value,
+    join,
+)
+
+Function = Callable[[Machine, list[Value], dict[str, Value], "ast.Call | None"], Value]
 
 
 def whole(number: int) -> Number:
@@ -136,3 +151,34 @@ def chain(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
 def call_reversed(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     held = m.elements(args[0]) if args else None
     return m.new_list(held[0][::-1], held[1]) if held is not None else (args[0] if args else UNKNOWN)
+
+
+def call_set(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
+    """``set(row)``: each of its values once."""
+    held = m.elements(args[0]) if args else None
+    if held is None:
+        return call_list(m, args, named, node)
+    return m.new_list(list(dict.fromkeys(held[0])), held[1])
+
+
+def call_sorted(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
+    """``sorted(row)``: texts that are known in their order."""
+    held = m.elements(args[0]) if args and not named else None
+    texts = [value.literal for value in held[0] if isinstance(value, Text)] if held is not None else []
+    known = sorted(text for text in texts if text is not None)
+    if held is None or held[1] or len(known) < len(held[0]):
+        return call_list(m, args, named, node)
+    return m.new_list([Text((text,)) for text in known])
+
+
+def quantifier(wanted: bool) -> Function:
+    """``any`` and ``all``: ``wanted`` is what decides at once."""
+
+    def run(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
+        held = m.elements(args[0]) if args else None
+        known = [None] if held is None else [m.truth(value) for value in held[0]]
+        if held is None or held[1]:
+            return UNKNOWN
+        return Const(wanted) if wanted in known else UNKNOWN if None in known else Const(not wanted)
+
+    return run

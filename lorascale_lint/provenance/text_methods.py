@@ -6,23 +6,16 @@ from typing import Any
 
 from lorascale_lint.knowledge.roles import key_role
 from lorascale_lint.provenance import keys
+from lorascale_lint.provenance.literals import method
 from lorascale_lint.provenance.lookups import as_text
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.values import UNKNOWN, Const, Text, Tup, Value
 
 
 def of_text(m: Machine, text: Text, name: str, args: list[Value]) -> Value:
+    if text.literal is not None and (known := method(m, text.literal, name, args)) is not None:
+        return known
     words = [value.literal if isinstance(value, Text) else None for value in args]
-    if text.literal is not None and all(word is not None for word in words) and name in _PLAIN:
-        made = getattr(text.literal, name)(*words)
-        if isinstance(made, bool):
-            return Const(made)
-        if isinstance(made, str):
-            return Text((made,)) if made else Text(())
-        if isinstance(made, tuple):
-            return Tup(tuple(Text((part,)) if part else Text(()) for part in made))
-        if isinstance(made, list):
-            return m.new_list([Text((part,)) if part else Text(()) for part in made])
     word = words[0] if words else None
     match name:
         case "replace" if len(words) >= 2 and word is not None and words[1] is not None:
@@ -67,12 +60,6 @@ def of_text(m: Machine, text: Text, name: str, args: list[Value]) -> Value:
             return text if name in ("strip", "encode", "decode") else _changed(text, name)
         case _:
             return UNKNOWN
-
-
-_PLAIN = frozenset(
-    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith "
-    "lower upper strip lstrip rstrip".split()
-)
 
 
 TEXT_METHODS = frozenset(

@@ -1,0 +1,50 @@
+"""Adapter files to try code on: the keys of one module, as conventions write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The keys of one module in a file; ``words`` are what code that knows such files has in it."""
+
+    convention: str
+    module: str
+    pair: Pair
+    alpha: str
+    words: tuple[str, ...]
+    states_alpha: bool = False
+    """Does every file of the convention have an alpha for each module?"""
+
+    @property
+    def down(self) -> str:
+        """Key of A."""
+        return f"{self.module}.{self.pair.down}"
+
+    @property
+    def up(self) -> str:
+        """Key of B."""
+        return f"{self.module}.{self.pair.up}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys, alpha last."""
+        return (self.down, self.up, f"{self.module}.{self.alpha}")
+
+
+SAMPLES = (
+    Sample("kohya", "lora_unet_blocks_0_attn_to_q", DOWN_UP, "alpha", ("lora_down", "lora_up"), True),
+    Sample("comfy", "diffusion_model.blocks.0.attn.to_q", A_B, "alpha", ("lora_A", "lora_B")),
+    Sample("fastvideo", "blocks.0.attn.to_q", BARE_A_B, "lora_alpha", ("lora_A", "lora_B", "lora_alpha")),
+    Sample("diffusers-legacy", "unet.blocks.0.attn.to_q", LORA_DOWN_UP, "alpha", ("lora.down", "lora.up")),
+    Sample("megatron", "model.layers.0.self_attn", IN_OUT, "alpha", ("linear_in", "linear_out")),
+)
+"""In the order in which they are tried. The names of modules are those of a usual model."""
+
+
+def samples_of(text: str) -> list[Sample]:
+    """The files that code with this text may know."""
+    return [sample for sample in SAMPLES if all(word in text for word in sample.words)]

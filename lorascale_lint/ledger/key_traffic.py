@@ -1,0 +1,94 @@
+"""The keys of adapter dictionaries, function by function: read, tested, thrown away, written, handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Use
+from lorascale_lint.ledger.looks import Look, looks
+from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.values import Place, Ref, Tensor, Tup, Value, options
+
+READS = ("item", "get", "pop")
+"""Ways to read an entry, beside ``in`` (asked for) and ``del`` (thrown away)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTraffic:
+    """What one function does with keys. Roles are those of `lorascale_lint.knowledge.roles`."""
+
+    look: Look
+
+    @property
+    def function(self) -> FunctionInfo | None:
+        """The function; None for the top level of a file."""
+        return self.look.function
+
+    @property
+    def opened(self) -> list[Use]:
+        """Where it opens adapter files, or takes the tensors of a model."""
+        return [use for use in self.look.uses if _opens(use.result)]
+
+    def read(self, *roles: str) -> list[KeyRead]:
+        """Entries of these roles that are taken out of a dictionary."""
+        return [r for r in self.look.reads if r.how in READS and key_role_of(r.key) in roles]
+
+    def asked(self, *roles: str) -> list[KeyRead]:
+        """Keys of these roles that are only looked for: ``key in tensors``."""
+        return [r for r in self.look.reads if r.how == "in" and key_role_of(r.key) in roles]
+
+    def thrown(self, *roles: str) -> list[KeyRead]:
+        """Entries of these roles that are thrown away."""
+        return [r for r in self.look.reads if r.how == "del" and key_role_of(r.key) in roles]
+
+    def written(self, *roles: str) -> list[KeyWrite]:
+        """Entries of these roles that are put into a dictionary."""
+        return [w for w in self.look.writes if key_role_of(w.key) in roles]
+
+    def handed(self, *roles: str) -> Iterator[tuple[Use, str]]:
+        """Calls that are given a tensor or number of these roles, with the parameter that gets it."""
+        for use in self.look.uses:
+            for parameter, value in use.given.items():
+                if any(role_of_value(value) in roles for value in _flat(value)):
+                    yield use, parameter
+
+
+def key_traffic(ledger: Ledger, *, callees: bool = False) -> list[KeyTraffic]:
+    """One for each function; with ``callees``, what it calls is part of it."""
+    return [KeyTraffic(look) for look in looks(ledger, callees=callees)]
+
+
+def opened_in(traffic: KeyTraffic, container: Value) -> Spot | None:
+    """Where the file was opened that ``container`` holds, or that a value under a key of it came from."""
+    path = getattr(container, "path", "")
+    for use in traffic.opened:
+        own = use.result.path if isinstance(use.result, Place) else ""
+        if own and (path == own or path.startswith(f"{own}[")):
+            return use.spot
+    return None
+
+
+def role_of_value(value: Value) -> str | None:
+    """The role of a tensor or number that is passed on: a factor, alpha, rank or another."""
+    if isinstance(value, Place):
+        return value.role
+    if isinstance(value, Tensor):
+        return value.kind
+    scale = getattr(value, "scale", None)
+    roles = {symbol.role for symbol, _ in scale.powers} if scale is not None else set()
+    return roles.pop() if len(roles) == 1 else None
+
+
+def _opens(value: Value) -> bool:
+    return any(isinstance(o.value, Place) and o.value.made == "state dict" for o in options(value))
+
+
+def _flat(value: Value) -> Iterator[Value]:
+    for option in options(value):
+        if isinstance(option.value, Tup):
+            for item in option.value.items:
+                yield from _flat(item)
+        elif not isinstance(option.value, Ref):
+            yield option.value

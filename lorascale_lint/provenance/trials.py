@@ -1,0 +1,136 @@
+"""Trials: a function that handles adapter files is run on one, with keys as conventions write them.
+
+What the functions of the project make of a key is then known letter by letter: which names come out, what is
+found under them, what is skipped. Each trial has a ledger of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.roles import key_role
+from lorascale_lint.knowledge.samples import Sample, samples_of
+from lorascale_lint.ledger.entries import Ledger, Spot, Trial
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.running import finish
+from lorascale_lint.provenance.unseen import bind_unknown, instance
+from lorascale_lint.provenance.values import Place, Ref, Text, Value, options
+
+TRIAL_LIMIT = 6
+"""Trials of one function: places where a file comes in, times the conventions that its code names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where an adapter file comes in: a parameter of the function, or the call that opens it."""
+
+    function: FunctionInfo | None
+    cls: ClassInfo | None
+    parameter: str
+    node: ast.AST | None
+    spot: Spot
+
+
+def record(machine: Machine, file: FileInfo) -> None:
+    """Tries the functions of ``file`` that handle adapter files, and its top level."""
+    made: dict[object, int] = {}
+    for entrance in list(entrances(machine.ledger, file)):
+        text = file.source if entrance.function is None else file.text(entrance.function.node)
+        for sample in samples_of(text) or samples_of(file.source):
+            count = made.get(entrance.function, 0)
+            if count < TRIAL_LIMIT:
+                made[entrance.function] = count + 1
+                machine.ledger.trials.append(_try(machine, file, entrance, sample))
+
+
+def entrances(ledger: Ledger, file: FileInfo) -> Iterator[Entrance]:
+    """The places of ``file`` where tensors by name come in, from what its functions did with them."""
+    seen: set[object] = set()
+    rows = {
+        row: function
+        for function in file.all_functions
+        for row in range(function.node.lineno, (function.node.end_lineno or function.node.lineno) + 1)
+    }
+    for use in ledger.uses:
+        opened = any(_is_file(option.value) for option in options(use.result))
+        if not opened:
+            continue
+        step = use.spot.chain[0].rpartition(":") if use.spot.chain else None
+        if step is not None and step[0] != file.filename:
+            continue
+        if step is None and use.spot.file is not file:
+            continue
+        function = use.spot.function if step is None else rows.get(int(step[2]))
+        if (function, use.spot.node) not in seen:
+            seen.add((function, use.spot.node))
+            yield Entrance(
+                function, None if function is None else function.owner, "", use.spot.node, use.spot
+            )
+    for entry in [*ledger.reads, *ledger.writes]:
+        function = entry.spot.function
+        if entry.spot.chain or entry.spot.file is not file or function is None:
+            continue
+        paths = [getattr(entry.container, "path", "")]
+        paths += [getattr(option.value, "path", "") for option in options(entry.value)]
+        for name in function.parameters:
+            if (function, name) not in seen and isinstance(entry.key, Text) and name not in ("self", "cls"):
+                if any(path == name or path.startswith(f"{name}[") for path in paths):
+                    seen.add((function, name))
+                    yield Entrance(function, entry.spot.cls, name, None, entry.spot)
+
+
+def _is_file(value: Value) -> bool:
+    return isinstance(value, Place) and value.made == "state dict" and value.path.startswith("file(")
+
+
+def _try(machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample) -> Trial:
+    """One run, with a ledger of its own."""
+    outer, machine.ledger = machine.ledger, Ledger()
+    results, machine.results = machine.results, {}
+    depth, stack = len(machine.heap.journals), list(machine.stack)
+    machine.heap.begin()
+    tensors = {key: Place(f"adapter[{key}]", key_role(key)) for key in sample.keys}
+    given = machine.new_dict([(Text((key,)), value) for key, value in tensors.items()])
+    machine.on_trial = (entrance.node, given)
+    whole = False
+    try:
+        machine.steps = 0
+        _run(machine, file, entrance, given)
+        whole = True
+    except (OutOfSteps, RecursionError):
+        pass
+    except Exception as error:  # costs the trial, and is said
+        outer.crashes.append((file.filename, f"{entrance.spot.name}: {type(error).__name__}: {error}"))
+    finally:
+        tried, machine.ledger, machine.results, machine.on_trial = machine.ledger, outer, results, None
+        machine.stack[:] = stack
+        while len(machine.heap.journals) > depth:
+            machine.heap.undo()
+    return Trial(entrance.spot, entrance.function, entrance.parameter, sample, tensors, given, tried, whole)
+
+
+def _run(machine: Machine, file: FileInfo, entrance: Entrance, given: Ref) -> None:
+    info = entrance.function
+    if info is None:
+        frame = Frame(file, None, Names({}))
+        frame.lora = True
+        machine.enter(frame)
+        kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+        machine.block([node for node in file.tree.body if not isinstance(node, kept)])
+        return
+    owner = entrance.cls or info.owner
+    receiver = instance(machine, owner) if owner is not None and not info.is_static else None
+    machine.steps = 0
+    machine.defined, machine.called = [], set()
+    frame = Frame(info.file, info, Names({}, info.owner.names if info.owner else None), receiver, owner)
+    frame.lora = machine.speaks(info, info.file, owner)
+    machine.enter(frame)
+    machine.heap.begin()
+    bind_unknown(machine, frame, info)
+    if entrance.parameter:
+        frame.names.local[entrance.parameter] = given
+    finish(machine, frame, info)
