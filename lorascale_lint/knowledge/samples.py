@@ -9,13 +9,14 @@ from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT,
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The keys of one module in a file; ``words`` are what code that knows such files has in it."""
+    """The keys of one module in a file, and which words code that knows such files has in it."""
 
     convention: str
     module: str
     pair: Pair
     alpha: str
-    words: tuple[str, ...]
+    one_of: tuple[str, ...]
+    needs: str = ""
     states_alpha: bool = False
     """Does every file of the convention have an alpha for each module?"""
 
@@ -30,15 +31,27 @@ class Sample:
         return f"{self.module}.{self.pair.up}"
 
     @property
+    def alpha_key(self) -> str:
+        """Key of alpha."""
+        return f"{self.module}.{self.alpha}"
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """All keys, alpha last."""
-        return (self.down, self.up, f"{self.module}.{self.alpha}")
+        return (self.down, self.up, self.alpha_key)
 
+    def is_named_in(self, text: str) -> bool:
+        """May code with this text know such files?"""
+        return self.needs in text and any(word in text for word in self.one_of)
+
+
+_LETTERS = ("lora_A", "lora_B")
 
 SAMPLES = (
-    Sample("kohya", "lora_unet_blocks_0_attn_to_q", DOWN_UP, "alpha", ("lora_down", "lora_up"), True),
-    Sample("comfy", "diffusion_model.blocks.0.attn.to_q", A_B, "alpha", ("lora_A", "lora_B")),
-    Sample("fastvideo", "blocks.0.attn.to_q", BARE_A_B, "lora_alpha", ("lora_A", "lora_B", "lora_alpha")),
+    Sample("kohya", "lora_unet_blocks_0_attn_to_q", DOWN_UP, "alpha", ("lora_down", "lora_up"), "", True),
+    Sample("peft", "base_model.model.model.layers.0.self_attn.q_proj", A_B, "alpha", _LETTERS, "base_model"),
+    Sample("comfy", "diffusion_model.blocks.0.attn.to_q", A_B, "alpha", _LETTERS),
+    Sample("fastvideo", "blocks.0.attn.to_q", BARE_A_B, "lora_alpha", _LETTERS, "lora_alpha"),
     Sample("diffusers-legacy", "unet.blocks.0.attn.to_q", LORA_DOWN_UP, "alpha", ("lora.down", "lora.up")),
     Sample("megatron", "model.layers.0.self_attn", IN_OUT, "alpha", ("linear_in", "linear_out")),
 )
@@ -47,4 +60,4 @@ SAMPLES = (
 
 def samples_of(text: str) -> list[Sample]:
     """The files that code with this text may know."""
-    return [sample for sample in SAMPLES if all(word in text for word in sample.words)]
+    return [sample for sample in SAMPLES if sample.is_named_in(text)]

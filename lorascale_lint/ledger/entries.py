@@ -354,6 +354,8 @@ class Trial:
     tensors: Mapping[str, Value]
     given: Value
     ledger: Ledger
+    held: Mapping[int, tuple[tuple[Value, Value], ...]]
+    """What dictionaries and lists hold at the end, by their key on the heap."""
     whole: bool
 
 

@@ -15,9 +15,9 @@ TEXT_LIMIT = 300
 """Letters of a text that is worked on, or made."""
 
 _METHODS = frozenset(
-    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith lower upper strip "
-    "lstrip rstrip find rfind index rindex count isdigit isdecimal isnumeric isalpha isalnum isidentifier islower "
-    "isupper capitalize title casefold swapcase splitlines".split()
+    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith lower upper "
+    "strip lstrip rstrip find rfind index rindex count isdigit isdecimal isnumeric isalpha isalnum "
+    "isidentifier islower isupper capitalize title casefold swapcase splitlines".split()
 )
 
 

@@ -13,8 +13,8 @@ from lorascale_lint.provenance.values import UNKNOWN, Const, Text, Tup, Value
 
 
 def of_text(m: Machine, text: Text, name: str, args: list[Value]) -> Value:
-    if text.literal is not None and (known := method(m, text.literal, name, args)) is not None:
-        return known
+    if text.literal is not None and (made := method(m, text.literal, name, args)) is not None:
+        return made
     words = [value.literal if isinstance(value, Text) else None for value in args]
     word = words[0] if words else None
     match name:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import key_role
 from lorascale_lint.knowledge.samples import Sample, samples_of
-from lorascale_lint.ledger.entries import Ledger, Spot, Trial
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Trial, Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
-from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.heap import Entries, Items, Names
 from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
-from lorascale_lint.provenance.values import Place, Ref, Text, Value, options
+from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
 
 TRIAL_LIMIT = 6
 """Trials of one function: places where a file comes in, times the conventions that its code names."""
@@ -50,37 +50,38 @@ def record(machine: Machine, file: FileInfo) -> None:
 def entrances(ledger: Ledger, file: FileInfo) -> Iterator[Entrance]:
     """The places of ``file`` where tensors by name come in, from what its functions did with them."""
     seen: set[object] = set()
-    rows = {
-        row: function
-        for function in file.all_functions
-        for row in range(function.node.lineno, (function.node.end_lineno or function.node.lineno) + 1)
-    }
     for use in ledger.uses:
-        opened = any(_is_file(option.value) for option in options(use.result))
-        if not opened:
-            continue
-        step = use.spot.chain[0].rpartition(":") if use.spot.chain else None
-        if step is not None and step[0] != file.filename:
-            continue
-        if step is None and use.spot.file is not file:
-            continue
-        function = use.spot.function if step is None else rows.get(int(step[2]))
-        if (function, use.spot.node) not in seen:
+        function = _outermost(use, file) if any(_is_file(o.value) for o in options(use.result)) else _NOWHERE
+        if function is not _NOWHERE and (function, use.spot.node) not in seen:
             seen.add((function, use.spot.node))
-            yield Entrance(
-                function, None if function is None else function.owner, "", use.spot.node, use.spot
-            )
-    for entry in [*ledger.reads, *ledger.writes]:
-        function = entry.spot.function
-        if entry.spot.chain or entry.spot.file is not file or function is None:
+            info = function if isinstance(function, FunctionInfo) else None
+            yield Entrance(info, None if info is None else info.owner, "", use.spot.node, use.spot)
+    entries: list[KeyRead | KeyWrite] = [*ledger.reads, *ledger.writes]
+    for entry in entries:
+        info = entry.spot.function
+        if entry.spot.chain or entry.spot.file is not file or info is None:
             continue
         paths = [getattr(entry.container, "path", "")]
         paths += [getattr(option.value, "path", "") for option in options(entry.value)]
-        for name in function.parameters:
-            if (function, name) not in seen and isinstance(entry.key, Text) and name not in ("self", "cls"):
-                if any(path == name or path.startswith(f"{name}[") for path in paths):
-                    seen.add((function, name))
-                    yield Entrance(function, entry.spot.cls, name, None, entry.spot)
+        for name in info.parameters:
+            known = (info, name) in seen or not isinstance(entry.key, Text) or name in ("self", "cls")
+            if not known and any(path == name or path.startswith(f"{name}[") for path in paths):
+                seen.add((info, name))
+                yield Entrance(info, entry.spot.cls, name, None, entry.spot)
+
+
+_NOWHERE = object()
+
+
+def _outermost(use: Use, file: FileInfo) -> object:
+    """The function of ``file`` that was looked at when this happened; None for the top level."""
+    if not use.spot.chain:
+        return use.spot.function if use.spot.file is file else _NOWHERE
+    filename, _, row = use.spot.chain[0].rpartition(":")
+    if filename != file.filename:
+        return _NOWHERE
+    around = [f for f in file.all_functions if f.node.lineno <= int(row) <= (f.node.end_lineno or 0)]
+    return around[-1] if around else None
 
 
 def _is_file(value: Value) -> bool:
@@ -96,11 +97,11 @@ def _try(machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample) -
     tensors = {key: Place(f"adapter[{key}]", key_role(key)) for key in sample.keys}
     given = machine.new_dict([(Text((key,)), value) for key, value in tensors.items()])
     machine.on_trial = (entrance.node, given)
-    whole = False
+    whole, held = False, {}
     try:
         machine.steps = 0
         _run(machine, file, entrance, given)
-        whole = True
+        whole, held = True, _contents(machine, given)
     except (OutOfSteps, RecursionError):
         pass
     except Exception as error:  # costs the trial, and is said
@@ -110,7 +111,23 @@ def _try(machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample) -
         machine.stack[:] = stack
         while len(machine.heap.journals) > depth:
             machine.heap.undo()
-    return Trial(entrance.spot, entrance.function, entrance.parameter, sample, tensors, given, tried, whole)
+    return Trial(
+        entrance.spot, entrance.function, entrance.parameter, sample, tensors, given, tried, held, whole
+    )
+
+
+def _contents(machine: Machine, given: Ref) -> dict[int, tuple[tuple[Value, Value], ...]]:
+    """What dictionaries and lists that the trial made or filled hold at the end, by their key on the heap."""
+    filled = {w.container.key for w in machine.ledger.writes if isinstance(w.container, Ref)}
+    found: dict[int, tuple[tuple[Value, Value], ...]] = {}
+    for (key, slot), content in machine.heap.cells.items():
+        if not isinstance(key, int) or (key < given.key and key not in filled):
+            continue
+        if slot == "entries" and isinstance(content, Entries):
+            found[key] = content.pairs
+        elif slot == "items" and isinstance(content, Items):
+            found[key] = tuple((UNKNOWN, value) for value in content.values)
+    return found
 
 
 def _run(machine: Machine, file: FileInfo, entrance: Entrance, given: Ref) -> None:
