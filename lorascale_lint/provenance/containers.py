@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.roles import role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import Entries, Items
-from lorascale_lint.provenance.literals import Matched, of_match
+from lorascale_lint.provenance.literals import of_match
 from lorascale_lint.provenance.lookups import (
     entry,
     entry_by_name,
@@ -34,6 +34,7 @@ from lorascale_lint.provenance.values import (
     Hole,
     Klass,
     Library,
+    Matched,
     Method,
     Number,
     Place,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import UNKNOWN, Const, Number, Text, Tup, Value
+from lorascale_lint.provenance.values import UNKNOWN, Const, Matched, Number, Text, Tup, Value
 
 TEXT_LIMIT = 300
 """Letters of a text that is worked on, or made."""
@@ -19,23 +18,6 @@ _METHODS = frozenset(
     "strip lstrip rstrip find rfind index rindex count isdigit isdecimal isnumeric isalpha isalnum "
     "isidentifier islower isupper capitalize title casefold swapcase splitlines".split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Regex(Value):
-    """A regular expression of the checked code."""
-
-    pattern: str
-    flags: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Matched(Value):
-    """What a regular expression has found: the whole first, then its groups."""
-
-    groups: tuple[str | None, ...]
-    names: tuple[tuple[str, int], ...] = ()
-    spans: tuple[tuple[int, int], ...] = ()
 
 
 def method(m: Machine, text: str, name: str, args: list[Value]) -> Value | None:

@@ -34,9 +34,11 @@ from lorascale_lint.provenance.values import (
     Guards,
     Hole,
     Keywords,
+    Matched,
     Number,
     Place,
     Ref,
+    Regex,
     Tensor,
     Text,
     Tup,
@@ -76,6 +78,8 @@ class Frame:
     returns: list[tuple[Value, Guards]] = field(default_factory=list)
     exits: list[tuple[dict[Any, Any], Guards]] = field(default_factory=list)
     breaks: list[tuple[dict[str, Value], Guards]] = field(default_factory=list)
+    broke: bool = False
+    """Was the last of these a ``break``?"""
     yields: list[Value] = field(default_factory=list)
     chain: tuple[str, ...] = ()
     statement: tuple[int, int] = (0, 0)
@@ -345,7 +349,7 @@ class Machine:
             case Ref(kind="dict", key=key):
                 entries = self.heap.read(key, "entries")
                 return None if not isinstance(entries, Entries) or entries.open else bool(entries.pairs)
-            case Closure():
+            case Closure() | Matched() | Regex():
                 return True
             case Union():
                 found = {self.truth(option.value) for option in value.options}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
-from lorascale_lint.provenance.literals import Matched, Regex, of_match
+from lorascale_lint.provenance.literals import of_match
 from lorascale_lint.provenance.lookups import read_entry, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import apply_base, construct_base
@@ -24,10 +24,12 @@ from lorascale_lint.provenance.values import (
     Element,
     Keywords,
     Klass,
+    Matched,
     Method,
     Number,
     Place,
     Ref,
+    Regex,
     Tensor,
     Text,
     Tup,

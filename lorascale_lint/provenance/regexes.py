@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 
 from lorascale_lint.provenance import keys
-from lorascale_lint.provenance.literals import TEXT_LIMIT, Matched, Regex, plain_of, value_of
+from lorascale_lint.provenance.literals import TEXT_LIMIT, plain_of, value_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import opaque
-from lorascale_lint.provenance.values import NONE, UNKNOWN, Text, Value
+from lorascale_lint.provenance.values import NONE, UNKNOWN, Matched, Regex, Text, Value
 
 REPEAT_LIMIT = 6
 """Unbounded repetitions in a pattern: each multiplies the time that a failing match can take."""

@@ -57,11 +57,12 @@ def run(m: Machine, node: ast.stmt) -> bool:
             return True
         case ast.Continue() | ast.Break():
             m.frame.breaks.append((dict(m.frame.names.local), m.frame.guards))
+            m.frame.broke = isinstance(node, ast.Break)
             return True
         case ast.If():
             return _if(m, node)
         case ast.For() | ast.AsyncFor():
-            _for(m, node)
+            return _for(m, node)
         case ast.While():
             _repeat(m, node.body, f"loop in row {node.lineno}")
         case ast.With() | ast.AsyncWith():
@@ -223,7 +224,7 @@ def _join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]
     return joined
 
 
-def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
+def _for(m: Machine, node: ast.For | ast.AsyncFor) -> bool:
     source = m.evaluate(node.iter)
     held = m.elements(source)
     if held is not None and not held[1] and len(held[0]) <= UNROLL_LIMIT:
@@ -234,16 +235,19 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
             before = dict(frame.names.local)
             assign(m, node.target, item)
             ended = block(m, node.body)
-            _rejoin(m, before if ended and not frame.breaks else None, ended)
+            left, stopped = ended and not frame.breaks, ended and len(frame.breaks) == 1 and frame.broke
+            _rejoin(m, before if left else None, ended)
             frame.breaks = breaks
             frame.guards = guards
-        block(m, node.orelse)
-        return
+            if left or stopped:
+                return left
+        return block(m, node.orelse)
     if held is not None and not held[0] and not held[1]:
-        return
+        return False
     element = element_of(m, source)
     _repeat(m, node.body, f"loop in row {node.lineno}", node.target, element)
     block(m, node.orelse)
+    return False
 
 
 def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool) -> None:

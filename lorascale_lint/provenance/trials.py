@@ -15,13 +15,15 @@ from lorascale_lint.knowledge.samples import Sample, samples_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Trial, Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Entries, Items, Names
-from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.machine import STEP_LIMIT, Frame, Machine, OutOfSteps
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
 from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
 
-TRIAL_LIMIT = 6
+TRIAL_LIMIT = 4
 """Trials of one function: places where a file comes in, times the conventions that its code names."""
+TRIAL_STEPS = 2_500
+"""Expressions evaluated in one trial: three keys go through a converter of usual size in a few hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,10 @@ def record(machine: Machine, file: FileInfo) -> None:
     made: dict[object, int] = {}
     for entrance in list(entrances(machine.ledger, file)):
         text = file.source if entrance.function is None else file.text(entrance.function.node)
-        for sample in samples_of(text) or samples_of(file.source):
+        named = samples_of(text)
+        if not named and (not entrance.parameter or "alpha" in text or "lora" in text):
+            named = samples_of(file.source)
+        for sample in named:
             count = made.get(entrance.function, 0)
             if count < TRIAL_LIMIT:
                 made[entrance.function] = count + 1
@@ -99,7 +104,6 @@ def _try(machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample) -
     machine.on_trial = (entrance.node, given)
     whole, held = False, {}
     try:
-        machine.steps = 0
         _run(machine, file, entrance, given)
         whole, held = True, _contents(machine, given)
     except (OutOfSteps, RecursionError):
@@ -136,12 +140,13 @@ def _run(machine: Machine, file: FileInfo, entrance: Entrance, given: Ref) -> No
         frame = Frame(file, None, Names({}))
         frame.lora = True
         machine.enter(frame)
+        machine.steps = STEP_LIMIT - TRIAL_STEPS
         kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
         machine.block([node for node in file.tree.body if not isinstance(node, kept)])
         return
     owner = entrance.cls or info.owner
     receiver = instance(machine, owner) if owner is not None and not info.is_static else None
-    machine.steps = 0
+    machine.steps = STEP_LIMIT - TRIAL_STEPS
     machine.defined, machine.called = [], set()
     frame = Frame(info.file, info, Names({}, info.owner.names if info.owner else None), receiver, owner)
     frame.lora = machine.speaks(info, info.file, owner)

@@ -196,6 +196,23 @@ class Partial(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class Regex(Value):
+    """A regular expression of the checked code."""
+
+    pattern: str
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Matched(Value):
+    """What a regular expression has found: the whole first, then its groups."""
+
+    groups: tuple[str | None, ...]
+    names: tuple[tuple[str, int], ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Alternative:
     """One value that something may have, and under which conditions."""
 

@@ -1,0 +1,83 @@
+"""Functions tried on adapter files: which keys come out, and how bounded that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lorascale_lint.examination import examine_paths
+from lorascale_lint.ledger.entries import Ledger, Trial
+from lorascale_lint.provenance.regexes import compiled
+from lorascale_lint.provenance.values import Text
+
+RENAMES = """
+import re
+from safetensors.torch import load_file, save_file
+
+TABLE = {r"^lora_unet_blocks_(\\d+)_(.*)$": r"blocks.\\1.\\2"}
+
+
+def new_name(key):
+    for pattern, replacement in TABLE.items():
+        if found := re.match(pattern, key):
+            return found.expand(replacement) if False else re.sub(pattern, replacement, key)
+    return key
+
+
+def convert_lora(src, dst):
+    out = {}
+    for key, tensor in load_file(src).items():
+        if any(word in key for word in ("alpha", "dora")):
+            continue
+        module, ending = key[: key.rfind(".lora_")], key.rsplit(".", 2)[1]
+        out[f"{new_name(module)}.{ {'lora_down': 'A', 'lora_up': 'B'}[ending] }"] = tensor
+    save_file(out, dst)
+"""
+
+
+def ledger_of(source: str, folder: Path) -> Ledger:
+    path = folder / "convert.py"
+    path.write_text(source)
+    ledger, failures = examine_paths([path], [])
+    assert not failures
+    return ledger
+
+
+def written(trial: Trial) -> list[str | None]:
+    return [write.key.literal for write in trial.ledger.writes if isinstance(write.key, Text)]
+
+
+def test_keys_come_out_letter_by_letter(tmp_path: Path) -> None:
+    (trial,) = ledger_of(RENAMES, tmp_path).trials
+    assert trial.whole
+    assert trial.sample.convention == "kohya"
+    assert [key for key in written(trial) if key and "." in key] == [
+        "blocks.0.attn_to_q.A",
+        "blocks.0.attn_to_q.B",
+    ]
+
+
+def test_a_parameter_may_hold_the_tensors(tmp_path: Path) -> None:
+    source = """
+def to_peft(sd):
+    return {k.replace("lora_down", "lora_A").replace("lora_up", "lora_B"): v for k, v in sd.items()}
+"""
+    trials = ledger_of(source, tmp_path).trials
+    assert {trial.parameter for trial in trials} == {"sd"}
+    kohya = next(trial for trial in trials if trial.sample.convention == "kohya")
+    assert written(kohya) == [
+        "lora_unet_blocks_0_attn_to_q.lora_A.weight",
+        "lora_unet_blocks_0_attn_to_q.lora_B.weight",
+        "lora_unet_blocks_0_attn_to_q.alpha",
+    ]
+
+
+def test_the_ledger_of_the_project_knows_nothing_of_the_trial(tmp_path: Path) -> None:
+    ledger = ledger_of(RENAMES, tmp_path)
+    assert not any("lora_unet_blocks_0" in str(write.key) for write in ledger.writes)
+
+
+def test_patterns_that_may_take_long_are_not_run() -> None:
+    assert compiled(r"^blocks\.(\d+)\.(.*)$") is not None
+    assert compiled(r"(a+)+$") is None
+    assert compiled(r".*.*.*.*.*.*.*x") is None
+    assert compiled(r"(") is None
