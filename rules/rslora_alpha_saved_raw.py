@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.save_effective_alpha import save_effective_alpha
-from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, Item, Mapping, Param, Term, walk
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Class, Function, is_receiver, is_test_file
-from lorascale_lint.model.scale import ALPHA, RANK, TRAINED, TRAINED_RS, Scale
-from lorascale_lint.model.values import Alternative, Number
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.interfaces import WRITES_TENSORS, WRITES_TEXT
+from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.states import saved_states
+from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
+from lorascale_lint.provenance.values import Place, Text, options
+from lorascale_lint.rule import Obligation
 
-_FLAG = re.compile(r"(?i)_*(use_?)?(rs_?lora|rank_?stabili[sz]ed)")
-_SAVES = frozenset("save save_file save_weights save_pretrained metadata get_extra_state state_dict".split())
-_RAW = (Scale.of(ALPHA), Scale.of(RANK))
-"""What a raw alpha can be; the rank stands in for an alpha of None or 0."""
 
-
-class RsloraAlphaSavedRaw(Rule):
+class RsloraAlphaSavedRaw(Obligation):
     """rsLoRA module that saves the raw alpha
 
     ## What it finds
@@ -103,112 +101,68 @@ class RsloraAlphaSavedRaw(Rule):
     name = "rslora-alpha-saved-raw"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Classes with a scale that depends on the flag and a saved alpha that does not."""
-        for cls in model.project.classes.values():
-            methods = [m for m in model.project.methods(cls) if any(map(_FLAG.fullmatch, m.facts.words))]
-            if is_test_file(cls.filename) or not methods:
+        scaled: dict[object, Store] = {}
+        for store in ledger.stores:
+            if not store.spot.file.is_test and _depends_on_flag(store):
+                scaled.setdefault(store.spot.cls, store)
+        seen: set[object] = set()
+        for saved in saved_states(ledger):
+            cls, scale = saved.spot.cls, scaled.get(saved.spot.cls)
+            if scale is None or cls is None or cls in seen or saved.spot.chain:
+                continue  # a caller may have switched the flag off
+            if saved.field != ALPHA or not _is_raw(saved):
                 continue
-            scale = next(iter(_flagged_scales(model, methods)), None)
-            if scale is None or _saves_flag(model, cls):
-                continue
-            where, scaled = scale
-            for method in model.project.methods(cls):
-                for event, value in _saved_alphas(method):
-                    if _is_raw(model.evaluator.values(value, model.evaluator.frame(method))):
-                        yield self.finding(
-                            model,
-                            cls.filename,
-                            event.loc,
-                            f"`{cls.name}` scales by alpha / sqrt(rank) with rsLoRA and saves the raw alpha",
-                            event=event,
-                            effect=f"in every reader of the file: {effect_of(TRAINED, TRAINED_RS)}",
-                            trace=(
-                                (
-                                    where.filename,
-                                    scaled.loc,
-                                    "with the flag on, the scale is alpha / sqrt(rank)",
-                                ),
-                                (
-                                    method.filename,
-                                    event.loc,
-                                    "the file gets alpha itself, flag or no flag",
-                                ),
-                            ),
-                            fix=save_effective_alpha(model, method, scale, event),
-                        )
+            seen.add(cls)
+            if not _saves_flag(ledger, cls):
+                yield self.at(
+                    saved.spot,
+                    f"`{cls.name}` scales by alpha / sqrt(rank) with rsLoRA and saves the raw alpha",
+                    effect=f"in every reader of the file: {effect_of(TRAINED, TRAINED_RS)}",
+                    trace=(
+                        (scale.spot, "with the flag on, the scale is alpha / sqrt(rank)"),
+                        (saved.spot, "the file gets alpha itself, flag or no flag"),
+                    ),
+                    fix=save_effective_alpha(ledger, scale, saved),
+                )
 
 
-def _flagged_scales(model: Model, methods: list[Function]) -> Iterator[tuple[Function, Event]]:
-    """Writes of alpha / sqrt(rank) under the flag and of alpha / rank without it."""
-    for method in methods:
-        frame = model.evaluator.frame(method)
-        for event in method.events("write"):
-            target = event.target
-            if event.sign or not isinstance(target, Attr) or not is_receiver(target.base, method):
-                continue
-            found = model.evaluator.values(event.value, frame)
-            scales = {a.value.scale for a in found if isinstance(a.value, Number)}
-            if {TRAINED, TRAINED_RS} <= scales and any(
-                a.value == Number(TRAINED_RS) and any(_is_flag(g.test, method) for g in a.guards)
-                for a in found
-            ):
-                yield method, event
-
-
-def _is_flag(test: Term, method: Function) -> bool:
-    """Does ``test`` ask for the flag that the constructor was given?"""
-    return any(
-        isinstance(term, Param | Attr)
-        and _FLAG.fullmatch(term.name) is not None
-        and (isinstance(term, Param) or is_receiver(term.base, method))
-        for term in walk(test)
+def _depends_on_flag(store: Store) -> bool:
+    """Is it alpha / sqrt(rank) under a flag that the constructor was given, and alpha / rank without?"""
+    found = [(scale_of(option.value), option.guards) for option in options(store.value)]
+    known = [(scale.by_role(), guards) for scale, guards in found if scale is not None]
+    taken = set(store.spot.function.parameters) if store.spot.function is not None else set()
+    asked = [atom.partition("@")[0] for scale, guards in known if scale == TRAINED_RS for atom, _ in guards]
+    flags = [atom.removeprefix("self.").removeprefix("not ") for atom in asked if speaks_of_rslora(atom)]
+    return TRAINED in dict(known) and any(
+        flag in taken or (flag.isidentifier() and f"self.{flag}" in asked) for flag in flags
     )
 
 
-def _saved_alphas(method: Function) -> Iterator[tuple[Event, Term]]:
-    """What the module keeps as ``alpha`` in its state: a persistent buffer, or a parameter."""
-    for event in method.facts.events:
-        match event.value:
-            case Call(func=Attr(name="register_buffer" | "register_parameter")) as call:
-                name = call.argument(0, "name")
-                value = call.argument(1, "tensor") or call.argument(1, "param")
-                persistent = call.argument(2, "persistent")
-                kept = not (isinstance(persistent, Const) and persistent.value is False)
-                named = isinstance(name, Const) and name.value == "alpha"
-                if event.kind == "call" and named and value is not None and kept:
-                    yield event, value
-            case Call(func=Attr(name="Parameter"), args=(value, *_)) if event.kind == "write":
-                if isinstance(event.target, Attr) and event.target.name == "alpha":
-                    yield event, value
-            case _:
-                pass
+def _is_raw(saved: Store) -> bool:
+    """Is it alpha as it was given, or the rank that stands in for an alpha of None or 0?"""
+    values = [option.value for option in options(saved.value)]
+    scales = [scale_of(value) for value in values if not (isinstance(value, Place) and value.made)]
+    plain = [scale.by_role() for scale in scales if scale is not None]
+    return (
+        len(plain) == len(values)
+        and Scale.of(ALPHA) in plain
+        and set(plain) <= {Scale.of(ALPHA), Scale.of(RANK)}
+    )
 
 
-def _is_raw(values: tuple[Alternative, ...]) -> bool:
-    scales = [a.value.scale for a in values if isinstance(a.value, Number)]
-    return len(scales) == len(values) and set(scales) <= set(_RAW) and _RAW[0] in scales
-
-
-def _saves_flag(model: Model, cls: Class) -> bool:
+def _saves_flag(ledger: Ledger, cls: ClassInfo) -> bool:
     """Is the flag kept in the state of the module, or written by something that saves files?"""
-    own = [m for item in model.project.family(cls) for m in model.project.methods(item)]
-    for function in model.project.functions.values():
-        if function not in own and not function.facts.words & _SAVES:
-            continue
-        if function in own and any(_registers_flag(event.value) for event in function.events("call")):
-            return True
-        for event in function.facts.events:
-            keys = [event.target.key] if isinstance(event.target, Item) and event.kind == "write" else []
-            keys += [key for term in walk(event.value) if isinstance(term, Mapping) for key, _ in term.pairs]
-            if any(isinstance(key, Const) and _FLAG.search(str(key.value)) for key in keys):
-                return True
-    return False
-
-
-def _registers_flag(term: Term) -> bool:
-    if not isinstance(term, Call) or not isinstance(term.func, Attr):
-        return False
-    name = term.argument(0, "name")
-    registers = term.func.name in ("register_buffer", "register_parameter")
-    return registers and isinstance(name, Const) and _FLAG.search(str(name.value)) is not None
+    if any(speaks_of_rslora(store.field) for store in saved_states(ledger) if store.spot.cls is cls):
+        return True
+    savers = {
+        use.spot.function
+        for use in ledger.uses
+        if use.name.rpartition(".")[2] in WRITES_TENSORS | WRITES_TEXT
+    }
+    return any(
+        isinstance(write.key, Text) and speaks_of_rslora(write.key.literal or "")
+        for write in ledger.writes
+        if write.spot.cls is cls or write.spot.function in savers
+    )

@@ -72,3 +72,10 @@ def test_a_flag_of_a_configuration_may_be_saved_with_it(tmp_path: Path) -> None:
 def test_a_module_without_the_flag_is_silent(tmp_path: Path) -> None:
     source = MODULE.replace("SAVED", RAW).replace("if self.use_rslora", "if self.training")
     assert codes(tmp_path, source) == []
+
+
+def test_a_caller_that_switches_the_flag_off_says_nothing(tmp_path: Path) -> None:
+    kept = MODULE.replace(
+        "SAVED", 'self.register_buffer("alpha", torch.tensor(alpha * (lora_dim / r_factor)))'
+    )
+    assert codes(tmp_path, kept + "\n\ndef make(dim):\n    return LoHaModule(dim, alpha=1.0)\n") == []

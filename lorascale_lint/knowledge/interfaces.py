@@ -91,6 +91,12 @@ WRITES_TENSORS = frozenset(
 )
 """Calls that write tensors: safetensors' save_file, torch.save, mlx's save_safetensors, numpy's savez."""
 
+STATE_CALLS = frozenset({"register_buffer", "register_parameter"})
+"""Methods that put a tensor into the state of a module: torch.nn.Module."""
+
+STATE_CLASSES = frozenset({"Parameter", "UninitializedParameter"})
+"""Classes whose objects, put into a field, are in the state of a module: torch.nn."""
+
 CONFIG_CLASSES = frozenset({"LoraConfig", "LoraConfigData", "LoHaConfig", "LoKrConfig"})
 """Configurations of adapters of peft whose ``save_pretrained`` writes adapter_config.json."""
 

@@ -84,7 +84,7 @@ def _dispatch(
         case Tup():
             return of_tuple(m, receiver, name, args)
         case Ref(kind="object"):
-            return of_module(m, receiver, name, args, named)
+            return of_module(m, receiver, name, args, named, node)
         case Tensor():
             return of_tensor(m, receiver, name, args, named, node)
         case Place() | Element():
@@ -142,5 +142,5 @@ def _of_super(
     if name in ("forward", "__call__", "call", "_forward", "forward_cuda"):
         return apply_base(m, target, args)
     if isinstance(target, Ref):
-        return of_module(m, target, name, args, dict(keywords))
+        return of_module(m, target, name, args, dict(keywords), node)
     return UNKNOWN

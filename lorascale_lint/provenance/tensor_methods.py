@@ -39,7 +39,9 @@ from lorascale_lint.provenance.values import (
 )
 
 
-def of_module(m: Machine, value: Ref, name: str, args: list[Value], named: dict[str, Value]) -> Value:
+def of_module(
+    m: Machine, value: Ref, name: str, args: list[Value], named: dict[str, Value], node: ast.Call | None
+) -> Value:
     match name:
         case "register_buffer" | "register_parameter" | "add_module" | "register_module" | "setattr":
             key = args[0] if args else named.get("name", UNKNOWN)
@@ -51,7 +53,7 @@ def of_module(m: Machine, value: Ref, name: str, args: list[Value], named: dict[
             if isinstance(key, Text) and key.literal:
                 if isinstance(item, Tensor) and item.kind == "fresh" and item.dims and item.zero:
                     item = item
-                store_attribute(m, value, key.literal, item, ast.Pass(lineno=0))
+                store_attribute(m, value, key.literal, item, node or ast.Pass(lineno=0))
             return NONE
         case (
             "to"
