@@ -16,6 +16,7 @@ from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Trial
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Entries, Items, Names
 from lorascale_lint.provenance.machine import STEP_LIMIT, Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
 from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
@@ -96,7 +97,8 @@ def _is_file(value: Value) -> bool:
 def _try(machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample) -> Trial:
     """One run, with a ledger of its own."""
     outer, machine.ledger = machine.ledger, Ledger()
-    results, machine.results = machine.results, {}
+    memory, paused = machine.memory, machine.memory.pause()
+    machine.memory = Memory(machine.heap, machine.ledger)
     depth, stack = len(machine.heap.journals), list(machine.stack)
     machine.heap.begin()
     tensors = {key: Place(f"adapter[{key}]", key_role(key)) for key in sample.keys}
@@ -111,7 +113,8 @@ def _try(machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample) -
     except Exception as error:  # costs the trial, and is said
         outer.crashes.append((file.filename, f"{entrance.spot.name}: {type(error).__name__}: {error}"))
     finally:
-        tried, machine.ledger, machine.results, machine.on_trial = machine.ledger, outer, results, None
+        tried, machine.ledger, machine.memory, machine.on_trial = machine.ledger, outer, memory, None
+        machine.memory.resume(paused)
         machine.stack[:] = stack
         while len(machine.heap.journals) > depth:
             machine.heap.undo()
