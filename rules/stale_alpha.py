@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.always_look_up import always_look_up
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import is_test_file
-from lorascale_lint.model.stale_values import left_over, only_if_just_loaded
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.just_loaded import only_if_just_loaded
+from lorascale_lint.ledger.left_overs import left_overs
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class StaleAlpha(Rule):
+class StaleAlpha(Obligation):
     """Alpha of another call or another module
 
     ## What it finds
@@ -83,26 +85,28 @@ class StaleAlpha(Rule):
     name = "stale-alpha"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Alphas of another call or module, each place once."""
-        for function in model.functions:
-            if is_test_file(function.filename):
-                continue
-            seen: set[tuple[int, int]] = set()
-            for stale in (*only_if_just_loaded(function), *left_over(function)):
-                place = (stale.loc.row, stale.loc.column)
-                if place in seen:
-                    continue
-                seen.add(place)
-                yield self.finding(
-                    model,
-                    stale.steps[0][0],
-                    stale.loc,
-                    stale.message,
-                    event=stale.event,
-                    effect=stale.effect,
-                    trace=stale.steps,
-                    fix=None
-                    if stale.looked_up is None
-                    else always_look_up(model, function.filename, *stale.looked_up),
+        for stale in only_if_just_loaded(ledger):
+            yield self.at(
+                stale.flag,
+                "alpha is looked up only if the adapter was loaded in this very call",
+                effect=f"{effect_of(ONE)}, after switching back to an adapter",
+                trace=[
+                    (stale.flag, "the flag says only whether this call loaded the file"),
+                    (stale.looked_up, "alpha is looked up where the flag says so, and else None"),
+                    (stale.used, "the factors are taken from the store in any case, and meet it here"),
+                ],
+                fix=always_look_up(ledger.read_source, stale.flag),
+            )
+        for left in ledger.once(left_overs):
+            if left.asked_for:
+                yield self.at(
+                    left.used,
+                    "the alpha of one module is left over from a loop, and used for other modules",
+                    effect="alpha of the last module / rank instead of each module's own alpha / rank",
+                    trace=[
+                        (left.taken, "alpha is that of one entry of the adapter"),
+                        (left.used, "the loop has ended, and other entries meet the alpha left over"),
+                    ],
                 )

@@ -252,7 +252,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """A value is tested: ``how`` is truth, none or a comparison's sign.
+    """A number or a flag is tested: ``how`` is truth, none or a comparison's sign.
 
     ``Mod``, ``is_integer`` and ``isinstance`` are questions whether it is a whole number; ``isinstance`` is
     kept for any value, and ``other`` are the classes.

@@ -17,7 +17,7 @@ from lorascale_lint.provenance.names import attribute
 from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.objects import new_object, store_attribute
 from lorascale_lint.provenance.regexes import REGEX_FUNCTIONS, of_module
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import LENGTH, Scale
 from lorascale_lint.provenance.sequences import (
     call_enumerate,
     call_list,
@@ -67,7 +67,8 @@ def _len(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call 
         return whole(len(args[0].literal))
     if args and (found := tensor(args[0])) is not None and found.kind in ("A", "B"):
         return extent(m, found, whole(0))
-    return Number(Scale.of("", "a length"))
+    of = "" if held is None or not held[0] else getattr(held[0][0], "path", "")
+    return Number(Scale.of("", f"{LENGTH} of {of}" if of else LENGTH))
 
 
 def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:

@@ -10,7 +10,7 @@ from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import UNROLL_LIMIT, element_of
 from lorascale_lint.provenance.lookups import wrote
 from lorascale_lint.provenance.machine import Machine
-from lorascale_lint.provenance.values import Value
+from lorascale_lint.provenance.values import LOOP, Value
 
 
 def comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
@@ -23,7 +23,7 @@ def comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorEx
     def clause(index: int) -> None:
         if index == len(node.generators):
             if isinstance(node, ast.DictComp):
-                values.append((m.evaluate(node.key), m.evaluate(node.value)))
+                values.append((m.evaluate(node.key), m.evaluate(node.value), frame.guards))
             else:
                 values.append(m.evaluate(node.elt))
             return
@@ -36,8 +36,11 @@ def comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorEx
             rounds = []
         else:
             rounds, state["open"] = [element_of(m, source)], True
+        whole = held is not None and rounds is held[0]
         for one in rounds:
             inner, local = frame.guards, dict(frame.names.local)
+            if not whole:
+                m.assume(f"{LOOP}{generator.iter.lineno}, column {generator.iter.col_offset}", True)
             assign(m, generator.target, one)
             wanted = True
             for condition in generator.ifs:
@@ -55,9 +58,11 @@ def comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorEx
     clause(0)
     frame.names.local, frame.guards = names, guards
     if isinstance(node, ast.DictComp):
-        made = m.new_dict(values, state["open"])
-        for key, value in values:
+        made = m.new_dict([(key, value) for key, value, _ in values], state["open"])
+        for key, value, inside in values:
+            frame.guards = inside
             wrote(m, node.value, made, key, value)
+        frame.guards = guards
         return made
     if isinstance(node, ast.SetComp):
         values = list(dict.fromkeys(values))

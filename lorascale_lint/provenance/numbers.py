@@ -15,8 +15,8 @@ from lorascale_lint.provenance.values import NONE, UNKNOWN, Const, Library, Plac
 
 
 def asked(m: Machine, node: ast.AST, how: str, value: Value, other: Value | None = None) -> None:
-    """Writes down that a number of LoRA code is tested, or what class a value is of."""
-    if m.recording and (how == "isinstance" or _is_number(value)):
+    """Writes down that a number of LoRA code or a flag is tested, or what class a value is of."""
+    if m.recording and (how == "isinstance" or _is_number(value) or _is_flag(value)):
         atom = m.atom(node) if isinstance(node, ast.expr) else ""
         m.ledger.asks.append(Ask(m.spot(node), value, how, other, m.frame.guards, atom))
 
@@ -85,6 +85,12 @@ def _is_number(value: Value) -> bool:
     return any(
         number(option.value) is not None and not isinstance(option.value, Const) for option in options(value)
     )
+
+
+def _is_flag(value: Value) -> bool:
+    """Is the value True on some ways and False on others?"""
+    found = [option.value for option in options(value)]
+    return len(found) > 1 and all(isinstance(one, Const) and isinstance(one.value, bool) for one in found)
 
 
 def _roles(value: Value) -> set[str]:

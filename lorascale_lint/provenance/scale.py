@@ -144,6 +144,8 @@ RANK_AXES = {
 }
 """Which extent of a factor is the rank, by the way in which the factors lie."""
 
+LENGTH = "a length"
+"""The origin of a length; that of what is counted follows, where it is known."""
 STAND_IN = "the rank, where there is no alpha: "
 """How the origin of an alpha begins that is a rank; the origin of the rank follows."""
 CLIPPED = "clipped to its layer: "

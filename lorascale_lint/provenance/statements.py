@@ -11,12 +11,23 @@ from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import UNROLL_LIMIT, element_of, remove_item
 from lorascale_lint.provenance.heap import Items
-from lorascale_lint.provenance.lookups import read_entry
-from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.lookups import read_entry, wrote
+from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.names import decorated, meaning
 from lorascale_lint.provenance.patterns import pattern
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import NONE, Closure, Guards, Klass, Ref, Value, join, options
+from lorascale_lint.provenance.values import (
+    LOOP,
+    NONE,
+    Closure,
+    Guards,
+    Klass,
+    Place,
+    Ref,
+    Value,
+    join,
+    options,
+)
 
 
 def block(m: Machine, body: list[ast.stmt]) -> bool:
@@ -64,7 +75,7 @@ def run(m: Machine, node: ast.stmt) -> bool:
         case ast.For() | ast.AsyncFor():
             return _for(m, node)
         case ast.While():
-            _repeat(m, node.body, f"loop in row {node.lineno}")
+            _repeat(m, node.body, f"{LOOP}{node.lineno}")
         case ast.With() | ast.AsyncWith():
             for item in node.items:
                 held = m.evaluate(item.context_expr)
@@ -149,6 +160,9 @@ def _augment(m: Machine, node: ast.AugAssign) -> None:
     result = binary(m, node, node.op, old, value)
     if isinstance(node.op, ast.Mult | ast.Div) and m.initialising and number(value) is not None:
         return  # start values: what they are divided by is what training multiplies back
+    if isinstance(node.op, ast.Mult | ast.Div) and isinstance(old, Place) and old.under is not None:
+        container = Place(old.path.rpartition("[")[0])  # a tensor of it is changed in place
+        wrote(m, node, container, hole(old.under), result)
     assign(m, node.target, result)
 
 
@@ -245,7 +259,7 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> bool:
     if held is not None and not held[0] and not held[1]:
         return False
     element = element_of(m, source)
-    _repeat(m, node.body, f"loop in row {node.lineno}", node.target, element)
+    _repeat(m, node.body, f"{LOOP}{node.lineno}", node.target, element)
     block(m, node.orelse)
     return False
 

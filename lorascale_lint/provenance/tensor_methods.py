@@ -228,7 +228,10 @@ def of_place(
     by_name = _by_unique_name(m, name, value, args)
     if by_name is not None:
         return m.call(by_name, args, keywords, node)
-    if name in OPERATIONS and (found is not None or value_may_be_tensor(value) or OPERATIONS[name] in _SURE):
+    effect = OPERATIONS.get(name)
+    if len(args) > 2 and effect in _OF_TWO:
+        effect = None  # `model.add(name, up, down)`: no operation, whatever it is called
+    if effect is not None and (found is not None or value_may_be_tensor(value) or effect in _SURE):
         subject = found if found is not None else value
         if isinstance(subject, Tensor) and subject.kind == "base":
             return of_tensor(m, subject, name, args, named, node)
@@ -246,6 +249,7 @@ def of_place(
     return made
 
 
+_OF_TWO = frozenset("add subtract multiply divide".split())
 _SURE = frozenset("add subtract multiply divide addmm transpose product copy_into keep".split())
 
 

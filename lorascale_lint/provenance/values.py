@@ -235,6 +235,8 @@ class Element(Value):
 
 
 UNKNOWN = Place("?")
+LOOP = "loop in row "
+"""How the condition begins that a loop of unknown length, whose place follows, is running or has run."""
 FILLED = " was filled"
 """How the condition ends that a field of a record holds no longer what it started with."""
 OPTION_LIMIT = 8

@@ -1,0 +1,147 @@
+"""Alphas of one module of an adapter that are used in a loop over others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
+from lorascale_lint.ledger.entries import Bind, KeyRead, KeyWrite, Ledger, Spot, Store
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.scale import LENGTH, ONE, Scale
+from lorascale_lint.provenance.values import LOOP, NONE, Guards, Place, Tensor, Text, Value, options
+
+Loops = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """An alpha that was taken at ``taken`` and meets tensors of other modules at ``used``.
+
+    ``asked_for`` if it was looked up under the key of a module, and not found among all keys.
+    """
+
+    taken: Spot
+    used: Spot
+    origin: str
+    asked_for: bool
+
+
+@dataclass(slots=True)
+class _Alpha:
+    """Where a function takes the alpha of one origin, and in which loops; where it keeps it for later."""
+
+    taken: list[tuple[Spot, Loops, bool]] = field(default_factory=list)
+    kept: list[Loops] = field(default_factory=list)
+    is_compared: bool = False
+
+
+def left_overs(ledger: Ledger) -> list[LeftOver]:
+    """One for each place where an alpha is taken, in the order in which they are used."""
+    found: dict[tuple[str, int], LeftOver] = {}
+    alphas = _alphas(ledger)
+    for spot, scale, guards in _uses(ledger):
+        loops = loops_of(guards)
+        if not loops or spot.chain or spot.file.is_test:
+            continue
+        for symbol, _ in scale.powers:
+            alpha = alphas.get((spot.function, symbol.origin)) if symbol.role == ALPHA else None
+            if alpha is None or not alpha.taken or alpha.is_compared:
+                continue
+            if any(own and own <= loops for _, own, _ in alpha.taken):
+                continue  # it is that of the module at hand
+            taken, own, asked_for = alpha.taken[0]
+            if (own or _is_of_a_walk(symbol.origin)) and not any(own <= kept for kept in alpha.kept):
+                key = (taken.file.filename, taken.row)
+                found.setdefault(key, LeftOver(taken, spot, symbol.origin, asked_for))
+    return list(found.values())
+
+
+def loops_of(guards: Guards) -> Loops:
+    """The loops that are running."""
+    return frozenset(name for name, holds in guards if holds and name.startswith(LOOP))
+
+
+def _is_of_a_walk(origin: str) -> bool:
+    """Is this an entry under one of all keys, or under one element of a list?"""
+    return "('key of'" in origin or "[*]}" in origin
+
+
+def _alphas(ledger: Ledger) -> dict[tuple[FunctionInfo | None, str], _Alpha]:
+    found: dict[tuple[FunctionInfo | None, str], _Alpha] = defaultdict(_Alpha)
+    entries: list[KeyRead | Bind] = [*ledger.reads, *ledger.binds]
+    for entry in sorted(entries, key=lambda entry: entry.spot.row):
+        asked_for = isinstance(entry, KeyRead) and _names_its_module(entry.key)
+        loops = loops_of(entry.guards)
+        plain = isinstance(entry, KeyRead) or bool(loops)  # `scale = alpha / rank` in a loop takes no alpha
+        for origin in _origins(entry.value, plain) if not entry.spot.chain else ():
+            found[entry.spot.function, origin].taken.append((entry.spot, loops, asked_for))
+    put: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
+    for kept in put:
+        for origin in _origins(kept.value):
+            found[kept.spot.function, origin].kept.append(loops_of(kept.guards))
+    for ask in ledger.asks:
+        against = () if ask.other is None else tuple(_origins(ask.other))
+        no_other = ask.how in ("Eq", "NotEq") and ask.other == NONE  # none so far: the first round of a loop
+        both = {origin for origin in _origins(ask.value) if no_other or origin in against}
+        for origin in (*both, *_counted(ask.value)):
+            found[ask.spot.function, origin].is_compared = True
+    return found
+
+
+def _names_its_module(key: Value) -> bool:
+    """Is a key put together for a module, as ``f"{name}.alpha"`` is, and not one of all keys?"""
+    return isinstance(key, Text) and any(isinstance(part, str) for part in key.parts)
+
+
+def _origins(value: Value, plain: bool = True) -> Iterator[str]:
+    """Origins of the alphas that a value is, or (not ``plain``) that are in it."""
+    for option in options(value):
+        scale = scale_of(option.value)
+        for symbol, power in () if scale is None else scale.powers:
+            if symbol.role == ALPHA and power > 0 and (not plain or symbol == only_symbol(scale or ONE)):
+                yield symbol.origin
+
+
+def _counted(value: Value) -> Iterator[str]:
+    """What a length counts."""
+    for option in options(value):
+        scale = scale_of(option.value)
+        for symbol, _ in () if scale is None else scale.powers:
+            if symbol.origin.startswith(LENGTH):
+                yield symbol.origin.removeprefix(f"{LENGTH} of ")
+
+
+def _uses(ledger: Ledger) -> Iterator[tuple[Spot, Scale, Guards]]:
+    """Where a number meets the tensors of a module."""
+    for fold in ledger.folds:
+        yield fold.spot, fold.scale, fold.guards
+    for quotient in ledger.quotients:
+        for option in options(quotient.result):
+            scale = scale_of(option.value)
+            if scale is not None and any(symbol.role == RANK for symbol, _ in scale.powers):
+                yield quotient.spot, scale, quotient.guards
+    for apply in ledger.applies:
+        yield apply.spot, apply.scale, apply.guards
+    for write in ledger.writes:
+        for option in options(write.value):
+            scale = option.value.scale if isinstance(option.value, Tensor) else scale_of(option.value)
+            if scale is not None:
+                yield write.spot, scale, write.guards
+    for use in ledger.uses:
+        if any(_is_factor(value) for value in use.given.values()):
+            for value in use.given.values():
+                for option in options(value):
+                    scale = scale_of(option.value)
+                    if scale is not None:
+                        yield use.spot, scale, use.guards
+
+
+def _is_factor(value: Value) -> bool:
+    return any(
+        (isinstance(o.value, Tensor) and o.value.kind in FACTORS)
+        or (isinstance(o.value, Place) and o.value.role in FACTORS)
+        for o in options(value)
+    )
