@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import libcst as cst
 
-from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
+from lorascale_lint.ledger.entries import Spot
 
 
 @repair
-def write_entry(model: Model, filename: str, event: Event) -> Fix | None:
+def write_entry(read_source: Callable[[str], bytes], bound: Spot, table: str) -> Fix | None:
     """``alphas = rank`` under ``if name not in alphas`` becomes ``alphas[name] = rank``.
 
     Safe: the rank is what a missing alpha means, and the table stays a table.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
-    assign = rewrite.enclosing(event.loc, cst.Assign)
-    branch = rewrite.enclosing(event.loc, cst.If)
+    rewrites = Rewrites(read_source)
+    rewrite = rewrites.of(bound.file.filename)
+    assign = rewrite.enclosing(bound.loc, cst.Assign)
+    branch = rewrite.enclosing(bound.loc, cst.If)
     if assign is None or branch is None:
         return None
     statement = cst.ensure_type(assign[0], cst.Assign)
-    name = _asked_name(cst.ensure_type(branch[0], cst.If).test, event.name)
+    name = _asked_name(cst.ensure_type(branch[0], cst.If).test, table)
     target = statement.targets[0].target
     if len(statement.targets) != 1 or name is None or not isinstance(target, cst.Name):
         return None
