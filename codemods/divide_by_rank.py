@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
+import ast
 from functools import partial
 
 import libcst as cst
 
 from lorascale_lint.codemods.statements import function_at, insert_statements, reads_of, statement_index
-from lorascale_lint.facts.terms import Attr, Loc, Param, Term
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function, is_receiver
-from lorascale_lint.model.scale import RANK
-from lorascale_lint.model.vocabulary import number_role
+from lorascale_lint.knowledge.roles import RANK, role_of
+from lorascale_lint.ledger.entries import Ledger, Multiplied, Spot, Store, loc_of
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.powers import powers_of
+from lorascale_lint.ledger.raw_alphas import RawAlpha
 
 _MESSAGE = "Divide alpha by the rank"
 
 
 @repair
-def divide_by_rank(model: Model, function: Function, alpha: Term, statement: Loc) -> Fix | None:
+def divide_by_rank(ledger: Ledger, found: RawAlpha) -> Fix | None:
     """``self.alpha * delta`` becomes ``self.alpha / self.rank * delta``; ``alpha`` a parameter likewise.
 
-    ``statement`` is where a parameter is used. The constructor stores the rank if it does not yet.
-    Unsafe: every result changes unless the rank is 1.
+    The constructor stores the rank if it does not yet. Unsafe: every result changes unless the rank is 1.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    node: cst.CSTNode | None
-    match alpha:
-        case Param(name=name):
-            ranks = [p.name for p in function.facts.parameters if number_role(p.name, True) == RANK]
-            rank = ranks[0] if ranks else None
-            node = _only_use(rewrite, name, statement)
-        case Attr(base=base, name=name) if is_receiver(base, function):
-            rank = _stored_rank(model, function, name, rewrites)
-            node = rewrite.find(alpha.loc, cst.Attribute)
-        case _:
-            return None
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(found.spot.file.filename)
+    node: cst.CSTNode | None = None
+    rank: str | None = None
+    number = None if found.step is None else _alpha_in(found.step)
+    if found.step is None:
+        rank = _rank_parameter(found.spot)
+        reads = reads_of(rewrite, found.text, found.spot.loc)
+        node = reads[0] if len(reads) == 1 else _bound_to(rewrite, found)
+    elif isinstance(number, ast.Attribute) and isinstance(found.stored, Store):
+        rank = _stored_rank(ledger, found.stored, ast.unparse(number.value), rewrites)
+        node = rewrite.find(loc_of(found.spot.file, number), cst.Attribute)
+    elif isinstance(number, ast.Name):
+        rank = _rank_parameter(found.spot)
+        node = rewrite.find(loc_of(found.spot.file, number), cst.Name)
     if rank is None or not isinstance(node, cst.BaseExpression):
         return None
     quotient = cst.BinaryOperation(left=node, operator=cst.Divide(), right=cst.parse_expression(rank))
@@ -48,41 +50,48 @@ def divide_by_rank(model: Model, function: Function, alpha: Term, statement: Loc
     return rewrites.fix("unsafe", _MESSAGE)
 
 
-def _only_use(rewrite: Rewrite, name: str, statement: Loc) -> cst.BaseExpression | None:
-    """The one place in a statement that reads the local ``name``."""
-    found = reads_of(rewrite, name, statement)
-    return found[0] if len(found) == 1 else None
+def _alpha_in(step: Multiplied) -> ast.expr | None:
+    """The alpha in the number of a step: ``self.alpha`` of ``self.alpha * strength``."""
+    inner = [one for one in getattr(step.by, "steps", ()) if powers_of(one.scale).alpha]
+    return _alpha_in(inner[0]) if len(inner) == 1 and inner[0].spot.file is step.spot.file else step.number
 
 
-def _stored_rank(model: Model, function: Function, alpha: str, rewrites: Rewrites) -> str | None:
+def _bound_to(rewrite: Rewrite, found: RawAlpha) -> cst.BaseExpression | None:
+    """The one place that reads alpha in the statement which sets the scale."""
+    around = rewrite.enclosing(found.spot.loc, cst.SimpleStatementLine)
+    reads = [] if around is None else reads_of(rewrite, found.text, around[1])
+    return reads[0] if len(reads) == 1 else None
+
+
+def _rank_parameter(spot: Spot) -> str | None:
+    names = () if spot.function is None else spot.function.parameters
+    return next((name for name in names if role_of(name, True) == RANK), None)
+
+
+def _stored_rank(ledger: Ledger, alpha: Store, receiver: str, rewrites: Rewrites) -> str | None:
     """``self.rank``, which the constructor stores or is made to store beside alpha."""
-    owner = function.owner
-    constructor = None if owner is None else model.project.method(owner, "__init__")
-    if owner is None or constructor is None or constructor.receiver is None:
+    function, cls = alpha.spot.function, alpha.spot.cls
+    rank = _rank_parameter(alpha.spot)
+    if function is None or cls is None or rank is None:
         return None
-    ranks = [p.name for p in constructor.facts.parameters if number_role(p.name, True) == RANK]
-    taken: set[str] = set()
-    for event in constructor.events("write"):
-        target, value = event.target, event.value
-        if isinstance(target, Attr) and is_receiver(target.base, constructor) and not event.sign:
-            taken.add(target.name)
-            if isinstance(value, Param) and value.name in ranks[:1]:
-                return f"{function.receiver}.{target.name}"
-    rewrite = rewrites.of(constructor.filename)
-    found = function_at(rewrite, constructor.facts.loc)
-    if not ranks or ranks[0] in taken or found is None or model.project.writes(owner, ranks[0]):
+    fields = [entry for entry in ledger.stores if entry.spot.cls is cls and isinstance(entry, Store)]
+    for entry in fields:
+        scale = scale_of(entry.value)
+        symbol = None if scale is None else only_symbol(scale)
+        if symbol is not None and symbol.role == RANK and symbol.origin == rank:
+            return f"{receiver}.{entry.field}"
+    rewrite = rewrites.of(alpha.spot.file.filename)
+    found = function_at(rewrite, loc_of(function.file, function.node))
+    if found is None or any(entry.field == rank for entry in fields) or alpha.guards:
         return None
-    for event in constructor.events("write"):
-        if isinstance(event.target, Attr) and event.target.name == alpha and not event.guards:
-            index = statement_index(rewrite, found[0].body, event.loc)
-            if index is None:
-                return None
-            store = [f"{constructor.receiver}.{ranks[0]} = {ranks[0]}"]
-            config = rewrite.module.config_for_parsing
-            insert = partial(insert_statements, index=index, statements=store, config=config)
-            rewrite.change(found[1], cst.FunctionDef, insert)
-            return f"{function.receiver}.{ranks[0]}"
-    return None
+    index = statement_index(rewrite, found[0].body, alpha.spot.loc)
+    if index is None:
+        return None
+    store = [f"{function.parameters[0]}.{rank} = {rank}"]
+    config = rewrite.module.config_for_parsing
+    insert = partial(insert_statements, index=index, statements=store, config=config)
+    rewrite.change(found[1], cst.FunctionDef, insert)
+    return f"{receiver}.{rank}"
 
 
 def _needs_parentheses(rewrite: Rewrite, node: cst.BaseExpression) -> bool:

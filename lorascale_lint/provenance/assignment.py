@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from lorascale_lint.provenance.arithmetic import operand
 from lorascale_lint.provenance.containers import item_at, store_item
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import named
@@ -36,6 +37,7 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
 def _unpack(m: Machine, parts: list[ast.expr], value: Value) -> None:
     star = next((i for i, part in enumerate(parts) if isinstance(part, ast.Starred)), None)
     count = len(parts)
+    value = operand(value)  # who unpacks it knows that it is not None
     if star is None:
         for index, part in enumerate(parts):
             assign(m, part, item_at(m, value, index))

@@ -16,6 +16,7 @@ from lorascale_lint.provenance.lookups import (
     is_made,
     path_of,
     place_entry,
+    row,
     shown,
     with_entry,
     without_absent,
@@ -148,7 +149,9 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
         return
     if m.recording and not isinstance(base, Union):
         name = m.heap.read(base.key, "<path>") if isinstance(base, Ref) else None
-        m.ledger.writes.append(KeyWrite(m.spot(node), base, key, value, m.frame.guards, str(name or "")))
+        m.ledger.writes.append(
+            KeyWrite(m.spot(node), base, key, row(m, value), m.frame.guards, str(name or ""))
+        )
     match base:
         case Ref(kind="dict"):
             entries = m.heap.read(base.key, "entries")

@@ -220,7 +220,7 @@ def _choice(m: Machine, node: ast.IfExp) -> Value:
 
 
 def _subscript(m: Machine, node: ast.Subscript) -> Value:
-    base = evaluate(m, node.value)
+    base = operand(evaluate(m, node.value))
     if isinstance(node.slice, ast.Slice):
         return each(base, lambda value: _slice(m, value, node.slice))
     key = operand(evaluate(m, node.slice))

@@ -21,6 +21,7 @@ from lorascale_lint.provenance.values import (
     Ref,
     Tensor,
     Text,
+    Tup,
     Union,
     Value,
     join,
@@ -60,7 +61,15 @@ def as_text(m: Machine, value: Value) -> Text:
 def wrote(m: Machine, node: ast.AST, container: Value, key: Value, value: Value) -> None:
     """Writes an entry that a display, a comprehension or ``update`` makes into the ledger."""
     if m.recording:
-        m.ledger.writes.append(KeyWrite(m.spot(node), container, key, value, m.frame.guards))
+        m.ledger.writes.append(KeyWrite(m.spot(node), container, key, row(m, value), m.frame.guards))
+
+
+def row(m: Machine, value: Value) -> Value:
+    """A list as the row of what it holds now: the ledger outlives the heap."""
+    if isinstance(value, Ref) and value.kind == "list":
+        held = m.elements(value)
+        return Tup(tuple(held[0])) if held is not None else value
+    return value
 
 
 def join_one(value: Value) -> tuple[Any, ...]:

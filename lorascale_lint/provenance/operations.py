@@ -13,7 +13,7 @@ from lorascale_lint.provenance.arithmetic import combine_sum, operand, times
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.numbers import rounded
 from lorascale_lint.provenance.products import outer, product
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.shapes import extents
 from lorascale_lint.provenance.steps import alpha_of, stepwise
 from lorascale_lint.provenance.tensors import divide, multiply, number, power, tensor
@@ -65,8 +65,8 @@ def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
         return each(
             value,
             lambda v: (
-                replace(v, learned=True)
-                if isinstance(v, Tensor) and v.kind in ("fresh", "number")
+                replace(v, learned=True, scale=v.scale if v.kind == "number" else ONE)
+                if isinstance(v, Tensor) and v.kind in ("fresh", "number")  # a spread of start values
                 else _learned_number(v)
             ),
         )

@@ -103,6 +103,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
                 return Tensor("half", scale * learned, side=a.kind, space=space, rows=rows, variant=variant)
             if b.kind == a.kind:
                 return Tensor("data", origin="a product of one factor with itself")
+        if a.kind == "half" and b is two and b.zero and (made := _by_contraction(a, b, swap)) is not None:
+            return replace(made, scale=scale, rows=rows, variant=variant)
         if a.kind == "half" and b.kind in ("data", "fresh", "half"):
             return replace(a, scale=scale, rows=rows)
         if a.kind == "delta" and b.kind in ("data", "base", "adapted", "fresh", "kronecker"):
@@ -132,7 +134,8 @@ def _by_contraction(one: Tensor, two: Tensor, swap: bool) -> Tensor | None:
     if two.kind == "fresh" and len(dims) == 2 and one.kind in ("data", "half", "mask"):
         if _is_rank(dims[1]) and not _is_rank(dims[0]) and one.kind == "data":
             return Tensor("half", side=A, space="activation")
-        if _is_rank(dims[0]) and one.kind == "half":
+        wide = not _is_rank(dims[1]) and number(dims[1]) != Number(ONE)  # no core, no gate for each rank
+        if _is_rank(dims[0]) and wide and one.kind == "half":
             return Tensor("delta", space="activation")
     return None
 

@@ -10,6 +10,7 @@ from lorascale_lint.knowledge.roles import NUMBERS, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.lookups import row
 from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
@@ -54,20 +55,12 @@ def record_use(
                 )
                 given = dict(zip(names, args, strict=False))
         given.update(keywords)
-        given = {key: _row(m, value) for key, value in given.items()}
+        given = {key: row(m, value) for key, value in given.items()}
         m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards))
 
 
 _PYTHON = frozenset(dir(builtins))
 """Python's own functions; a name that is nowhere bound (a star import) is no such."""
-
-
-def _row(m: Machine, value: Value) -> Value:
-    """A list as the row of what it holds now: the ledger outlives the heap."""
-    if isinstance(value, Ref) and value.kind == "list":
-        held = m.elements(value)
-        return Tup(tuple(held[0])) if held is not None else value
-    return value
 
 
 def run_function(

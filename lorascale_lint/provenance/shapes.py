@@ -103,4 +103,6 @@ def extents(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
     held = m.elements(given)
     if held is not None:
         return tuple(held[0])
-    return tuple(args) if number(given) is not None and len(args) > 1 else (given,) if number(given) else ()
+    if len(args) > 1 and any(number(size) is not None for size in args):
+        return tuple(args)
+    return (given,) if number(given) is not None else ()
