@@ -231,7 +231,7 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
             if name in ("data", "weight") and isinstance(value, Tensor) and value.kind == "adapted":
                 return
             m.heap.write(("place", path), name, held)
-        case Tensor(kind="A" | "B") if name in ("data", "weight"):
+        case Tensor(kind="A" | "B" | "base") if name in ("data", "weight"):
             if m.recording:
                 m.ledger.stores.append(Store(m.spot(node), owner, name, value, owner, m.frame.guards))
         case Union(options=found):

@@ -6,6 +6,7 @@ import ast
 from typing import Any
 
 from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.ledger.entries import Store
 from lorascale_lint.provenance.arithmetic import combine_sum
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.container_methods import of_dict
@@ -124,7 +125,10 @@ def of_tensor(
                 m.folded(node or ast.Pass(lineno=0), made_)
             elif m.initialising:
                 return value
-        if OPERATIONS.get(name) != "fill":
+        if OPERATIONS.get(name) == "copy_into" and value.kind == "base" and args:
+            if m.recording and node is not None:  # the weight keeps its name, whatever is put there
+                m.ledger.stores.append(Store(m.spot(node), value, "data", args[0], value, m.frame.guards))
+        elif OPERATIONS.get(name) != "fill":
             _write_back(m, node, made_)
         return made_
     return made_
