@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
 from lorascale_lint.codemods.statements import append_argument
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.shared_backups import SharedBackup
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.sources.loc import Loc
 
 
 @repair
-def copy_backup(model: Model, backup: SharedBackup) -> Fix | None:
+def copy_backup(ledger: Ledger, calls: Sequence[Spot]) -> Fix | None:
     """``weight.to("cpu")`` becomes ``weight.to("cpu", copy=True)``, and so does what puts it back.
 
     Unsafe by definition: unmerging on the CPU gives another weight, the right one, and takes its memory.
     """
-    rewrites = Rewrites(model.read_source)
-    calls = [(backup.function, backup.copy), *((function, call) for function, _, call in backup.restores)]
-    places = dict.fromkeys((function.filename, call.loc) for function, call in calls)
+    rewrites = Rewrites(ledger.read_source)
+    places = dict.fromkeys((spot.file.filename, spot.loc) for spot in calls)
     if not all(_copied(rewrites.of(filename), loc) for filename, loc in places):
         return None
     return rewrites.fix("unsafe", "Copy the weight")

@@ -118,3 +118,12 @@ INITIALISERS = (
     "init_lora_parameters svd_init _init_weights"
 ).split()
 """Methods that give factors start values: what they divide by is what training then multiplies back."""
+
+VIEWS = frozenset("data detach requires_grad_ view".split())
+"""Attributes and methods of torch's tensors that give the same memory again."""
+
+MOVES = {"to": "cpu", "cpu": ""}
+"""Methods that give the tensor itself if it is on the CPU: with which first argument."""
+
+COPY_ARGUMENT = "copy"
+"""The argument of `torch.Tensor.to` that makes a copy in any case."""

@@ -181,7 +181,8 @@ class FactorSum:
 class Store:
     """A field of an object is set; ``before`` is what it held (None: nothing that was seen).
 
-    ``field`` is empty where its name is computed. ``weight.copy_(value)`` sets the field ``data`` of the weight.
+    ``field`` is empty where its name is computed. ``weight.copy_(value)`` sets the
+    field ``data`` of the weight.
     """
 
     spot: Spot

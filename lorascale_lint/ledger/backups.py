@@ -1,0 +1,98 @@
+"""Weights that an object keeps beside the layer, to put them back."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.ledger.assigned import Written, written
+from lorascale_lint.ledger.entries import Apply, Ledger, Store
+from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.provenance.values import Place, Ref, Tensor, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backup:
+    """A field of ``cls`` keeps a weight; ``stores`` are those that do, ``put_back`` what restores from it."""
+
+    cls: ClassInfo
+    field: str
+    weight: str
+    stores: tuple[tuple[Store, Written], ...]
+    put_back: tuple[tuple[Store, Written], ...]
+
+
+def backups(ledger: Ledger) -> Iterator[Backup]:
+    """Fields that hold nothing but a weight, as it was named, moved or copied, and what puts it back."""
+    fields: dict[tuple[ClassInfo, str], list[Store]] = {}
+    for store in ledger.stores:
+        if isinstance(store.owner, Ref) and store.owner.cls is not None and not store.spot.chain:
+            fields.setdefault((store.owner.cls, store.field), []).append(store)
+    for (cls, field), stores in fields.items():
+        weights = {weight for store in stores if (weight := weight_of(store.value)) is not None}
+        set_to = [store for store in stores if weight_of(store.value) is not None]
+        sources = [(store, source) for store in set_to if (source := written(store.spot)) is not None]
+        if len(weights) != 1 or len(sources) != len(set_to) or not all(map(_is_none_or_weight, stores)):
+            continue
+        weight = weights.pop()
+        back = [
+            (store, source)
+            for store in ledger.stores
+            if not store.spot.chain
+            and changed_weight(store) == weight
+            and (source := written(store.spot)) is not None
+            and _is_field(source, field, store, cls)
+        ]
+        if back and field != "weight":
+            yield Backup(cls, field, weight, tuple(sources), tuple(back))
+
+
+def weight_of(value: Value | None) -> str | None:
+    """By which name a base weight is known; None for another value."""
+    names = {_name(option.value) for option in options(value)} if value is not None else set()
+    return names.pop() if len(names) == 1 else None
+
+
+def changed_weight(store: Store) -> str | None:
+    """The base weight whose content a store sets."""
+    if store.field == "data":
+        return weight_of(store.owner)
+    if store.field != "weight":
+        return None
+    owner = "self" if isinstance(store.owner, Ref) else getattr(store.owner, "path", "?")
+    return f"{owner}.weight"
+
+
+def in_place(apply: Apply) -> bool:
+    """Does the application change the memory of its base?"""
+    match apply.spot.node:
+        case ast.AugAssign(target=target):
+            return isinstance(target, ast.Attribute) or isinstance(apply.base, Place)
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return name.endswith("_")
+        case _:
+            return False
+
+
+def _name(value: Value) -> str | None:
+    if isinstance(value, Place) and value.role == "base":
+        return value.path.removesuffix(".data")
+    if isinstance(value, Tensor) and value.kind == "base":
+        return value.origin.removesuffix(".data")
+    return None
+
+
+def _is_none_or_weight(store: Store) -> bool:
+    return all(
+        getattr(option.value, "value", 0) is None or _name(option.value) is not None
+        for option in options(store.value)
+    )
+
+
+def _is_field(source: Written, field: str, store: Store, cls: ClassInfo) -> bool:
+    head, _, name = source.name.partition(".")
+    function = store.spot.function
+    if function is None or function.owner is None or name != field or function.parameters[:1] != [head]:
+        return False
+    return function.owner.methods.get(function.name) is function and cls in (function.owner, store.spot.cls)
