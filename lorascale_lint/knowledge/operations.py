@@ -84,6 +84,17 @@ OPERATIONS: dict[str, str] = {
 }
 """Effect by the last part of a name; a trailing underscore in torch changes the receiver."""
 
+CONCATENATES = frozenset("cat concat concatenate".split())
+"""Operations that put tensors side by side along the axis that they are given, else the first."""
+
+JOINS: dict[str, frozenset[int]] = {
+    "vstack": frozenset([0]), "hstack": frozenset([1]), "block_diag": frozenset([0, 1]),
+}  # fmt: skip
+"""Operations that put matrices side by side, with the axes along which they do."""
+
+DECOMPOSITIONS = frozenset("svd svd_lowrank pca_lowrank randomized_svd svds".split())
+"""Operations that give factors of a matrix, from which another number of them can be taken."""
+
 WHOLE_TYPES = frozenset("int int8 int16 int32 int64 uint8 uint16 uint32 uint64 long short".split())
 """Types of whole numbers, as torch, numpy, mlx and jax call them."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
+from lorascale_lint.knowledge.operations import CONCATENATES, JOINS, OPERATIONS, WHOLE
 from lorascale_lint.provenance.arithmetic import combine_sum, operand, times
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.numbers import rounded
@@ -311,10 +311,30 @@ def _fresh(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
 
 
 def _stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    given = _first(args, keywords)
+    spread = name == "block_diag"  # several arguments, or a list with a star
+    given = m.new_list(args) if spread else _first(args, keywords)
     held = m.elements(given)
     if held is None or not held[0]:
         return Tensor("data", origin=name)
+    made = _stacked(name, held)
+    if isinstance(made, Tensor) and made.kind in ("A", "B") and (held[1] or len(held[0]) > 1 or spread):
+        return replace(made, joined=_axes(name, args, keywords))
+    return made
+
+
+def _axes(name: str, args: list[Value], keywords: dict[str, Value]) -> frozenset[int]:
+    """The axes along which an operation puts tensors of two extents side by side."""
+    if name in JOINS:
+        return JOINS[name]
+    given = keywords.get("dim", keywords.get("axis", args[1] if len(args) > 1 else None))
+    known = None if given is None else number(given)
+    if name not in CONCATENATES or (given is not None and (known is None or known.scale.constant is None)):
+        return frozenset()
+    axis = 0 if known is None or known.scale.constant is None else int(known.scale.constant)
+    return frozenset([axis % 2])
+
+
+def _stacked(name: str, held: tuple[list[Value], bool]) -> Value:
     known = [each(value, lambda v: tensor(v) or v) for value in held[0]]
     first = known[0]
     named_ = [v for v in known if isinstance(v, Tensor) and v.kind in ("A", "B")]

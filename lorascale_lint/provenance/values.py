@@ -114,6 +114,8 @@ class Tensor(Value):
     origin: str = ""
     steps: tuple[Multiplied, ...] = field(default=(), compare=False, repr=False)
     """What was multiplied onto it, and onto what it was made of, in order."""
+    joined: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
+    """Axes along which it is several factors side by side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
