@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import ast
+
 import libcst as cst
 
 from lorascale_lint.codemods.statements import parenthesized
-from lorascale_lint.facts.terms import Op
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Product, loc_of
 
 
 @repair
-def transpose_delta(model: Model, function: Function, product: Op) -> Fix | None:
+def transpose_delta(ledger: Ledger, product: Product) -> Fix | None:
     """``x @ (B @ A)`` becomes ``x @ (B @ A).T``.
 
     Unsafe by definition: it changes the result for every adapter (to the right one).
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    if rewrite.find(product.right.loc, cst.BinaryOperation) is None:
+    spot = product.spot
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(spot.file.filename)
+    if not isinstance(spot.node, ast.BinOp):
         return None
-    rewrite.change(product.right.loc, cst.BinaryOperation, _transposed)
+    delta = rewrite.expression(loc_of(spot.file, spot.node.right))
+    if delta is None:
+        return None
+    rewrite.replace(delta, cst.Attribute(value=parenthesized(delta), attr=cst.Name("T")))
     return rewrites.fix("unsafe", "Transpose the delta")
-
-
-def _transposed(node: cst.CSTNode) -> cst.Attribute:
-    assert isinstance(node, cst.BaseExpression)
-    return cst.Attribute(value=parenthesized(node), attr=cst.Name("T"))

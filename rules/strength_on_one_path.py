@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.multiply_strength import multiply_strength
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.roles import STRENGTH
+from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.families import families
+from lorascale_lint.rule import Obligation
 
 
-class StrengthOnOnePath(Rule):
+class StrengthOnOnePath(Obligation):
     """Strength applied on one path only
 
     ## What it finds
@@ -80,35 +83,28 @@ class StrengthOnOnePath(Rule):
     name = "strength-on-one-path"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications without strength beside a sibling of the other kind that has it."""
-        for implementation in model.implementations:
-            known = [
-                application
-                for application in implementation.applications
-                if all(scale.known for scale in application.scales) and application not in model.scaled_sums
-            ]
-            strong = [a for a in known if a.has_strength]
+        for family in families(ledger):
+            known = [item for item in family.applications if not item.reasons and item.formula != "0"]
+            strong = [item for item in known if _strong(item)]
             for application in known:
-                other = next((a for a in strong if a.kind != application.kind), None)
-                if application.has_strength or other is None or application.kind == "unmerge":
+                other = next((item for item in strong if item.kind != application.kind), None)
+                if other is None or application in strong or application.kind == "unmerge":
                     continue
-                function = application.function
-                yield self.finding(
-                    model,
-                    function.filename,
-                    application.loc,
-                    f"`{function.facts.name}` leaves out the strength of `{other.function.facts.name}`",
-                    event=application.event,
+                yield self.at(
+                    application.spot,
+                    f"`{application.spot.name}` leaves out the strength of `{other.spot.name}`",
                     effect="2.00x too strong for strength=0.5",
                     trace=[
-                        (
-                            other.function.filename,
-                            other.loc,
-                            f"the delta is applied at {other.formula()} here",
-                        ),
-                        *application.delta_steps(),
-                        (function.filename, application.loc, f"and at {application.formula()} here"),
+                        (other.spot, f"the delta is applied at {other.formula} here"),
+                        (application.spot, f"and at {application.formula} here"),
                     ],
-                    fix=multiply_strength(model, implementation, application),
+                    fix=multiply_strength(ledger, family, application),
                 )
+
+
+def _strong(application: Application) -> bool:
+    """Does some branch carry a user's strength?"""
+    scales = (branch.scale for branch in application.branches)
+    return any(symbol.role == STRENGTH for scale in scales for symbol, _ in scale.powers)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.transpose_delta import transpose_delta
-from lorascale_lint.facts.terms import Op, Param, walk
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.applications import Application
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.deltas import crossed_products
+from lorascale_lint.ledger.entries import Ledger, Product
+from lorascale_lint.ledger.families import families
+from lorascale_lint.rule import Obligation
+from lorascale_lint.sources.loc import Loc
 
 
-class UntransposedDelta(Rule):
+class UntransposedDelta(Obligation):
     """Activation multiplied with a delta in weight layout
 
     ## What it finds
@@ -84,50 +86,27 @@ class UntransposedDelta(Rule):
     name = "untransposed-delta"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Forward applications of an untransposed delta beside a merge of the same layout."""
-        for implementation in model.implementations:
-            merge = next((a for a in implementation.applications if _merges_out_in(a)), None)
-            if merge is None:
-                continue
-            for application in implementation.applications:
-                product = _activation_product(application) if application.misoriented else None
-                if product is None:
-                    continue
-                function = application.function
-                yield self.finding(
-                    model,
-                    function.filename,
-                    product.loc,
-                    "activation multiplied with the delta in weight layout (out x in), not transposed",
-                    effect="the output of the adapter is wrong for square layers and fails for all others",
-                    trace=[
-                        (
-                            merge.function.filename,
-                            merge.loc,
-                            "the same product is merged into the weight as it is",
-                        ),
-                        (function.filename, application.loc, "its product with the activation is added here"),
-                    ],
-                    fix=transpose_delta(model, function, product),
-                )
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Products of an activation and a delta that is merged as it is, turned the wrong way."""
+        found: dict[tuple[str, Loc], tuple[Product, Application, Application]] = {}
+        for family in families(ledger):
+            merge = next((item for item in family.applications if _merges_out_in(item)), None)
+            for application in family.applications if merge is not None else ():
+                for product in crossed_products(ledger, application):
+                    place = (product.spot.file.filename, product.spot.loc)
+                    found.setdefault(place, (product, application, merge or application))
+        for product, application, merge in found.values():
+            yield self.at(
+                product.spot,
+                "activation multiplied with the delta in weight layout (out x in), not transposed",
+                effect="the output of the adapter is wrong for square layers and fails for all others",
+                trace=[
+                    (merge.spot, "the same product is merged into the weight as it is"),
+                    (application.spot, "its product with the activation is added here"),
+                ],
+                fix=transpose_delta(ledger, product),
+            )
 
 
 def _merges_out_in(application: Application) -> bool:
-    return application.kind == "merge" and all(
-        getattr(a.value, "layout", "") == "out_in" for a in application.deltas
-    )
-
-
-def _activation_product(application: Application) -> Op | None:
-    """The outermost ``x @ delta`` in the applied term whose ``x`` is a parameter of the method."""
-    parameters = {parameter.name for parameter in application.function.facts.parameters}
-    for term in walk(application.delta):
-        if (
-            isinstance(term, Op)
-            and term.sign == "@"
-            and isinstance(term.left, Param)
-            and term.left.name in parameters
-        ):
-            return term
-    return None
+    return application.kind == "merge" and all(b.layout == "out_in" for b in application.branches)

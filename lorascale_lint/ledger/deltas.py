@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.entries import Ledger, Product
 
 
 def delta_of(application: Application) -> ast.expr | None:
@@ -31,3 +33,16 @@ def gives_product(application: Application) -> bool:
             return OPERATIONS.get(name) == "addmm" and all(item.arg != "alpha" for item in keywords)
         case _:
             return False
+
+
+def crossed_products(ledger: Ledger, application: Application) -> Iterator[Product]:
+    """Products of an activation and the wrong side of a delta that make what is applied, on each branch."""
+    if not all(branch.layout.startswith(_CROSSED) for branch in application.branches):
+        return
+    for product in ledger.products:
+        same = product.spot.function is application.spot.function
+        if same and product.layout.startswith(_CROSSED):
+            yield product
+
+
+_CROSSED = "crossed "

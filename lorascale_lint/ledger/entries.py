@@ -145,6 +145,8 @@ class Product:
     scale: Scale | None
     base: str
     reasons: tuple[str, ...]
+    layout: str = ""
+    """How the factors lie, as in `Apply`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

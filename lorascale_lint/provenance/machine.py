@@ -237,14 +237,18 @@ class Machine:
                 found = option.value
                 kind, scale, variant = "unknown", None, ""
                 reasons: tuple[str, ...] = ()
+                layout = ""
                 if isinstance(found, Tensor):
+                    layout = found.layout
                     kind = {"delta": "delta", "half": "half", "data": "other", "base": "other"}.get(
                         found.kind, "other"
                     )
                     scale, variant = found.scale, found.variant
                     if found.kind == "data":
                         reasons = (found.origin,)
-                self.ledger.products.append(Product(self.spot(node), kind, variant, scale, "", reasons))
+                self.ledger.products.append(
+                    Product(self.spot(node), kind, variant, scale, "", reasons, layout)
+                )
         row = getattr(node, "lineno", 0)
         if isinstance(value, Tensor) and value.kind in ("delta", "half", "data"):
             from dataclasses import replace
@@ -253,12 +257,11 @@ class Machine:
         return value
 
     def read_field(self, node: ast.AST, owner: Value, name: str, value: Value) -> None:
-        """Writes down that alpha, the rank or a scale is read from another object."""
-        if (
-            self.recording
-            and role_of(name, True) in (ALPHA, RANK, SCALING)
-            and owner is not self.frame.receiver
-        ):
+        """Writes down that alpha, the rank or a scale is read from another object of the project."""
+        if not self.recording or role_of(name, True) not in (ALPHA, RANK, SCALING):
+            return
+        others = (option.value for option in options(owner) if option.value != self.frame.receiver)
+        if any(isinstance(other, Ref) and other.cls is not None for other in others):
             self.ledger.field_reads.append(FieldRead(self.spot(node), owner, name, value, self.frame.guards))
 
     def rescaled(self, node: ast.AST, left: Value, right: Value) -> None:

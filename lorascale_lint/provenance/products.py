@@ -53,6 +53,11 @@ def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
     return ""
 
 
+def _is_crossed(delta: Tensor, swap: bool) -> bool:
+    """Does an activation on the left meet the side of the delta that is its output?"""
+    return delta.layout in ("out_in", "in_out") and ((delta.layout == "out_in") != delta.transposed) != swap
+
+
 def _with_steps(made: Value, left: Value, right: Value) -> Value:
     """A product has been through what each of its factors has been through."""
     steps = tuple(step for value in (left, right) if isinstance(value, Tensor) for step in value.steps)
@@ -110,7 +115,9 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         if a.kind == "delta" and b.kind in ("data", "base", "adapted", "fresh", "kronecker"):
             if b.kind == "kronecker":
                 return replace(a, scale=scale, variant="lokr", rows=rows)
-            return replace(a, scale=scale, space="activation", rows=rows)
+            if ordered and a is two and a.space == "weight" and _is_crossed(a, swap):
+                layout = f"crossed {a.layout}"
+            return replace(a, scale=scale, space="activation", rows=rows, layout=layout)
         if a.kind == "adapted":
             return replace(a, space="activation")
     if set(kinds) == {"delta"}:

@@ -111,7 +111,7 @@ def _factor(role: str, power: Fraction) -> str:
 
 def settled(scale: Scale, layout: str) -> Scale:
     """The scale where the layout of the factors is known: which of their extents is the rank."""
-    axes = RANK_AXES.get(layout)
+    axes = RANK_AXES.get(layout.removeprefix("crossed "))
     if axes is None:
         return scale
     made = Scale(scale.coefficient)

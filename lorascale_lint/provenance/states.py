@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
+from lorascale_lint.knowledge.roles import STRENGTH, role_of
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine
@@ -51,6 +52,14 @@ def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     for flag in flags:
         if flag in written:
             m.heap.write(made.key, flag, Place(f"self.{flag}"))
+
+
+def open_strengths(m: Machine, cls: ClassInfo, made: Ref) -> None:
+    """A strength that is 1 when the object is made, and that its methods leave alone, is for users to set."""
+    lora = m.speaks(None, cls.file, cls)
+    for slot, value in m.heap.of(made.key):
+        if is_start(value) and isinstance(slot, str) and role_of(slot, lora) == STRENGTH:
+            m.heap.write(made.key, slot, Place(f"self.{slot}", STRENGTH, True))
 
 
 @lru_cache(maxsize=20_000)

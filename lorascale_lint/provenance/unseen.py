@@ -21,6 +21,7 @@ from lorascale_lint.provenance.states import (
     only_strength,
     open_containers,
     open_flags,
+    open_strengths,
     stores,
 )
 from lorascale_lint.provenance.values import NONE, Klass, Place, Ref, Value, join
@@ -187,6 +188,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     m.heap.write(*cell, value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+    open_strengths(m, cls, made)
 
 
 def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:

@@ -108,7 +108,10 @@ class Tensor(Value):
     learned: bool = False
     variant: str = "lora"
     layout: str = ""
-    """``out_in`` (B is out x r, A is r x in) or ``in_out``, where a product has shown it."""
+    """``out_in`` (B is out x r, A is r x in) or ``in_out``, where a product has shown it.
+
+    ``crossed out_in`` where an activation has met the wrong side of such a delta.
+    """
     rows: tuple[int, ...] = ()
     """Rows of the products that made it, in the file where the last one stands."""
     origin: str = ""
