@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.decompositions import decompositions
-from lorascale_lint.model.weight_norm import Decomposed, Place
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.renormed import scaled_changes
+from lorascale_lint.rule import Obligation
 
 
-class DoraScaleOutsideNorm(Rule):
+class DoraScaleOutsideNorm(Obligation):
     """DoRA's trained scale applied to the normalised difference
 
     ## What it finds
@@ -68,32 +67,22 @@ class DoraScaleOutsideNorm(Rule):
     code = "LS404"
     name = "dora-scale-outside-norm"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each multiplication of a renormalised difference by the trained scale."""
-        reported: set[Place] = set()
-        for found in decompositions(model):
-            form = found.form
-            if not isinstance(form, Decomposed) or not form.without_base or not form.norm.of.delta:
+        seen: set[object] = set()
+        for step, norm in scaled_changes(ledger):
+            if step.spot.node in seen or step.spot.file.is_test:
                 continue
-            trained = form.outer.trained
-            if trained is None or trained in reported:
-                continue
-            reported.add(trained)
-            norm = form.norm.place
-            yield self.finding(
-                model,
-                trained.function.filename,
-                trained.loc,
-                f"`{trained.function.facts.qualname}` multiplies the trained scale onto what DoRA has "
-                "normalised already",
+            seen.add(step.spot.node)
+            yield self.at(
+                step.spot,
+                f"`{step.spot.name}` multiplies the trained scale onto what DoRA has normalised already",
                 effect="right only for alpha = rank",
-                trace=(
-                    (norm.function.filename, norm.loc, "the norm of base and delta is taken here"),
-                    (trained.function.filename, trained.loc, "the trained scale comes from here"),
+                trace=[
+                    (norm.spot, "the norm of base and delta is taken here"),
                     (
-                        found.function.filename,
-                        found.loc,
-                        "and multiplies the change of direction and magnitude together",
+                        step.spot,
+                        "the trained scale multiplies the change of direction and magnitude together",
                     ),
-                ),
+                ],
             )

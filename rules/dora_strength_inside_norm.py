@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.decompositions import decompositions
-from lorascale_lint.model.weight_norm import Decomposed, Place
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.roles import STRENGTH
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.renormed import has_role, renormed, step_with
+from lorascale_lint.rule import Obligation
 
 
-class DoraStrengthInsideNorm(Rule):
+class DoraStrengthInsideNorm(Obligation):
     """DoRA strength multiplied in before the weight is normalised
 
     ## What it finds
@@ -84,32 +84,23 @@ class DoraStrengthInsideNorm(Rule):
     code = "LS403"
     name = "dora-strength-inside-norm"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each sum of base and delta that is normalised with the strength in it."""
-        reported: set[Place] = set()
-        for found in decompositions(model):
-            form = found.form
-            mix = form.mix if isinstance(form, Decomposed) else form.norm.of
-            strength, summed = mix.marks.strength, mix.summed
-            if strength is None or summed is None or summed in reported or not (mix.base and mix.delta):
+        seen: set[object] = set()
+        for found in renormed(ledger):
+            of = found.norm.value
+            if of.summed is None or of.summed.node in seen or not has_role(of.scale, STRENGTH):
                 continue
-            reported.add(summed)
-            norm = form.norm.place
-            yield self.finding(
-                model,
-                summed.function.filename,
-                summed.loc,
-                f"`{summed.function.facts.qualname}` multiplies the strength onto a delta that DoRA "
-                "normalises afterwards",
+            seen.add(of.summed.node)
+            step = step_with(of, STRENGTH)
+            yield self.at(
+                of.summed,
+                f"`{of.summed.name}` multiplies the strength onto a delta that DoRA normalises afterwards",
                 effect="strength 0 does not give the base weight back, 0.5 is not half way",
-                trace=(
-                    (strength.function.filename, strength.loc, "the strength is multiplied onto the delta"),
-                    (summed.function.filename, summed.loc, "the delta is added to the base weight"),
-                    (norm.function.filename, norm.loc, "the norm is taken of the sum"),
-                    (
-                        found.function.filename,
-                        found.loc,
-                        "and the magnitude is applied in full, at any strength",
-                    ),
-                ),
+                trace=[
+                    *([(step.spot, "the strength is multiplied onto the delta")] if step is not None else []),
+                    (of.summed, "the delta is added to the base weight"),
+                    (found.norm.spot, "the norm is taken of the sum"),
+                    (found.spot, "and the magnitude is applied in full, at any strength"),
+                ],
             )

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.take_norm import take_norm
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.decompositions import decompositions
-from lorascale_lint.model.magnitudes import magnitude_statistics
-from lorascale_lint.model.weight_norm import Decomposed, Place
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.renormed import renormed, statistics_of_magnitudes
+from lorascale_lint.rule import Obligation
 
 
-class DoraWrongNorm(Rule):
+class DoraWrongNorm(Obligation):
     """DoRA weight divided by something else than its norm
 
     ## What it finds
@@ -74,39 +72,28 @@ class DoraWrongNorm(Rule):
     name = "dora-wrong-norm"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each statistic that stands in the place of the norm."""
-        reported: set[Place] = set()
-        learned = magnitude_statistics(model)
-        for found in decompositions(model):
-            form = found.form
-            norm = form.norm
-            if norm.place in reported or not (norm.of.base or norm.of.delta):
-                continue
-            mix = form.mix if isinstance(form, Decomposed) else norm.of
-            if not (mix.base and mix.delta):
-                continue
-            if norm.how in learned:
+        seen: set[object] = set()
+        learned = statistics_of_magnitudes(ledger)
+        for found in renormed(ledger):
+            norm = found.norm
+            if norm.spot.node in seen or norm.how in learned - {"norm"}:
                 continue  # the magnitude was made as the same statistic: another design, and consistent
             if norm.how != "norm":
                 what = f"the {norm.how} of the adapted weight"
-            elif norm.of.base and not norm.of.delta and norm.place.function is found.function:
+            elif norm.of == "base" and norm.spot.function is found.spot.function:
                 what = "the norm of the base weight alone"
             else:
                 continue
-            reported.add(norm.place)
-            summed = mix.summed or Place(found.function, found.loc)
-            yield self.finding(
-                model,
-                norm.place.function.filename,
-                norm.place.loc,
-                f"`{norm.place.function.facts.qualname}` divides by {what}, DoRA by its norm",
-                trace=(
-                    (summed.function.filename, summed.loc, "the delta is added to the base weight"),
-                    (norm.place.function.filename, norm.place.loc, f"{what} is taken here"),
-                    (found.function.filename, found.loc, "where the learned magnitude expects the norm"),
-                ),
-                fix=take_norm(model, norm.place.function.filename, norm.place.loc)
-                if norm.how == "mean"
-                else None,
+            seen.add(norm.spot.node)
+            yield self.at(
+                norm.spot,
+                f"`{norm.spot.name}` divides by {what}, DoRA by its norm",
+                trace=[
+                    (found.summed, "the delta is added to the base weight"),
+                    (norm.spot, f"{what} is taken here"),
+                    (found.spot, "where the learned magnitude expects the norm"),
+                ],
+                fix=take_norm(ledger, norm.spot) if norm.how == "mean" else None,
             )

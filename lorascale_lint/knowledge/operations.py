@@ -59,6 +59,8 @@ OPERATIONS: dict[str, str] = {
     **_table("rsqrt", "rsqrt rsqrt_"),
     **_table("reciprocal", "reciprocal reciprocal_"),
     **_table("norm", "norm linalg_norm vector_norm weight_norm l2_norm"),
+    **_table("statistic", "mean std var median average"),
+    **_table("normalize", "normalize l2_normalize"),
     **_table("zeros", "zeros zeros_like new_zeros zeros_"),
     **_table(
         "fresh",

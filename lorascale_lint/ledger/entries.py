@@ -124,15 +124,22 @@ class Rescale:
     guards: Guards
     magnitude: Tensor
     """``learned`` if the project makes it; ``rows`` are those of the products whose norm divides it."""
+    norm: Norm | None = None
+    """What divides, where it was seen; it may be another statistic than the norm."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Norm:
-    """A norm is taken of a tensor of the kind ``of``; ``rows`` are those of the products in it."""
+    """A norm is taken of a tensor of the kind ``of``; ``rows`` are those of the products in it.
+
+    ``how`` is ``norm``, or the name of the statistic that stands in its place.
+    """
 
     spot: Spot
     of: str
     rows: tuple[int, ...]
+    value: Tensor
+    how: str = "norm"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
@@ -18,6 +19,7 @@ from lorascale_lint.provenance.values import (
     Hole,
     Place,
     Ref,
+    Tensor,
     Text,
     Tup,
     Union,
@@ -42,7 +44,7 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return hole(f"{path_of(left)}/{shown(right)}")  # a path, and no quotient
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
-            made = stepwise(m, node, left, right, lambda a, b: divide(a, b, floor), divides=True)
+            made = stepwise(m, node, left, right, lambda a, b: _divided(m, node, a, b, floor), divides=True)
             m.folded(node, made)
             divided(m, node, left, right, floor, made)
             return made
@@ -89,6 +91,11 @@ def times(m: Machine, node: ast.AST, left: Value, right: Value) -> Value:
     return multiply(left, right)
 
 
+def _divided(m: Machine, node: ast.AST, left: Value, right: Value, floor: bool) -> Value:
+    m.renormed(node, left, right)
+    return divide(left, right, floor)
+
+
 def combine_sum(m: Machine, node: ast.AST, left: Value, right: Value, sign: int) -> Value:
     """``left + right`` of tensors, numbers, texts or lists; an application where a delta meets its base."""
 
@@ -104,7 +111,10 @@ def combine_sum(m: Machine, node: ast.AST, left: Value, right: Value, sign: int)
                 return Tup(tuple(both))
             return m.new_list(both, a[1] or b[1])
         m.summed(node, one, two)
-        return add(one, two, sign, m.report(node))
+        made = add(one, two, sign, m.report(node))
+        if isinstance(made, Tensor) and made.kind == "adapted" and made.summed is None:
+            made = replace(made, summed=m.spot(node))
+        return made
 
     if not isinstance(left, Union) and not isinstance(right, Union):
         return plus(left, right)

@@ -273,12 +273,28 @@ class Machine:
                 continue
             if value.kind in ("adapted", "delta", "base"):
                 norm = by.side or value.side
-                self.ledger.rescales.append(Rescale(self.spot(node), value, norm, self.frame.guards, by))
+                self.ledger.rescales.append(
+                    Rescale(self.spot(node), value, norm, self.frame.guards, by, by.norm or value.norm)
+                )
 
-    def normed(self, node: ast.AST, of: Tensor | None) -> None:
-        """Writes down that a norm is taken."""
-        if self.recording and of is not None:
-            self.ledger.norms.append(Norm(self.spot(node), of.kind, of.rows))
+    def renormed(self, node: ast.AST, left: Value, right: Value) -> None:
+        """Writes down that what was multiplied by a magnitude is divided by a norm."""
+        value, by = tensor(left), tensor(right)
+        if value is None or by is None or by.kind != "norm" or not self.recording:
+            return
+        if value.length is not None and value.norm is None and value.kind == "adapted":
+            self.ledger.rescales.append(
+                Rescale(self.spot(node), value, by.side, self.frame.guards, value.length, by.norm)
+            )
+
+    def normed(self, node: ast.AST, of: Tensor | None, how: str = "norm") -> Norm | None:
+        """The norm that is taken, written down; of a statistic in its place, kept with what it gives."""
+        if of is None:
+            return None
+        made = Norm(self.spot(node), of.kind, of.rows, of, how)
+        if self.recording and how == "norm":
+            self.ledger.norms.append(made)
+        return made
 
     def summed(self, node: ast.AST, left: Value, right: Value) -> None:
         """Writes down that a factor is added to another one of its side, or its bias to that of the base."""

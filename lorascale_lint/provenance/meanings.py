@@ -92,7 +92,7 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
             return Tensor("base", module=True, dims=value.dims, origin=name)
         return Tensor(**{**_fields(value), "origin": name})
     if isinstance(value, Tensor) and value.kind == "norm" and role_of(name, lora) == "magnitude":
-        return Tensor("magnitude", origin=origin, learned=True)
+        return Tensor("magnitude", origin=origin, learned=True, length=value)
     if isinstance(value, Place) and value.role is None:
         role = role_of(name, lora)
         if role is not None:

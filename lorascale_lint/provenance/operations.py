@@ -196,7 +196,12 @@ def _divide(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
     given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
     if len(given) < 2:
         return _first(args, keywords)
-    return stepwise(m, node, given[0], given[1], divide, divides=True)
+
+    def over(left: Value, right: Value) -> Value:
+        m.renormed(node, left, right)
+        return divide(left, right)
+
+    return stepwise(m, node, given[0], given[1], over, divides=True)
 
 
 def _arithmetic(function: Callable[[Value, Value], Value]) -> Any:
@@ -279,10 +284,38 @@ def norm_of(m: Machine, value: Value, node: ast.AST | None) -> Value:
 
     def norm(one: Value) -> Value:
         found = tensor(one)
-        m.normed(node or ast.Pass(lineno=0), found)
-        return Tensor("norm") if found is None else Tensor("norm", side=found.kind, rows=found.rows)
+        taken = m.normed(node or ast.Pass(lineno=0), found)
+        return (
+            Tensor("norm") if found is None else Tensor("norm", side=found.kind, rows=found.rows, norm=taken)
+        )
 
     return each(value, norm)
+
+
+def statistic_of(m: Machine, name: str, value: Tensor, node: ast.AST | None) -> Value:
+    """The mean, sum or deviation of ``value``: it may stand in the place of a norm."""
+    if value.kind in ("norm", "magnitude"):
+        return Tensor("norm", norm=value.norm)
+    if value.kind in ("adapted", "base"):
+        return (
+            value if name == "abs" else Tensor("norm", norm=m.normed(node or ast.Pass(lineno=0), value, name))
+        )
+    return value if name == "sum" and value.kind == "delta" else Tensor("data", origin=value.origin)
+
+
+def _statistic(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    def take(one: Value) -> Value:
+        found = tensor(one)
+        return one if found is None else statistic_of(m, name, found, node)
+
+    return each(_first(args, keywords), take)
+
+
+def _normalize(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    def divided(one: Value) -> Value:
+        return divide(one, norm_of(m, one, node)) if tensor(one) is not None else one
+
+    return each(_first(args, keywords), divided)
 
 
 def _zeros(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -367,7 +400,9 @@ def _sum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], n
     given = _first(args, keywords)
     held = m.elements(given)
     if held is None:
-        return given
+        known = [tensor(option.value) for option in options(given)]
+        whole = all(found is not None and found.kind in ("adapted", "base") for found in known)
+        return _statistic(m, name, args, keywords, node) if whole else given
     result: Value = args[1] if len(args) > 1 else Number(Scale(Fraction(0)))
     for value in held[0]:
         result = combine_sum(m, node, result, value, 1)
@@ -424,6 +459,8 @@ _EFFECTS: dict[str, Any] = {
     "rsqrt": _unary(lambda v: power(v, _MINUS_HALF)),
     "reciprocal": _unary(lambda v: power(v, _MINUS)),
     "norm": _norm,
+    "statistic": _statistic,
+    "normalize": _normalize,
     "zeros": _zeros,
     "fresh": _fresh,
     "stack": _stack,

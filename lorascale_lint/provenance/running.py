@@ -97,7 +97,7 @@ def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords, runni
     if func.env is not None:
         return None
     given = (*args, *(value for _, value in keywords))
-    steps = tuple(value.steps for value in given if isinstance(value, Tensor))
+    steps = tuple((*value.steps, value.norm, value.summed) for value in given if isinstance(value, Tensor))
     around = (m.frame.lora if m.stack else None, m.recording, m.initialising, running)
     return (func.info, func.receiver, func.owner, tuple(args), tuple(keywords), steps, around)
 

@@ -16,7 +16,7 @@ from lorascale_lint.provenance.lookups import presence, read_all
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.modules import apply_module, call_place
 from lorascale_lint.provenance.objects import store_attribute
-from lorascale_lint.provenance.operations import by_alpha, norm_of, operation
+from lorascale_lint.provenance.operations import by_alpha, norm_of, operation, statistic_of
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import extent
@@ -101,14 +101,8 @@ def of_tensor(
         return norm_of(m, value, node)
     if name in ("forward", "__call__", "apply"):
         return apply_module(m, value, args, node)
-    if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax"):
-        return (
-            Tensor("norm")
-            if value.kind in ("adapted", "base", "norm", "magnitude")
-            else value
-            if name == "sum" and value.kind == "delta"
-            else Tensor("data", origin=value.origin)
-        )
+    if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax", "median"):
+        return statistic_of(m, name, value, node)
     if name in ("index_add_", "index_add", "scatter_add_", "scatter_add", "index_copy_") and len(args) >= 3:
         by = named.get("alpha")
         place = node or ast.Pass(lineno=0)

@@ -125,13 +125,16 @@ def multiply(left: Value, right: Value) -> Value:
         for a, b in ((one, two), (two, one)):
             if a.kind in LINEAR and b.kind not in LINEAR:
                 if b.kind in ("magnitude", "norm") or (b.kind == "number" and "norm" in b.origin):
+                    if a.kind == "adapted" and b.kind == "magnitude":
+                        return replace(a, variant="dora", length=a.length or b, norm=a.norm or b.norm)
                     return replace(a, variant="dora" if a.kind in ("adapted", "delta") else a.variant)
                 return replace(a, scale=a.scale * factor_of(b), dims=())
         if "mask" in (one.kind, two.kind):
             return one if two.kind == "mask" else two
         for a in (one, two):
             if a.kind in ("magnitude", "norm"):
-                return replace(a, kind="magnitude", side=one.side or two.side, rows=(*one.rows, *two.rows))
+                rows, side = (*one.rows, *two.rows), one.side or two.side
+                return replace(a, kind="magnitude", side=side, rows=rows, norm=one.norm or two.norm)
             if a.kind == "base":
                 return a
         if {one.kind, two.kind} <= {"A", "B", "half"}:
@@ -174,8 +177,8 @@ def divide(left: Value, right: Value, floor: bool = False) -> Value:
     if below is not None and number(right) is None:
         if above is not None and (below.kind in ("norm", "magnitude") or above.kind in ("magnitude", "norm")):
             if above.kind in ("magnitude", "norm"):
-                return replace(above, kind="magnitude", side=below.side, rows=below.rows)
-            return replace(above, side=below.side) if below.kind == "norm" else above
+                return replace(above, kind="magnitude", side=below.side, rows=below.rows, norm=below.norm)
+            return replace(above, side=below.side, norm=below.norm) if below.kind == "norm" else above
         if above is None or above.kind not in LINEAR:
             return Tensor("data", origin=below.origin)
     inverse = factor_of(right).inverse()
@@ -224,7 +227,7 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             if one.origin and two.origin and two.kind == "data" and two.origin != one.origin:
                 return one
             made = Tensor("delta", one.scale, space=one.space, rows=one.rows, variant=one.variant)
-            return replace(made, steps=one.steps)
+            return replace(made, steps=one.steps, norm=one.norm, length=one.length)
         if one.kind == "delta" and two.kind == "delta":
             if one.scale == two.scale:
                 return replace(one, rows=(*one.rows, *two.rows))

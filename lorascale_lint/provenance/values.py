@@ -10,7 +10,7 @@ from lorascale_lint.provenance.scale import ONE, Scale
 if TYPE_CHECKING:
     import ast
 
-    from lorascale_lint.ledger.entries import Spot
+    from lorascale_lint.ledger.entries import Norm, Spot
     from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 
 Atom = tuple[str, bool]
@@ -119,6 +119,14 @@ class Tensor(Value):
     """What was multiplied onto it, and onto what it was made of, in order."""
     joined: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
     """Axes along which it is several factors side by side."""
+    norm: Norm | None = field(default=None, compare=False, repr=False)
+    """What divides it; of a norm, that norm."""
+    length: Tensor | None = field(default=None, compare=False, repr=False)
+    """Of base and delta, and of what is left of them without the base: the magnitude on their rows.
+
+    Of a magnitude that the project makes, the norm as which it starts."""
+    summed: Spot | None = field(default=None, compare=False, repr=False)
+    """Where base and delta met."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,71 @@
+"""Weights whose rows DoRA brings to a magnitude: which norm divides them, what was multiplied on before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.kinds import speaks_of_dora
+from lorascale_lint.knowledge.roles import ALPHA, MAGNITUDE, RANK, SCALING
+from lorascale_lint.ledger.entries import Ledger, Norm, Spot
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Multiplied, Tensor, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Renormed:
+    """Base and delta, multiplied by a magnitude and divided by ``norm``, at ``spot``."""
+
+    spot: Spot
+    norm: Norm
+    adapted: Tensor
+
+    @property
+    def summed(self) -> Spot:
+        """Where base and delta met, or the place itself where that is out of sight."""
+        return self.adapted.summed or self.spot
+
+
+def renormed(ledger: Ledger) -> Iterator[Renormed]:
+    """Each place where a magnitude and a norm meet on base and delta, or on their way there."""
+    for entry in ledger.rescales:
+        function = entry.spot.function
+        if entry.norm is None or entry.spot.file.is_test:
+            continue
+        if function is not None and not speaks_of_dora(function.file.text(function.node) + function.qualname):
+            continue
+        adapted = entry.value if entry.value.kind == "adapted" else entry.norm.value
+        if adapted.kind == "adapted":
+            yield Renormed(entry.spot, entry.norm, adapted)
+
+
+def step_with(value: Tensor, *roles: str) -> Multiplied | None:
+    """The multiplication that brought a number in one of the roles onto ``value``."""
+    return next((step for step in value.steps if has_role(step.scale, *roles)), None)
+
+
+def has_role(scale: Scale, *roles: str) -> bool:
+    """Is a number in one of the roles in the scale?"""
+    return any(symbol.role in roles for symbol, _ in scale.powers)
+
+
+def scaled_changes(ledger: Ledger) -> Iterator[tuple[Multiplied, Norm]]:
+    """Multiplications of what is left of a renormed weight without its base by the trained scale."""
+    for step in ledger.multiplied:
+        change = step.before
+        if not isinstance(change, Tensor) or change.kind != "delta" or change.length is None:
+            continue
+        norm = change.norm
+        if norm is not None and norm.value.kind == "adapted" and has_role(step.scale, ALPHA, SCALING, RANK):
+            yield step, norm
+
+
+def statistics_of_magnitudes(ledger: Ledger) -> set[str]:
+    """What the project makes its magnitudes as, where that is no norm: ``mean``."""
+    return {
+        start.norm.how
+        for store in ledger.stores
+        for option in options(store.value)
+        if isinstance(option.value, Tensor) and option.value.kind == MAGNITUDE
+        if (start := option.value.length) is not None and start.norm is not None
+    }
