@@ -47,6 +47,21 @@ STRENGTH_ARGUMENTS = (
     StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
 )
 
+@dataclass(frozen=True, slots=True)
+class CalledAs:
+    """A class method of a library's ``base`` that calls ``method`` of the subclass, with one argument before."""
+
+    base: str
+    method: str
+    first: str
+
+
+CALLED_AS = {
+    # torch.autograd.Function: apply(*args) runs the static method forward(ctx, *args)
+    "apply": CalledAs("torch.autograd.Function", "forward", "ctx"),
+}
+"""By the name of the method that code calls."""
+
 SCALING_TABLE = "scaling"
 """Field of a layer of peft that holds strength * alpha / rank by adapter: tuners/lora/layer.py, LoraLayer."""
 

@@ -6,7 +6,7 @@ import ast
 from dataclasses import replace
 
 from lorascale_lint.knowledge.operations import LINEAR_MODULES
-from lorascale_lint.knowledge.roles import NUMBERS
+from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.products import by_shape, nameless, product
@@ -157,8 +157,6 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
         return Number(Scale.of("", f"{last}()"))
     place = m.place(last + "()") if last else UNKNOWN
     if isinstance(place, Place):
-        from lorascale_lint.knowledge.roles import role_of
-
         role = role_of(
             last.removeprefix("get_").removeprefix("_get_").removeprefix("compute_").removeprefix("calc_"),
             m.frame.lora,

@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass
 from functools import partial
 
+from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
@@ -194,6 +195,11 @@ def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> V
             return _default_factory(m, node, value, name, item)
     if name == "__name__":
         return Text((cls.name,))
+    called = CALLED_AS.get(name)
+    if called is not None and called.base in m.program.library_bases(cls):
+        found = m.program.method(cls, called.method)
+        if found is not None:
+            return Closure(found[0], None, given=(Place(called.first),), owner=found[1])
     if name == "__annotations__" and m.stack:
         fields = list(dict.fromkeys(n for item in m.program.mro(cls) for n in item.attributes))
         return m.new_dict([(Text((n,)), UNKNOWN) for n in fields], bool(m.program.library_bases(cls)))

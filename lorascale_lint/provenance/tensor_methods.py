@@ -124,6 +124,8 @@ def of_tensor(
                 m.ledger.stores.append(Store(m.spot(node), value, "data", args[0], value, m.frame.guards))
         elif OPERATIONS.get(name) != "fill":
             _write_back(m, node, made_)
+        elif args and value.kind == "fresh" and (known := number(args[0])) is not None and known.scale.powers:
+            _write_back(m, node, known)  # a number that a tensor keeps
         return made_
     return made_
 

@@ -323,14 +323,17 @@ def _alike(found: dict[Value, Guards]) -> dict[Value, Guards]:
 
 
 def _by_meaning(scale: Scale) -> Scale:
-    return scale if scale.unknowns() else scale.by_role()
+    """The scale by its roles; of one that is not known only why."""
+    if not scale.unknowns():
+        return scale.by_role()
+    return Scale(powers=tuple(item for item in scale.powers if not item[0].role))
 
 
 def widen(values: list[Value]) -> Value:
     """What several values have in common; an unknown place where that is nothing."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) == len(values):
-        kinds = {(value.kind, value.side, value.space) for value in tensors}
+        kinds = {(value.kind, value.side) for value in tensors}
         scales = {value.scale for value in tensors}
         if len(kinds) == 1:
             if len(scales) == 1:

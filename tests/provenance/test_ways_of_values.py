@@ -437,6 +437,33 @@ WAYS = {
             x, y = state[f"{name}.{DOWN}"], state[f"{name}.{UP}"]
             return weight + y @ x * (state[f"{name}.{ALPHA_KEY}"] / x.size(0))
     """,
+    "a function with its own gradient": """
+        import torch
+
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, up, down, scale):
+                ctx.save_for_backward(up, down)
+                return (up @ down) * scale
+
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            return weight + Product.apply(lora_B, lora_A, alpha / rank)
+    """,
+    "a number that a tensor keeps": """
+        from torch import nn
+
+        class Layer(nn.Module):
+            def __init__(self, weight, r, alpha):
+                self.weight = weight
+                self.alpha = alpha
+                self.lora_A = nn.Parameter(self.weight.new_zeros(r, 4))
+                self.lora_B = nn.Parameter(self.weight.new_zeros(4, r))
+                self.kept = nn.Parameter(self.weight.new_zeros(1), requires_grad=False)
+                self.kept.data.fill_(float(r))
+
+            def merge(self):
+                self.weight.data += (self.lora_B @ self.lora_A) * self.alpha / (self.kept + 1e-5)
+    """,
 }
 
 
