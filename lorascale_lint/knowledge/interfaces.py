@@ -47,9 +47,10 @@ STRENGTH_ARGUMENTS = (
     StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
 )
 
+
 @dataclass(frozen=True, slots=True)
 class CalledAs:
-    """A class method of a library's ``base`` that calls ``method`` of the subclass, with one argument before."""
+    """A class method of ``base`` that calls ``method`` of the subclass, with one argument before the others."""
 
     base: str
     method: str

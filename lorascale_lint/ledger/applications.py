@@ -86,10 +86,19 @@ def applications(ledger: Ledger) -> list[Application]:
 def _applications(ledger: Ledger) -> list[Application]:
     places: dict[tuple[str, int, int, str], list[Apply]] = defaultdict(list)
     for entry in ledger.applies:
-        column = getattr(entry.spot.node, "col_offset", 0)
-        places[entry.spot.file.filename, entry.spot.row, column, entry.kind].append(entry)
+        places[_place(entry)].append(entry)
+    known = set(places)
+    for trial in ledger.trials:  # keys that a loop builds are known letter by letter there
+        for entry in trial.ledger.applies:
+            if _place(entry) not in known:
+                places[_place(entry)].append(entry)
     found = [_joined(entries) for entries in places.values()]
     return sorted(found, key=lambda item: (item.spot.file.filename, item.spot.row))
+
+
+def _place(entry: Apply) -> tuple[str, int, int, str]:
+    spot = entry.spot
+    return spot.file.filename, spot.row, getattr(spot.node, "col_offset", 0), entry.kind
 
 
 def _joined(entries: list[Apply]) -> Application:
@@ -142,7 +151,7 @@ def folds(ledger: Ledger) -> list[Fold]:
     classes = {id(_class(entry.spot)) for entry in ledger.applies if _class(entry.spot) is not None}
     calls = {place for entry in ledger.applies for place in entry.spot.chain}
     found: dict[tuple[str, int], Fold] = {}
-    for entry in ledger.folds:
+    for entry in (*ledger.folds, *(fold for trial in ledger.trials for fold in trial.ledger.folds)):
         spot = entry.spot
         known = found.get((spot.file.filename, spot.row))
         if (spot.file.filename, spot.name) in seen_by or id(_class(spot)) in classes:

@@ -20,6 +20,7 @@ from lorascale_lint.provenance.containers import item_of
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, read_part, wrote
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.meanings import joined
 from lorascale_lint.provenance.names import attribute, global_value
 from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.scale import Scale
@@ -185,7 +186,7 @@ def _logic(m: Machine, node: ast.BoolOp) -> Value:
         if not passes and not last:
             break
         guards = (*guards, (atom, not wanted))
-    return join(ways) if ways else UNKNOWN
+    return joined(ways) if ways else UNKNOWN
 
 
 def _compare(m: Machine, node: ast.Compare) -> Value:
@@ -216,7 +217,7 @@ def _choice(m: Machine, node: ast.IfExp) -> Value:
         frame.guards = guards
     frame.names.local = names
     m.heap.apply(made)
-    return join(ways)
+    return joined(ways)
 
 
 def _subscript(m: Machine, node: ast.Subscript) -> Value:

@@ -13,7 +13,7 @@ from lorascale_lint.provenance.products import by_shape, side_by_extents
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale
 from lorascale_lint.provenance.states import is_fresh
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import Number, Place, Ref, Tensor, Tup, Union, Value, each, join
+from lorascale_lint.provenance.values import Guards, Number, Place, Ref, Tensor, Tup, Union, Value, each, join
 
 
 def named(m: Machine, value: Value, name: str) -> Value:
@@ -39,6 +39,14 @@ def rank_for_alpha(m: Machine, value: Value, name: str) -> Value:
     if not isinstance(value, Union) and getattr(value, "role", None) != "rank":
         return value
     return each(value, lambda one: _as_alpha(one))
+
+
+def joined(ways: list[tuple[Value, Guards]]) -> Value:
+    """Either of two values that one expression may have: a rank beside an alpha stands in for it."""
+    known = [number(value) for value, _ in ways]
+    if any(one is not None and one.scale.by_role() == Scale.of("alpha") for one in known):
+        ways = [(_as_alpha(value), guards) for value, guards in ways]
+    return join(ways)
 
 
 def _as_alpha(value: Value) -> Value:

@@ -449,6 +449,15 @@ WAYS = {
         def merge(weight, lora_A, lora_B, alpha, rank):
             return weight + Product.apply(lora_B, lora_A, alpha / rank)
     """,
+    "a rank in place of an alpha": """
+        class Layer:
+            def __init__(self, weight, lora_A, lora_B, r, alpha):
+                self.weight, self.lora_A, self.lora_B, self.r = weight, lora_A, lora_B, r
+                self.scaling = alpha if alpha > 0 else float(r)
+
+            def merge(self):
+                self.weight += (self.lora_B @ self.lora_A) * self.scaling / self.r
+    """,
     "a number that a tensor keeps": """
         from torch import nn
 
