@@ -50,7 +50,7 @@ STRENGTH_ARGUMENTS = (
 
 @dataclass(frozen=True, slots=True)
 class CalledAs:
-    """A class method of ``base`` that calls ``method`` of the subclass, with one argument before the others."""
+    """A class method of ``base`` that calls ``method`` of the subclass, with one more argument."""
 
     base: str
     method: str

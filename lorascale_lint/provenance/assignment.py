@@ -10,7 +10,7 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.numbers import bound
 from lorascale_lint.provenance.objects import store_attribute
-from lorascale_lint.provenance.values import UNKNOWN, Value
+from lorascale_lint.provenance.values import UNKNOWN, Ref, Value
 
 
 def assign(m: Machine, target: ast.expr, value: Value) -> None:
@@ -38,6 +38,8 @@ def _unpack(m: Machine, parts: list[ast.expr], value: Value) -> None:
     star = next((i for i, part in enumerate(parts) if isinstance(part, ast.Starred)), None)
     count = len(parts)
     value = operand(value)  # who unpacks it knows that it is not None
+    if isinstance(value, Ref) and value.kind == "dict":
+        value = UNKNOWN  # it was taken for a dictionary of tensors, and is a row
     if star is None:
         for index, part in enumerate(parts):
             assign(m, part, item_at(m, value, index))
