@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Event, Loc
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function, is_test_file
-from lorascale_lint.model.saved_adapters import Training, neighbours, saves_factors, tells_alpha, trainings
-from lorascale_lint.model.scale import ONE
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.trained_adapters import saved_alone
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class ExporterDropsAlpha(Rule):
+class ExporterDropsAlpha(Obligation):
     """Trainer that saves the factors without its alpha
 
     ## What it finds
@@ -94,38 +92,16 @@ class ExporterDropsAlpha(Rule):
     code = "LS309"
     name = "exporter-drops-alpha"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Functions that save factors beside a training whose alpha nothing tells."""
-        project = model.project
-        seen: set[tuple[str, Loc]] = set()
-        for function in model.functions:
-            if is_test_file(function.filename):
-                continue
-            for training in trainings(project, function):
-                called = (
-                    item for near in neighbours(project, function) for item in project.reachable(near, 1)
-                )
-                for saver in dict.fromkeys(called):
-                    save = saves_factors(project, saver)
-                    if save is None or (saver.filename, save.loc) in seen:
-                        continue
-                    if not tells_alpha(project, training, saver):
-                        seen.add((saver.filename, save.loc))
-                        yield self._report(model, training, saver, save)
-
-    def _report(self, model: Model, training: Training, saver: Function, save: Event) -> Finding:
-        told = "the adapter is trained with this alpha"
-        return self.finding(
-            model,
-            saver.filename,
-            save.loc,
-            f"`{saver.facts.name}` saves the factors of an adapter without its alpha",
-            event=save,
-            confidence="medium" if training.wrapped else "high",
-            effect=effect_of(ONE),
-            trace=(
-                (training.function.filename, training.config.loc, told),
-                (saver.filename, saver.facts.loc, "nothing in this function writes an alpha"),
-                (saver.filename, save.loc, "the factors are saved alone"),
-            ),
-        )
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Calls that save factors beside a training whose alpha nothing tells."""
+        for training, save in saved_alone(ledger):
+            yield self.at(
+                save.spot,
+                f"`{save.spot.name}` saves the factors of an adapter without its alpha",
+                confidence="medium" if training.wrapped else "high",
+                effect=effect_of(ONE),
+                trace=[
+                    (training.spot, "the adapter is trained with this alpha"),
+                    (save.spot, "the factors are saved alone, and nothing beside them tells an alpha"),
+                ],
+            )

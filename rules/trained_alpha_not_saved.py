@@ -99,6 +99,7 @@ class TrainedAlphaNotSaved(Obligation):
     code = "LS314"
     name = "trained-alpha-not-saved"
     fix = "none"
+    yields_to = ("LS309",)
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Files that make layers with an alpha of their own and save factors without it."""

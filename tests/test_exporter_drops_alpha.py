@@ -148,6 +148,28 @@ SILENT = {
     ),
     "the whole model": trainer(save="save_file(self.model.state_dict(), path)"),
     "never injected": trainer(inject="model"),
+    "everything but the factors": trainer(
+        save='save_file({k: v for k, v in self.model.state_dict().items() if "lora" not in k}, path)'
+    ),
+    "everything but the factors, by a function": trainer(
+        save="save_file({k: v for k, v in self.model.state_dict().items() if not is_factor(k)}, path)"
+    )
+    + """
+def is_factor(key):
+    return "lora_" in key
+""",
+    "loaded at the scale that the file lost": """
+from diffusers import FluxPipeline
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
+
+def main(args, transformer):
+    transformer.add_adapter(LoraConfig(r=args.rank, lora_alpha=args.lora_alpha))
+    save_file(get_peft_model_state_dict(transformer), args.path)
+    pipe = FluxPipeline.from_pretrained(args.base)
+    pipe.load_lora_weights(args.path, adapter_name="trained")
+    pipe.set_adapters(["trained"], adapter_weights=[args.lora_alpha / args.rank])
+""",
 }
 
 

@@ -139,6 +139,21 @@ EXPORTER = "diffusers"
 FACTOR_GETTERS = frozenset({"get_peft_model_state_dict", "lora_state_dict"})
 """Calls that give the factors of a model and no alpha: peft.utils, loralib."""
 
+ATTACHES = frozenset({"inject_adapter_in_model", "add_adapter", "get_peft_model"})
+"""Calls that put an adapter into a model, by its configuration: peft, diffusers' PeftAdapterMixin."""
+
+WRAPS = frozenset({"get_peft_model"})
+"""Those of them that give a model of peft, whose user may load with the same configuration: peft.mapping."""
+
+SAVES_CONFIGURATION = frozenset({"save_pretrained", "save_hyperparameters"})
+"""Calls that write a configuration with what they save: peft, transformers; lightning."""
+
+SETTINGS_WORDS = frozenset("config cfg conf args hparams settings options".split())
+"""How what holds a program's settings is called, by the last word."""
+
+TRAINABLE = "requires_grad"
+"""The attribute that tells trained parameters from frozen ones: torch.nn.Parameter."""
+
 LOADS_INTO_MODEL = frozenset({"load_state_dict", "set_peft_model_state_dict", "load_lora_state_dict"})
 """Calls that put tensors of a file into layers that are there: torch, peft.utils."""
 

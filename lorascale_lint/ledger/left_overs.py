@@ -53,6 +53,8 @@ def left_overs(ledger: Ledger) -> list[LeftOver]:
             if any(own and own <= loops for _, own, _ in alpha.taken):
                 continue  # it is that of the module at hand
             taken, own, asked_for = alpha.taken[0]
+            if taken.row > spot.row:
+                continue
             if (own or _is_of_a_walk(symbol.origin)) and not any(own <= kept for kept in alpha.kept):
                 key = (taken.file.filename, taken.row)
                 found.setdefault(key, LeftOver(taken, spot, symbol.origin, asked_for))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from lorascale_lint.knowledge.interfaces import TRAINABLE
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT
 from lorascale_lint.provenance.lookups import entry, may_be_absent, presence
@@ -164,6 +165,7 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
             _present(m, m.evaluate(left), right, inside)
             if inside:
                 _contains(m, right, m.evaluate(left))
+                _is_like_all(m, left, m.evaluate(right))
         case ast.Compare(left=ast.Name() as left, ops=[sign], comparators=[right]):
             m.assume(name or m.atom(test), holds)
             against = m.evaluate(right)
@@ -178,6 +180,8 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
         case ast.Name() | ast.Attribute():
             m.assume(m.atom(test), holds)
             _narrow(m, test, lambda value: m.truth(value) in (None, holds))
+            if holds and isinstance(test, ast.Attribute) and test.attr == TRAINABLE:
+                _is_trained(m, m.evaluate(test.value))
         case _:
             m.assume(name or m.atom(test), holds)
 
@@ -222,6 +226,27 @@ def _contains(m: Machine, node: ast.expr, word: Value) -> None:
             for name in {part.name, part.root or part.name}:
                 known = m.heap.read(("text", name), "has") or frozenset()
                 m.heap.write(("text", name), "has", known | {word.literal})
+
+
+def _is_like_all(m: Machine, node: ast.expr, container: Value) -> None:
+    """A text that is one of several is known to hold what all of them hold."""
+    held = m.elements(container) if isinstance(container, Ref) and container.kind == "list" else None
+    texts = [value for value in held[0] if isinstance(value, Text)] if held is not None else []
+    if held is None or not texts or len(texts) < len(held[0]):
+        return
+    known = [[part.has for part in text.parts if isinstance(part, Hole)] for text in texts]
+    for word in sorted(frozenset.intersection(*(frozenset().union(*has) for has in known))):
+        _contains(m, node, Text((word,)))
+
+
+def _is_trained(m: Machine, owner: Value) -> None:
+    """A parameter of a model is trained: its name, which a loop gives with it, is known to be such a one."""
+    if not isinstance(owner, Place):
+        return
+    wanted = ("name in", owner.path.removesuffix(".<module>"))
+    for name, value in m.frame.names.local.items():
+        if isinstance(value, Text) and any(isinstance(p, Hole) and p.name == wanted for p in value.parts):
+            m.frame.names.local[name] = keys.with_word(value, TRAINABLE)
 
 
 def _becomes(m: Machine, subject: ast.expr, kinds: ast.expr) -> None:

@@ -1,0 +1,186 @@
+"""Code that trains an adapter with an alpha of its own, and saves its factors alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.interfaces import (
+    ALPHA_OF_EXPORTS,
+    ATTACHES,
+    CONFIG_CLASSES,
+    FACTOR_GETTERS,
+    SAVES_CONFIGURATION,
+    SETTINGS_WORDS,
+    TRAINABLE,
+    WRAPS,
+    WRITES_TENSORS,
+    WRITES_TEXT,
+)
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora, words
+from lorascale_lint.ledger.entries import Ledger, Spot, Use
+from lorascale_lint.ledger.looks import Look, looks
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.strengths import given_strengths
+from lorascale_lint.ledger.tables import Table, key_role_of, tables
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.scale import ONE, STAND_IN
+from lorascale_lint.provenance.values import NONE, Hole, Place, Ref, Text, Value, contradict, options
+
+Group = tuple[str, str]
+"""File and class; an empty class for the functions of a script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Where the configuration of an adapter is made; ``wrapped`` if its user gets a model of peft."""
+
+    spot: Spot
+    wrapped: bool
+
+
+def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
+    """What trains, and the call beside it that saves the factors while nothing there tells their alpha."""
+    trained = _trainings(ledger)
+    if not trained:
+        return
+    groups: dict[Group, list[Look]] = defaultdict(list)
+    for look in looks(ledger, callees=True):
+        if look.function is not None:
+            groups[_group(look.function)].append(look)
+    selected = [table.container for table in tables(ledger) if _is_selected(table)]
+    factors = {container.key for container in selected if isinstance(container, Ref)}
+    used = {given.use.spot.file.filename for given in given_strengths(ledger) if _is_trained(given.value)}
+    seen: set[tuple[str, int]] = set()
+    for group, training in trained.items():
+        near = groups[group]
+        if group[0] in used or any(_tells(look, anywhere=False) for look in near):
+            continue
+        for look in near:
+            saves = [use for use in look.uses if _saves(use, factors)]
+            for use in saves if not _tells(look, anywhere=True) else ():
+                if (use.spot.file.filename, use.spot.row) not in seen:
+                    seen.add((use.spot.file.filename, use.spot.row))
+                    yield training, use
+
+
+def _trainings(ledger: Ledger) -> dict[Group, Training]:
+    """Configurations with an alpha that is not the rank, that a model gets."""
+    found: dict[Group, Training] = {}
+    made: dict[Group, set[str]] = defaultdict(set)
+    for use in ledger.uses:
+        if use.spot.function is None or use.spot.file.is_test:
+            continue
+        group = _group(use.spot.function)
+        if _last(use) in CONFIG_CLASSES and _is_apart(use):
+            found.setdefault(group, Training(use.spot, wrapped=True))
+        elif _last(use) in ATTACHES:
+            given = {way.value for value in use.given.values() for way in options(value)}
+            if any(_is_configuration(value) for value in given):
+                made[group].add(_last(use))
+    for store in ledger.stores:
+        if _is_configuration(store.value) and store.spot.function is not None:
+            made[_group(store.spot.function)].add(store.field)
+    return {g: Training(t.spot, made[g] <= WRAPS) for g, t in found.items() if made[g]}
+
+
+def _is_configuration(value: Value) -> bool:
+    return isinstance(value, Place) and value.path.removesuffix("()") in CONFIG_CLASSES
+
+
+def _is_apart(use: Use) -> bool:
+    """Is the alpha another number than the rank, whatever is given to the function around?"""
+    roles = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
+    if ALPHA not in roles or RANK not in roles:
+        return False
+    for above in options(roles[ALPHA]):
+        if above.value == NONE:
+            return False  # nobody in sight gives one
+        for below in options(roles[RANK]):
+            alpha, rank = scale_of(above.value), scale_of(below.value)
+            inverse = None if rank is None else rank.inverse()
+            if contradict(above.guards, below.guards):
+                continue
+            if alpha is None or inverse is None or (alpha * inverse).unknowns() or alpha * inverse == ONE:
+                return False
+            if any(symbol.origin.startswith(STAND_IN) for symbol, _ in alpha.powers):
+                return False
+    return True
+
+
+def _group(function: FunctionInfo) -> Group:
+    head = function.qualname.partition(".")[0]
+    return (function.file.filename, head if head in function.file.classes else "")
+
+
+def _saves(use: Use, factors: set[int]) -> bool:
+    """Does the call write the factors of an adapter, and nothing that tells their alpha?"""
+    last = _last(use)
+    if last in ALPHA_OF_EXPORTS:
+        return any(_is_factors(value, factors) for name, value in use.given.items() if name != "0")
+    first = use.given.get("0", use.given.get("tensors"))
+    return last in WRITES_TENSORS and first is not None and _is_factors(first, factors)
+
+
+def _is_factors(value: Value, factors: set[int]) -> bool:
+    found = [option.value for option in options(value)]
+    return any(
+        (isinstance(one, Place) and one.path.removesuffix("()") in FACTOR_GETTERS)
+        or (isinstance(one, Ref) and one.key in factors)
+        for one in found
+    )
+
+
+def _is_selected(table: Table) -> bool:
+    """Are all entries those of LoRA, or those that are trained, by a condition?"""
+    return all(
+        _is_of_lora(write.key) or any(TRAINABLE in name and holds for name, holds in write.guards)
+        for write in table.writes
+    )
+
+
+def _is_of_lora(key: Value) -> bool:
+    holes = [part for part in key.parts if isinstance(part, Hole)] if isinstance(key, Text) else []
+    return any(word == TRAINABLE or speaks_of_lora(word) for hole in holes for word in hole.has)
+
+
+def _tells(look: Look, anywhere: bool) -> bool:
+    """Does the function, with what it calls, write an alpha or hand a configuration on that has one?
+
+    With ``anywhere`` any call may write what it is given; else those that are known to.
+    """
+    if any(key_role_of(write.key) == ALPHA for write in look.writes):
+        return True
+    for use in look.uses:
+        endings = ALPHA_OF_EXPORTS.get(_last(use), ("metadata",))
+        if _last(use) in SAVES_CONFIGURATION or any(name.endswith(endings) for name in use.given):
+            return True
+        writes = _last(use) in WRITES_TEXT | {"write"}
+        if (anywhere and _last(use) in WRITES_TEXT) or (
+            (anywhere or writes) and any(_is_settings(value) for value in use.given.values())
+        ):
+            return True
+    return False
+
+
+def _is_settings(value: Value) -> bool:
+    """Is this a whole configuration, as it is or as text? Its fields alone say nothing."""
+    if isinstance(value, Text):
+        return any(isinstance(part, Hole) and _names_settings(str(part.name)) for part in value.parts)
+    return isinstance(value, Place) and _names_settings(value.path)
+
+
+def _names_settings(path: str) -> bool:
+    last = words(path.rpartition(".")[2])[-1:]
+    return bool(SETTINGS_WORDS.intersection(last)) and not path.endswith("]")
+
+
+def _is_trained(value: Value) -> bool:
+    """alpha / rank, which makes up for what the file lost."""
+    scale = scale_of(value)
+    return scale is not None and {ALPHA, RANK} <= {symbol.role for symbol, _ in scale.powers}
+
+
+def _last(use: Use) -> str:
+    return use.name.rpartition(".")[2]
