@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import function_at, new_statement
-from lorascale_lint.facts.terms import Attr, Event, Loc
+from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Spot
 
 
 @repair
 def unmerge_before_disable(
-    model: Model, function: Function, event: Event, merged: str, unmerge: str, condition: str | None = None
+    ledger: Ledger, disabled: Spot, merged: str, unmerge: str, condition: str | None = None
 ) -> Fix | None:
     """``layer.disable_lora = True`` becomes ``if layer.merged: layer.unmerge_lora_weights()`` and that.
 
-    With a ``condition`` that is false while adapters are accumulated, a layer which has some stays as it is.
-    Unsafe by definition: the output of such a layer changes (the former adapter leaves it).
+    ``disabled`` is the target. With a ``condition`` that is false while adapters are accumulated, a layer
+    which has some stays as it is. Unsafe by definition: the output of such a layer changes (the former
+    adapter leaves it).
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    line = rewrite.enclosing(event.loc, cst.SimpleStatementLine)
-    if line is None or not isinstance(event.target, Attr) or function_at(rewrite, function.facts.loc) is None:
-        return None
-    written = rewrite.find(event.loc, cst.Attribute)
-    if written is None:
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(disabled.file.filename)
+    line = rewrite.enclosing(disabled.loc, cst.SimpleStatementLine)
+    written = rewrite.find(disabled.loc, cst.Attribute)
+    if line is None or written is None or disabled.function is None:
         return None
     layer = rewrite.code(cst.ensure_type(written, cst.Attribute).value)
     config = rewrite.module.config_for_parsing
     asked = "" if condition is None else f" and {condition}"
     guard = new_statement(f"if {layer}.{merged}{asked}:\n    {layer}.{unmerge}()\n", config)
-    place: Loc = line[1]
     if condition is not None:
         (statement,) = cst.ensure_type(line[0], cst.SimpleStatementLine).body
         assigned = cst.ensure_type(statement, cst.Assign).value
         rewrite.replace(assigned, cst.parse_expression(f"not {layer}.{merged}"))
-    rewrite.change(place, cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([guard, node]))
+    rewrite.change(line[1], cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([guard, node]))
     return rewrites.fix("unsafe", f"Call `{unmerge}()` first")

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.codemods.unmerge_before_disable import unmerge_before_disable
-from lorascale_lint.facts.terms import Attr, Call, Const, Event, source_text, walk
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Implementation, Model
-from lorascale_lint.model.accumulated_merges import accumulations, constant_flags, given_flag
-from lorascale_lint.model.project import Function, is_receiver, is_test_file
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.accumulations import accumulations, given_flag
+from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.families import family_of_class
+from lorascale_lint.ledger.switches import Switch, is_own, switches
+from lorascale_lint.provenance.values import Const, Place, Ref
+from lorascale_lint.rule import Obligation
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Switch:
-    """A flag that turns an adapter off, the flag that says it is merged, and the unmerge between."""
-
-    disabled: str
-    merged: str
-    unmerge: Function
-    early_return: Event
-
-
-class DisabledWhileMerged(Rule):
+class DisabledWhileMerged(Obligation):
     """Adapter switched off while its delta is still merged
 
     ## What it finds
@@ -120,85 +110,54 @@ class DisabledWhileMerged(Rule):
     name = "disabled-while-merged"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Writes of True to a disabling flag on a layer, without an unmerge before it."""
-        for implementation in model.implementations:
-            switch = _find_switch(model, implementation)
-            if switch is None:
-                continue
-            merge = next(a for a in implementation.applications if a.kind == "merge")
-            for write in model.project.writes(implementation.root, switch.disabled):
-                function, event = write.function, write.event
-                value = event.value
-                if write.on_self or not isinstance(value, Const) or value.value is not True:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Stores of True to a disabling flag of a layer, without an unmerge before."""
+        reported: set[object] = set()
+        for switch in switches(ledger):
+            for store in ledger.stores:
+                spot = store.spot
+                if spot.span in reported or spot.file.is_test or not _disables(store, switch):
                     continue
-                if is_test_file(function.filename) or _unmerges(function, switch.unmerge):
+                if _unmerges(ledger, store, switch):
                     continue
-                unmerge = switch.unmerge
-                kept = next(
-                    (
-                        found.condition(given)
-                        for found in accumulations(model, implementation)
-                        if (given := given_flag(found, function)) is not None
-                    ),
-                    None,
-                )
-                yield self.finding(
-                    model,
-                    function.filename,
-                    event.loc,
-                    f"adapter switched off by `{switch.disabled}` while its delta may still be merged",
-                    event=event,
-                    effect="the former adapter stays at its full scale instead of 0",
-                    trace=[
-                        (
-                            merge.function.filename,
-                            merge.loc,
-                            f"the delta is merged, `{switch.merged}` is set",
-                        ),
-                        (
-                            unmerge.filename,
-                            switch.early_return.loc,
-                            f"`{unmerge.facts.name}` returns early from now on, so the delta stays",
-                        ),
-                    ],
-                    fix=unmerge_before_disable(
-                        model, function, event, switch.merged, unmerge.facts.name, kept
-                    ),
-                )
+                reported.add(spot.span)
+                yield self._report(ledger, store, switch)
+
+    def _report(self, ledger: Ledger, store: Store, switch: Switch) -> Finding:
+        family = family_of_class(ledger, switch.cls)
+        kept = next(
+            (
+                found.condition(given)
+                for found in (accumulations(ledger, family) if family is not None else ())
+                if (given := given_flag(ledger, found, store.spot.function)) is not None
+            ),
+            None,
+        )
+        name = switch.unmerge.name
+        return self.at(
+            store.spot,
+            f"adapter switched off by `{switch.disabled}` while its delta may still be merged",
+            effect="the former adapter stays at its full scale instead of 0",
+            trace=[
+                (switch.merge.spot, f"the delta is merged, `{switch.merged}` is set"),
+                (switch.early_return.spot, f"`{name}` returns early from now on, so the delta stays"),
+            ],
+            fix=unmerge_before_disable(ledger, store.spot, switch.merged, name, kept),
+        )
 
 
-def _find_switch(model: Model, implementation: Implementation) -> _Switch | None:
-    merges = [a.function for a in implementation.applications if a.kind == "merge" and a.owner is not None]
-    for merge in merges:
-        set_flags = constant_flags(merge, True)
-        for cls in model.project.family(implementation.root):
-            for method in model.project.methods(cls):
-                merged = set_flags & constant_flags(method, False)
-                if merged and method is not merge:
-                    found = _early_return(method, merged)
-                    if found is not None:
-                        return _Switch(found[0], min(merged), method, found[1])
-    return None
+def _disables(store: Store, switch: Switch) -> bool:
+    """Is the flag of such a layer set by other code than its own?"""
+    if store.field != switch.disabled or store.value != Const(True) or is_own(store):
+        return False
+    layer = isinstance(store.owner, Ref) and store.owner.cls is switch.cls
+    return layer or isinstance(store.owner, Place)
 
 
-def _early_return(method: Function, merged: set[str]) -> tuple[str, Event] | None:
-    for event in method.events("return"):
-        if len(event.guards) == 1 and event.guards[0].holds:
-            test = event.guards[0].test
-            if isinstance(test, Attr) and is_receiver(test.base, method) and test.name not in merged:
-                return test.name, event
-    return None
-
-
-def _unmerges(function: Function, unmerge: Function) -> bool:
+def _unmerges(ledger: Ledger, store: Store, switch: Switch) -> bool:
     """Does the function call the unmerge, or a pipeline-wide one of that kind?"""
     return any(
-        (isinstance(term, Call) and "unmerge" in source_text(term.func).lower()) or _calls(term, unmerge)
-        for event in function.events("call")
-        for term in walk(event.value)
+        use.spot.function is store.spot.function
+        and (use.callee is switch.unmerge or "unmerge" in use.name.lower())
+        for use in ledger.uses
     )
-
-
-def _calls(term: object, unmerge: Function) -> bool:
-    return isinstance(term, Call) and isinstance(term.func, Attr) and term.func.name == unmerge.facts.name

@@ -132,6 +132,9 @@ INITIALISERS = (
 ).split()
 """Methods that give factors start values: what they divide by is what training then multiplies back."""
 
+KEEPERS = frozenset("append extend insert add appendleft put".split())
+"""Methods of containers that keep what they are given."""
+
 VIEWS = frozenset("data detach requires_grad_ view".split())
 """Attributes and methods of torch's tensors that give the same memory again."""
 

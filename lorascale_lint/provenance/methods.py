@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from lorascale_lint.knowledge.operations import KEEPERS
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
 from lorascale_lint.provenance.literals import of_match
 from lorascale_lint.provenance.lookups import read_entry, wrote
@@ -13,7 +14,7 @@ from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.objects import SuperOf
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.regexes import of_pattern
-from lorascale_lint.provenance.running import run_function
+from lorascale_lint.provenance.running import record_use, run_function
 from lorascale_lint.provenance.shapes import extent
 from lorascale_lint.provenance.tensor_methods import of_module, of_place, of_tensor
 from lorascale_lint.provenance.text_methods import of_text
@@ -52,11 +53,24 @@ def call_method(
             how = "del"
         read_entry(m, node or ast.Pass(lineno=0), receiver, args[0], found, how)
         return found
+    if name in KEEPERS and args:
+        _kept(m, receiver, name, args, node)
     if name == "update" and node is not None and named:
         for keyword in node.keywords:
             if keyword.arg in named:
                 wrote(m, keyword.value, receiver, Text((keyword.arg,)), named[keyword.arg])
     return _dispatch(m, receiver, name, args, keywords, named, node)
+
+
+def _kept(m: Machine, receiver: Value, name: str, args: list[Value], node: ast.Call | None) -> None:
+    """Writes down what a list or something out of sight is given to keep."""
+    match receiver:
+        case Ref(kind="list"):
+            record_use(m, node, name, None, args, [], NONE)
+        case Place(path=path, role=None):
+            record_use(m, node, f"{path}.{name}", None, args, [], NONE)
+        case _:
+            pass
 
 
 def _dispatch(

@@ -37,7 +37,7 @@ def _written(info: FunctionInfo) -> frozenset[str]:
 
 
 def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
-    """A flag that some method sets has any value when another one asks for it."""
+    """A flag that some method or code beside the class sets has any value when another method asks for it."""
     flags = [
         slot
         for slot, value in m.heap.of(made.key)
@@ -45,7 +45,7 @@ def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     ]
     if not flags:
         return
-    written: set[str] = set()
+    written = set(cls.file.fields_set)
     for item in m.program.mro(cls):
         for name, info in item.methods.items():
             written |= _written(info) if name != "__init__" else set()

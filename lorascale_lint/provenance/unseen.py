@@ -10,8 +10,15 @@ from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
-from lorascale_lint.provenance.objects import FIELD_LIMIT, in_class, new_object, record_fields
+from lorascale_lint.provenance.objects import (
+    FIELD_LIMIT,
+    class_attribute,
+    in_class,
+    new_object,
+    record_fields,
+)
 from lorascale_lint.provenance.records import open_records
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.states import (
@@ -24,7 +31,7 @@ from lorascale_lint.provenance.states import (
     open_strengths,
     stores,
 )
-from lorascale_lint.provenance.values import NONE, Klass, Place, Ref, Value, join
+from lorascale_lint.provenance.values import NONE, Const, Klass, Place, Ref, Value, join
 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
@@ -134,6 +141,19 @@ def instance(m: Machine, cls: ClassInfo) -> Ref:
     return made
 
 
+def _own_attributes(m: Machine, cls: ClassInfo, made: Ref) -> None:
+    """Containers and flags of the class body are what its methods fill and set, like fields of the object."""
+    for item in m.program.mro(cls):
+        for name, node in item.attributes.items():
+            if isinstance(node, ast.Dict | ast.List | ast.Constant | ast.Call) and (
+                m.heap.read(made.key, name) is None
+            ):
+                value = class_attribute(m, item, name, made)
+                flag = isinstance(value, Const) and isinstance(value.value, bool)
+                if flag or (isinstance(value, Ref) and value.kind in ("list", "dict")):
+                    m.heap.write(made.key, name, in_class(m, cls, partial(by_name, m, name, value, made)))
+
+
 def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
     from lorascale_lint.provenance.machine import OutOfSteps
 
@@ -149,6 +169,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
             construct_base(m, made, m.program.library_bases(cls), [], [])
     except (OutOfSteps, RecursionError):
         pass
+    _own_attributes(m, cls, made)
     open_flags(m, cls, made)
     open_containers(m, made)
     open_records(m, cls, made)

@@ -1,0 +1,66 @@
+"""Flags of a layer: which methods set them, and which do nothing because of one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.ledger.entries import Apply, Ledger, Return, Store
+from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.values import NONE, Const, Ref
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Switch:
+    """``unmerge`` clears the flag ``merged``, and does nothing where the flag ``disabled`` is set."""
+
+    cls: ClassInfo
+    merge: Apply
+    merged: str
+    unmerge: FunctionInfo
+    disabled: str
+    early_return: Return
+
+
+def constant_flags(ledger: Ledger, value: bool) -> dict[FunctionInfo, set[str]]:
+    """Fields of its own object that each method sets to ``value``."""
+    found: dict[FunctionInfo, set[str]] = defaultdict(set)
+    for store in ledger.stores:
+        function = store.spot.function
+        if store.value == Const(value) and function is not None and is_own(store):
+            found[function].add(store.field)
+    return found
+
+
+def is_own(store: Store) -> bool:
+    """Is the field one of the object whose method sets it?"""
+    return isinstance(store.owner, Ref) and store.owner.cls is not None and store.owner.cls is store.spot.cls
+
+
+def switches(ledger: Ledger) -> Iterator[Switch]:
+    """Unmerges that a flag turns off, of the classes whose merge sets another one that they clear."""
+    sets, clears = constant_flags(ledger, True), constant_flags(ledger, False)
+    seen: set[FunctionInfo] = set()
+    for merge in ledger.applies:
+        function, cls = merge.spot.function, merge.spot.cls
+        if merge.kind != "merge" or function is None or function in seen or cls is None:
+            continue
+        for given in ledger.returns:
+            unmerge = given.spot.function
+            if unmerge is None or unmerge is function or given.spot.cls is not cls or given.spot.chain:
+                continue
+            merged = sets[function] & clears[unmerge] if given.value == NONE else set()
+            flag, dot, disabled = (
+                given.guards[0][0].partition(".") if len(given.guards) == 1 else ("", "", "")
+            )
+            if (
+                flag == "self"
+                and dot
+                and given.guards[0][1]
+                and disabled.isidentifier()
+                and merged - {disabled}
+            ):
+                seen.add(function)
+                yield Switch(cls, merge, min(merged - {disabled}), unmerge, disabled, given)
+                break
