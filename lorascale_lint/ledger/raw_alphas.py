@@ -187,7 +187,8 @@ def _last_part(path: str) -> str:
 def _definitions(ledger: Ledger) -> Iterator[RawAlpha]:
     kept = list(_scale_stores(ledger))
     for entry in kept:
-        scales = [scale for o in options(entry.value) if (scale := scale_of(o.value)) is not None]
+        raw = [option.value for option in options(entry.value) if not getattr(option.value, "steps", ())]
+        scales = [scale for value in raw if (scale := scale_of(value)) is not None]
         symbols = {symbol for scale in scales if (symbol := only_symbol(undivided(scale)))}
         alpha = next((symbol for symbol in symbols if symbol.role == ALPHA), None)
         if alpha is None:

@@ -29,6 +29,17 @@ WAYS = {
                 if pair is not None:
                     weight += pair[1] @ pair[0]
     """,
+    "autograd function": """
+        import torch
+
+        class Product(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, up, down, gamma):
+                return up @ down * gamma
+
+        def merge(weight, lora_A, lora_B, alpha, rank):
+            return weight + Product.apply(lora_B, lora_A, alpha / rank)
+    """,
     "unpacked": """
         def merge(weight, lora_A, lora_B, alpha, rank):
             down, (up, number) = lora_A, (lora_B, alpha / rank)
