@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lorascale_lint.codemods.scale_delta_alone import scale_delta_alone
-from lorascale_lint.facts.terms import Attr, Call, Term, source_text, walk
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.applications import Application
-from lorascale_lint.model.multiplications import names_in
-from lorascale_lint.model.scale import ALPHA, SCALING
-from lorascale_lint.model.scaled_sums import ScaledSum
-from lorascale_lint.model.vocabulary import number_role
-from lorascale_lint.rule import Rule
-
-_BASE = re.compile(
-    r"(?i)^_?(org|orig|original|base|frozen|pretrained|super|linear|wrapped|forward)(_.*)?$|^_?(weight|kernel)$"
-)
-_LORA = re.compile(r"(?i)lora|adapter|bias|delta|diff|residual")
-_LAYERS = re.compile(r"(?i)_?(layer|module|dense|conv\d?d?|fc|proj|to_\w+|\w+_proj)")
+from lorascale_lint.ledger.deltas import delta_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.powers import text_of
+from lorascale_lint.ledger.scaled_sums import scaled_sums
+from lorascale_lint.rule import Obligation
 
 
-class ScaledBase(Rule):
+class ScaledBase(Obligation):
     """Trained scale multiplied onto base and delta together
 
     ## What it finds
@@ -89,61 +81,24 @@ class ScaledBase(Rule):
     name = "scaled-base"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications whose sum is multiplied by alpha / rank."""
-        for application, scaled in model.scaled_sums.items():
-            base = application.base
-            if not (scaled.scale.is_trained and _is_of_lora(model, application, scaled)) or base is None:
-                continue
-            if not (names_in(base, _BASE) or _is_layer_call(base)) or names_in(base, _LORA):
-                continue
-            function = application.function
-            yield self.finding(
-                model,
-                function.filename,
-                scaled.loc,
-                f"trained scale multiplies the base output too in `{function.facts.qualname}`",
-                event=scaled.event,
+        for found in scaled_sums(ledger):
+            step, applied = found.step, found.application.spot
+            delta = delta_of(found.application)
+            where = applied if delta is None else replace(applied, node=delta)
+            yield self.at(
+                step.spot,
+                f"trained scale multiplies the base output too in `{step.spot.name}`",
                 effect="base output at 0.50 of its strength for alpha=64, rank=128",
                 trace=[
-                    (function.filename, base.loc, f"`{source_text(base)}` comes from the base layer"),
-                    (function.filename, application.delta.loc, "the delta is added to it"),
-                    (
-                        function.filename,
-                        scaled.loc,
-                        f"`{source_text(scaled.term)}` multiplies the sum of both",
-                    ),
+                    (applied, f"`{_text(applied.node)}` is the sum of base and delta"),
+                    (where, "this is the delta in it"),
+                    (step.spot, f"`{text_of(step)}` multiplies the sum of both"),
                 ],
-                fix=scale_delta_alone(model, scaled),
+                fix=scale_delta_alone(ledger, found),
             )
 
 
-def _is_of_lora(model: Model, application: Application, scaled: ScaledSum) -> bool:
-    """Is the scale an adapter's: made of alpha, called so, or what a sibling puts on the delta alone?
-
-    Attention has a `self.scaling` too, which multiplies queries that have got their delta.
-    """
-    if scaled.scale.power(ALPHA):
-        return True
-    text = source_text(scaled.term)
-    if any(isinstance(part, Attr) and number_role(part.name, False) == SCALING for part in walk(scaled.term)):
-        return True
-    if application.owner is None:
-        return False
-    return any(
-        sibling.owner is application.owner
-        and sibling is not application
-        and sibling not in model.scaled_sums
-        and sibling.is_trained
-        and any(source_text(part) == text for part in walk(sibling.delta))
-        for sibling in model.applications
-    )
-
-
-def _is_layer_call(base: Term) -> bool:
-    """Is the base the output of a layer beside the factors: ``self.layer(x)``, ``attn.to_q(x)``?"""
-    return (
-        isinstance(base, Call)
-        and isinstance(base.func, Attr)
-        and _LAYERS.fullmatch(base.func.name) is not None
-    )
+def _text(node: ast.AST) -> str:
+    return ast.unparse(node)

@@ -9,6 +9,7 @@ from lorascale_lint.ledger.applications import folds
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.families import Family, families, is_bare, is_read, scaled_siblings, trained
+from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.rule import Obligation
 
 
@@ -106,7 +107,7 @@ class SiblingWithoutScale(Obligation):
             if family.folds or family.root.file.filename in packers:
                 continue
             for application in family.applications:
-                if not is_bare(application):
+                if not is_bare(application) or is_scaled_sum(ledger, application):
                     continue
                 siblings = (
                     (sibling.spot, sibling.scale.formula())

@@ -11,6 +11,7 @@ from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.families import Family, families, is_bare, is_read, scaled_siblings, trained
 from lorascale_lint.ledger.left_alphas import left_alpha
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.provenance.values import Tensor, options
 
 Step = tuple[Spot, str]
@@ -38,7 +39,8 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
         if family.folds or family.root.file.filename in packers:
             continue
         for application in family.applications:
-            if is_bare(application) and application.spot.cls is not None:
+            apart = is_bare(application) and not is_scaled_sum(ledger, application)
+            if apart and application.spot.cls is not None:
                 evidence = _evidence(ledger, family, application)
                 if evidence is not None:
                     found.append(Unscaled(family, application, [*_factors(family), evidence]))
