@@ -5,18 +5,17 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.codemods.statements import parenthesized
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
+from lorascale_lint.ledger.entries import Ledger, Spot
 
 
 @repair
-def swap_quotient(model: Model, filename: str, quotient: Loc) -> Fix | None:
+def swap_quotient(ledger: Ledger, spot: Spot) -> Fix | None:
     """``rank / alpha`` becomes ``alpha / rank``. Safe: both are 1 for alpha = rank."""
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite, quotient = rewrites.of(spot.file.filename), spot.loc
     node = rewrite.find(quotient, cst.BinaryOperation)
     if not isinstance(node, cst.BinaryOperation) or not isinstance(node.operator, cst.Divide):
         return None

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, A, B, role_of
+from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Multiplied, Spot, Store, Use
 from lorascale_lint.ledger.families import family_of_class
 from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
 from lorascale_lint.ledger.powers import powers_of, trained_part
+from lorascale_lint.ledger.scale_stores import field_name, scale_stores
 from lorascale_lint.ledger.tables import constant, is_plain_factor, is_real_factor, key_role_of, tables
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale, Symbol, undivided
@@ -37,7 +38,7 @@ class RawAlpha:
 def raw_alphas(ledger: Ledger) -> list[RawAlpha]:
     """Definitions of a class's scale first, then uses of an alpha that no such definition explains."""
     defined = list(_definitions(ledger))
-    names = {(item.spot.cls, _name(item.stored)) for item in defined if item.stored is not None}
+    names = {(item.spot.cls, field_name(item.stored)) for item in defined if item.stored is not None}
     used = [
         item
         for item in _uses(ledger)
@@ -185,7 +186,7 @@ def _last_part(path: str) -> str:
 
 
 def _definitions(ledger: Ledger) -> Iterator[RawAlpha]:
-    kept = list(_scale_stores(ledger))
+    kept = list(scale_stores(ledger))
     for entry in kept:
         raw = [option.value for option in options(entry.value) if not getattr(option.value, "steps", ())]
         scales = [scale for value in raw if (scale := scale_of(value)) is not None]
@@ -196,7 +197,8 @@ def _definitions(ledger: Ledger) -> Iterator[RawAlpha]:
         beside = [
             scale_of(option.value)
             for other in kept
-            if other is entry or (_name(other) == _name(entry) and contradict(other.guards, entry.guards))
+            if other is entry
+            or (field_name(other) == field_name(entry) and contradict(other.guards, entry.guards))
             for option in options(other.value)
             if other.spot.function is entry.spot.function
         ]
@@ -206,32 +208,6 @@ def _definitions(ledger: Ledger) -> Iterator[RawAlpha]:
             witness = _defining(ledger, entry.spot, alpha, symbols)
         if witness is not None:
             yield RawAlpha(entry.spot, alpha.origin, witness, None, entry, divided)
-
-
-def _scale_stores(ledger: Ledger) -> Iterator[Store | KeyWrite]:
-    """What is kept as the scale of classes that keep factors; calls in sight say more than names."""
-    places: dict[tuple[str, int, str], list[Store | KeyWrite]] = defaultdict(list)
-    holders = {cls for cls, sides in _factor_fields(ledger).items() if sides == {A, B}}
-    entries: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
-    for entry in entries:
-        own = isinstance(entry, KeyWrite) or isinstance(entry.owner, Ref)
-        if own and entry.spot.cls is not None and role_of(_name(entry), True) in (SCALING, MULTIPLIER):
-            places[entry.spot.file.filename, entry.spot.row, _name(entry)].append(entry)
-    for looks in places.values():
-        for entry in [look for look in looks if look.spot.chain] or looks[:1]:
-            cls = entry.spot.cls
-            if cls is not None and any(item in holders for item in ledger.lineage(cls)):
-                yield entry
-
-
-def _factor_fields(ledger: Ledger) -> dict[ClassInfo, set[str]]:
-    """Sides of the factors that classes keep in fields."""
-    found: dict[ClassInfo, set[str]] = defaultdict(set)
-    for entry in ledger.stores:
-        side = role_of(entry.field, True)
-        if isinstance(entry.owner, Ref) and entry.spot.cls is not None and side in (A, B):
-            found[entry.spot.cls].add(side)
-    return found
 
 
 def _defining(ledger: Ledger, spot: Spot, alpha: Symbol, symbols: set[Symbol]) -> Witness | None:
@@ -318,10 +294,6 @@ def _stored_alphas(ledger: Ledger) -> dict[tuple[ClassInfo, Symbol], Store]:
 def _heirs(ledger: Ledger, cls: ClassInfo) -> list[ClassInfo]:
     family = family_of_class(ledger, cls)
     return [] if family is None else [item for item in family.members if cls in ledger.lineage(item)]
-
-
-def _name(entry: Store | KeyWrite) -> str:
-    return entry.field if isinstance(entry, Store) else entry.name
 
 
 def _attribute(step: Multiplied) -> str:
