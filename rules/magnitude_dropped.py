@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lorascale_lint.codemods.save_magnitude import save_magnitude
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.magnitudes import dropped_magnitudes
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.magnitudes import Magnitudes
+from lorascale_lint.rule import Obligation
 
 
-class MagnitudeDropped(Rule):
+class MagnitudeDropped(Obligation):
     """DoRA layer saved or rebuilt without its magnitude
 
     ## What it finds
@@ -84,19 +84,39 @@ class MagnitudeDropped(Rule):
     name = "magnitude-dropped"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each saver and each construction."""
-        reported: set[tuple[str, Loc]] = set()
-        for found in dropped_magnitudes(model):
-            key = (found.function.filename, found.loc)
-            if key not in reported:
-                reported.add(key)
-                yield self.finding(
-                    model,
-                    found.function.filename,
-                    found.loc,
-                    found.message,
-                    event=found.event,
-                    trace=found.steps,
-                    fix=None if found.saved is None else save_magnitude(model, found.saved),
+        magnitudes = Magnitudes(ledger)
+        seen: set[object] = set()
+        for saved in magnitudes.saved_without():
+            first = min(saved.writes, key=lambda write: write.spot.row)
+            if first.spot.node not in seen:
+                seen.add(first.spot.node)
+                yield self.at(
+                    first.spot,
+                    f"`{first.spot.name}` saves both factors of a DoRA layer and not `{saved.made.field}`",
+                    trace=[
+                        (saved.made.spot, f"`{saved.cls.name}` has a learned magnitude"),
+                        (saved.of("A").spot, "one factor is saved"),
+                        (saved.of("B").spot, "and the other"),
+                    ],
+                    fix=save_magnitude(ledger, saved),
+                )
+        for found in magnitudes.rebuilt_without():
+            if found.use.spot.node not in seen:
+                seen.add(found.use.spot.node)
+                declared = replace(found.made.spot, node=found.init.argument(found.flag) or found.init.node)
+                yield self.at(
+                    found.use.spot,
+                    f"`{found.use.spot.name}` rebuilds `{found.cls.name}` from its tensors without "
+                    f"`{found.flag}`, so a DoRA file is applied as plain LoRA",
+                    trace=[
+                        (
+                            found.made.spot,
+                            f"`{found.cls.name}` has a learned magnitude, `{found.made.field}`",
+                        ),
+                        (declared, f"`{found.flag}` switches it on, off by default"),
+                        (found.use.spot, "the layer is made without it"),
+                        (found.filled, "and filled with loaded tensors"),
+                    ],
                 )

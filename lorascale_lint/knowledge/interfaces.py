@@ -107,6 +107,15 @@ WRITES_TENSORS = frozenset(
 )
 """Calls that write tensors: safetensors' save_file, torch.save, mlx's save_safetensors, numpy's savez."""
 
+WHOLE_STATES = (
+    "state_dict(",
+    "named_parameters(",
+    "named_buffers(",
+    ".parameters(",
+    "get_peft_model_state_dict(",
+)
+"""Calls that give whatever a module holds: torch.nn.Module, peft."""
+
 STATE_CALLS = frozenset({"register_buffer", "register_parameter"})
 """Methods that put a tensor into the state of a module: torch.nn.Module."""
 

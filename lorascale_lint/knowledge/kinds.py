@@ -29,7 +29,7 @@ LINEAR = frozenset({Kind.LORA})
 LOW_RANK = LINEAR | {Kind.CONV}
 KRONECKER = frozenset({Kind.LOHA, Kind.LOKR, Kind.FULL_LOKR})
 
-_DORA = re.compile(r"(?i)dora|magnitude|weight_?decompos")
+_DORA = re.compile(r"(?i)dora|magnitude|weight_?decompos|decompose_weight|\bwd(_on)?\b")
 
 
 def speaks_of_dora(text: str) -> bool:
