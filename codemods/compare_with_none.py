@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.facts.terms import Term
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Spot
 
 
 @repair
-def compare_with_none(model: Model, function: Function, alpha: Term) -> Fix | None:
+def compare_with_none(ledger: Ledger, alpha: Spot) -> Fix | None:
     """``if alpha and rank`` becomes ``if alpha is not None and rank``. Safe: equal unless alpha is 0."""
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(alpha.file.filename)
     kind = cst.Attribute if rewrite.find(alpha.loc, cst.Attribute) is not None else cst.Name
     if rewrite.find(alpha.loc, kind) is None:
         return None

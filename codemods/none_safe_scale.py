@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import ast
+
 import libcst as cst
 
-from lorascale_lint.codemods.class_scale import class_scale
-from lorascale_lint.facts.terms import Op, source_text
+from lorascale_lint.codemods.class_scale import family_scale
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Implementation, Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.families import Family
 
 
 @repair
-def none_safe_scale(
-    model: Model, implementation: Implementation, function: Function, comparison: Op
-) -> Fix | None:
+def none_safe_scale(ledger: Ledger, family: Family, comparison: Spot) -> Fix | None:
     """``if alpha != rank: delta = delta * (alpha / rank)`` becomes ``delta = delta * self.lora_scale``.
 
     Where the guarded statement is something else, the comparison itself is made None-safe. Safe:
     both forms multiply by 1 for alpha = rank.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(comparison.file.filename)
     found = rewrite.enclosing(comparison.loc, cst.If)
-    if found is None or function.receiver is None or implementation.root.filename != function.filename:
+    node = comparison.node
+    if found is None or family.root.file is not comparison.file or not isinstance(node, ast.Compare):
         return None
+    left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
     branch, loc = cst.ensure_type(found[0], cst.If), found[1]
-    ratio = _only_ratio(rewrite.code(branch.body), comparison)
+    ratio = f"{left} / {right}" if rewrite.code(branch.body).count(f"{left} / {right}") == 1 else ""
     guarded = (
         _single_statement(branch) if rewrite.find(comparison.loc, cst.Comparison) is branch.test else None
     )
-    scale = class_scale(model, implementation, rewrites) if guarded is not None and ratio else None
+    scale = family_scale(ledger, family, rewrites) if guarded is not None and ratio else None
     if scale is not None and guarded is not None:
         rewrite.change(loc, cst.If, lambda node: _unguarded(node, ratio, scale))
     else:
-        test = f"{source_text(comparison.left)} is not None and {source_text(comparison.right)} is not None"
+        test = f"{left} is not None and {right} is not None"
         rewrite.change(
             comparison.loc,
             cst.Comparison,
@@ -51,12 +52,6 @@ def _single_statement(branch: cst.If) -> cst.SimpleStatementLine | None:
         return None
     statement = branch.body.body[0]
     return statement if isinstance(statement, cst.SimpleStatementLine) else None
-
-
-def _only_ratio(code: str, comparison: Op) -> str:
-    """``alpha / rank`` as the branch spells it, if it stands there once."""
-    ratio = f"{source_text(comparison.left)} / {source_text(comparison.right)}"
-    return ratio if code.count(ratio) == 1 else ""
 
 
 def _unguarded(node: cst.CSTNode, ratio: str, scale: str) -> cst.CSTNode:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.none_safe_scale import none_safe_scale
-from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Attr, Op
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Implementation, Model
-from lorascale_lint.model.applications import Application
-from lorascale_lint.model.scale import ALPHA, ONE, RANK
-from lorascale_lint.model.vocabulary import number_role
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ask, Ledger
+from lorascale_lint.ledger.families import Family, Field, families, trained
+from lorascale_lint.ledger.kept_numbers import roles
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class NoneComparison(Rule):
+class NoneComparison(Obligation):
     """Scale guarded by a comparison of alpha and rank that can both be None
 
     ## What it finds
@@ -92,61 +93,46 @@ class NoneComparison(Rule):
     name = "none-comparison"
     fix = "always"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Comparisons that choose the scale of an application while both sides may be None."""
-        for implementation in model.implementations:
-            seen: set[int] = set()
-            for application in implementation.applications:
-                for comparison in _choosing_comparisons(application):
-                    if id(comparison) not in seen and _both_may_be_none(implementation, comparison):
-                        seen.add(id(comparison))
-                        yield self._report(model, implementation, application, comparison)
+        for family in families(ledger):
+            alpha, rank = family.field(ALPHA), family.field(RANK)
+            if alpha is None or rank is None or alpha.unset_by is None or rank.unset_by is None:
+                continue
+            seen = set()
+            for ask in ledger.asks:
+                chosen = _chosen(family, ask)
+                if chosen is not None and ask.spot.node not in seen:
+                    seen.add(ask.spot.node)
+                    yield self._report(ledger, family, (alpha, rank), ask, chosen)
 
     def _report(
-        self, model: Model, implementation: Implementation, application: Application, comparison: Op
+        self, ledger: Ledger, family: Family, sides: tuple[Field, Field], ask: Ask, chosen: Application
     ) -> Finding:
-        function = application.function
-        alpha, rank = implementation.alpha, implementation.rank
-        assert alpha is not None
-        assert rank is not None
-        steps = [
-            (write.filename, write.loc, f"`{state.name}` starts as None here")
-            for state in (rank, alpha)
-            for write in state.writes
-            if write is state.unset_by
-        ]
-        steps += [
-            (write.filename, write.loc, f"`{alpha.name}` is set only under a condition")
-            for write in alpha.conditional_writes
-        ]
-        return self.finding(
-            model,
-            function.filename,
-            comparison.loc,
+        alpha, rank = sides
+        starts = [(field.unset_by.spot, field.name) for field in (rank, alpha) if field.unset_by]
+        return self.at(
+            ask.spot,
             f"the scale depends on comparing `{alpha.name}` with `{rank.name}`, which can both be None",
             effect=effect_of(ONE),
-            trace=[*steps, (function.filename, application.loc, "the delta is added at scale 1 then")],
-            fix=none_safe_scale(model, implementation, function, comparison),
+            trace=[
+                *((spot, f"`{name}` starts as None here") for spot, name in starts),
+                *((kept.spot, f"`{alpha.name}` is set only under a condition") for kept in alpha.conditional),
+                (chosen.spot, "the delta is added at scale 1 then"),
+            ],
+            fix=none_safe_scale(ledger, family, ask.spot),
         )
 
 
-def _choosing_comparisons(application: Application) -> Iterator[Op]:
-    """Comparisons of alpha with rank among the conditions of a trained scale."""
-    for scale, guards in application.guarded_scales:
-        tests = [guard.test for guard in guards if scale.is_trained]
-        for test in tests:
-            compares = isinstance(test, Op) and test.sign in ("!=", "==")
-            if isinstance(test, Op) and compares and {_role(test.left), _role(test.right)} == {ALPHA, RANK}:
-                yield test
-
-
-def _role(term: object) -> str | None:
-    return number_role(term.name, True) if isinstance(term, Attr) else None
-
-
-def _both_may_be_none(implementation: Implementation, comparison: Op) -> bool:
-    names = {term.name for term in (comparison.left, comparison.right) if isinstance(term, Attr)}
-    return all(
-        state is not None and state.name in names and state.may_be_none
-        for state in (implementation.alpha, implementation.rank)
-    )
+def _chosen(family: Family, ask: Ask) -> Application | None:
+    """The application whose trained scale needs alpha and rank of the object to differ."""
+    signs = {"NotEq": True, "Eq": False}
+    if ask.how not in signs or ask.spot.cls not in family.members or ask.other is None:
+        return None
+    if {ALPHA, RANK} != roles(ask.value) | roles(ask.other) or roles(ask.value) == roles(ask.other):
+        return None
+    for application in family.applications:
+        for branch in application.branches:
+            if trained(branch.scale) and (ask.atom, signs[ask.how]) in branch.guards:
+                return application
+    return None

@@ -1,0 +1,59 @@
+"""Scales that are one of several numbers, and under which conditions each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Ledger, Return, Spot, Store
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Guards, Tensor, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A place whose scale has several alternatives; ``applied`` if a delta meets its base there."""
+
+    spot: Spot
+    branches: tuple[tuple[Scale, Guards], ...]
+    applied: bool
+
+
+def choices(ledger: Ledger) -> Iterator[Choice]:
+    """Applications, then numbers and tensors that are kept, handed on or given back."""
+    places: dict[object, list[Apply]] = defaultdict(list)
+    for entry in ledger.applies:
+        places[entry.spot.node, entry.kind, entry.spot.chain].append(entry)
+    for found in places.values():
+        if len(found) > 1:
+            yield Choice(found[0].spot, tuple((entry.scale, entry.guards) for entry in found), True)
+    kept_in: list[Bind | Store | KeyWrite | Return] = [*ledger.binds, *ledger.stores]
+    kept_in += [*ledger.writes, *ledger.returns]
+    for kept in kept_in:
+        yield from _of_value(kept.spot, kept.value, kept.guards)
+    for use in ledger.uses:
+        for value in use.given.values():
+            yield from _of_value(use.spot, value, use.guards)
+
+
+def divided(scale: Scale) -> bool:
+    """Is alpha by a rank in a scale that is known, or a scale that is named as such?"""
+    if scale.unknowns():
+        return False
+    roles = {symbol.role for symbol, power in scale.powers if power > 0}
+    below = {symbol.role for symbol, power in scale.powers if power < 0}
+    return SCALING in roles or (ALPHA in roles and RANK in below)
+
+
+def _of_value(spot: Spot, value: Value, guards: Guards) -> Iterator[Choice]:
+    found = []
+    for option in options(value):
+        held = option.value
+        scale = held.scale if isinstance(held, Tensor) else scale_of(held)
+        if scale is not None:
+            found.append((scale, (*guards, *option.guards)))
+    if len(found) > 1:
+        yield Choice(spot, tuple(found), False)
