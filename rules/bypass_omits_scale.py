@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from lorascale_lint.codemods.scale_returned import scale_returned
-from lorascale_lint.facts.terms import is_none
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.adapter_paths import left_out_scalars
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.paths import TRAINED, left_out
+from lorascale_lint.rule import Obligation
 
 
-class BypassOmitsScale(Rule):
+class BypassOmitsScale(Obligation):
     """Forward of an adapter network without a scalar of its weight
 
     ## What it finds
@@ -97,32 +96,23 @@ class BypassOmitsScale(Rule):
     code = "LS112"
     name = "bypass-omits-scale"
     fix = "sometimes"
+    yields_to = ("LS102",)
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each scalar that a path leaves out."""
-        known = {application.function for _, application, _ in model.unscaled_applications("forward")}
-        for found in left_out_scalars(model):
-            use, missing = found.use, found.missing
-            if use.trained and missing in known:
-                continue  # LS102 says it
-            kind = "the trained scale" if use.trained else "the learned scalar"
-            returns = [event for event in missing.events("return") if not is_none(event.value)]
-            fix = None
-            if len(returns) == 1:
-                applicability: Literal["safe", "unsafe"] = "safe" if use.trained else "unsafe"
-                fix = scale_returned(model, missing, found.event, use.name, applicability)
-            yield self.finding(
-                model,
-                missing.filename,
-                found.event.loc,
-                f"`{missing.facts.qualname}` leaves out {kind} `self.{use.name}` of "
-                f"`{use.function.facts.qualname}`",
-                event=found.event,
-                effect="rank / alpha of the trained strength" if use.trained else None,
-                trace=(
-                    (use.function.filename, use.loc, f"{kind} is multiplied onto the weight here"),
-                    (missing.filename, missing.facts.loc, "the same tensors are applied to the activation"),
-                    (missing.filename, found.event.loc, "and returned without it"),
-                ),
-                fix=fix,
-            )
+        for family in families(ledger):
+            for found in left_out(ledger, family):
+                trained = found.roles == TRAINED
+                kind = "the trained scale" if trained else "the learned scalar"
+                name = f" `self.{found.name}`" if found.name else ""
+                step = found.way if found.step is None else found.step.spot
+                yield self.at(
+                    found.path.spot,
+                    f"`{found.path.spot.name}` leaves out {kind}{name} of `{found.way.name}`",
+                    effect="rank / alpha of the trained strength" if trained else None,
+                    trace=[
+                        (step, f"{kind} is multiplied onto the weight here"),
+                        (found.path.spot, "the same tensors are applied to the activation without it"),
+                    ],
+                    fix=scale_returned(ledger, found.path, found.name, "safe" if trained else "unsafe"),
+                )

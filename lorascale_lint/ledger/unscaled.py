@@ -39,8 +39,8 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
         if family.folds or family.root.file.filename in packers:
             continue
         for application in family.applications:
-            apart = is_bare(application) and not is_scaled_sum(ledger, application)
-            if apart and application.spot.cls is not None:
+            lora = application.variant == "lora" and application.spot.cls is not None
+            if lora and is_bare(application) and not is_scaled_sum(ledger, application):
                 evidence = _evidence(ledger, family, application)
                 if evidence is not None:
                     found.append(Unscaled(family, application, [*_factors(family), evidence]))

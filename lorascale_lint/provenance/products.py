@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lorascale_lint.knowledge.roles import GATE, A, B
+from lorascale_lint.knowledge.roles import GATE, KRONECKER, A, B, role_of
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.values import Number, Tensor, Value
@@ -87,6 +87,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         )
     for a, b in ((one, two), (two, one)):
         if a.kind in (A, B):
+            if b.kind == "half" and b.side == KRONECKER:
+                return replace(b, side=a.kind, scale=scale, rows=rows, origin=a.origin)
             if b.kind == "half" and b.side != a.kind:
                 return Tensor(
                     "delta", scale, space=b.space, rows=rows, variant=variant, layout=layout, origin=a.origin
@@ -124,6 +126,14 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         return replace(one, scale=scale, rows=rows)
     if set(kinds) == {"kronecker"}:
         return Tensor("delta", scale, variant="lokr")
+    for a, b in ((one, two), (two, one)):
+        if a.kind == "kronecker" and role_of(a.origin.rpartition(".")[2], False) == KRONECKER:
+            if b.kind == "half" and b.side == KRONECKER:
+                return replace(b, kind="delta", side="", scale=scale, rows=rows)
+            if b.kind == "data":  # an activation goes through one full matrix of LoKr after the other
+                return Tensor(
+                    "half", scale, KRONECKER, "activation", rows=rows, variant="lokr", origin=a.origin
+                )
     shaped = _by_contraction(one, two, swap)
     if shaped is not None:
         return replace(shaped, scale=scale, rows=rows)

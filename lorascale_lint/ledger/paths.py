@@ -1,0 +1,100 @@
+"""The ways in which a class applies its factors: to the weight, and to the activation."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
+from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.entries import Ledger, Multiplied, Return, Spot
+from lorascale_lint.ledger.families import Family, in_one_line, opposed
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Guards, Tensor, options
+
+TRAINED, LEARNED = frozenset({ALPHA, SCALING}), frozenset({GATE})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """``path`` applies the factors to the activation without a number that the way of the weight has."""
+
+    path: Application
+    way: Spot
+    roles: frozenset[str]
+    """What is left out: the trained scale, or what the layer learns."""
+    step: Multiplied | None
+    """Where the weight gets it."""
+
+    @property
+    def name(self) -> str:
+        """The field that holds it; empty if that is none of the object."""
+        number = None if self.step is None else self.step.number
+        match number:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                return name
+            case _:
+                return ""
+
+
+Way = tuple[Spot, Guards, Scale, tuple[Multiplied, ...]]
+
+
+def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
+    """Numbers on the weight's way that no branch of an activation's way has."""
+    if family.folds:
+        return
+    for path, holder in family.holders.items():
+        if path.kind != "forward" or path.reasons or _scaled_later(ledger, path):
+            continue
+        has = {symbol.role for branch in path.branches for symbol, _ in branch.scale.powers}
+        for spot, guards, scale, steps in _weight_ways(family):
+            apart = any(True for branch in path.branches for _ in opposed(branch.guards, guards))
+            if apart or scale.unknowns() or not in_one_line(ledger, holder, spot.cls):
+                continue
+            for roles, same in ((TRAINED, TRAINED | {MULTIPLIER}), (LEARNED, LEARNED)):
+                if not has & same and any(s.role in roles and power > 0 for s, power in scale.powers):
+                    step = next((s for s in reversed(steps) if _brings(s, roles)), None)
+                    yield LeftOut(path, spot, roles, step)
+
+
+def _scaled_later(ledger: Ledger, path: Application) -> bool:
+    """Is what the application gives multiplied as a whole, there or by a caller?"""
+    return any(
+        isinstance(step.before, Tensor)
+        and step.before.kind == "adapted"
+        and bool(step.scale.powers)
+        and not set(path.rows).isdisjoint(step.before.rows)
+        and step.spot.file is path.spot.file
+        for step in ledger.multiplied
+    )
+
+
+def _weight_ways(family: Family) -> Iterator[Way]:
+    for application in family.applications:
+        if application.kind != "forward":
+            for branch in application.branches:
+                yield application.spot, branch.guards, branch.scale, branch.steps
+    for given in family.returns:
+        for option in options(given.value):
+            value = option.value
+            if isinstance(value, Tensor) and value.kind == "delta":
+                yield given.spot, (*given.guards, *option.guards), value.scale, value.steps
+
+
+def _brings(step: Multiplied, roles: frozenset[str]) -> bool:
+    return any(symbol.role in roles for symbol, _ in step.scale.powers)
+
+
+def made_by(ledger: Ledger, application: Application) -> Return | None:
+    """What gives the delta to the sum, if that is one call of a method with one ``return``."""
+    spot = application.spot
+    chain = (*spot.chain, f"{spot.file.filename}:{spot.row}")
+    found = [
+        given
+        for given in ledger.returns
+        if given.spot.chain == chain
+        and any(getattr(o.value, "kind", "") == "delta" for o in options(given.value))
+    ]
+    return found[0] if len({id(given.spot.node) for given in found}) == 1 else None
