@@ -92,12 +92,12 @@ class ConstantDefaultAlpha(Obligation):
             ]
             if fallback is not None:
                 trace.append((fallback, "this fallback to the rank can never run"))
-            yield self._report(found, "defaults to", trace, ledger, fallback)
+            yield self._report(found, "defaults to {}, and not to", trace, ledger, fallback)
         for found in written_stand_ins(ledger):
             if not found.spot.file.is_test:
                 trace = [(found.spot, f"a module without alpha gets {found.number:g}")]
                 trace.append((found.used.spot, "and is written beside the factors"))
-                yield self._report(found, "is saved as", trace, ledger, None)
+                yield self._report(found, "is saved as {}, and not as", trace, ledger, None)
 
     def _report(
         self,
@@ -112,7 +112,7 @@ class ConstantDefaultAlpha(Obligation):
             fix = default_to_rank(ledger.read_source, found.spot, found.used.spot, fallback is not None)
         return self.at(
             found.spot,
-            f"a missing alpha {verb} {found.number:g}, and not to the layer's rank",
+            f"a missing alpha {verb.format(f'{found.number:g}')} the layer's rank",
             effect=f"effective scale {found.number:g} / rank instead of 1 for a file without alpha",
             trace=trace,
             fix=fix,

@@ -126,6 +126,23 @@ def test_right_defaults_are_silent(tmp_path: Path, body: str) -> None:
     assert findings(MERGE.format(body=body), tmp_path, "LS207") == ()
 
 
+def test_keys_by_format_where_a_missing_alpha_is_saved(tmp_path: Path) -> None:
+    source = """\
+def save_lora(modules, shorten):
+    out = {}
+    for key, (up, down, alpha) in modules.items():
+        name = key[:-7] if shorten else key
+        alpha_key = "{}.alpha".format(name)
+        stored = torch.tensor(1.0) if alpha is None else alpha.cpu()
+        out["{}.lora_up.weight".format(name)] = up
+        out["{}.lora_down.weight".format(name)] = down
+        out[alpha_key] = stored
+    return out
+"""
+    (found,) = findings(source, tmp_path, "LS207")
+    assert found.message == "a missing alpha is saved as 1, and not as the layer's rank"
+
+
 GATHERED = """\
 def convert_lora(sd):
     converted = {{}}

@@ -86,7 +86,7 @@ def _dispatch(
         case SuperOf():
             return _of_super(m, receiver, name, args, keywords, node)
         case Text():
-            return of_text(m, receiver, name, args)
+            return of_text(m, receiver, name, args, named)
         case Regex():
             return of_pattern(m, receiver, name, args) or UNKNOWN
         case Matched():

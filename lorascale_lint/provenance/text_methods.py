@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from string import Formatter
 from typing import Any
 
 from lorascale_lint.knowledge.roles import key_role
@@ -9,10 +11,12 @@ from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.literals import method
 from lorascale_lint.provenance.lookups import as_text
 from lorascale_lint.provenance.machine import Machine
-from lorascale_lint.provenance.values import UNKNOWN, Const, Text, Tup, Value
+from lorascale_lint.provenance.values import UNKNOWN, Const, Hole, Text, Tup, Value
 
 
-def of_text(m: Machine, text: Text, name: str, args: list[Value]) -> Value:
+def of_text(
+    m: Machine, text: Text, name: str, args: list[Value], named: Mapping[str, Value] | None = None
+) -> Value:
     if text.literal is not None and (made := method(m, text.literal, name, args)) is not None:
         return made
     words = [value.literal if isinstance(value, Text) else None for value in args]
@@ -55,11 +59,30 @@ def of_text(m: Machine, text: Text, name: str, args: list[Value]) -> Value:
                 parts += [*(text.parts if index else ()), *as_text(m, value).parts]
             return keys.text_of(parts)
         case "format":
-            return keys.derived(text, "format", str(args))
+            made = _formatted(m, text, args, named or {})
+            return keys.derived(text, "format", str(args)) if made is None else made
         case "lower" | "upper" | "strip" | "encode" | "decode" | "title" | "casefold":
             return text if name in ("strip", "encode", "decode") else _changed(text, name)
         case _:
             return UNKNOWN
+
+
+def _formatted(m: Machine, text: Text, args: list[Value], named: Mapping[str, Value]) -> Text | None:
+    """``"{}.alpha".format(name)``: the pieces in between, and what is put into them."""
+    try:
+        pieces = list(Formatter().parse(text.literal)) if text.literal is not None else []
+    except ValueError:
+        return None
+    parts: list[Any] = []
+    for index, (before, field, _, _) in enumerate(pieces):
+        parts.append(before)
+        if field is None:
+            continue
+        place = int(field) if field.isdigit() else index
+        by_place = args[place] if place < len(args) else None
+        value = named.get(field) if field and not field.isdigit() else by_place
+        parts += [Hole(f"format {field}")] if value is None else as_text(m, value).parts
+    return keys.text_of(parts) if pieces else None
 
 
 TEXT_METHODS = frozenset(

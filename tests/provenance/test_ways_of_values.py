@@ -106,6 +106,29 @@ WAYS = {
             y = state[f"{name}.lora_up.weight"]
             return weight + y @ x * (state[f"{name}.alpha"] / x.shape[0])
     """,
+    "formatted key": """
+        def merge(weight, state, name, prefix=None):
+            x = state["{}.lora_down.weight".format(name)]
+            y = state["{0}.{side}.weight".format(name, side="lora_up")]
+            return weight + y @ x * (state["{}.alpha".format(name)] / x.shape[0])
+    """,
+    "a record that a loader fills": """
+        class Block:
+            def __init__(self):
+                self.up = None
+                self.down = None
+                self.alpha = None
+
+            def merge_lora(self, weight):
+                return weight + self.up @ self.down * (self.alpha / self.down.shape[0])
+
+        def load(state):
+            blocks = {}
+            for key, value in state.items():
+                name, part = key.rsplit(".", 1)
+                setattr(blocks.setdefault(name, Block()), part, value)
+            return blocks
+    """,
     "added key": """
         def merge(weight, state, name):
             x, y = state[name + ".lora_down.weight"], state[name + ".lora_up.weight"]
