@@ -8,50 +8,47 @@ import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import function_at, new_statement
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.omitted_deltas import OmittedDelta
+from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.omitted import Omitted
+from lorascale_lint.provenance.values import NONE, options
+from lorascale_lint.sources.loc import Loc
 
 _HELPER = "lora_delta"
 
 
 @repair
-def add_delta(model: Model, omitted: OmittedDelta) -> Fix | None:
+def add_delta(ledger: Ledger, omitted: Omitted) -> Fix | None:
     """Move the delta of the base's forward to a method of its own, and add it in the override, too.
 
     Unsafe by definition: the output of the subclass changes.
     """
-    rewrites = Rewrites(model.read_source)
-    application, override = omitted.application, omitted.override
-    if application.function.receiver != "self" or override.receiver != "self":
+    rewrites = Rewrites(ledger.read_source)
+    function, override, family = omitted.application.spot.function, omitted.override, omitted.family
+    if function is None or function.parameters[0] != "self" or override.parameters[0] != "self":
         return None
-    base = _BaseForward.read(rewrites.of(application.function.filename), application.function.facts.loc)
+    base = _BaseForward.read(rewrites.of(function.file.filename), loc_of(function.file, function.node))
     if base is None:
         return None
     helper = base.helper
     if helper is None:
-        if any(
-            model.project.method(cls, _HELPER) for cls in model.project.family(omitted.implementation.root)
-        ):
+        if _HELPER in family.names(ledger):
             return None
         helper = _HELPER
         base.extract(helper)
-    factors = omitted.implementation.setters[0].factors
+    factor = family.setters[0].factors["A"].field
     may_be_unset = any(
-        getattr(write.event.value, "value", "") is None
-        for write in model.project.writes(omitted.implementation.root, _name(factors["A"]))
+        option.value == NONE
+        for entry in ledger.stores
+        if entry.field == factor and entry.spot.cls in family.members
+        for option in options(entry.value)
     )
-    test = f"self.{_name(factors['A'])} is not None and {base.test}" if may_be_unset else base.test
-    if not _add(rewrites.of(override.filename), omitted, test, helper):
+    test = f"self.{factor} is not None and {base.test}" if may_be_unset else base.test
+    if not _add(rewrites.of(override.file.filename), omitted, test, helper):
         return None
     return rewrites.fix("unsafe", "Add the delta here, too")
-
-
-def _name(write: object) -> str:
-    return str(getattr(getattr(write, "event").target, "name"))  # noqa: B009
 
 
 class _BaseForward:
@@ -171,10 +168,10 @@ def _bound(line: cst.CSTNode) -> set[str]:
     return {name for target in targets for name in _names(cst.ensure_type(target, cst.AssignTarget).target)}
 
 
-def _add(rewrite: Rewrite, omitted: OmittedDelta, test: str, helper: str) -> bool:
+def _add(rewrite: Rewrite, omitted: Omitted, test: str, helper: str) -> bool:
     """``output = base(x)`` is followed by ``if <unmerged>: output = output + self.delta(x)``."""
-    found = rewrite.enclosing(omitted.base_call.loc, cst.SimpleStatementLine)
-    call = rewrite.find(omitted.base_call.loc, cst.Call)
+    found = rewrite.enclosing(omitted.base_call.spot.loc, cst.SimpleStatementLine)
+    call = rewrite.find(omitted.base_call.spot.loc, cst.Call)
     if found is None or call is None:
         return False
     line = cst.ensure_type(found[0], cst.SimpleStatementLine)
@@ -208,7 +205,7 @@ def _add(rewrite: Rewrite, omitted: OmittedDelta, test: str, helper: str) -> boo
     return True
 
 
-def _broken_branch(rewrite: Rewrite, omitted: OmittedDelta) -> cst.If | None:
+def _broken_branch(rewrite: Rewrite, omitted: Omitted) -> cst.If | None:
     """The one ``if`` that all attributes stand in which nothing ever sets."""
     found: dict[int, cst.CSTNode] = {}
     for attribute in omitted.missing:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.add_delta import add_delta
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.omitted_deltas import omitted_deltas
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger, Spot, name_spot
+from lorascale_lint.ledger.omitted import omitted
+from lorascale_lint.rule import Obligation
 
 
-class ForwardOmitsDelta(Rule):
+class ForwardOmitsDelta(Obligation):
     """Forward of a subclass that leaves the delta out
 
     ## What it finds
@@ -116,23 +116,24 @@ class ForwardOmitsDelta(Rule):
     name = "forward-omits-delta"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each replaced forward."""
-        for omitted in omitted_deltas(model):
-            override, application = omitted.override, omitted.application
-            names = " and ".join(dict.fromkeys(f"`self.{item.name}`" for item in omitted.missing))
+        for found in omitted(ledger):
+            names = " and ".join(dict.fromkeys(f"`self.{_name(spot)}`" for spot in found.missing))
             trace = [
-                (application.function.filename, application.loc, "the base class adds the delta here"),
-                (override.filename, omitted.base_call.loc, "the output is computed without it here"),
+                (found.application.spot, "the base class adds the delta here"),
+                (found.base_call.spot, "the output is computed without it here"),
             ]
             if names:
-                trace.append((override.filename, omitted.missing[0].loc, f"nothing ever sets {names}"))
-            yield self.finding(
-                model,
-                override.filename,
-                override.facts.loc,
-                f"`{override.facts.qualname}` replaces a forward that adds the delta, and adds none",
+                trace.append((found.missing[0], f"nothing ever sets {names}"))
+            yield self.at(
+                name_spot(found.override),
+                f"`{found.override.qualname}` replaces a forward that adds the delta, and adds none",
                 effect="effective scale 0 instead of alpha / rank while the delta is not merged",
                 trace=trace,
-                fix=add_delta(model, omitted),
+                fix=add_delta(ledger, found),
             )
+
+
+def _name(spot: Spot) -> str:
+    return str(getattr(spot.node, "attr", ""))

@@ -65,6 +65,16 @@ class Spot:
         return loc_of(self.file, self.node)
 
 
+def name_spot(function: FunctionInfo) -> Spot:
+    """The name in the definition of a function."""
+    node = function.node
+    words = len("async def ") if isinstance(node, ast.AsyncFunctionDef) else len("def ")
+    column = node.col_offset + words
+    name = ast.Name(function.name, lineno=node.lineno, col_offset=column, end_lineno=node.lineno)
+    name.end_col_offset = column + len(function.name.encode())
+    return Spot(function.file, function, function.owner, name, (), (node.lineno, node.lineno))
+
+
 def span_of(file: FileInfo, node: ast.AST) -> Span:
     """The source range of ``node``; columns of `ast` count bytes, those of a finding characters."""
     row = getattr(node, "lineno", 1)
