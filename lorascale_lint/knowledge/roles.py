@@ -157,6 +157,27 @@ def role_of(name: str, lora_context: bool) -> str | None:
     return _WEAK_FACTORS.get(kept) or (_WEAK.get(number) if number else None)
 
 
+_NO_LAYERS = frozenset(
+    "max min in out hidden head inner target new old base linear global default lora network q k v".split()
+)
+"""Words before a rank or an alpha that name no kind of layer."""
+_RANKS, _ALPHAS = frozenset({"rank", "dim", "r"}), frozenset({"alpha"})
+
+
+@lru_cache(maxsize=50_000)
+def layers_of(name: str) -> tuple[str, str] | None:
+    """Role and kind of layer of a rank or an alpha: ``conv_dim`` is the rank of ``conv``, ``lora_alpha`` of none.
+
+    None for what is called neither rank nor alpha.
+    """
+    parts = [word for word in words(name) if word not in ("lora", "network")]
+    role = RANK if parts and parts[-1] in _RANKS else ALPHA if parts and parts[-1] in _ALPHAS else None
+    if role is None:
+        return None
+    kind = [word for word in parts[:-1] if not word.isdigit()]
+    return role, "" if not kind or kind[-1] in _NO_LAYERS else "_".join(kind)
+
+
 _NEUTRAL_PARTS = frozenset({"weight", "default", "data", "blocks", "value", "kernel", "lora", "processor"})
 
 

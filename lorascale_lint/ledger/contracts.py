@@ -316,10 +316,13 @@ class Contracts:
 
 def around(spot: Spot) -> str:
     """The text of the class or function in which the spot stands; of the file for its top level."""
-    function = spot.function
+    function, cls = spot.function, spot.cls
     if function is None:
         return spot.file.source
-    return spot.file.text(function.node if function.owner is None else function.owner.node)
+    if function.owner is not None:
+        return spot.file.text(function.owner.node)
+    inside = cls is not None and cls.file is spot.file and function.qualname.startswith(f"{cls.qualname}.")
+    return spot.file.text(cls.node if inside and cls is not None else function.node)
 
 
 def _scope(spot: Spot) -> tuple[str, str]:

@@ -1,0 +1,88 @@
+"""Calls that make adapters: for which kind of layer their rank and their alpha are meant."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lorascale_lint.knowledge.roles import ALPHA, RANK, layers_of
+from lorascale_lint.ledger.contracts import around
+from lorascale_lint.ledger.entries import Ledger, Spot, Use
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.provenance.values import Guards, Place, Value, contradict, options
+
+_NAME = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """A rank or an alpha that a call is given under a condition, by the name where it came from."""
+
+    role: str
+    kind: str
+    name: str
+    spot: Spot
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixed:
+    """A call gets the rank of one kind of layer and an alpha of none, where there is ``own`` for the kind."""
+
+    use: Use
+    rank: Given
+    alpha: Given
+    own: str
+
+
+def mixed_kinds(ledger: Ledger) -> Iterator[Mixed]:
+    """Each such call once, in the words of the code nearest to it."""
+    seen: set[ast.AST] = set()
+    for use in sorted(ledger.uses, key=lambda use: len(use.spot.chain)):
+        if use.spot.node in seen or use.spot.file.is_test:
+            continue
+        given = list(_given(use))
+        alphas = [item for item in given if item.role == ALPHA]
+        kinds = {item.kind for item in given if item.role == RANK} - {""}
+        for rank in (item for item in given if item.role == RANK and item.kind):
+            fitting = [item for item in alphas if not contradict(item.guards, rank.guards)]
+            own = _alpha_of(rank.kind, use.spot)
+            if own and fitting and kinds == {rank.kind} and not any(a.kind for a in fitting):
+                seen.add(use.spot.node)
+                yield Mixed(use, rank, fitting[0], own)
+                break
+
+
+def _given(use: Use) -> Iterator[Given]:
+    for index, (parameter, value) in enumerate(use.given.items()):
+        spot = replace(use.spot, node=_argument(use.spot.node, index, parameter))
+        for option in options(value):
+            name = _name(option.value)
+            meant = layers_of(name)
+            if meant is not None:
+                yield Given(*meant, name, spot, option.guards)
+
+
+def _argument(node: ast.AST, index: int, parameter: str) -> ast.AST:
+    if not isinstance(node, ast.Call):
+        return node
+    keyword = next((item.value for item in node.keywords if item.arg == parameter), None)
+    plain = node.args[index] if index < len(node.args) else node
+    return keyword or plain
+
+
+def _name(value: Value) -> str:
+    """``conv_dim`` of ``kwargs["conv_dim"]`` and of ``self.conv_dim``."""
+    scale = scale_of(value)
+    symbol = None if scale is None else only_symbol(scale)
+    path = value.path if isinstance(value, Place) else symbol.origin if symbol is not None else ""
+    named = path.partition("=")[0].rstrip("]").removeprefix("entry ")
+    return named.rpartition("[")[2].rpartition(".")[2]
+
+
+def _alpha_of(kind: str, spot: Spot) -> str | None:
+    """The name of an alpha for the kind in the class or function around the call."""
+    names = sorted(set(_NAME.findall(around(spot))))
+    return next((name for name in names if layers_of(name) == (ALPHA, kind)), None)
