@@ -9,22 +9,23 @@ from lorascale_lint.codemods.statements import function_at
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.linking.program import FunctionInfo
 
 
 @repair
-def use_parameter(model: Model, function: Function, name: str) -> Fix | None:
+def use_parameter(ledger: Ledger, function: FunctionInfo, name: str) -> Fix | None:
     """After ``if strength is None: strength = self.strength``, ``self.strength`` becomes ``strength``.
 
     Unsafe by definition: callers who give a strength get it.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    found = function_at(rewrite, function.facts.loc)
-    if found is None or function.receiver is None:
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(function.file.filename)
+    found = function_at(rewrite, loc_of(function.file, function.node))
+    if found is None or function.owner is None or function.is_static:
         return None
-    own = m.Attribute(value=m.Name(function.receiver))
+    receiver = function.parameters[0]
+    own = m.Attribute(value=m.Name(receiver))
     bound = [
         cst.ensure_type(node, cst.Assign)
         for node in m.findall(found[0], m.Assign(targets=[m.AssignTarget(target=m.Name(name))]))
@@ -41,9 +42,7 @@ def use_parameter(model: Model, function: Function, name: str) -> Fix | None:
     end = rewrite.positions[bound[0]].end_row
     uses = [
         node
-        for node in m.findall(
-            found[0].body, m.Attribute(value=m.Name(function.receiver), attr=m.Name(attribute))
-        )
+        for node in m.findall(found[0].body, m.Attribute(value=m.Name(receiver), attr=m.Name(attribute)))
         if node is not default
     ]
     if not uses or any(rewrite.positions[use].row <= end for use in uses):

@@ -251,3 +251,6 @@ CONFIGURATION_CLASSES = frozenset({"PeftConfig", "LoraConfig"})
 
 CONFIGURATIONS = frozenset({"peft_config", "lora_config", "adapter_config", "peft_configs", "lora_configs"})
 """How a configuration of peft is called where nobody has its class in sight."""
+
+MESSAGES = frozenset("print debug info warning warn error exception critical log".split())
+"""Calls that tell a person something, and do nothing with it (Python's own, and those of `logging`)."""

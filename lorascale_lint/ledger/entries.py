@@ -338,7 +338,7 @@ class Return:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unused:
-    """A parameter with a role that the function never reads."""
+    """A parameter with a role that the function never reads (or reads in tests and messages only)."""
 
     spot: Spot
     parameter: str
@@ -408,6 +408,8 @@ class Ledger:
     roundings: list[Rounding] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
+    only_tested: list[Unused] = field(default_factory=list)
+    """Parameters that nothing but tests and messages reads; those of ``unused`` are among them."""
     defaults: list[Default] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)

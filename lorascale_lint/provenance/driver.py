@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, spe
 from lorascale_lint.ledger.entries import Spot, Unused
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance import defaults, trials
-from lorascale_lint.provenance.fields import fields_read
+from lorascale_lint.provenance.fields import fields_read, reads
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.interpreter import machine_for
 from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
@@ -61,12 +61,16 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
     read = {item.id for part in node.body for item in ast.walk(part) if isinstance(item, ast.Name)}
     if "locals" in read or "vars" in read:
         return
+    used = {name for part in node.body for name in reads(part)}
     lora = machine.speaks(info, info.file, info.owner)
     for parameter in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
         role = role_of(parameter.arg, lora)
-        if role in NUMBERS and parameter.arg not in read:
+        if role in NUMBERS and parameter.arg not in used:
             spot = Spot(info.file, info, info.owner, parameter, (), (node.lineno, node.lineno))
-            machine.ledger.unused.append(Unused(spot, parameter.arg, role))
+            entry = Unused(spot, parameter.arg, role)
+            machine.ledger.only_tested.append(entry)
+            if parameter.arg not in read:
+                machine.ledger.unused.append(entry)
 
 
 HEIR_LIMIT = 3

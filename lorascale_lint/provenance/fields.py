@@ -1,4 +1,4 @@
-"""Which attributes code reads, so that a field that nobody reads can be told from one that counts."""
+"""Which attributes and names code reads, so that one that nobody reads can be told from one that counts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 
+from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.linking.program import FileInfo, Program
 
 
@@ -64,3 +65,21 @@ def _reads(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
 
 def _of_self(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def reads(node: ast.AST) -> Iterator[str]:
+    """Names that are read for more than a test, a message, or a new value of their own."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Load()):
+            yield name
+        case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))) if name in MESSAGES:
+            return
+        case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test) | ast.Assert(test=test):
+            for child in ast.iter_child_nodes(node):
+                if child is not test:
+                    yield from reads(child)
+        case ast.Assign(targets=[ast.Name(id=own)], value=value):
+            yield from (name for name in reads(value) if name != own)
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from reads(child)

@@ -257,10 +257,11 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             del other
         return Tensor("data", origin=(one or two).origin)  # type: ignore[union-attr]
     x, y = number(left), number(right)
-    if x is not None and y is not None:
-        return _sum(x, y, sign)
     if x is not None or y is not None:
-        return Number(Scale.of("", "a sum"))
+        total = _sum(x, y, sign) if x is not None and y is not None else Number(Scale.of("", "a sum"))
+        if not total.scale.unknowns():
+            return total
+        return Number(total.scale, total.truncated, terms=(left, right), difference=sign < 0)
     return UNKNOWN
 
 
@@ -268,7 +269,7 @@ def _is_dropout(value: Number) -> bool:
     return any(symbol.role == DROPOUT for symbol, _ in value.scale.powers)
 
 
-def _sum(x: Number, y: Number, sign: int) -> Value:
+def _sum(x: Number, y: Number, sign: int) -> Number:
     if x.scale.constant is not None and y.scale.constant is not None:
         return Number(Scale(x.scale.coefficient + sign * y.scale.coefficient))
     if y.scale.constant is not None and abs(y.scale.constant) <= Fraction(1, 1000):

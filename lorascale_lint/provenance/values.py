@@ -46,6 +46,9 @@ class Number(Value):
     spot: Spot | None = field(default=None, compare=False, repr=False)
     """Where the literal stands that it is, or that was multiplied into it."""
     steps: tuple[Multiplied, ...] = field(default=(), compare=False, repr=False)
+    terms: tuple[Value, ...] = field(default=(), compare=False, repr=False)
+    """The two numbers of a sum (or ``difference``) that is no product."""
+    difference: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+"""Where deltas leave a function: in a sum with their base, or by a return."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Tup, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class End:
+    """A delta on one path, where it meets its base (``kind`` merge, forward, unmerge) or is returned."""
+
+    spot: Spot
+    kind: str
+    scale: Scale
+    guards: Guards
+    steps: tuple[Multiplied, ...]
+    rows: tuple[int, ...]
+    """Rows of the products that made it."""
+
+
+def ends(ledger: Ledger) -> dict[FunctionInfo, list[End]]:
+    """Those of each function that was looked at by itself; of returns only if it adds none to a base."""
+    return ledger.once(_ends)
+
+
+def _ends(ledger: Ledger) -> dict[FunctionInfo, list[End]]:
+    found: dict[FunctionInfo, list[End]] = defaultdict(list)
+    for function, end in (*_sums(ledger), *_returns(ledger)):
+        if end.kind != "return" or all(other.kind == "return" for other in found[function]):
+            found[function].append(end)
+    return {function: items for function, items in found.items() if items}
+
+
+def _sums(ledger: Ledger) -> Iterator[tuple[FunctionInfo, End]]:
+    for entry in ledger.applies:
+        if entry.spot.function is not None and not entry.spot.chain:
+            made = End(entry.spot, entry.kind, entry.scale, entry.guards, entry.steps, entry.rows)
+            yield entry.spot.function, made
+
+
+def _returns(ledger: Ledger) -> Iterator[tuple[FunctionInfo, End]]:
+    for entry in ledger.returns:
+        if entry.spot.function is None or entry.spot.chain:
+            continue
+        for whole in options(entry.value):
+            for item in whole.value.items if isinstance(whole.value, Tup) else (whole.value,):
+                for option in options(item):
+                    value = option.value
+                    if isinstance(value, Tensor) and value.kind == "delta":
+                        guards = (*entry.guards, *whole.guards, *option.guards)
+                        made = End(entry.spot, "return", value.scale, guards, value.steps, value.rows)
+                        yield entry.spot.function, made

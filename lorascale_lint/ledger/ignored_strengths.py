@@ -1,0 +1,76 @@
+"""Strengths that a function asks for, and that reach none of the deltas that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.findings import Confidence
+from lorascale_lint.knowledge.roles import STRENGTH, role_of
+from lorascale_lint.ledger.ends import End, ends
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.families import trained
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import NONE, Number, Place, Tensor, Tup, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IgnoredStrength:
+    """``name`` is a parameter of ``function``; ``caller`` a call that gives it, if one is in sight."""
+
+    function: FunctionInfo
+    name: str
+    end: End
+    declared: Spot
+    caller: Spot | None
+
+    @property
+    def confidence(self) -> Confidence:
+        """Whether somebody asks for a strength; else the parameter may be there for an interface."""
+        return "medium" if self.caller is None else "high"
+
+
+def ignored_strengths(ledger: Ledger) -> Iterator[IgnoredStrength]:
+    """Parameters that only tests and messages read, where every delta is understood and one is trained."""
+    made = ends(ledger)
+    for entry in ledger.only_tested:
+        function, name = entry.spot.function, entry.parameter
+        if function is None or function.file.is_test or role_of(name, True) != STRENGTH:
+            continue
+        own = made.get(function, [])
+        known = own and not any(end.scale.unknowns() for end in own)
+        if known and any(trained(end.scale) for end in own):
+            yield IgnoredStrength(function, name, own[0], entry.spot, _giver(ledger, function, name))
+
+
+def comes_from(value: Value, name: str) -> bool:
+    """Is the number that is called ``name`` in the value, or multiplied onto it?"""
+    for option in options(value):
+        match option.value:
+            case Place(path=path):
+                found = path.partition(".")[0].partition("[")[0] == name
+            case Number(scale=scale) | Tensor(scale=scale):
+                found = _holds(scale, name)
+            case Tup(items=items):
+                found = any(comes_from(item, name) for item in items)
+            case _:
+                found = False
+        if found:
+            return True
+    return False
+
+
+def _holds(scale: Scale, name: str) -> bool:
+    return any(symbol.origin == name for symbol, _ in scale.powers)
+
+
+def _giver(ledger: Ledger, function: FunctionInfo, name: str) -> Spot | None:
+    """A call that gives something else than None or 1."""
+    for use in ledger.uses:
+        if use.callee is function and name in use.given and not use.spot.file.is_test:
+            value = use.given[name]
+            plain = value == NONE or (isinstance(value, Number) and value.scale.constant == 1)
+            if not plain:
+                return use.spot
+    return None
