@@ -6,25 +6,32 @@ from functools import partial
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import function_at, insert_statements, statement_index
-from lorascale_lint.facts.terms import Loc
+from lorascale_lint.codemods.statements import insert_statements, statement_index
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.kronecker import Kronecker
 
 
 @repair
-def alpha_is_rank_if(model: Model, function: Function, scale: Loc, saved: Loc, condition: str) -> Fix | None:
-    """``self.scale = alpha / rank`` gets ``if <condition>: alpha = rank`` before it and what saves alpha.
+def alpha_is_rank_if(ledger: Ledger, scale: Store, layer: Kronecker) -> Fix | None:
+    """``self.scale = alpha / rank`` gets ``if <both are full>: alpha = rank`` before it and what saves alpha.
 
     Unsafe: the scale of such a layer changes, and a run that is resumed goes on at another one.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    statement = rewrite.enclosing(scale, cst.Assign)
-    found = function_at(rewrite, function.facts.loc)
+    function, saved = scale.spot.function, layer.saved
+    made = [store.spot.function for store in layer.full.values()]
+    if (
+        function is None
+        or saved is None
+        or any(other is not function for other in (saved.spot.function, *made))
+    ):
+        return None
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(function.file.filename)
+    statement = rewrite.enclosing(scale.spot.loc, cst.Assign)
+    found = rewrite.enclosing(scale.spot.loc, cst.FunctionDef)
     if statement is None or found is None:
         return None
     match cst.ensure_type(statement[0], cst.Assign).value:
@@ -34,18 +41,16 @@ def alpha_is_rank_if(model: Model, function: Function, scale: Loc, saved: Loc, c
             return None
     if not isinstance(divisor, cst.Name | cst.Attribute):
         return None
-    indices = [statement_index(rewrite, found[0].body, place) for place in (scale, saved)]
+    indices = [statement_index(rewrite, found[0].body, place) for place in (scale.spot.loc, saved.spot.loc)]
     if None in indices:
         return None
     index = min(index for index in indices if index is not None)
     row = rewrite.positions[found[0].body.body[index]].row
-    known = [
-        event.row
-        for event in function.events("write", "bind")
-        if getattr(event.target, "name", event.name) == rank.rpartition(".")[2]
-    ]
+    known = [store.spot.row for store in layer.stores if store.field == rank.rpartition(".")[2]]
     if isinstance(divisor, cst.Attribute) and not any(earlier < row for earlier in known):
         return None
+    receiver = function.parameters[0]
+    condition = " and ".join(layer.question(part).format(receiver) for part in ("1", "2"))
     lines = [f"if {condition}:\n    {alpha} = {rank}\n"]
     config = rewrite.module.config_for_parsing
     insert = partial(insert_statements, index=index, statements=lines, config=config)

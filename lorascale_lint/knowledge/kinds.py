@@ -37,6 +37,21 @@ def speaks_of_dora(text: str) -> bool:
     return _DORA.search(text) is not None
 
 
+_KRONECKER = re.compile(r"(?i)w_?([12])(_?[ab])?(?![a-z0-9])")
+_FORM = re.compile(r"(?i)w_?[12]|full|decompose|both|is_low_rank|has_rank")
+
+
+def kronecker_part(name: str) -> tuple[str, bool] | None:
+    """Which Kronecker factor is meant, 1 or 2, and whether a factor of that: ``lokr_w1``, ``lokr_w2_a``."""
+    found = [(match[1], match[2] is not None) for match in _KRONECKER.finditer(name)]
+    return found[-1] if found else None
+
+
+def speaks_of_form(text: str) -> bool:
+    """Does a condition ask whether a Kronecker factor is a full matrix?"""
+    return _FORM.search(text) is not None
+
+
 _RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
 
 
