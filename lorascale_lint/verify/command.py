@@ -54,15 +54,15 @@ def emit_test_command(path: Path, driver: str | None) -> int:
     """Print a pytest file for the code in `path` and return the exit code. Raises InputError."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    from lorascale_lint.engine import load_model
+    from lorascale_lint.examination import examine_paths
     from lorascale_lint.sources.discovery import discover
     from lorascale_lint.verify.emit_test import emit_test
     from lorascale_lint.verify.registry import UnknownDriverError
 
     sources = discover([path], Configs())
-    model, _unread = load_model(sources.targets, sources.context)
+    ledger, _unread = examine_paths(sources.targets, sources.context)
     targets = {str(target) for target in sources.targets}
-    applications = [item for item in model.applications if item.function.filename in targets]
+    applications = [item for item in ledger.applies if item.spot.file.filename in targets]
     try:
         text = emit_test(path, applications, driver or configured_driver(path))
     except UnknownDriverError as error:

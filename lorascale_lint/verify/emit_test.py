@@ -6,9 +6,9 @@ import keyword
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lorascale_lint.facts.terms import Param
-from lorascale_lint.model.applications import Application
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Apply
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.values import Place, Tensor
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.verify.registry import UnknownDriverError, choose
 
@@ -24,7 +24,7 @@ _ROLES: Mapping[str, frozenset[str]] = {
 }
 
 
-def emit_test(path: Path, applications: Iterable[Application], driver: str | None) -> str | None:
+def emit_test(path: Path, applications: Iterable[Apply], driver: str | None) -> str | None:
     """The text of a test file for the code in `path`; None if nothing there can be called alone.
 
     `applications` are those of the code in `path`; `driver` is the one asked for, by option or setting.
@@ -36,11 +36,11 @@ def emit_test(path: Path, applications: Iterable[Application], driver: str | Non
             raise
     else:
         return _driver_test(path, _from_here(driver or name))
-    calls: dict[Function, str] = {}
+    calls: dict[FunctionInfo, str] = {}
     for application in applications:
         call = _call(application)
-        if call is not None:
-            calls[application.function] = call
+        if call is not None and application.spot.function is not None:
+            calls[application.spot.function] = call
     return _function_tests(calls) if calls else None
 
 
@@ -68,13 +68,14 @@ def test_lora_scales() -> None:
 '''
 
 
-def _function_tests(calls: Mapping[Function, str]) -> str:
+def _function_tests(calls: Mapping[FunctionInfo, str]) -> str:
     names: dict[str, set[str]] = {}
     for function in calls:
-        names.setdefault(module_name(Path(function.filename).resolve()), set()).add(function.facts.name)
+        module = module_name(Path(function.file.filename).resolve())
+        names.setdefault(module, set()).add(function.name)
     imports = [f"from {module} import {', '.join(sorted(found))}" for module, found in sorted(names.items())]
     tests = [
-        f"def test_scale_of_{function.facts.name}(lora_scale_check):\n"
+        f"def test_scale_of_{function.name}(lora_scale_check):\n"
         f"    lora_scale_check(\n        {call}\n    )\n"
         for function, call in calls.items()
     ]
@@ -82,21 +83,26 @@ def _function_tests(calls: Mapping[Function, str]) -> str:
     return "\n\n".join(["\n".join(head), *tests])
 
 
-def _call(application: Application) -> str | None:
+def _call(application: Apply) -> str | None:
     """A call of the function by the names of `assert_effective_scale`; None if an argument has no role."""
-    function, base = application.function, application.base
-    if application.kind != "merge" or "." in function.facts.qualname or not isinstance(base, Param):
+    function, base = application.spot.function, application.base
+    held = base.path if isinstance(base, Place) else base.origin if isinstance(base, Tensor) else ""
+    if application.kind != "merge" or application.spot.chain or function is None:
+        return None
+    args = function.node.args
+    parameters = [item.arg for item in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+    if "." in function.qualname or held not in parameters:
         return None
     given: dict[str, str] = {}
-    for parameter in function.facts.parameters:
-        roles = [role for role, names in _ROLES.items() if parameter.name.casefold() in names]
-        if parameter.name == base.name:
+    for name in parameters:
+        roles = [role for role, names in _ROLES.items() if name.casefold() in names]
+        if name == held:
             roles = ["weight"]
-        if len(roles) == 1 and roles[0] not in given.values() and not keyword.iskeyword(parameter.name):
-            given[parameter.name] = roles[0]
-        elif parameter.kind in ("plain", "keyword") and parameter.default is None:
+        if len(roles) == 1 and roles[0] not in given.values() and not keyword.iskeyword(name):
+            given[name] = roles[0]
+        elif function.default(name) is None:
             return None
     if not {"weight", "a", "b"} <= set(given.values()):
         return None
     arguments = ", ".join(f"{name}={role}" for name, role in given.items())
-    return f"lambda {', '.join(given.values())}: {function.facts.name}({arguments})"
+    return f"lambda {', '.join(given.values())}: {function.name}({arguments})"
