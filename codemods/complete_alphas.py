@@ -7,8 +7,8 @@ from functools import partial
 
 import libcst as cst
 
-from lorascale_lint.codemods.read_alpha_beside import free_names
 from lorascale_lint.codemods.statements import function_at, is_annotated, new_statement
+from lorascale_lint.codemods.whole_files import free_names
 from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
@@ -124,7 +124,8 @@ def _follow_assignment(rewrite: Rewrite, call: cst.Call, path: str) -> bool:
 def _follow_loop(rewrite: Rewrite, function: Function, call: cst.Call, path: str) -> bool:
     """``for key, tensor in load_file(path).items():`` goes through a local instead, behind the helper."""
     around = list(rewrite.tree.ancestors(call))[:3]
-    names = free_names(function, "state_dict")
+    scope = rewrite.enclosing(function.facts.loc, cst.FunctionDef)
+    names = None if scope is None else free_names(rewrite, scope[0], "state_dict")
     match around:
         case [
             cst.Attribute(attr=cst.Name(value="items")),

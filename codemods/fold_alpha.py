@@ -4,44 +4,40 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.codemods.read_alpha_beside import (
-    assigned_subscript,
-    free_names,
-    holds_whole_file,
-    split_key,
-)
-from lorascale_lint.codemods.renamed_keys import REMOVES
+from lorascale_lint.codemods.alpha_keys import assigned_subscript, split_key
 from lorascale_lint.codemods.statements import new_statement
-from lorascale_lint.facts.terms import Event
+from lorascale_lint.codemods.whole_files import bound_once, free_names, holds_file, is_bound, removes_entries
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import KeyWrite, Ledger, Trial
 
 
 @repair
-def fold_alpha(model: Model, function: Function, write: Event) -> Fix | None:
+def fold_alpha(ledger: Ledger, trial: Trial, write: KeyWrite) -> Fix | None:
     """``out[new] = sd[key]`` becomes ``out[new] = sd[key] * scale``, with the scale of the file before.
 
     For factor A, whose rows are the rank, or for every tensor of a loop over the file. Safe: an alpha that
     equals the rank gives 1, and so does a missing one.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    around = rewrite.enclosing(write.loc, cst.SimpleStatementLine)
-    scope = rewrite.enclosing(write.loc, cst.FunctionDef)
-    names = free_names(function, "rank", "scale")
-    if around is None or scope is None or names is None or REMOVES.search(rewrite.code(scope[0])):
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(write.spot.file.filename)
+    around = rewrite.enclosing(write.spot.loc, cst.SimpleStatementLine)
+    function = rewrite.enclosing(write.spot.loc, cst.FunctionDef)
+    if around is None or function is None or removes_entries(rewrite, function[0]):
         return None
+    scope = function[0]
+    names = free_names(rewrite, scope, "rank", "scale")
     line = cst.ensure_type(around[0], cst.SimpleStatementLine)
     match line.body:
         case [cst.Assign(targets=[cst.AssignTarget(target=cst.Subscript())], value=value)]:
             pass
         case _:
             return None
+    if names is None:
+        return None
     rank, scale = names
-    looked_up = _looked_up(model, rewrite, function, value)
+    looked_up = _looked_up(rewrite, scope, trial, value)
     if looked_up is not None:
         container, key = looked_up
         added = [
@@ -49,7 +45,7 @@ def fold_alpha(model: Model, function: Function, write: Event) -> Fix | None:
             f"{scale} = float({container}.get({key}, {rank})) / {rank}",
         ]
     else:
-        items = _loop(model, rewrite, function, line, value)
+        items = _loop(rewrite, scope, trial, line, value)
         if items is None:
             return None
         container, key, tensor = items
@@ -80,27 +76,27 @@ def fold_alpha(model: Model, function: Function, write: Event) -> Fix | None:
 
 
 def _looked_up(
-    model: Model, rewrite: Rewrite, function: Function, value: cst.BaseExpression
+    rewrite: Rewrite, scope: cst.CSTNode, trial: Trial, value: cst.BaseExpression
 ) -> tuple[str, str] | None:
     """The file's dictionary and the key of alpha in it, for ``sd[key]`` or a local that is bound to that."""
     if isinstance(value, cst.Name):
-        bound = [event for event in function.events("bind") if event.name == value.value]
-        found = assigned_subscript(rewrite, bound[0].loc) if len(bound) == 1 else None
-        if found is None or bound[0].row >= rewrite.positions[value].row:
+        bound = bound_once(rewrite, scope, value.value)
+        found = None if bound is None else assigned_subscript(rewrite, rewrite.positions[bound])
+        if bound is None or found is None or rewrite.positions[bound].row >= rewrite.positions[value].row:
             return None
         value = found[2]
     if not isinstance(value, cst.Subscript) or not isinstance(value.value, cst.Name):
         return None
     key = split_key(rewrite, value, ".lora_")
-    if key is None or not holds_whole_file(model, function, value.value.value):
+    if key is None or not holds_file(rewrite, scope, trial, value.value.value):
         return None
     return value.value.value, key
 
 
 def _loop(
-    model: Model,
     rewrite: Rewrite,
-    function: Function,
+    scope: cst.CSTNode,
+    trial: Trial,
     line: cst.SimpleStatementLine,
     value: cst.BaseExpression,
 ) -> tuple[str, str, str] | None:
@@ -108,7 +104,7 @@ def _loop(
     if not isinstance(value, cst.Name) or "lora_down" not in rewrite.text:
         return None
     place = rewrite.positions[line]
-    for node, _ in rewrite.tree.nodes(cst.For):
+    for node, around in rewrite.tree.nodes(cst.For):
         match node:
             case cst.For(
                 target=cst.Tuple(
@@ -120,13 +116,10 @@ def _loop(
                 iter=cst.Call(
                     func=cst.Attribute(value=cst.Name(value=name), attr=cst.Name(value="items")), args=[]
                 ),
-            ) if tensor == value.value:
-                around = rewrite.positions[node]
-                rebound = [
-                    e for e in function.events("bind") if e.name in (key, tensor) and e.row > around.row
-                ]
-                if around.row < place.row <= around.end_row and not rebound:
-                    return (name, key, tensor) if holds_whole_file(model, function, name) else None
+            ) if tensor == value.value and around.row < place.row <= around.end_row:
+                if any(is_bound(rewrite, node, own) for own in (key, tensor)):
+                    return None
+                return (name, key, tensor) if holds_file(rewrite, scope, trial, name) else None
             case _:
                 pass
     return None

@@ -5,9 +5,22 @@ from __future__ import annotations
 import re
 
 from lorascale_lint.codemods.statements import function_at
-from lorascale_lint.facts.terms import Attr, Call, Const, Element, Event, Item, Mapping, Term, walk
+from lorascale_lint.facts.terms import (
+    Attr,
+    Call,
+    Const,
+    Element,
+    Event,
+    Global,
+    Item,
+    Mapping,
+    Param,
+    Term,
+    walk,
+)
 from lorascale_lint.fixing.rewriting import Rewrite
-from lorascale_lint.model import Loader
+from lorascale_lint.model import Loader, Model
+from lorascale_lint.model.project import Function, bound_arguments
 
 REMOVES = re.compile(r"\bdel\b|\.pop\(|\.clear\(")
 """Code that takes entries out of a dictionary."""
@@ -75,3 +88,20 @@ def _renamed(key: Term, text: str) -> str | None:
             return str(getattr(before, name)(*texts))
         case _:
             return None
+
+
+def holds_whole_file(model: Model, function: Function, name: str) -> bool:
+    """Is the dictionary what a caller gives or a library reads, and not what the project made of that?"""
+    bound = [event.value for event in function.events("bind") if event.name == name]
+    if function.parameter(name) is not None:
+        for site in model.project.call_sites(function):
+            given = bound_arguments(site.call, function).get(name)
+            if given is not None:
+                bound.append(given)
+    elif not bound:
+        return False
+    return all(
+        isinstance(value, Param | Global)
+        or (isinstance(value, Call) and not model.project.callees(value.func, function, function.owner))
+        for value in bound
+    )

@@ -8,8 +8,7 @@ import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.complete_alphas import ALPHA_SUFFIX, add_alphas_at_load, insert_helper
-from lorascale_lint.codemods.read_alpha_beside import holds_whole_file
-from lorascale_lint.codemods.renamed_keys import holds_every_key
+from lorascale_lint.codemods.renamed_keys import holds_every_key, holds_whole_file
 from lorascale_lint.codemods.statements import (
     append_argument,
     append_parameter,

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.fold_alpha import fold_alpha
 from lorascale_lint.codemods.read_alpha_beside import read_alpha_beside
-from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Call, Const, Item, Loc, Op, Param, Term, each_term, walk
-from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.findings import Finding
 from lorascale_lint.fixing.repair import first_of
-from lorascale_lint.model import Model
-from lorascale_lint.model.adapter_formats import loaded_configuration, scaled_layer
-from lorascale_lint.model.dictionary_merges import DictionaryMerge, DictionaryMerges
-from lorascale_lint.model.filled_containers import constants_of
-from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.project import Function, Project, bound_arguments, is_rescaling, is_test_file
-from lorascale_lint.model.scale import ONE
-from lorascale_lint.model.unused_alpha import UnusedAlpha
-from lorascale_lint.model.vocabulary import key_side
-from lorascale_lint.rule import Rule
-
-_KOHYA = re.compile(r"lora_(?:\((?:\?(?:P<\w+>|:))?)?(?:down|up)(?![a-z])")
-"""The factor names of kohya files, which carry an ``.alpha`` beside each pair."""
-_PEFT = re.compile(r"adapter_config\.json|adapter_model\.(?:safetensors|bin)|base_model\.(?:model\.|$)")
-"""File names and key prefixes of PEFT, whose adapters state ``lora_alpha`` in ``adapter_config.json``."""
-_USER_STRENGTH = re.compile(r"(?i)(?:\w+_)?(?:strengths?|multipliers?|ratios?|weights?|coeff?\w*)")
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Apply, Ledger, Norm
+from lorascale_lint.ledger.fates import Fate, fates, may_hold_scale
+from lorascale_lint.ledger.stated_alphas import Stated, stated_alpha
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class MergeDropsAlpha(Rule):
+class MergeDropsAlpha(Obligation):
     """Merge of factors paired by key that never reads alpha
 
     ## What it finds
@@ -118,173 +105,47 @@ class MergeDropsAlpha(Rule):
     name = "merge-drops-alpha"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Merges of looked-up factors around which no alpha is used."""
-        merges = DictionaryMerges(model.project)
-        callers = (site.caller for near in model.functions for site in model.project.call_sites(near))
-        for function in dict.fromkeys((*model.functions, *callers)):
-            if is_test_file(function.filename):
-                continue
-            for merge in merges.in_function(function):
-                yield from self._judged(model, merge, "merged")
-            for merge in merges.clamped_in_function(function):
-                yield from self._judged(model, merge, "measured by their norm")
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Functions tried on a file whose factors meet their base, or are measured, without an alpha."""
+        found = fates(ledger)
+        used = {a.spot.node for fate in found for a in fate.applies if not fate.drops_alpha(a)}
+        scaling = [fate for fate in found if fate.alpha_of_settings_goes_on or fate.is_rescaled]
+        scaled = {
+            function for fate in scaling for function in fate.ran if function is not fate.trial.function
+        }
+        called = {a.spot.node for fate in found for a in fate.applies if a.spot.chain}
+        seen: set[object] = set()
+        for fate in found:
+            places: list[Apply | Norm] = [*fate.applies, *fate.measured]
+            for place in places:
+                elsewhere = isinstance(place, Apply) and place.spot.function in scaled - {None}
+                if place.spot.node in used | seen or elsewhere or not fate.drops_alpha(place):
+                    continue
+                stated = stated_alpha(ledger, fate, found)
+                known = place.spot.node in called or not may_hold_scale(place)
+                if stated is not None and (stated.per_module or known):
+                    seen.add(place.spot.node)
+                    yield self._bare(ledger, found, fate, place, stated)
 
-    def _judged(self, model: Model, merge: DictionaryMerge, verb: str) -> Iterator[Finding]:
-        delta, function = merge.delta, merge.function
-        strengths = {term.name for term, _ in delta.multipliers if isinstance(term, Param)}
-        nearby = _nearby(model.project, merge)
-        unused = UnusedAlpha(model.project, nearby, strengths)
-        way = _on_the_way(model.project, merge)
-        known = _known_alpha(model.project, UnusedAlpha(model.project, way, strengths), merge) or _formatted(
-            model, merge, way
-        )
-        if known is None or unused.is_used or _has_computed_strength(model.project, merge, known[3]):
-            return
-        if verb == "merged" and any(map(_rescales, nearby)):
-            return
-        if verb == "merged" and delta.on_activation:
-            verb = "applied"
-        yield self.finding(
-            model,
-            function.filename,
-            merge.loc,
-            f"factors of an adapter file are {verb} in `{function.facts.name}` without their alpha",
-            event=merge.event,
+    def _bare(
+        self, ledger: Ledger, found: list[Fate], fate: Fate, place: Apply | Norm, stated: Stated
+    ) -> Finding:
+        verb = "measured by their norm"
+        if isinstance(place, Apply):
+            verb = "applied" if place.kind == "forward" else "merged"
+        pair = fate.trial.sample.pair
+        renamed = next(iter(fate.tables), None)
+        return self.at(
+            place.spot,
+            f"factors of an adapter file are {verb} in `{place.spot.name}` without their alpha",
             effect=effect_of(ONE),
-            trace=_steps(merge, known),
+            trace=[
+                (stated.spot, stated.text),
+                *((spot, f"factor {side} is looked up as `{key}`") for side, spot, key in fate.looked_up),
+                (place.spot, f"no alpha is used between the `{pair.down}` of the file and this"),
+            ],
             fix=first_of(
-                read_alpha_beside(model, merge, measured=verb == "measured by their norm"),
-                _fold_where_renamed(model, merge),
+                read_alpha_beside(ledger, found, fate, place),
+                None if renamed is None else fold_alpha(ledger, fate.trial, renamed.down),
             ),
         )
-
-
-def _fold_where_renamed(model: Model, merge: DictionaryMerge) -> Repair | None:
-    """The fold into factor A in the function that made the dictionary of the factors from the file's."""
-    container, place = merge.delta.down.container, merge.delta.down.place
-    if not isinstance(container, Call) or container is not merge.delta.up.container:
-        return None
-    callees = model.project.callees(container.func, place.function, place.function.owner)
-    makers = [item for item in callees if isinstance(item, Function)]
-    if len(makers) != 1 or len(callees) != 1:
-        return None
-    written = [
-        event
-        for event in makers[0].events("write")
-        if isinstance(event.target, Item) and key_side(key_pattern(event.target.key)) == "A"
-    ]
-    return fold_alpha(model, makers[0], written[0]) if len(written) == 1 else None
-
-
-_Known = tuple[Function, Loc, str, bool]
-"""Where code shows that there is an alpha, in words, and whether it is one for each module."""
-
-
-def _nearby(project: Project, merge: DictionaryMerge) -> tuple[Function, ...]:
-    """The functions that the factors pass through, what they call, and the functions that call them."""
-    function = merge.function
-    own = dict.fromkeys((function, *merge.delta.functions))
-    for owner in [item.owner for item in own if item.owner is not None]:
-        for ancestor in project.ancestors(owner):
-            own.update((method, None) for method in project.methods(ancestor))
-    found = {reached: None for item in own for reached in project.reachable(item, 3)}
-    for _ in range(2):
-        for known in tuple(found):
-            if known in own or function in project.reachable(known, 2):
-                found.update((site.caller, None) for site in project.call_sites(known))
-    return tuple(found)
-
-
-def _on_the_way(project: Project, merge: DictionaryMerge) -> tuple[Function, ...]:
-    """The functions that the factors pass through, what the merge calls, and who calls it."""
-    found = dict.fromkeys((*project.reachable(merge.function, 2), *merge.delta.functions))
-    callers = [site.caller for site in project.call_sites(merge.function)]
-    callers += [site.caller for caller in callers for site in project.call_sites(caller)]
-    found.update(dict.fromkeys(callers))
-    return tuple(found)
-
-
-def _known_alpha(project: Project, unused: UnusedAlpha, merge: DictionaryMerge) -> _Known | None:
-    """Where code shows that there is an alpha: it skips or has it, or the names of its format say so."""
-    skipped = next(unused.skipped(), None)
-    if skipped is not None:
-        return skipped.function, skipped.loc, f"`{skipped.text}` keys are known here, and skipped", True
-    named: list[_Known] = []
-    for function in unused.functions:
-        for _, term in each_term((*function.facts.events, *constants_of(project, function))):
-            if not isinstance(term, Const) or not isinstance(term.value, str):
-                continue
-            if _KOHYA.search(term.value):
-                text = f"`{term.value}` is a name of files with an alpha per module"
-                return function, term.loc, text, True
-            found = _PEFT.search(term.value)
-            if found is not None:
-                text = f"`{found[0]}` belongs to PEFT, which states `lora_alpha` in `adapter_config.json`"
-                named.append((function, term.loc, text, False))
-    for factor in (merge.delta.up, merge.delta.down):
-        if _KOHYA.search(factor.shown):
-            text = f"`{factor.shown}` is a name of files with an alpha per module"
-            return factor.place.function, factor.loc, text, True
-        if _PEFT.search(factor.shown):
-            text = f"`{factor.shown}` is a key of PEFT, which states `lora_alpha` in `adapter_config.json`"
-            named.append((factor.place.function, factor.loc, text, False))
-    at_hand = next(unused.at_hand(), None)
-    if at_hand is not None:
-        return at_hand.function, at_hand.loc, f"`{at_hand.text}` is at hand here, and not used", False
-    return named[0] if named else None
-
-
-def _formatted(model: Model, merge: DictionaryMerge, way: tuple[Function, ...]) -> _Known | None:
-    """The layer of the project that the factors belong to, or the configuration loaded beside them."""
-    layer = scaled_layer(model.evaluator, merge)
-    if layer is not None:
-        text = (
-            f"`{layer.cls.name}` keeps `{layer.names[0]}` and `{layer.names[1]}`, and scales their delta here"
-        )
-        return layer.function, layer.loc, text, False
-    loading = tuple(dict.fromkeys(near for item in way for near in model.project.reachable(item, 1)))
-    loaded = loaded_configuration(merge, loading)
-    if loaded is None or UnusedAlpha(model.project, loading).is_used:
-        return None
-    return *loaded, "the adapter's configuration, which states `alpha`, is loaded beside its tensors", False
-
-
-def _has_computed_strength(project: Project, merge: DictionaryMerge, per_module: bool) -> bool:
-    """May the trained scale be in a strength that a caller computes?"""
-    for term, place in merge.delta.multipliers:
-        if not isinstance(term, Param) or place.arguments:
-            continue
-        sites = project.call_sites(place.function)
-        given = [bound_arguments(site.call, place.function).get(term.name) for site in sites]
-        if any(map(_is_computed, given)):
-            return True
-        if not per_module and not given and not _USER_STRENGTH.fullmatch(term.name):
-            return True  # alpha / rank of the whole adapter may come in by it
-    return False
-
-
-def _rescales(function: Function) -> bool:
-    """Does the function multiply a tensor of some dictionary: a possible fold?"""
-    return any(
-        isinstance(event.target, Item)
-        and (event.sign in ("*", "/") or (not event.sign and is_rescaling(event.value)))
-        for event in function.events("write")
-    )
-
-
-def _is_computed(argument: Term | None) -> bool:
-    """May a caller's argument hold alpha / rank?"""
-    return argument is not None and any(isinstance(term, Op | Call | Item) for term in walk(argument))
-
-
-def _steps(merge: DictionaryMerge, known: _Known) -> Iterator[tuple[str, Loc, str]]:
-    delta = merge.delta
-    yield known[0].filename, known[1], known[2]
-    for side, factor in (("A", delta.down), ("B", delta.up)):
-        name = f"factor {side}" if factor.shown else "a factor"
-        how = f"as `{factor.shown}`" if factor.shown.strip("*") else "by its key"
-        yield factor.place.function.filename, factor.loc, f"{name} is looked up {how}"
-    yield delta.function.filename, delta.loc, "the product of both has no scale, and no alpha is used nearby"
-    if merge.loc != delta.loc:
-        yield merge.function.filename, merge.loc, "and is added to its base"

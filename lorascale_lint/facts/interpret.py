@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from lorascale_lint.facts.nodes import parts
+from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import (
     DEPTH_LIMIT,
     Attr,
@@ -41,7 +42,6 @@ from lorascale_lint.facts.terms import (
     Text,
     children,
 )
-from lorascale_lint.sources.positions import Positions
 
 GUARD_LIMIT = 40
 """Guards kept per event; a function with more early exits loses the oldest."""

@@ -82,6 +82,7 @@ _WEAK = {
     "alpha": ALPHA, "alphas": ALPHA, "alpha value": ALPHA, "linear alpha": ALPHA, "default alpha": ALPHA, "alpha pattern": ALPHA,
     "rank": RANK, "r": RANK, "dim": RANK, "ranks": RANK, "rank pattern": RANK, "rank dim": RANK, "low rank": RANK,
     "scaling": SCALING, "scalings": SCALING, "scaling factor": SCALING, "scaling factors": SCALING,
+    "coefficient": STRENGTH, "coeff": STRENGTH,
     "strength": STRENGTH, "multiplier": STRENGTH, "ratio": STRENGTH, "strengths": STRENGTH, "multipliers": STRENGTH, "model strength": STRENGTH,
     "scale": MULTIPLIER, "scales": MULTIPLIER, "scale factor": MULTIPLIER, "scale weight": MULTIPLIER, "s": MULTIPLIER, "gs": MULTIPLIER, "us": MULTIPLIER, "ds": MULTIPLIER, "qs": MULTIPLIER,
     "ks": MULTIPLIER, "vs": MULTIPLIER, "os": MULTIPLIER, "lora weight": STRENGTH, "adapter weight": STRENGTH, "lora ratio": STRENGTH,

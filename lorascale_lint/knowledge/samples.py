@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
+from lorascale_lint.knowledge.roles import A, B, key_role, role_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,15 @@ class Sample:
 _LETTERS = ("lora_A", "lora_B")
 
 SAMPLES = (
-    Sample("kohya", "lora_unet_blocks_0_attn_to_q", DOWN_UP, "alpha", ("lora_down", "lora_up"), "", True),
+    Sample(
+        "kohya",
+        "lora_unet_blocks_0_attn_to_q",
+        DOWN_UP,
+        "alpha",
+        ("lora_down", "lora_up", "lora_unet"),
+        "",
+        True,
+    ),
     Sample("peft", "base_model.model.model.layers.0.self_attn.q_proj", A_B, "alpha", _LETTERS, "base_model"),
     Sample("comfy", "diffusion_model.blocks.0.attn.to_q", A_B, "alpha", _LETTERS),
     Sample("fastvideo", "blocks.0.attn.to_q", BARE_A_B, "lora_alpha", _LETTERS, "lora_alpha"),
@@ -58,6 +69,29 @@ SAMPLES = (
 """In the order in which they are tried. The names of modules are those of a usual model."""
 
 
+USUAL = (SAMPLES[0], SAMPLES[2])
+"""For code whose words say nothing."""
+USUAL_MODULE = "blocks.0.attn.to_q"
+"""For code that is given the name of a module."""
+
+
 def samples_of(text: str) -> list[Sample]:
     """The files that code with this text may know."""
     return [sample for sample in SAMPLES if sample.is_named_in(text)]
+
+
+def sample_of(keys: Sequence[str]) -> Sample | None:
+    """A file with the keys that code looks up itself."""
+    down, up = (next((key for key in keys if _side(key) == side), "") for side in (A, B))
+    pairs = zip(down.split("."), up.split("."), strict=False)
+    module = ".".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if not module or not down.startswith(f"{module}.") or not up.startswith(f"{module}."):
+        return None
+    pair = Pair(down[len(module) + 1 :], up[len(module) + 1 :])
+    return Sample("its own", module, pair, "alpha", ())
+
+
+def _side(key: str) -> str | None:
+    """The factor under a key, by a weak name too."""
+    known = key_role(key)
+    return known if known is not None else role_of(key.removesuffix(".weight").rpartition(".")[2], True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.applications import Application
-from lorascale_lint.ledger.entries import Ledger, Product
+from lorascale_lint.ledger.entries import Apply, Ledger, Product
 
 
-def delta_of(application: Application) -> ast.expr | None:
+def delta_of(application: Application | Apply) -> ast.expr | None:
     """The operand of the sum that is the delta; None where the sum makes its product itself (``addmm``)."""
     node = application.spot.node
     match node:

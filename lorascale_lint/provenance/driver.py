@@ -32,8 +32,8 @@ def examine(sources: Mapping[str, str], modules: Mapping[str, str], targets: Col
 
 def examine_file(machine: Machine, file: FileInfo) -> None:
     """Run the functions, methods and top level of one file."""
+    before = trials.mark(machine.ledger)
     machine.ledger.fields_read.update(fields_read(machine.program, file))
-    machine.looked_at.add(file.filename)
     for info in file.all_functions:
         if not matters(file, info):
             continue
@@ -44,7 +44,7 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
     _run_top_level(machine, file)
     if defaults.may_hold(file.source):
         defaults.record(machine, file)
-    trials.record(machine, file)
+    trials.record(machine, file, before)
 
 
 def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
@@ -59,7 +59,9 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
     ]
     if not body or isinstance(body[0], ast.Pass | ast.Raise):
         return
-    read = info.names_read
+    read = {item.id for part in node.body for item in ast.walk(part) if isinstance(item, ast.Name)}
+    if "locals" in read or "vars" in read:
+        return
     used = {name for part in node.body for name in reads(part)}
     lora = machine.speaks(info, info.file, info.owner)
     for parameter in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):

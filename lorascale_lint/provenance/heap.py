@@ -152,9 +152,12 @@ def merge(ways: list[tuple[Any, Guards]]) -> Any:
         keys = dict.fromkeys(
             key for value, _ in present if isinstance(value, Entries) for key, _ in value.pairs
         )
+        maps = [
+            (dict(value.pairs) if isinstance(value, Entries) else {}, guards) for value, guards in present
+        ]
         pairs = []
         for key in keys:
-            held = [(dict(value.pairs).get(key, ABSENT), guards) for value, guards in present]
+            held = [(entries.get(key, ABSENT), guards) for entries, guards in maps]
             pairs.append((key, join(held)))
         return Entries(tuple(pairs), any(value.open for value, _ in present))
     if not all(isinstance(value, Value) for value, _ in present):

@@ -7,11 +7,11 @@ found under them, what is skipped. Each trial has a ledger of its own.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import key_role
-from lorascale_lint.knowledge.samples import Sample, samples_of
+from lorascale_lint.knowledge.roles import ALPHA, A, B, speaks_of_lora
+from lorascale_lint.knowledge.samples import USUAL, USUAL_MODULE, Sample, sample_of, samples_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Trial, Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Entries, Items, Names
@@ -21,59 +21,128 @@ from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
 from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
 
-TRIAL_LIMIT = 4
+TRIAL_LIMIT = 3
 """Trials of one function: places where a file comes in, times the conventions that its code names."""
-TRIAL_STEPS = 2_500
+TRIAL_STEPS = 2_000
 """Expressions evaluated in one trial: three keys go through a converter of usual size in a few hundred."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """Where an adapter file comes in: a parameter of the function, or the call that opens it."""
+    """Where an adapter file comes in: a parameter, the call that opens it, or a field that keeps it."""
 
     function: FunctionInfo | None
     cls: ClassInfo | None
     parameter: str
     node: ast.AST | None
     spot: Spot
+    keys: tuple[Text, ...] = ()
+    """Keys that the function looks up."""
+    rows: bool = False
+    """Does the parameter hold several of them?"""
 
 
-def record(machine: Machine, file: FileInfo) -> None:
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How much the ledger held before a file was looked at."""
+
+    uses: int
+    reads: int
+    writes: int
+    products: int
+
+
+def mark(ledger: Ledger) -> Mark:
+    """What `record` need not look at again."""
+    return Mark(len(ledger.uses), len(ledger.reads), len(ledger.writes), len(ledger.products))
+
+
+def record(machine: Machine, file: FileInfo, before: Mark) -> None:
     """Tries the functions of ``file`` that handle adapter files, and its top level."""
     made: dict[object, int] = {}
-    for entrance in list(entrances(machine.ledger, file)):
-        text = file.source if entrance.function is None else file.text(entrance.function.node)
-        named = samples_of(text)
-        if not named and (not entrance.parameter or "alpha" in text or "lora" in text):
-            named = samples_of(file.source)
-        for sample in named:
+    multiplies = {p.spot.function for p in machine.ledger.products[before.products :] if p.spot.file is file}
+    for entrance in list(entrances(machine.ledger, file, before)):
+        for sample in _samples(entrance, file):
             count = made.get(entrance.function, 0)
             if count < TRIAL_LIMIT:
                 made[entrance.function] = count + 1
-                machine.ledger.trials.append(_try(machine, file, entrance, sample))
+                machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies))
 
 
-def entrances(ledger: Ledger, file: FileInfo) -> Iterator[Entrance]:
+def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
+    """The files that the function may know: by the words of its code, by those around it, by its own keys."""
+    text = file.source if entrance.function is None else file.text(entrance.function.node)
+    named = samples_of(text)
+    if not named and entrance.parameter and not speaks_of_lora(text):
+        return []
+    found = dict.fromkeys([*named, *samples_of(file.source)]) or dict.fromkeys(USUAL)
+    own = sample_of([_filled(key) for key in entrance.keys])
+    return [own, *found] if own is not None and all(own.pair != one.pair for one in found) else list(found)
+
+
+def _filled(key: Text) -> str:
+    """A key with usual names in the place of what is not known."""
+    parts = (
+        part if isinstance(part, str) else "0" if index else USUAL_MODULE
+        for index, part in enumerate(key.parts)
+    )
+    return "".join(parts)
+
+
+def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance]:
     """The places of ``file`` where tensors by name come in, from what its functions did with them."""
-    seen: set[object] = set()
-    for use in ledger.uses:
+    opened: dict[object, set[ast.AST]] = {}
+    for use in ledger.uses[before.uses :]:
         function = _outermost(use, file) if any(_is_file(o.value) for o in options(use.result)) else _NOWHERE
-        if function is not _NOWHERE and (function, use.spot.node) not in seen:
-            seen.add((function, use.spot.node))
-            info = function if isinstance(function, FunctionInfo) else None
-            yield Entrance(info, None if info is None else info.owner, "", use.spot.node, use.spot)
-    entries: list[KeyRead | KeyWrite] = [*ledger.reads, *ledger.writes]
+        info = function if isinstance(function, FunctionInfo) else None
+        if function is not _NOWHERE and use.spot.node not in opened.setdefault(function, set()):
+            opened[function].add(use.spot.node)
+            keys = _keys(ledger, before, info, "")
+            yield Entrance(info, None if info is None else info.owner, "", use.spot.node, use.spot, keys)
+    seen: dict[tuple[FunctionInfo, str], Spot] = {}
+    rows: set[tuple[FunctionInfo, str]] = set()
+    entries: list[KeyRead | KeyWrite] = [*ledger.reads[before.reads :], *ledger.writes[before.writes :]]
     for entry in entries:
         info = entry.spot.function
-        if entry.spot.chain or entry.spot.file is not file or info is None:
+        if entry.spot.chain or entry.spot.file is not file or info is None or not isinstance(entry.key, Text):
             continue
         paths = [getattr(entry.container, "path", "")]
         paths += [getattr(option.value, "path", "") for option in options(entry.value)]
         for name in info.parameters:
-            known = (info, name) in seen or not isinstance(entry.key, Text) or name in ("self", "cls")
-            if not known and any(path == name or path.startswith(f"{name}[") for path in paths):
-                seen.add((info, name))
-                yield Entrance(info, entry.spot.cls, name, None, entry.spot)
+            if name not in ("self", "cls") and any(_is_of(path, name) for path in paths):
+                seen.setdefault((info, name), entry.spot)
+                asked = isinstance(entry, KeyRead) and entry.how == "in"
+                if paths[0] == f"{name}[*]" and not asked:
+                    rows.add((info, name))
+        if info not in opened and entry.spot.cls is not None and any(p.startswith("file(") for p in paths):
+            seen.setdefault((info, ""), entry.spot)
+    for _ in range(2):
+        for use in ledger.uses[before.uses :]:
+            info, callee = use.spot.function, use.callee
+            if use.spot.chain or info is None or not isinstance(callee, FunctionInfo):
+                continue
+            for parameter, value in use.given.items():
+                name = value.path if isinstance(value, Place) else ""
+                if (callee, parameter) in seen and name in info.parameters:
+                    seen.setdefault((info, name), use.spot)
+    for (info, name), spot in seen.items():
+        keys = _keys(ledger, before, info, name)
+        yield Entrance(info, spot.cls, name, None, spot, keys, bool(name) and (info, name) in rows)
+
+
+def _is_of(path: str, name: str) -> bool:
+    return path == name or path.startswith(f"{name}[")
+
+
+def _keys(ledger: Ledger, before: Mark, info: FunctionInfo | None, parameter: str) -> tuple[Text, ...]:
+    """Keys that the function looks up in a parameter, or in files where it is none."""
+    found: dict[Text, None] = {}
+    for read in ledger.reads[before.reads :]:
+        path = getattr(read.container, "path", "")
+        own = path in (parameter, f"{parameter}[*]") if parameter else path.startswith("file(")
+        if own and read.spot.function is info and isinstance(read.key, Text):
+            found[read.key] = None
+    return tuple(found)
 
 
 _NOWHERE = object()
@@ -94,19 +163,22 @@ def _is_file(value: Value) -> bool:
     return isinstance(value, Place) and value.made == "state dict" and value.path.startswith("file(")
 
 
-def _try(machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample) -> Trial:
+def _try(
+    machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample, multiplies: Collection[object]
+) -> Trial:
     """One run, with a ledger of its own."""
     outer, machine.ledger = machine.ledger, Ledger()
     memory, paused = machine.memory, machine.memory.pause()
     machine.memory = Memory(machine.heap, machine.ledger)
     depth, stack = len(machine.heap.journals), list(machine.stack)
     machine.heap.begin()
-    tensors = {key: Place(f"adapter[{key}]", key_role(key)) for key in sample.keys}
+    roles = zip(sample.keys, (A, B, ALPHA), strict=True)
+    tensors = {key: Place(f"adapter[{key}]", role) for key, role in roles}
     given = machine.new_dict([(Text((key,)), value) for key, value in tensors.items()])
     machine.on_trial = (entrance.node, given)
     whole, held = False, {}
     try:
-        _run(machine, file, entrance, given)
+        _run(machine, file, entrance, given, multiplies)
         whole, held = True, _contents(machine, given)
     except (OutOfSteps, RecursionError):
         pass
@@ -137,7 +209,9 @@ def _contents(machine: Machine, given: Ref) -> dict[int, tuple[tuple[Value, Valu
     return found
 
 
-def _run(machine: Machine, file: FileInfo, entrance: Entrance, given: Ref) -> None:
+def _run(
+    machine: Machine, file: FileInfo, entrance: Entrance, given: Ref, multiplies: Collection[object]
+) -> None:
     info = entrance.function
     if info is None:
         frame = Frame(file, None, Names({}))
@@ -151,11 +225,31 @@ def _run(machine: Machine, file: FileInfo, entrance: Entrance, given: Ref) -> No
     receiver = instance(machine, owner) if owner is not None and not info.is_static else None
     machine.steps = STEP_LIMIT - TRIAL_STEPS
     machine.defined, machine.called = [], set()
+    if receiver is not None and entrance.node is None and not entrance.parameter:
+        for slot, value in machine.heap.of(receiver.key):
+            if isinstance(value, Place) and _is_file(value):
+                machine.heap.write(receiver.key, slot, given)
+    file_or_files = machine.new_list([given]) if entrance.rows else given
+    _call(machine, info, owner, receiver, {entrance.parameter: file_or_files})
+    for method in owner.methods.values() if owner is not None else ():
+        if method in multiplies and method is not info and not method.is_static:
+            _call(machine, method, owner, receiver, {})  # what the function has kept is used there
+
+
+def _call(
+    machine: Machine,
+    info: FunctionInfo,
+    owner: ClassInfo | None,
+    receiver: Ref | None,
+    given: dict[str, Value],
+) -> None:
     frame = Frame(info.file, info, Names({}, info.owner.names if info.owner else None), receiver, owner)
     frame.lora = machine.speaks(info, info.file, owner)
     machine.enter(frame)
     machine.heap.begin()
     bind_unknown(machine, frame, info)
-    if entrance.parameter:
-        frame.names.local[entrance.parameter] = given
+    frame.names.local.update((name, value) for name, value in given.items() if name)
     finish(machine, frame, info)
+    while len(machine.heap.journals) > frame.journal:
+        machine.heap.keep()
+    machine.stack.pop()

@@ -71,7 +71,8 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
         return hole(parameter.arg)
     if place.role in ("A", "B") and place.weak and note in ("float", "int", "str", "bool"):
         return Place(place.path)
-    if place.role == "base" and note in ("float", "int"):
+    number = isinstance(default, ast.Constant) and type(default.value) in (int, float)
+    if place.role == "base" and (note in ("float", "int") or number):
         return Place(place.path, "multiplier", True)
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
         guard = f"{parameter.arg}@{m.frame.number} is None"

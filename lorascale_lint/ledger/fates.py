@@ -1,0 +1,300 @@
+"""What became of a file's tensors in a trial: where the factors went, and whether their alpha went on too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, SCALING, STRENGTH, A, B, key_role
+from lorascale_lint.ledger.entries import Apply, KeyWrite, Ledger, Norm, Spot, Trial, Use
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.tables import is_plain_factor
+from lorascale_lint.linking.program import FileInfo, FunctionInfo
+from lorascale_lint.provenance.scale import Symbol
+from lorascale_lint.provenance.values import Hole, Number, Place, Ref, Tensor, Text, Tup, Value, options
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A dictionary that leaves the function, or is the caller's, with both factors in it."""
+
+    container: Value
+    down: KeyWrite
+    up: KeyWrite
+
+    @property
+    def is_renamed(self) -> bool:
+        """Are the factors there under other keys than in the file?"""
+        return any(
+            f"adapter[{_literal(write)}]" not in _origins(write.value) for write in (self.down, self.up)
+        )
+
+
+class Fate:
+    """Answers about one trial."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.ledger = trial.ledger
+        self.alpha = f"adapter[{trial.sample.alpha_key}]"
+        self.down = f"adapter[{trial.sample.down}]"
+        self.up = f"adapter[{trial.sample.up}]"
+
+    @cached_property
+    def ran(self) -> list[FunctionInfo | None]:
+        """The functions that ran; None for a top level."""
+        spots = [
+            self.trial.spot,
+            *(use.spot for use in self.ledger.uses),
+            *(r.spot for r in self.ledger.reads),
+        ]
+        found = dict.fromkeys(spot.function for spot in spots)
+        found.update((use.callee, None) for use in self.ledger.uses if isinstance(use.callee, FunctionInfo))
+        return list(found)
+
+    @cached_property
+    def outputs(self) -> list[Output]:
+        """Dictionaries with both factors as they were in the file, which go on."""
+        return [table for table in self._tables if self.goes_on(table.container)]
+
+    @cached_property
+    def _tables(self) -> list[Output]:
+        found = []
+        for container in dict.fromkeys(write.container for write in self.ledger.writes):
+            own = [write for write in self.ledger.writes if write.container == container]
+            downs = [write for write in own if _is_plain(write, self.down)]
+            ups = [write for write in own if _is_plain(write, self.up)]
+            if downs and ups:
+                found.append(Output(container, downs[0], ups[0]))
+        return found
+
+    @cached_property
+    def applies(self) -> list[Apply]:
+        """Where the factors meet a base weight or its output."""
+        wanted = (self.down, self.up)
+        return [apply for apply in self.ledger.applies if apply.factors in wanted]
+
+    @cached_property
+    def measured(self) -> list[Norm]:
+        """Norms of the factors' product by which the file's own factors are then scaled."""
+        clamps = any(
+            write.container == self.trial.given and _is_scaled(write) for write in self.ledger.writes
+        )
+        return [norm for norm in self.ledger.norms if clamps and norm.of == "delta" and norm.rows]
+
+    @cached_property
+    def tables(self) -> list[Output]:
+        """Dictionaries with both factors under other keys, whether they go on or not."""
+        return [table for table in self._tables if table.is_renamed]
+
+    @property
+    def looked_up(self) -> Iterator[tuple[str, Spot, str]]:
+        """Where the factors are taken out of the file, and under which key."""
+        for side, origin, key in ((A, self.down, self.trial.sample.down), (B, self.up, self.trial.sample.up)):
+            for read in self.ledger.reads:
+                if read.how != "in" and origin in _origins(read.value):
+                    yield side, read.spot, key
+                    break
+
+    def reads_file_at(self, node: ast.AST) -> bool:
+        """Is what is looked up at ``node`` looked up in the file as it is, if its tensors come there?"""
+        found = [read for read in self.ledger.reads if read.spot.node is node]
+        ours = [read for read in found if {self.down, self.up} & set(_origins(read.value))]
+        return all(read.container == self.trial.given for read in ours)
+
+    def drops_alpha(self, place: Apply | Norm) -> bool:
+        """Is the product there used without alpha, which nothing else in the trial uses either?"""
+        if isinstance(place, Norm):
+            return not any(self.alpha in _origins(r.value) for r in self.ledger.reads if r.how != "del")
+        unused = not self.alpha_goes_on and not self.alpha_of_settings_goes_on and not self.is_rescaled
+        return unused and is_bare(place)
+
+    @cached_property
+    def alpha_goes_on(self) -> bool:
+        """Does alpha reach a sum, a factor, a caller, a file, an object or a decision?"""
+        ledger = self.ledger
+        scales = [apply.scale for apply in ledger.applies] + [fold.scale for fold in ledger.folds]
+        if any(symbol.origin == self.alpha for scale in scales for symbol, _ in scale.powers):
+            return True
+        if any(self._in(store.value) for store in ledger.stores):
+            return True
+        if any(self._in(entry.value) for entry in ledger.returns if not entry.spot.chain):
+            return True
+        if any(
+            self._in(ask.value) or (ask.other and self._in(ask.other))
+            for ask in ledger.asks
+            if ask.how != "none"
+        ):
+            return True
+        if any(self._in(value) for use in ledger.uses if _is_unseen(use) for value in use.given.values()):
+            return True
+        return any(self._in(w.value) and self.goes_on(w.container) for w in ledger.writes) or self._stays
+
+    @cached_property
+    def alpha_of_settings_goes_on(self) -> bool:
+        """Does any alpha or trained scale, of the file or from beside it, reach more than a message?"""
+        ledger = self.ledger
+        scales = [apply.scale for apply in ledger.applies] + [fold.scale for fold in ledger.folds]
+        values = [entry.value for entry in ledger.returns if not entry.spot.chain]
+        values += [store.value for store in ledger.stores]
+        values += [write.value for write in ledger.writes if self.goes_on(write.container)]
+        values += [value for use in ledger.uses if _is_unseen(use) for value in use.given.values()]
+        values += [side for q in ledger.quotients for side in (q.value, q.by)]
+        for ask in ledger.asks:
+            values += [] if ask.how == "none" else [ask.value, *([] if ask.other is None else [ask.other])]
+        scales += [
+            scale for value in values for o in options(value) if (scale := scale_of(o.value)) is not None
+        ]
+        return any(symbol.role in (ALPHA, SCALING) for scale in scales for symbol, _ in scale.powers)
+
+    @cached_property
+    def is_rescaled(self) -> bool:
+        """Is a factor multiplied by something on its way, so that the scale may be in it?"""
+        folded = any(not _is_chosen(s) for fold in self.ledger.folds for s, _ in fold.scale.powers)
+        return folded or any(map(_is_scaled, self.ledger.writes))
+
+    @cached_property
+    def _stays(self) -> bool:
+        """Is alpha still in the dictionary that the caller gave, beside the factors?"""
+        return bool(self.trial.parameter) and self._in(self.trial.given) and self._is_output(self.trial.given)
+
+    def _is_output(self, container: Value) -> bool:
+        return any(write.container == container for write in self.ledger.writes)
+
+    @cached_property
+    def _leaving(self) -> set[int]:
+        """Dictionaries and lists that are returned, stored, given to code out of sight, or the caller's."""
+        ledger = self.ledger
+        values = [entry.value for entry in ledger.returns if not entry.spot.chain]
+        values += [store.value for store in ledger.stores]
+        values += [value for use in ledger.uses if _is_unseen(use) for value in use.given.values()]
+        values += [write.value for write in ledger.writes if not isinstance(write.container, Ref)]
+        found: set[int] = (
+            {self.trial.given.key} if self.trial.parameter and isinstance(self.trial.given, Ref) else set()
+        )
+        pending = [ref for value in values for ref in self._refs(value)]
+        while pending:
+            key = pending.pop()
+            if key not in found:
+                found.add(key)
+                pending += [ref for _, value in self.trial.held.get(key, ()) for ref in self._refs(value)]
+        return found
+
+    def goes_on(self, container: Value) -> bool:
+        """Is what is written into ``container`` seen by others?"""
+        if not isinstance(container, Ref):
+            return True
+        return container.key in self._leaving or container.kind == "object" or container.key < self._first
+
+    @property
+    def _first(self) -> int:
+        """The first key on the heap that the trial made; older ones belong to objects of the project."""
+        return self.trial.given.key if isinstance(self.trial.given, Ref) else 0
+
+    def _refs(self, value: Value) -> Iterator[int]:
+        for option in options(value):
+            match option.value:
+                case Ref(key=key):
+                    yield key
+                case Tup(items=items):
+                    for item in items:
+                        yield from self._refs(item)
+
+    def _in(self, value: Value) -> bool:
+        """Is alpha in ``value``, or in what it holds?"""
+        return self.alpha in self._held(value, set())
+
+    def _held(self, value: Value, seen: set[int]) -> Iterator[str]:
+        yield from _origins(value)
+        for key in self._refs(value):
+            if key not in seen:
+                seen.add(key)
+                for _, item in self.trial.held.get(key, ()):
+                    yield from self._held(item, seen)
+
+
+def fates(ledger: Ledger) -> list[Fate]:
+    """One for each trial that came to its end, tests aside."""
+    return [Fate(trial) for trial in ledger.trials if trial.whole and not trial.spot.file.is_test]
+
+
+def alpha_words(fate: Fate) -> Iterator[tuple[Spot, str]]:
+    """Where the code that ran names a key of alpha."""
+    return ((spot, text) for spot, text in texts_of(fate) if key_role(text) in (ALPHA, SCALING))
+
+
+def texts_of(fate: Fate) -> Iterator[tuple[Spot, str]]:
+    """The literal texts of the functions that ran, and of the top levels of their files."""
+    ran = fate.ran
+    for function in ran:
+        if function is not None:
+            yield from _texts(function.file, function, function.node)
+    files = [function.file for function in ran if function is not None] or [fate.trial.spot.file]
+    for file in dict.fromkeys(files):
+        for node in file.tree.body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield from _texts(file, None, node)
+
+
+def _texts(file: FileInfo, function: FunctionInfo | None, root: ast.AST) -> Iterator[tuple[Spot, str]]:
+    for node in ast.walk(root):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield Spot(file, function, None if function is None else function.owner, node), node.value
+
+
+def is_bare(apply: Apply) -> bool:
+    """Is the product multiplied by what people choose at most?"""
+    parameters = () if apply.spot.function is None else apply.spot.function.parameters
+    return all(_is_chosen(symbol, parameters) for symbol, _ in apply.scale.powers)
+
+
+def _is_chosen(symbol: Symbol, parameters: Collection[str] = ()) -> bool:
+    """Does a person choose the number: a strength, or an argument that no tensor's name leads to?"""
+    argument = not symbol.role and symbol.origin.partition("[")[0] in parameters
+    plain = argument and not any(sign in symbol.origin for sign in ".{(*")
+    return plain or symbol.role in (STRENGTH, MULTIPLIER, DROPOUT)
+
+
+def may_hold_scale(place: Apply | Norm) -> bool:
+    """May a number that a caller out of sight gives be alpha / rank of the whole adapter?"""
+    return isinstance(place, Apply) and any(s.role not in (STRENGTH, DROPOUT) for s, _ in place.scale.powers)
+
+
+def _is_scaled(write: KeyWrite) -> bool:
+    return any(
+        isinstance(o.value, Tensor) and o.value.kind in (A, B) and bool(o.value.scale.powers)
+        for o in options(write.value)
+    )
+
+
+def _is_plain(write: KeyWrite, origin: str) -> bool:
+    return origin in _origins(write.value) and is_plain_factor(write.value)
+
+
+def _literal(write: KeyWrite) -> str | None:
+    return write.key.literal if isinstance(write.key, Text) else None
+
+
+def _is_unseen(use: Use) -> bool:
+    """Is the callee out of sight, and more than a conversion or a message?"""
+    return use.callee is None and OPERATIONS.get(use.name.rpartition(".")[2]) is None
+
+
+def _origins(value: Value) -> Iterator[str]:
+    for option in options(value):
+        match option.value:
+            case Place(path=path):
+                yield path
+            case Tensor(origin=origin, scale=scale):
+                yield origin
+                yield from (symbol.origin for symbol, _ in scale.powers)
+            case Number(scale=scale):
+                yield from (symbol.origin for symbol, _ in scale.powers)
+            case Text(parts=parts):
+                yield from (str(part.name) for part in parts if isinstance(part, Hole))
+            case Tup(items=items):
+                for item in items:
+                    yield from _origins(item)
