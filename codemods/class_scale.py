@@ -5,40 +5,21 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.codemods.statements import insert_method, is_annotated
-from lorascale_lint.facts.terms import Item
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Ledger, loc_of
 from lorascale_lint.ledger.families import Family
-from lorascale_lint.model import Implementation, Model
 from lorascale_lint.sources.loc import Loc
 
 _NAMES = ("lora_scale", "lora_scaling", "lora_alpha_scale")
 
 
-def class_scale(model: Model, implementation: Implementation, rewrites: Rewrites) -> str | None:
-    """``self.<name>`` for the trained scale of ``implementation``, or None if it can't be known.
+def family_scale(ledger: Ledger, family: Family, rewrites: Rewrites) -> str | None:
+    """``self.<name>`` for the trained scale of a family of classes, or None if it can't be known.
 
-    Adds a property computed from alpha and rank where the class has nothing of the kind. The
+    Adds a property computed from alpha and rank where the classes have nothing of the kind. The
     property is 1.0 while alpha or rank is None: the format's meaning of a missing alpha.
     """
-    existing = _existing(model, implementation)
-    if existing is not None:
-        return f"self.{existing}"
-    alpha, rank = implementation.alpha, implementation.rank
-    if alpha is None or rank is None or implementation.scaling is not None:
-        return None
-    root = implementation.root
-    taken = {name for cls in model.project.family(root) for name in _members(model, cls)}
-    name = next((name for name in _NAMES if name not in taken), None)
-    if name is None or any(isinstance(write.value, Item) for write in alpha.writes):
-        return None
-    after = "__init__" if "__init__" in root.facts.methods else ""
-    return _property(rewrites.of(root.filename), root.facts.loc, after, name, alpha.name, rank.name)
-
-
-def family_scale(ledger: Ledger, family: Family, rewrites: Rewrites) -> str | None:
-    """``self.<name>`` for the trained scale of the classes, as `class_scale`, by what the ledger tells."""
     alpha, rank = family.field(ALPHA), family.field(RANK)
     if family.scale_source is not None or alpha is None or rank is None or family.scaling is not None:
         return family.scale_source
@@ -77,25 +58,3 @@ def _property(rewrite: Rewrite, place: Loc, after: str, name: str, alpha: str, r
         lambda cls: insert_method(cst.ensure_type(cls, cst.ClassDef), after, source, config),
     )
     return f"self.{name}"
-
-
-def _existing(model: Model, implementation: Implementation) -> str | None:
-    for ancestor in model.project.ancestors(implementation.root):
-        for method in model.project.methods(ancestor):
-            if "property" in method.facts.decorators and model.evaluator.is_trained_scale(method):
-                return method.facts.name
-    scaling = implementation.scaling
-    if scaling is None or scaling.may_be_none:
-        return None
-    stored = [write.value for write in scaling.writes if write.value is not None]
-    return scaling.name if stored and not any(isinstance(value, Item) for value in stored) else None
-
-
-def _members(model: Model, cls: object) -> set[str]:
-    from lorascale_lint.model.project import Class
-
-    assert isinstance(cls, Class)
-    names = {attribute.name for attribute in cls.facts.attributes} | set(cls.facts.methods)
-    for method in model.project.methods(cls):
-        names |= model.written_attributes(method)
-    return names

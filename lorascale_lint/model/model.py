@@ -109,8 +109,6 @@ class Model:
         self.evaluator = Evaluator(project, for_map)
         self.multiplications = Multiplications(self.evaluator)
         self.factor_products = FactorProducts(self.evaluator)
-        self.keeps_factors: dict[Class, bool] = {}
-        """What `scale_definitions.has_factors` found, for it is asked for each method."""
 
     def span(self, filename: str, loc: Loc) -> Span:
         """A source range as findings carry it."""
