@@ -19,8 +19,10 @@ from pathlib import Path
 
 from known_bugs import Entry, checkout, git_directory, is_near, read_entries
 
-from lorascale_lint.engine import lint, load_model
+from lorascale_lint.engine import lint
+from lorascale_lint.examination import examine_paths
 from lorascale_lint.fixing.apply import apply_fixes
+from lorascale_lint.ledger.applications import applications
 from lorascale_lint.report.content import Report
 
 Formulas = Mapping[str, tuple[str, ...]]
@@ -43,11 +45,10 @@ class Repair:
 
 def formulas(path: Path, source: bytes) -> Formulas:
     """The effective scales of the applications of each function, as ``map`` prints them, sorted."""
-    model, _ = load_model([path], [], overlay={path: source}, for_map=True)
+    ledger, _ = examine_paths([path], [], overlay={path: source})
     found: dict[str, list[str]] = defaultdict(list)
-    for application in model.applications:
-        name = application.function.facts.qualname
-        found[name].append(f"{application.kind} {application.formula()}")
+    for application in applications(ledger):
+        found[application.spot.name].append(f"{application.kind} {application.formula}")
     return {name: tuple(sorted(items)) for name, items in found.items()}
 
 

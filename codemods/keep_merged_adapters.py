@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
+import ast
+
 import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import function_at, insert_statements, new_statement
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.accumulated_merges import Accumulation, constant_flags
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.accumulations import Accumulation
+from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.switches import constant_flags
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.sources.loc import Loc
 
 _LIST = "merged_adapters"
 
 
 @repair
-def keep_merged_adapters(model: Model, found: Accumulation) -> Fix | None:
+def keep_merged_adapters(ledger: Ledger, found: Accumulation) -> Fix | None:
     """The setter notes what it is given, and a merge into the base weight gives it all of that again.
 
     Unsafe by definition: merging again gives another weight, that of all adapters.
     """
     setter, merge, owner = found.setter.function, found.merge, found.merge.owner
-    merged = constant_flags(merge, True) & constant_flags(found.unmerge, False)
+    merged = constant_flags(ledger, True)[merge] & constant_flags(ledger, False)[found.unmerge]
     if owner is None or setter.owner is not owner or len(merged) != 1 or not found.restores:
         return None
-    if not _takes_plain_arguments(found):
+    if not _takes_plain_arguments(found) or _is_overridden(setter) or _is_overridden(merge):
         return None
-    if any(len(model.project.overrides(owner, method.facts.name)) > 1 for method in (setter, merge)):
-        return None
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(merge.filename)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(merge.file.filename)
     (flag,) = merged
-    starts = [w for w in model.project.writes(owner, flag) if w.function.facts.name == "__init__"]
-    if _LIST in rewrite.text or len(starts) != 1 or starts[0].function.owner is not owner:
+    init = owner.methods.get("__init__")
+    starts = {
+        store.spot.loc for store in ledger.stores if store.field == flag and store.spot.function is init
+    }
+    if _LIST in rewrite.text or len(starts) != 1 or init is None:
         return None
-    names = [parameter.name for parameter in setter.positional if parameter.name != found.flag]
+    names = [name for name in setter.parameters[1:] if name != found.flag]
     accumulating = f"{found.flag}={found.accumulates}"
-    guard = found.unmerging if found.unmerging in merge.facts.events else None
+    guard = found.unmerging.spot if found.unmerging.spot.function is merge else None
     added = (
-        _start_empty(rewrite, starts[0].event.loc),
+        _start_empty(rewrite, starts.pop()),
         _insert(
             rewrite,
             setter,
@@ -55,7 +59,7 @@ def keep_merged_adapters(model: Model, found: Accumulation) -> Fix | None:
             None if guard is None else guard.loc,
             f"if not self.{flag} and len(self.{_LIST}) > 1:\n"
             f"    for adapter in self.{_LIST}:\n"
-            f"        self.{setter.facts.name}(*adapter, {accumulating})\n"
+            f"        self.{setter.name}(*adapter, {accumulating})\n"
             "    return\n",
         ),
     )
@@ -65,13 +69,20 @@ def keep_merged_adapters(model: Model, found: Accumulation) -> Fix | None:
 def _takes_plain_arguments(found: Accumulation) -> bool:
     """Can the setter be given its own arguments again, by position, and does the merge return nothing?"""
     setter, merge = found.setter.function, found.merge
-    named = setter.facts.parameters[1:]
-    plain = all(parameter.kind == "plain" for parameter in named if parameter.name != found.flag)
-    methods = setter.receiver == merge.receiver == "self"
-    silent = not any(merge.events("yield")) and all(
-        getattr(event.value, "value", "") is None for event in merge.events("return")
+    given = setter.node.args
+    plain = not (given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs)
+    methods = setter.parameters[:1] == merge.parameters[:1] == ["self"]
+    silent = not any(
+        isinstance(node, ast.Yield | ast.YieldFrom)
+        or (isinstance(node, ast.Return) and getattr(node.value, "value", None) is not None)
+        for node in ast.walk(merge.node)
     )
-    return methods and plain and named[-1].name == found.flag and silent
+    return methods and plain and setter.parameters[-1] == found.flag and silent
+
+
+def _is_overridden(method: FunctionInfo) -> bool:
+    """Does another class of the file have a method of that name?"""
+    return any(cls is not method.owner and method.name in cls.methods for cls in method.file.classes.values())
 
 
 def _start_empty(rewrite: Rewrite, flag: Loc) -> bool:
@@ -85,9 +96,9 @@ def _start_empty(rewrite: Rewrite, flag: Loc) -> bool:
     return True
 
 
-def _insert(rewrite: Rewrite, function: Function, behind: Loc | None, *statements: str) -> bool:
+def _insert(rewrite: Rewrite, function: FunctionInfo, behind: Loc | None, *statements: str) -> bool:
     """Add statements at the start of a function, or behind its statement around ``behind``."""
-    found = function_at(rewrite, function.facts.loc)
+    found = function_at(rewrite, _head(function))
     if found is None or not isinstance(found[0].body, cst.IndentedBlock):
         return False
     body = found[0].body.body
@@ -98,3 +109,9 @@ def _insert(rewrite: Rewrite, function: Function, behind: Loc | None, *statement
     config = rewrite.module.config_for_parsing
     rewrite.change(found[1], cst.FunctionDef, lambda node: insert_statements(node, index, statements, config))
     return True
+
+
+def _head(function: FunctionInfo) -> Loc:
+    """A place in the function that is in no function inside of it."""
+    loc = loc_of(function.file, function.node)
+    return Loc(loc.row, loc.column, loc.row, loc.column + len("def"))

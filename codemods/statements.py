@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.fixing.rewriting import Rewrite
+from lorascale_lint.sources.loc import Loc
 
 _MATH = re.compile(r"(?m)^import math$")
 _TORCH = re.compile(r"(?m)^\s*(import torch|from torch)\b")

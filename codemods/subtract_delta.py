@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import libcst as cst
 
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
+from lorascale_lint.ledger.entries import Ledger, Spot
 
 _OPPOSITE = {"add_": "sub_", "add": "sub"}
 
 
 @repair
-def subtract_delta(model: Model, filename: str, addition: Loc) -> Fix | None:
+def subtract_delta(ledger: Ledger, addition: Spot) -> Fix | None:
     """``weight += delta`` becomes ``weight -= delta``; so do ``weight + delta`` and ``weight.add_(delta)``.
 
     Unsafe by definition: the unmerged weight changes.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
-    added = rewrite.find(addition, cst.AugAssign)
-    total = rewrite.find(addition, cst.BinaryOperation)
-    call = rewrite.find(addition, cst.Call)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(addition.file.filename)
+    added = rewrite.find(addition.loc, cst.AugAssign)
+    total = rewrite.find(addition.loc, cst.BinaryOperation)
+    call = rewrite.find(addition.loc, cst.Call)
     if isinstance(added, cst.AugAssign) and isinstance(added.operator, cst.AddAssign):
         operator = cst.SubtractAssign(added.operator.whitespace_before, added.operator.whitespace_after)
         rewrite.replace(added, added.with_changes(operator=operator))

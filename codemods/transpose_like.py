@@ -6,25 +6,25 @@ import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import parenthesized
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.sources.loc import Loc
 
 _PRODUCT = m.BinaryOperation(operator=m.MatrixMultiply())
 _TURNS = frozenset("transpose permute swapaxes t".split())
 
 
 @repair
-def transpose_like(model: Model, filename: str, plain: Loc, turned: Loc) -> Fix | None:
+def transpose_like(ledger: Ledger, plain: Spot, turned: Spot) -> Fix | None:
     """``B @ A`` at ``plain`` becomes ``(B @ A).transpose(0, 1)``, if that is what stands at ``turned``.
 
     Unsafe by definition: it changes the merged weight (to the right one).
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(filename)
-    product, other = _product(rewrite, plain), _product(rewrite, turned)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(plain.file.filename)
+    product, other = _product(rewrite, plain.loc), _product(rewrite, turned.loc)
     if product is None or other is None:
         return None
     bare = [rewrite.code(node.with_changes(lpar=[], rpar=[])) for node in (product, other)]

@@ -130,20 +130,6 @@ def _once(chosen: Collection[Rule], found: Collection[Finding]) -> list[Finding]
     ]
 
 
-def load_model(
-    targets: Collection[Path],
-    context: Collection[Path],
-    *,
-    overlay: Mapping[Path, bytes] | None = None,
-    cache_dir: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    for_map: bool = False,
-) -> tuple[Model, list[FileFailure]]:
-    """The model of all files, and the files among them that could not be read or parsed."""
-    read = _Read.of({*targets, *context}, overlay or {})
-    return _model(read, targets, cache_dir, progress, for_map=for_map)
-
-
 def _model(
     read: _Read,
     targets: Collection[Path],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from lorascale_lint.findings import FileFailure
+from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.driver import examine
 from lorascale_lint.sources.modules import module_name
@@ -53,7 +56,20 @@ def examine_sources(
         sys.setrecursionlimit(before)
     ledger = machine.ledger
     ledger.read_source, ledger.lineage = lambda name: sources[Path(name)], machine.program.mro
+    others = [data for path, data in sources.items() if str(path) not in machine.looked_at]
+    ledger.read_elsewhere = cache(lambda name: _is_read(name, others))
     return ledger
+
+
+def _is_read(name: str, sources: Iterable[bytes]) -> bool:
+    """Is there an attribute called ``name``, or its string, in one of the sources, and not of settings?"""
+    attribute = re.compile(rb"(\w+)\s*\.\s*%s\b|[\"']%s[\"']" % (name.encode(), name.encode()))
+    return any(
+        (found[1] or b"").decode(errors="replace").lower().rpartition("_")[2] not in SETTINGS_NAMES
+        for data in sources
+        if name.encode() in data
+        for found in attribute.finditer(data)
+    )
 
 
 def examine_paths(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from lorascale_lint.codemods.assign_result import assign_to, assign_weight
+from lorascale_lint.codemods.assign_result import assign_weight
 from lorascale_lint.codemods.clone_backup import clone_backup
 from lorascale_lint.codemods.keep_merged_adapters import keep_merged_adapters
 from lorascale_lint.codemods.subtract_delta import subtract_delta
 from lorascale_lint.codemods.transpose_like import transpose_like
 from lorascale_lint.findings import Finding, Repair
-from lorascale_lint.model import Model
-from lorascale_lint.model.accumulated_merges import lost_adapters
-from lorascale_lint.model.discarded_weights import discarded_weights
-from lorascale_lint.model.unmerge_pairs import Asymmetry, asymmetries
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.asymmetries import asymmetries
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.rule import Obligation
+
+REPAIRS: dict[str, Callable[..., Repair]] = {
+    "turned": transpose_like,
+    "added": subtract_delta,
+    "dropped": assign_weight,
+    "shared": clone_backup,
+}
 
 
-class AsymmetricUnmerge(Rule):
+class AsymmetricUnmerge(Obligation):
     """Unmerge that is not the inverse of its merge
 
     ## What it finds
@@ -101,50 +106,12 @@ class AsymmetricUnmerge(Rule):
     code = "LS109"
     name = "asymmetric-unmerge"
     fix = "sometimes"
+    yields_to = ("LS101",)
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Every asymmetry of a merge and its unmerge."""
-        for found in (*asymmetries(model), *discarded_weights(model)):
-            yield self.finding(
-                model,
-                found.function.filename,
-                found.loc,
-                found.text,
-                event=found.event,
-                effect=found.effect,
-                trace=found.steps,
-                fix=_repair(model, found),
-            )
-        for lost in lost_adapters(model):
-            setter, (caller, call) = lost.accumulation.setter.function, lost.again
-            yield self.finding(
-                model,
-                setter.filename,
-                lost.write.event.loc,
-                f"`{setter.facts.name}` replaces the factors of adapters that `{lost.accumulation.flag}` "
-                "leaves in the weight",
-                event=lost.write.event,
-                effect="the former adapters are lost as soon as the layer is merged again",
-                trace=[
-                    (
-                        lost.accumulation.merge.filename,
-                        lost.accumulation.unmerging.loc,
-                        f"no unmerge for that value of `{lost.accumulation.flag}`: the new delta is added",
-                    ),
-                    (caller.filename, call.loc, "this merges again, from the factors of the last adapter"),
-                ],
-                fix=keep_merged_adapters(model, lost.accumulation),
-            )
-
-
-def _repair(model: Model, found: Asymmetry) -> Repair | None:
-    filename, statement = found.function.filename, found.event.loc
-    if found.sibling is not None:
-        return assign_to(model, filename, statement, found.sibling)
-    if found.weight is not None:
-        return assign_weight(model, filename, statement, found.weight)
-    if found.uncopied:
-        return clone_backup(model, filename, found.uncopied)
-    if found.added is not None:
-        return subtract_delta(model, filename, found.added)
-    return None if found.turned is None else transpose_like(model, filename, statement, found.turned)
+        for found in asymmetries(ledger):
+            fix = REPAIRS[found.kind](ledger, *found.places) if found.places else None
+            if found.accumulation is not None:
+                fix = keep_merged_adapters(ledger, found.accumulation)
+            yield self.at(found.spot, found.text, effect=found.effect, trace=found.steps, fix=fix)

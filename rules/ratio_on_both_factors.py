@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.applications import Step
-from lorascale_lint.model.factor_ratios import squared_ratios
-from lorascale_lint.model.scaled_files import scaled_files
-from lorascale_lint.model.scaled_pairs import scaled_pairs
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.factor_ratios import squared_ratios
+from lorascale_lint.rule import Obligation
 
 
-class RatioOnBothFactors(Rule):
+class RatioOnBothFactors(Obligation):
     """Merge ratio multiplied onto both factors
 
     ## What it finds
@@ -69,32 +66,16 @@ class RatioOnBothFactors(Rule):
     code = "LS114"
     name = "ratio-on-both-factors"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each place where both factors carry the ratio."""
-        seen: set[tuple[str, int]] = set()
-        for found in (*squared_ratios(model), *scaled_files(model), *scaled_pairs(model)):
-            function = found.function
-            if (function.filename, found.loc.row) in seen:
-                continue
-            seen.add((function.filename, found.loc.row))
-            steps: list[Step] = []
-            if found.entry is not None:
-                steps.append((function.filename, found.entry, "an entry of the file, under any of its keys"))
-            steps.append((function.filename, found.first, f"`{found.ratio}` is multiplied on here"))
-            if found.second != found.first:
-                steps.append((function.filename, found.second, "and onto the other factor here"))
-            else:
-                steps.append((function.filename, found.event.loc, "for the keys of both factors alike"))
-            if found.linear is not None:
-                other, loc = found.linear
-                steps.append((other.filename, loc, f"`{other.facts.name}` gives the delta the ratio once"))
-            yield self.finding(
-                model,
-                function.filename,
-                found.loc,
-                f"`{function.facts.qualname}` multiplies both factors by `{found.ratio}`, so the delta by "
-                "its square",
-                event=found.event,
+        for found in squared_ratios(ledger):
+            last = (
+                "for the keys of both factors alike" if found.whole_file else "and onto the other factor here"
+            )
+            yield self.at(
+                found.last,
+                f"`{found.last.name}` multiplies both factors by `{found.number}`, so the delta by its "
+                "square",
                 effect="ratio 0.5 merges 0.25 of the adapter",
-                trace=steps,
+                trace=[(found.first, f"`{found.number}` is multiplied on here"), (found.last, last)],
             )

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.applications import folds
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Spot
-from lorascale_lint.ledger.families import Family, families, is_bare, is_read, scaled_siblings, trained
+from lorascale_lint.ledger.families import (
+    Family,
+    families,
+    is_bare,
+    is_folded,
+    is_read,
+    scaled_siblings,
+    trained,
+)
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.rule import Obligation
 
@@ -102,9 +109,8 @@ class SiblingWithoutScale(Obligation):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications at scale 1 or a bare strength in a family that has a trained scale."""
-        packers = {fold.spot.file.filename for fold in folds(ledger)}  # what only folds may serve any layer
         for family in families(ledger):
-            if family.folds or family.root.file.filename in packers:
+            if is_folded(ledger, family):
                 continue
             for application in family.applications:
                 if not is_bare(application) or is_scaled_sum(ledger, application):

@@ -94,8 +94,9 @@ class StrengthSquared(Obligation):
                 if symbol is None:
                     continue
                 once = branch.scale * Scale(Fraction(1), ((symbol, Fraction(-1)),))
+                last = (step.spot for step in reversed(branch.steps) if symbol in dict(step.scale.powers))
                 yield self.at(
-                    application.spot,
+                    next(last, application.spot),
                     f"`{symbol.origin}` multiplies the delta twice in `{application.spot.name}`: "
                     f"{branch.scale.formula()}",
                     effect=effect_of(branch.scale, once),

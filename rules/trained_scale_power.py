@@ -101,7 +101,7 @@ class TrainedScalePower(Obligation):
     code = "LS121"
     name = "trained-scale-power"
     fix = "none"
-    yields_to = ("LS106", "LS107", "LS111", "LS118")
+    yields_to = ("LS106", "LS107", "LS111", "LS114", "LS118")
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications all of whose branches are known, and none of which is a trained scale."""

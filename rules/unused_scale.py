@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
-from lorascale_lint.codemods.multiply_delta import multiply_delta
+from lorascale_lint.codemods.scale_exits import scale_exits
 from lorascale_lint.findings import Finding, Repair
-from lorascale_lint.model import Model
-from lorascale_lint.model.constant_scales import constant_scales
-from lorascale_lint.model.unused_scale import UnusedScale as Found, unused_scales
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.constant_scales import constant_scales
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.unused_scales import LostScale, lost_scales
+from lorascale_lint.rule import Obligation
 
 
-class UnusedScale(Rule):
+class UnusedScale(Obligation):
     """Scale computed, stored or taken, and never used
 
     ## What it finds
@@ -77,28 +76,23 @@ class UnusedScale(Rule):
     name = "unused-scale"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Every scale that reaches no delta."""
-        for found in (*unused_scales(model), *constant_scales(model)):
-            yield self.finding(
-                model,
-                found.function.filename,
-                found.loc,
+        for found in (*lost_scales(ledger), *constant_scales(ledger)):
+            yield self.at(
+                found.spot,
                 found.text,
-                event=found.event,
                 confidence=found.confidence,
                 effect="effective scale 1 instead of alpha / rank or the strength that was asked for",
-                trace=found.steps,
-                fix=_repair(model, found),
+                trace=found.trace,
+                fix=_repair(ledger, found),
             )
 
 
-def _repair(model: Model, found: Found) -> Repair | None:
+def _repair(ledger: Ledger, found: LostScale) -> Repair | None:
     if found.call is not None:
-        loc, name = found.call
-        return forward_arguments(model, found.function.filename, loc, ((name, name),), "unsafe")
-    if found.rescaling is None:
+        spot, name = found.call.spot, found.scalar
+        return forward_arguments(ledger, spot.file.filename, spot.loc, ((name, name),), "unsafe")
+    if not found.exits:
         return None
-    applicability: Literal["safe", "unsafe"] = "safe" if found.rescaling.is_trained else "unsafe"
-    scalar = found.rescaling.exits[0].scalar
-    return multiply_delta(model, found.rescaling.exits, applicability, f"Multiply the delta by `{scalar}`")
+    return scale_exits(ledger, found.exits, found.scalar, "safe" if found.trained else "unsafe")

@@ -47,6 +47,28 @@ def test_other_bindings_are_silent(tmp_path: Path, body: str) -> None:
     assert findings(TABLE.format(made="{}", body=body), tmp_path, "LS209") == ()
 
 
+def test_a_file_that_is_read_or_given(tmp_path: Path) -> None:
+    source = """\
+def create_network_from_weights(file, weights_sd=None):
+    if weights_sd is None:
+        weights_sd = load_file(file)
+    modules_dim = {}
+    modules_alpha = {}
+    for key, value in weights_sd.items():
+        lora_name = key.split(".")[0]
+        if "alpha" in key:
+            modules_alpha[lora_name] = value
+        elif "lora_down" in key:
+            dim = value.size()[0]
+            modules_dim[lora_name] = dim
+    for key in modules_dim.keys():
+        if key not in modules_alpha:
+            modules_alpha = modules_dim[key]
+    return LoRANetwork(modules_dim, modules_alpha)
+"""
+    assert [f.code for f in findings(source, tmp_path, "LS209")] == ["LS209"]
+
+
 def test_table_of_tables_is_silent(tmp_path: Path) -> None:
     source = """\
 def choose_lora_alphas(groups, names):

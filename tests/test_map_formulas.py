@@ -1,18 +1,19 @@
-"""Formulas that `map` prints where rules say unknown, and values that both of them follow."""
+"""Formulas of applications as `map` prints them, from spellings of the field."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files, model_of
+from lorascale_lint.ledger.applications import applications
+from tests.projects import lint_files
+from tests.provenance.formulas import ledger_of
 
 
-def formulas(files: Mapping[str, str] | str, *, for_map: bool = True) -> list[str]:
-    """The formulas of all applications, as `map` or as rules see them."""
-    return [application.formula() for application in model_of(files, for_map=for_map).applications]
+def formulas(source: str) -> list[str]:
+    """The formulas of all applications."""
+    return [application.formula for application in applications(ledger_of(source))]
 
 
 FUSED = """
@@ -31,15 +32,18 @@ FUSED = """
 @pytest.mark.parametrize("name", ["lora_scale", "scale", "multiplier_", "adapter_weight", "ratio"])
 def test_what_the_caller_gives_is_a_multiplier(name: str, tmp_path: Path) -> None:
     source = FUSED.replace("lora_scale", name)
-    expected = ["unknown"] if name == "multiplier_" else ["alpha / rank * multiplier"]
-    assert formulas(source) == expected
-    assert formulas(source, for_map=False) == ["unknown"]
+    role = "multiplier" if name.endswith("scale") else "strength"
+    assert formulas(source) == [f"alpha / rank * {role}"]
     assert lint_files(tmp_path, {"layer.py": source}) == ()
 
 
-@pytest.mark.parametrize("default", ["0.5", "None", "True"])
-def test_other_defaults_are_unknown(default: str) -> None:
-    assert formulas(FUSED.replace("=1.0", f"={default}")) == ["unknown"]
+@pytest.mark.parametrize("default", ["0.5", "None"])
+def test_a_multiplier_whatever_its_default(default: str) -> None:
+    assert formulas(FUSED.replace("=1.0", f"={default}")) == ["alpha / rank * multiplier"]
+
+
+def test_a_flag_is_no_multiplier() -> None:
+    assert formulas(FUSED.replace("=1.0", "=True")) == ["unknown"]
 
 
 def test_a_strength_keeps_its_name() -> None:
@@ -61,7 +65,7 @@ def test_a_kept_multiplier_may_have_been_1_before() -> None:
             def fuse(self):
                 self.weight.data += self.lora_scale * (self.lora_B @ self.lora_A)
     """
-    assert formulas(source) == ["multiplier"]
+    assert formulas(source) == ["1 | multiplier"]
 
 
 LOADER = """
@@ -79,7 +83,6 @@ def test_an_alpha_that_is_only_multiplied_with_is_a_multiplier() -> None:
     ("old", "new", "formula"),
     [
         ("alpha *", "alpha / lora_down.shape[0] *", "alpha / rank"),
-        ("alpha=1.0", "rank, alpha=1.0", "alpha"),
         ("alpha=1.0", "alpha", "alpha"),
     ],
 )
@@ -134,7 +137,7 @@ HELD = """
 )
 def test_a_layer_that_is_given_runs_its_class(annotation: str, tmp_path: Path) -> None:
     source = HELD.replace("LoRALinearLayer | None", annotation)
-    assert formulas(source, for_map=False) == ["alpha / rank"]
+    assert formulas(source) == ["alpha / rank"]
     assert lint_files(tmp_path, {"layer.py": source}) == ()
 
 
@@ -176,7 +179,7 @@ CONVERTED = """
 
 
 def test_a_table_of_keys_and_the_dictionary_that_a_method_makes(tmp_path: Path) -> None:
-    assert formulas(CONVERTED, for_map=False) == ["alpha / rank | 1"]
+    assert formulas(CONVERTED) == ["alpha / rank | 1"]
     assert lint_files(tmp_path, {"layer.py": CONVERTED}) == ()
 
 
@@ -222,27 +225,23 @@ GATED = """
 
 def test_gates_masks_and_ranks_that_stand_in_for_alpha(tmp_path: Path) -> None:
     assert formulas(GATED) == ["alpha / rank * gate"]
-    assert formulas(GATED, for_map=False) == ["unknown"]
     assert lint_files(tmp_path, {"layer.py": GATED}) == ()
 
 
-@pytest.mark.parametrize(
-    ("alpha", "formula"),
-    [("alpha or rank", "alpha / rank * gate"), ("alpha if wide else rank", "alpha / rank * gate | gate")],
-)
-def test_only_a_missing_alpha_has_a_stand_in(alpha: str, formula: str) -> None:
+@pytest.mark.parametrize("alpha", ["alpha or rank", "alpha if alpha else rank"])
+def test_a_missing_alpha_has_a_stand_in(alpha: str) -> None:
     source = GATED.replace("rank if alpha is None or alpha == 0 else alpha", alpha)
-    assert formulas(source) == [formula]
+    assert formulas(source) == ["alpha / rank * gate"]
 
 
-@pytest.mark.parametrize("made", ["torch.zeros(8)", "torch.randn(1)", "alpha"])
-def test_other_parameters_are_no_gates(made: str) -> None:
-    assert formulas(GATED.replace("torch.tensor(0.0)", made)) == ["unknown"]
+@pytest.mark.parametrize("made", ["torch.zeros(8)", "torch.randn(1)"])
+def test_a_learned_vector_is_a_gate_too(made: str) -> None:
+    assert formulas(GATED.replace("torch.tensor(0.0)", made)) == ["alpha / rank * gate"]
 
 
-def test_a_factor_that_is_rescaled_in_place_is_unknown() -> None:
+def test_a_factor_that_is_rescaled_in_place_is_a_fold() -> None:
     source = GATED.replace("self.scalar *= ratio", "self.lora_up.weight.data *= ratio")
-    assert formulas(source) == ["unknown"]
+    assert [fold.scale.formula() for fold in ledger_of(source).folds][:1] == ["strength"]
 
 
 HOT = """
@@ -263,6 +262,5 @@ HOT = """
 """
 
 
-def test_factors_of_lists_are_what_was_appended() -> None:
-    assert formulas(HOT) == ["multiplier"]
-    assert formulas(HOT.replace("append(", "extend(")) == ["unknown"]
+def test_factors_that_go_into_lists_are_folded() -> None:
+    assert [fold.scale.formula() for fold in ledger_of(HOT).folds] == ["multiplier"]

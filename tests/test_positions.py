@@ -9,9 +9,9 @@ import libcst as cst
 import pytest
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from lorascale_lint.facts import positions
-from lorascale_lint.facts.positions import Positions
-from lorascale_lint.facts.terms import Loc
+from lorascale_lint.sources import positions
+from lorascale_lint.sources.loc import Loc
+from lorascale_lint.sources.positions import Positions
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 TEXTS = {

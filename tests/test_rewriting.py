@@ -6,10 +6,10 @@ import libcst as cst
 import pytest
 from hypothesis import example, given, strategies as st
 
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Edit, Position
 from lorascale_lint.fixing.line_edits import line_edits
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.sources.loc import Loc
 from lorascale_lint.sources.text import SourceText
 
 lines = st.lists(st.sampled_from(["a", "b", "  c", "", "ü"]), max_size=8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.facts.interpret import Interpreter, Scope, execute_function, words_of
-from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import (
     Attr,
     ClassAttribute,
@@ -16,6 +15,7 @@ from lorascale_lint.facts.terms import (
     Local,
     Term,
 )
+from lorascale_lint.sources.positions import Positions
 
 MODULE = "<module>"
 """Qualified name of the function that stands for a module's top level; each statement stands alone."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from lorascale_lint.facts.nodes import parts
-from lorascale_lint.facts.positions import Positions
 from lorascale_lint.facts.terms import (
     DEPTH_LIMIT,
     Attr,
@@ -42,6 +41,7 @@ from lorascale_lint.facts.terms import (
     Text,
     children,
 )
+from lorascale_lint.sources.positions import Positions
 
 GUARD_LIMIT = 40
 """Guards kept per event; a function with more early exits loses the oldest."""

@@ -13,12 +13,12 @@ from typing import Literal, TypeAlias
 
 import libcst as cst
 
-from lorascale_lint.facts.positions import Positions
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.findings import Edit, Fix
 from lorascale_lint.fixing.line_edits import line_edits, part_edits
 from lorascale_lint.fixing.tree import Node, SourceTree
+from lorascale_lint.sources.loc import Loc
 from lorascale_lint.sources.oversized import is_oversized
+from lorascale_lint.sources.positions import Positions
 
 Change: TypeAlias = Callable[[cst.CSTNode], "cst.CSTNode | cst.FlattenSentinel[cst.CSTNode]"]
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import libcst as cst
 
-from lorascale_lint.facts.positions import Positions
-from lorascale_lint.facts.terms import Loc
 from lorascale_lint.fixing.line_edits import lines_of
+from lorascale_lint.sources.loc import Loc
+from lorascale_lint.sources.positions import Positions
 
 Node = TypeVar("Node", bound=cst.CSTNode)
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement

@@ -249,6 +249,17 @@ ASKS_FOR_ANY = ADAPTER_FIELDS - frozenset("r lora_alpha bias revision inference_
 CONFIGURATION_CLASSES = frozenset({"PeftConfig", "LoraConfig"})
 """The classes of such a configuration: peft/config.py, tuners/lora/config.py."""
 
+SETTINGS_NAMES = frozenset("args arguments config cfg conf opt opts options hparams params settings".split())
+"""How settings are called; a number of theirs is none of a layer's."""
+
+LAYER_LIBRARIES = frozenset(
+    "torch nn keras mlx flax jax tensorflow tf lightning pytorch_lightning abc typing".split()
+)
+"""Libraries whose classes know nothing of LoRA: what inherits from them is read by its own code alone."""
+
+PLAIN_BASES = frozenset("object ABC Module Layer Linear Generic Protocol Embedding Conv2d Parameter".split())
+"""Classes of that kind, by their last name, where the import is not in sight."""
+
 CONFIGURATIONS = frozenset({"peft_config", "lora_config", "adapter_config", "peft_configs", "lora_configs"})
 """How a configuration of peft is called where nobody has its class in sight."""
 

@@ -41,7 +41,8 @@ OPERATIONS: dict[str, str] = {
         "product",
         "matmul mm bmm dot inner linear conv1d conv2d conv3d conv_transpose2d conv_general_dilated "
         "conv_with_general_padding dot_general batch_matmul batch_dot multi_dot chain_matmul mv "
-        "tensordot gather_mm grouped_mm _grouped_mm gmm ragged_dot scaled_dot quantized_matmul",
+        "tensordot gather_mm grouped_mm _grouped_mm gmm ragged_dot scaled_dot quantized_matmul "
+        "op",  # LyCORIS lycoris/modules/base.py: self.op is F.linear or F.conv2d
     ),
     **_table("embedding", "embedding take_rows"),
     **_table("einsum", "einsum contract"),

@@ -94,7 +94,7 @@ def merged_again(ledger: Ledger, found: Accumulation) -> Use | None:
     sets = {use.spot.function for use in ledger.uses if use.callee is setter or _last(use) == setter.name}
     for use in ledger.uses:
         # An element of a collection is a layer, where objects of several classes have such a method.
-        known = use.callee is merge or (use.callee is None and use.name.endswith(f"[*].{merge.name}"))
+        known = use.callee is merge or (use.callee is None and use.name.endswith(f"].{merge.name}"))
         elsewhere = use.spot.function not in (setter, merge, found.unmerge, *sets)
         if known and elsewhere and not use.given and not use.spot.chain and not use.spot.file.is_test:
             return use

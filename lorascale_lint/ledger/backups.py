@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.ledger.assigned import Written, written
-from lorascale_lint.ledger.entries import Apply, Ledger, Store
+from lorascale_lint.ledger.entries import Apply, Ledger, Spot, Store
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, Value, options
 
@@ -46,6 +46,27 @@ def backups(ledger: Ledger) -> Iterator[Backup]:
         ]
         if back and field != "weight":
             yield Backup(cls, field, weight, tuple(sources), tuple(back))
+
+
+def shared_backups(ledger: Ledger) -> Iterator[tuple[Backup, Apply]]:
+    """Backups that are the weight itself, and a merge that changes it in place."""
+    for backup in backups(ledger):
+        if any(source.moves for _, source in backup.stores) or backup.stores[0][0].spot.file.is_test:
+            continue
+        for apply in ledger.applies:
+            same = apply.spot.cls is backup.cls and weight_of(apply.base) == backup.weight
+            if apply.kind == "merge" and same and in_place(apply):
+                yield backup, apply
+                break
+
+
+def uncopied(backup: Backup, merge: Apply) -> list[Spot]:
+    """The saving, and the putting back too, unless each merge saves again or it copies anyway."""
+    saved = [store.spot for store, _ in backup.stores]
+    if any(spot.function is merge.spot.function for spot in saved):
+        return saved
+    back = [(store.spot, source) for store, source in backup.put_back]
+    return saved + [s for s, source in back if not source.calls and not isinstance(s.node, ast.Call)]
 
 
 def weight_of(value: Value | None) -> str | None:

@@ -387,6 +387,8 @@ class Ledger:
     """Gives the source of a file, for the codemods."""
     lineage: Callable[[ClassInfo], list[ClassInfo]] = lambda cls: [cls]
     """Gives a class and its bases in the project, nearest first."""
+    read_elsewhere: Callable[[str], bool] = lambda _: False
+    """Does a file without a word of LoRA read an attribute called so, of something that is no settings?"""
     applies: list[Apply] = field(default_factory=list)
     rescales: list[Rescale] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, RANK, SCALING, STRENGTH, A, B, role_of, words
-from lorascale_lint.ledger.applications import Application, applications
+from lorascale_lint.ledger.applications import Application, applications, folds
 from lorascale_lint.ledger.configurations import is_configuration
 from lorascale_lint.ledger.entries import Fold, Ledger, Return, Spot, Store
 from lorascale_lint.ledger.numbers import scale_of
@@ -237,10 +237,19 @@ def scaled_siblings(ledger: Ledger, family: Family, application: Application) ->
             yield Sibling(spot, scale, tuple(name for names in opposite for name in names))
 
 
+def is_folded(ledger: Ledger, family: Family) -> bool:
+    """Is a factor multiplied and kept, in the classes or by code of their file that serves any layer?"""
+    return bool(family.folds) or family.root.file.filename in ledger.once(_packers)
+
+
+def _packers(ledger: Ledger) -> set[str]:
+    return {fold.spot.file.filename for fold in folds(ledger)}
+
+
 def is_read(ledger: Ledger, family: Family, name: str) -> bool:
     """Does any code of the files read a field of that name, of the family's objects or of unknown ones?"""
     readers = {("", name), *((cls.name, name) for cls in family.members)}
-    return not readers.isdisjoint(ledger.fields_read)
+    return not readers.isdisjoint(ledger.fields_read) or ledger.read_elsewhere(name)
 
 
 def in_one_line(ledger: Ledger, first: ClassInfo, second: ClassInfo | None) -> bool:
@@ -249,12 +258,11 @@ def in_one_line(ledger: Ledger, first: ClassInfo, second: ClassInfo | None) -> b
 
 
 def _families(ledger: Ledger) -> list[Family]:
-    applied = _by_class(ledger)
-    setters = _setters(ledger)
+    applied, setters, makers = _by_class(ledger), _setters(ledger), _makers(ledger)
     roots: dict[ClassInfo, list[ClassInfo]] = defaultdict(list)
     for cls in _classes(ledger):
         line = ledger.lineage(cls)
-        related = [item for item in line if item in applied or item in setters]
+        related = [item for item in line if item in applied or item in setters or item in makers]
         if related:
             roots[related[-1]].append(cls)
     found = [
@@ -298,6 +306,17 @@ def _by_class(ledger: Ledger) -> dict[ClassInfo, list[Application]]:
         if owner is not None:
             found[owner].append(application)
     return found
+
+
+def _makers(ledger: Ledger) -> set[ClassInfo]:
+    """Classes whose methods give a delta back."""
+    return {
+        given.spot.function.owner
+        for given in ledger.returns
+        if given.spot.function is not None
+        and given.spot.function.owner is not None
+        and any(getattr(option.value, "kind", "") == "delta" for option in options(given.value))
+    }
 
 
 def _setters(ledger: Ledger) -> dict[ClassInfo, list[Setter]]:

@@ -49,7 +49,7 @@ def _of_peft(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
     """The class loads PEFT's configuration beside both factors, and nothing reads its alpha."""
     reads = [read for read in ledger.reads if read.spot.cls in family.members]
     sides = {key_role_of(read.key) for read in reads if is_real_factor(read.value)}
-    if not {A, B} <= sides or ("", _ALPHA_FIELD) in ledger.fields_read:
+    if not {A, B} <= sides or any((cls, _ALPHA_FIELD) in ledger.fields_read for cls in ("", "<settings>")):
         return None
     if any(read.key == Text((_ALPHA_FIELD,)) for read in ledger.reads):
         return None

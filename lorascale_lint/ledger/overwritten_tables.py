@@ -28,7 +28,7 @@ def overwritten_tables(ledger: Ledger) -> Iterator[Overwritten]:
             continue
         key = (bind.spot.function, bind.name)
         if isinstance(bind.value, Ref) and bind.value.kind == "dict":
-            made.setdefault(key, bind)
+            made[key] = bind
         elif key in made and _has_no_entry(bind) and all(_is_number(o.value) for o in options(bind.value)):
             filled = _filling(ledger, made[key].value)
             if filled is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Ledger, Multiplied, Return, Spot
-from lorascale_lint.ledger.families import Family, in_one_line, opposed
+from lorascale_lint.ledger.families import Family, in_one_line, is_folded, opposed
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Tensor, options
 
@@ -43,7 +43,7 @@ Way = tuple[Spot, Guards, Scale, tuple[Multiplied, ...]]
 
 def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
     """Numbers on the weight's way that no branch of an activation's way has."""
-    if family.folds:
+    if is_folded(ledger, family):
         return
     for path, holder in family.holders.items():
         if path.kind != "forward" or path.reasons or _scaled_later(ledger, path):

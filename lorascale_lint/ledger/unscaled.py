@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
-from lorascale_lint.ledger.applications import Application, folds
+from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Ledger, Spot
-from lorascale_lint.ledger.families import Family, families, is_bare, is_read, scaled_siblings, trained
+from lorascale_lint.ledger.families import (
+    Family,
+    families,
+    in_one_line,
+    is_bare,
+    is_folded,
+    is_read,
+    scaled_siblings,
+    trained,
+)
 from lorascale_lint.ledger.left_alphas import left_alpha
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
@@ -33,14 +42,13 @@ def unscaled(ledger: Ledger) -> list[Unscaled]:
 
 
 def _unscaled(ledger: Ledger) -> list[Unscaled]:
-    packers = {fold.spot.file.filename for fold in folds(ledger)}  # what only folds may serve any layer
     found = []
     for family in families(ledger):
-        if family.folds or family.root.file.filename in packers:
+        if is_folded(ledger, family):
             continue
-        for application in family.applications:
-            lora = application.variant == "lora" and application.spot.cls is not None
-            if lora and is_bare(application) and not is_scaled_sum(ledger, application):
+        for application, holder in family.holders.items():
+            own = application.variant == "lora" and in_one_line(ledger, holder, application.spot.cls)
+            if own and is_bare(application) and not is_scaled_sum(ledger, application):
                 evidence = _evidence(ledger, family, application)
                 if evidence is not None:
                     found.append(Unscaled(family, application, [*_factors(family), evidence]))

@@ -25,6 +25,7 @@ from lorascale_lint.provenance.values import (
     Tup,
     Union,
     Value,
+    each,
     join,
 )
 
@@ -215,17 +216,23 @@ def _contains(m: Machine, node: ast.expr, word: Value) -> None:
     if not isinstance(node, ast.Name):
         return
     value = m.frame.names.find(node.id)
-    if isinstance(value, Place) and value.role is None:
-        value = hole(value.path)
     if isinstance(word, Tup) and len(word.items) == 1:
         word = word.items[0]
-    if isinstance(value, Text) and isinstance(word, Text) and word.literal:
-        m.frame.names.local[node.id] = keys.with_word(value, word.literal)
-        holes = [part for part in value.parts if isinstance(part, Hole)]
-        for part in holes[:1]:
-            for name in {part.name, part.root or part.name}:
-                known = m.heap.read(("text", name), "has") or frozenset()
-                m.heap.write(("text", name), "has", known | {word.literal})
+    if value is not None and isinstance(word, Text) and word.literal:
+        known = word.literal
+        m.frame.names.local[node.id] = each(value, lambda one: _with_word(m, one, known))
+
+
+def _with_word(m: Machine, value: Value, word: str) -> Value:
+    text = hole(value.path) if isinstance(value, Place) and value.role is None else value
+    if not isinstance(text, Text):
+        return value
+    holes = [part for part in text.parts if isinstance(part, Hole)]
+    for part in holes[:1]:
+        for name in {part.name, part.root or part.name}:
+            known = m.heap.read(("text", name), "has") or frozenset()
+            m.heap.write(("text", name), "has", known | {word})
+    return keys.with_word(text, word)
 
 
 def _is_like_all(m: Machine, node: ast.expr, container: Value) -> None:

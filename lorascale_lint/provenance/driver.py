@@ -34,6 +34,7 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
     """Run the functions, methods and top level of one file."""
     before = trials.mark(machine.ledger)
     machine.ledger.fields_read.update(fields_read(machine.program, file))
+    machine.looked_at.add(file.filename)
     for info in file.all_functions:
         if not matters(file, info):
             continue
@@ -59,9 +60,7 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
     ]
     if not body or isinstance(body[0], ast.Pass | ast.Raise):
         return
-    read = {item.id for part in node.body for item in ast.walk(part) if isinstance(item, ast.Name)}
-    if "locals" in read or "vars" in read:
-        return
+    read = info.names_read
     used = {name for part in node.body for name in reads(part)}
     lora = machine.speaks(info, info.file, info.owner)
     for parameter in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):

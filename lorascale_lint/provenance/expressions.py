@@ -54,11 +54,15 @@ def evaluate(m: Machine, node: ast.expr) -> Value:
     if handler is None:
         return UNKNOWN
     value = m.seen(handler(m, node))
-    if isinstance(value, Place) and value.role is None and value.under is not None:
-        value = _by_key(m, value)
+    if isinstance(value, Place | Union) and any(_asks_its_key(option.value) for option in options(value)):
+        value = each(value, lambda one: _by_key(m, one) if _asks_its_key(one) else one)
     if m.watched is not None and m.watched == (m.frame.file.filename, node.lineno):
         m.sights.append((ast.unparse(node), value, m.frame.chain))
     return value
+
+
+def _asks_its_key(value: Value) -> bool:
+    return isinstance(value, Place) and value.role is None and value.under is not None
 
 
 def _by_key(m: Machine, value: Place) -> Place:

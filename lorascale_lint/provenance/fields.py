@@ -6,18 +6,23 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 
-from lorascale_lint.knowledge.interfaces import MESSAGES
+from lorascale_lint.knowledge.interfaces import MESSAGES, SETTINGS_NAMES
 from lorascale_lint.linking.program import FileInfo, Program
+
+SETTINGS = "<settings>"
+"""The class of a receiver that is called like settings."""
 
 
 def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
     """Class and name of each attribute that the file reads; no class for another receiver than ``self``.
 
+    That of settings is `SETTINGS`.
+
     What a class reads of itself, its bases and the classes that inherit from it read too.
     """
     for node, name in _reads(file.tree):
         if not _of_self(node):
-            yield "", name
+            yield (SETTINGS if _of_settings(node) else ""), name
     for cls in file.classes.values():
         family = program.mro(cls)
         names = {name for base in family for node, name in _reads(base.node) if _of_self(node)}
@@ -61,6 +66,12 @@ def _reads(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
                 yield node, name
             case _:
                 pass
+
+
+def _of_settings(node: ast.AST) -> bool:
+    owner = node.value if isinstance(node, ast.Attribute) else None
+    name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+    return str(name).lower().rpartition("_")[2] in SETTINGS_NAMES
 
 
 def _of_self(node: ast.AST) -> bool:

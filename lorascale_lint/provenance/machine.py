@@ -115,6 +115,8 @@ class Machine:
         self.heap = Heap()
         self.ledger = Ledger()
         self.stack: list[Frame] = []
+        self.looked_at: set[str] = set()
+        """Files whose functions are run for themselves."""
         self.steps = 0
         self.recording = True
         self.instances: dict[ClassInfo, Ref] = {}

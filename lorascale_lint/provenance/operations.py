@@ -137,7 +137,7 @@ def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value
         return m.made_product(node, result)
     if len(given) < 2:
         return Tensor("data", origin=name)
-    swap = name in ("linear", "conv1d", "conv2d", "conv3d")
+    swap = name in ("linear", "conv1d", "conv2d", "conv3d", "op")
     ordered = name not in AXES_GIVEN
     made = combine(given[0], given[1], lambda a, b: product(a, b, ordered=ordered, swap=swap))
     if name in ("bmm", "baddbmm", "batch_matmul"):

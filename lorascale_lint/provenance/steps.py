@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from dataclasses import replace
 
+from lorascale_lint.knowledge.roles import STRENGTH, A, B
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import LINEAR, factor_of, tensor
@@ -14,6 +15,7 @@ from lorascale_lint.provenance.values import (
     Guards,
     Multiplied,
     Number,
+    Place,
     Tensor,
     Value,
     contradict,
@@ -46,9 +48,23 @@ def stepwise(
             if contradict(a.guards, b.guards):
                 continue
             guards = tuple(dict.fromkeys((*a.guards, *b.guards)))
-            made = function(a.value, b.value)
-            pairs.append((_marked(m, node, made, (a.value, one), (b.value, two), divides, guards), guards))
+            first, second = _beside_factor(a.value, b.value), _beside_factor(b.value, a.value)
+            made = function(first, second)
+            pairs.append((_marked(m, node, made, (first, one), (second, two), divides, guards), guards))
     return join(pairs) if pairs else UNKNOWN
+
+
+def _beside_factor(value: Value, other: Value) -> Value:
+    """A parameter that only its name makes a factor, where a real one is multiplied by it: a number.
+
+    No two factors are multiplied element by element: ``lora_up.weight * weight_a``.
+    """
+    factor = tensor(other)
+    if not isinstance(value, Place) or not value.weak or value.role not in (A, B):
+        return value
+    if factor is None or factor.kind not in (A, B) or (isinstance(other, Place) and other.weak):
+        return value
+    return Number(Scale.of(STRENGTH, value.path))
 
 
 def operands(node: ast.AST) -> tuple[ast.expr | None, ast.expr | None]:
@@ -74,6 +90,12 @@ def alpha_of(node: ast.AST) -> ast.expr | None:
     return found if found is not None or len(node.args) < 2 else node.args[-1]
 
 
+def _in_place(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_")
+    )
+
+
 Side = tuple[Value, ast.expr | None]
 
 
@@ -86,6 +108,8 @@ def _marked(
             _step(m, node, right, left, divides, guards),
         )
         found = tuple(step for step in (first, second) if step is not None)
+        if m.recording and second is not None and _in_place(node):  # of an entry that nobody knows more of
+            m.ledger.multiplied.append(second)
         return replace(made, steps=found) if found else made
     if not isinstance(made, Tensor) or made.kind not in (*LINEAR, "number"):
         return made
@@ -93,9 +117,12 @@ def _marked(
     if onto is not None and other is not None and {onto.kind, other.kind} <= set(LINEAR):
         return made
     turned = onto is None or onto.kind not in (*LINEAR, "number")
-    last = _step(m, node, *((left, right) if turned else (right, left)), divides, guards)
-    before = tensor(right[0]) if turned else onto
-    if last is None or before is None:
+    before = other if turned else onto
+    if before is None:
+        return made
+    by, plain = (left, right) if turned else (right, left)
+    last = _step(m, node, by, (before, plain[1]), divides, guards)
+    if last is None:
         return made
     if m.recording and made.kind in LINEAR:
         m.ledger.multiplied.append(last)

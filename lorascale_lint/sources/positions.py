@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from lorascale_lint.facts.terms import Loc
+from lorascale_lint.sources.loc import Loc
 
 _Place = tuple[int, int]
 """Row from 1 and column from 0, as LibCST counts."""

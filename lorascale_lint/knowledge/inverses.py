@@ -1,0 +1,37 @@
+"""How a function is called that takes back what another one did: ``unmerge_lora`` of ``merge_lora``.
+
+Source: PEFT, diffusers (``unfuse_lora``), adapters, ComfyUI (``unpatch_model``), mlx-lm.
+"""
+
+from __future__ import annotations
+
+PUTS_IN = ("merge", "fuse", "fold", "apply", "patch", "load", "add")
+"""What puts a delta into a weight, as the first word of a name."""
+
+TAKES_BACK = ("un", "de")
+"""What stands in front of that word in the name of the inverse."""
+
+INTO_WEIGHTS = ("merge", "fuse")
+"""Of those, the words that mean the weight and nothing else."""
+
+
+def taken_back(name: str) -> str | None:
+    """``merge_lora`` of ``unmerge_lora`` or ``_un_merge_lora``; None where the name promises no inverse."""
+    bare = name.lower().lstrip("_")
+    for prefix in TAKES_BACK:
+        rest = bare.removeprefix(prefix).lstrip("_")
+        if rest != bare and rest.startswith(PUTS_IN):
+            return rest
+    return None
+
+
+def stem(name: str) -> str | None:
+    """The same name for a function and its inverse; None for a name of neither."""
+    bare = name.lower().lstrip("_")
+    return taken_back(name) or (bare if bare.startswith(PUTS_IN) else None)
+
+
+def unmerges(name: str) -> bool:
+    """Does the name, or a word of it, promise to take a delta out of a weight?"""
+    bare = name.lower().replace("un_", "un")
+    return any(f"un{word}" in bare for word in INTO_WEIGHTS)

@@ -1,0 +1,126 @@
+"""What an unmerge leaves in the weight, in words: another scale or layout, a dropped sum, a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.ledger.accumulations import Accumulation, accumulations, merged_again
+from lorascale_lint.ledger.backups import shared_backups, uncopied
+from lorascale_lint.ledger.dropped import dropped_weights
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.inverses import added_again, is_embedding, other_layouts, other_scales
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asymmetry:
+    """What is not undone at ``spot``; ``places`` are those that a repair of the ``kind`` changes."""
+
+    kind: str
+    spot: Spot
+    text: str
+    effect: str
+    steps: tuple[tuple[Spot, str], ...]
+    places: tuple[Spot, ...] = ()
+    accumulation: Accumulation | None = None
+
+
+def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
+    """Every one of them."""
+    yield from _other_scales(ledger)
+    yield from _other_layouts(ledger)
+    for again, merge in added_again(ledger):
+        yield Asymmetry(
+            "added",
+            again.spot,
+            f"`{again.spot.name}` adds the delta once more",
+            "the weight keeps twice the delta instead of none",
+            ((merge.spot, "the merge adds the delta"), (again.spot, "and this adds it again")),
+            (again.spot,),
+        )
+    yield from _dropped(ledger)
+    for backup, merge in shared_backups(ledger):
+        store, back = backup.stores[0][0], backup.put_back[0][0]
+        yield Asymmetry(
+            "shared",
+            store.spot,
+            f"`{backup.field}` is no copy of the weight that `{merge.spot.name}` changes in place",
+            "the unmerge puts back the merged weight: the delta stays",
+            (
+                (store.spot, f"`{backup.field}` shares the weight's memory"),
+                (merge.spot, "the merge changes that memory in place"),
+                (back.spot, f"`{backup.field}` is put back, delta included"),
+            ),
+            tuple(uncopied(backup, merge)),
+        )
+    yield from _lost(ledger)
+
+
+def _other_scales(ledger: Ledger) -> Iterator[Asymmetry]:
+    for merge, unmerge in other_scales(ledger):
+        put, taken = merge.scale.formula(), unmerge.scale.formula()
+        yield Asymmetry(
+            "scale",
+            unmerge.spot,
+            f"`{unmerge.spot.name}` takes back {taken}, and `{merge.spot.name}` added {put}",
+            f"{put} - {taken} of the delta stays in the weight",
+            (
+                (merge.spot, f"the merge adds the delta at {put}"),
+                (unmerge.spot, f"and this takes it back at {taken}"),
+            ),
+        )
+
+
+def _other_layouts(ledger: Ledger) -> Iterator[Asymmetry]:
+    for merge, unmerge, turned in other_layouts(ledger):
+        put, taken = "`B @ A` as it is", "its transpose"
+        if turned is merge:
+            put, taken = taken, put
+        repaired = turned is unmerge and is_embedding(merge)
+        yield Asymmetry(
+            "turned",
+            merge.spot,
+            f"delta transposed in `{turned.spot.name}` and not in its inverse"
+            if merge.spot.function is not unmerge.spot.function
+            else f"`{merge.spot.name}` adds {put} and subtracts {taken}",
+            "a rectangular weight fails; a square one keeps `BA - (BA).T` of each cycle",
+            ((merge.spot, f"the merge adds {put}"), (unmerge.spot, f"the unmerge subtracts {taken}")),
+            (merge.spot, unmerge.spot) if repaired else (),
+        )
+
+
+def _dropped(ledger: Ledger) -> Iterator[Asymmetry]:
+    for found in dropped_weights(ledger):
+        what, made = f"{found.verb} and drops the result", (found.spot, "this is a new tensor")
+        if found.helper is not None:
+            what = f"drops what `{found.helper.name}` returns"
+            made = (found.helper, f"`{found.helper.name}` only returns a new tensor")
+        sibling = () if found.sibling is None else ((found.sibling, "the other branch writes its result"),)
+        yield Asymmetry(
+            "dropped",
+            found.spot,
+            f"`{found.spot.name}` {what}",
+            "the weight stays as it was",
+            (*sibling, made, (found.spot, "nothing here writes it back or returns it")),
+            () if found.weight is None else (found.spot, found.weight),
+        )
+
+
+def _lost(ledger: Ledger) -> Iterator[Asymmetry]:
+    for family in families(ledger):
+        for found in accumulations(ledger, family):
+            write, again = found.overwrites(ledger), merged_again(ledger, found)
+            if write is not None and again is not None:
+                yield Asymmetry(
+                    "lost",
+                    write.spot,
+                    f"`{found.setter.function.name}` replaces the factors of adapters that `{found.flag}` "
+                    "leaves in the weight",
+                    "the former adapters are lost as soon as the layer is merged again",
+                    (
+                        (found.unmerging.spot, f"no unmerge for that value of `{found.flag}`"),
+                        (again.spot, "this merges again, from the factors of the last adapter"),
+                    ),
+                    accumulation=found,
+                )

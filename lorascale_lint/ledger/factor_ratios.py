@@ -1,0 +1,256 @@
+"""Numbers that both factors of a delta get, so that their product holds the square.
+
+Either both factors of one function are multiplied by the same number, or every entry of an adapter file is,
+whatever its key.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.roles import (
+    ALPHA,
+    DELTA,
+    DIFF,
+    MULTIPLIER,
+    STRENGTH,
+    A,
+    B,
+    key_role,
+    role_of,
+    speaks_of_lora,
+    words,
+)
+from lorascale_lint.ledger.entries import KeyWrite, Ledger, Multiplied, Spot
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.powers import HALF, powers_of, text_of
+from lorascale_lint.ledger.tables import constant, key_role_of
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.values import Guards, Number, Place, Tensor, Value, contradict, options
+
+RATIOS = (STRENGTH, MULTIPLIER, ALPHA)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SquaredRatio:
+    """``number`` is multiplied on at ``first`` and at ``last``, which is one place for whole files."""
+
+    number: str
+    first: Spot
+    last: Spot
+    whole_file: bool
+
+
+def squared_ratios(ledger: Ledger) -> list[SquaredRatio]:
+    """One for each place."""
+    found: dict[tuple[str, int], SquaredRatio] = {}
+    for item in (*_pairs(ledger), *_files(ledger)):
+        if not item.last.file.is_test:
+            found.setdefault((item.last.file.filename, item.last.row), item)
+    return list(found.values())
+
+
+# ---- both factors in one function -----------------------------------------------------------
+
+
+def _pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
+    by_function: dict[FunctionInfo | None, list[Multiplied]] = defaultdict(list)
+    looks: dict[int, set[Scale]] = defaultdict(set)
+    for step in ledger.multiplied:
+        if isinstance(step.before, Tensor) and step.before.kind in (A, B):
+            looks[id(step.spot.node)].add(step.scale)
+            if not step.spot.chain:
+                by_function[step.spot.function].append(step)
+    for steps in by_function.values():
+        sides: dict[str, list[Multiplied]] = {A: [], B: []}
+        for step in steps:
+            other = any(s != step.scale and s.powers for s in looks[id(step.spot.node)])
+            if _is_ratio(step.scale) and not other and not _averaged(steps, step):
+                sides[step.before.kind].append(step)  # type: ignore[attr-defined]
+        for one in sides[A]:
+            for two in sides[B]:
+                if one.scale == two.scale and not contradict(one.guards, two.guards):
+                    first, last = sorted((one, two), key=lambda step: step.spot.row)
+                    yield SquaredRatio(text_of(last), first.spot, last.spot, False)
+
+
+def _is_ratio(scale: Scale) -> bool:
+    """A user's number, or the trained scale: once, and nothing else."""
+    symbol = only_symbol(scale)
+    found = powers_of(scale)
+    return (symbol is not None and symbol.role in RATIOS) or (
+        found.is_trained and bool(found.alpha) and len(scale.powers) == 2 and scale.coefficient == 1
+    )
+
+
+def _averaged(steps: list[Multiplied], step: Multiplied) -> bool:
+    """Does another factor of that side get the rest of the number: ``a * ratio + b * (1 - ratio)``?"""
+    own = {symbol.origin.partition("=")[0] for symbol, _ in step.scale.powers}
+    kind = step.before.kind  # type: ignore[attr-defined]
+    for other in steps:
+        if getattr(other.before, "kind", "") == kind and isinstance(other.by, Number):
+            known = (scale_of(term) for term in other.by.terms)
+            names = {
+                s.origin.partition("=")[0] for scale in known if scale is not None for s, _ in scale.powers
+            }
+            if not own.isdisjoint(names):
+                return True
+    return False
+
+
+# ---- every entry of a file ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An entry, under any key, times a scale."""
+
+    entry: Place
+    scale: Scale
+    step: Multiplied | None
+
+
+def _files(ledger: Ledger) -> Iterator[SquaredRatio]:
+    places: dict[int, list[tuple[Spot, Multiplied | None]]] = defaultdict(list)
+    for write in ledger.writes:
+        if key_role_of(write.key) is None and _speaks(write.spot):
+            places[id(write.spot.node)].append((write.spot, _scaled_entry(ledger, write)))
+    for step in ledger.multiplied:
+        if isinstance(step.before, Place) and _speaks(step.spot):
+            known = _is_entry(step.before) and _is_number(ledger, step.spot, step.scale)
+            known = known and not _apart(step.guards)
+            places[id(step.spot.node)].append((step.spot, step if known else None))
+    functions = set()
+    for looks in places.values():
+        steps = [step for _, step in looks if step is not None]
+        spot = looks[0][0]
+        if steps and len(steps) == len(looks) and (spot.file, spot.function) not in functions:
+            functions.add((spot.file, spot.function))
+            yield SquaredRatio(text_of(steps[0]), spot, steps[0].spot, True)
+
+
+def _scaled_entry(ledger: Ledger, write: KeyWrite) -> Multiplied | None:
+    """The step that gives an entry its ratio, if what is written is such entries, under any key."""
+    for option in options(write.value):
+        guards = (*write.guards, *option.guards)
+        parts = list(_parts(option.value))
+        scaled = [part for part in parts if part.step is not None]
+        if not scaled or any(part is not None and _vetoes(part) for part in parts) or _apart(guards):
+            continue
+        target = write.container.path if isinstance(write.container, Place) else None
+        own = target is None or all(_owner(part.entry) == target for part in parts)
+        if own and all(_is_number(ledger, write.spot, part.scale, part) for part in scaled):
+            return scaled[0].step
+    return None
+
+
+def _parts(value: Value) -> Iterator[_Part]:
+    """The entries in a sum, each with its scale; one of no entry at all where a term is something else."""
+    if isinstance(value, Place) and _is_entry(value):
+        yield _Part(value, ONE, None)
+    elif isinstance(value, Number) and value.terms:
+        for term in value.terms:
+            yield from _parts(term)
+    elif isinstance(value, Number) and value.scale.powers:
+        leaves = [(leaf, step) for leaf, step in _leaves(value) if _is_entry(leaf)]
+        if len(leaves) == 1:
+            leaf = leaves[0][0]
+            rest = value.scale * Scale.of("", leaf.path, -1)
+            last = next((s for s in value.steps if s.scale != Scale.of("", leaf.path)), None)
+            yield _Part(leaf, rest, last)
+        else:
+            yield _Part(Place("?"), value.scale, None)
+
+
+def _leaves(value: Value) -> Iterator[tuple[Place, Multiplied | None]]:
+    """The places that a number is a product of."""
+    if isinstance(value, Place):
+        yield value, None
+    elif isinstance(value, Number):
+        for step in value.steps:
+            for leaf, _ in _leaves(step.by):
+                yield leaf, step
+
+
+def _is_entry(value: Value) -> bool:
+    """Is it an entry of a file or dictionary under a key of which nothing is known?"""
+    path = value.path if isinstance(value, Place) and value.role is None else ""
+    if not isinstance(value, Place) or not ("[{" in path or path.endswith("[*]")):
+        return False
+    owner = _owner(value)
+    made = owner.endswith("()") and "load" not in words(owner.rpartition(".")[2].removesuffix("()"))
+    parts = (word.rstrip("0123456789").removesuffix("s") for word in words(owner.rpartition(".")[2]))
+    return not made and not any(role_of(part, True) in (DELTA, DIFF) for part in parts)
+
+
+def _owner(entry: Place) -> str:
+    return entry.path.partition("[{")[0].removesuffix("[*]")
+
+
+def _vetoes(part: _Part) -> bool:
+    """Is a term not understood, so that the ratios may add up to one? A root is no such ratio."""
+    return any(not symbol.role and power != HALF for symbol, power in part.scale.powers)
+
+
+def _is_number(ledger: Ledger, spot: Spot, scale: Scale, part: _Part | None = None) -> bool:
+    """Is the scale a user's number, shown to be one, or the trained scale? A constant of a caller is one."""
+    roots = any(not symbol.role and power == HALF for symbol, power in scale.powers)
+    known = Scale(scale.coefficient, tuple((s, p) for s, p in scale.powers if s.role))
+    if not known.powers:
+        return bool(spot.chain) and known.coefficient != 1
+    if not _is_ratio(known):
+        return False
+    symbol = only_symbol(known)
+    if symbol is None:
+        return True
+    name = symbol.origin.partition("=")[0]
+    if name.endswith("[*]") and not roots:
+        return False  # an average of checkpoints has a ratio for each
+    last = name.removesuffix("[*]").rpartition(".")[2]
+    if symbol.role == STRENGTH and "weight" not in words(last):
+        return True
+    return "." in name or _is_shown(ledger, spot.function, name)
+
+
+def _is_shown(ledger: Ledger, function: FunctionInfo | None, name: str) -> bool:
+    """Is a parameter a number by its default, or by what a caller gives?"""
+    if function is None:
+        return False
+    defaults = (d for d in ledger.defaults if d.name == name and d.owner == function.qualname)
+    given = (use.given[name] for use in ledger.uses if use.callee is function and name in use.given)
+    return any(constant(default.value) is not None for default in defaults) or any(
+        constant(value) is not None for value in given
+    )
+
+
+def _apart(guards: Guards) -> bool:
+    """May a condition tell the keys of one factor from those of the other?"""
+    return any(_tells(name) for name, _ in guards)
+
+
+def _tells(name: str) -> bool:
+    text = name.rpartition("@")[0] or name
+    try:
+        node = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return False  # a loop, a handler, the presence of an entry
+    parts = list(ast.walk(node))
+    literals = [
+        part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    if literals:
+        return any(key_role(f"x{literal}x") in (A, B) or key_role(literal) in (A, B) for literal in literals)
+    return any(isinstance(part, ast.Attribute | ast.Call) for part in parts)
+
+
+def _speaks(spot: Spot) -> bool:
+    """Is the code that stands there about LoRA?"""
+    function = spot.function
+    if function is None:
+        return speaks_of_lora(spot.file.source)
+    owner = "" if function.owner is None else function.owner.qualname
+    return speaks_of_lora(f"{spot.file.text(function.node)} {function.qualname} {owner}")

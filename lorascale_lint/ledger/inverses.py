@@ -1,0 +1,117 @@
+"""Merges and what is meant to take them back, by the weight that both change."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from lorascale_lint.knowledge.inverses import stem, unmerges
+from lorascale_lint.knowledge.operations import INITIALISERS
+from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTH
+from lorascale_lint.ledger.backups import weight_of
+from lorascale_lint.ledger.entries import Apply, Ledger
+from lorascale_lint.ledger.families import trained
+from lorascale_lint.provenance.scale import Scale
+
+Pair = tuple[list[Apply], list[Apply]]
+"""Merges and unmerges of one weight."""
+
+
+def pairs(ledger: Ledger) -> Iterator[Pair]:
+    """By class, or by file and the name without its `un` for functions of no class."""
+    groups: dict[object, Pair] = {}
+    for apply in ledger.applies:
+        place = _place(apply)
+        if place is not None:
+            merges, unmerges_ = groups.setdefault((place, weight_of(apply.base)), ([], []))
+            (unmerges_ if apply.kind == "unmerge" else merges).append(apply)
+    yield from (pair for pair in groups.values() if all(pair))
+
+
+def added_again(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
+    """What a function called unmerge adds, and subtracts nothing, beside the merge that adds it."""
+    subtracting = {apply.spot.function for apply in ledger.applies if apply.kind == "unmerge"}
+    for again in ledger.applies:
+        function = again.spot.function
+        if again.kind != "merge" or function is None or function in subtracting or _place(again) is None:
+            continue
+        if not unmerges(function.name) or again.scale.unknowns() or again.spot.chain:
+            continue
+        for merge in ledger.applies:
+            other = merge.spot.function
+            if merge.kind == "merge" and other is not None and other is not function:
+                same = _place(merge) == _place(again) and weight_of(merge.base) == weight_of(again.base)
+                if same and stem(other.name) == stem(function.name):
+                    yield again, merge
+                    break
+
+
+def other_scales(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
+    """A merge and an unmerge of one weight, where the scale of the unmerge is that of no merge."""
+    for merges, unmerges_ in pairs(ledger):
+        known = not any(apply.scale.unknowns() for apply in (*merges, *unmerges_))
+        for function in dict.fromkeys(apply.spot.function for apply in unmerges_):
+            own = [apply for apply in unmerges_ if apply.spot.function is function]
+            if known and not any(same_scale(u.scale, m.scale) for u in own for m in merges):
+                yield merges[0], own[0]
+                break
+
+
+def other_layouts(ledger: Ledger) -> Iterator[tuple[Apply, Apply, Apply]]:
+    """A merge and an unmerge of which one, named last, turns the delta and the other does not."""
+    for merges, unmerges_ in pairs(ledger):
+        put = {direction(apply) for apply in merges}
+        for function in dict.fromkeys(apply.spot.function for apply in unmerges_):
+            own = [apply for apply in unmerges_ if apply.spot.function is function]
+            taken = {direction(apply) for apply in own}
+            if None not in put | taken and not put & taken:
+                yield merges[0], own[0], own[0] if "in_out" in taken else merges[0]
+                break
+
+
+def is_embedding(apply: Apply) -> bool:
+    """Is it an embedding's weight, a row for each token, which the transpose of ``B @ A`` fits?"""
+    cls = apply.spot.cls
+    bases = [] if cls is None else [ast.unparse(base).rpartition(".")[2] for base in cls.node.bases]
+    return "Embedding" in bases
+
+
+def direction(apply: Apply) -> str | None:
+    """Is ``B @ A`` added as it is (``out_in``) or turned; None where that is not known."""
+    if apply.layout not in ("out_in", "in_out"):
+        return None
+    return apply.layout if not apply.transposed else {"out_in": "in_out", "in_out": "out_in"}[apply.layout]
+
+
+def same_scale(left: Scale, right: Scale) -> bool:
+    """Are the scales equal, where a stored scaling may be any trained scale?"""
+    one, two = _plain(left), _plain(right)
+    if one == two:
+        return True
+    stored = any(symbol.role == SCALING for scale in (one, two) for symbol, _ in scale.powers)
+    return stored and trained(one) and trained(two) and _strength(one) == _strength(two)
+
+
+def _place(apply: Apply) -> object | None:
+    function, cls = apply.spot.function, apply.spot.cls
+    if apply.kind == "forward" or function is None or apply.spot.file.is_test:
+        return None
+    if weight_of(apply.base) is None or function.name in INITIALISERS:
+        return None  # PiSSA takes out of the weight what the first adapter puts in
+    if cls is not None:
+        return cls
+    known = stem(function.name)
+    return None if known is None else (apply.spot.file.filename, known)
+
+
+def _plain(scale: Scale) -> Scale:
+    """The scale by roles, with a number called scale as a strength."""
+    made = Scale(scale.coefficient)
+    for symbol, power in scale.by_role().powers:
+        role = STRENGTH if symbol.role == MULTIPLIER else symbol.role
+        made = made * Scale.of(role, exponent=power)
+    return made
+
+
+def _strength(scale: Scale) -> object:
+    return next((power for symbol, power in scale.powers if symbol.role == STRENGTH), 0)

@@ -1,0 +1,102 @@
+"""Where the result of an expression goes in its function, and which functions only give one back."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+
+from lorascale_lint.linking.program import FunctionInfo
+
+Arm = tuple[ast.If, bool]
+"""A branch: that of a true or of a false test."""
+
+_CHANGES = frozenset("copy_ setattr exec append update put".split())
+
+
+def goes_nowhere(function: FunctionInfo, node: ast.AST) -> bool:
+    """Is what ``node`` gives a statement of its own, or bound to a local name that nobody reads again?"""
+    parents = _parents(function)
+    above = parents.get(id(node))
+    while isinstance(above, ast.Attribute | ast.Call):
+        called = isinstance(above, ast.Call) and above.func is node
+        if isinstance(above, ast.Call) and not called:
+            return False  # an argument
+        if isinstance(above, ast.Attribute) and above.attr.endswith("_"):
+            return False
+        node, above = above, parents.get(id(above))
+    match above:
+        case ast.Expr():
+            return True
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return not _is_read(function, name, above)
+        case _:
+            return False
+
+
+def arms(function: FunctionInfo, node: ast.AST) -> list[Arm]:
+    """The branches in which ``node`` stands, innermost first."""
+    parents = _parents(function)
+    found: list[Arm] = []
+    above = parents.get(id(node))
+    while above is not None:
+        if isinstance(above, ast.If) and (node in above.body or node in above.orelse):
+            found.append((above, node in above.body))
+        node, above = above, parents.get(id(above))
+    return found
+
+
+def only_computes(function: FunctionInfo) -> bool:
+    """Does the function give something back and change nothing that can be seen from outside?"""
+    returns = False
+    for node in ast.walk(function.node):
+        match node:
+            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                return False
+            case ast.Yield() | ast.YieldFrom() | ast.Await():
+                return False
+            case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
+                if name.endswith("_") or name in _CHANGES:
+                    return False
+            case ast.Return(value=ast.expr()):
+                returns = True
+            case _:
+                pass
+    return returns and not function.has("abstractmethod", "overload")
+
+
+def _is_read(function: FunctionInfo, name: str, statement: ast.stmt) -> bool:
+    """Is a local name read behind a statement, in other code than its sibling branches?"""
+    other: set[int] = set()
+    parents = _parents(function)
+    for branch, holds in arms(function, statement):
+        for sibling in branch.orelse if holds else branch.body:
+            other.update(id(inner) for inner in ast.walk(sibling))
+    above: ast.AST | None = statement
+    while above is not None:
+        if isinstance(above, ast.For | ast.While | ast.AsyncFor):
+            break  # what stands before it in the loop runs behind it, too
+        above = parents.get(id(above))
+    last = statement.end_lineno or statement.lineno
+    for node in ast.walk(function.node):
+        match node:
+            case ast.Global(names=names) | ast.Nonlocal(names=names) if name in names:
+                return True
+            case ast.Name(id="locals" | "vars" | "eval" | "exec"):
+                return True
+            case ast.Name(id=read, ctx=ast.Load() | ast.Del()) if read == name and id(node) not in other:
+                if node.lineno > last or (above is not None and not _inside(parents, node, statement)):
+                    return True
+            case _:
+                pass
+    return False
+
+
+def _inside(parents: dict[int, ast.AST], node: ast.AST | None, statement: ast.stmt) -> bool:
+    while node is not None and node is not statement:
+        node = parents.get(id(node))
+    return node is statement
+
+
+@lru_cache(maxsize=1_000)
+def _parents(function: FunctionInfo) -> dict[int, ast.AST]:
+    return {id(child): node for node in ast.walk(function.node) for child in ast.iter_child_nodes(node)}
