@@ -14,6 +14,7 @@ from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.driver import examine
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.sources.narrow import NestedTooDeeply, parse
+from lorascale_lint.sources.prefilter import may_hold_lora
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 RECURSION_LIMIT = 8000
@@ -86,7 +87,9 @@ def examine_paths(
     modules = {path: module_name(path.absolute()) for path in sources}
     ledger = examine_sources(sources, modules, targets)
     failures += [
-        found for path in sorted(targets) if path in sources and (found := _failure(path, sources[path]))
+        found
+        for path in sorted(targets)
+        if path in sources and may_hold_lora(sources[path]) and (found := _failure(path, sources[path]))
     ]
     failures += [
         FileFailure(name, f"internal error while the code was followed, in {what}", code="LS000")

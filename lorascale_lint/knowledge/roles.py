@@ -95,11 +95,20 @@ _WEAK = {
 }  # fmt: skip
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_LORA = re.compile(
-    r"(?i)lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))|lokr|loha|dora\b|hada_|lycoris|peft"
-    r"|alpha\w*\)?\s*/\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b"
+_LORA_WORDS = ("lokr", "loha", "hada_", "lycoris", "peft")
+_LORA = (
+    re.compile(r"lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))"),
+    re.compile(r"dora\b"),
+    re.compile(r"alpha\w*\)?\s*/\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b"),
 )
-"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA."""
+"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA.
+
+Each pattern begins with plain letters, which lets the search leap: text of a large project is searched often.
+"""
+_SCALE_WORDS = (
+    "lora_ _lora lokr loha hada_ dora_ alpha scaling multiplier delta_weight @ matmul einsum linear("
+).split()
+_SCALES = re.compile(r"mm\b|\bscale\b|\.up\b|\.down\b|\brank\b")
 
 
 @lru_cache(maxsize=50_000)
@@ -215,24 +224,13 @@ def key_role(key: str) -> str | None:
     return None
 
 
-_SCALES = re.compile(
-    r"(?i)lora_|_lora|lokr|loha|hada_|dora_|alpha|scaling|multiplier|delta_weight|@|matmul|mm\b|einsum|linear\(|\bscale\b|\.up\b|\.down\b|\brank\b"
-)
-
-
-_KOHYA = re.compile(r"lora_(?:down|up|unet|te\d?)(?![a-z])")
-
-
-def speaks_of_kohya(text: str) -> bool:
-    """Is there a key of kohya's adapters in ``text``, where alpha None or 0 means the rank?"""
-    return _KOHYA.search(text) is not None
-
-
 def speaks_of_scales(text: str) -> bool:
     """Is there a word of factors, of their scale, or a product in ``text``?"""
-    return _SCALES.search(text) is not None
+    lowered = text.lower()
+    return any(word in lowered for word in _SCALE_WORDS) or _SCALES.search(lowered) is not None
 
 
 def speaks_of_lora(text: str) -> bool:
     """Is there a word of LoRA code in ``text``?"""
-    return _LORA.search(text) is not None
+    lowered = text.lower()
+    return any(word in lowered for word in _LORA_WORDS) or any(p.search(lowered) for p in _LORA)

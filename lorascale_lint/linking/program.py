@@ -184,6 +184,7 @@ class Program:
         self.sources = sources
         self.modules = modules
         self._files: dict[str, FileInfo | None] = {}
+        self._neighbours: dict[str, list[FileInfo]] = {}
         self._by_module: dict[str, str] = {}
         for filename, module in modules.items():
             self._by_module.setdefault(module, filename)
@@ -327,9 +328,22 @@ class Program:
                 return item.methods[name], item
         return None
 
-    def parsed(self) -> Iterator[FileInfo]:
-        """Files that were parsed up to now."""
-        return (found for found in list(self._files.values()) if found is not None)
+    def classes_with(self, method: str, file: FileInfo) -> list[ClassInfo]:
+        """Classes of ``file``, and of the files that it imports from, that have a method of this name."""
+        return [cls for near in self._near(file) for cls in near.classes.values() if method in cls.methods]
+
+    def _near(self, file: FileInfo) -> list[FileInfo]:
+        known = self._neighbours.get(file.filename)
+        if known is None:
+            found = {file.filename: file}
+            for target in (*file.imports.values(), *file.stars):
+                for name in (target, target.rpartition(".")[0]):
+                    other = self.module_file(name) if name else None
+                    if other is not None:
+                        found[other.filename] = other
+                        break
+            known = self._neighbours[file.filename] = list(found.values())
+        return known
 
 
 def dotted(node: ast.AST) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from lorascale_lint.knowledge.interfaces import MESSAGES, SETTINGS_NAMES
-from lorascale_lint.linking.program import FileInfo, Program
+from lorascale_lint.linking.program import ClassInfo, FileInfo, Program
 
 SETTINGS = "<settings>"
 """The class of a receiver that is called like settings."""
+SELF = "<self>"
 
 
 def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
@@ -20,12 +22,10 @@ def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
 
     What a class reads of itself, its bases and the classes that inherit from it read too.
     """
-    for node, name in _reads(file.tree):
-        if not _of_self(node):
-            yield (SETTINGS if _of_settings(node) else ""), name
+    yield from ((read.owner, read.name) for read in _reads(file) if read.owner != SELF)
     for cls in file.classes.values():
         family = program.mro(cls)
-        names = {name for base in family for node, name in _reads(base.node) if _of_self(node)}
+        names = {name for base in family for name in _read_of_self(base)}
         for member in family:
             for name in names:
                 yield member.name, name
@@ -48,24 +48,47 @@ def filled_from_outside(file: FileInfo) -> frozenset[str]:
     return frozenset(found)
 
 
-def _reads(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An attribute is loaded in a row."""
+
+    owner: str
+    """`SELF`, `SETTINGS`, or empty for another receiver."""
+    name: str
+    row: int
+
+
+@lru_cache(maxsize=2_000)
+def _read_of_self(cls: ClassInfo) -> frozenset[str]:
+    rows = range(cls.node.lineno, (cls.node.end_lineno or cls.node.lineno) + 1)
+    return frozenset(read.name for read in _reads(cls.file) if read.owner == SELF and read.row in rows)
+
+
+@lru_cache(maxsize=2_000)
+def _reads(file: FileInfo) -> tuple[_Read, ...]:
     """Every attribute that is loaded; to write an entry of one is not to read it."""
-    nodes = list(ast.walk(tree))
+    nodes = list(ast.walk(file.tree))
     written = {
         id(node.value)
         for node in nodes
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
     }
+    found = []
     for node in nodes:
         match node:
             case ast.Attribute(attr=name, ctx=ast.Load()) if id(node) not in written:
-                yield node, name
+                found.append(_Read(_owner(node), name, node.lineno))
             case ast.Call(
                 func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str() as name), *_]
             ):
-                yield node, name
+                found.append(_Read("", name, node.lineno))
             case _:
                 pass
+    return tuple(found)
+
+
+def _owner(node: ast.AST) -> str:
+    return SELF if _of_self(node) else SETTINGS if _of_settings(node) else ""
 
 
 def _of_settings(node: ast.AST) -> bool:

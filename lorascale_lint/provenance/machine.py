@@ -190,16 +190,17 @@ class Machine:
 
     def speaks(self, function: FunctionInfo | None, file: FileInfo, cls: ClassInfo | None) -> bool:
         """Does the function, its class, or for a function its file, have a word of LoRA code?"""
-        key = (function, cls)
-        known = self._lora.get(key)
+        if function is not None and (self._says(file, function.node) or speaks_of_lora(function.qualname)):
+            return True
+        if cls is not None and any(self._says(item.file, item.node) for item in self.program.mro(cls)):
+            return True
+        return function is not None and self._says(file, file.tree)
+
+    def _says(self, file: FileInfo, node: ast.AST) -> bool:
+        known = self._lora.get(node)
         if known is None:
-            text = "" if function is None else file.text(function.node) + function.qualname
-            known = speaks_of_lora(text)
-            if not known and cls is not None:
-                known = any(speaks_of_lora(item.file.text(item.node)) for item in self.program.mro(cls))
-            if not known and function is not None:
-                known = speaks_of_lora(file.source)
-            self._lora[key] = known
+            text = file.source if node is file.tree else file.text(node)
+            known = self._lora[node] = speaks_of_lora(text)
         return known
 
     # ---- what happened ----------------------------------------------------------------

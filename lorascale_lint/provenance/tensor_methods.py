@@ -262,7 +262,7 @@ def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> V
     """A method that only one family of the project's classes has, of an object of unknown type."""
     if len(name) < 6 or name in OPERATIONS or name in _COMMON:
         return None
-    owners = [cls for file in m.program.parsed() for cls in file.classes.values() if name in cls.methods]
+    owners = m.program.classes_with(name, m.frame.file)
     if not owners or len(owners) > 6:
         return None
     roots = {m.program.mro(cls)[-1] for cls in owners}

@@ -199,13 +199,14 @@ def _contents(machine: Machine, given: Ref) -> dict[int, tuple[tuple[Value, Valu
     """What dictionaries and lists that the trial made or filled hold at the end, by their key on the heap."""
     filled = {w.container.key for w in machine.ledger.writes if isinstance(w.container, Ref)}
     found: dict[int, tuple[tuple[Value, Value], ...]] = {}
-    for (key, slot), content in machine.heap.cells.items():
-        if not isinstance(key, int) or (key < given.key and key not in filled):
-            continue
-        if slot == "entries" and isinstance(content, Entries):
-            found[key] = content.pairs
-        elif slot == "items" and isinstance(content, Items):
-            found[key] = tuple((UNKNOWN, value) for value in content.values)
+    made = range(given.key, machine.heap.count + 1)
+    for key in (*sorted(key for key in filled if key < given.key), *made):
+        entries = machine.heap.read(key, "entries")
+        items = machine.heap.read(key, "items")
+        if isinstance(entries, Entries):
+            found[key] = entries.pairs
+        elif isinstance(items, Items):
+            found[key] = tuple((UNKNOWN, value) for value in items.values)
     return found
 
 

@@ -1,12 +1,11 @@
-"""Skip files without any byte that LoRA code must contain: hundreds of MB/s, against 0.2 of LibCST."""
+"""Skip files without any byte that LoRA code must contain: a GB/s, against 0.2 MB/s of LibCST."""
 
 from __future__ import annotations
 
-import re
-
-_TRIGGER = re.compile(rb"(?i)lora|lokr|loha|network_alpha|dora_|adapter_config")
+_WORDS = (b"lora", b"lokr", b"loha", b"network_alpha", b"dora_", b"adapter_config")
 
 
 def may_hold_lora(source: bytes) -> bool:
     """Is there a word in ``source`` without which no rule can find anything?"""
-    return _TRIGGER.search(source) is not None
+    lowered = source.lower()
+    return any(word in lowered for word in _WORDS)
