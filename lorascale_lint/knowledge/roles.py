@@ -224,6 +224,14 @@ def key_role(key: str) -> str | None:
     return None
 
 
+_KOHYA = re.compile(r"lora_(?:down|up|unet|te\d?)(?![a-z])")
+
+
+def speaks_of_kohya(text: str) -> bool:
+    """Is there a key of kohya's adapters in ``text``, where alpha None or 0 means the rank?"""
+    return _KOHYA.search(text) is not None
+
+
 def speaks_of_scales(text: str) -> bool:
     """Is there a word of factors, of their scale, or a product in ``text``?"""
     lowered = text.lower()
