@@ -5,23 +5,21 @@ from __future__ import annotations
 import libcst as cst
 
 from lorascale_lint.codemods.statements import new_statement
-from lorascale_lint.facts.terms import Event, Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Spot
 
 
 @repair
-def clear_before_load(model: Model, function: Function, load: Event, container: Loc) -> Fix | None:
+def clear_before_load(ledger: Ledger, load: Spot, entry_at: Spot) -> Fix | None:
     """Add ``adapters[name] = {}`` in front of the statement that reads the file.
 
     Safe: a first load finds the entry empty anyway, a second one raised or kept stale tensors.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    entry = rewrite.find(container, cst.Subscript)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(load.file.filename)
+    entry = rewrite.find(entry_at.loc, cst.Subscript)
     line = rewrite.enclosing(load.loc, cst.SimpleStatementLine)
     if entry is None or line is None:
         return None

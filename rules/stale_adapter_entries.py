@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.clear_before_load import clear_before_load
-from lorascale_lint.facts.terms import Attr, Call, Event, Item, Op, Param, source_text, walk
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Loader, Model
-from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.project import is_receiver
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.key_traffic import Filled, KeyTraffic, filled_from_files, key_traffic
+from lorascale_lint.rule import Obligation
 
 
-class StaleAdapterEntries(Rule):
+class StaleAdapterEntries(Obligation):
     """Adapter tensors of a former load kept under the same name
 
     ## What it finds
@@ -85,97 +84,35 @@ class StaleAdapterEntries(Rule):
     severity = "warning"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Stores under ``self.container[name][key]`` in loaders that never reset ``container[name]``."""
-        for loader in model.loaders:
-            store = _store(loader) if loader.traffic.files_read else None
-            if store is None or _resets(model, loader, store) or _once_per_name(store):
-                continue
-            function = loader.function
-            entry = _entry(store)
-            load = loader.traffic.files_read[0]
-            raises = _collision(loader, entry)
-            steps = [(function.filename, load.loc, "another file may be read here under the same name")]
-            if raises is not None:
-                steps.append((function.filename, raises.loc, "a key of the former file raises here"))
-            yield self.finding(
-                model,
-                function.filename,
-                store.loc,
-                f"entries of an adapter loaded before stay in `{source_text(entry)}`",
-                event=store,
-                effect="a second file under this name fails to load, or keeps the first one's alpha",
-                trace=steps,
-                fix=clear_before_load(model, function, load, entry.loc),
-            )
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Entries of files under ``self.container[name]`` in loaders that never empty it."""
+        for traffic in key_traffic(ledger, callees=True):
+            for filled in filled_from_files(traffic):
+                if filled.once or _is_emptied(traffic, filled):
+                    continue
+                entry = ast.unparse(filled.entry.spot.node)
+                steps = [(filled.opened, "another file may be read here under the same name")]
+                if filled.asked is not None:
+                    steps.append((filled.asked.spot, "keys that are there already are asked for here"))
+                yield self.at(
+                    filled.write.spot,
+                    f"entries of an adapter loaded before stay in `{entry}`",
+                    effect="a second file under this name fails to load, or keeps the first one's alpha",
+                    trace=steps,
+                    fix=clear_before_load(ledger, filled.opened, filled.entry.spot),
+                )
+                break
 
 
-def _store(loader: Loader) -> Event | None:
-    """The write of a tensor under a key taken from the file, two levels deep in an own attribute."""
-    for event in loader.function.events("write"):
-        target = event.target
-        if isinstance(target, Item) and isinstance(target.base, Item) and not event.sign:
-            container, name = target.base.base, target.base.key
-            own = isinstance(container, Attr) and is_receiver(container.base, loader.function)
-            if own and isinstance(name, Param) and not key_pattern(target.key).strip("*"):
-                return event
-    return None
-
-
-def _entry(store: Event) -> Item:
-    """``self.container[name]`` of the write that `_store` found."""
-    assert isinstance(store.target, Item)
-    assert isinstance(store.target.base, Item)
-    return store.target.base
-
-
-def _resets(model: Model, loader: Loader, store: Event) -> bool:
+def _is_emptied(traffic: KeyTraffic, filled: Filled) -> bool:
     """Is the entry emptied, or replaced as a whole, by the loader or what it calls?"""
-    container = _entry(store).base
-    assert isinstance(container, Attr)
-    for function in model.project.reachable(loader.function, 2):
-        for event in function.facts.events:
-            target = event.target
-            if (
-                event.kind == "write"
-                and isinstance(target, Item)
-                and _is_attribute(target.base, container.name)
-            ):
-                return True
-            if event.kind == "write" and _is_attribute(target, container.name):
-                return True
-            for term in walk(event.value):
-                if (
-                    isinstance(term, Call)
-                    and isinstance(term.func, Attr)
-                    and term.func.name in ("clear", "pop")
-                ):
-                    cleared = walk(term.func.base)
-                    if any(_is_attribute(part, container.name) for part in cleared):
-                        return True
-    return False
-
-
-def _is_attribute(term: object, name: str) -> bool:
-    return isinstance(term, Attr) and term.name == name
-
-
-def _once_per_name(store: Event) -> bool:
-    """Does the store happen only for a name that is not there yet?"""
-    name, container = _entry(store).key, _entry(store).base
-    return any(
-        isinstance(guard.test, Op)
-        and guard.test.left is name
-        and source_text(guard.test.right) == source_text(container)
-        and guard.holds == (guard.test.sign == "not in")
-        for guard in store.guards
+    look, holder = traffic.look, filled.entry.container
+    return (
+        any(write.container == holder for write in look.writes)
+        or any(store.field == filled.field for store in look.stores)
+        or any(read.container == holder and read.how in ("pop", "del") for read in look.reads)
+        or any(
+            use.name.endswith(".clear") and f".{filled.field}" in ast.unparse(use.spot.node)
+            for use in look.uses
+        )
     )
-
-
-def _collision(loader: Loader, entry: Item) -> Event | None:
-    """The raise that refuses a key which is there already."""
-    for event in loader.function.events("raise"):
-        for test in (guard.test for guard in event.guards if guard.holds):
-            if isinstance(test, Op) and test.sign == "in" and source_text(test.right) == source_text(entry):
-                return event
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,6 +59,43 @@ class KeyTraffic:
 def key_traffic(ledger: Ledger, *, callees: bool = False) -> list[KeyTraffic]:
     """One for each function; with ``callees``, what it calls is part of it."""
     return [KeyTraffic(look) for look in looks(ledger, callees=callees)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """An entry of a field, ``self.adapters[name]``, into which a function puts tensors of a file by key."""
+
+    write: KeyWrite
+    entry: KeyRead
+    field: str
+    opened: Spot
+    asked: KeyRead | None
+    """Where the function asks whether a key is there already."""
+    once: bool
+    """Does that happen only for a name that is not there yet?"""
+
+
+def filled_from_files(traffic: KeyTraffic) -> Iterator[Filled]:
+    """The entries that a function fills, whose name is one of its parameters."""
+    function = traffic.function
+    for write in traffic.look.writes:
+        node = write.spot.node
+        opened = opened_in(traffic, write.value)
+        if opened is None or write.spot.function is not function or function is None:
+            continue
+        match node:
+            case ast.Subscript(
+                value=ast.Subscript(value=ast.Attribute(attr=field), slice=ast.Name(id=name)) as entry
+            ):
+                if name not in function.parameters or getattr(write.key, "literal", None) is not None:
+                    continue
+            case _:
+                continue
+        read = next((read for read in traffic.look.reads if read.spot.node is entry), None)
+        if read is not None:
+            asked = [r for r in traffic.look.reads if r.how == "in" and r.container == write.container]
+            once = any(atom.startswith(f"{name} in ") and not holds for atom, holds in write.guards)
+            yield Filled(write, read, field, opened, asked[0] if asked else None, once)
 
 
 def opened_in(traffic: KeyTraffic, container: Value) -> Spot | None:

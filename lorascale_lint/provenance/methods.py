@@ -55,6 +55,8 @@ def call_method(
         return found
     if name in KEEPERS and args:
         _kept(m, receiver, name, args, node)
+    if name == "clear" and isinstance(receiver, Ref):
+        record_use(m, node, "dict.clear", None, args, keywords, NONE)
     if name == "update" and node is not None and named:
         for keyword in node.keywords:
             if keyword.arg in named:
