@@ -15,6 +15,7 @@ from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.model import Model
 from lorascale_lint.model.project import Function
+from lorascale_lint.sources.loc import Loc
 
 ALPHA_SUFFIX = ".lora_alpha"
 _HELPER = "add_lora_alphas"
@@ -51,38 +52,37 @@ def complete_alphas(model: Model, function: Function, load: Event) -> Fix | None
     Safe: keys that are there stay, and an alpha that equals the rank gives the scale of a missing one.
     """
     rewrites = Rewrites(model.read_source)
-    if not add_alphas_at_load(rewrites.of(function.filename), function, load):
+    rewrite = rewrites.of(function.filename)
+    method = function_at(rewrite, function.facts.loc)
+    if method is None or not add_alphas_at_load(rewrite, method[0], load.loc):
         return None
     return rewrites.fix("safe", "Look alpha up wherever the file may state it")
 
 
-def add_alphas_at_load(rewrite: Rewrite, function: Function, load: Event) -> bool:
+def add_alphas_at_load(rewrite: Rewrite, method: cst.FunctionDef, load: Loc) -> bool:
     """Add the helper and its call behind the statement that reads the file; False if it has no such form."""
-    method = function_at(rewrite, function.facts.loc)
-    call = rewrite.find(load.loc, cst.Call)
-    if method is None or call is None or _HELPER in rewrite.text or not _uses_torch(rewrite):
+    call = rewrite.find(load, cst.Call)
+    if call is None or _HELPER in rewrite.text or not _uses_torch(rewrite):
         return False
     path = _path_read(rewrite, call)
     if path is None or not (
-        _follow_assignment(rewrite, call, path) or _follow_loop(rewrite, function, call, path)
+        _follow_assignment(rewrite, call, path) or _follow_loop(rewrite, method, call, path)
     ):
         return False
-    hinted = is_annotated(method[0])
+    hinted = is_annotated(method)
     signature = "state_dict: dict[str, torch.Tensor], path: str) -> None" if hinted else "state_dict, path)"
-    insert_helper(rewrite, function, _SOURCE.format(signature=signature))
+    insert_helper(rewrite, method, _SOURCE.format(signature=signature))
     _add_imports(rewrite)
     return True
 
 
-def insert_helper(rewrite: Rewrite, function: Function, source: str) -> None:
-    """Add a function in front of the class or function that ``function`` belongs to."""
-    owner = function.owner
-    place = owner.facts.loc if owner is not None else function.facts.loc
-    kind = cst.ClassDef if owner is not None else cst.FunctionDef
-    found = rewrite.enclosing(place, kind)
-    if found is not None:
-        config = rewrite.module.config_for_parsing
-        rewrite.change(found[1], kind, lambda node: _preceded(node, source, config))
+def insert_helper(rewrite: Rewrite, method: cst.FunctionDef, source: str) -> None:
+    """Add a function in front of ``method``, or of the class that it belongs to."""
+    block = rewrite.tree.parent(method)
+    owner = None if block is None else rewrite.tree.parent(block)
+    place = owner if isinstance(owner, cst.ClassDef) else method
+    config = rewrite.module.config_for_parsing
+    rewrite.change(rewrite.positions[place], type(place), lambda node: _preceded(node, source, config))
 
 
 def _preceded(
@@ -121,11 +121,10 @@ def _follow_assignment(rewrite: Rewrite, call: cst.Call, path: str) -> bool:
     return True
 
 
-def _follow_loop(rewrite: Rewrite, function: Function, call: cst.Call, path: str) -> bool:
+def _follow_loop(rewrite: Rewrite, method: cst.FunctionDef, call: cst.Call, path: str) -> bool:
     """``for key, tensor in load_file(path).items():`` goes through a local instead, behind the helper."""
     around = list(rewrite.tree.ancestors(call))[:3]
-    scope = rewrite.enclosing(function.facts.loc, cst.FunctionDef)
-    names = None if scope is None else free_names(rewrite, scope[0], "state_dict")
+    names = free_names(rewrite, method, "state_dict")
     match around:
         case [
             cst.Attribute(attr=cst.Name(value="items")),

@@ -6,7 +6,7 @@ import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import new_statement
-from lorascale_lint.codemods.thread_alpha import can_pass_alpha
+from lorascale_lint.codemods.thread_alpha_of_loader import can_pass_alpha
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 
 import libcst as cst
 
 from lorascale_lint.fixing.rewriting import Rewrite
+from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.sources.loc import Loc
 
 _MATH = re.compile(r"(?m)^import math$")
@@ -18,6 +20,13 @@ def function_at(rewrite: Rewrite, name_loc: Loc) -> tuple[cst.FunctionDef, Loc] 
     """The function whose name stands at ``name_loc``."""
     found = rewrite.enclosing(name_loc, cst.FunctionDef)
     return None if found is None else (cst.ensure_type(found[0], cst.FunctionDef), found[1])
+
+
+def definition(rewrite: Rewrite, function: FunctionInfo) -> tuple[cst.FunctionDef, Loc] | None:
+    """The definition of a function of the ledger."""
+    node = function.node
+    start = Loc(node.lineno, node.col_offset + 1, node.lineno, node.col_offset + 1)
+    return None if isinstance(node, ast.Lambda) else function_at(rewrite, start)
 
 
 def append_parameter(function: cst.FunctionDef, name: str, annotation: str, default: str) -> cst.FunctionDef:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.thread_alpha import thread_alpha
-from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Attr, Event, Loc, Term
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Implementation, Model
-from lorascale_lint.model.applications import describe_guard
-from lorascale_lint.model.project import CallSite, Class, Function, bound_arguments, constructor, is_receiver
-from lorascale_lint.model.scale import ALPHA, ONE
-from lorascale_lint.model.state import AttributeState, state_attributes
-from lorascale_lint.model.vocabulary import number_role
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.roles import ALPHA, role_of
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger, Spot, argument_of
+from lorascale_lint.ledger.families import Family, Field, families, field_of
+from lorascale_lint.ledger.handed_factors import handed_factors
+from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class AlphaNeverSet(Rule):
+class AlphaNeverSet(Obligation):
     """Layers made with an alpha that only training sets
 
     ## What it finds
@@ -160,93 +160,67 @@ class AlphaNeverSet(Rule):
     name = "alpha-never-set"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls that make a layer with an alpha attribute that stays None outside one condition."""
-        for implementation in model.implementations:
-            alpha = implementation.alpha
-            if alpha is None or not alpha.may_be_none:
+        for family in families(ledger):
+            alpha = family.field(ALPHA)
+            if alpha is None or alpha.unset_by is None:
                 continue
-            for site, owner, argument in _layer_calls(model, implementation):
-                state = next(
-                    (s for s in state_attributes(model.project, owner) if s.name == argument.name), None
-                )
+            seen: set[ast.AST] = set()
+            for owner, argument, name in _layer_calls(ledger, family):
+                field = field_of(ledger, owner, name) if argument.node not in seen else None
                 if (
-                    state is not None
-                    and state.may_be_none
-                    and state.conditional_writes
-                    and _applies(model, owner)
+                    field is not None
+                    and field.unset_by
+                    and field.conditional
+                    and _applies(ledger, family, owner)
                 ):
-                    yield self._report(model, implementation, site, state, argument)
+                    seen.add(argument.node)
+                    yield self._report(ledger, family, argument, field)
 
-    def _report(
-        self,
-        model: Model,
-        implementation: Implementation,
-        site: CallSite,
-        state: AttributeState,
-        argument: Attr,
-    ) -> Finding:
-        filename = site.caller.filename
-        steps: list[tuple[str, Loc, str]] = []
-        if state.unset_by is not None:
-            steps.append((state.unset_by.filename, state.unset_by.loc, f"`{state.name}` is None by default"))
-        for write in state.conditional_writes:
-            condition = " and ".join(map(describe_guard, write.conditional))
-            steps.append((write.filename, write.loc, f"its only value is set under `{condition}`"))
-        steps += [
-            (
-                a.function.filename,
-                a.loc,
-                f"the layer's `{a.function.facts.name}` applies the delta at {a.formula()}",
-            )
-            for a in implementation.applications[:3]
+    def _report(self, ledger: Ledger, family: Family, argument: Spot, field: Field) -> Finding:
+        starts = (
+            [] if field.unset_by is None else [(field.unset_by.spot, f"`{field.name}` is None by default")]
+        )
+        sets = []
+        for kept in field.conditional:
+            tests = [name.partition("@")[0] if holds else f"not {name}" for name, holds in kept.conditions]
+            sets.append((kept.spot, f"its only value is set under `{' and '.join(tests)}`"))
+        applied = [
+            (a.spot, f"the layer's `{a.spot.name}` applies the delta at {a.formula}")
+            for a in family.applications[:3]
         ]
-        fixes = [thread_alpha(model, implementation, setter) for setter in implementation.setters]
-        event: Event = site.event
-        return self.finding(
-            model,
-            filename,
-            argument.loc,
-            f"LoRA layers are made with `{state.name}`, which stays None unless training sets it",
-            event=event,
+        return self.at(
+            argument,
+            f"LoRA layers are made with `{field.name}`, which stays None unless training sets it",
             effect=effect_of(ONE),
-            trace=steps,
-            fix=fixes[0] if len(fixes) == 1 else None,
+            trace=[*starts, *sets, *applied],
+            fix=thread_alpha(ledger, family, family.setters[0]) if len(family.setters) == 1 else None,
         )
 
 
-def _layer_calls(model: Model, implementation: Implementation) -> Iterator[tuple[CallSite, Class, Attr]]:
-    """Calls that make a layer, or call what makes it, with an attribute of the caller as alpha."""
-    init = model.project.method(implementation.root, "__init__")
-    makers: dict[Function, None] = {}
-    if init is not None:
-        makers[init] = None
-        for cls in model.project.family(implementation.root):
-            found = constructor(model.project, cls)
-            if found is not None:
-                makers[found] = None
-    for maker in [*makers]:
-        for site in model.project.call_sites(maker):
-            if site.caller.owner is None:  # a factory such as ``get_lora_layer``
-                makers[site.caller] = None
-    seen: set[int] = set()
-    for maker in makers:
-        for site in model.project.call_sites(maker):
-            if id(site.call) in seen:
-                continue
-            for name, term in bound_arguments(site.call, maker).items():
-                owner = site.caller.owner
-                if number_role(name, True) == ALPHA and owner is not None and _own(term, site.caller):
-                    seen.add(id(site.call))
-                    assert isinstance(term, Attr)
-                    yield site, owner, term
+def _layer_calls(ledger: Ledger, family: Family) -> Iterator[tuple[ClassInfo, Spot, str]]:
+    """Calls that make a layer, or call what makes it, with a field of their own object as alpha."""
+    makers: set[object] = set(family.members)
+    for use in ledger.uses:
+        function = use.spot.function
+        if use.callee in family.members and function is not None and function.owner is None:
+            makers.add(function)  # a factory such as `get_lora_layer`
+    for use in ledger.uses:
+        owner = use.spot.function.owner if use.spot.function is not None else None
+        if use.callee in makers and owner is not None and owner not in family.members:
+            for name in use.given:
+                argument = argument_of(use, name) if role_of(name, True) == ALPHA else None
+                match argument.node if argument is not None else None:
+                    case ast.Attribute(value=ast.Name(id="self"), attr=field) if argument is not None:
+                        yield owner, argument, field
 
 
-def _own(term: Term, function: Function) -> bool:
-    return isinstance(term, Attr) and is_receiver(term.base, function)
-
-
-def _applies(model: Model, owner: Class) -> bool:
+def _applies(ledger: Ledger, family: Family, owner: ClassInfo) -> bool:
     """Does the class hand factors to a setter, in a method of its own?"""
-    family = model.project.family(owner)
-    return any(loader.setter_calls and loader.function.owner in family for loader in model.loaders)
+    line = ledger.lineage(owner)
+    return any(
+        (function := handed.use.spot.function) is not None and function.owner in line
+        for setter in family.setters
+        for handed in handed_factors(ledger, setter)
+    )

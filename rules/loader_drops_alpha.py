@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.complete_alphas import complete_alphas
 from lorascale_lint.codemods.keep_alpha import keep_alpha
-from lorascale_lint.codemods.thread_alpha import passes_alpha, thread_alpha
+from lorascale_lint.codemods.thread_alpha_of_loader import passes_alpha, thread_alpha
 from lorascale_lint.effect import effect_of
 from lorascale_lint.facts.terms import Event, Loc
 from lorascale_lint.findings import Finding

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.thread_alpha import thread_alpha
-from lorascale_lint.effect import effect_of
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.scale import ONE
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, role_of
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger, name_spot
+from lorascale_lint.ledger.families import Setter, families
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class SetterWithoutAlpha(Rule):
+class SetterWithoutAlpha(Obligation):
     """Setter that takes both factors and no alpha
 
     ## What it finds
@@ -98,39 +100,37 @@ class SetterWithoutAlpha(Rule):
     name = "setter-without-alpha"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Setters of layers whose alpha can stay None."""
-        for implementation in model.implementations:
-            alpha = implementation.alpha
-            if alpha is None or not alpha.may_be_none or implementation.scaling is not None:
+        for family in families(ledger):
+            alpha = family.field(ALPHA)
+            if alpha is None or alpha.unset_by is None or family.scaling is not None:
                 continue
-            for setter in implementation.setters:
-                if setter.alpha_parameter is not None or setter.writes_alpha:
+            for setter in family.setters:
+                if _is_told(ledger, setter):
                     continue
-                function = setter.function
-                unset = alpha.unset_by
-                steps = [
-                    (function.filename, write.event.loc, f"factor {side} is replaced here")
-                    for side, write in sorted(setter.factors.items())
-                ]
-                if unset is not None:
-                    steps.append(
-                        (unset.filename, unset.loc, f"`{alpha.name}` stays as the constructor left it: None")
-                    )
-                steps += [
-                    (
-                        a.function.filename,
-                        a.loc,
-                        f"`{a.function.facts.name}` applies the factors at {a.formula()}",
-                    )
-                    for a in implementation.applications[:3]
-                ]
-                yield self.finding(
-                    model,
-                    function.filename,
-                    function.facts.loc,
-                    f"`{function.facts.name}` replaces both factors and cannot be told their alpha",
+                name = setter.function.name
+                yield self.at(
+                    name_spot(setter.function),
+                    f"`{name}` replaces both factors and cannot be told their alpha",
                     effect=effect_of(ONE),
-                    trace=steps,
-                    fix=thread_alpha(model, implementation, setter),
+                    trace=[
+                        *(
+                            (s.spot, f"factor {side} is replaced here")
+                            for side, s in sorted(setter.factors.items())
+                        ),
+                        (alpha.unset_by.spot, f"`{alpha.name}` stays as the constructor left it: None"),
+                        *(
+                            (a.spot, f"`{a.spot.name}` applies the factors at {a.formula}")
+                            for a in family.applications[:3]
+                        ),
+                    ],
+                    fix=thread_alpha(ledger, family, setter),
                 )
+
+
+def _is_told(ledger: Ledger, setter: Setter) -> bool:
+    """Has the setter a parameter for a scale, or does it set one by itself?"""
+    roles = {role_of(name, True) for name in setter.function.parameters}
+    stored = {role_of(s.field, True) for s in ledger.stores if s.spot.function is setter.function}
+    return bool(roles & {ALPHA, SCALING, MULTIPLIER} or stored & {ALPHA, SCALING})

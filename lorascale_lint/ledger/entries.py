@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from lorascale_lint.findings import Position, Span
@@ -268,6 +268,22 @@ class Use:
     given: Mapping[str, Value]
     result: Value
     guards: Guards
+
+
+def argument_of(use: Use, parameter: str) -> Spot | None:
+    """Where the argument for ``parameter`` stands in a call; None for one behind a star."""
+    call, callee = use.spot.node, use.callee
+    if not isinstance(call, ast.Call):
+        return None
+    for keyword in call.keywords:
+        if keyword.arg == parameter:
+            return replace(use.spot, node=keyword.value)
+    names = (
+        list(use.given)[: len(call.args)] if callee is not None else [str(i) for i in range(len(call.args))]
+    )
+    if parameter not in names or any(isinstance(argument, ast.Starred) for argument in call.args):
+        return None
+    return replace(use.spot, node=call.args[names.index(parameter)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, RANK, SCALING, STRENGTH, A, B, role_of, words
@@ -62,7 +62,10 @@ class Field:
     def unset_by(self) -> Kept | None:
         """What leaves it None when the object is made, if no other code sets it in any case."""
         unset = next((k for k in self.kept if k.may_be_none and k.how in ("declared", "made")), None)
-        repaired = any(not k.may_be_none and not k.conditions and k.how != "declared" for k in self.kept)
+        may_stay = {k.spot.node for k in self.kept if k.may_be_none}
+        repaired = any(
+            k.spot.node not in may_stay and not k.conditions and k.how != "declared" for k in self.kept
+        )
         return None if repaired else unset
 
     @property
@@ -87,6 +90,15 @@ class Setter:
 
     function: FunctionInfo
     factors: dict[str, Store]
+
+    def parameter(self, side: str) -> str | None:
+        """The parameter that gives the factor of a side."""
+        for option in options(self.factors[side].value):
+            path = getattr(option.value, "path", "") or getattr(option.value, "origin", "")
+            name = path.partition(".")[0].partition("[")[0]
+            if name in self.function.parameters:
+                return str(name)
+        return None
 
     @property
     def alpha_parameter(self) -> str | None:
@@ -257,6 +269,11 @@ def in_one_line(ledger: Ledger, first: ClassInfo, second: ClassInfo | None) -> b
     return second is not None and (first in ledger.lineage(second) or second in ledger.lineage(first))
 
 
+def field_of(ledger: Ledger, cls: ClassInfo, name: str) -> Field | None:
+    """A field of any class that keeps a number of LoRA code."""
+    return next((field for field in _fields(ledger, cls, [cls]) if field.name == name), None)
+
+
 def _families(ledger: Ledger) -> list[Family]:
     applied, setters, makers = _by_class(ledger), _setters(ledger), _makers(ledger)
     roots: dict[ClassInfo, list[ClassInfo]] = defaultdict(list)
@@ -386,13 +403,16 @@ def _role(name: str, value: Value) -> str | None:
 
 
 def _best(found: list[Kept]) -> list[Kept]:
-    """One look for each place: that of callers in sight says more than names."""
+    """One look for each place: that of callers in sight says more than names.
+
+    The conditions are those of the function itself, and not those under which it is called.
+    """
     places: dict[tuple[str, int, int, str], list[Kept]] = defaultdict(list)
     for item in found:
         column = getattr(item.spot.node, "col_offset", 0)
         places[item.spot.file.filename, item.spot.row, column, item.how].append(item)
     return [
-        item
+        replace(item, guards=next((look.guards for look in looks if not look.spot.chain), item.guards))
         for looks in places.values()
         for item in ([look for look in looks if look.spot.chain] or looks[:1])
     ]
