@@ -64,6 +64,36 @@ FUSIONS_FIRING = {
     "side by side": FUSE.format(**{**DIAGONAL, "up": "torch.cat(ups, dim=1)"}),
     "converted": FUSE.format(**{**DIAGONAL, "down": "torch.cat(downs, dim=0).contiguous()"}),
 }
+FUSIONS_FIRING["the state of a network, which another method changes"] = """
+import torch
+from torch import nn
+
+class LoRANetwork(nn.Module):
+    def regularize(self, ratio):
+        tensors = self.state_dict()
+        for key in tensors:
+            if "lora_down" in key:
+                tensors[key] *= ratio
+                tensors[key.replace("lora_down.weight", "alpha")] = ratio
+
+    def state_dict(self, destination=None):
+        held = super().state_dict(destination)
+        fused = {}
+        for key in list(held):
+            sizes = self.sizes_of(key)
+            name = key.split(".")[0]
+            downs = [held.pop(f"{name}.lora_down.{i}.weight") for i in range(len(sizes))]
+            ups = [held.pop(f"{name}.lora_up.{i}.weight") for i in range(len(sizes))]
+            alpha = held.pop(f"{name}.alpha")
+            down, rank = torch.cat(downs, dim=0), ups[0].size(1)
+            up = torch.zeros((sum(sizes), down.size(0)))
+            for i in range(len(sizes)):
+                up[i : i + sizes[i], i * rank : (i + 1) * rank] = ups[i]
+            fused[f"{name}.lora_down.weight"] = down
+            fused[f"{name}.lora_up.weight"] = up
+            fused[f"{name}.alpha"] = alpha
+        return fused
+"""
 FUSIONS_SILENT = {
     "alpha times the count": FUSE.format(**{**DIAGONAL, "alpha": "alpha * count"}),
     "alpha corrected afterwards": FUSE.format(**{**DIAGONAL, "more": 'fused[f"{name}.alpha"] *= count'}),

@@ -52,6 +52,30 @@ def test_alpha_only_if_just_loaded_fires(tmp_path: Path, body: str, argument: st
     assert [finding.code for finding in found] == ["LS208"]
 
 
+def test_a_store_whose_keys_are_mapped(tmp_path: Path) -> None:
+    source = """\
+class LoRAPipeline:
+    def __init__(self):
+        self.lora_adapters = defaultdict(dict)
+
+    def set_adapter(self, nickname, path=None):
+        updated = False
+        if path is not None:
+            for key, weight in load_file(path).items():
+                self.lora_adapters[nickname][rename(key)] = weight
+            updated = True
+        if not updated and self.current == nickname:
+            return
+        for name, layer in self.layers.items():
+            alpha_name = name + ".lora_alpha"
+            a = self.lora_adapters[nickname][name + ".lora_A"]
+            b = self.lora_adapters[nickname][name + ".lora_B"]
+            alpha = self.lora_adapters[nickname].get(alpha_name) if updated else None
+            layer.set_lora_weights(a, b, lora_alpha=alpha)
+"""
+    assert [finding.code for finding in findings(source, tmp_path, "LS208")] == ["LS208"]
+
+
 @pytest.mark.parametrize(
     ("body", "argument"),
     [

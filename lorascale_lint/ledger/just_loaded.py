@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot, Use
-from lorascale_lint.provenance.values import NONE, Alternative, Const, Place, Tensor, Value, options
+from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot
+from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.provenance.values import NONE, Const, Guards, Value, options
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,43 +23,50 @@ class JustLoaded:
 def only_if_just_loaded(ledger: Ledger) -> Iterator[JustLoaded]:
     """``alpha = store.get(key) if just_loaded else None`` beside factors from that store, each flag once."""
     flags = {ask.atom: ask.spot for ask in ledger.asks if ask.how == "truth" and _is_flag(ask.value)}
-    if not flags:
-        return
-    reads = {_origin(way.value): read for read in ledger.reads for way in options(read.value)}
+    seen: set[tuple[str, int]] = set()
+    for read in ledger.reads if flags else ():
+        flag = next((name for name, _ in read.guards if name in flags), None)
+        if flag is None or key_role_of(read.key) != ALPHA or read.how == "in" or read.spot.file.is_test:
+            continue
+        used = _used(ledger, read, flag) if _has_factors(ledger, read, flag) else None
+        place = (flags[flag].file.filename, flags[flag].row)
+        if used is not None and place not in seen:
+            seen.add(place)
+            yield JustLoaded(flags[flag], read.spot, used)
+
+
+def _has_factors(ledger: Ledger, alpha: KeyRead, flag: str) -> bool:
+    """Are factors read from the same store, whatever the flag says?"""
+    return any(
+        read.container == alpha.container
+        and key_role_of(read.key) in FACTORS
+        and not _depends(read.guards, flag)
+        for read in ledger.reads
+        if _together(read.spot, alpha.spot)
+    )
+
+
+def _used(ledger: Ledger, alpha: KeyRead, flag: str) -> Spot | None:
+    """A call that is made in any case, and is given the alpha or None."""
+    found = {way.value for way in options(alpha.value)} - {NONE}
     for use in ledger.uses:
-        given = [way for value in use.given.values() for way in options(value)]
-        factors = [_origin(way.value) for way in given if _role(way) in FACTORS]
-        stores = {reads[origin].container for origin in factors if origin in reads}
-        for value in use.given.values() if stores and not use.spot.file.is_test else ():
-            name, read = _looked_up(value, use, flags, reads)
-            if read is not None and read.container in stores:
-                yield JustLoaded(flags.pop(name), read.spot, use.spot)
+        if _together(use.spot, alpha.spot) and not _depends(use.guards, flag):
+            for value in use.given.values():
+                given = {way.value for way in options(value)}
+                if NONE in given and given & found:
+                    return use.spot
+    return None
 
 
-def _looked_up(
-    value: Value, use: Use, flags: Mapping[str, Spot], reads: Mapping[str, KeyRead]
-) -> tuple[str, KeyRead | None]:
-    """The flag under which alone the value is an alpha, and where that is read."""
-    empty = [way.guards for way in options(value) if way.value == NONE]
-    for way in options(value):
-        read = reads.get(_origin(way.value)) if _role(way) == ALPHA else None
-        for name, holds in way.guards:
-            outside = any((name, holds) not in guards for guards in empty)
-            if name in flags and outside and read is not None and (name, holds) not in use.guards:
-                return name, read
-    return "", None
+def _together(one: Spot, two: Spot) -> bool:
+    return one.function is two.function and one.chain == two.chain
+
+
+def _depends(guards: Guards, flag: str) -> bool:
+    return any(name == flag for name, _ in guards)
 
 
 def _is_flag(value: Value) -> bool:
     """Is the value True on some ways of this call and False on others?"""
     found = {way.value.value for way in options(value) if isinstance(way.value, Const)}
     return found == {True, False}
-
-
-def _role(way: Alternative) -> str | None:
-    value = way.value
-    return value.kind if isinstance(value, Tensor) else value.role if isinstance(value, Place) else None
-
-
-def _origin(value: Value) -> str:
-    return value.path if isinstance(value, Place) else value.origin if isinstance(value, Tensor) else "?"

@@ -176,7 +176,7 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
             else:
                 entries = m.heap.read(base.key, "entries") or Entries((), True)
                 m.heap.write(base.key, "entries", with_entry(entries, key, value))
-        case Place(path=path):
+        case Place(path=path) if base != UNKNOWN:  # two unknown things are not one
             entries = m.heap.read(("place", path), "entries") or Entries((), True)
             m.heap.write(("place", path), "entries", with_entry(entries, key, value))
         case Union(options=found):

@@ -236,7 +236,8 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
             _stored(m, owner, name, held, node)
             if name in ("data", "weight") and isinstance(value, Tensor) and value.kind == "adapted":
                 return
-            m.heap.write(("place", path), name, held)
+            if owner != UNKNOWN:  # two unknown things are not one
+                m.heap.write(("place", path), name, held)
         case Tensor(kind="A" | "B" | "base") if name in ("data", "weight"):
             if m.recording:
                 m.ledger.stores.append(Store(m.spot(node), owner, name, value, owner, m.frame.guards))

@@ -86,6 +86,10 @@ def of_module(
             if isinstance(entries, Entries):
                 return of_dict(m, value, name, args, named)
             return UNKNOWN
+        case "state_dict":
+            path = f"{m.heap.read(value.key, '<path>') or 'self'}.state_dict()"
+            m.heap.write(("place", path), "entries", Entries((), True))  # another dictionary at each call
+            return Place(path, made="state dict")
         case _:
             return UNKNOWN
 
