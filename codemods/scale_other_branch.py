@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import libcst as cst
+import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import times
-from lorascale_lint.facts.terms import Guard, Loc
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
-from lorascale_lint.model.scale_branches import OtherBranch
+from lorascale_lint.sources.loc import Loc
 
 _LEAVES = (cst.Return, cst.Raise, cst.Continue, cst.Break)
 
 
+@dataclass(frozen=True, slots=True)
+class OtherBranch:
+    """Where ``test`` is met (or not, as ``holds`` says) the delta lacks ``scalar``, by which the other branch
+    multiplies it at ``scaled``; without that, by something else."""
+
+    test: Loc
+    holds: bool
+    scaled: Loc | None
+    scalar: str
+
+
 @repair
 def scale_other_branch(
-    model: Model, function: Function, other: OtherBranch, applicability: Literal["safe", "unsafe"]
+    read_source: Callable[[str], bytes],
+    filename: str,
+    other: OtherBranch,
+    applicability: Literal["safe", "unsafe"],
 ) -> Fix | None:
     """``if gated: h = h * gate * scale`` gets ``else: h = h * scale``."""
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    if not _into_statement(rewrite, function, other) and not _into_expression(rewrite, other):
+    rewrites = Rewrites(read_source)
+    rewrite = rewrites.of(filename)
+    if not _into_statement(rewrite, other) and not _into_expression(rewrite, other):
         return None
     return rewrites.fix(applicability, f"Multiply by `{other.scalar}` there, too")
 
 
-def _asked(rewrite: Rewrite, test: cst.BaseExpression, condition: Guard) -> bool | None:
-    """Does ``test`` being true mean that ``condition`` is met? None if it is another test."""
-    if rewrite.positions[test] == condition.test.loc:
-        return condition.holds
+def _asked(rewrite: Rewrite, test: cst.BaseExpression, other: OtherBranch) -> bool | None:
+    """Does ``test`` being true mean that the condition is met? None if it is another test."""
+    if rewrite.positions[test] == other.test:
+        return other.holds
     if isinstance(test, cst.UnaryOperation) and isinstance(test.operator, cst.Not):
-        inner = _asked(rewrite, test.expression, condition)
+        inner = _asked(rewrite, test.expression, other)
         return None if inner is None else not inner
     return None
 
 
-def _into_statement(rewrite: Rewrite, function: Function, other: OtherBranch) -> bool:
+def _into_statement(rewrite: Rewrite, other: OtherBranch) -> bool:
     for node, _ in rewrite.tree.nodes(cst.If):
-        met = _asked(rewrite, node.test, other.condition)
+        met = _asked(rewrite, node.test, other)
         if met is None:
             continue
         orelse = node.orelse
@@ -52,7 +66,7 @@ def _into_statement(rewrite: Rewrite, function: Function, other: OtherBranch) ->
         lacking, having = (node.body, otherwise) if met else (otherwise, node.body)
         name = None if having is None else _scaled_name(rewrite, having, other.scaled)
         place = rewrite.positions[node]
-        if name is None or not _is_bound(rewrite, function, name, place, lacking):
+        if name is None or not _is_bound(rewrite, name, place, lacking):
             return False
         if lacking is not None and (not isinstance(lacking, cst.IndentedBlock) or _leaves(lacking)):
             return False
@@ -100,11 +114,12 @@ def _first(product: cst.BaseExpression) -> str | None:
     return product.value if isinstance(product, cst.Name) else None
 
 
-def _is_bound(
-    rewrite: Rewrite, function: Function, name: str, branch: Loc, lacking: cst.BaseSuite | None
-) -> bool:
+def _is_bound(rewrite: Rewrite, name: str, branch: Loc, lacking: cst.BaseSuite | None) -> bool:
     """Has ``name`` a value in the other branch, bound before the condition or in that branch?"""
-    rows = [event.row for event in function.events("bind") if event.name == name]
+    scope = rewrite.enclosing(branch, cst.FunctionDef)
+    targets = m.AssignTarget(target=m.Name(name))
+    bound = [] if scope is None else m.findall(scope[0], m.Assign(targets=[m.ZeroOrMore(), targets]))
+    rows = [rewrite.positions[node].row for node in bound]
     inside = rewrite.positions[lacking] if lacking is not None else None
     return any(row < branch.row or (inside and inside.row <= row <= inside.end_row) for row in rows)
 
@@ -117,7 +132,7 @@ def _leaves(suite: cst.IndentedBlock) -> bool:
 def _into_expression(rewrite: Rewrite, other: OtherBranch) -> bool:
     """``delta * scale if gated else delta``."""
     for node, _ in rewrite.tree.nodes(cst.IfExp):
-        met = _asked(rewrite, node.test, other.condition)
+        met = _asked(rewrite, node.test, other)
         if met is None:
             continue
         arm = node.body if met else node.orelse

@@ -101,7 +101,8 @@ def _lint(
             failures.append(_failure_in("<examination>", "while the code was followed"))
     for rule in chosen:
         try:
-            for finding in rule.examine(ledger) if isinstance(rule, Obligation) else rule.check(model):
+            seen = rule.examine(ledger) if isinstance(rule, Obligation) else ()
+            for finding in (*rule.check(model), *seen):
                 if finding.span.filename in wanted:
                     found.setdefault((finding.code, finding.span), finding)
         except Exception:

@@ -69,13 +69,13 @@ class RatioOnBothFactors(Obligation):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each place where both factors carry the ratio."""
         for found in squared_ratios(ledger):
-            last = (
-                "for the keys of both factors alike" if found.whole_file else "and onto the other factor here"
-            )
+            first, last = f"`{found.number}` is multiplied on here", "and onto the other factor here"
+            if found.whole_file:
+                first, last = "entries are written here, under any of their keys", first
             yield self.at(
                 found.last,
                 f"`{found.last.name}` multiplies both factors by `{found.number}`, so the delta by its "
                 "square",
                 effect="ratio 0.5 merges 0.25 of the adapter",
-                trace=[(found.first, f"`{found.number}` is multiplied on here"), (found.last, last)],
+                trace=[(found.first, first), (found.last, last)],
             )

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from typing import Literal
 
 from lorascale_lint.codemods.multiply_delta import multiply_delta
-from lorascale_lint.codemods.scale_other_branch import scale_other_branch
-from lorascale_lint.effect import effect_of
+from lorascale_lint.codemods.scale_ends import scale_ends
+from lorascale_lint.codemods.scale_other_branch import OtherBranch, scale_other_branch
 from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.one_sided import OneSided, one_sided, scalar_at
 from lorascale_lint.model import Model
 from lorascale_lint.model.compositions import past_compositions
-from lorascale_lint.model.scale import ONE
-from lorascale_lint.model.scale_branches import OneSided, one_sided
-from lorascale_lint.rule import Rule
+from lorascale_lint.model.scale_branches import OneSided as PastComposition
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class ScaleOnOneBranch(Rule):
+class ScaleOnOneBranch(Obligation):
     """Trained scale on one branch only
 
     ## What it finds
@@ -96,9 +99,21 @@ class ScaleOnOneBranch(Rule):
     name = "scale-on-one-branch"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Unscaled deltas with a scaled sibling."""
-        for found in (*one_sided(model), *past_compositions(model)):
+        for found in one_sided(ledger):
+            yield self.at(
+                found.spot,
+                found.text,
+                confidence=found.confidence,
+                effect=effect_of(ONE),
+                trace=found.trace,
+                fix=_repair(ledger, found),
+            )
+
+    def check(self, model: Model) -> Iterator[Finding]:
+        """Deltas that go past the method which composes them at the trained scale."""
+        for found in past_compositions(model):
             yield self.finding(
                 model,
                 found.function.filename,
@@ -108,13 +123,29 @@ class ScaleOnOneBranch(Rule):
                 confidence=found.confidence,
                 effect=effect_of(ONE),
                 trace=found.steps,
-                fix=_repair(model, found),
+                fix=_past_composition(model, found),
             )
 
 
-def _repair(model: Model, found: OneSided) -> Repair | None:
-    if found.other_branch is not None:
-        return scale_other_branch(model, found.function, found.other_branch, "safe")
+def _repair(ledger: Ledger, found: OneSided) -> Repair | None:
+    scalars = [scalar_at(ledger, found, end) for end in found.ends]
+    texts = [scalar for scalar in scalars if scalar is not None]
+    if len(texts) != len(scalars):
+        return None
+    if found.branch is None:
+        return scale_ends(ledger, found.ends, texts, "safe")
+    test, holds = found.branch
+    file = found.spot.file
+    other = OtherBranch(loc_of(file, test), holds, found.step.spot.loc, texts[0])
+    return scale_other_branch(ledger.read_source, file.filename, other, "safe")
+
+
+def _past_composition(model: Model, found: PastComposition) -> Repair | None:
+    branch = found.other_branch
+    if branch is not None:
+        test = branch.condition
+        other = OtherBranch(test.test.loc, test.holds, branch.scaled, branch.scalar)
+        return scale_other_branch(model.read_source, found.function.filename, other, "safe")
     if found.rescaling is None:
         return None
     applicability: Literal["safe", "unsafe"] = "safe" if found.rescaling.is_trained else "unsafe"

@@ -111,6 +111,13 @@ _SCALE_WORDS = (
 _SCALES = re.compile(r"mm\b|\bscale\b|\.up\b|\.down\b|\brank\b")
 
 
+EXPLAINS_SCALE = frozenset(
+    "scaled scale merged merge merging fused fuse folded fold gamma raw norm normalized dora magnitude quant "
+    "quantized factor factors".split()
+)
+"""Words of a condition that may be why one of its branches has no scale of its own."""
+
+
 @lru_cache(maxsize=50_000)
 def words(name: str) -> tuple[str, ...]:
     """The lower-case words of an identifier; digits stay with the word in front of them."""

@@ -12,16 +12,20 @@ from lorascale_lint.ledger.entries import Apply, Ledger, Product
 
 def delta_of(application: Application | Apply) -> ast.expr | None:
     """The operand of the sum that is the delta; None where the sum makes its product itself (``addmm``)."""
-    node = application.spot.node
+    return operand_of(application.spot.node, application.operand)
+
+
+def operand_of(node: ast.AST, operand: int) -> ast.expr | None:
+    """The left (0) or right operand of a sum."""
     match node:
         case ast.BinOp(left=left, right=right):
-            return (left, right)[application.operand]
-        case ast.AugAssign(value=value) if application.operand == 1:
+            return (left, right)[operand]
+        case ast.AugAssign(value=value) if operand == 1:
             return value
         case ast.Call(func=ast.Attribute(value=receiver), args=[added]):
-            return (receiver, added)[application.operand]
+            return (receiver, added)[operand]
         case ast.Call(args=[one, two], func=ast.Attribute() | ast.Name()):
-            return (one, two)[application.operand]
+            return (one, two)[operand]
         case _:
             return None
 

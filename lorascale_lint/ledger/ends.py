@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.ledger.deltas import operand_of
 from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Tup, options
@@ -23,6 +26,13 @@ class End:
     steps: tuple[Multiplied, ...]
     rows: tuple[int, ...]
     """Rows of the products that made it."""
+    delta: ast.expr | None
+    """The delta itself, where it stands as an expression."""
+
+    @property
+    def trained(self) -> Multiplied | None:
+        """The step that gives it the trained scale."""
+        return next((step for step in self.steps if powers_of(step.scale).is_trained), None)
 
 
 def ends(ledger: Ledger) -> dict[FunctionInfo, list[End]]:
@@ -41,7 +51,15 @@ def _ends(ledger: Ledger) -> dict[FunctionInfo, list[End]]:
 def _sums(ledger: Ledger) -> Iterator[tuple[FunctionInfo, End]]:
     for entry in ledger.applies:
         if entry.spot.function is not None and not entry.spot.chain:
-            made = End(entry.spot, entry.kind, entry.scale, entry.guards, entry.steps, entry.rows)
+            made = End(
+                entry.spot,
+                entry.kind,
+                entry.scale,
+                entry.guards,
+                entry.steps,
+                entry.rows,
+                operand_of(entry.spot.node, entry.operand),
+            )
             yield entry.spot.function, made
 
 
@@ -50,10 +68,19 @@ def _returns(ledger: Ledger) -> Iterator[tuple[FunctionInfo, End]]:
         if entry.spot.function is None or entry.spot.chain:
             continue
         for whole in options(entry.value):
-            for item in whole.value.items if isinstance(whole.value, Tup) else (whole.value,):
+            items = whole.value.items if isinstance(whole.value, Tup) else (whole.value,)
+            for item, node in zip(items, _nodes(entry.spot.node, len(items)), strict=True):
                 for option in options(item):
                     value = option.value
                     if isinstance(value, Tensor) and value.kind == "delta":
                         guards = (*entry.guards, *whole.guards, *option.guards)
-                        made = End(entry.spot, "return", value.scale, guards, value.steps, value.rows)
+                        made = End(entry.spot, "return", value.scale, guards, value.steps, value.rows, node)
                         yield entry.spot.function, made
+
+
+def _nodes(node: ast.AST, count: int) -> list[ast.expr | None]:
+    """The expressions of what a statement returns: one, or those of a tuple."""
+    value = node.value if isinstance(node, ast.Return) else None
+    if isinstance(value, ast.Tuple) and len(value.elts) == count:
+        return list(value.elts)
+    return [value] if count == 1 else [None] * count
