@@ -50,3 +50,22 @@ def test_found(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_loader.py": LOADER.format(body=RIGHT[name])}, codes=["LS120"]) == ()
+
+
+OUTPUT_IS_CALLED_A = """\
+def lora_delta(x, A, B, alpha):
+    inner = (B @ x.T).T
+    return (alpha / A.shape[{axis}]) * (A @ inner.T).T
+
+
+def adapted(config, weights, base, x):
+    A, B = weights
+    return base(x) + lora_delta(x, A, B, config.alpha)
+"""
+
+
+@pytest.mark.parametrize(("axis", "codes"), [(1, []), (0, ["LS120"])])
+def test_factors_by_other_names(axis: int, codes: list[str], tmp_path: Path) -> None:
+    """The one that the activation meets first is called B."""
+    found = lint_files(tmp_path, {"lora.py": OUTPUT_IS_CALLED_A.format(axis=axis)}, codes=["LS120"])
+    assert [finding.code for finding in found] == codes

@@ -53,6 +53,15 @@ def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
     return ""
 
 
+def _layout_by_sum(factor: Tensor, on_the_left: bool, swap: bool) -> str:
+    """Which way the factors lie, by the axis over which the second one sums: that is the rank.
+
+    What is called B may be the one that meets the activation.
+    """
+    last = not factor.transposed if on_the_left else factor.transposed != swap
+    return "out_in" if last == (factor.kind == B) else "in_out"
+
+
 def _is_crossed(delta: Tensor, swap: bool) -> bool:
     """Does an activation on the left meet the side of the delta that is its output?"""
     return delta.layout in ("out_in", "in_out") and ((delta.layout == "out_in") != delta.transposed) != swap
@@ -90,6 +99,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
             if b.kind == "half" and b.side == KRONECKER:
                 return replace(b, side=a.kind, scale=scale, rows=rows, origin=a.origin)
             if b.kind == "half" and b.side != a.kind:
+                if b.side == B and layout in ("out_in", "in_out"):
+                    layout = _layout_by_sum(a, a is one, swap)
                 return Tensor(
                     "delta", scale, space=b.space, rows=rows, variant=variant, layout=layout, origin=a.origin
                 )
