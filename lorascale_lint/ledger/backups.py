@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lorascale_lint.ledger.assigned import Written, written
 from lorascale_lint.ledger.entries import Apply, Ledger, Spot, Store
 from lorascale_lint.linking.program import ClassInfo
-from lorascale_lint.provenance.values import Place, Ref, Tensor, Value, options
+from lorascale_lint.provenance.values import NONE, Place, Ref, Tensor, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +70,9 @@ def uncopied(backup: Backup, merge: Apply) -> list[Spot]:
 
 
 def weight_of(value: Value | None) -> str | None:
-    """By which name a base weight is known; None for another value."""
-    names = {_name(option.value) for option in options(value)} if value is not None else set()
+    """By which name a base weight is known, where there is one; None for another value."""
+    found = [option.value for option in options(value)] if value is not None else []
+    names = {_name(option) for option in found if option != NONE}
     return names.pop() if len(names) == 1 else None
 
 
@@ -105,10 +106,7 @@ def _name(value: Value) -> str | None:
 
 
 def _is_none_or_weight(store: Store) -> bool:
-    return all(
-        getattr(option.value, "value", 0) is None or _name(option.value) is not None
-        for option in options(store.value)
-    )
+    return all(option.value == NONE or _name(option.value) is not None for option in options(store.value))
 
 
 def _is_field(source: Written, field: str, store: Store, cls: ClassInfo) -> bool:

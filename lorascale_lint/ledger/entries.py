@@ -232,7 +232,7 @@ class KeyRead:
     """An entry is read; ``how`` is item, get, pop or in; attribute for a part of a configuration.
 
     ``del`` is an entry that is thrown away: ``del sd[key]``, or ``sd.pop(key)`` as a statement; ``all`` is a
-    whole table of numbers that is copied or walked (its key is unknown).
+    whole table of numbers that is copied or walked, ``clear`` one that is emptied (the key is unknown).
     """
 
     spot: Spot

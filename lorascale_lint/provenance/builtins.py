@@ -364,7 +364,7 @@ FUNCTIONS: dict[str, Function] = {
     "builtins.type": _type,
     "builtins.vars": _vars,
     "*.asdict": _vars,
-    "*.sub": of_module("sub"),
+    "regex.sub": of_module("sub"),
     **{f"re.{name}": of_module(name) for name in REGEX_FUNCTIONS},
     "torch.where": _where,
     "*.where": _where,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.operations import KEEPERS
+from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
 from lorascale_lint.provenance.literals import of_match
 from lorascale_lint.provenance.lookups import read_entry, wrote
@@ -53,6 +54,8 @@ def call_method(
             how = "del"
         read_entry(m, node or ast.Pass(lineno=0), receiver, args[0], found, how)
         return found
+    if name == "clear" and node is not None and m.recording:
+        m.ledger.reads.append(KeyRead(m.spot(node), receiver, UNKNOWN, UNKNOWN, "clear", m.frame.guards))
     if name in KEEPERS and args:
         _kept(m, receiver, name, args, node)
     if name == "clear" and isinstance(receiver, Ref):

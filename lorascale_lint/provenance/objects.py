@@ -16,6 +16,7 @@ from lorascale_lint.provenance.meanings import by_name, named
 from lorascale_lint.provenance.modules import base_attribute, construct_base
 from lorascale_lint.provenance.running import run_function
 from lorascale_lint.provenance.values import (
+    NONE,
     UNKNOWN,
     Closure,
     Klass,
@@ -26,6 +27,7 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
     join,
+    options,
 )
 
 FIELD_LIMIT = 400
@@ -236,6 +238,8 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
             _stored(m, owner, name, held, node)
             if name in ("data", "weight") and isinstance(value, Tensor) and value.kind == "adapted":
                 return
+            if name == "data" and owner.role == "base" and any(o.value == NONE for o in options(held)):
+                return  # a saved weight that is put back, looked at where none is saved
             if owner != UNKNOWN:  # two unknown things are not one
                 m.heap.write(("place", path), name, held)
         case Tensor(kind="A" | "B" | "base") if name in ("data", "weight"):
