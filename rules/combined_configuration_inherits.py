@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.configurations import is_configuration
+from lorascale_lint.ledger.configurations import declared_fields, is_configuration
 from lorascale_lint.ledger.entries import Ledger, Use
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.provenance.values import Place, Text, options
@@ -66,7 +66,8 @@ class CombinedConfigurationInherits(Obligation):
 
     ## Limits
 
-    The configuration must be called as PEFT's are. Silent if the function reads the field that is left.
+    The configuration must be called as PEFT's are. Silent if the function reads the field that is left, and
+    where the configuration's class is in the same folder and has no such field.
 
     ## References
 
@@ -83,7 +84,9 @@ class CombinedConfigurationInherits(Obligation):
         for look in looks(ledger):
             for use in look.uses:
                 if use.name == "dataclasses.replace" and _means_one(use):
-                    left = sorted(DECIDES_SCALE - set(use.given) - _read(look))
+                    declared = declared_fields(ledger, use.spot)
+                    there = DECIDES_SCALE if declared is None else DECIDES_SCALE & declared
+                    left = sorted(there - set(use.given) - _read(look))
                     if left:
                         yield self.at(
                             use.spot,

@@ -56,6 +56,32 @@ def test_a_whole_copy_is_silent(body: str, tmp_path: Path) -> None:
     assert codes(tmp_path, COMBINE.format(body=body)) == []
 
 
+OWN_CLASS = """
+from dataclasses import dataclass, field
+
+@dataclass
+class LoraConfig:
+    r: int = field(default=8)
+    lora_alpha: int = 8
+    {fields}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"), [("bias: str = 'none'", []), ("use_rslora: bool = False", ["LS212"])]
+)
+@pytest.mark.parametrize("beside", [True, False])
+def test_fields_that_the_configuration_has(
+    fields: str, found: list[str], beside: bool, tmp_path: Path
+) -> None:
+    own = OWN_CLASS.format(fields=fields)
+    model = COMBINE.format(body=f"self.peft_config[name] = replace({SOURCE}, {SCALE_ONE})")
+    files = {"config.py": own, "lora_model.py": model} if beside else {"lora_model.py": own + model}
+    reported = lint_files(tmp_path, files, codes=["LS212"])
+    assert [item.code for item in reported] == found
+    assert all("alpha_pattern" not in item.message for item in reported)
+
+
 RESIZE = "def resize_lora(model, peft_config, name, rank, parts):\n    {}\n"
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from lorascale_lint.knowledge.interfaces import CONFIGURATIONS
-from lorascale_lint.knowledge.roles import role_of
-from lorascale_lint.ledger.entries import Spot
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.looks import Look
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Place, Value, options
 
@@ -34,6 +36,24 @@ def configuration_of(symbol: Symbol) -> str | None:
 def is_configuration(path: str) -> bool:
     """Is what is called ``path`` a configuration of an adapter, or one of several?"""
     return path.partition("[")[0].rpartition(".")[2] in CONFIGURATIONS
+
+
+def declared_fields(ledger: Ledger, spot: Spot) -> frozenset[str] | None:
+    """Fields of the adapters' configurations that this file defines, or its folder; None: none in sight."""
+    folder = PurePath(spot.file.filename).parent
+    beside = {
+        item.spot.file for item in ledger.defaults if PurePath(item.spot.file.filename).parent == folder
+    }
+    for files in ({spot.file}, beside):
+        fields = [_fields(ledger, cls) for file in files for cls in file.classes.values()]
+        known = [names for names in fields if {ALPHA, RANK} <= {role_of(name, True) for name in names}]
+        if known:
+            return frozenset().union(*known)
+    return None
+
+
+def _fields(ledger: Ledger, cls: ClassInfo) -> frozenset[str]:
+    return frozenset(name for base in ledger.lineage(cls) for name in base.attributes)
 
 
 def settings(look: Look, role: str) -> Iterator[Setting]:
