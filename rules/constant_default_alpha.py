@@ -11,6 +11,7 @@ from lorascale_lint.ledger.records import is_start
 from lorascale_lint.ledger.stand_ins import (
     StandIn,
     asked_afterwards,
+    default_stand_ins,
     divided_stand_ins,
     never_missing,
     written_stand_ins,
@@ -68,7 +69,8 @@ class ConstantDefaultAlpha(Obligation):
 
     Only keys that are computed for a module count: one alpha of a whole file, such as `lora_alpha` of a
     PEFT configuration, has the default of its format. Silent if the division happens only where alpha is
-    present, or if the same file writes the missing alphas first.
+    present, or if the same file writes the missing alphas first. A default that comes from an option, a
+    field or a parameter is reported with `--preview`: whoever runs the program may know the alpha.
 
     ## References
 
@@ -93,6 +95,22 @@ class ConstantDefaultAlpha(Obligation):
             if fallback is not None:
                 trace.append((fallback, "this fallback to the rank can never run"))
             yield self._report(found, "defaults to {}, and not to", trace, ledger, fallback)
+        seen: set[tuple[str, int]] = set()
+        for found in default_stand_ins(ledger):
+            place = (found.spot.file.filename, found.spot.row)
+            if found.used.spot.file.is_test or place in seen or asked_afterwards(ledger, found):
+                continue
+            seen.add(place)
+            yield self.at(
+                found.used.spot,
+                f"a missing alpha is whatever was chosen, by default {found.number:g}, and not the rank",
+                confidence="medium",
+                effect=f"effective scale {found.number:g} / rank instead of 1 for a file without alpha",
+                trace=[
+                    (found.spot, f"the default is {found.number:g}"),
+                    (found.used.spot, "it is divided by the rank where a module has no alpha"),
+                ],
+            )
         for found in written_stand_ins(ledger):
             if not found.spot.file.is_test:
                 trace = [(found.spot, f"a module without alpha gets {found.number:g}")]

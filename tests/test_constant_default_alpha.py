@@ -143,6 +143,36 @@ def save_lora(modules, shorten):
     assert found.message == "a missing alpha is saved as 1, and not as the layer's rank"
 
 
+CHOSEN = """\
+def merge_lora(weights, sd, args, default_alpha={default}):
+    for name in weights:
+        down, key = sd[name + ".lora_down.weight"], name + ".alpha"
+        alpha = sd.get(key, {alpha})
+        weights[name] += alpha / down.shape[0] * (sd[name + ".lora_up.weight"] @ down)
+
+
+def main(parser, weights, sd):
+    parser.add_argument("--alpha", default=8.0)
+    merge_lora(weights, sd, parser.parse_args())
+"""
+
+
+@pytest.mark.parametrize(
+    ("alpha", "default", "found"),
+    [
+        ("default_alpha", "16", ["medium"]),
+        ("args.alpha", "16", ["medium"]),
+        ("default_alpha", "None", []),
+        ("args.network_alpha", "16", []),
+    ],
+)
+def test_a_default_that_somebody_may_choose(
+    alpha: str, default: str, found: list[str], tmp_path: Path
+) -> None:
+    source = CHOSEN.format(alpha=alpha, default=default)
+    assert [item.confidence for item in findings(source, tmp_path, "LS207")] == found
+
+
 GATHERED = """\
 def convert_lora(sd):
     converted = {{}}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
+from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import KeyWrite, Ledger, Quotient, Spot, Use
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.tables import tables
@@ -49,6 +50,22 @@ def divided_stand_ins(ledger: Ledger) -> list[StandIn]:
                 place = (spot.file.filename, spot.row, getattr(spot.node, "col_offset", 0))
                 found.setdefault(place, StandIn(spot, number, alpha, guards, quotient))
     return list(found.values())
+
+
+def default_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
+    """Defaults of options, fields and parameters that are divided by a rank where a module has no alpha."""
+    own, defaults = _own_alphas(ledger), Defaults(ledger)
+    for quotient in ledger.quotients:
+        ways = [(option.value, option.guards) for option in options(quotient.result)]
+        alpha = next((a for value, _ in ways if (a := _alpha_by_rank(value, own))), None)
+        for value, guards in ways if alpha is not None else ():
+            scale = scale_of(value)
+            chosen = [s for s, power in scale.powers if s.role == ALPHA and power == 1] if scale else []
+            for symbol in chosen if alpha != _alpha_by_rank(value, own) else ():
+                for default in defaults.of(symbol.origin, quotient.spot):
+                    number = scale_of(default.value)
+                    if number is not None and number.constant and alpha is not None:
+                        yield StandIn(default.spot, float(number.constant), alpha, guards, quotient)
 
 
 def written_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
