@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
-from lorascale_lint.facts.terms import Call, Loc
-from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.adapter_flow import LocalDictionary, is_file_alpha, is_read, local_dictionaries
-from lorascale_lint.model.project import CallSite, Function, bound_arguments, constructor
-from lorascale_lint.model.scale import ALPHA
-from lorascale_lint.model.vocabulary import number_role
-from lorascale_lint.rule import Rule
-
-_ALPHA_MAP = re.compile(r"(?:(?:modules?|network|lora|layer|base)_)?alphas|modules?_alpha|alpha_(?:dict|map)")
-"""Parameters that take one alpha for each module."""
+from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.gathered import Consumer, Gathered, consumers, forgotten
+from lorascale_lint.rule import Obligation
 
 
-class AlphaNotForwarded(Rule):
+class AlphaNotForwarded(Obligation):
     """Alphas gathered from a file and not passed on
 
     ## What it finds
@@ -109,104 +101,41 @@ class AlphaNotForwarded(Rule):
     name = "alpha-not-forwarded"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Dictionaries of alphas that nobody reads, beside a call of somebody who would."""
-        for function in model.functions:
-            if "locals" in function.facts.words:
-                continue
-            for gathered in local_dictionaries(function):
-                if not _holds_alphas(gathered) or is_read(model.project, function, gathered.made):
-                    continue
-                for site, consumer, parameter in _consumers(model, function, gathered):
-                    yield self.finding(
-                        model,
-                        function.filename,
-                        site.call.loc,
-                        f"`{gathered.name}` is gathered from the file and not passed to "
-                        f"`{consumer.owner.name if consumer.owner else consumer.facts.name}`",
-                        event=site.event,
-                        effect=f"`{parameter}` keeps its default, so the alphas of the file have no effect",
-                        trace=_steps(model, function, gathered, consumer, parameter),
-                        fix=forward_arguments(
-                            model,
-                            function.filename,
-                            site.call.loc,
-                            _arguments(model, function, gathered, site, consumer, parameter),
-                            "unsafe",
-                        ),
-                    )
+        for fate, gathered, others in forgotten(ledger):
+            for consumer in consumers(fate, gathered):
+                yield self.at(
+                    consumer.use.spot,
+                    f"`{gathered.name}` is gathered from the file and not passed to `{consumer.title}`",
+                    effect=f"`{consumer.parameter}` keeps its default: the alphas of the file have no effect",
+                    trace=_steps(gathered, others, consumer),
+                    fix=_forwarded(ledger, gathered, others, consumer),
+                )
 
 
-def _holds_alphas(gathered: LocalDictionary) -> bool:
-    """Is everything in the dictionary an alpha of the file?"""
-    return bool(gathered.writes) and all(
-        not write.sign and is_file_alpha(write.value, write.guards) for write in gathered.writes
-    )
-
-
-def _consumers(
-    model: Model, function: Function, gathered: LocalDictionary
-) -> Iterator[tuple[CallSite, Function, str]]:
-    """Calls after the dictionary was filled whose callee has a parameter for it that they do not give."""
-    for event in function.events("call"):
-        call = event.value
-        if not isinstance(call, Call) or call.spread or call.loc.row < gathered.writes[-1].row:
-            continue
-        for callee in model.project.callees(call.func, function, None):
-            consumer = constructor(model.project, callee)
-            if consumer is None:
-                continue
-            given = bound_arguments(call, consumer)
-            takes = _alpha_parameters(consumer, gathered.name)
-            if takes and not any(name in given for name in takes):
-                yield CallSite(function, call, event), consumer, takes[0]
-
-
-def _arguments(
-    model: Model,
-    function: Function,
-    gathered: LocalDictionary,
-    site: CallSite,
-    consumer: Function,
-    parameter: str,
-) -> list[tuple[str, str]]:
+def _forwarded(
+    ledger: Ledger, gathered: Gathered, others: list[Gathered], consumer: Consumer
+) -> Repair | None:
     """The dictionary for a parameter that takes one, and what was gathered for nothing under its name."""
-    if number_role(parameter, True) == ALPHA and parameter != gathered.name:
-        return []  # it takes one number
-    given = bound_arguments(site.call, consumer)
-    also = [
-        (other.name, other.name)
-        for other in local_dictionaries(function)
-        if other.name != gathered.name
-        and other.writes
-        and consumer.parameter(other.name) is not None
-        and other.name not in given
-        and not is_read(model.project, function, other.made)
-    ]
-    order = [found.name for found in consumer.facts.parameters]
-    return sorted([(parameter, gathered.name), *also], key=lambda item: order.index(item[0]))
+    if not consumer.takes_all:
+        return None  # it takes one number
+    order = consumer.callee.parameters
+    also = [o.name for o in others if o.name in order and o.name not in consumer.use.given]
+    arguments = sorted(
+        [(consumer.parameter, gathered.name), *zip(also, also, strict=True)], key=lambda a: order.index(a[0])
+    )
+    spot = consumer.use.spot
+    return forward_arguments(ledger, spot.file.filename, spot.loc, arguments, "unsafe")
 
 
-def _alpha_parameters(consumer: Function, name: str) -> tuple[str, ...]:
-    """Optional parameters for one alpha per module; else those for the alpha of all modules."""
-    optional = [
-        parameter.name
-        for parameter in consumer.facts.parameters
-        if parameter.default is not None and parameter.kind in ("plain", "keyword")
-    ]
-    maps = tuple(found for found in optional if found == name or _ALPHA_MAP.fullmatch(found))
-    return maps or tuple(found for found in optional if number_role(found, True) == ALPHA)
-
-
-def _steps(
-    model: Model, function: Function, gathered: LocalDictionary, consumer: Function, parameter: str
-) -> Iterator[tuple[str, Loc, str]]:
-    yield function.filename, gathered.made.loc, f"`{gathered.name}` is made here, and nothing reads it"
-    for write in gathered.writes:
-        yield function.filename, write.loc, "the alpha of each module of the file goes into it"
-    for other in local_dictionaries(function):
-        if other.name != gathered.name and other.writes and not is_read(model.project, function, other.made):
-            yield function.filename, other.made.loc, f"`{other.name}` is gathered for nothing as well"
-    declared = consumer.parameter(parameter)
-    if declared is not None:
-        yield consumer.filename, declared.loc, f"`{parameter}` is the parameter that would take it"
+def _steps(gathered: Gathered, others: list[Gathered], consumer: Consumer) -> Iterator[tuple[Spot, str]]:
+    yield gathered.made, f"`{gathered.name}` is made here, and nothing reads it"
+    yield gathered.writes[0].spot, "the alpha of each module of the file goes into it"
+    for other in others:
+        yield other.made, f"`{other.name}` is gathered for nothing as well"
+    arguments = consumer.callee.node.args
+    for declared in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        if declared.arg == consumer.parameter:
+            spot = Spot(consumer.callee.file, consumer.callee, consumer.callee.owner, declared)
+            yield spot, f"`{consumer.parameter}` is the parameter that would take it"

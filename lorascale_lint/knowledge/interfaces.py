@@ -272,3 +272,6 @@ OPENS_SETTINGS = frozenset(
     {"OmegaConf.load", "yaml.safe_load", "yaml.load", "json.load", "toml.load", "json.loads"}
 )
 """Calls that read settings, by their dotted name or its end."""
+
+MODULE_WORDS = frozenset({"alphas", "module", "modules", "map", "dict", "networks", "layers"})
+"""Words of parameters that take one alpha for each module: `modules_alpha` of sd-scripts, `network_alphas`."""

@@ -99,6 +99,10 @@ class Fate:
                     yield side, read.spot, key
                     break
 
+    def is_alpha(self, value: Value) -> bool:
+        """Is the value the alpha of the file?"""
+        return self.alpha in _origins(value)
+
     def reads_file_at(self, node: ast.AST) -> bool:
         """Is what is looked up at ``node`` looked up in the file as it is, if its tensors come there?"""
         found = [read for read in self.ledger.reads if read.spot.node is node]
