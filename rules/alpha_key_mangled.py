@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.codemods.cut_before import cut_before
-from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import (
-    Attr,
-    Call,
-    Const,
-    Event,
-    Global,
-    Item,
-    Loc,
-    Param,
-    Term,
-    walk,
-)
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.adapter_flow import asks_for_alpha, is_file_alpha, same_place, tensor_of_loop
-from lorascale_lint.model.adapter_keys import key_traffic
-from lorascale_lint.model.alpha_key_cuts import MisfitCut, misfit_cuts
-from lorascale_lint.model.flattened_keys import flattened_keys
-from lorascale_lint.model.key_pattern import key_pattern
-from lorascale_lint.model.project import Function, is_test_file
-from lorascale_lint.model.scale import ONE
-from lorascale_lint.model.vocabulary import key_role, key_side
-from lorascale_lint.rule import Rule
+from lorascale_lint.knowledge.roles import ALPHA
+from lorascale_lint.ledger.alpha_look_ups import Misfit, Renamed, misfits, renamed_alphas
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.key_traffic import roles_of_value
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Renaming:
-    """``key.replace(".", "_").replace("_lora_A_", ".lora_down.") ...`` and the write under its result."""
-
-    write: Event
-    flattened: Loc
-    restored: tuple[tuple[str, str], ...]
-
-
-class AlphaKeyMangled(Rule):
+class AlphaKeyMangled(Obligation):
     """Alpha key lost in a renaming of keys
 
     ## What it finds
@@ -109,126 +83,42 @@ class AlphaKeyMangled(Rule):
     name = "alpha-key-mangled"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Renamings that lose alpha, in functions that write one of their own, and cuts that miss it."""
-        for function in model.functions:
-            if "alpha" in " ".join(function.facts.words) and not is_test_file(function.filename):
-                for cut in misfit_cuts(model, function):
-                    yield self._misfit(model, cut)
-            if "replace" not in function.facts.words or is_test_file(function.filename):
-                continue
-            for flat, restored, write in flattened_keys(function):
-                yield self._flattened(model, function, flat, restored, write)
-            for renaming in _renamings(function):
-                default = _default_alpha(function, renaming)
-                if default is None or _knows_alpha(function):
-                    continue
-                new, old = renaming.restored[0]
-                yield self.finding(
-                    model,
-                    function.filename,
-                    renaming.write.loc,
-                    f"`{function.facts.name}` restores the dots of the factors' keys and not those of alpha",
-                    event=renaming.write,
-                    effect=effect_of(ONE),
-                    trace=(
-                        (function.filename, renaming.flattened, "every dot of the key becomes an underscore"),
-                        (
-                            function.filename,
-                            renaming.write.loc,
-                            f"`{new}` becomes `{old}` again, alpha does not",
-                        ),
-                        (
-                            function.filename,
-                            default.loc,
-                            "this alpha is written, whatever the file says",
-                        ),
-                    ),
-                )
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Alphas of a file that come out of a renaming without their dot, and look-ups that miss them."""
+        for misfit in misfits(ledger):
+            if not misfit.read.spot.file.is_test:
+                yield self._misfit(ledger, misfit)
+        seen: set[object] = set()
+        for renamed in renamed_alphas(ledger):
+            own = renamed.own_alphas
+            known = any(ALPHA in roles_of_value(write.value) for write in own)
+            if renamed.lost_its_dot and not known and renamed.table.down.spot.node not in seen:
+                seen.add(renamed.table.down.spot.node)
+                yield self._mangled(renamed)
 
-    def _flattened(
-        self, model: Model, function: Function, flat: Loc, restored: tuple[Loc, str], write: Event
-    ) -> Finding:
-        """Of medium confidence: the code does not show that the files which come here have alphas."""
-        return self.finding(
-            model,
-            function.filename,
-            flat,
-            f"`{function.facts.name}` restores the dots of the factors' keys and not those of alpha",
-            event=write,
-            confidence="medium",
-            effect="the default for a missing alpha replaces the trained scale",
-            trace=(
-                (function.filename, flat, "every dot of the key becomes an underscore"),
-                (function.filename, restored[0], f"`{restored[1]}` gets its dots back, alpha does not"),
-                (function.filename, write.loc, "the tensor is kept under that key"),
-            ),
+    def _mangled(self, renamed: Renamed) -> Finding:
+        """Of medium confidence where no other alpha is written: the files which come here may have none."""
+        write = renamed.table.down.spot
+        own = renamed.own_alphas
+        trace = [(renamed.alpha.spot, f"alpha is kept as `{renamed.key}`, which no reader asks for")]
+        trace += [(alpha.spot, "this alpha is written, whatever the file says") for alpha in own[:1]]
+        return self.at(
+            write,
+            f"`{write.name}` restores the dots of the factors' keys and not those of alpha",
+            confidence="high" if own else "medium",
+            effect=effect_of(ONE) if own else "the default for a missing alpha replaces the trained scale",
+            trace=trace,
         )
 
-    def _misfit(self, model: Model, cut: MisfitCut) -> Finding:
-        filename = cut.function.filename
-        return self.finding(
-            model,
-            filename,
-            cut.loc,
-            f"the alpha key cut from a key that ends with `{cut.missed}` names no alpha",
-            event=cut.event,
+    def _misfit(self, ledger: Ledger, misfit: Misfit) -> Finding:
+        place = misfit.cut or misfit.read.spot
+        return self.at(
+            place,
+            f"the alpha key cut from a key that ends with `{misfit.missed}` names no alpha",
             effect="the default for a missing alpha replaces the trained scale",
-            trace=(
-                (filename, cut.accepted, f"keys that end with `{cut.missed}` are taken here"),
-                (filename, cut.loc, f"the length that is cut off is right for `{cut.fitting}` only"),
-                (filename, cut.event.loc, "the look-up misses, and says nothing"),
-            ),
-            fix=cut_before(model, cut),
+            trace=[
+                (place, f"what is cut off is right for `{misfit.fitting}` only"),
+                (misfit.read.spot, "the look-up misses, and says nothing"),
+            ],
+            fix=cut_before(ledger, misfit),
         )
-
-
-def _knows_alpha(function: Function) -> bool:
-    """Does the function read or test for an alpha key, so that it may treat it apart?"""
-    return any(use.role == "alpha" and use.how != "write" for use in key_traffic(function).uses)
-
-
-def _renamings(function: Function) -> Iterator[_Renaming]:
-    """Writes of all tensors of a file under keys whose dots were replaced."""
-    for write in function.events("write"):
-        if not isinstance(write.target, Item) or write.sign or tensor_of_loop(write.value) is None:
-            continue
-        if any(asks_for_alpha(g.test, g.holds) or asks_for_alpha(g.test, not g.holds) for g in write.guards):
-            continue
-        chain = tuple(_replacements(write.target.key))
-        flat = next((index for index, (old, new, _) in enumerate(chain) if old == "." and new != "."), None)
-        if flat is None:
-            continue
-        after = [(old, new) for old, new, _ in chain[flat + 1 :] if "." in new]
-        sides = {key_side(new) for _, new in after}
-        if {"A", "B"} <= sides and not any("alpha" in new for _, new in after):
-            yield _Renaming(write, chain[flat][2], tuple(after))
-
-
-def _replacements(key: Term) -> Iterator[tuple[str, str, Loc]]:
-    """The literal replacements on a key, first to last."""
-    found: list[tuple[str, str, Loc]] = []
-    while isinstance(key, Call) and isinstance(key.func, Attr) and key.func.name == "replace":
-        match key.args:
-            case (Const(value=str() as old), Const(value=str() as new), *_):
-                found.append((old, new, key.loc))
-            case _:
-                return
-        key = key.func.base
-    yield from reversed(found)
-
-
-def _default_alpha(function: Function, renaming: _Renaming) -> Event | None:
-    """The write of an alpha that is computed from shapes, into the dictionary of ``renaming``."""
-    assert isinstance(renaming.write.target, Item)
-    for event in function.events("write"):
-        target = event.target
-        if not isinstance(target, Item) or not same_place(target.base, renaming.write.target.base):
-            continue
-        if key_role(key_pattern(target.key)) != "alpha":
-            continue
-        named = {term.name for term in walk(event.value) if isinstance(term, Attr | Param | Global)}
-        if is_file_alpha(event.value, event.guards) or any("alpha" in name for name in named):
-            return None
-        return event
-    return None

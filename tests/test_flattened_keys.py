@@ -41,8 +41,8 @@ def found(folder: Path, body: str) -> list[str]:
         + 'if "lora_up" in key:\n            key = key.removesuffix("_lora_up_weight") + ".lora_up.weight"\n'
         "        else:\n"
         '            key = key.removesuffix("_lora_down_weight") + ".lora_down.weight"',
-        FLAT + 'if key.endswith("_lora_up_weight"):\n            key = f"{{key[:-15]}}.lora_up.weight"\n'
-        '        if key.endswith("_lora_down_weight"):\n            key = f"{{key[:-17]}}.lora_down.weight"',
+        FLAT + 'if key.endswith("_lora_up_weight"):\n            key = f"{key[:-15]}.lora_up.weight"\n'
+        '        if key.endswith("_lora_down_weight"):\n            key = f"{key[:-17]}.lora_down.weight"',
     ],
 )
 def test_only_the_dots_of_the_factors_come_back(body: str, tmp_path: Path) -> None:

@@ -306,3 +306,13 @@ def convention_named(name: str) -> Convention:
 
 
 _BY_NAME = {item.name: item for item in CONVENTIONS}
+
+ALPHA_SUFFIXES = tuple(
+    dict.fromkeys(
+        alpha.key
+        for item in CONVENTIONS
+        for alpha in item.alpha
+        if alpha.where is Where.TENSOR and alpha.key.endswith(("alpha", "alpha_scale"))
+    )
+)
+"""How the conventions call the alpha of a module: the last part of its key."""

@@ -274,4 +274,4 @@ OPENS_SETTINGS = frozenset(
 """Calls that read settings, by their dotted name or its end."""
 
 MODULE_WORDS = frozenset({"alphas", "module", "modules", "map", "dict", "networks", "layers"})
-"""Words of parameters that take one alpha for each module: `modules_alpha` of sd-scripts, `network_alphas`."""
+"""Words of parameters that take one alpha for each module: sd-scripts' `modules_alpha`."""

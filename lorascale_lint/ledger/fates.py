@@ -58,10 +58,11 @@ class Fate:
     @cached_property
     def outputs(self) -> list[Output]:
         """Dictionaries with both factors as they were in the file, which go on."""
-        return [table for table in self._tables if self.goes_on(table.container)]
+        return [table for table in self.all_tables if self.goes_on(table.container)]
 
     @cached_property
-    def _tables(self) -> list[Output]:
+    def all_tables(self) -> list[Output]:
+        """Dictionaries with both factors as they were in the file."""
         found = []
         for container in dict.fromkeys(write.container for write in self.ledger.writes):
             own = [write for write in self.ledger.writes if write.container == container]
@@ -88,7 +89,7 @@ class Fate:
     @cached_property
     def tables(self) -> list[Output]:
         """Dictionaries with both factors under other keys, whether they go on or not."""
-        return [table for table in self._tables if table.is_renamed]
+        return [table for table in self.all_tables if table.is_renamed]
 
     @property
     def looked_up(self) -> Iterator[tuple[str, Spot, str]]:

@@ -10,7 +10,7 @@ from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Use
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import FunctionInfo
-from lorascale_lint.provenance.values import Place, Ref, Tensor, Tup, Value, options
+from lorascale_lint.provenance.values import Place, Ref, Tup, Value, options
 
 READS = ("item", "get", "pop")
 """Ways to read an entry, beside ``in`` (asked for) and ``del`` (thrown away)."""
@@ -52,7 +52,7 @@ class KeyTraffic:
         """Calls that are given a tensor or number of these roles, with the parameter that gets it."""
         for use in self.look.uses:
             for parameter, value in use.given.items():
-                if any(role_of_value(value) in roles for value in _flat(value)):
+                if any(roles_of_value(part) & set(roles) for part in _flat(value)):
                     yield use, parameter
 
 
@@ -108,15 +108,15 @@ def opened_in(traffic: KeyTraffic, container: Value) -> Spot | None:
     return None
 
 
-def role_of_value(value: Value) -> str | None:
-    """The role of a tensor or number that is passed on: a factor, alpha, rank or another."""
-    if isinstance(value, Place):
-        return value.role
-    if isinstance(value, Tensor):
-        return value.kind
-    scale = getattr(value, "scale", None)
-    roles = {symbol.role for symbol, _ in scale.powers} if scale is not None else set()
-    return roles.pop() if len(roles) == 1 else None
+def roles_of_value(value: Value) -> set[str]:
+    """The roles in what is passed on: a factor, alpha, rank or others."""
+    found: set[str] = set()
+    for option in options(value):
+        role = getattr(option.value, "role", None) or getattr(option.value, "kind", None)
+        scale = getattr(option.value, "scale", None)
+        found |= {role} if role else set()
+        found |= {symbol.role for symbol, _ in scale.powers} if scale is not None else set()
+    return found
 
 
 def _opens(value: Value) -> bool:

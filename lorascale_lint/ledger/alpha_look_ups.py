@@ -1,0 +1,167 @@
+"""Keys of alpha that are made from those of factors and fit one spelling; alphas that a renaming loses."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES
+from lorascale_lint.knowledge.roles import ALPHA, key_role
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.fates import Fate, Output, fates
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.provenance.values import Text, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A look-up of alpha that finds it beside ``fitting`` and never beside ``missed``.
+
+    ``cut`` is the slice that cuts the key off, ``with_dot`` if the dot before the suffix goes too.
+    """
+
+    read: KeyRead
+    fitting: str
+    missed: str
+    cut: Spot | None
+    with_dot: bool
+
+
+def misfits(ledger: Ledger) -> Iterator[Misfit]:
+    """Look-ups that say nothing when they miss, where both spellings come to them."""
+    found: dict[ast.AST, dict[str, list[tuple[bool, KeyRead]]]] = defaultdict(lambda: defaultdict(list))
+    for fate in fates(ledger):
+        sample = fate.trial.sample
+        for read in fate.ledger.reads:
+            key = read.key.literal if isinstance(read.key, Text) else None
+            if key is None or read.how not in ("get", "pop", "in") or not key.endswith("alpha"):
+                continue
+            well_formed = key in {f"{sample.module}.{suffix}" for suffix in ALPHA_SUFFIXES}
+            if isinstance(read.container, Text) or (well_formed and key != sample.alpha_key):
+                continue
+            found[read.spot.node][sample.pair.down].append((well_formed, read))
+    for by_suffix in found.values():
+        fits = [suffix for suffix, reads in by_suffix.items() if any(hit for hit, _ in reads)]
+        misses = [suffix for suffix in by_suffix if suffix not in fits]
+        if fits and misses:
+            read = by_suffix[misses[0]][0][1]
+            yield Misfit(read, fits[0], misses[0], *_cut(read))
+
+
+def _cut(read: KeyRead) -> tuple[Spot | None, bool]:
+    """The slice in the key's expression or in what binds a name of it, and whether a dot follows."""
+    expression = key_expression(read.spot.node)
+    function = read.spot.function
+    if expression is None or function is None:
+        return None, False
+    expressions = [expression]
+    for name in [node for node in ast.walk(expression) if isinstance(node, ast.Name)]:
+        value = last_binding(function, name.id, read.spot.row)
+        expressions += [] if value is None else [value]
+    texts = [
+        node.value
+        for part in expressions
+        for node in ast.walk(part)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith("alpha")
+    ]
+    for part in expressions:
+        for node in ast.walk(part):
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+                return replace(read.spot, node=node), any(text.startswith(".") for text in texts)
+    return None, False
+
+
+def key_expression(node: ast.AST) -> ast.expr | None:
+    """The key in ``table[key]``, ``table.get(key)`` or ``key in table``."""
+    match node:
+        case ast.Subscript(slice=key):
+            return key
+        case ast.Call(args=[key, *_]):
+            return key
+        case ast.Compare(left=key):
+            return key
+        case _:
+            return None
+
+
+def last_binding(function: FunctionInfo, name: str, before: int) -> ast.expr | None:
+    """What the nearest statement above a row binds a local to."""
+    bindings = [
+        (node.lineno, node.value)
+        for node in ast.walk(function.node)
+        if isinstance(node, ast.Assign)
+        and node.lineno < before
+        and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    ]
+    return max(bindings, key=lambda binding: binding[0])[1] if bindings else None
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """The alpha of a file written beside its factors, whose keys have the same ``module`` there."""
+
+    fate: Fate
+    table: Output
+    alpha: KeyWrite
+    module: str
+    key: str
+
+    @property
+    def lost_its_dot(self) -> bool:
+        """Is the dot before ``alpha`` another sign now, where those of the factors are dots?"""
+        down, up = shown(self.table.down.key), shown(self.table.up.key)
+        flat = f"{self.module}_{self.fate.trial.sample.alpha}"
+        endings = [key.removeprefix(self.module) for key in (down, up)]
+        return down != up and self.key in (flat, *(flat + ending for ending in endings))
+
+    @property
+    def left_unmapped(self) -> bool:
+        """Did the factors' module get another name, and alpha's not?"""
+        module = self.fate.trial.sample.module
+        return self.module != module and self.key in {f"{module}.{suffix}" for suffix in ALPHA_SUFFIXES}
+
+    @property
+    def own_alphas(self) -> list[KeyWrite]:
+        """Other alphas that are written there, under keys that a reader knows."""
+        writes = [w for w in self.fate.ledger.writes if w.container == self.table.container]
+        return [
+            w
+            for w in writes
+            if w is not self.alpha and _is_alpha_key(shown(w.key)) and not self.fate.is_alpha(w.value)
+        ]
+
+
+def _is_alpha_key(key: str) -> bool:
+    return key_role(key) == ALPHA and any(key.endswith(f".{suffix}") for suffix in ALPHA_SUFFIXES)
+
+
+def renamed_alphas(ledger: Ledger) -> Iterator[Renamed]:
+    """Every alpha that is written into a dictionary with both factors."""
+    for fate in fates(ledger):
+        for table in fate.all_tables:
+            module = _module(shown(table.down.key), shown(table.up.key))
+            for write in fate.ledger.writes:
+                if module and write.container == table.container and fate.is_alpha(write.value):
+                    yield Renamed(fate, table, write, module, shown(write.key))
+
+
+def shown(key: Value) -> str:
+    """A key with a sign for each piece that is not known."""
+    return (
+        "".join(part if isinstance(part, str) else "?" for part in key.parts) if isinstance(key, Text) else ""
+    )
+
+
+def _module(down: str, up: str) -> str:
+    """What both keys begin with, in whole parts; the key itself where both are the same."""
+    if down == up:
+        return down
+    shared = []
+    for one, two in zip(down.split("."), up.split("."), strict=False):
+        if one != two:
+            break
+        shared.append(one)
+    module = ".".join(shared)
+    return module if module and down.startswith(f"{module}.") and up.startswith(f"{module}.") else ""
