@@ -6,7 +6,8 @@ from textwrap import indent
 
 import pytest
 
-from tests.projects import model_of, the_application
+from lorascale_lint.ledger.applications import applications
+from tests.provenance.formulas import formula_of, ledger_of
 
 LAYER = """\
 import math
@@ -38,8 +39,8 @@ def xfail(*values: str, reason: str) -> object:
 def found(*lines: str, header: str = "def apply(self, x):", layer: str = LAYER) -> tuple[str, str]:
     """Kind and formula of the only application of a method with the given body."""
     body = indent("\n".join(lines), "    ")
-    application = the_application(layer + indent(f"{header}\n{body}\n", "    "))
-    return application.kind, application.formula()
+    (application,) = applications(ledger_of(layer + indent(f"{header}\n{body}\n", "    ")))
+    return application.kind, application.formula
 
 
 @pytest.mark.parametrize(
@@ -99,8 +100,8 @@ def found(*lines: str, header: str = "def apply(self, x):", layer: str = LAYER) 
         (f"delta = {B} @ {A}\ndelta *= {S}\n{W}.data += delta", "alpha / rank"),
         (f"delta = {B} @ {A}\ndelta.mul_({S})\n{W}.data += delta", "alpha / rank"),
         (f"delta = torch.mm({B}, {A})\ndelta = delta.view(-1)\n{W}.data += delta", "1"),
-        (f"s = {S}\nif x:\n    s = 1.0\n{W}.data += s * ({B} @ {A})", "1 if x else alpha / rank"),
-        (f"delta = {B} @ {A}\nif x:\n    delta = delta * {S}\n{W}.data += delta", "alpha / rank if x else 1"),
+        (f"s = {S}\nif x:\n    s = 1.0\n{W}.data += s * ({B} @ {A})", "alpha / rank | 1"),
+        (f"delta = {B} @ {A}\nif x:\n    delta = delta * {S}\n{W}.data += delta", "alpha / rank | 1"),
         (f"with torch.no_grad():\n    {W}.data += {B} @ {A} * {S}", "alpha / rank"),
         (f"if x:\n    return\n{W}.data += {B} @ {A} * {S}", "alpha / rank"),
         (f"if (d := {B} @ {A}) is not None:\n    {W}.data += d", "1"),
@@ -189,7 +190,7 @@ def test_every_branch_is_an_application_of_its_own() -> None:
             {W}.data += {S} * ({B} @ {A})
 """
     )
-    assert [item.formula() for item in model_of(source).applications] == ["1", "alpha / rank"]
+    assert formula_of(source) == ["1", "alpha / rank"]
 
 
 @pytest.mark.parametrize(
@@ -206,4 +207,4 @@ def test_every_branch_is_an_application_of_its_own() -> None:
 )
 def test_no_application(line: str) -> None:
     body = indent(f"def other(self, x):\n{indent(line, '    ')}\n", "    ")
-    assert model_of(LAYER + body).applications == ()
+    assert formula_of(LAYER + body) == []

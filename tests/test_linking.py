@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files, model_of, places, the_application
+from tests.projects import lint_files, places
+from tests.provenance.formulas import formulas_of
 
 CLASS = """\
 class LoRALinear:
@@ -52,8 +53,8 @@ def method(name: str, *lines: str, arguments: str = "self", decorator: str = "")
             layer(f"{PRODUCT} * self.scaling[name]", scaling="{}"), "scaling", id="scaling by adapter name"
         ),
         pytest.param(
-            layer("self.lora_B[name].weight @ self.lora_A[name].weight * self.scaling[name]"),
-            "alpha / rank",
+            layer("self.lora_B[name].weight @ self.lora_A[name].weight * self.scaling[name]", scaling="{}"),
+            "scaling",
             id="factors by adapter name",
         ),
         pytest.param(
@@ -110,7 +111,7 @@ def method(name: str, *lines: str, arguments: str = "self", decorator: str = "")
                 f"{PRODUCT} * self.scale()",
                 method("scale", "if self.lora_alpha is None:", "    return 1.0", f"return {PLAIN}"),
             ),
-            "1 if self.lora_alpha is None else alpha / rank",
+            "alpha / rank | 1",
             id="early return",
         ),
         pytest.param(
@@ -149,13 +150,13 @@ def method(name: str, *lines: str, arguments: str = "self", decorator: str = "")
             "    def __call__(self, x):\n"
             "        z = (self.dropout(x) @ self.lora_a) @ self.lora_b\n"
             "        return self.linear(x) + (self.scale * z).astype(x.dtype)\n",
-            "unknown",
+            "scaling",
             id="mlx",
         ),
     ],
 )
 def test_formula_through_indirections(source: str, formula: str) -> None:
-    assert the_application(source).formula() == formula
+    assert formulas_of(source) == [formula]
 
 
 HELPER = "def delta_of(up, down, s=1.0):  # of LoRA\n    return s * (up @ down)\n"
@@ -216,12 +217,12 @@ CALL = "{name}(self.lora_B, self.lora_A, self.scaling)"
 def test_helper_of_another_file(files: dict[str, str], name: str) -> None:
     path, head = next(iter(files.items()))
     sources = {**files, path: head + layer(CALL.format(name=name)), "pkg/maths.py": HELPER}
-    assert the_application(sources).formula() == "alpha / rank"
+    assert formulas_of(sources) == ["alpha / rank"]
 
 
 def test_star_imports_are_followed() -> None:
     files = {"layer.py": "from maths import *\n" + layer(CALL.format(name="delta_of")), "maths.py": HELPER}
-    assert [item.formula() for item in model_of(files).applications] == ["alpha / rank"]
+    assert formulas_of(files) == ["alpha / rank"]
 
 
 BASE = """\
@@ -256,7 +257,7 @@ def test_base_class_of_another_file(child: str, formula: str) -> None:
         "from base import LoRABase\n\n\nclass LoRALinear(LoRABase):\n"
         "    def merge(self):\n        self.weight.data += self.delta() * self.scaling\n" + child
     )
-    assert the_application({"base.py": BASE, "layer.py": source}).formula() == formula
+    assert formulas_of({"base.py": BASE, "layer.py": source}) == [formula]
 
 
 @pytest.mark.parametrize(
@@ -296,10 +297,7 @@ def test_two_callees_by_table_are_both_followed() -> None:
         "\n"
         "    def scaled_delta(self):\n        return self.lora_B @ self.lora_A * self.scaling\n"
     )
-    assert set(the_application(source).scales) == {
-        the_application(layer(PRODUCT)).scales[0],
-        the_application(layer(f"{PRODUCT} * self.scaling[k]", scaling="{}")).scales[0],
-    }
+    assert formulas_of(source) == ["1 | scaling"]
 
 
 UNSCALED = """\
@@ -328,8 +326,7 @@ def test_findings_do_not_depend_on_the_order_of_files(tmp_path: Path) -> None:
 
 def test_the_context_of_an_autograd_function_is_no_layer() -> None:
     """LyCORIS 4.1.3 keeps ``ctx.scale`` in its kernels, beside the ``self.scale`` of its layers."""
-    model = model_of(
-        """
+    source = """
         class Rebuild(torch.autograd.Function):
             @staticmethod
             def forward(ctx, up, down, gamma):
@@ -339,9 +336,8 @@ def test_the_context_of_an_autograd_function_is_no_layer() -> None:
         class LoRALayer:
             def __init__(self, alpha, rank):
                 self.scale = alpha / rank
+
+            def merge(self):
+                self.weight.data += self.lora_up @ self.lora_down * self.scale
         """
-    )
-    (layer,) = (cls for cls in model.project.classes.values() if cls.name == "LoRALayer")
-    assert [write.function.facts.qualname for write in model.project.writes(layer, "scale")] == [
-        "LoRALayer.__init__"
-    ]
+    assert formulas_of(source) == ["alpha / rank"]

@@ -34,7 +34,7 @@ FIELD_LIMIT = 400
 """Methods of one class that are run to learn what they store."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class SuperOf(Value):
     """``super()`` of a method."""
 

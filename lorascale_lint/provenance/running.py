@@ -6,7 +6,7 @@ import ast
 import builtins
 
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import NUMBERS, speaks_of_scales
+from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Names
@@ -245,6 +245,6 @@ def _default(m: Machine, name: str, default: ast.expr | None) -> Value:
     match default:
         case ast.Constant(value=bool()):
             pass
-        case ast.Constant(value=int() | float()) if place.role in NUMBERS:
+        case ast.Constant(value=int() | float()) if place.role in NUMBERS - {MULTIPLIER, SCALING}:
             return place
     return m.evaluate(default)

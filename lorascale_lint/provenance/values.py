@@ -167,13 +167,13 @@ class Ref(Value):
     cls: ClassInfo | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Closure(Value):
     """A function of the project: with the names around it, its receiver, and arguments given already."""
 
     info: FunctionInfo
     receiver: Value | None = None
-    env: Any = None
+    env: Any = field(default=None, compare=False, repr=False)
     given: tuple[Value, ...] = ()
     keywords: tuple[tuple[str, Value], ...] = ()
     owner: ClassInfo | None = None
@@ -202,7 +202,7 @@ class Method(Value):
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Partial(Value):
     """A callable with arguments given already."""
 
