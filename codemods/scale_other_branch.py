@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from lorascale_lint.codemods.statements import times
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.ledger.entries import Ledger, Spot, loc_of
 from lorascale_lint.sources.loc import Loc
 
 _LEAVES = (cst.Return, cst.Raise, cst.Continue, cst.Break)
@@ -23,40 +24,38 @@ class OtherBranch:
     """Where ``test`` is met (or not, as ``holds`` says) the delta lacks ``scalar``, by which the other branch
     multiplies it at ``scaled``; without that, by something else."""
 
-    test: Loc
+    test: ast.expr
     holds: bool
-    scaled: Loc | None
+    scaled: Spot | None
     scalar: str
 
 
 @repair
 def scale_other_branch(
-    read_source: Callable[[str], bytes],
-    filename: str,
-    other: OtherBranch,
-    applicability: Literal["safe", "unsafe"],
+    ledger: Ledger, spot: Spot, other: OtherBranch, applicability: Literal["safe", "unsafe"]
 ) -> Fix | None:
-    """``if gated: h = h * gate * scale`` gets ``else: h = h * scale``."""
-    rewrites = Rewrites(read_source)
-    rewrite = rewrites.of(filename)
-    if not _into_statement(rewrite, other) and not _into_expression(rewrite, other):
+    """``if gated: h = h * gate * scale`` gets ``else: h = h * scale``, in the file of ``spot``."""
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(spot.file.filename)
+    test = loc_of(spot.file, other.test)
+    if not _into_statement(rewrite, test, other) and not _into_expression(rewrite, test, other):
         return None
     return rewrites.fix(applicability, f"Multiply by `{other.scalar}` there, too")
 
 
-def _asked(rewrite: Rewrite, test: cst.BaseExpression, other: OtherBranch) -> bool | None:
+def _asked(rewrite: Rewrite, test: cst.BaseExpression, wanted: Loc, holds: bool) -> bool | None:
     """Does ``test`` being true mean that the condition is met? None if it is another test."""
-    if rewrite.positions[test] == other.test:
-        return other.holds
+    if rewrite.positions[test] == wanted:
+        return holds
     if isinstance(test, cst.UnaryOperation) and isinstance(test.operator, cst.Not):
-        inner = _asked(rewrite, test.expression, other)
+        inner = _asked(rewrite, test.expression, wanted, holds)
         return None if inner is None else not inner
     return None
 
 
-def _into_statement(rewrite: Rewrite, other: OtherBranch) -> bool:
+def _into_statement(rewrite: Rewrite, test: Loc, other: OtherBranch) -> bool:
     for node, _ in rewrite.tree.nodes(cst.If):
-        met = _asked(rewrite, node.test, other)
+        met = _asked(rewrite, node.test, test, other.holds)
         if met is None:
             continue
         orelse = node.orelse
@@ -64,7 +63,8 @@ def _into_statement(rewrite: Rewrite, other: OtherBranch) -> bool:
             return False
         otherwise = None if orelse is None else orelse.body
         lacking, having = (node.body, otherwise) if met else (otherwise, node.body)
-        name = None if having is None else _scaled_name(rewrite, having, other.scaled)
+        scaled = None if other.scaled is None else other.scaled.loc
+        name = None if having is None else _scaled_name(rewrite, having, scaled)
         place = rewrite.positions[node]
         if name is None or not _is_bound(rewrite, name, place, lacking):
             return False
@@ -129,10 +129,10 @@ def _leaves(suite: cst.IndentedBlock) -> bool:
     return isinstance(last, cst.SimpleStatementLine) and isinstance(last.body[-1], _LEAVES)
 
 
-def _into_expression(rewrite: Rewrite, other: OtherBranch) -> bool:
+def _into_expression(rewrite: Rewrite, test: Loc, other: OtherBranch) -> bool:
     """``delta * scale if gated else delta``."""
     for node, _ in rewrite.tree.nodes(cst.IfExp):
-        met = _asked(rewrite, node.test, other)
+        met = _asked(rewrite, node.test, test, other.holds)
         if met is None:
             continue
         arm = node.body if met else node.orelse

@@ -161,6 +161,16 @@ def is_lone(rewrite: Rewrite, node: cst.BaseExpression) -> bool:
     return isinstance(around, holders) and around.value is node
 
 
+def multiplied(rewrite: Rewrite, node: cst.BaseExpression, scalar: str) -> cst.BinaryOperation:
+    """``node * scalar``, in the parentheses that the place of ``node`` needs."""
+    spread = bool(node.lpar) and "\n" in rewrite.code(node)
+    if binds_as_tight(node) and spread and is_lone(rewrite, node):
+        # Parentheses that hold a line together go around the whole product.
+        bare = node.with_changes(lpar=[], rpar=[])
+        return times(bare, scalar).with_changes(lpar=node.lpar, rpar=node.rpar)
+    return times(node, scalar)
+
+
 def reads_of(rewrite: Rewrite, name: str, around: Loc) -> list[cst.Name]:
     """Where the local ``name`` stands in the rows of ``around``, not as the name of an attribute."""
     found = [

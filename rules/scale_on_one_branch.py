@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from lorascale_lint.codemods.multiply_delta import multiply_delta
-from lorascale_lint.codemods.scale_ends import scale_ends
 from lorascale_lint.codemods.scale_other_branch import OtherBranch, scale_other_branch
+from lorascale_lint.codemods.scale_places import scale_places
 from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.ledger.compositions import PastComposition, past_compositions
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.one_sided import OneSided, one_sided, scalar_at
-from lorascale_lint.model import Model
-from lorascale_lint.model.compositions import past_compositions
-from lorascale_lint.model.scale_branches import OneSided as PastComposition
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Obligation
 
@@ -100,7 +96,7 @@ class ScaleOnOneBranch(Obligation):
     fix = "sometimes"
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
-        """Unscaled deltas with a scaled sibling."""
+        """Unscaled deltas with a scaled sibling, and those that go past what composes them at the scale."""
         for found in one_sided(ledger):
             yield self.at(
                 found.spot,
@@ -110,21 +106,9 @@ class ScaleOnOneBranch(Obligation):
                 trace=found.trace,
                 fix=_repair(ledger, found),
             )
-
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Deltas that go past the method which composes them at the trained scale."""
-        for found in past_compositions(model):
-            yield self.finding(
-                model,
-                found.function.filename,
-                found.loc,
-                found.text,
-                event=found.event,
-                confidence=found.confidence,
-                effect=effect_of(ONE),
-                trace=found.steps,
-                fix=_past_composition(model, found),
-            )
+        for past in past_compositions(ledger):
+            fix = _composed(ledger, past) if past.scalar else None
+            yield self.at(past.spot, past.text, effect=effect_of(ONE), trace=past.trace, fix=fix)
 
 
 def _repair(ledger: Ledger, found: OneSided) -> Repair | None:
@@ -133,21 +117,22 @@ def _repair(ledger: Ledger, found: OneSided) -> Repair | None:
     if len(texts) != len(scalars):
         return None
     if found.branch is None:
-        return scale_ends(ledger, found.ends, texts, "safe")
-    test, holds = found.branch
-    file = found.spot.file
-    other = OtherBranch(loc_of(file, test), holds, found.step.spot.loc, texts[0])
-    return scale_other_branch(ledger.read_source, file.filename, other, "safe")
+        places = [(end.spot, end.delta, text) for end, text in zip(found.ends, texts, strict=True)]
+        return scale_places(ledger, places, "safe", _message(texts[0]))
+    other = OtherBranch(*found.branch, found.step.spot, texts[0])
+    return scale_other_branch(ledger, found.spot, other, "safe")
 
 
-def _past_composition(model: Model, found: PastComposition) -> Repair | None:
-    branch = found.other_branch
-    if branch is not None:
-        test = branch.condition
-        other = OtherBranch(test.test.loc, test.holds, branch.scaled, branch.scalar)
-        return scale_other_branch(model.read_source, found.function.filename, other, "safe")
-    if found.rescaling is None:
+def _composed(ledger: Ledger, past: PastComposition) -> Repair | None:
+    if past.branch is not None:
+        return scale_other_branch(ledger, past.spot, OtherBranch(*past.branch, None, past.scalar), "safe")
+    if past.ends:
+        places = [(end.spot, end.delta, past.scalar) for end in past.ends]
+        return scale_places(ledger, places, "safe", _message(past.scalar))
+    if not past.given:
         return None
-    applicability: Literal["safe", "unsafe"] = "safe" if found.rescaling.is_trained else "unsafe"
-    scalar = found.rescaling.exits[0].scalar.strip("()")
-    return multiply_delta(model, found.rescaling.exits, applicability, f"Multiply by `{scalar}` here, too")
+    return scale_places(ledger, past.given, "unsafe", _message(past.given[0][2]))
+
+
+def _message(scalar: str) -> str:
+    return f"Multiply by `{scalar.strip('()')}` here, too"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
-from lorascale_lint.codemods.scale_exits import scale_exits
+from lorascale_lint.codemods.scale_places import scale_places
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.constant_scales import constant_scales
 from lorascale_lint.ledger.entries import Ledger
@@ -95,4 +95,6 @@ def _repair(ledger: Ledger, found: LostScale) -> Repair | None:
         return forward_arguments(ledger, spot.file.filename, spot.loc, ((name, name),), "unsafe")
     if not found.exits:
         return None
-    return scale_exits(ledger, found.exits, found.scalar, "safe" if found.trained else "unsafe")
+    places = [(leaving.spot, leaving.node, found.scalar) for leaving in found.exits]
+    message = f"Multiply the delta by `{found.scalar}`"
+    return scale_places(ledger, places, "safe" if found.trained else "unsafe", message)
