@@ -2,60 +2,95 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 import libcst as cst
 
-from lorascale_lint.facts.terms import Attr, Call, Const, Op, Term, Text
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.alpha_look_ups import Renamed, key_expression, last_binding
+from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.sources.loc import Loc
 
 
 @repair
-def map_whole_key(model: Model, function: Function, strip: Call, keys: Sequence[Term]) -> Fix | None:
+def map_whole_key(ledger: Ledger, renamed: Renamed) -> Fix | None:
     """``mapped(key.replace(".alpha", "")) + ".alpha"`` becomes ``mapped(key)``.
 
-    ``keys`` are the sums that put the suffix back. Safe: alpha is found where it was not, and an alpha that
+    Safe where the mapping keeps the suffix of the factors: alpha is found where it was not, and an alpha that
     equals the rank gives the scale of a missing one.
     """
-    if not isinstance(strip.func, Attr) or not isinstance(strip.args[0], Const):
+    spot = renamed.alpha.spot
+    function, key = spot.function, key_expression(spot.node)
+    if function is None or key is None or not renamed.keeps_suffixes:
         return None
-    suffix = strip.args[0].value
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    if rewrite.find(strip.loc, cst.Call) is None:
+    joined = _followed(function, key, spot.row)
+    suffix = None if joined is None else _suffix(joined)
+    mapped = None if joined is None or suffix is None else _followed(function, suffix[0], joined.lineno + 1)
+    strip = None if mapped is None or suffix is None else _strip(function, mapped, suffix[1])
+    if joined is None or suffix is None or strip is None or _is_shared(function, strip, joined):
         return None
-    for key in keys:
-        if not _drop_suffix(rewrite, key, suffix):
-            return None
-    if not _inline(rewrite, strip):
-        rewrite.change(strip.loc, cst.Call, _receiver)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(spot.file.filename)
+    place, stripped = loc_of(spot.file, joined), loc_of(spot.file, strip)
+    if isinstance(joined, ast.BinOp):
+        rewrite.change(place, cst.BinaryOperation, _left)
+    else:
+        rewrite.change(place, cst.FormattedString, _interpolated)
+    if not _inline(rewrite, stripped):
+        rewrite.change(stripped, cst.Call, _receiver)
     return rewrites.fix("safe", "Map the whole key")
 
 
-def _drop_suffix(rewrite: Rewrite, key: Term, suffix: object) -> bool:
-    match key:
-        case Op(sign="+", right=Const(value=text)) if text == suffix:
-            if rewrite.find(key.loc, cst.BinaryOperation) is None:
-                return False
-            rewrite.change(key.loc, cst.BinaryOperation, _left)
-            return True
-        case Text(parts=(_, Const(value=text))) if text == suffix:
-            if rewrite.find(key.loc, cst.FormattedString) is None:
-                return False
-            rewrite.change(key.loc, cst.FormattedString, _interpolated)
-            return True
+def _followed(function: FunctionInfo, node: ast.expr, before: int) -> ast.expr | None:
+    """What a name is bound to above a row; any other expression itself."""
+    return last_binding(function, node.id, before) if isinstance(node, ast.Name) else node
+
+
+def _suffix(joined: ast.expr) -> tuple[ast.expr, str] | None:
+    """The name and the text behind it in ``name + ".alpha"`` and ``f"{name}.alpha"``."""
+    match joined:
+        case ast.BinOp(left=left, op=ast.Add(), right=ast.Constant(value=str() as text)):
+            return left, text
+        case ast.JoinedStr(values=[ast.FormattedValue(value=value), ast.Constant(value=str() as text)]):
+            return value, text
         case _:
-            return False
+            return None
 
 
-def _inline(rewrite: Rewrite, strip: Call) -> bool:
+def _strip(function: FunctionInfo, mapped: ast.expr, suffix: str) -> ast.Call | None:
+    """The call that takes the suffix off the argument of the mapping."""
+    if isinstance(mapped, ast.Subscript):
+        mapped = mapped.value
+    if not isinstance(mapped, ast.Call) or not mapped.args:
+        return None
+    found = _followed(function, mapped.args[0], mapped.lineno)
+    match found:
+        case ast.Call(
+            func=ast.Attribute(attr="replace" | "removesuffix"), args=[ast.Constant(value=text), *rest]
+        ) if text == suffix and all(isinstance(item, ast.Constant) and item.value == "" for item in rest):
+            return found
+        case _:
+            return None
+
+
+def _is_shared(function: FunctionInfo, strip: ast.Call, joined: ast.expr) -> bool:
+    """Is a name that is bound between both expressions read for something else, too?"""
+    rows = range(strip.lineno, joined.lineno + 1)
+    nodes = [node for node in ast.walk(function.node) if isinstance(node, ast.Assign) and node.lineno in rows]
+    bound = {t.id for node in nodes for t in node.targets if isinstance(t, ast.Name)}
+    names = [node for node in ast.walk(function.node) if isinstance(node, ast.Name) and node.id in bound]
+    reads = [node for node in names if isinstance(node.ctx, ast.Load)]
+    return len(reads) > len([node for node in names if isinstance(node.ctx, ast.Store)])
+
+
+def _inline(rewrite: Rewrite, strip: Loc) -> bool:
     """Drop ``x = key.replace(...)`` if only the next statement, which binds ``x`` anew, reads it."""
-    found = rewrite.enclosing(strip.loc, cst.SimpleStatementLine)
-    holder = rewrite.enclosing(strip.loc, cst.IndentedBlock)
+    found = rewrite.enclosing(strip, cst.SimpleStatementLine)
+    holder = rewrite.enclosing(strip, cst.IndentedBlock)
     if found is None or holder is None:
         return False
     line = cst.ensure_type(found[0], cst.SimpleStatementLine)
@@ -65,7 +100,7 @@ def _inline(rewrite: Rewrite, strip: Call) -> bool:
     index = body.index(line)
     name = _only_target(line)
     after = body[index + 1] if index + 1 < len(body) else None
-    call = rewrite.find(strip.loc, cst.Call)
+    call = rewrite.find(strip, cst.Call)
     if name is None or not isinstance(after, cst.SimpleStatementLine) or len(after.body) != 1:
         return False
     assign = line.body[0]

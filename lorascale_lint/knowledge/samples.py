@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -75,9 +76,23 @@ USUAL_MODULE = "blocks.0.attn.to_q"
 """For code that is given the name of a module."""
 
 
+_TRAILING = re.compile(r"\\\.\(\.[*+]\??\)\$?$")
+"""What ends a pattern that takes a module's name with one more part."""
+_NUMBER = re.compile(r"\(?\\d\+\)?")
+_MODULE = re.compile(r"\w+(\.\w+)+")
+
+
 def samples_of(text: str) -> list[Sample]:
     """The files that code with this text may know."""
     return [sample for sample in SAMPLES if sample.is_named_in(text)]
+
+
+def module_of_pattern(pattern: str) -> str | None:
+    """A module whose keys a pattern such as ``^blocks\\.(\\d+)\\.attn\\.(.*)$`` takes; None for others."""
+    if not _TRAILING.search(pattern):
+        return None
+    text = _NUMBER.sub("0", _TRAILING.sub("", pattern.removeprefix("^"))).replace("\\.", ".")
+    return text if _MODULE.fullmatch(text) else None
 
 
 def sample_of(keys: Sequence[str]) -> Sample | None:

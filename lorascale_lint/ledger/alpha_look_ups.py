@@ -123,6 +123,13 @@ class Renamed:
         return self.module != module and self.key in {f"{module}.{suffix}" for suffix in ALPHA_SUFFIXES}
 
     @property
+    def keeps_suffixes(self) -> bool:
+        """Does the renaming leave what stands behind the module as it was?"""
+        sample = self.fate.trial.sample
+        keys = (shown(self.table.down.key), shown(self.table.up.key))
+        return keys == (f"{self.module}.{sample.pair.down}", f"{self.module}.{sample.pair.up}")
+
+    @property
     def own_alphas(self) -> list[KeyWrite]:
         """Other alphas that are written there, under keys that a reader knows."""
         writes = [w for w in self.fate.ledger.writes if w.container == self.table.container]

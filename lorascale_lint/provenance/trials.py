@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.roles import ALPHA, A, B, speaks_of_lora
-from lorascale_lint.knowledge.samples import USUAL, USUAL_MODULE, Sample, sample_of, samples_of
+from lorascale_lint.knowledge.samples import (
+    USUAL,
+    USUAL_MODULE,
+    Sample,
+    module_of_pattern,
+    sample_of,
+    samples_of,
+)
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Trial, Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Entries, Items, Names
@@ -76,8 +83,22 @@ def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
     if not named and entrance.parameter and not speaks_of_lora(text):
         return []
     found = dict.fromkeys([*named, *samples_of(file.source)]) or dict.fromkeys(USUAL)
+    mapped = _mapped_module(file)
+    if mapped is not None and any(word in text for word in ("re.", "mapping", "mapped")):
+        spelled = [sample for sample in found if sample.alpha in text] or list(found)
+        found = dict.fromkeys([replace(spelled[-1], module=mapped), *found])
     own = sample_of([_filled(key) for key in entrance.keys])
     return [own, *found] if own is not None and all(own.pair != one.pair for one in found) else list(found)
+
+
+def _mapped_module(file: FileInfo) -> str | None:
+    """A module that the first regular expression of a table in the file takes."""
+    if "\\." not in file.source:
+        return None
+    tables = (node for node in ast.walk(file.tree) if isinstance(node, ast.Dict))
+    texts = (key.value for table in tables for key in table.keys if isinstance(key, ast.Constant))
+    modules = (module_of_pattern(text) for text in texts if isinstance(text, str))
+    return next((module for module in modules if module is not None), None)
 
 
 def _filled(key: Text) -> str:
