@@ -31,6 +31,9 @@ OWN_NORM = {
     "of the sum, through a name": """adapted = weight + lora_diff.to(weight)
     length = torch.linalg.norm(adapted, dim=1, keepdim=True) + 1e-8
     adapted *= helpers.cast(dora_scale) / length""",
+    "of the base and of more than a delta": """more = lora_diff + helpers.rotation(strength)
+    length = torch.linalg.norm(weight + more, dim=1, keepdim=True)
+    adapted = (weight + more) * dora_scale / length""",
     "the norm of the base is for a log": """adapted = weight + lora_diff
     print(weight.norm())
     adapted = adapted * dora_scale / adapted.norm(dim=1, keepdim=True)""",
