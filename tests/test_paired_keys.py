@@ -7,8 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from lorascale_lint.model.scale import TRAINED
-from tests.projects import lint_files, model_of, the_application
+from tests.projects import lint_files
+from tests.provenance.formulas import formulas_of
 
 ITEMS_LOOP = """
 def fuse(weights, adapter, settings):
@@ -16,7 +16,8 @@ def fuse(weights, adapter, settings):
         if key.endswith("lora_A.weight"):
             b = adapter[key.replace("lora_A", "lora_B")]
             scale = settings["lora_alpha"] / settings["r"]
-            weights[key] = weights[key] + scale * (b @ a)
+            name = key.replace("lora_A.", "")
+            weights[name] = weights[name] + scale * (b @ a)
 """
 KEYS_LOOP = """
 import torch
@@ -29,7 +30,8 @@ def fuse(base, tensors, strength):
             first = tensors.pop(name.replace("lora_up", "lora_down"))
             r = first.shape[0]
             alpha = tensors.get(name.split(".lora_up")[0] + ".alpha", r)
-            base[name].weight.data += strength * (alpha / r) * torch.mm(second, first)
+            layer = base[name.split(".lora_up")[0]]
+            layer.weight.data += strength * (alpha / r) * torch.mm(second, first)
 """
 
 
@@ -39,8 +41,7 @@ def codes_of(folder: Path, source: str) -> set[str]:
 
 @pytest.mark.parametrize("source", [ITEMS_LOOP, KEYS_LOOP], ids=["items", "keys"])
 def test_a_key_tells_what_its_partner_is(tmp_path: Path, source: str) -> None:
-    scales = {scale.without("strength") for scale in the_application(source).scales}
-    assert scales == {TRAINED}
+    assert formulas_of(source)[0].removesuffix(" * strength") == "alpha / rank"
     assert codes_of(tmp_path, source) == set()
 
 
@@ -75,7 +76,7 @@ def test_a_value_that_is_either_factor_is_neither() -> None:
             elif "lora_B" in key:
                 lora_up[key] = value @ value
     """
-    assert model_of(dedent(source)).applications == ()
+    assert formulas_of(source) == []
 
 
 def test_a_lookup_outside_the_condition_of_its_partner_is_not_known() -> None:
@@ -88,7 +89,7 @@ def test_a_lookup_outside_the_condition_of_its_partner_is_not_known() -> None:
                 continue
             weights[key] = weights[key] + x @ plain
     """
-    assert model_of(dedent(source)).applications == ()
+    assert formulas_of(source) == []
 
 
 def test_the_rank_of_a_file_without_an_alpha_is_no_configuration(tmp_path: Path) -> None:
