@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Model
-from lorascale_lint.model.configured_layers import half_configured
-from lorascale_lint.model.dropped_alpha import dropped_alphas, rebuilt_with_defaults
-from lorascale_lint.model.project import is_test_file
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.dropped_alphas import dropped_alphas
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.rule import Obligation
 
 
-class ConstructorDropsAlpha(Rule):
+class ConstructorDropsAlpha(Obligation):
     """Constructor or builder that drops the alpha it was given
 
     ## What it finds
@@ -100,29 +98,21 @@ class ConstructorDropsAlpha(Rule):
     name = "constructor-drops-alpha"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls of functions that speak of LoRA which leave an alpha at its default."""
-        for function in model.functions:
-            if is_test_file(function.filename):
-                continue
-            for dropped in (
-                *dropped_alphas(model.project, function),
-                *rebuilt_with_defaults(model.project, function),
-                *half_configured(model.project, function),
-            ):
-                yield self.finding(
-                    model,
-                    function.filename,
-                    dropped.loc,
-                    dropped.message,
-                    event=dropped.event,
-                    effect="effective scale default / rank instead of alpha / rank",
-                    trace=dropped.steps,
-                    fix=forward_arguments(
-                        model,
-                        function.filename,
-                        dropped.loc,
-                        dropped.arguments,
-                        "safe" if dropped.harmless else "unsafe",
-                    ),
-                )
+        for dropped in dropped_alphas(ledger):
+            spot = dropped.use.spot
+            arguments = dropped.arguments
+            yield self.at(
+                spot,
+                dropped.message,
+                effect="effective scale default / rank instead of alpha / rank",
+                trace=dropped.steps,
+                fix=forward_arguments(
+                    ledger,
+                    spot.file.filename,
+                    spot.loc,
+                    arguments,
+                    "safe" if dropped.harmless else "unsafe",
+                ),
+            )

@@ -119,6 +119,8 @@ def test_kept_alpha_is_silent(tmp_path: Path, build: str, enable: str) -> None:
 
 
 LOADER = """\
+import mlx.core as mx
+
 from .lora import LoRALinear
 
 

@@ -29,6 +29,14 @@ LINEAR = frozenset({Kind.LORA})
 LOW_RANK = LINEAR | {Kind.CONV}
 KRONECKER = frozenset({Kind.LOHA, Kind.LOKR, Kind.FULL_LOKR})
 
+_MAKES = re.compile(r"_{0,2}(init|post_init|build|setup|create|load).*")
+
+
+def makes_objects(name: str) -> bool:
+    """Does a method called ``name`` belong to making an object, so that what it was told stays so?"""
+    return _MAKES.fullmatch(name) is not None
+
+
 _DORA = re.compile(r"(?i)dora|magnitude|weight_?decompos|decompose_weight|\bwd(_on)?\b")
 
 

@@ -88,7 +88,8 @@ def run_function(
             m.memory.end(trace, key, made)
     m.called.add(info)
     if m.stack:
-        record_use(m, node, info.qualname, info, args, keywords, made)
+        explicit = func.receiver is None and info.owner is not None and not info.is_static
+        record_use(m, node, info.qualname, info, args[explicit:], keywords, made)
     return made
 
 

@@ -212,6 +212,7 @@ def of_place(
             if isinstance(args[0], Ref) and isinstance(more := m.heap.read(args[0].key, "entries"), Entries):
                 for key, item in more.pairs:
                     store_item(m, value, key, item, node or ast.Pass(lineno=0))
+            record_use(m, node, f"{path}.update", None, args, keywords, NONE)
             return NONE
         case "register_buffer" | "register_parameter" | "add_module" if len(args) > 1:
             if isinstance(args[0], Text) and args[0].literal:
