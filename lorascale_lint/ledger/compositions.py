@@ -57,11 +57,21 @@ class PastComposition:
 
 
 def past_compositions(ledger: Ledger) -> Iterator[PastComposition]:
-    """Bare deltas of classes whose own composition multiplies by the trained scale."""
+    """Bare deltas of classes whose own composition multiplies by the trained scale.
+
+    Of what a class hands on the first is told: its norm and its inverse agree with it.
+    """
+    seen: set[object] = set()
     for composition in _compositions(ledger):
-        if not composition.method.file.is_test:
-            yield from _forwards(ledger, composition)
-            yield from _merges(ledger, composition)
+        if composition.method.file.is_test:
+            continue
+        yield from _forwards(ledger, composition)
+        for found in _merges(ledger, composition):
+            function = found.spot.function
+            owner = None if function is None else function.owner
+            if owner not in seen:
+                seen.add(owner)
+                yield found
 
 
 def _compositions(ledger: Ledger) -> Iterator[Composition]:
@@ -125,13 +135,25 @@ def _forwards(ledger: Ledger, composition: Composition) -> Iterator[PastComposit
 
 
 def _uses(ledger: Ledger, composition: Composition) -> Iterator[Use]:
-    return (use for use in ledger.uses if use.callee is composition.method and not use.spot.chain)
+    """Calls of the method, or of one by its name on an object that nobody knows."""
+    method = composition.method
+    for use in ledger.uses:
+        named = use.callee is None and use.name.rpartition(".")[2] == method.name
+        if (named or use.callee is method) and not use.spot.chain:
+            yield use
+
+
+def _given(use: Use, composition: Composition, name: str | None) -> Value | None:
+    """What a call gives as a parameter of the composition."""
+    if name is None or name in use.given:
+        return use.given.get(name or "")
+    return use.given.get(str(composition.method.parameters.index(name) - 1)) if use.callee is None else None
 
 
 def _is_told_one(use: Use, composition: Composition) -> bool:
     """Is the scale a literal 1, and the delta given as it comes?"""
-    told = use.given.get(composition.override or "")
-    delta = use.given.get(composition.delta)
+    told = _given(use, composition, composition.override)
+    delta = _given(use, composition, composition.delta)
     scale = None if delta is None else scale_of(delta)
     scaled = scale is not None and any(symbol.role in NUMBERS for symbol, _ in scale.powers)
     return isinstance(told, Number) and told.scale.constant == 1 and delta is not None and not scaled
@@ -142,33 +164,34 @@ def _is_told_one(use: Use, composition: Composition) -> bool:
 
 def _merges(ledger: Ledger, composition: Composition) -> Iterator[PastComposition]:
     """One branch composes the delta at its scale; the other hands the same delta to a plain sum."""
-    composed = [entry for entry in ledger.applies if entry.spot.function is composition.method]
+    composed = list(_uses(ledger, composition))
     for plain in ledger.applies:
-        helper, symbol = plain.spot.function, _product(ledger, plain.scale)
-        if helper is None or helper is composition.method or symbol is None or not plain.spot.chain:
+        helper, symbol = plain.spot.function, _product(ledger, composition, plain.scale)
+        call = _call(ledger, plain) if symbol is not None and plain.spot.chain else None
+        if helper is None or helper is composition.method or symbol is None or call is None:
             continue
+        name = _property(symbol)
         for other in composed:
-            same = _is_scaled(other, symbol) and other.spot.chain[:-1] == plain.spot.chain[:-1]
-            apart = parting(plain.guards, other.guards) if same and other.spot.chain else None
-            call = None if apart is None else _call(ledger, plain)
-            if call is None:
-                continue
-            name = composition.method.name
-            yield PastComposition(
-                call.spot,
-                f"`{helper.name}` gets the delta without the trained scale that `{name}` multiplies on",
-                (
-                    (composition.spot, f"`{name}` multiplies it by `{composition.scaling}`"),
-                    (call.spot, f"but on this branch `{helper.name}` is called instead"),
-                    (plain.spot, "which adds it as it is"),
-                ),
-                composition.scaling,
-                given=tuple(_handed(ledger, call, composition, _property(symbol))),
-            )
-            break
+            delta = _given(other, composition, composition.delta)
+            told = _given(other, composition, composition.override)
+            same = other.spot.function is call.spot.function and delta is not None and _reads(delta, name)
+            if told is None and same and parting(call.guards, other.guards) is not None:
+                method = composition.method.name
+                yield PastComposition(
+                    call.spot,
+                    f"`{helper.name}` gets the delta without the trained scale that `{method}` multiplies on",
+                    (
+                        (composition.spot, f"`{method}` multiplies it by `{composition.scaling}`"),
+                        (call.spot, f"but on this branch `{helper.name}` is called instead"),
+                        (plain.spot, "which adds it as it is"),
+                    ),
+                    composition.scaling,
+                    given=tuple(_handed(ledger, call, composition, name)),
+                )
+                break
 
 
-def _product(ledger: Ledger, scale: Scale) -> Symbol | None:
+def _product(ledger: Ledger, composition: Composition, scale: Scale) -> Symbol | None:
     """The bare product that a delta is, and nothing else: a property that returns it, read off an object."""
     if scale.coefficient != 1 or len(scale.powers) != 1 or scale.powers[0][1] != 1:
         return None
@@ -176,19 +199,15 @@ def _product(ledger: Ledger, scale: Scale) -> Symbol | None:
     made = [
         end
         for function, own in ends(ledger).items()
-        if function.name == _property(symbol) and function.has("property", "cached_property")
+        if function.name == _property(symbol) and function.owner is composition.method.owner
         for end in own
+        if function.has("property", "cached_property")
     ]
     return symbol if made and all(bare(end.scale) for end in made) else None
 
 
 def _property(symbol: Symbol) -> str:
     return symbol.origin.partition(",")[0].rpartition(".")[2]
-
-
-def _is_scaled(entry: Apply, symbol: Symbol) -> bool:
-    rest = tuple(power for power in entry.scale.powers if power[0] != symbol)
-    return len(rest) < len(entry.scale.powers) and powers_of(Scale(entry.scale.coefficient, rest)).is_trained
 
 
 def _call(ledger: Ledger, entry: Apply) -> Use | None:
@@ -213,7 +232,7 @@ def _handed(
     found: list[tuple[Spot, ast.expr, str]] = []
     values = [(entry.spot, entry.value) for entry in ledger.stores]
     values += [(entry.spot, entry.value) for entry in ledger.returns]
-    kept = any(_is_of(owner, spot) and _reads(value, name) for spot, value in values)
+    kept = any(_is_of(owner, spot) and not spot.chain and _reads(value, name) for spot, value in values)
     if kept or not composition.scaling:
         return
     for use in ledger.uses:
