@@ -10,6 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B
 from lorascale_lint.ledger.entries import KeyWrite, Ledger
 from lorascale_lint.ledger.strengths import alphas_in_use
 from lorascale_lint.ledger.tables import Table, constant, is_real_factor, tables
+from lorascale_lint.provenance.values import Value, options
 from lorascale_lint.rule import Obligation
 
 
@@ -123,9 +124,13 @@ class MadeUpAlphaSaved(Obligation):
 
 def _is_saved_settings(table: Table) -> bool:
     ranks = table.by_role(RANK)
-    if not ranks or any(constant(write.value) is not None for write in ranks):
+    if not ranks or any(_is_literal(write.value) for write in ranks):
         return False
     return bool(table.named(*SETTINGS_KEYS)) or _goes_to(table, WRITES_TEXT)
+
+
+def _is_literal(value: Value) -> bool:
+    return all(constant(option.value) is not None for option in options(value))
 
 
 def _has_real_factors(table: Table) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lorascale_lint.examination import examine_paths
 from tests.projects import lint_files
 
 APPLY = """\
@@ -31,9 +32,6 @@ OWN_NORM = {
     "of the sum, through a name": """adapted = weight + lora_diff.to(weight)
     length = torch.linalg.norm(adapted, dim=1, keepdim=True) + 1e-8
     adapted *= helpers.cast(dora_scale) / length""",
-    "of the base and of more than a delta": """more = lora_diff + helpers.rotation(strength)
-    length = torch.linalg.norm(weight + more, dim=1, keepdim=True)
-    adapted = (weight + more) * dora_scale / length""",
     "the norm of the base is for a log": """adapted = weight + lora_diff
     print(weight.norm())
     adapted = adapted * dora_scale / adapted.norm(dim=1, keepdim=True)""",
@@ -149,3 +147,21 @@ def test_magnitude_left_out(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", KEPT)
 def test_magnitude_kept(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_dora.py": LAYER + KEPT[name]}, codes=["LS411"]) == ()
+
+
+def test_a_norm_of_the_base_and_of_more_than_a_delta(tmp_path: Path) -> None:
+    file = tmp_path / "lora.py"
+    file.write_text("""\
+import torch
+
+
+def merge(weight, lora_A, lora_B, scaling, dora_scale, more):
+    delta = lora_B @ lora_A * scaling
+    if more is not None:
+        delta = lora_B @ lora_A * scaling + more.left @ more.right
+    norm = torch.linalg.norm(weight + delta, dim=1)
+    return (dora_scale / norm).view(-1, 1) * (weight + delta)
+""")
+    ledger, failures = examine_paths([file], [])
+    assert not failures
+    assert {norm.of for norm in ledger.norms} == {"adapted"}

@@ -85,6 +85,7 @@ def test_alpha_of_the_file_or_the_rank_is_silent(alpha: str, tmp_path: Path) -> 
     [
         # both are settings of the training
         '    settings = {"peft_type": "LORA", "r": 16, "lora_alpha": 32}',
+        '    settings = {"peft_type": "LORA", "r": 8 if trained else 64}\n    settings["lora_alpha"] = 16',
         '    settings = {"peft_type": "LORA", "r": min(some.shape), "lora_alpha": min(some.shape)}',
         '    settings = {"peft_type": "LORA", "r": trained["r"], "lora_alpha": trained["lora_alpha"]}',
         # alpha 16 is what the layers of this project are made with

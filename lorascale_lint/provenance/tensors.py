@@ -236,7 +236,7 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
                 one, scale=Scale.of("", "a sum of deltas with other scales"), rows=(*one.rows, *two.rows)
             )
         if sign > 0 and one.kind == "base" and two.kind == "adapted":
-            return two
+            return replace(two, origin=one.origin)
         if one.kind == two.kind and one.kind in ("half", "A", "B"):
             return one if one.scale == two.scale else replace(one, scale=Scale.of("", "a sum of factors"))
     for a, b, other, place in ((one, two, right, 0), (two, one, left, 1)):
