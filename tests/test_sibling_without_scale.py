@@ -188,6 +188,31 @@ def test_silent(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_layer.py": RIGHT[name]}, codes=["LS119"]) == ()
 
 
+MODES = (
+    PLAIN
+    + """
+        self.principal = False
+
+    def start(self, left, right):
+        self.{flag} = True
+        self.lora_A.data, self.lora_B.data = right, left
+        self.base.weight.data -= self.lora_B @ self.lora_A
+
+    def forward(self, x):
+        if self.principal:
+            return self.base(x) + F.linear(F.linear(x, self.lora_A), self.lora_B)
+        return self.base(x) + self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+"""
+)
+
+
+@pytest.mark.parametrize(("flag", "codes"), [("principal", []), ("started", ["LS119"])])
+def test_a_mode_that_has_no_scale(flag: str, codes: list[str], tmp_path: Path) -> None:
+    """PiSSA: under the flag that the method sets, the forward adds the factors as they are."""
+    found = lint_files(tmp_path, {"lora_layer.py": MODES.format(flag=flag)}, codes=["LS119"])
+    assert [finding.code for finding in found] == codes
+
+
 def test_another_rule_that_reports_the_statement_is_enough(tmp_path: Path) -> None:
     source = (
         PLAIN

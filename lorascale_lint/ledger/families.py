@@ -13,6 +13,7 @@ from lorascale_lint.ledger.applications import Application, applications, folds
 from lorascale_lint.ledger.configurations import is_configuration
 from lorascale_lint.ledger.entries import Fold, Ledger, Return, Spot, Store
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.switches import constant_flags
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import NONE, Guards, Place, Ref, Tensor, Value, options
@@ -243,10 +244,33 @@ def scaled_siblings(ledger: Ledger, family: Family, application: Application) ->
         for branch in other.branches
     ]
     returned = [path for path in family.scaled_returns if in_one_line(ledger, own, path[0].cls)]
+    mode = _mode(ledger, family, application)
     for spot, guards, scale in (*paths, *returned):
         if trained(scale):
-            opposite = [opposed(branch.guards, guards) for branch in application.branches]
+            opposite = [opposed((*branch.guards, *mode), guards) for branch in application.branches]
             yield Sibling(spot, scale, tuple(name for names in opposite for name in names))
+
+
+def _mode(ledger: Ledger, family: Family, application: Application) -> Guards:
+    """Flags that the function sets, and under which the factors are applied bare elsewhere too.
+
+    ``self.pissa = True`` beside ``weight -= B @ A``, where each forward of that mode has no scale.
+    """
+    function = application.spot.function
+    if function is None:
+        return ()
+    set_here = {
+        (f"self.{name}", value) for value in (True, False) for name in constant_flags(ledger, value)[function]
+    }
+    bare_under = {
+        guard
+        for other in family.holders
+        if other is not application
+        for branch in other.branches
+        if bare(branch.scale)
+        for guard in branch.guards
+    }
+    return tuple(sorted(set_here & bare_under))
 
 
 def is_folded(ledger: Ledger, family: Family) -> bool:
