@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.interfaces import (
     ALPHA_OF_EXPORTS,
     EXPORTER,
     FACTOR_GETTERS,
+    LOADS_INTO_MODEL,
     WRITES_TENSORS,
     WRITES_TEXT,
 )
@@ -88,7 +89,7 @@ class TrainedAlphaNotSaved(Obligation):
 
     The layers are made and saved in one file. Silent if that file uses alpha / rank as a strength when it
     loads the factors again, folds it, or writes any alpha. A filtered state dict is reported with `--preview`
-    only, and not if the program writes settings beside it.
+    only, and not if the program writes settings beside it or loads it again in the same function.
 
     ## References
 
@@ -117,7 +118,9 @@ class TrainedAlphaNotSaved(Obligation):
                 continue
             if _is_export_without_alpha(use):
                 savers[filename][use.spot.row] = (use, "high")
-            elif filename not in writes_settings and _saves_factors_only(use, factors):
+            elif filename in writes_settings or _is_loaded_again(ledger, use):
+                continue
+            elif _saves_factors_only(use, factors):
                 savers[filename].setdefault(use.spot.row, (use, "medium"))
         for filename, found in savers.items():
             # hooks for checkpoints come first, what the training leaves behind comes last
@@ -196,6 +199,15 @@ def _is_export_without_alpha(use: Use) -> bool:
         return False
     names = [keyword.arg for keyword in node.keywords]
     return None not in names and not any(name and name.endswith(endings) for name in names)
+
+
+def _is_loaded_again(ledger: Ledger, saved: Use) -> bool:
+    """Does the same function load tensors into a model afterwards: a check of its own, with its own alpha?"""
+    return any(
+        use.spot.function is saved.spot.function and use.spot.row > saved.spot.row
+        for use in ledger.uses
+        if _last(use) in LOADS_INTO_MODEL
+    )
 
 
 def _saves_factors_only(use: Use, factors: dict[int, Table]) -> bool:

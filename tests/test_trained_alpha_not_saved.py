@@ -45,6 +45,7 @@ def made(r: str = "args.rank", alpha: str = "args.lora_alpha") -> str:
         (made() + "    pipe = FluxPipeline.from_pretrained('x')\n    pipe.save_lora_weights(args.out)\n",
          "high"),
         (made() + FILTERED, "medium"),
+        ("    model.load_state_dict(torch.load(args.resume))\n" + made() + FILTERED, "medium"),
         (made() + "    torch.save(get_peft_model_state_dict(model), args.out)\n", "medium"),
         ("    insert_lora_layers(model, rank=args.rank, network_alpha=args.alpha)\n"
          "    state = model.state_dict()\n"
@@ -69,6 +70,8 @@ def test_found(body: str, confidence: Confidence, tmp_path: Path) -> None:
         "    factors['alpha'] = torch.tensor(args.lora_alpha)\n    torch.save(factors, args.out)\n",
         # settings are written beside the factors
         made() + FILTERED + "    json.dump(vars(args), open('settings.json', 'w'))\n",
+        # a check of the file, by the same layers
+        made() + FILTERED + "    model.load_state_dict(torch.load(args.out), strict=False)\n",
         # everything but the factors
         made() + FILTERED.replace("'lora' in k", "'lora' not in k"),
         made() + "    model.save_pretrained(args.out)\n",
