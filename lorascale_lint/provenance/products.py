@@ -69,7 +69,8 @@ def _is_crossed(delta: Tensor, swap: bool) -> bool:
 
 def _with_steps(made: Value, left: Value, right: Value) -> Value:
     """A product has been through what each of its factors has been through."""
-    steps = tuple(step for value in (left, right) if isinstance(value, Tensor) for step in value.steps)
+    scaled = [value for value in (left, right) if isinstance(value, Tensor) and value.kind != "adapted"]
+    steps = tuple(step for value in scaled for step in value.steps)  # those of an input are its own affair
     return replace(made, steps=steps) if steps and isinstance(made, Tensor) else made
 
 
@@ -85,7 +86,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     one = by_shape(one) if one is not None else nameless(left)
     two = by_shape(two) if two is not None else nameless(right)
     kinds = (one.kind, two.kind)
-    scale = one.scale * two.scale
+    scale = _brought(one) * _brought(two)
     layout = one.layout or two.layout or (_layout(one, two, swap) if ordered else "")
     rows = (*one.rows, *two.rows)
     variant = one.variant if one.variant != "lora" else two.variant
@@ -131,7 +132,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
             if ordered and a is two and a.space == "weight" and _is_crossed(a, swap):
                 layout = f"crossed {a.layout}"
             return replace(a, scale=scale, space="activation", rows=rows, layout=layout)
-        if a.kind == "adapted":
+        if a.kind == "adapted" and b.kind not in (A, B, "delta"):
             return replace(a, space="activation")
     if set(kinds) == {"delta"}:
         return replace(one, scale=scale, rows=rows)
@@ -151,6 +152,11 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     if "base" in kinds:
         return Tensor("base", space="activation", origin=one.origin or two.origin)
     return Tensor("data", origin=one.origin or two.origin)
+
+
+def _brought(value: Tensor) -> Scale:
+    """What a tensor brings into a product; the scale of an adapted one is that of the delta in it."""
+    return ONE if value.kind == "adapted" else value.scale
 
 
 def _by_contraction(one: Tensor, two: Tensor, swap: bool) -> Tensor | None:

@@ -129,6 +129,12 @@ WAYS = {
                 setattr(blocks.setdefault(name, Block()), part, value)
             return blocks
     """,
+    "what another layer has adapted": """
+        def forward(x, w1, w2, lora_A, lora_B, lora_A2, lora_B2, alpha, rank):
+            scale = alpha / rank
+            hidden = act(x @ w1 + (x @ lora_A @ lora_B) * scale)
+            return hidden @ w2 + (hidden @ lora_A2 @ lora_B2) * scale
+    """,
     "added key": """
         def merge(weight, state, name):
             x, y = state[name + ".lora_down.weight"], state[name + ".lora_up.weight"]
