@@ -10,22 +10,22 @@ import libcst as cst
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.alpha_look_ups import Renamed, key_expression, last_binding
+from lorascale_lint.ledger.alpha_look_ups import Unmapped, key_expression, last_binding
 from lorascale_lint.ledger.entries import Ledger, loc_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.sources.loc import Loc
 
 
 @repair
-def map_whole_key(ledger: Ledger, renamed: Renamed) -> Fix | None:
+def map_whole_key(ledger: Ledger, found: Unmapped) -> Fix | None:
     """``mapped(key.replace(".alpha", "")) + ".alpha"`` becomes ``mapped(key)``.
 
     Safe where the mapping keeps the suffix of the factors: alpha is found where it was not, and an alpha that
     equals the rank gives the scale of a missing one.
     """
-    spot = renamed.alpha.spot
+    spot = found.alpha.spot
     function, key = spot.function, key_expression(spot.node)
-    if function is None or key is None or not renamed.keeps_suffixes:
+    if function is None or key is None or not found.keeps_suffixes:
         return None
     joined = _followed(function, key, spot.row)
     suffix = None if joined is None else _suffix(joined)

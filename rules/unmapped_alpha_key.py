@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.map_whole_key import map_whole_key
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.alpha_look_ups import Renamed, renamed_alphas
+from lorascale_lint.ledger.alpha_look_ups import Unmapped, unmapped_alphas
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.scale import ONE
@@ -129,21 +129,24 @@ class UnmappedAlphaKey(Obligation):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Alphas that keep the module's old name where the factors get a new one."""
         seen: set[object] = set()
-        for renamed in renamed_alphas(ledger):
-            spot = renamed.alpha.spot
-            if renamed.left_unmapped and spot.node not in seen and not spot.file.is_test:
-                seen.add(spot.node)
-                yield self._unmapped(ledger, renamed)
+        for found in unmapped_alphas(ledger):
+            if found.alpha.spot.node not in seen and not found.spot.file.is_test:
+                seen.add(found.alpha.spot.node)
+                yield self._unmapped(ledger, found)
 
-    def _unmapped(self, ledger: Ledger, renamed: Renamed) -> Finding:
-        spot = renamed.alpha.spot
+    def _unmapped(self, ledger: Ledger, found: Unmapped) -> Finding:
+        message = "the name of alpha is mapped without its suffix, which the mapping needs"
+        shows = "the mapping matches names with one more part"
+        if found.module:
+            message = f"alpha is stored as `{found.key}`, and its factors under `{found.module}`"
+            shows = f"the name of the factors becomes `{found.module}` here"
         return self.at(
-            spot,
-            f"alpha is stored as `{renamed.key}`, and its factors under `{renamed.module}`",
+            found.spot,
+            message,
             effect=effect_of(ONE) + ", for every mapped name",
             trace=[
-                (renamed.table.down.spot, f"the name of the factors becomes `{renamed.module}` here"),
-                (spot, "alpha is stored under a name that the mapping left as it was"),
+                (found.shows, shows),
+                (found.alpha.spot, "alpha is stored under a name that the mapping left as it was"),
             ],
-            fix=map_whole_key(ledger, renamed),
+            fix=map_whole_key(ledger, found),
         )

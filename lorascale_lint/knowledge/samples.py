@@ -79,6 +79,7 @@ USUAL_MODULE = "blocks.0.attn.to_q"
 _TRAILING = re.compile(r"\\\.\(\.[*+]\??\)\$?$")
 """What ends a pattern that takes a module's name with one more part."""
 _NUMBER = re.compile(r"\(?\\d\+\)?")
+_GROUP = re.compile(r"\\(\d|g<\w+>)$")
 _MODULE = re.compile(r"\w+(\.\w+)+")
 
 
@@ -87,9 +88,19 @@ def samples_of(text: str) -> list[Sample]:
     return [sample for sample in SAMPLES if sample.is_named_in(text)]
 
 
+def takes_more(pattern: str) -> bool:
+    """Does a pattern take a module's name with one more part behind it?"""
+    return _TRAILING.search(pattern) is not None
+
+
+def ends_in_group(replacement: str) -> bool:
+    """Does a replacement end in what a group matched?"""
+    return _GROUP.search(replacement) is not None
+
+
 def module_of_pattern(pattern: str) -> str | None:
     """A module whose keys a pattern such as ``^blocks\\.(\\d+)\\.attn\\.(.*)$`` takes; None for others."""
-    if not _TRAILING.search(pattern):
+    if not takes_more(pattern):
         return None
     text = _NUMBER.sub("0", _TRAILING.sub("", pattern.removeprefix("^"))).replace("\\.", ".")
     return text if _MODULE.fullmatch(text) else None

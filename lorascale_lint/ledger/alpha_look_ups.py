@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES
 from lorascale_lint.knowledge.roles import ALPHA, key_role
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot
-from lorascale_lint.ledger.fates import Fate, Output, fates
+from lorascale_lint.ledger.fates import Fate, Output, fates, origins
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Text, Value
 
@@ -138,6 +138,42 @@ class Renamed:
             for w in writes
             if w is not self.alpha and _is_alpha_key(shown(w.key)) and not self.fate.is_alpha(w.value)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Unmapped:
+    """An alpha whose key is mapped without the suffix that the patterns of the mapping need."""
+
+    alpha: KeyWrite
+    spot: Spot
+    key: str
+    module: str
+    keeps_suffixes: bool
+    shows: Spot
+
+
+def unmapped_alphas(ledger: Ledger) -> Iterator[Unmapped]:
+    """Alphas that keep a name which the mapping changes: seen to, or by what the mapping is given."""
+    for renamed in renamed_alphas(ledger):
+        if renamed.left_unmapped:
+            where, shows = renamed.alpha.spot, renamed.table.down.spot
+            yield Unmapped(renamed.alpha, where, renamed.key, renamed.module, renamed.keeps_suffixes, shows)
+    if len(ledger.patterns) < 2:
+        return
+    for trial in ledger.trials:
+        sample = trial.sample
+        factors = {sample.down, sample.up, *(key.removesuffix(".weight") for key in (sample.down, sample.up))}
+        given = [
+            (use, plain.literal) for use in trial.ledger.uses if isinstance(plain := use.given.get("0"), Text)
+        ]
+        whole = {use.name for use, key in given if key in factors}
+        bare = [use for use, key in given if key == sample.module and use.name in whole]
+        for write in trial.ledger.writes:
+            key = shown(write.key)
+            mapped = key.startswith("?") and _is_alpha_key(key) and key_role(key) == ALPHA
+            if bare and mapped and f"adapter[{sample.alpha_key}]" in origins(write.value):
+                keeps = all(pattern.keeps_end for pattern in ledger.patterns)
+                yield Unmapped(write, bare[-1].spot, key, "", keeps, ledger.patterns[0].spot)
 
 
 def _is_alpha_key(key: str) -> bool:

@@ -395,6 +395,18 @@ class Trial:
     whole: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """A regular expression in a table that maps names of a module with one more part: ``^blocks\\.(.*)$``.
+
+    ``keeps_end`` if what it is replaced by ends in what its last group matched.
+    """
+
+    spot: Spot
+    text: str
+    keeps_end: bool
+
+
 @dataclass(slots=True)
 class Ledger:
     """Everything that happened, in the order in which it was seen."""
@@ -430,6 +442,7 @@ class Ledger:
     """Parameters that nothing but tests and messages reads; those of ``unused`` are among them."""
     defaults: list[Default] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
+    patterns: list[Pattern] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)
     """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
     crashes: list[tuple[str, str]] = field(default_factory=list)
@@ -460,6 +473,7 @@ __all__ = [
     "Ledger",
     "Multiplied",
     "Norm",
+    "Pattern",
     "Product",
     "Quotient",
     "Rescale",

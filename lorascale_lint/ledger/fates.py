@@ -29,7 +29,7 @@ class Output:
     def is_renamed(self) -> bool:
         """Are the factors there under other keys than in the file?"""
         return any(
-            f"adapter[{_literal(write)}]" not in _origins(write.value) for write in (self.down, self.up)
+            f"adapter[{_literal(write)}]" not in origins(write.value) for write in (self.down, self.up)
         )
 
 
@@ -96,24 +96,24 @@ class Fate:
         """Where the factors are taken out of the file, and under which key."""
         for side, origin, key in ((A, self.down, self.trial.sample.down), (B, self.up, self.trial.sample.up)):
             for read in self.ledger.reads:
-                if read.how != "in" and origin in _origins(read.value):
+                if read.how != "in" and origin in origins(read.value):
                     yield side, read.spot, key
                     break
 
     def is_alpha(self, value: Value) -> bool:
         """Is the value the alpha of the file?"""
-        return self.alpha in _origins(value)
+        return self.alpha in origins(value)
 
     def reads_file_at(self, node: ast.AST) -> bool:
         """Is what is looked up at ``node`` looked up in the file as it is, if its tensors come there?"""
         found = [read for read in self.ledger.reads if read.spot.node is node]
-        ours = [read for read in found if {self.down, self.up} & set(_origins(read.value))]
+        ours = [read for read in found if {self.down, self.up} & set(origins(read.value))]
         return all(read.container == self.trial.given for read in ours)
 
     def drops_alpha(self, place: Apply | Norm) -> bool:
         """Is the product there used without alpha, which nothing else in the trial uses either?"""
         if isinstance(place, Norm):
-            return not any(self.alpha in _origins(r.value) for r in self.ledger.reads if r.how != "del")
+            return not any(self.alpha in origins(r.value) for r in self.ledger.reads if r.how != "del")
         unused = not self.alpha_goes_on and not self.alpha_of_settings_goes_on and not self.is_rescaled
         return unused and is_bare(place)
 
@@ -213,7 +213,7 @@ class Fate:
         return self.alpha in self._held(value, set())
 
     def _held(self, value: Value, seen: set[int]) -> Iterator[str]:
-        yield from _origins(value)
+        yield from origins(value)
         for key in self._refs(value):
             if key not in seen:
                 seen.add(key)
@@ -276,7 +276,7 @@ def _is_scaled(write: KeyWrite) -> bool:
 
 
 def _is_plain(write: KeyWrite, origin: str) -> bool:
-    return origin in _origins(write.value) and is_plain_factor(write.value)
+    return origin in origins(write.value) and is_plain_factor(write.value)
 
 
 def _literal(write: KeyWrite) -> str | None:
@@ -288,7 +288,8 @@ def _is_unseen(use: Use) -> bool:
     return use.callee is None and OPERATIONS.get(use.name.rpartition(".")[2]) is None
 
 
-def _origins(value: Value) -> Iterator[str]:
+def origins(value: Value) -> Iterator[str]:
+    """The ways by which tensors and numbers in a value are named."""
     for option in options(value):
         match option.value:
             case Place(path=path):
@@ -302,4 +303,4 @@ def _origins(value: Value) -> Iterator[str]:
                 yield from (str(part.name) for part in parts if isinstance(part, Hole))
             case Tup(items=items):
                 for item in items:
-                    yield from _origins(item)
+                    yield from origins(item)

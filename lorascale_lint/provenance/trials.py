@@ -15,11 +15,13 @@ from lorascale_lint.knowledge.samples import (
     USUAL,
     USUAL_MODULE,
     Sample,
+    ends_in_group,
     module_of_pattern,
     sample_of,
     samples_of,
+    takes_more,
 )
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Trial, Use
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Pattern, Spot, Trial, Use
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Entries, Items, Names
 from lorascale_lint.provenance.machine import STEP_LIMIT, Frame, Machine, OutOfSteps
@@ -66,6 +68,7 @@ def mark(ledger: Ledger) -> Mark:
 
 def record(machine: Machine, file: FileInfo, before: Mark) -> None:
     """Tries the functions of ``file`` that handle adapter files, and its top level."""
+    machine.ledger.patterns.extend(patterns_of(file))
     made: dict[object, int] = {}
     multiplies = {p.spot.function for p in machine.ledger.products[before.products :] if p.spot.file is file}
     for entrance in list(entrances(machine.ledger, file, before)):
@@ -91,13 +94,22 @@ def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
     return [own, *found] if own is not None and all(own.pair != one.pair for one in found) else list(found)
 
 
+def patterns_of(file: FileInfo) -> Iterator[Pattern]:
+    """The regular expressions in tables of the file that take names with one more part."""
+    for table in ast.walk(file.tree) if "\\." in file.source else ():
+        if not isinstance(table, ast.Dict):
+            continue
+        for key, value in zip(table.keys, table.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str) and takes_more(key.value):
+                new = value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value
+                text = new.value if isinstance(new, ast.Constant) else None
+                keeps = isinstance(text, str) and ends_in_group(text)
+                yield Pattern(Spot(file, None, None, key), key.value, keeps)
+
+
 def _mapped_module(file: FileInfo) -> str | None:
     """A module that the first regular expression of a table in the file takes."""
-    if "\\." not in file.source:
-        return None
-    tables = (node for node in ast.walk(file.tree) if isinstance(node, ast.Dict))
-    texts = (key.value for table in tables for key in table.keys if isinstance(key, ast.Constant))
-    modules = (module_of_pattern(text) for text in texts if isinstance(text, str))
+    modules = (module_of_pattern(pattern.text) for pattern in patterns_of(file))
     return next((module for module in modules if module is not None), None)
 
 
