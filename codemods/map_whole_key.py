@@ -62,29 +62,52 @@ def _suffix(joined: ast.expr) -> tuple[ast.expr, str] | None:
 
 
 def _strip(function: FunctionInfo, mapped: ast.expr, suffix: str) -> ast.Call | None:
-    """The call that takes the suffix off the argument of the mapping."""
-    if isinstance(mapped, ast.Subscript):
-        mapped = mapped.value
-    if not isinstance(mapped, ast.Call) or not mapped.args:
-        return None
-    found = _followed(function, mapped.args[0], mapped.lineno)
-    match found:
-        case ast.Call(
-            func=ast.Attribute(attr="replace" | "removesuffix"), args=[ast.Constant(value=text), *rest]
-        ) if text == suffix and all(isinstance(item, ast.Constant) and item.value == "" for item in rest):
-            return found
-        case _:
-            return None
+    """The call that takes the suffix off the argument of the mapping, or of mappings one after another."""
+    for _ in range(_MAPPINGS):
+        if isinstance(mapped, ast.Subscript):
+            mapped = mapped.value
+        match mapped:
+            case ast.Call(
+                func=ast.Attribute(attr="replace" | "removesuffix"), args=[ast.Constant(value=text), *rest]
+            ) if text == suffix and all(isinstance(item, ast.Constant) and item.value == "" for item in rest):
+                return mapped
+            case ast.Call(args=[argument, *_]):
+                found = _followed(function, argument, mapped.lineno)
+                if found is None:
+                    return None
+                mapped = found
+            case _:
+                return None
+    return None
+
+
+_MAPPINGS = 4
+"""Mappings that a key may go through, one after another."""
 
 
 def _is_shared(function: FunctionInfo, strip: ast.Call, joined: ast.expr) -> bool:
     """Is a name that is bound between both expressions read for something else, too?"""
-    rows = range(strip.lineno, joined.lineno + 1)
-    nodes = [node for node in ast.walk(function.node) if isinstance(node, ast.Assign) and node.lineno in rows]
-    bound = {t.id for node in nodes for t in node.targets if isinstance(t, ast.Name)}
-    names = [node for node in ast.walk(function.node) if isinstance(node, ast.Name) and node.id in bound]
-    reads = [node for node in names if isinstance(node.ctx, ast.Load)]
-    return len(reads) > len([node for node in names if isinstance(node.ctx, ast.Store)])
+    last = min(
+        (
+            body[-1].end_lineno or 0
+            for node in ast.walk(function.node)
+            if isinstance(body := getattr(node, "body", None), list)
+            and body[0].lineno <= strip.lineno
+            and (body[-1].end_lineno or 0) >= joined.lineno
+        ),
+        default=0,
+    )
+    names = [
+        node
+        for node in ast.walk(function.node)
+        if isinstance(node, ast.Name) and strip.lineno <= node.lineno <= last
+    ]
+    bound = [node for node in names if isinstance(node.ctx, ast.Store) and node.lineno <= joined.lineno]
+    read = dict.fromkeys((node.id for node in bound), 0)
+    for node in names:
+        if node.id in read and isinstance(node.ctx, ast.Load):
+            read[node.id] += 1
+    return any(count > sum(1 for node in bound if node.id == name) for name, count in read.items())
 
 
 def _inline(rewrite: Rewrite, strip: Loc) -> bool:

@@ -93,9 +93,15 @@ def last_binding(function: FunctionInfo, name: str, before: int) -> ast.expr | N
         for node in ast.walk(function.node)
         if isinstance(node, ast.Assign)
         and node.lineno < before
-        and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+        and any(_binds(target, name) for target in node.targets)
     ]
     return max(bindings, key=lambda binding: binding[0])[1] if bindings else None
+
+
+def _binds(target: ast.expr, name: str) -> bool:
+    """Is ``name`` the target, or the first of a row?"""
+    first = target.elts[0] if isinstance(target, ast.Tuple) and target.elts else target
+    return isinstance(first, ast.Name) and first.id == name
 
 
 @dataclass(frozen=True, slots=True)
