@@ -105,13 +105,12 @@ class BypassOmitsScale(Obligation):
                 trained = found.roles == TRAINED
                 kind = "the trained scale" if trained else "the learned scalar"
                 name = f" `self.{found.name}`" if found.name else ""
-                step = found.way if found.step is None else found.step.spot
                 yield self.at(
                     found.path.spot,
                     f"`{found.path.spot.name}` leaves out {kind}{name} of `{found.way.name}`",
                     effect="rank / alpha of the trained strength" if trained else None,
                     trace=[
-                        (step, f"{kind} is multiplied onto the weight here"),
+                        (found.at, f"{kind} is multiplied onto the weight here"),
                         (found.path.spot, "the same tensors are applied to the activation without it"),
                     ],
                     fix=scale_returned(ledger, found.path, found.name, "safe" if trained else "unsafe"),

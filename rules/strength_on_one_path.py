@@ -88,9 +88,10 @@ class StrengthOnOnePath(Obligation):
         for family in families(ledger):
             known = [item for item in family.applications if not item.reasons and item.formula != "0"]
             strong = [item for item in known if _strong(item)]
+            careful = {item.spot.function for item in strong}  # has it on another branch, or further on
             for application in known:
                 other = next((item for item in strong if item.kind != application.kind), None)
-                if other is None or application in strong or application.kind == "unmerge":
+                if other is None or application.spot.function in careful or application.kind == "unmerge":
                     continue
                 yield self.at(
                     application.spot,

@@ -83,10 +83,6 @@ class GatedLoRA(nn.Module):
 """
 
 HELPED = """
-def make_kron(first, second, scaling):
-    return torch.kron(first, second) * scaling
-
-
 class LokrAdapter(nn.Module):
     def __init__(self, base, lora_dim, alpha):
         self.base = base

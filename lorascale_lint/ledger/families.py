@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -276,6 +277,19 @@ def _mode(ledger: Ledger, family: Family, application: Application) -> Guards:
 def is_folded(ledger: Ledger, family: Family) -> bool:
     """Is a factor multiplied and kept, in the classes or by code of their file that serves any layer?"""
     return bool(family.folds) or family.root.file.filename in ledger.once(_packers)
+
+
+def keeps_fold(ledger: Ledger, family: Family) -> bool:
+    """Is a factor put back where it was, times a number of LoRA code, and not only written into a file?"""
+    kept = {(store.spot.function, store.spot.row) for store in ledger.stores}
+    kept |= {(write.spot.function, write.spot.row) for write in ledger.writes if write.name}
+    numbers = (fold for fold in family.folds if any(symbol.role for symbol, _ in fold.scale.powers))
+    return any(
+        isinstance(fold.spot.node, ast.AugAssign)
+        or (isinstance(fold.spot.node, ast.Call) and ast.unparse(fold.spot.node.func).endswith("_"))
+        or (fold.spot.function, fold.spot.row) in kept
+        for fold in numbers
+    )
 
 
 def _packers(ledger: Ledger) -> set[str]:

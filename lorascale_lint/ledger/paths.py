@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Ledger, Multiplied, Return, Spot
-from lorascale_lint.ledger.families import Family, in_one_line, is_folded, opposed
+from lorascale_lint.ledger.families import Family, in_one_line, keeps_fold, opposed, trained
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Tensor, options
 
+_FACTORS = frozenset({"A", "B", "delta", "kronecker"})
 TRAINED, LEARNED = frozenset({ALPHA, SCALING}), frozenset({GATE})
 
 
@@ -24,39 +27,47 @@ class LeftOut:
     way: Spot
     roles: frozenset[str]
     """What is left out: the trained scale, or what the layer learns."""
-    step: Multiplied | None
+    at: Spot
     """Where the weight gets it."""
+    number: ast.expr | None
+    """What stands there for it."""
 
     @property
     def name(self) -> str:
         """The field that holds it; empty if that is none of the object."""
-        number = None if self.step is None else self.step.number
-        match number:
+        match self.number:
             case ast.Attribute(value=ast.Name(id="self"), attr=name):
                 return name
             case _:
                 return ""
 
 
-Way = tuple[Spot, Guards, Scale, tuple[Multiplied, ...]]
+Way = tuple[Spot, Guards, Scale, tuple[Multiplied, ...], ast.expr | None]
+"""Where the weight is made, when, at which scale, by which steps, or by a number given to a call."""
 
 
 def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
     """Numbers on the weight's way that no branch of an activation's way has."""
-    if is_folded(ledger, family):
+    if keeps_fold(ledger, family):
         return
+    seen: set[tuple[FunctionInfo | None, frozenset[str]]] = set()
+    ways = [*_weight_ways(family), *_ways_out_of_sight(ledger, family)]
     for path, holder in family.holders.items():
         if path.kind != "forward" or path.reasons or _scaled_later(ledger, path):
             continue
         has = {symbol.role for branch in path.branches for symbol, _ in branch.scale.powers}
-        for spot, guards, scale, steps in _weight_ways(family):
-            apart = any(True for branch in path.branches for _ in opposed(branch.guards, guards))
+        for spot, guards, scale, steps, number in ways:
+            apart = all(any(opposed(branch.guards, guards)) for branch in path.branches)
             if apart or scale.unknowns() or not in_one_line(ledger, holder, spot.cls):
                 continue
             for roles, same in ((TRAINED, TRAINED | {MULTIPLIER}), (LEARNED, LEARNED)):
-                if not has & same and any(s.role in roles and power > 0 for s, power in scale.powers):
+                key = (path.spot.function, roles)
+                missing = not has & same and any(s.role in roles and power > 0 for s, power in scale.powers)
+                if missing and key not in seen:
+                    seen.add(key)
                     step = next((s for s in reversed(steps) if _brings(s, roles)), None)
-                    yield LeftOut(path, spot, roles, step)
+                    at = spot if step is None else step.spot
+                    yield LeftOut(path, spot, roles, at, number if step is None else step.number)
 
 
 def _scaled_later(ledger: Ledger, path: Application) -> bool:
@@ -75,12 +86,27 @@ def _weight_ways(family: Family) -> Iterator[Way]:
     for application in family.applications:
         if application.kind != "forward":
             for branch in application.branches:
-                yield application.spot, branch.guards, branch.scale, branch.steps
+                yield application.spot, branch.guards, branch.scale, branch.steps, None
     for given in family.returns:
         for option in options(given.value):
             value = option.value
             if isinstance(value, Tensor) and value.kind == "delta":
-                yield given.spot, (*given.guards, *option.guards), value.scale, value.steps
+                yield given.spot, (*given.guards, *option.guards), value.scale, value.steps, None
+
+
+def _ways_out_of_sight(ledger: Ledger, family: Family) -> Iterator[Way]:
+    """Calls that are given factors of an object and the trained scale: ``make_kron(w1, w2, self.scale)``."""
+    for use in ledger.uses:
+        call = use.spot.node
+        if use.callee is not None or use.spot.cls not in family.members or not isinstance(call, ast.Call):
+            continue
+        given = [(name, option.value) for name, value in use.given.items() for option in options(value)]
+        factors = {name for name, value in given if getattr(value, "kind", "") in _FACTORS}
+        for name, value in given:
+            scale = scale_of(value)
+            if len(factors) > 1 and scale is not None and trained(scale):
+                node = call.args[int(name)] if name.isdigit() and int(name) < len(call.args) else None
+                yield use.spot, use.guards, scale, (), node
 
 
 def _brings(step: Multiplied, roles: frozenset[str]) -> bool:
