@@ -249,3 +249,15 @@ def test_rank_of_a_configuration_without_its_alpha_fires(tmp_path: Path, body: s
 def test_other_layers_of_a_configuration_are_silent(tmp_path: Path, config: str, body: str) -> None:
     source = CONFIGURED.format(config=config, rank="r", alpha="lora_alpha", body=body)
     assert not findings(source, tmp_path, "LS206")
+
+
+def test_a_flag_that_the_constructor_may_have_set_is_not_known(tmp_path: Path) -> None:
+    """Keras' Embedding builds itself where it is given weights, and asks whether it is built."""
+    source = KEPT.format(
+        build="if self.built:\n            return\n        self.built = True\n        "
+        "self.enable_lora(self.lora_rank)",
+        enable=RESET,
+    ).replace("(self, lora_rank=None,", "(self, weights=None, lora_rank=None,")
+    kept = "        self.lora_alpha = lora_alpha\n"
+    source = source.replace(kept, f"{kept}        if weights is not None:\n            self.build()\n", 1)
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]

@@ -10,7 +10,17 @@ from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Const, Number, Place, Ref, Tensor, Union, Value, options
+from lorascale_lint.provenance.values import (
+    Alternative,
+    Const,
+    Number,
+    Place,
+    Ref,
+    Tensor,
+    Union,
+    Value,
+    options,
+)
 
 
 def is_fresh(value: Value) -> bool:
@@ -41,7 +51,7 @@ def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     flags = [
         slot
         for slot, value in m.heap.of(made.key)
-        if isinstance(value, Const) and isinstance(value.value, bool) and isinstance(slot, str)
+        if isinstance(slot, str) and isinstance(value, Value) and all(map(_is_flag, options(value)))
     ]
     if not flags:
         return
@@ -60,6 +70,13 @@ def open_strengths(m: Machine, cls: ClassInfo, made: Ref) -> None:
     for slot, value in m.heap.of(made.key):
         if is_start(value) and isinstance(slot, str) and role_of(slot, lora) == STRENGTH:
             m.heap.write(made.key, slot, Place(f"self.{slot}", STRENGTH, True))
+
+
+def _is_flag(option: Alternative) -> bool:
+    """True, False, or not set yet on that way."""
+    return option.value is ABSENT or (
+        isinstance(option.value, Const) and isinstance(option.value.value, bool)
+    )
 
 
 @lru_cache(maxsize=20_000)
