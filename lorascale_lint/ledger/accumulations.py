@@ -55,9 +55,11 @@ def accumulations(ledger: Ledger, family: Family) -> Iterator[Accumulation]:
     functions = {f for cls in family.members for f in cls.methods.values()}
     applied = [a for a in ledger.applies if a.spot.function in functions]
     merges = dict.fromkeys(a.spot.function for a in applied if a.kind == "merge")
+    if not merges:
+        return
     restoring = {store.spot.function for backup in backups(ledger) for store, _ in backup.put_back}
     takes_back = (restoring & functions) | {a.spot.function for a in applied if a.kind == "unmerge"}
-    calls = [use for use in ledger.uses if not use.spot.chain and isinstance(use.callee, FunctionInfo)]
+    calls = ledger.once(_calls)
     for setter in family.setters:
         for merge in merges:
             call = next((u for u in calls if u.spot.function is setter.function and u.callee is merge), None)
@@ -108,6 +110,10 @@ def default_of(function: FunctionInfo, name: str) -> ast.expr | None:
     pairs = [*zip(reversed(plain), reversed(given.defaults), strict=False)]
     pairs += [(a, d) for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True) if d is not None]
     return next((default for argument, default in pairs if argument.arg == name), None)
+
+
+def _calls(ledger: Ledger) -> list[Use]:
+    return [use for use in ledger.uses if not use.spot.chain and isinstance(use.callee, FunctionInfo)]
 
 
 def _guarded(

@@ -23,8 +23,21 @@ class Backup:
     put_back: tuple[tuple[Store, Written], ...]
 
 
-def backups(ledger: Ledger) -> Iterator[Backup]:
+def backups(ledger: Ledger) -> list[Backup]:
     """Fields that hold nothing but a weight, as it was named, moved or copied, and what puts it back."""
+    return ledger.once(_backups)
+
+
+def _backups(ledger: Ledger) -> list[Backup]:
+    return list(_found(ledger))
+
+
+def _found(ledger: Ledger) -> Iterator[Backup]:
+    changed: dict[str, list[Store]] = {}
+    for store in ledger.stores:
+        name = changed_weight(store) if not store.spot.chain else None
+        if name is not None:
+            changed.setdefault(name, []).append(store)
     fields: dict[tuple[ClassInfo, str], list[Store]] = {}
     for store in ledger.stores:
         if isinstance(store.owner, Ref) and store.owner.cls is not None and not store.spot.chain:
@@ -38,11 +51,8 @@ def backups(ledger: Ledger) -> Iterator[Backup]:
         weight = weights.pop()
         back = [
             (store, source)
-            for store in ledger.stores
-            if not store.spot.chain
-            and changed_weight(store) == weight
-            and (source := written(store.spot)) is not None
-            and _is_field(source, field, store, cls)
+            for store in changed.get(weight, ())
+            if (source := written(store.spot)) is not None and _is_field(source, field, store, cls)
         ]
         if back and field != "weight":
             yield Backup(cls, field, weight, tuple(sources), tuple(back))

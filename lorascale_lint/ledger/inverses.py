@@ -19,13 +19,17 @@ Pair = tuple[list[Apply], list[Apply]]
 
 def pairs(ledger: Ledger) -> Iterator[Pair]:
     """By class, or by file and the name without its `un` for functions of no class."""
+    yield from ledger.once(_pairs)
+
+
+def _pairs(ledger: Ledger) -> list[Pair]:
     groups: dict[object, Pair] = {}
     for apply in ledger.applies:
         place = _place(apply)
         if place is not None:
             merges, unmerges_ = groups.setdefault((place, weight_of(apply.base)), ([], []))
             (unmerges_ if apply.kind == "unmerge" else merges).append(apply)
-    yield from (pair for pair in groups.values() if all(pair))
+    return [pair for pair in groups.values() if all(pair)]
 
 
 def added_again(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
