@@ -92,7 +92,7 @@ class TruncatedAlpha(Obligation):
         for item in ledger.quotients:
             if not item.floor or item.spot.function in whole:
                 continue
-            if roles(item.value) == {ALPHA} and roles(item.by) <= {RANK, EXTENT}:
+            if {ALPHA} <= roles(item.value) <= {ALPHA, RANK} and roles(item.by) <= {RANK, EXTENT}:
                 yield self.at(
                     item.spot,
                     "alpha is divided by the rank with `//`, which rounds the scale down",

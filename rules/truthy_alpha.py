@@ -11,7 +11,6 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, speaks_of_kohya
 from lorascale_lint.ledger.choices import Choice, choices, divided
 from lorascale_lint.ledger.entries import Ask, Ledger
-from lorascale_lint.ledger.families import bare
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.provenance.values import Value, options
 from lorascale_lint.rule import Obligation
@@ -131,12 +130,12 @@ def _is_alpha(value: Value) -> bool:
 
 
 def _decisive(choice: Choice, asks: Mapping[str, list[Ask]]) -> Ask | None:
-    """The question whose yes leads to alpha / rank, and whose no to nothing."""
-    unscaled = [guards for scale, guards in choice.branches if bare(scale)]
+    """The question whose yes leads to alpha / rank, and whose no to the same without it."""
     for scale, guards in choice.branches:
-        for atom, holds in guards if divided(scale) else ():
+        unscaled = [others for other, others in choice.branches if divided(scale, other)]
+        for atom, holds in guards if unscaled else ():
             missing = {(atom, True), (f"{atom} is None", True)}
-            if holds and atom in asks and any(missing.isdisjoint(other) for other in unscaled):
+            if holds and atom in asks and any(missing.isdisjoint(others) for others in unscaled):
                 return _nearest(asks[atom], choice)
     return None
 

@@ -105,3 +105,17 @@ def test_an_integer_tensor_of_a_number_that_may_be_one_is_plausible_only(tmp_pat
     unsure, sure = source.replace(": float = 1.0", "=1"), source.replace(": float = 1.0", ": int = 1")
     assert [found.confidence for found in findings(unsure, tmp_path, "LS204")] == ["medium"]
     assert not findings(sure, tmp_path, "LS204")
+
+
+def test_a_rank_that_may_stand_in_and_a_hook_that_is_called_out_of_sight(tmp_path: Path) -> None:
+    source = """\
+def attach_lora(module, lora_A, lora_B, alpha=None):
+    rank = lora_A.shape[0]
+    if alpha is None:
+        alpha = rank
+    module.register_forward_hook(
+        lambda mod, inputs, output: output + (inputs[0] @ lora_A.T @ lora_B.T) * (alpha // rank)
+    )
+"""
+    assert [found.code for found in findings(source, tmp_path, "LS204")] == ["LS204"]
+    assert not findings(source.replace("//", "/"), tmp_path, "LS204")

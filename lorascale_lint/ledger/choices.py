@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.knowledge.roles import SCALING
 from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Ledger, Return, Spot, Store
 from lorascale_lint.ledger.numbers import scale_of
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Guards, Tensor, Value, options
 
 
@@ -39,13 +39,12 @@ def choices(ledger: Ledger) -> Iterator[Choice]:
             yield from _of_value(use.spot, value, use.guards)
 
 
-def divided(scale: Scale) -> bool:
-    """Is alpha by a rank in a scale that is known, or a scale that is named as such?"""
-    if scale.unknowns():
+def divided(scale: Scale, other: Scale) -> bool:
+    """Is ``scale`` the other one times the trained scale, and both are known?"""
+    inverse = other.by_role().inverse()
+    if scale.unknowns() or other.unknowns() or inverse is None:
         return False
-    roles = {symbol.role for symbol, power in scale.powers if power > 0}
-    below = {symbol.role for symbol, power in scale.powers if power < 0}
-    return SCALING in roles or (ALPHA in roles and RANK in below)
+    return scale.by_role() * inverse in (TRAINED, TRAINED_RS, Scale.of(SCALING))
 
 
 def _of_value(spot: Spot, value: Value, guards: Guards) -> Iterator[Choice]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from lorascale_lint.knowledge.roles import key_role
+from lorascale_lint.knowledge.roles import key_role, speaks_of_scales
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.arithmetic import binary, operand
@@ -282,7 +282,10 @@ def _cut(value: Text, node: ast.Slice, bounds: list[Any], m: Machine) -> Text:
 def _lambda(m: Machine, node: ast.Lambda) -> Value:
     frame = m.frame
     info = FunctionInfo(frame.file, node, f"{frame.function.qualname if frame.function else ''}.<lambda>")
-    return Closure(info, None, frame.names, owner=frame.owner)
+    made = Closure(info, None, frame.names, owner=frame.owner)
+    if m.recording and speaks_of_scales(frame.file.text(node)):  # a hook is called out of sight
+        m.defined.append((made, frame))
+    return made
 
 
 def _walrus(m: Machine, node: ast.NamedExpr) -> Value:
