@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lorascale_lint.codemods.save_effective_alpha import save_effective_alpha
 from lorascale_lint.findings import Finding
@@ -13,7 +13,6 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Store
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
-from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Place, Text, options
 from lorascale_lint.rule import Obligation
@@ -108,6 +107,7 @@ class RsloraAlphaSavedRaw(Obligation):
             if not store.spot.file.is_test and _depends_on_flag(store):
                 scaled.setdefault(store.spot.cls, store)
         seen: set[object] = set()
+        kept = _keepers(ledger, scaled) if scaled else set()
         for saved in saved_states(ledger):
             cls, scale = saved.spot.cls, scaled.get(saved.spot.cls)
             if scale is None or cls is None or cls in seen or saved.spot.chain:
@@ -115,7 +115,7 @@ class RsloraAlphaSavedRaw(Obligation):
             if saved.field != ALPHA or not _is_raw(saved):
                 continue
             seen.add(cls)
-            if not _saves_flag(ledger, cls):
+            if cls not in kept:
                 yield self.at(
                     saved.spot,
                     f"`{cls.name}` scales by alpha / sqrt(rank) with rsLoRA and saves the raw alpha",
@@ -152,17 +152,13 @@ def _is_raw(saved: Store) -> bool:
     )
 
 
-def _saves_flag(ledger: Ledger, cls: ClassInfo) -> bool:
-    """Is the flag kept in the state of the module, or written by something that saves files?"""
-    if any(speaks_of_rslora(store.field) for store in saved_states(ledger) if store.spot.cls is cls):
-        return True
-    savers = {
-        use.spot.function
-        for use in ledger.uses
-        if use.name.rpartition(".")[2] in WRITES_TENSORS | WRITES_TEXT
-    }
-    return any(
-        isinstance(write.key, Text) and speaks_of_rslora(write.key.literal or "")
-        for write in ledger.writes
-        if write.spot.cls is cls or write.spot.function in savers
-    )
+def _keepers(ledger: Ledger, classes: Iterable[object]) -> set[object]:
+    """Classes that keep the flag in their state, or write it; all of them if what saves files writes it."""
+    kept: set[object] = {s.spot.cls for s in saved_states(ledger) if speaks_of_rslora(s.field)}
+    saves = WRITES_TENSORS | WRITES_TEXT
+    savers = {use.spot.function for use in ledger.uses if use.name.rpartition(".")[2] in saves}
+    for write in ledger.writes:
+        if isinstance(write.key, Text) and speaks_of_rslora(write.key.literal or ""):
+            kept.add(write.spot.cls)
+            kept.update(classes if write.spot.function in savers else ())
+    return kept

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePath
 
 from lorascale_lint.knowledge.interfaces import (
@@ -32,6 +32,8 @@ _FIELDS = {ALPHA: "lora_alpha", RANK: "r"}
 _CONTAINERS = frozenset(
     "dict Dict list List Iterable Sequence Mapping Any str typing t Union Optional None tuple Tuple".split()
 )
+_RESULTS = 8
+"""Calls of one name in a file that are looked at, beside those of the function that uses the result."""
 _REACH = 4
 """Imports on the way to a file that may know the flag."""
 
@@ -76,7 +78,7 @@ class Contracts:
     def loaded(self, meeting: Meeting) -> Spot | None:
         """Where the configuration comes from, if that is the file of an adapter; else None."""
         root = meeting.path.partition("[")[0]
-        made = [use for use in self._results[root] if self._near(use.spot, meeting.spots)]
+        made = self._made(root, meeting)
         if len({use.spot.node for use in made if use.spot.function is made[0].spot.function}) > 1:
             return None  # two configurations of one name: which one is read here?
         for use in made:
@@ -161,11 +163,20 @@ class Contracts:
         if not self._looks_factors_up(use.spot):
             return True
         paths = {_owner(origin) for value in use.given.values() for origin in _origins(value)}
-        here = [item for item in self.ledger.uses if item.spot.function is use.spot.function]
-        held = [value for item in here if item.callee is None for value in item.given.values()]
-        held += [item.value for item in self.ledger.returns if item.spot.function is use.spot.function]
-        held += [item.value for item in self.ledger.stores if item.spot.function is use.spot.function]
-        return any(path in paths for value in held for path in _paths(value))
+        return not paths.isdisjoint(self._going_on[use.spot.function])
+
+    @cached_property
+    def _going_on(self) -> dict[FunctionInfo | None, set[str]]:
+        """What each function gives to calls out of sight, gives back or stores, by its path."""
+        found: dict[FunctionInfo | None, set[str]] = defaultdict(set)
+        for use in self.ledger.uses:
+            if use.callee is None:
+                found[use.spot.function].update(p for value in use.given.values() for p in _paths(value))
+        for given in self.ledger.returns:
+            found[given.spot.function].update(_paths(given.value))
+        for store in self.ledger.stores:
+            found[store.spot.function].update(_paths(store.value))
+        return found
 
     def _is_told_all(self, callee: FunctionInfo | ClassInfo) -> bool:
         """Does the callee only get what it is told: it makes an adapter, or its fields are divided?"""
@@ -188,19 +199,23 @@ class Contracts:
     # ---- where a configuration comes from -------------------------------------------------
 
     @cached_property
-    def _results(self) -> dict[str, list[Use]]:
-        found: dict[str, list[Use]] = defaultdict(list)
+    def _results(self) -> dict[tuple[str, str], list[Use]]:
+        """Calls out of sight by the path of what they give and the files on the way, a few of each."""
+        found: dict[tuple[str, str], list[Use]] = defaultdict(list)
         for use in self.ledger.uses:
             if isinstance(use.result, Place) and use.callee is None:
-                found[use.result.path].append(use)
+                for name in _files_of(use.spot):
+                    known = found[use.result.path, name]
+                    if len(known) < _RESULTS or known[-1].spot.function is use.spot.function:
+                        known.append(use)
         return found
 
-    def _near(self, spot: Spot, others: Iterable[Spot]) -> bool:
-        files = {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
-        return any(
-            other.file.filename in files or any(step.rpartition(":")[0] in files for step in other.chain)
-            for other in others
-        )
+    def _made(self, root: str, meeting: Meeting) -> list[Use]:
+        """Calls whose results are called so: those of the functions that read it, else of their files."""
+        functions = {spot.function for spot in meeting.spots}
+        files = set().union(*(_files_of(spot) for spot in meeting.spots))
+        found = [use for name in sorted(files) for use in self._results[root, name]]
+        return [use for use in found if use.spot.function in functions] or found
 
     def _is_adapters(self, meeting: Meeting, load: Spot) -> bool:
         text = (load.file.source + meeting.alpha.spot.file.source).lower()
@@ -232,10 +247,17 @@ class Contracts:
             not isinstance(option.value, Place)
             or option.value.path.rpartition(".")[2].removesuffix("()") in CONFIGURATION_CLASSES
             or ".peft_config" in option.value.path
-            for use in self.ledger.uses
-            if use.callee is function and name in use.given
+            for use in self._calls[function]
+            if name in use.given
             for option in options(use.given[name])
         )
+
+    @cached_property
+    def _calls(self) -> dict[object, list[Use]]:
+        found: dict[object, list[Use]] = defaultdict(list)
+        for use in self.ledger.uses:
+            found[use.callee].append(use)
+        return found
 
     @cached_property
     def _has_own_class(self) -> bool:
@@ -320,9 +342,18 @@ def around(spot: Spot) -> str:
     if function is None:
         return spot.file.source
     if function.owner is not None:
-        return spot.file.text(function.owner.node)
+        return _text(spot.file, function.owner.node)
     inside = cls is not None and cls.file is spot.file and function.qualname.startswith(f"{cls.qualname}.")
-    return spot.file.text(cls.node if inside and cls is not None else function.node)
+    return _text(spot.file, cls.node if inside and cls is not None else function.node)
+
+
+@lru_cache(maxsize=256)
+def _text(file: FileInfo, node: ast.AST) -> str:
+    return file.text(node)
+
+
+def _files_of(spot: Spot) -> set[str]:
+    return {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
 
 
 def _scope(spot: Spot) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, layers_of
 from lorascale_lint.ledger.contracts import around
@@ -84,5 +85,15 @@ def _name(value: Value) -> str:
 
 def _alpha_of(kind: str, spot: Spot) -> str | None:
     """The name of an alpha for the kind in the class or function around the call."""
-    names = sorted(set(_NAME.findall(around(spot))))
-    return next((name for name in names if layers_of(name) == (ALPHA, kind)), None)
+    return _alphas(around(spot)).get(kind)
+
+
+@lru_cache(maxsize=64)
+def _alphas(text: str) -> dict[str, str]:
+    """Names of alphas in a text by their kind of layer."""
+    found: dict[str, str] = {}
+    for name in sorted(set(_NAME.findall(text))):
+        meant = layers_of(name)
+        if meant is not None and meant[0] == ALPHA:
+            found.setdefault(meant[1], name)
+    return found

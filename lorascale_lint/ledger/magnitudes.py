@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from lorascale_lint.knowledge.interfaces import WHOLE_STATES
 from lorascale_lint.knowledge.kinds import speaks_of_dora
@@ -58,6 +60,20 @@ class Magnitudes:
             if learned and store.spot.cls is not None and not store.spot.file.is_test:
                 self.made.setdefault(store.spot.cls, store)
 
+    @cached_property
+    def _stores(self) -> dict[tuple[FunctionInfo | None, tuple[str, ...]], list[Store]]:
+        found: dict[tuple[FunctionInfo | None, tuple[str, ...]], list[Store]] = defaultdict(list)
+        for store in self.ledger.stores:
+            found[store.spot.function, store.spot.chain].append(store)
+        return found
+
+    @cached_property
+    def _uses(self) -> dict[FunctionInfo | None, list[Use]]:
+        found: dict[FunctionInfo | None, list[Use]] = defaultdict(list)
+        for use in self.ledger.uses:
+            found[use.spot.function].append(use)
+        return found
+
     def saved_without(self) -> Iterator[SavedFactors]:
         """Methods that gather both factors of their own object for a file and never name the magnitude."""
         for table in tables(self.ledger):
@@ -92,9 +108,7 @@ class Magnitudes:
 
     def _filled(self, use: Use) -> Iterator[tuple[str, Spot]]:
         """Tensors of the new object that are overwritten with tensors from outside."""
-        for store in self.ledger.stores:
-            if store.spot.function is not use.spot.function or store.spot.chain != use.spot.chain:
-                continue
+        for store in self._stores[use.spot.function, use.spot.chain]:
             value, owner = store.value, store.owner
             side = value.role if isinstance(value, Place) else getattr(value, "kind", None)
             if side not in (A, B):
@@ -106,11 +120,7 @@ class Magnitudes:
 
     def _may_add(self, function: FunctionInfo) -> bool:
         """Does the method, or what it calls, name DoRA or take whatever the module holds?"""
-        called = [
-            use.callee
-            for use in self.ledger.uses
-            if use.spot.function is function and isinstance(use.callee, FunctionInfo)
-        ]
+        called = [use.callee for use in self._uses[function] if isinstance(use.callee, FunctionInfo)]
         texts = [item.file.text(item.node).replace(item.name, "", 1) for item in (function, *called)]
         return any(speaks_of_dora(text) or any(word in text for word in WHOLE_STATES) for text in texts)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import ALPHA, MAGNITUDE, RANK, SCALING
 from lorascale_lint.ledger.entries import Ledger, Norm, Spot
+from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
@@ -32,11 +34,16 @@ def renormed(ledger: Ledger) -> Iterator[Renormed]:
         function = entry.spot.function
         if entry.norm is None or entry.spot.file.is_test:
             continue
-        if function is not None and not speaks_of_dora(function.file.text(function.node) + function.qualname):
+        if function is not None and not _is_dora(function):
             continue
         adapted = entry.value if entry.value.kind == "adapted" else entry.norm.value
         if adapted.kind == "adapted":
             yield Renormed(entry.spot, entry.norm, adapted)
+
+
+@lru_cache(maxsize=512)
+def _is_dora(function: FunctionInfo) -> bool:
+    return speaks_of_dora(function.file.text(function.node) + function.qualname)
 
 
 def step_with(value: Tensor, *roles: str) -> Multiplied | None:

@@ -6,7 +6,7 @@ import ast
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -54,17 +54,8 @@ class FunctionInfo:
     @property
     def names_read(self) -> frozenset[str]:
         """Names that the body reads, but for what it only logs; all of them where it takes ``locals()``."""
-        found: set[str] = set()
-        body = self.node.body if isinstance(self.node.body, list) else [self.node.body]
-        pending: list[ast.AST] = list(body)
-        while pending:
-            node = pending.pop()
-            if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in LOGS:
-                continue
-            if isinstance(node, ast.Name):
-                found.add(node.id)
-            pending.extend(ast.iter_child_nodes(node))
-        return frozenset(self.parameters) | found if found & {"locals", "vars"} else frozenset(found)
+        found = _names_read(self)
+        return found | set(self.parameters) if found & {"locals", "vars"} else found
 
     def default(self, parameter: str) -> ast.expr | None:
         """What the parameter is where a call does not give it; None where it must be given."""
@@ -344,6 +335,21 @@ class Program:
                         break
             known = self._neighbours[file.filename] = list(found.values())
         return known
+
+
+@lru_cache(maxsize=4096)
+def _names_read(function: FunctionInfo) -> frozenset[str]:
+    found: set[str] = set()
+    body = function.node.body
+    pending: list[ast.AST] = list(body) if isinstance(body, list) else [body]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in LOGS:
+            continue
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        pending.extend(ast.iter_child_nodes(node))
+    return frozenset(found)
 
 
 def dotted(node: ast.AST) -> str:
