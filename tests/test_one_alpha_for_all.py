@@ -140,6 +140,27 @@ def convert_lora(lora_sd):
         converted[key] = value * alpha
     return converted
 """,
+    "the alpha of a group": """
+def grouped(lora_sd):
+    modules = {}
+    for key, value in lora_sd.items():
+        name, part = key.rsplit(".", 1)
+        if name not in modules:
+            modules[name] = {}
+        modules[name][part] = value
+    return modules
+
+def apply_lora(target, path, keys, strength):
+    modules = grouped(load_file(path))
+    for index, name in enumerate(sorted(modules.keys())):
+        params = modules[name]
+        alpha = params.get("alpha", None)
+        down = params["lora_down.weight"].float()
+        diff = params["lora_up.weight"].float() @ down * (float(alpha) / down.shape[0] * strength)
+        for key in keys:
+            if key in target:
+                target[key] += diff
+""",
     "an image": """
 def blend(lora_layers):
     alpha = None

@@ -11,7 +11,7 @@ from lorascale_lint.ledger.entries import Bind, KeyRead, KeyWrite, Ledger, Spot,
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import LENGTH, ONE, Scale
-from lorascale_lint.provenance.values import LOOP, NONE, Guards, Place, Tensor, Text, Value, options
+from lorascale_lint.provenance.values import LOOP, NONE, ROUND, Guards, Place, Tensor, Text, Value, options
 
 Loops = frozenset[str]
 
@@ -33,7 +33,7 @@ class LeftOver:
 class _Alpha:
     """Where a function takes the alpha of one origin, and in which loops; where it keeps it for later."""
 
-    taken: list[tuple[Spot, Loops, bool]] = field(default_factory=list)
+    taken: list[tuple[Spot, Guards, bool]] = field(default_factory=list)
     kept: list[Loops] = field(default_factory=list)
     is_compared: bool = False
 
@@ -50,9 +50,10 @@ def left_overs(ledger: Ledger) -> list[LeftOver]:
             alpha = alphas.get((spot.function, symbol.origin)) if symbol.role == ALPHA else None
             if alpha is None or not alpha.taken or alpha.is_compared:
                 continue
-            if any(own and own <= loops for _, own, _ in alpha.taken):
-                continue  # it is that of the module at hand
-            taken, own, asked_for = alpha.taken[0]
+            if any(_is_at_hand(inside, guards) for _, inside, _ in alpha.taken):
+                continue
+            taken, inside, asked_for = alpha.taken[0]
+            own = loops_of(inside)
             if taken.row > spot.row:
                 continue
             if (own or _is_of_a_walk(symbol.origin)) and not any(own <= kept for kept in alpha.kept):
@@ -61,9 +62,15 @@ def left_overs(ledger: Ledger) -> list[LeftOver]:
     return list(found.values())
 
 
-def loops_of(guards: Guards) -> Loops:
+def loops_of(guards: Guards, kind: str = LOOP) -> Loops:
     """The loops that are running."""
-    return frozenset(name for name, holds in guards if holds and name.startswith(LOOP))
+    return frozenset(name for name, holds in guards if holds and name.startswith(kind))
+
+
+def _is_at_hand(taken: Guards, used: Guards) -> bool:
+    """Is the alpha taken in a loop, or in a round over known items, that still runs where it is used?"""
+    own, rounds = loops_of(taken), loops_of(taken, ROUND)
+    return bool(own or rounds) and own <= loops_of(used) and (bool(own) or rounds <= loops_of(used, ROUND))
 
 
 def _is_of_a_walk(origin: str) -> bool:
@@ -79,7 +86,7 @@ def _alphas(ledger: Ledger) -> dict[tuple[FunctionInfo | None, str], _Alpha]:
         loops = loops_of(entry.guards)
         plain = isinstance(entry, KeyRead) or bool(loops)  # `scale = alpha / rank` in a loop takes no alpha
         for origin in _origins(entry.value, plain) if not entry.spot.chain else ():
-            found[entry.spot.function, origin].taken.append((entry.spot, loops, asked_for))
+            found[entry.spot.function, origin].taken.append((entry.spot, entry.guards, asked_for))
     put: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
     for kept in put:
         for origin in _origins(kept.value):

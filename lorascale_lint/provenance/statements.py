@@ -19,6 +19,7 @@ from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     LOOP,
     NONE,
+    ROUND,
     Closure,
     Guards,
     Klass,
@@ -248,6 +249,7 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> bool:
             breaks, frame.breaks = frame.breaks, []
             before = dict(frame.names.local)
             assign(m, node.target, item)
+            m.assume(f"{ROUND}{node.lineno}", True)
             ended = block(m, node.body)
             left, stopped = ended and not frame.breaks, ended and len(frame.breaks) == 1 and frame.broke
             _rejoin(m, before if left else None, ended)

@@ -253,6 +253,8 @@ class Element(Value):
 UNKNOWN = Place("?")
 LOOP = "loop in row "
 """How the condition begins that a loop of unknown length, whose place follows, is running or has run."""
+ROUND = "round of the loop in row "
+"""How the condition begins that one item of several that are known is at hand."""
 FILLED = " was filled"
 """How the condition ends that a field of a record holds no longer what it started with."""
 OPTION_LIMIT = 8
