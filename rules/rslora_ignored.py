@@ -89,7 +89,9 @@ class RsloraIgnored(Obligation):
 
     Silent on configurations that the program made itself, on `model.peft_config` of a model in
     training, on code that shows no more of a PEFT adapter than these two fields, and wherever a file
-    that imports the loader, is imported by it or lies beside it names rsLoRA.
+    that imports the loader, is imported by it or lies beside it reads the flag, takes it or keeps it.
+    Where the project makes adapters itself, none of them with rsLoRA, seen with `--preview` only: its
+    loader may never meet another one.
 
     ## References
 

@@ -415,3 +415,43 @@ def test_both_fields_and_more_is_silent(old: str, new: str, tmp_path: Path) -> N
     if "recipe" in new:
         source = source.replace('    kind = config["peft_type"]\n', "")
     assert codes(tmp_path, lora_import=source) == []
+
+
+TRAINER = """
+from peft import LoraConfig, get_peft_model
+
+
+def train(model):
+    return get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj"]))
+"""
+
+
+@pytest.mark.parametrize(("flag", "confidence"), [("", "medium"), (", use_rslora=True", None)])
+def test_adapters_that_the_project_makes_without_rslora(
+    flag: str, confidence: str | None, tmp_path: Path
+) -> None:
+    """Its loader may never meet another one: plausible, and not shown."""
+    trainer = TRAINER.replace('["q_proj"]', f'["q_proj"]{flag}')
+    for name, source in {"loading.py": LOADER, "training.py": trainer}.items():
+        (tmp_path / name).write_text(source)
+    found = lint(list(tmp_path.glob("*.py")), [], codes=["LS401"]).findings
+    assert [finding.confidence for finding in found] == ([] if confidence is None else [confidence])
+
+
+def test_a_loop_over_a_number_of_layers_that_subclasses_give(tmp_path: Path) -> None:
+    source = """
+from peft import LoraConfig
+
+
+class LoraModel:
+    def layers(self):
+        return 0
+
+    def load(self, module_map, adapter_config: LoraConfig):
+        for layer in range(self.layers()):
+            lora_a = module_map[layer]["lora_A"]
+            lora_b = module_map[layer]["lora_B"]
+            scale = adapter_config.lora_alpha / adapter_config.r
+            self.add(lora_a.T, lora_b.T * scale)
+"""
+    assert codes(tmp_path, lora_model=source) == ["LS401"]
