@@ -13,20 +13,19 @@ from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.ledger.entries import Ledger
-from lorascale_lint.model import Model
 from lorascale_lint.sources.loc import Loc
 
 
 @repair
 def forward_arguments(
-    project: Model | Ledger,
+    ledger: Ledger,
     filename: str,
     call: Loc,
     arguments: Sequence[tuple[str, str]],
     applicability: Literal["safe", "unsafe"],
 ) -> Fix | None:
     """``build(rank)`` becomes ``build(rank, alpha=self.alpha)`` for ``(("alpha", "self.alpha"),)``."""
-    rewrites = Rewrites(project.read_source)
+    rewrites = Rewrites(ledger.read_source)
     rewrite = rewrites.of(filename)
     node = rewrite.find(call, cst.Call)
     if not arguments or not isinstance(node, cst.Call) or any(arg.star for arg in node.args):
