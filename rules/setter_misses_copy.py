@@ -128,8 +128,8 @@ class SetterMissesCopy(Obligation):
             held = _held(entry)
             if held is None or held not in copies or _constructs(entry.spot) or not _is_scale(entry.value):
                 continue
-            copy, reader = copies[held]
-            if busy[entry.spot.function, entry.value] > 1 or _is_read(ledger, held, reader):
+            copy = copies[held]
+            if busy[entry.spot.function, entry.value] > 1 or _is_read(ledger, held):
                 continue
             yield self.at(
                 entry.spot,
@@ -139,20 +139,20 @@ class SetterMissesCopy(Obligation):
             )
 
 
-def _copies(ledger: Ledger) -> dict[Held, tuple[Spot, str]]:
-    """Fields that a constructor sets to a number that it also puts elsewhere: where, and in which class."""
+def _copies(ledger: Ledger) -> dict[Held, Spot]:
+    """Fields that a constructor sets to a number that it also puts elsewhere: where."""
     fields: dict[tuple[object, Value], Held] = {}
     for entry in ledger.stores:
         held = _held(entry)
         if held is not None and _constructs(entry.spot) and not entry.spot.chain and _is_scale(entry.value):
             fields[entry.spot.function, entry.value] = held
-    found: dict[Held, tuple[Spot, str]] = {}
+    found: dict[Held, Spot] = {}
     for use in ledger.uses:
         if isinstance(use.callee, ClassInfo) and not use.spot.chain:
             for value in use.given.values():
                 held = fields.get((use.spot.function, value))
                 if held is not None:
-                    found.setdefault(held, (use.spot, use.callee.name))
+                    found.setdefault(held, use.spot)
     origins = {(function, getattr(value, "path", "")): held for (function, value), held in fields.items()}
     for entry in ledger.stores:
         if entry.spot.chain or not isinstance(entry.value, Number) or len(entry.value.scale.powers) < 2:
@@ -160,7 +160,7 @@ def _copies(ledger: Ledger) -> dict[Held, tuple[Spot, str]]:
         for symbol, _ in entry.value.scale.powers:
             held = origins.get((entry.spot.function, symbol.origin))
             if held is not None and entry.field != held[2]:
-                found.setdefault(held, (entry.spot, ""))
+                found.setdefault(held, entry.spot)
     return found
 
 
@@ -194,6 +194,6 @@ def _given_on(ledger: Ledger) -> dict[tuple[object, Value], int]:
     return count
 
 
-def _is_read(ledger: Ledger, held: Held, reader: str) -> bool:
-    """Does any class but the one that was given the copy read a field of that name, or anybody else?"""
-    return any(name == held[2] and cls != reader for cls, name in ledger.fields_read)
+def _is_read(ledger: Ledger, held: Held) -> bool:
+    """Does the class itself, or code that reads it off an object of unknown class, read the field?"""
+    return not {("", held[2]), (held[1], held[2])}.isdisjoint(ledger.fields_read)

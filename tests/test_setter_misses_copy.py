@@ -113,3 +113,14 @@ def test_found(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_layer.py": RIGHT[name]}, codes=["LS220"]) == ()
+
+
+def test_a_field_of_that_name_of_another_class_is_another_field(tmp_path: Path) -> None:
+    other = (
+        "class Norm:\n    def __init__(self, scale):\n        self.scale = scale\n\n    def norm(self, x):\n"
+    )
+    files = {
+        "lora_layer.py": next(iter(WRONG.values())),
+        "norm.py": f"{other}        return x * self.scale\n",
+    }
+    assert [finding.code for finding in lint_files(tmp_path, files, codes=["LS220"])] == ["LS220"]

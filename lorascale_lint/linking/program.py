@@ -151,17 +151,6 @@ class FileInfo:
                 found.add(node.module.partition(".")[0])
         return frozenset(found)
 
-    @cached_property
-    def fields_set(self) -> frozenset[str]:
-        """Names of the attributes that code of the file sets on something else than ``self``."""
-        nodes = (node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute))
-        return frozenset(
-            node.attr
-            for node in nodes
-            if isinstance(node.ctx, ast.Store)
-            and not (isinstance(node.value, ast.Name) and node.value.id == "self")
-        )
-
     def text(self, node: ast.AST) -> str:
         """Source rows of ``node``."""
         return "\n".join(self.lines[getattr(node, "lineno", 1) - 1 : getattr(node, "end_lineno", None) or 0])

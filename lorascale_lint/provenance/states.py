@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import STRENGTH, role_of
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.fields import filled_from_outside
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
@@ -55,7 +56,7 @@ def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     ]
     if not flags:
         return
-    written = set(cls.file.fields_set)
+    written = set(filled_from_outside(cls.file))
     for item in m.program.mro(cls):
         for name, info in item.methods.items():
             written |= _written(info) if name != "__init__" else set()
