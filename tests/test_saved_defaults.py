@@ -58,6 +58,11 @@ def test_a_missing_alpha_saved_as_a_number_fires(body: str, stored: str, tmp_pat
             "torch.tensor(new)",
         ),
         ("pass", "alpha"),
+        (
+            "scale = 1.0 if alpha is None else alpha / down.shape[0]\n"
+            "        new = min(len(out), 1) if mid is None else 1",
+            "torch.tensor(float(scale * new))",
+        ),
         ("size = 1 if mid is None else mid.numel()", "torch.tensor(alpha * size)"),
     ],
 )

@@ -159,7 +159,7 @@ def multiply(left: Value, right: Value) -> Value:
             return Tensor("data", origin=t.origin) if t.kind not in ("base", "magnitude") else t
     x, y = number(left), number(right)
     if x is not None and y is not None:
-        both = x.spot is not None and y.spot is not None  # computed, and spelled nowhere
+        both = x.scale.constant is not None and y.scale.constant is not None  # spelled nowhere
         return Number(x.scale * y.scale, x.truncated or y.truncated, None if both else x.spot or y.spot)
     for known, other in ((x, right), (y, left)):
         if known is not None and isinstance(other, Place):
