@@ -99,6 +99,15 @@ def test_reset_by_a_build_step_fires(tmp_path: Path) -> None:
     assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]
 
 
+def test_a_flag_that_was_set_since_it_was_asked_for(tmp_path: Path) -> None:
+    build = "if self.built: return\n        self.built = True\n        self.enable_lora(self.lora_rank)"
+    enable = f"if not self.built:\n            raise ValueError('build first')\n        {RESET}"
+    source = KEPT.format(build=build, enable=enable).replace(
+        "self.lora_alpha = lora_alpha\n", "self.lora_alpha = lora_alpha\n        self.built = False\n", 1
+    )
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]
+
+
 def test_a_method_that_is_meant_to_reset_is_silent(tmp_path: Path) -> None:
     source = KEPT.format(build="self.enable_lora(self.lora_rank)", enable=RESET)
     assert findings(source.replace("def build", "def reset"), tmp_path, "LS206") == ()

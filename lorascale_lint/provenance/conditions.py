@@ -45,8 +45,8 @@ def test(m: Machine, node: ast.expr) -> bool | None:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             one, two = m.evaluate(left), m.evaluate(right)
             compared(m, node, op, one, two)
-            assumed = _assumed(m, node)
-            return _comparison(m, op, one, two) if assumed is None else assumed
+            known = _comparison(m, op, one, two)
+            return _assumed(m, node) if known is None else known
         case ast.Constant(value=value):
             return bool(value)
         case ast.Name(id="TYPE_CHECKING"):
@@ -54,8 +54,8 @@ def test(m: Machine, node: ast.expr) -> bool | None:
         case _:
             found = m.evaluate(node)
             asked(m, node, "truth", found)
-            assumed = _assumed(m, node)
-            return m.truth(found) if assumed is None else assumed
+            known = m.truth(found)  # what was assumed may have been set since
+            return _assumed(m, node) if known is None else known
 
 
 def _assumed(m: Machine, node: ast.expr) -> bool | None:
