@@ -204,11 +204,15 @@ def is_bare(application: Application) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sibling:
-    """Another use of the same factors, with the trained scale; ``apart`` are conditions that only one has."""
+    """Another use of the same factors, with the trained scale; ``apart`` are conditions that only one has.
+
+    ``other_mode``: one of them is a mode of the layer in which no use of the factors has a scale.
+    """
 
     spot: Spot
     scale: Scale
     apart: tuple[str, ...]
+    other_mode: bool = False
 
     @property
     def apart_by_scale(self) -> bool:
@@ -246,32 +250,54 @@ def scaled_siblings(ledger: Ledger, family: Family, application: Application) ->
     ]
     returned = [path for path in family.scaled_returns if in_one_line(ledger, own, path[0].cls)]
     mode = _mode(ledger, family, application)
+    names = {name for name, _ in mode}
     for spot, guards, scale in (*paths, *returned):
         if trained(scale):
             opposite = [opposed((*branch.guards, *mode), guards) for branch in application.branches]
-            yield Sibling(spot, scale, tuple(name for names in opposite for name in names))
+            apart = tuple(name for found in opposite for name in found)
+            yield Sibling(spot, scale, apart, not names.isdisjoint(apart))
 
 
 def _mode(ledger: Ledger, family: Family, application: Application) -> Guards:
-    """Flags that the function sets, and under which the factors are applied bare elsewhere too.
+    """Flags under which the layer has no scale at all: those that the function sets, or that it asks.
 
-    ``self.pissa = True`` beside ``weight -= B @ A``, where each forward of that mode has no scale.
+    ``self.pissa = True`` beside ``weight -= B @ A``, where each forward of that mode is bare as well.
     """
+    own = {guard for branch in application.branches for guard in branch.guards}
+    found: set[tuple[str, bool]] = set()
+    for start in family.holders:
+        flags = _flags_set(ledger, start) if is_bare(start) else set()
+        if start is application:
+            found |= flags & _bare_under(family, start)
+        elif start.kind == "unmerge":
+            found |= flags & own
+    return tuple(sorted(found))
+
+
+def _flags_set(ledger: Ledger, application: Application) -> set[tuple[str, bool]]:
     function = application.spot.function
     if function is None:
-        return ()
-    set_here = {
-        (f"self.{name}", value) for value in (True, False) for name in constant_flags(ledger, value)[function]
+        return set()
+    return {
+        (f"self.{name}", value)
+        for value, flags in ledger.once(_flags).items()
+        for name in flags.get(function, ())
     }
-    bare_under = {
+
+
+def _flags(ledger: Ledger) -> dict[bool, dict[FunctionInfo, set[str]]]:
+    return {value: constant_flags(ledger, value) for value in (True, False)}
+
+
+def _bare_under(family: Family, start: Application) -> set[tuple[str, bool]]:
+    return {
         guard
         for other in family.holders
-        if other is not application
+        if other is not start
         for branch in other.branches
         if bare(branch.scale)
         for guard in branch.guards
     }
-    return tuple(sorted(set_here & bare_under))
 
 
 def is_folded(ledger: Ledger, family: Family) -> bool:

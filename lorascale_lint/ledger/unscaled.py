@@ -64,7 +64,7 @@ def _factors(family: Family) -> Iterator[Step]:
 def _evidence(ledger: Ledger, family: Family, application: Application) -> Step | None:
     """A sibling that scales, or an alpha that the class keeps, takes or leaves in a configuration."""
     for sibling in scaled_siblings(ledger, family, application):
-        if not sibling.apart_by_scale:
+        if not sibling.apart_by_scale and not sibling.other_mode:
             text = f"`{sibling.spot.name}` applies the same delta at {sibling.scale.formula()}"
             return sibling.spot, text
     if not family.is_understood or (family.scaling is not None and not family.scaling.is_constant):
