@@ -8,7 +8,7 @@ from lorascale_lint.codemods.scale_returned import scale_returned
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.families import families
-from lorascale_lint.ledger.paths import TRAINED, left_out
+from lorascale_lint.ledger.paths import TRAINED, left_out, made_by
 from lorascale_lint.rule import Obligation
 
 
@@ -105,13 +105,16 @@ class BypassOmitsScale(Obligation):
                 trained = found.roles == TRAINED
                 kind = "the trained scale" if trained else "the learned scalar"
                 name = f" `self.{found.name}`" if found.name else ""
+                given = made_by(ledger, found.path)
                 yield self.at(
                     found.path.spot,
                     f"`{found.path.spot.name}` leaves out {kind}{name} of `{found.way.name}`",
+                    confidence="high" if found.sure else "medium",
                     effect="rank / alpha of the trained strength" if trained else None,
                     trace=[
                         (found.at, f"{kind} is multiplied onto the weight here"),
                         (found.path.spot, "the same tensors are applied to the activation without it"),
+                        *([] if given is None else [(given.spot, "and are returned here")]),
                     ],
                     fix=scale_returned(ledger, found.path, found.name, "safe" if trained else "unsafe"),
                 )

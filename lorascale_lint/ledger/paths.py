@@ -31,6 +31,8 @@ class LeftOut:
     """Where the weight gets it."""
     number: ast.expr | None
     """What stands there for it."""
+    sure: bool = True
+    """Is all else of both scales known?"""
 
     @property
     def name(self) -> str:
@@ -53,12 +55,12 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
     seen: set[tuple[FunctionInfo | None, frozenset[str]]] = set()
     ways = [*_weight_ways(family), *_ways_out_of_sight(ledger, family)]
     for path, holder in family.holders.items():
-        if path.kind != "forward" or path.reasons or _scaled_later(ledger, path):
+        if path.kind != "forward" or not _tells_roles(path) or _scaled_later(ledger, path):
             continue
         has = {symbol.role for branch in path.branches for symbol, _ in branch.scale.powers}
         for spot, guards, scale, steps, number in ways:
             apart = all(any(opposed(branch.guards, guards)) for branch in path.branches)
-            if apart or scale.unknowns() or not in_one_line(ledger, holder, spot.cls):
+            if apart or not in_one_line(ledger, holder, spot.cls):
                 continue
             for roles, same in ((TRAINED, TRAINED | {MULTIPLIER}), (LEARNED, LEARNED)):
                 key = (path.spot.function, roles)
@@ -67,7 +69,18 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
                     seen.add(key)
                     step = next((s for s in reversed(steps) if _brings(s, roles)), None)
                     at = spot if step is None else step.spot
-                    yield LeftOut(path, spot, roles, at, number if step is None else step.number)
+                    sure = not path.reasons and not scale.unknowns()
+                    yield LeftOut(path, spot, roles, at, number if step is None else step.number, sure)
+
+
+def _tells_roles(path: Application) -> bool:
+    """Is the scale known, but for calls out of sight that get both factors and no number of the object?
+
+    A number in it may be a literal alpha over a literal rank.
+    """
+    return all(reason.endswith("given both factors") for reason in path.reasons) and all(
+        branch.scale.coefficient == 1 for branch in path.branches
+    )
 
 
 def _scaled_later(ledger: Ledger, path: Application) -> bool:
