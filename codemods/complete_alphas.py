@@ -7,14 +7,12 @@ from functools import partial
 
 import libcst as cst
 
-from lorascale_lint.codemods.statements import function_at, is_annotated, new_statement
+from lorascale_lint.codemods.statements import is_annotated, new_statement
 from lorascale_lint.codemods.whole_files import free_names
-from lorascale_lint.facts.terms import Event
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.model import Model
-from lorascale_lint.model.project import Function
+from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.sources.loc import Loc
 
 ALPHA_SUFFIX = ".lora_alpha"
@@ -46,14 +44,14 @@ def add_lora_alphas({signature}:
 
 
 @repair
-def complete_alphas(model: Model, function: Function, load: Event) -> Fix | None:
+def complete_alphas(ledger: Ledger, load: Spot) -> Fix | None:
     """``tensors = load_file(path)`` is followed by a helper that adds the ``.lora_alpha`` of every layer.
 
     Safe: keys that are there stay, and an alpha that equals the rank gives the scale of a missing one.
     """
-    rewrites = Rewrites(model.read_source)
-    rewrite = rewrites.of(function.filename)
-    method = function_at(rewrite, function.facts.loc)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(load.file.filename)
+    method = rewrite.enclosing(load.loc, cst.FunctionDef)
     if method is None or not add_alphas_at_load(rewrite, method[0], load.loc):
         return None
     return rewrites.fix("safe", "Look alpha up wherever the file may state it")

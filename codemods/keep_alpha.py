@@ -6,32 +6,28 @@ import libcst as cst
 import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import new_statement
-from lorascale_lint.codemods.thread_alpha_of_loader import can_pass_alpha
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.model import Implementation, Loader, Model
-from lorascale_lint.model.project import AttributeWrite, CallSite
-from lorascale_lint.model.state import Setter
+from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.loaders import Loading, loadings
 
 _NAMES = ("lora_rank", "lora_alpha")
 
 
 @repair
-def keep_alpha(
-    model: Model, loader: Loader, site: CallSite, implementation: Implementation, setter: Setter
-) -> Fix | None:
+def keep_alpha(ledger: Ledger, loading: Loading) -> Fix | None:
     """The constructor sets rank and alpha to None beside the factors.
 
     What stores, passes and multiplies them is the repair of other rules, in the next rounds; offered where
     those can go on. Safe: nothing reads the new attributes yet.
     """
-    rewrites = Rewrites(model.read_source)
-    start = _start(model, implementation, setter)
-    if start is None or not can_pass_alpha(model, loader, site, implementation, setter, rewrites):
+    start = _start(ledger, loading)
+    if start is None or not _can_pass_alpha(ledger, loading):
         return None
-    rewrite = rewrites.of(start.function.filename)
-    line = rewrite.enclosing(start.event.loc, cst.SimpleStatementLine)
+    rewrites = Rewrites(ledger.read_source)
+    rewrite = rewrites.of(start.file.filename)
+    line = rewrite.enclosing(start.loc, cst.SimpleStatementLine)
     if line is None or any(name in rewrite.text for name in _NAMES):
         return None
     hints = (": int | None", ": float | None") if m.findall(line[0], m.AnnAssign()) else ("", "")
@@ -43,17 +39,25 @@ def keep_alpha(
     return rewrites.fix("safe", "Keep rank and alpha in the layer")
 
 
-def _start(model: Model, implementation: Implementation, setter: Setter) -> AttributeWrite | None:
+def _start(ledger: Ledger, loading: Loading) -> Spot | None:
     """Where the constructor of the layer first sets a factor, the later one of both."""
-    names = {getattr(write.event.target, "name", "") for write in setter.factors.values()}
-    starts = [
-        write
-        for name in names
-        for write in model.project.writes(implementation.root, name)
-        if write.on_self
-        and write.function.facts.name == "__init__"
-        and write.function.owner is setter.function.owner
-        and write.function.receiver == "self"
-        and not write.event.guards
-    ]
-    return max(starts, key=lambda write: write.event.row) if len(starts) == 2 else None
+    names = {store.field for store in loading.setter.factors.values()}
+    owner = loading.setter.function.owner
+    starts = {
+        store.field: store.spot
+        for store in ledger.stores
+        if store.field in names
+        and store.spot.function is not None
+        and store.spot.function.name == "__init__"
+        and store.spot.function.owner is owner
+        and not store.guards
+    }
+    return max(starts.values(), key=lambda spot: spot.row) if len(starts) == 2 else None
+
+
+def _can_pass_alpha(ledger: Ledger, loading: Loading) -> bool:
+    """Could `thread_alpha` reach the layer if it kept an alpha? Only if this is its one loader."""
+    name, place = loading.setter.function.name, loading.handed.place
+    overridden = [cls for cls in loading.family.members if name in cls.methods]
+    loaders = [other for other in loadings(ledger) if other.setter.function is loading.setter.function]
+    return len(overridden) == 1 and len(loaders) == 1 and place is not None and place.holds_file(ledger)

@@ -6,23 +6,16 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.complete_alphas import complete_alphas
 from lorascale_lint.codemods.keep_alpha import keep_alpha
-from lorascale_lint.codemods.thread_alpha_of_loader import passes_alpha, thread_alpha
-from lorascale_lint.effect import effect_of
-from lorascale_lint.facts.terms import Event, Loc
+from lorascale_lint.codemods.thread_alpha import passes, thread_alpha
 from lorascale_lint.findings import Finding
-from lorascale_lint.model import Loader, Model
-from lorascale_lint.model.adapter_flow import is_file_alpha
-from lorascale_lint.model.adapter_keys import alpha_mentions, key_traffic
-from lorascale_lint.model.alpha_spellings import foreign_name, reads_tensors_only
-from lorascale_lint.model.origins import value_converted
-from lorascale_lint.model.project import Function
-from lorascale_lint.model.scale import ONE
-from lorascale_lint.model.unused_alpha import UnusedAlpha
-from lorascale_lint.model.vocabulary import ALPHA_KEYS
-from lorascale_lint.rule import Rule
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.loaders import Loading, loadings
+from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.rule import Obligation
 
 
-class LoaderDropsAlpha(Rule):
+class LoaderDropsAlpha(Obligation):
     """Loader that hands on the factors and drops alpha
 
     ## What it finds
@@ -166,138 +159,67 @@ class LoaderDropsAlpha(Rule):
     name = "loader-drops-alpha"
     fix = "sometimes"
 
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Setter calls without alpha in loaders that never read one."""
-        for loader in model.loaders:
-            yield from self._other_spellings(model, loader)
-            yield from self._beside_the_tensors(model, loader)
-            yield from self._into_unscaled_layers(model, loader)
-            left = _left_behind(model, loader.function)
-            mentions = alpha_mentions(model.project, loader.function)
-            if left is None and (mentions or not _reads_files(model, loader)):
-                continue
-            for site, implementation, setter in loader.setter_calls:
-                alpha = implementation.alpha
-                parameter = setter.alpha_parameter
-                if alpha is None or (parameter is None and (setter.writes_alpha or not alpha.may_be_none)):
-                    continue
-                if parameter is not None and passes_alpha(site, setter, parameter):
-                    continue
-                yield self.finding(
-                    model,
-                    loader.function.filename,
-                    site.call.loc,
-                    f"factors are looked up and given to `{setter.function.facts.name}` without their alpha",
-                    event=site.event,
-                    effect=effect_of(ONE),
-                    trace=_steps(loader, left),
-                    fix=thread_alpha(model, implementation, setter),
-                )
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """Setter calls without alpha in loaders that read none, or know it under one name only."""
+        seen: set[object] = set()
+        for loading in loadings(ledger):
+            if loading.function not in seen:
+                yield from self._narrow(ledger, loading)
+                seen.add(loading.function)
+            if loading.lacks_alpha and loading.drops_alpha:
+                parameter = loading.setter.alpha_parameter
+                if parameter is None or not passes(loading.handed.use, parameter):
+                    yield self._dropped(ledger, loading)
+            elif loading.opened is not None and not loading.spellings and loading.bare is not None:
+                yield self._unscaled(ledger, loading)
 
-    def _other_spellings(self, model: Model, loader: Loader) -> Iterator[Finding]:
-        """Loaders that take the names of other formats and know alpha as ``.lora_alpha`` only."""
-        function, files = loader.function, loader.traffic.files_read
-        foreign = foreign_name(model.project, function) if files and loader.setter_calls else None
-        if foreign is None:
-            return
-        use = next(use for use in loader.traffic.uses if use.role == "alpha" and use.how == "read")
-        yield self.finding(
-            model,
-            function.filename,
-            use.loc,
-            f"alpha is looked up as `{use.pattern}` only; the loader takes files that state it as `.alpha`",
-            event=use.event,
-            effect=effect_of(ONE) + ", for such files",
-            trace=[
-                (function.filename, files[0].loc, "the adapter file is read here"),
-                (function.filename, foreign.loc, f"`{foreign.value}` belongs to files that state `.alpha`"),
-            ],
-            fix=complete_alphas(model, function, files[0]),
+    def _dropped(self, ledger: Ledger, loading: Loading) -> Finding:
+        return self.at(
+            loading.handed.use.spot,
+            f"factors are looked up and given to `{loading.setter.function.name}` without their alpha",
+            effect=effect_of(ONE),
+            trace=loading.steps,
+            fix=thread_alpha(ledger, loading.family, loading.setter),
         )
 
-    def _beside_the_tensors(self, model: Model, loader: Loader) -> Iterator[Finding]:
-        """Loaders that know every key of alpha, and none of the places beside the tensors."""
-        function, files = loader.function, loader.traffic.files_read
-        use = next((use for use in loader.traffic.uses if use.how == "read" and use.role == "alpha"), None)
-        if (
-            use is None
-            or not files
-            or not loader.setter_calls
-            or not reads_tensors_only(model.project, function)
-        ):
+    def _unscaled(self, ledger: Ledger, loading: Loading) -> Finding:
+        """Loaders of adapter files whose layers can't be told an alpha and apply `B A` alone."""
+        steps = list(loading.steps)
+        if loading.bare is not None:
+            steps.append((loading.bare, "the layer applies `B A` alone"))
+        return self.at(
+            loading.handed.use.spot,
+            f"factors of a file are given to `{loading.setter.function.qualname}`, which knows no alpha",
+            confidence="medium",
+            effect=effect_of(ONE) + ", for files that state one",
+            trace=steps,
+            fix=keep_alpha(ledger, loading),
+        )
+
+    def _narrow(self, ledger: Ledger, loading: Loading) -> Iterator[Finding]:
+        """Loaders that look alpha up under one name, while their files state it elsewhere too."""
+        read, opened = loading.alpha_read, loading.opened
+        if read is None or opened is None:
             return
-        fix = complete_alphas(model, function, files[0])()
-        if fix is not None:  # a finding for the sake of the repair
-            yield self.finding(
-                model,
-                function.filename,
-                use.loc,
+        fix = complete_alphas(ledger, opened)
+        if loading.foreign is not None:
+            spot, text = loading.foreign
+            yield self.at(
+                read.spot,
+                "alpha is looked up as `.lora_alpha` only; the loader takes files that state it as `.alpha`",
+                effect=effect_of(ONE) + ", for such files",
+                trace=[
+                    (opened, "the adapter file is read here"),
+                    (spot, f"`{text}` belongs to files that state `.alpha`"),
+                ],
+                fix=fix,
+            )
+        elif loading.knows_tensors_only and fix() is not None:  # a finding for the sake of the repair
+            yield self.at(
+                read.spot,
                 "alpha is looked for among the tensors only, not in `adapter_config.json` or the metadata",
-                event=use.event,
                 confidence="medium",
                 effect=effect_of(ONE) + ", for files that state it there",
-                trace=[(function.filename, files[0].loc, "the adapter file is read here")],
-                fix=lambda: fix,
+                trace=[(opened, "the adapter file is read here")],
+                fix=fix,
             )
-
-    def _into_unscaled_layers(self, model: Model, loader: Loader) -> Iterator[Finding]:
-        """Loaders of adapter files whose layers can't be told an alpha and apply `B A` alone."""
-        if alpha_mentions(model.project, loader.function) or not loader.traffic.files_read:
-            return
-        for site, implementation, setter in loader.setter_calls:
-            plain = [a for a in implementation.applications if a.kind != "unmerge"]
-            if setter.alpha_parameter is not None or implementation.alpha or implementation.scaling:
-                continue
-            if not plain or not all(set(found.scales) == {ONE} for found in plain):
-                continue
-            yield self.finding(
-                model,
-                loader.function.filename,
-                site.call.loc,
-                f"factors of a file are given to `{setter.function.facts.qualname}`, which knows no alpha",
-                event=site.event,
-                confidence="medium",
-                effect=effect_of(ONE) + ", for files that state one",
-                trace=[
-                    *_steps(loader, None),
-                    (plain[0].function.filename, plain[0].loc, "the layer applies `B A` alone"),
-                ],
-                fix=keep_alpha(model, loader, site, implementation, setter),
-            )
-
-
-def _reads_files(model: Model, loader: Loader) -> bool:
-    """Is an adapter file read in the loader, in what it calls, or in what calls it?"""
-    callers = [site.caller for site in model.project.call_sites(loader.function)]
-    nearby = (*model.project.reachable(loader.function, 2), *callers)
-    return any(key_traffic(function).files_read for function in nearby)
-
-
-def _left_behind(model: Model, function: Function) -> Event | None:
-    """The lookup of a module's alpha whose result the loader binds to a name and never uses."""
-    if any(where is not function for where, _ in alpha_mentions(model.project, function)):
-        return None
-    bound = [event for event in function.events("bind") if is_file_alpha(value_converted(event.value), ())]
-    tested = any(use.role == "alpha" and use.how != "read" for use in key_traffic(function).uses)
-    if not bound or tested or UnusedAlpha(model.project, (function,)).is_used:
-        return None
-    return bound[0]
-
-
-def _steps(loader: Loader, left: Event | None) -> Iterator[tuple[str, Loc, str]]:
-    filename = loader.function.filename
-    for event in loader.traffic.files_read:
-        yield filename, event.loc, "the adapter file is read here"
-    for role in ("A", "B"):
-        use = next((use for use in loader.traffic.uses if use.role == role and use.how != "write"), None)
-        if use is not None:
-            yield filename, use.loc, f"factor {role} is looked up as `{use.pattern}`"
-    if left is not None:
-        yield filename, left.loc, f"alpha is looked up as `{left.name}`, and nothing uses it"
-        return
-    keys = ", ".join(f"`{key}`" for key in ALPHA_KEYS)
-    yield (
-        filename,
-        loader.function.facts.loc,
-        f"nothing here reads {keys}, `adapter_config.json` or file metadata",
-    )

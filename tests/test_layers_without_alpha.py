@@ -28,9 +28,13 @@ class LoRALinear:
 """
 LOADER = """\
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
+
+if TYPE_CHECKING:
+    from layer import LoRALinear
 
 
 class LoRAPipeline:

@@ -157,7 +157,6 @@ def test_the_repaired_program_applies_the_trained_scale(
         LOOP.replace("tensors[key] = value", 'if ".lora_" in key:\n                tensors[key] = value'),
         LOOP.replace("tensors[key] = value", "tensors[mapped(key)] = value"),
         LOOP.replace("load_file(path).items()", "filtered(load_file(path)).items()"),
-        LOOP + "\n        tensors['x'] = 1",
         LOOP + "\n        tensors.pop('x.alpha', None)",
     ],
 )

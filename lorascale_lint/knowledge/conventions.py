@@ -316,3 +316,6 @@ ALPHA_SUFFIXES = tuple(
     )
 )
 """How the conventions call the alpha of a module: the last part of its key."""
+
+STATES_ALPHA = ("diffusion_model.", "lora_unet", "lora_te", "lora_down", "lora_up", ".lora_down", ".lora_up")
+"""Beginnings of keys of kohya, ComfyUI and their kin, whose files state alpha as ``.alpha``."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import A, B, key_role
 from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot, Trial, Use
 from lorascale_lint.ledger.families import Setter
+from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Guards, Hole, Place, Ref, Text, Value, options
@@ -73,7 +74,7 @@ def _place(use: Use, setter: Setter, reads: list[KeyRead]) -> FactorPlace | None
     for read in reads:
         if read.how not in ("item", "get") or key_role_of(read.key) != A or given is None:
             continue
-        same = {option.value for option in options(read.value)} & {option.value for option in options(given)}
+        same = set(origins(read.value)) & set(origins(given))  # a local's name may have given it a role
         node = read.spot.node
         match node:
             case ast.Subscript(value=container, slice=key):
