@@ -444,7 +444,7 @@ class Ledger:
     trials: list[Trial] = field(default_factory=list)
     patterns: list[Pattern] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)
-    """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
+    """Attributes that code of the files reads: ``key`` of the class (empty: not off ``self``) and name."""
     crashes: list[tuple[str, str]] = field(default_factory=list)
     """Files, and functions of them on which the engine itself failed."""
     bounds: list[str] = field(default_factory=list)

@@ -98,6 +98,11 @@ class ClassInfo:
         return self.node.name
 
     @property
+    def key(self) -> str:
+        """File and qualified name: two files may have a class of one name."""
+        return f"{self.file.filename}:{self.qualname}"
+
+    @property
     def decorators(self) -> tuple[str, ...]:
         """Dotted names of the decorators."""
         return tuple(
