@@ -89,6 +89,7 @@ class ConverterDropsAlpha(Obligation):
     code = "LS302"
     name = "converter-drops-alpha"
     fix = "sometimes"
+    yields_to = ("LS312",)
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Functions tried on a file which give its factors new names, and nobody its alpha."""
@@ -101,6 +102,8 @@ class ConverterDropsAlpha(Obligation):
                 place = output.down.spot
                 if fate.alpha_goes_on or not output.is_renamed or place.node in kept | seen:
                     continue
+                if fate.states_alpha(output):
+                    continue  # of another spelling than the one that was tried
                 if known is not None or fate.trial.sample.states_alpha:
                     seen.add(place.node)
                     yield self._lost(ledger, fate, output, known)

@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, SCALING, STRENGTH, A, B, key_role
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Ledger, Norm, Spot, Trial, Use
 from lorascale_lint.ledger.numbers import scale_of
-from lorascale_lint.ledger.tables import is_plain_factor
+from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
 from lorascale_lint.linking.program import FileInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Hole, Number, Place, Ref, Tensor, Text, Tup, Value, options
@@ -99,6 +99,11 @@ class Fate:
                 if read.how != "in" and origin in origins(read.value):
                     yield side, read.spot, key
                     break
+
+    def states_alpha(self, output: Output) -> bool:
+        """Is any alpha, or scale, written beside the factors?"""
+        own = [write for write in self.ledger.writes if write.container == output.container]
+        return any(key_role_of(write.key) in (ALPHA, SCALING) for write in own)
 
     def is_alpha(self, value: Value) -> bool:
         """Is the value the alpha of the file?"""
