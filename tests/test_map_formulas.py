@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -264,3 +265,26 @@ HOT = """
 
 def test_factors_that_go_into_lists_are_folded() -> None:
     assert [fold.scale.formula() for fold in ledger_of(HOT).folds] == ["multiplier"]
+
+
+@pytest.mark.parametrize("name", ["lora_out", "delta", "y"])
+def test_the_input_is_no_delta_whatever_it_is_called(name: str) -> None:
+    source = f"""
+        class LoRALinear(nn.Module):
+            def __init__(self, weight, lora_A, lora_B, lora_alpha, lora_rank):
+                self.weight = weight
+                self.lora_A = lora_A
+                self.lora_B = lora_B
+                self.scaling = lora_alpha / lora_rank
+                self.lora_dropout = nn.Dropout(0.1)
+
+            def forward(self, x):
+                {name} = self.lora_dropout(x)
+                {name} = {name} @ self.lora_A.T
+                {name} = {name} @ self.lora_B.T
+                {name} = {name} * self.scaling
+                return F.linear(x, self.weight) + {name}
+    """
+    assert formulas("import torch.nn.functional as F\nfrom torch import nn\n" + dedent(source)) == [
+        "alpha / rank"
+    ]

@@ -21,7 +21,7 @@ def named(m: Machine, value: Value, name: str) -> Value:
     value = rank_for_alpha(m, value, name)
     if isinstance(value, Place) and value.role is None and value.path != name:
         role = role_of(name, m.frame.lora)
-        if role is not None and role != "base":
+        if role is not None and role != "base" and not _is_input(m, value):
             return Place(value.path, role, True, made=value.made)
     if isinstance(value, Tensor) and value.kind in ("fresh", "data") and not value.origin:
         return Tensor(**{**_fields(value), "origin": name})
@@ -30,6 +30,13 @@ def named(m: Machine, value: Value, name: str) -> Value:
         if role in ("A", "B"):
             return Tensor(role, origin=name)
     return value
+
+
+def _is_input(m: Machine, value: Place) -> bool:
+    """Is the value what a layer is given? ``lora_out = self.dropout(x)`` makes no delta of it."""
+    function = m.frame.function
+    inputs = function.parameters[1:2] if function is not None and function.owner is not None else []
+    return function is not None and function.name in ("forward", "__call__", "call") and value.path in inputs
 
 
 def rank_for_alpha(m: Machine, value: Value, name: str) -> Value:
