@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lorascale_lint.knowledge.roles import GATE, KRONECKER, A, B, role_of
 from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.tensors import number, tensor
+from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
 from lorascale_lint.provenance.values import Number, Tensor, Value
 
 
@@ -70,7 +70,7 @@ def _is_crossed(delta: Tensor, swap: bool) -> bool:
 def _with_steps(made: Value, left: Value, right: Value) -> Value:
     """A product has been through what each of its factors has been through."""
     scaled = [value for value in (left, right) if isinstance(value, Tensor) and value.kind != "adapted"]
-    steps = tuple(step for value in scaled for step in value.steps)  # those of an input are its own affair
+    steps = steps_of(scaled[0], scaled[-1]) if scaled else ()  # those of an input are its own affair
     return replace(made, steps=steps) if steps and isinstance(made, Tensor) else made
 
 
@@ -88,7 +88,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     kinds = (one.kind, two.kind)
     scale = _brought(one) * _brought(two)
     layout = one.layout or two.layout or (_layout(one, two, swap) if ordered else "")
-    rows = (*one.rows, *two.rows)
+    rows = rows_of(one, two)
     variant = one.variant if one.variant != "lora" else two.variant
     if set(kinds) == {"A", "B"}:
         origin = one.origin if one.kind == B else two.origin
@@ -189,4 +189,4 @@ def _outer(left: Value, right: Value) -> Value:
     scale = one.scale * two.scale
     layout = one.layout or two.layout
     origin = one.origin or two.origin
-    return Tensor("delta", scale, variant="lokr", rows=(*one.rows, *two.rows), layout=layout, origin=origin)
+    return Tensor("delta", scale, variant="lokr", rows=rows_of(one, two), layout=layout, origin=origin)

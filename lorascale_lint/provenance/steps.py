@@ -9,7 +9,7 @@ from dataclasses import replace
 from lorascale_lint.knowledge.roles import STRENGTH, A, B
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.tensors import LINEAR, factor_of, tensor
+from lorascale_lint.provenance.tensors import LINEAR, STEP_COUNT, factor_of, tensor
 from lorascale_lint.provenance.values import (
     UNKNOWN,
     Guards,
@@ -22,9 +22,6 @@ from lorascale_lint.provenance.values import (
     join,
     options,
 )
-
-STEP_COUNT = 24
-"""Multiplications remembered of one value, the last ones."""
 
 
 def stepwise(

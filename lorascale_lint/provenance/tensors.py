@@ -19,7 +19,7 @@ from lorascale_lint.knowledge.roles import (
     B,
 )
 from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.values import UNKNOWN, Const, Number, Place, Tensor, Text, Value
+from lorascale_lint.provenance.values import UNKNOWN, Const, Multiplied, Number, Place, Tensor, Text, Value
 
 Report = Callable[[str, Tensor, Value, int], None]
 """Told of each application: its kind, the delta, what it is added to, and which operand the delta is."""
@@ -111,6 +111,22 @@ def scaled(value: Value, by: Scale) -> Value:
             return value
 
 
+STEP_COUNT = 24
+"""Multiplications remembered of one value, the last ones."""
+ROW_COUNT = 64
+"""Rows of products remembered of one value: a sum that is doubled in each step would hold them twice."""
+
+
+def rows_of(one: Tensor, two: Tensor) -> tuple[int, ...]:
+    """Rows of the products in either, each once."""
+    return tuple(dict.fromkeys((*one.rows, *two.rows)))[-ROW_COUNT:]
+
+
+def steps_of(one: Tensor, two: Tensor) -> tuple[Multiplied, ...]:
+    """What was multiplied onto either, each step once."""
+    return tuple(dict.fromkeys((*one.steps, *two.steps)))[-STEP_COUNT:]
+
+
 def multiply(left: Value, right: Value) -> Value:
     """``left * right``, element by element."""
     if isinstance(left, Text) or isinstance(right, Text):
@@ -118,7 +134,7 @@ def multiply(left: Value, right: Value) -> Value:
     one, two = tensor(left), tensor(right)
     if one is not None and two is not None:
         if one.kind == "delta" and two.kind == "delta":
-            rows, steps = (*one.rows, *two.rows), (*one.steps, *two.steps)
+            rows, steps = rows_of(one, two), steps_of(one, two)
             return replace(one, scale=one.scale * two.scale, variant="loha", rows=rows, steps=steps)
         if {one.kind, two.kind} == {"delta", "half"}:
             return Tensor("data", origin="a product of a delta")
@@ -133,14 +149,14 @@ def multiply(left: Value, right: Value) -> Value:
             return one if two.kind == "mask" else two
         for a in (one, two):
             if a.kind in ("magnitude", "norm"):
-                rows, side = (*one.rows, *two.rows), one.side or two.side
+                rows, side = rows_of(one, two), one.side or two.side
                 return replace(a, kind="magnitude", side=side, rows=rows, norm=one.norm or two.norm)
             if a.kind == "base":
                 return a
         if {one.kind, two.kind} <= {"A", "B", "half"}:
             return Tensor("data", origin="a product of factors, element by element")
         if one.kind == two.kind == "data" and one.rows and two.rows:
-            return replace(one, rows=(*one.rows, *two.rows), variant="loha")
+            return replace(one, rows=rows_of(one, two), variant="loha")
         if one.kind == "fresh" and two.kind == "fresh":
             return replace(one, scale=one.scale * two.scale, learned=one.learned or two.learned)
         return Tensor("data", origin=one.origin or two.origin)
@@ -231,9 +247,9 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             return replace(made, steps=one.steps, norm=one.norm, length=one.length)
         if one.kind == "delta" and two.kind == "delta":
             if one.scale == two.scale:
-                return replace(one, rows=(*one.rows, *two.rows))
+                return replace(one, rows=rows_of(one, two))
             return replace(
-                one, scale=Scale.of("", "a sum of deltas with other scales"), rows=(*one.rows, *two.rows)
+                one, scale=Scale.of("", "a sum of deltas with other scales"), rows=rows_of(one, two)
             )
         if sign > 0 and one.kind == "base" and two.kind == "adapted":
             return replace(two, origin=one.origin)

@@ -104,3 +104,9 @@ def test_endless_code_ends() -> None:
 
 def test_a_file_that_is_no_python_is_silent() -> None:
     assert formula_of("def lora_A(") == []
+
+
+def test_a_sum_that_is_doubled_in_each_row_stays_small() -> None:
+    rows = "".join("    d = d + d * s\n" for _ in range(60))
+    source = f"def merge(weight, lora_A, lora_B, s):\n    d = lora_B @ lora_A\n{rows}    weight += d\n"
+    assert formula_of(source) == ["unknown"]
