@@ -71,7 +71,7 @@ def accumulations(ledger: Ledger, family: Family) -> Iterator[Accumulation]:
                     continue
                 unmerging, flag, accumulates = found
                 given = flag if place is not merge else getattr(call.given.get(flag), "path", "")
-                default = default_of(setter.function, given)
+                default = setter.function.default(given)
                 if isinstance(default, ast.Constant) and default.value is (not accumulates):
                     assert isinstance(unmerging.callee, FunctionInfo)
                     restores = unmerging.callee in restoring
@@ -101,15 +101,6 @@ def merged_again(ledger: Ledger, found: Accumulation) -> Use | None:
         if known and elsewhere and not use.given and not use.spot.chain and not use.spot.file.is_test:
             return use
     return None
-
-
-def default_of(function: FunctionInfo, name: str) -> ast.expr | None:
-    """The default of a parameter; None without one."""
-    given = function.node.args
-    plain = [*given.posonlyargs, *given.args]
-    pairs = [*zip(reversed(plain), reversed(given.defaults), strict=False)]
-    pairs += [(a, d) for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True) if d is not None]
-    return next((default for argument, default in pairs if argument.arg == name), None)
 
 
 def _calls(ledger: Ledger) -> list[Use]:
@@ -146,6 +137,3 @@ def _paths(value: Value) -> Iterator[str]:
 
 def _last(use: Use) -> str:
     return use.name.rpartition(".")[2]
-
-
-__all__ = ["Accumulation", "accumulations", "default_of", "given_flag", "merged_again"]
