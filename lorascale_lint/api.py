@@ -44,8 +44,8 @@ def check_paths(
 ) -> Report:
     """Check files and folders as ``lorascale-lint check`` does, with the settings of their projects.
 
-    Nothing is written but the cache of facts; the code is neither imported nor run. Raises `InputError` for a
-    path that does not exist, a rule that is not known, and settings that can't be used.
+    Nothing is written but the cache of results; the code is neither imported nor run. Raises `InputError` for
+    a path that does not exist, a rule that is not known, and settings that can't be used.
     """
     from lorascale_lint.config import Configs
     from lorascale_lint.sources.discovery import discover

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-POOL_FROM = 12
-"""Files to analyse from which worker processes pay for their start."""
-SECONDS_PER_FILE = 60.0
-"""For a worker's analysis of one file; the slowest file known takes a tenth of it."""
-PARSER_RECURSION_LIMIT = 3000
-"""Python's limit while its own parser runs, which makes three levels of its C stack of each."""
-RECURSION_LIMIT = 10_000
-"""Python frames for one file: LibCST takes several for each level, and an ``elif`` is a level."""
+FRAMES = 8_000
+"""Python frames while code is run on values: an expression inside a call inside a loop takes dozens."""
 SOURCE_BYTES = 8 * 2**20
 """Of a Python file: the standard library's parser takes 100 times as much memory."""
 CODE_BYTES = 4 * 2**20

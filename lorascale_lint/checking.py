@@ -73,6 +73,8 @@ class Checker:
             (*failures, *broken),
             checked=result.checked,
             unshown=tuple(unshown),
+            judged=result.judged if result.judged or result.unjudged else None,
+            unjudged=result.unjudged,
         )
 
     def _failures(

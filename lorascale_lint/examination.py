@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lorascale_lint.findings import FileFailure
+from lorascale_lint.bounds import FRAMES, SOURCE_BYTES
+from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.driver import examine
+from lorascale_lint.provenance.show import show
 from lorascale_lint.sources.modules import module_name
-from lorascale_lint.sources.narrow import NestedTooDeeply, parse
+from lorascale_lint.sources.parsing import NestedTooDeeply, parse
 from lorascale_lint.sources.prefilter import may_hold_lora
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
-RECURSION_LIMIT = 8000
-"""Python frames while code is run on values: an expression inside a call inside a loop takes dozens."""
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
 class _Texts(Mapping[str, str]):
-    """Decoded files by name, decoded when they are asked for; one that is no text is empty."""
+    """Decoded files by name, decoded when they are asked for; one that is no text or too large is empty."""
 
     def __init__(self, sources: Mapping[Path, bytes]) -> None:
         self.sources = {str(path): data for path, data in sources.items()}
@@ -32,7 +35,7 @@ class _Texts(Mapping[str, str]):
         if name not in self.known:
             data = self.sources[name]
             try:
-                self.known[name] = SourceText.decode(data).text
+                self.known[name] = SourceText.decode(data).text if len(data) <= SOURCE_BYTES else ""
             except UndecodableSource:
                 self.known[name] = ""
         return self.known[name]
@@ -45,21 +48,72 @@ class _Texts(Mapping[str, str]):
 
 
 def examine_sources(
-    sources: Mapping[Path, bytes], modules: Mapping[Path, str], targets: Collection[Path]
-) -> Ledger:
-    """What happens in ``targets``; the other files of ``sources`` are read where the code leads there."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
-    try:
-        names = {str(path): module for path, module in modules.items()}
-        machine = examine(_Texts(sources), names, sorted(map(str, targets)))
-    finally:
-        sys.setrecursionlimit(before)
+    sources: Mapping[Path, bytes],
+    modules: Mapping[Path, str],
+    targets: Collection[Path],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Ledger, list[FileFailure]]:
+    """What happens in ``targets``; the other files of ``sources`` are read where the code leads there.
+
+    Also those among the targets that could not be read, and functions on which the engine itself failed.
+    """
+    looked_for = [path for path in sorted(targets) if path in sources and may_hold_lora(sources[path])]
+    names = {str(path): module for path, module in modules.items()}
+    with _deep():
+        machine = examine(_Texts(sources), names, [str(path) for path in looked_for], progress)
     ledger = machine.ledger
     ledger.read_source, ledger.lineage = lambda name: sources[Path(name)], machine.program.mro
     others = [data for path, data in sources.items() if str(path) not in machine.looked_at]
     ledger.read_elsewhere = cache(lambda name: _is_read(name, others))
-    return ledger
+    failures = [
+        failure
+        for path in looked_for
+        if str(path) not in machine.looked_at and (failure := _refused(path, sources[path]))
+    ]
+    failures += [
+        FileFailure(name, message, Position(row, 1)) for (name, row), message in ledger.left_out.items()
+    ]
+    failures += [
+        FileFailure(name, f"internal error while the code was followed, in {what}", code="LS000")
+        for name, what in ledger.crashes
+    ]
+    return ledger, failures
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the engine knows of an expression; ``called_from`` are the calls that led there, outermost first.
+
+    They are empty where the function was looked at by itself.
+    """
+
+    expression: str
+    value: str
+    called_from: tuple[str, ...]
+
+
+def look_at(
+    targets: Collection[Path], context: Collection[Path], path: Path, row: int
+) -> tuple[list[Sight], list[FileFailure]]:
+    """What the expressions in one row are worth, in the order in which they were computed."""
+    sources, failures = read_all({*targets, *context, path}, {})
+    names = {str(path): module for path, module in modules_of(sources).items()}
+    chosen = [str(name) for name in {*targets, path} if name in sources and may_hold_lora(sources[name])]
+    with _deep():
+        machine = examine(_Texts(sources), names, chosen, watched=(str(path), row))
+    found = [Sight(text, show(value), chain) for text, value, chain in machine.sights]
+    return list(dict.fromkeys(found)), failures
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Room for the frames of a run."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _is_read(name: str, sources: Iterable[bytes]) -> bool:
@@ -73,36 +127,46 @@ def _is_read(name: str, sources: Iterable[bytes]) -> bool:
     )
 
 
+def read_all(
+    paths: Collection[Path], overlay: Mapping[Path, bytes]
+) -> tuple[dict[Path, bytes], list[FileFailure]]:
+    """The bytes of ``paths``, from ``overlay`` or the disk, and those that can't be read."""
+    sources: dict[Path, bytes] = {}
+    failures = []
+    for path in sorted(paths):
+        try:
+            sources[path] = overlay[path] if path in overlay else path.read_bytes()
+        except OSError as error:
+            failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
+    return sources, failures
+
+
+def modules_of(paths: Collection[Path]) -> dict[Path, str]:
+    """The dotted name by which each file is imported."""
+    return {path: module_name(path.absolute()) for path in paths}
+
+
 def examine_paths(
     targets: Collection[Path], context: Collection[Path], *, overlay: Mapping[Path, bytes] | None = None
 ) -> tuple[Ledger, list[FileFailure]]:
     """The ledger of ``targets``, and those among them that could not be read or parsed."""
-    sources: dict[Path, bytes] = {}
-    failures: list[FileFailure] = []
-    for path in sorted({*targets, *context}):
-        try:
-            sources[path] = overlay[path] if overlay and path in overlay else path.read_bytes()
-        except OSError as error:
-            failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
-    modules = {path: module_name(path.absolute()) for path in sources}
-    ledger = examine_sources(sources, modules, targets)
-    failures += [
-        found
-        for path in sorted(targets)
-        if path in sources and may_hold_lora(sources[path]) and (found := _failure(path, sources[path]))
-    ]
-    failures += [
-        FileFailure(name, f"internal error while the code was followed, in {what}", code="LS000")
-        for name, what in ledger.crashes
-    ]
-    return ledger, failures
+    sources, unread = read_all({*targets, *context}, overlay or {})
+    ledger, failures = examine_sources(sources, modules_of(sources), [p for p in targets if p in sources])
+    return ledger, [*unread, *failures]
 
 
-def _failure(path: Path, data: bytes) -> FileFailure | None:
+def _refused(path: Path, data: bytes) -> FileFailure | None:
+    """Why a file was not looked at, if that is a fault of its text."""
+    name = str(path)
     try:
+        if len(data) > SOURCE_BYTES:
+            return FileFailure(name, f"cannot be analysed: more than {SOURCE_BYTES} bytes")
         parse(SourceText.decode(data).text)
-    except (NestedTooDeeply, UndecodableSource) as refused:
-        return FileFailure(str(path), f"cannot be parsed: {str(refused) or 'it is nested too deeply'}")
+    except UndecodableSource as error:
+        return FileFailure(name, f"cannot be decoded: {error}")
+    except NestedTooDeeply:
+        return FileFailure(name, "cannot be analysed: nested too deeply")
     except SyntaxError as error:
-        return FileFailure(str(path), f"cannot be parsed: {error}")
+        place = Position(error.lineno or 1, error.offset or 1)
+        return FileFailure(name, f"cannot be parsed: {error.msg} ({_PYTHON})", place)
     return None

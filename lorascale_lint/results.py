@@ -18,11 +18,16 @@ from lorascale_lint.rule import all_rules
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LintResult:
-    """Findings in the target files, sorted, before suppression and selection of rules."""
+    """Findings in the target files, sorted, before suppression and selection of rules.
+
+    ``judged`` and ``unjudged`` count applications of deltas in them whose scale is known, and others.
+    """
 
     findings: tuple[Finding, ...]
     failures: tuple[FileFailure, ...]
     checked: int
+    judged: int = 0
+    unjudged: int = 0
 
 
 class ResultCache:
@@ -98,6 +103,8 @@ def _result(item: dict[str, Any], again: Callable[[], LintResult]) -> LintResult
             for failure in item["failures"]
         ),
         item["checked"],
+        item["judged"],
+        item["unjudged"],
     )
 
 

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from lorascale_lint.findings import Confidence, Finding, Repair, Severity, TraceStep
 
 if TYPE_CHECKING:
-    from lorascale_lint.facts.terms import Event, Loc
     from lorascale_lint.ledger.entries import Ledger, Spot
-    from lorascale_lint.model import Model
 
 
 class Explained:
@@ -38,60 +36,14 @@ class Explained:
 
 
 class Rule(Explained):
-    """A small reader of the model; one subclass per file of ``rules/``.
+    """What must hold, and what to say where it does not; one subclass per file of ``rules/``.
 
-    The sections ``## Bad`` and ``## Good`` of its page hold one fenced Python block each and are run as
-    tests.
+    A rule reads the ledger and nothing else. The sections ``## Bad`` and ``## Good`` of its page hold one
+    fenced Python block each and are run as tests.
     """
-
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Yield a finding for each place of ``model`` that breaks the rule."""
-        raise NotImplementedError
-
-    def finding(
-        self,
-        model: Model,
-        filename: str,
-        loc: Loc,
-        message: str,
-        *,
-        event: Event | None = None,
-        confidence: Confidence = "high",
-        effect: str | None = None,
-        trace: Iterable[tuple[str, Loc, str]] = (),
-        fix: Repair | None = None,
-    ) -> Finding:
-        """A finding of this rule; ``event`` is the statement whose rows a suppression may stand on.
-
-        ``confidence`` is medium for what the code makes plausible and does not show: such a finding
-        stays unseen without ``--preview``.
-        """
-        rows = () if event is None else tuple(range(event.row, event.end_row + 1))
-        steps = tuple(TraceStep(model.span(name, place), text) for name, place, text in trace)
-        span = model.span(filename, loc)
-        return Finding(
-            self.code,
-            self.name,
-            message,
-            span,
-            self.severity,
-            confidence,
-            effect,
-            steps,
-            fix,
-            suppression_rows=rows,
-        )
-
-
-class Obligation(Rule):
-    """A rule that reads the ledger and nothing else: what must hold, and what to say where it does not."""
 
     yields_to: ClassVar[tuple[str, ...]] = ()
     """Codes that say the same of a statement: where one of them reports it, this rule does not."""
-
-    def check(self, model: Model) -> Iterator[Finding]:
-        """Obligations know no model."""
-        return iter(())
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Yield a finding for each entry of ``ledger`` that breaks the rule."""
@@ -128,6 +80,9 @@ class Obligation(Rule):
         )
 
 
+Obligation = Rule
+
+
 @cache
 def all_rules() -> tuple[Rule, ...]:
     """One instance of every rule, those of other packages too, sorted by code. Raises `PlugInError`."""
@@ -147,7 +102,5 @@ def rules_in(module: ModuleType) -> list[type[Rule]]:
     return [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Rule)
-        and member not in (Rule, Obligation)
-        and member.__module__ == module.__name__
+        if issubclass(member, Rule) and member is not Rule and member.__module__ == module.__name__
     ]

@@ -12,8 +12,8 @@ from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import Number, Place, Ref, Value, options
 from lorascale_lint.rule import Obligation
 
-Held = tuple[ClassInfo, str]
-"""The class of an object, and its field."""
+Held = tuple[str, str, str]
+"""File and class of an object, and its field."""
 
 
 class SetterMissesCopy(Obligation):
@@ -133,8 +133,8 @@ class SetterMissesCopy(Obligation):
                 continue
             yield self.at(
                 entry.spot,
-                f"`{held[1]}` of `{held[0].name}` is set in `{entry.spot.name}` and never read: what "
-                "multiplies the delta is a copy from when the object was made",
+                f"`{held[2]}` of `{held[1]}` is set in `{entry.spot.name}` and never read: what multiplies "
+                "the delta is a copy from when the object was made",
                 trace=[(copy, "here the number is copied"), (entry.spot, "here only the field changes")],
             )
 
@@ -159,14 +159,14 @@ def _copies(ledger: Ledger) -> dict[Held, Spot]:
             continue
         for symbol, _ in entry.value.scale.powers:
             held = origins.get((entry.spot.function, symbol.origin))
-            if held is not None and entry.field != held[1]:
+            if held is not None and entry.field != held[2]:
                 found.setdefault(held, entry.spot)
     return found
 
 
 def _held(entry: Store) -> Held | None:
     if isinstance(entry.owner, Ref) and entry.owner.cls is not None:
-        return (entry.owner.cls, entry.field)
+        return (entry.owner.cls.file.filename, entry.owner.cls.name, entry.field)
     return None
 
 
@@ -196,4 +196,4 @@ def _given_on(ledger: Ledger) -> dict[tuple[object, Value], int]:
 
 def _is_read(ledger: Ledger, held: Held) -> bool:
     """Does the class itself, or code that reads it off an object of unknown class, read the field?"""
-    return not {("", held[1]), (held[0].key, held[1])}.isdisjoint(ledger.fields_read)
+    return not {("", held[2]), (held[1], held[2])}.isdisjoint(ledger.fields_read)

@@ -7,60 +7,9 @@ from pathlib import Path
 from textwrap import dedent
 
 from lorascale_lint.engine import LintResult, lint
-from lorascale_lint.facts.extract import MODULE, extract_facts
-from lorascale_lint.facts.terms import Event, FunctionFacts, Term
 from lorascale_lint.findings import Finding
 from lorascale_lint.fixing.apply import apply_fixes
-from lorascale_lint.model import Model, build_model
-from lorascale_lint.model.applications import Application
-from lorascale_lint.model.state import AttributeState, state_attributes
 from lorascale_lint.report.content import Report
-
-
-def model_of(files: Mapping[str, str] | str, *, for_map: bool = False) -> Model:
-    """The linked model of sources by path, as rules or `map` see it; one source alone is ``layer.py``."""
-    sources = {"layer.py": files} if isinstance(files, str) else files
-    texts = {name: dedent(text) for name, text in sources.items()}
-    modules = {name: _module(name) for name in texts}
-    origins = {name: name.removesuffix(".py").replace("/", ".") for name in texts}
-    facts = {name: extract_facts(text, origins[name]) for name, text in texts.items()}
-    return build_model(facts, modules, lambda name: texts[name].encode(), for_map=for_map)
-
-
-def _module(name: str) -> str:
-    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-def the_application(files: Mapping[str, str] | str) -> Application:
-    """The only application of a project."""
-    (found,) = model_of(files).applications
-    return found
-
-
-def the_state(files: Mapping[str, str] | str, cls: str, name: str) -> AttributeState:
-    """The state of attribute ``name`` of the class called ``cls``."""
-    model = model_of(files)
-    (owner,) = (item for item in model.project.classes.values() if item.name == cls)
-    (state,) = (item for item in state_attributes(model.project, owner) if item.name == name)
-    return state
-
-
-def function_of(source: str, name: str = "f") -> FunctionFacts:
-    """The facts of the function ``name`` of ``source``; the module's own for an empty name."""
-    facts = extract_facts(dedent(source))
-    (found,) = (item for item in facts.functions if item.qualname == (name or MODULE))
-    return found
-
-
-def returned(source: str, name: str = "f") -> Term:
-    """What the only return statement of a function returns."""
-    (event,) = events(source, "return", name)
-    return event.value
-
-
-def events(source: str, kind: str, name: str = "f") -> list[Event]:
-    """Events of one kind, in source order."""
-    return [event for event in function_of(source, name).events if event.kind == kind]
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:

@@ -11,7 +11,6 @@ import pytest
 
 from lorascale_lint.cache import ContentCache, UntrustedCache, cache_folder
 from lorascale_lint.engine import lint
-from lorascale_lint.facts.store import FactsCache
 from lorascale_lint.results import ResultCache
 from tests.projects import write_files
 from tests.test_isolation import LAYER
@@ -148,4 +147,3 @@ def test_a_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
     result = lint(paths, [], cache_dir=tmp_path / "cache")
     assert (result.failures, result.checked) == ((), 1)
     assert lint(paths, [], cache_dir=tmp_path / "cache") == result
-    assert FactsCache(tmp_path / "cache").read(b"lora = 1\n", name.removesuffix(".py")) is not None

@@ -644,6 +644,19 @@ def test_map_examines_the_files_and_reads_the_others_of_the_project(lint, monkey
     assert seen == [(["a.py"], ["b.py"]), (["a.py", "b.py"], [])]
 
 
+def test_map_at_a_row(lint):
+    write(
+        layer="def merge(weight, lora_A, lora_B, alpha, rank):\n"
+        "    return weight + lora_B @ lora_A * (alpha / rank)\n"
+    )
+    code, out, err = lint("map", "--at", "layer.py:2")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "looked at by itself"
+    assert "  alpha / rank  =  number alpha / rank" in out.splitlines()
+    assert lint("map", "--at", "layer.py:1")[1].startswith("Nothing in this row was followed")
+    assert lint("map", "--at", "nowhere.py:1")[0] == 2
+
+
 def test_map_names_what_it_could_not_read(lint):
     write(a="lora = (")
     code, out, err = lint("map", "a.py")

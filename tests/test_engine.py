@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint import engine
-from lorascale_lint.engine import POOL_FROM, analyse_file, lint
-from lorascale_lint.facts.store import decode
-from lorascale_lint.findings import FileFailure, Finding
-from lorascale_lint.model import Model
+from lorascale_lint.engine import lint
+from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.rule import Rule, all_rules
 from tests.projects import places, write_files
 
@@ -38,29 +36,13 @@ LINKED = {
 }
 
 
-# ---- processes ------------------------------------------------------------------------------
-
-
-def test_a_pool_finds_what_one_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = write_files(tmp_path, {f"layer_{i:02}.py": LAYER for i in range(POOL_FROM + 3)})
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    alone = lint(paths, [])
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    pooled = lint(paths, [])
-    assert pooled == alone
-    assert [code for _, _, code in places(alone, tmp_path)] == ["LS101"] * len(paths)
-
-
-def test_a_pool_reports_broken_files_like_one_process(tmp_path: Path) -> None:
-    files = {f"lora_{i:02}.py": "def f(:\n" for i in range(POOL_FROM)}
-    result = lint(write_files(tmp_path, files), [])
-    assert [Path(failure.filename).name for failure in result.failures] == sorted(files)
+# ---- files ----------------------------------------------------------------------------------
 
 
 def test_progress_ends_at_the_number_of_files(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     lint(write_files(tmp_path, LINKED), [], progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(0, 2), (1, 2), (2, 2)]
 
 
 # ---- targets and context --------------------------------------------------------------------
@@ -120,7 +102,7 @@ class Crash(Rule):
     code = "LS999"
     name = "crash"
 
-    def check(self, model: Model) -> Iterator[Finding]:
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
         yield from ()
         raise KeyError("lost")
 
@@ -144,7 +126,7 @@ def test_an_examination_that_crashes_is_reported_and_other_rules_go_on(
         raise RecursionError("too deep")
 
     (path,) = write_files(tmp_path, {"layer.py": LAYER})
-    monkeypatch.setattr("lorascale_lint.examination.examine_sources", crash)
+    monkeypatch.setattr("lorascale_lint.engine.examine_sources", crash)
     (failure,) = lint([path], []).failures
     assert failure.code == "LS000"
     assert failure.message == "internal error while the code was followed: RecursionError: too deep"
@@ -152,7 +134,6 @@ def test_an_examination_that_crashes_is_reported_and_other_rules_go_on(
 
 BAD = {
     "syntax": (b"lora = 1\nx = = 2\n", "cannot be parsed", 2),
-    "syntax without any lora word": (b"x = 1\ny = = 2\n", "cannot be parsed", 2),
     "indentation": (b"def lora():\nreturn 1\n", "cannot be parsed", 2),
     "not utf-8": (b"lora = '\xff'\n", "cannot be decoded", 1),
     "unknown encoding": (b"# coding: klingon\nlora = 1\n", "cannot be decoded", 1),
@@ -175,9 +156,20 @@ def test_an_unreadable_file_is_reported_with_its_place_and_the_others_are_checke
     assert places(result, tmp_path) == [("layer.py", 10, "LS101")]
 
 
-@pytest.mark.parametrize("source", [b"lora = 1\x00\n", b"\x00lora\n", b"x\x00\n"], ids=ascii)
-def test_nul_bytes_are_a_failure(source: bytes) -> None:
-    assert isinstance(analyse_file("a.py", source, "a"), FileFailure)
+def failures_of(source: bytes, folder: Path) -> list[str]:
+    path = folder / "a.py"
+    path.write_bytes(source)
+    return [failure.message for failure in lint([path], []).failures]
+
+
+@pytest.mark.parametrize("source", [b"lora = 1\x00\n", b"\x00lora\n"], ids=ascii)
+def test_nul_bytes_are_a_failure(source: bytes, tmp_path: Path) -> None:
+    (message,) = failures_of(source, tmp_path)
+    assert message.startswith("cannot be parsed")
+
+
+def test_a_file_without_any_lora_word_is_not_parsed(tmp_path: Path) -> None:
+    assert failures_of(b"x = 1\ny = = 2\n", tmp_path) == []
 
 
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
@@ -196,10 +188,8 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     ],
     ids=["empty", "blank", "bom", "latin-1", "crlf"],
 )
-def test_readable_files(source: bytes) -> None:
-    found = analyse_file("a.py", source, "a")
-    assert isinstance(found, bytes)
-    decode(found)
+def test_readable_files(source: bytes, tmp_path: Path) -> None:
+    assert failures_of(source, tmp_path) == []
 
 
 NESTED = {
@@ -216,8 +206,11 @@ ELIF = "def lora(x):\n    if x:\n        y = 0\n" + "".join(
 
 
 @pytest.mark.parametrize("name", sorted(NESTED))
-def test_deep_nesting_is_an_answer_and_not_a_crash(name: str) -> None:
-    assert isinstance(analyse_file("a.py", NESTED[name].encode(), "a"), bytes | FileFailure)
+def test_deep_nesting_is_an_answer_and_not_a_crash(name: str, tmp_path: Path) -> None:
+    assert all(
+        "nested" in message or "indentation" in message
+        for message in failures_of(NESTED[name].encode(), tmp_path)
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,8 +229,8 @@ def test_deep_nesting_is_an_answer_and_not_a_crash(name: str) -> None:
 def test_nesting_beyond_the_parsers_does_not_end_the_process(source: str, tmp_path: Path) -> None:
     (path,) = write_files(tmp_path, {"lora.py": source})
     program = (
-        "import sys\nfrom lorascale_lint.engine import analyse_file\n"
-        "try:\n    analyse_file('a.py', open(sys.argv[1], 'rb').read(), 'a')\n"
+        "import sys\nfrom pathlib import Path\nfrom lorascale_lint.engine import lint\n"
+        "try:\n    lint([Path(sys.argv[1])], [])\n"
         "except Exception as error:\n    sys.exit(type(error).__name__)\n"
     )
     command = [sys.executable, "-c", program, str(path)]
@@ -255,22 +248,10 @@ def test_cold_warm_broken_and_no_cache_agree(tmp_path: Path) -> None:
     plain = lint(paths, [])
     assert plain.findings
     assert lint(paths, [], cache_dir=cache) == plain
-    kept = [*cache.glob("facts/*/*")]
-    assert len(kept) == len(paths)
-    kept += cache.glob("results/*/*")
-    assert len(kept) == len(paths) + 1
+    (kept,) = cache.glob("results/*/*")
     assert lint(paths, [], cache_dir=cache) == plain
-    for path in kept:
-        path.write_bytes(b"[")
+    kept.write_bytes(b"[")
     assert lint(paths, [], cache_dir=cache) == plain
-
-
-def test_warm_files_are_not_analysed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = write_files(tmp_path, {"layer.py": LAYER})
-    first = lint(paths, [], cache_dir=tmp_path / "cache")
-    monkeypatch.setattr(engine, "analyse_file", None)
-    monkeypatch.setattr(engine.ResultCache, "read", lambda *_: None)
-    assert lint(paths, [], cache_dir=tmp_path / "cache") == first
 
 
 def test_a_repeated_run_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

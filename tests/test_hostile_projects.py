@@ -14,9 +14,8 @@ from lorascale_lint import cli
 from lorascale_lint.audit.mapping import read_rules
 from lorascale_lint.bounds import FOLDER_DEPTH, SETTINGS_BYTES
 from lorascale_lint.config import ConfigError, Configs, glob_matches, read_config
+from lorascale_lint.engine import lint as lint_paths
 from lorascale_lint.errors import InputError
-from lorascale_lint.facts.analysis import analyse_file
-from lorascale_lint.findings import FileFailure
 from lorascale_lint.sources.discovery import discover
 from tests.test_isolation import LAYER
 
@@ -65,7 +64,8 @@ def test_quadratic_codecs_are_not_tried() -> None:
     start = time.monotonic()
     for codec in ("punycode", "idna"):
         source = f"# coding: {codec}\n# ".encode() + b"lora-" * 400_000
-        assert isinstance(analyse_file("a.py", source, "a"), FileFailure)
+        path = Path("a.py")
+        assert lint_paths([path], [], overlay={path: source}).failures
     assert time.monotonic() - start < 5
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lorascale_lint.bounds import POOL_FROM, SECONDS_PER_FILE
 from lorascale_lint.isolation import leave_out, trusted_path
-from lorascale_lint.workers import WorkerPool
 from tests.projects import write_files
 
 PLANTED = "open({marker!r}, 'a').write(__name__ + '\\n')\nraise ImportError(__name__)\n"
@@ -62,10 +59,10 @@ def spare_python_itself(folder: Path, marker: Path, **environment: str) -> None:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A project with enough LoRA files for worker processes."""
+    """A project with some LoRA files."""
     project = tmp_path / "project"
     project.mkdir()
-    write_files(project, {f"layer_{i:02}.py": LAYER for i in range(POOL_FROM)})
+    write_files(project, {f"layer_{i:02}.py": LAYER for i in range(3)})
     return project
 
 
@@ -136,26 +133,6 @@ def test_the_user_site_is_not_used(hostile: Path, tmp_path: Path) -> None:
     done = run(hostile, str(script), "-q", "--no-cache", ".", PYTHONPATH=str(site))
     assert not marker.exists(), marker.read_text()
     assert (done.returncode, done.stderr) == (1, "")
-
-
-def worker_state() -> str:
-    import lorascale_lint.facts.analysis
-
-    assert lorascale_lint.facts.analysis
-    return json.dumps([sys.path, sorted(sys.modules), os.getcwd()])
-
-
-def test_a_worker_knows_only_installed_folders(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(hostile)
-    monkeypatch.syspath_prepend(str(hostile))
-    monkeypatch.syspath_prepend("")
-    with WorkerPool(1, SECONDS_PER_FILE) as pool:
-        path, modules, folder = json.loads(pool.submit(worker_state).result())
-    assert "" not in path
-    assert str(hostile) not in path
-    assert "libcst" in modules
-    assert "sitecustomize" not in modules
-    assert folder != str(hostile)
 
 
 # ---- the path -------------------------------------------------------------------------------

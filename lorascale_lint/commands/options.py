@@ -34,9 +34,12 @@ text_or_json = click.option(
     "--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
 
+HERE = (".",)
+"""What a command works on that is given no path."""
+
 paths_or_here = click.argument(
     "paths",
     nargs=-1,
     type=click.Path(allow_dash=True),
-    callback=lambda _context, _parameter, value: value or (".",),
+    callback=lambda _context, _parameter, value: value or HERE,
 )

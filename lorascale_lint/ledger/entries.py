@@ -444,9 +444,11 @@ class Ledger:
     trials: list[Trial] = field(default_factory=list)
     patterns: list[Pattern] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)
-    """Attributes that code of the files reads: ``key`` of the class (empty: not off ``self``) and name."""
+    """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
     crashes: list[tuple[str, str]] = field(default_factory=list)
     """Files, and functions of them on which the engine itself failed."""
+    left_out: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Statements, by file and row, that were not followed, and why."""
     bounds: list[str] = field(default_factory=list)
     """Functions for which a bound of work was passed, so that something may be missing."""
     readings: dict[object, object] = field(default_factory=dict)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -11,6 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lorascale_lint.knowledge.intent import LOGS
+from lorascale_lint.sources.parsing import NestedTooDeeply, parse
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -96,11 +96,6 @@ class ClassInfo:
     def name(self) -> str:
         """The last part of the qualified name."""
         return self.node.name
-
-    @property
-    def key(self) -> str:
-        """File and qualified name: two files may have a class of one name."""
-        return f"{self.file.filename}:{self.qualname}"
 
     @property
     def decorators(self) -> tuple[str, ...]:
@@ -360,10 +355,8 @@ def dotted(node: ast.AST) -> str:
 
 def _parse(filename: str, module: str, source: str) -> FileInfo | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse(source)
+    except (SyntaxError, NestedTooDeeply):
         return None
     package = PurePath(filename).stem == "__init__"
     found = FileInfo(filename, module, tree, source, package)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Spot, Unused
@@ -12,21 +12,36 @@ from lorascale_lint.provenance import defaults, trials
 from lorascale_lint.provenance.fields import fields_read, reads
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.interpreter import machine_for
-from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.machine import MORE, Frame, Machine, OutOfSteps
 from lorascale_lint.provenance.unseen import instance, run_unknown
 
 TOP = "<module>"
 
 
-def examine(sources: Mapping[str, str], modules: Mapping[str, str], targets: Collection[str]) -> Machine:
-    """Run every function of ``targets`` that matters; ``sources`` are all files of the project, decoded."""
+def examine(
+    sources: Mapping[str, str],
+    modules: Mapping[str, str],
+    targets: Collection[str],
+    progress: Callable[[int, int], None] | None = None,
+    watched: tuple[str, int] | None = None,
+) -> Machine:
+    """Run every function of ``targets`` that matters; ``sources`` are all files of the project, decoded.
+
+    ``progress`` is called with the number of files that are done, and how many there are. ``watched`` is a
+    file and row of which every value is kept.
+    """
     machine = machine_for(Program(sources, modules))
-    for filename in sorted(targets):
+    machine.watched = watched
+    for done, filename in enumerate(sorted(targets)):
+        if progress is not None:
+            progress(done, len(targets))
         if not speaks_of_lora(sources.get(filename, "")):
             continue
         file = machine.program.file(filename)
         if file is not None:
             examine_file(machine, file)
+    if progress is not None:
+        progress(len(targets), len(targets))
     return machine
 
 
@@ -61,7 +76,10 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
     if not body or isinstance(body[0], ast.Pass | ast.Raise):
         return
     read = info.names_read
-    used = {name for part in node.body for name in reads(part)}
+    try:
+        used = {name for part in node.body for name in reads(part)}
+    except RecursionError:
+        return
     lora = machine.speaks(info, info.file, info.owner)
     for parameter in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
         role = role_of(parameter.arg, lora)
@@ -105,7 +123,7 @@ def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
     try:
         machine.steps = 0
         receiver = instance(machine, owner) if owner is not None and not info.is_static else None
-        machine.steps = 0
+        machine.steps, machine.more = 0, MORE
         machine.heap.begin()
         machine.defined, machine.called = [], set()
         run_unknown(machine, info, receiver, owner)
@@ -140,7 +158,7 @@ def _run_defined(machine: Machine) -> None:
 
 def _run_top_level(machine: Machine, file: FileInfo) -> None:
     """What a script does when it is run, and what a module does when it is imported."""
-    machine.steps = 0
+    machine.steps, machine.more = 0, MORE
     frame = Frame(file, None, Names({}))
     frame.lora = True
     machine.enter(frame)

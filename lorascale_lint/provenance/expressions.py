@@ -113,16 +113,21 @@ def _joined(m: Machine, node: ast.JoinedStr) -> Value:
     return keys.text_of(parts)
 
 
+DISPLAY_LIMIT = 500
+"""Elements of a literal list or table that are looked at; the longest table of keys seen has 300."""
+
+
 def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
     values: list[Value] = []
     open_ = False
-    for part in node.elts:
+    for part in node.elts[:DISPLAY_LIMIT]:
         if isinstance(part, ast.Starred):
             held = m.elements(evaluate(m, part.value))
             values += held[0] if held is not None else []
             open_ |= held is None or held[1]
         else:
             values.append(evaluate(m, part))
+    open_ = open_ or len(node.elts) > DISPLAY_LIMIT
     if isinstance(node, ast.Tuple) and not open_:
         return Tup(tuple(values))
     return m.new_list(values, open_)
@@ -131,8 +136,9 @@ def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
 def _dict(m: Machine, node: ast.Dict) -> Value:
     pairs: list[tuple[Value, Value]] = []
     pairs_by_node: dict[int, tuple[Value, Value]] = {}
-    open_ = False
-    for key, item in zip(node.keys, node.values, strict=True):
+    open_ = len(node.keys) > DISPLAY_LIMIT
+    items = list(zip(node.keys, node.values, strict=True))[:DISPLAY_LIMIT]
+    for key, item in items:
         value = evaluate(m, item)
         if key is not None:
             pairs_by_node[id(item)] = (evaluate(m, key), value)
@@ -143,7 +149,7 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
         else:
             open_ = True
     made = m.new_dict(pairs, open_)
-    for key, item in zip(node.keys, node.values, strict=True):
+    for key, item in items:
         if key is not None:
             wrote(m, item, made, *pairs_by_node[id(item)])
     return made
@@ -167,6 +173,8 @@ def _unary(m: Machine, node: ast.UnaryOp) -> Value:
 
 def _logic(m: Machine, node: ast.BoolOp) -> Value:
     """``a or b``: the first that decides, else either, under the truth of the first."""
+    if len(node.values) > DISPLAY_LIMIT:
+        return UNKNOWN
     wanted = isinstance(node.op, ast.Or)
     ways: list[tuple[Value, tuple[tuple[str, bool], ...]]] = []
     guards: tuple[tuple[str, bool], ...] = ()

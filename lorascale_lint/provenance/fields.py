@@ -18,7 +18,7 @@ SELF = "<self>"
 def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
     """Class and name of each attribute that the file reads; no class for another receiver than ``self``.
 
-    That of settings is `SETTINGS`; a class goes by its ``key``.
+    That of settings is `SETTINGS`.
 
     What a class reads of itself, its bases and the classes that inherit from it read too.
     """
@@ -28,7 +28,7 @@ def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
         names = {name for base in family for name in _read_of_self(base)}
         for member in family:
             for name in names:
-                yield member.key, name
+                yield member.name, name
 
 
 @lru_cache(maxsize=2_000)

@@ -54,8 +54,15 @@ DEPTH_LIMIT = 14
 """Calls inside calls; the deepest seen in real LoRA code (ComfyUI's patcher) is nine."""
 STEP_LIMIT = 6_000
 """Expressions evaluated for one function that is looked at, with all that it calls."""
+MORE = 4
+MORE_STEPS = 1_500
+"""How often a function goes on behind a statement that took too much, and with how many steps."""
 GUARD_LIMIT = 24
 """Conditions remembered on one path; the oldest are forgotten."""
+
+
+DEEP = "nested too deeply: not followed"
+"""What is said of a statement that is left out."""
 
 
 class OutOfSteps(Exception):
@@ -118,6 +125,7 @@ class Machine:
         self.looked_at: set[str] = set()
         """Files whose functions are run for themselves."""
         self.steps = 0
+        self.more = MORE
         self.recording = True
         self.instances: dict[ClassInfo, Ref] = {}
         self.modules: dict[tuple[str, str], Value] = {}
@@ -161,6 +169,27 @@ class Machine:
         self.steps += 1
         if self.steps > STEP_LIMIT:
             raise OutOfSteps
+
+    def may_go_on(self, error: Exception) -> bool:
+        """Can the function that is looked at go on behind a statement that was too much? A few times."""
+        if isinstance(error, OutOfSteps):
+            if len(self.stack) != 1 or self.more == 0:
+                return False
+            self.more -= 1
+            self.steps = STEP_LIMIT - MORE_STEPS
+        return True
+
+    def give_up(self, statement: ast.stmt, deep: bool, journals: int, guards: Guards) -> None:
+        """Leave out a statement that is nested too deeply, or takes too much, and say so."""
+        while len(self.heap.journals) > journals:
+            self.heap.undo()
+        self.frame.guards = guards
+        self.memory.lose()
+        place = self.frame.file.filename, statement.lineno
+        if deep:
+            self.ledger.left_out.setdefault(place, DEEP)
+        else:
+            self.ledger.bounds.append(f"{place[0]}:{place[1]}")
 
     def spot(self, node: ast.AST) -> Spot:
         """Here, as the ledger writes it."""

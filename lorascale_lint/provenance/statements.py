@@ -12,7 +12,7 @@ from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import UNROLL_LIMIT, element_of, remove_item
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.lookups import read_entry, wrote
-from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.machine import MORE_STEPS, STEP_LIMIT, Machine, OutOfSteps, hole
 from lorascale_lint.provenance.names import decorated, meaning
 from lorascale_lint.provenance.patterns import pattern
 from lorascale_lint.provenance.tensors import number
@@ -35,10 +35,27 @@ def block(m: Machine, body: list[ast.stmt]) -> bool:
     """Run a suite; True if control never reaches its end."""
     outer = m.frame.guards
     for statement in body:
-        if run(m, statement):
+        if _run_or_leave_out(m, statement):
             m.frame.guards = outer
             return True
     return False
+
+
+def _run_or_leave_out(m: Machine, statement: ast.stmt) -> bool:
+    journals, guards, steps = len(m.heap.journals), m.frame.guards, m.steps
+    try:
+        return run(m, statement)
+    except (RecursionError, OutOfSteps) as error:
+        # Of a statement that holds others, the one inside is left out.
+        if isinstance(statement, _COMPOUND) or not m.may_go_on(error):
+            raise
+        m.give_up(statement, isinstance(error, RecursionError), journals, guards)
+        if isinstance(error, OutOfSteps) and steps + MORE_STEPS > STEP_LIMIT:
+            return _run_or_leave_out(m, statement)  # what came before took the steps
+    return False
+
+
+_COMPOUND = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.AsyncFor, ast.AsyncWith)
 
 
 def run(m: Machine, node: ast.stmt) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+from lorascale_lint.examination import Sight
 from lorascale_lint.report.terminal import printable
 
 
@@ -33,3 +35,14 @@ def _application(found: Mapping[str, Any], name: str) -> Iterator[str]:
     yield (f"  row {found['row']:<5} {found['kind']:<8} {name}: {found['scale']}{variant}")
     for reason in found["reasons"]:
         yield (f"            not known: {reason}")
+
+
+def row_text(sights: Sequence[Sight]) -> str:
+    """What each expression of a row is worth, by the way that led there."""
+    if not sights:
+        return "Nothing in this row was followed: no code in sight leads here, or none speaks of LoRA.\n"
+    lines = []
+    for way, found in groupby(sights, key=lambda sight: sight.called_from):
+        lines.append(f"called from {' > '.join(way)}" if way else "looked at by itself")
+        lines += [f"  {sight.expression}  =  {sight.value}" for sight in found]
+    return "".join(f"{printable(line)}\n" for line in lines)

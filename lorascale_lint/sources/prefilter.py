@@ -1,8 +1,8 @@
-"""Skip files without any byte that LoRA code must contain: a GB/s, against 0.2 MB/s of LibCST."""
+"""Skip files without any byte that LoRA code must contain: a GB/s, against 10 MB/s of a parser."""
 
 from __future__ import annotations
 
-_WORDS = (b"lora", b"lokr", b"loha", b"network_alpha", b"dora_", b"adapter_config")
+_WORDS = (b"lora", b"lokr", b"loha", b"dora", b"hada_", b"lycoris", b"peft", b"alpha", b"adapter_config")
 
 
 def may_hold_lora(source: bytes) -> bool:

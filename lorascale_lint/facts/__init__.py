@@ -1,1 +1,0 @@
-"""Facts of one file: what each function computes, as terms, without knowing other files."""
