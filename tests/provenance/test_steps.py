@@ -67,3 +67,33 @@ def test_a_multiplication_that_is_left_out_for_one_changes_nothing(tmp_path: Pat
     """
     (applied,) = ledger_of(tmp_path, source).applies
     assert applied.scale.formula() == "alpha / rank"
+
+
+def test_a_parameter_beside_a_factor_is_a_number_whatever_it_is_called(tmp_path: Path) -> None:
+    source = """
+    def merge_lora(weight, layer, weight_a):
+        up = layer.lora_up.weight * weight_a
+        return weight + up @ layer.lora_down.weight
+    """
+    (applied,) = ledger_of(tmp_path, source).applies
+    assert applied.scale.formula() == "strength"
+
+
+def test_a_sum_of_numbers_keeps_its_terms(tmp_path: Path) -> None:
+    source = """
+    def lora_scale(strength):
+        return strength - 1
+    """
+    (returned,) = ledger_of(tmp_path, source).returns
+    left, right = returned.value.terms  # type: ignore[attr-defined]
+    assert (left.path, right.scale.constant) == ("strength", 1)
+    assert returned.value.difference  # type: ignore[attr-defined]
+
+
+def test_rows_outlive_the_heap(tmp_path: Path) -> None:
+    source = """
+    def load_lora(tensors, modules, name):
+        modules[name].adapters["default"] = [tensors[name + ".lora_A.weight"], tensors[name + ".alpha"]]
+    """
+    (write,) = ledger_of(tmp_path, source).writes
+    assert len(write.value.items) == 2  # type: ignore[attr-defined]

@@ -45,6 +45,26 @@ WAYS = {
             down, (up, number) = lora_A, (lora_B, alpha / rank)
             return weight + up @ down * number
     """,
+    "unpacked from what may be missing": """
+        def merge(weight, adapters, alpha, rank):
+            data = adapters.get("default")
+            lora_A, lora_B = data
+            return weight + lora_B @ lora_A * (alpha / rank)
+    """,
+    "two parameters whose extents alone tell them": """
+        import torch
+        from torch import nn
+
+        class LoraPair(nn.Module):
+            def __init__(self, base, width, rank, alpha):
+                self.base = base
+                self.first = nn.Parameter(torch.randn(width, rank) * 0.01)
+                self.second = nn.Parameter(torch.zeros(rank, width))
+                self.scaling = alpha / rank
+
+            def forward(self, x):
+                return self.base(x) + x @ self.first @ self.second * self.scaling
+    """,
     "starred unpacking": """
         def merge(weight, lora_A, lora_B, alpha, rank):
             number, *pair = alpha / rank, lora_A, lora_B
