@@ -208,8 +208,9 @@ def _is_number(ledger: Ledger, spot: Spot, scale: Scale, part: _Part | None = No
     if symbol is None:
         return True
     name = symbol.origin.partition("=")[0]
-    if name.endswith("[*]") and not roots:
-        return False  # an average of checkpoints has a ratio for each
+    alone = part is None or part.step is None or not getattr(part.step.by, "steps", ())
+    if name.endswith("[*]") and alone and not roots:
+        return False  # an average of checkpoints has a ratio for each, and nothing beside it
     last = name.removesuffix("[*]").rpartition(".")[2]
     if symbol.role == STRENGTH and "weight" not in words(last):
         return True
@@ -228,12 +229,16 @@ def _is_shown(ledger: Ledger, function: FunctionInfo | None, name: str) -> bool:
 
 
 def _apart(guards: Guards) -> bool:
-    """May a condition tell the keys of one factor from those of the other?"""
-    return any(_tells(name) for name, _ in guards)
+    """May a condition inside the innermost loop tell the keys of one factor from those of the other?"""
+    names = [name for name, _ in guards]
+    loops = [index for index, name in enumerate(names) if name.startswith("loop in row")]
+    return any(_tells(name) for name in names[loops[-1] if loops else 0 :])
 
 
 def _tells(name: str) -> bool:
-    text = name.rpartition("@")[0] or name
+    text, local, _ = name.rpartition("@")
+    if not local:
+        return False  # over `self` alone, or the presence of an entry: it asks nothing of the key
     try:
         node = ast.parse(text, mode="eval").body
     except SyntaxError:

@@ -14,6 +14,7 @@ from lorascale_lint.ledger.entries import Ledger, Spot, Store
 from lorascale_lint.ledger.families import CONSTRUCTORS, bare, trained
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.powers import text_of
+from lorascale_lint.ledger.scaled_sums import scaled_sums
 from lorascale_lint.ledger.unscaled import unscaled
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
@@ -41,7 +42,9 @@ class OneSided:
 def one_sided(ledger: Ledger) -> Iterator[OneSided]:
     """Every unscaled delta beside a scaled one, the nearest comparison first."""
     made = ends(ledger)
-    reported = {id(found.application.spot.node) for found in unscaled(ledger)}
+    told = [found.application for found in unscaled(ledger)]
+    told += [found.application for found in scaled_sums(ledger)]
+    reported = {id(application.spot.node) for application in told}
     for found in (*_branches(made), *_methods(ledger, made), *_classes(ledger, made)):
         if id(found.spot.node) not in reported and not found.spot.file.is_test:
             reported.add(id(found.spot.node))

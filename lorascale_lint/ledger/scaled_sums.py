@@ -33,11 +33,14 @@ def _scaled_sums(ledger: Ledger) -> list[ScaledSum]:
     for step in ledger.multiplied:
         if not isinstance(step.before, Tensor) or step.before.kind != "adapted" or step.scale.unknowns():
             continue
+        if step.before.variant == "dora" or step.before.scale.unknowns():
+            continue  # what DoRA gives may be the difference from the base again
         application = next(iter(_sums(ledger, step)), None)
         if application is None or not _is_of_lora(ledger, step):
             continue
         base = None if application.base is None else tensor(application.base)
-        if base is not None and base.kind == "base":
+        forward = application.kind == "forward"  # GLoRA's `wb + W @ wa` adds no base to anything
+        if base is not None and base.kind == "base" and forward == (base.space == "activation"):
             found.setdefault(id(step.spot.node), ScaledSum(step, application))
     return list(found.values())
 

@@ -224,6 +224,8 @@ def _contains(m: Machine, node: ast.expr, word: Value) -> None:
 
 
 def _with_word(m: Machine, value: Value, word: str) -> Value:
+    if isinstance(value, Place) and (value.made == "state dict" or value.path.startswith("file(")):
+        return value  # `key in tensors`: no text
     text = hole(value.path) if isinstance(value, Place) and value.role is None else value
     if not isinstance(text, Text):
         return value
