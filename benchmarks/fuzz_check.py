@@ -16,11 +16,9 @@ import sys
 import time
 import warnings
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-
-from lorascale_lint import workers
-from lorascale_lint.isolation import trusted_path
-from lorascale_lint.workers import WorkerDied, WorkerPool
 
 LIMIT = 20.0
 """Processor seconds for one file."""
@@ -122,20 +120,17 @@ def main() -> int:
 
     texts, source = examples(), random.Random(options.seed)
     counts: Counter[str] = Counter()
-    here = str(Path(__file__).parent)
-    workers.trusted_path = lambda path: [*trusted_path(path), here]  # type: ignore[assignment]
-    sys.path.append(here)
-    from fuzz_check import check as importable
-
-    with tempfile.TemporaryDirectory() as folder, WorkerPool(1, 10 * LIMIT) as pool:
+    pool = ProcessPoolExecutor(1)
+    with tempfile.TemporaryDirectory() as folder:
         for number in range(options.count):
             text = program(texts, source)
             try:
-                code, printed, seconds = pool.submit(importable, folder, text).result()
+                code, printed, seconds = pool.submit(check, folder, text).result(10 * LIMIT)
                 found = defects(code, printed, seconds)
                 counts[f"exit code {code}, as it should be"] += not found
-            except WorkerDied as error:
+            except (BrokenProcessPool, TimeoutError) as error:
                 found, printed = [f"died: {error}"], str(error)
+                pool = ProcessPoolExecutor(1)
             counts.update(found)
             if found and options.keep:
                 options.keep.mkdir(parents=True, exist_ok=True)
