@@ -8,6 +8,7 @@ from lorascale_lint.codemods.multiply_strength import multiply_strength
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import STRENGTH
 from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.deltas import made_at
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.families import families
 from lorascale_lint.rule import Obligation
@@ -99,6 +100,7 @@ class StrengthOnOnePath(Obligation):
                     effect="2.00x too strong for strength=0.5",
                     trace=[
                         (other.spot, f"the delta is applied at {other.formula} here"),
+                        *made_at(ledger, application),
                         (application.spot, f"and at {application.formula} here"),
                     ],
                     fix=multiply_strength(ledger, family, application),

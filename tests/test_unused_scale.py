@@ -71,6 +71,12 @@ class LoRAEmbedding(nn.Embedding):
     def forward(self, x):
         return super().forward(x) + F.embedding(x, self.lora_A.T) @ self.lora_B.T
 """,
+    "attribute of a layer that looks rows of the delta up": LAYER
+    + """
+    def forward(self, ids):
+        table = self.lora_A @ self.lora_B
+        return self.base_layer(ids) + F.embedding(ids, table)
+""",
     "alpha of a module whose delta another class adds": """
 class LoRAPart(nn.Module):
     def __init__(self, width, rank, alpha):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.applications import Application
-from lorascale_lint.ledger.entries import Apply, Ledger, Product
+from lorascale_lint.ledger.entries import Apply, Ledger, Product, Spot
 
 
 def delta_of(application: Application | Apply) -> ast.expr | None:
@@ -50,3 +50,15 @@ def crossed_products(ledger: Ledger, application: Application) -> Iterator[Produ
 
 
 _CROSSED = "crossed "
+
+
+def made_at(ledger: Ledger, application: Application) -> list[tuple[Spot, str]]:
+    """Where the function of the application makes its delta, as a step of a trace."""
+    spot = application.spot
+    made = [
+        product.spot
+        for product in ledger.products
+        if product.kind == "delta" and product.spot.function is spot.function and product.spot.row <= spot.row
+    ]
+    last = max(made, key=lambda item: item.row, default=None)
+    return [] if last is None or last.row == spot.row else [(last, "the delta comes from here")]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.deltas import made_at
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.families import (
     Family,
@@ -51,7 +52,11 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
             if own and is_bare(application) and not is_scaled_sum(ledger, application):
                 evidence = _evidence(ledger, family, application)
                 if evidence is not None:
-                    found.append(Unscaled(family, application, [*_factors(family), evidence]))
+                    found.append(
+                        Unscaled(
+                            family, application, [*_factors(family), *made_at(ledger, application), evidence]
+                        )
+                    )
     return found
 
 

@@ -158,10 +158,12 @@ def _embedding(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
         found = tensor(value)
         if found is not None and found.kind in ("A", "B"):
             return Tensor("half", found.scale, side=found.kind, space="activation")
+        if found is not None and found.kind == "delta":  # rows of the product of both
+            return replace(found, space="activation")
         return Tensor("base", space="activation")
 
     made = [each(value, look_up) for value in given]
-    halves = [value for value in made if any(getattr(o.value, "kind", "") == "half" for o in options(value))]
+    halves = [v for v in made if any(getattr(o.value, "kind", "") in ("half", "delta") for o in options(v))]
     return m.made_product(node, halves[0]) if halves else Tensor("base", space="activation")
 
 
