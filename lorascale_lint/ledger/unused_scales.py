@@ -73,7 +73,12 @@ class Deltas:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.unscaled = {found.application.spot.function for found in unscaled(ledger)}
-        self.classes = {cls for found in unscaled(ledger) for cls in found.family.members}
+        self.classes = {
+            cls
+            for found in unscaled(ledger)
+            for member in found.family.members
+            for cls in ledger.lineage(member)
+        }
         self._products: dict[FunctionInfo, dict[int, Product]] = {}
         for product in ledger.products:
             if product.kind == "delta" and product.spot.function is not None:
