@@ -234,3 +234,34 @@ def test_both_factors_of_a_pair_get_the_number(body: str, tmp_path: Path) -> Non
 )
 def test_one_factor_or_a_root_is_silent(body: str, tmp_path: Path) -> None:
     assert codes(tmp_path, PAIR.format(body=body)) == []
+
+
+HANDED_ON = """
+class Pipeline:
+    def set_lora(self, checkpoint, lora_weight: int = 0.7):
+        self.update_with_lora(checkpoint, lora_weight)
+
+    def update_with_lora(self, checkpoint, lora_weight):
+        for name, processor in self.model.processors.items():
+            state = {}
+            for key in checkpoint.keys():
+                if name in key:
+                    state[key[len(name) + 1:]] = checkpoint[key] * lora_weight
+            processor.load_state_dict(state)
+"""
+
+
+def test_a_number_by_the_default_of_who_hands_it_on(tmp_path: Path) -> None:
+    assert codes(tmp_path, HANDED_ON) == ["LS114"]
+
+
+def test_numbers_of_each_adapter_are_no_file(tmp_path: Path) -> None:
+    source = """
+class LoraSettings:
+    def __init__(self, configs):
+        self.alpha = {k: v["lora_alpha"] for k, v in configs.items()}
+        self.factor = {k: v["scale_multiplier"] for k, v in configs.items()}
+        self.rank = {k: v["r"] for k, v in configs.items()}
+        self.scaling = {k: self.factor[k] * self.alpha[k] / self.rank[k] for k in configs}
+"""
+    assert codes(tmp_path, source) == []

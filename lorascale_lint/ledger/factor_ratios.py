@@ -181,6 +181,8 @@ def _is_entry(value: Value) -> bool:
     path = value.path if isinstance(value, Place) and value.role is None else ""
     if not isinstance(value, Place) or not ("[{" in path or path.endswith("[*]")):
         return False
+    if "[" in path.rpartition("}")[2].removesuffix("[*]"):
+        return False  # a field of an entry: `configs[key]["multiplier"]`
     owner = _owner(value)
     made = owner.endswith("()") and "load" not in words(owner.rpartition(".")[2].removesuffix("()"))
     parts = (word.rstrip("0123456789").removesuffix("s") for word in words(owner.rpartition(".")[2]))
@@ -217,15 +219,23 @@ def _is_number(ledger: Ledger, spot: Spot, scale: Scale, part: _Part | None = No
     return "." in name or _is_shown(ledger, spot.function, name)
 
 
-def _is_shown(ledger: Ledger, function: FunctionInfo | None, name: str) -> bool:
-    """Is a parameter a number by its default, or by what a caller gives?"""
+def _is_shown(ledger: Ledger, function: FunctionInfo | None, name: str, further: bool = True) -> bool:
+    """Is a parameter a number by its default, or by what a caller gives, which may be a parameter of it?"""
     if function is None:
         return False
     defaults = (d for d in ledger.defaults if d.name == name and d.owner == function.qualname)
-    given = (use.given[name] for use in ledger.uses if use.callee is function and name in use.given)
-    return any(constant(default.value) is not None for default in defaults) or any(
-        constant(value) is not None for value in given
-    )
+    if any(constant(default.value) is not None for default in defaults):
+        return True
+    for use in ledger.uses:
+        value = use.given.get(name) if use.callee is function else None
+        if value is None:
+            continue
+        known = scale_of(value)
+        symbol = only_symbol(known) if known is not None else None
+        handed = symbol.origin.partition("=")[0] if symbol is not None else ""
+        if constant(value) is not None or (further and _is_shown(ledger, use.spot.function, handed, False)):
+            return True
+    return False
 
 
 def _apart(guards: Guards) -> bool:
