@@ -82,7 +82,8 @@ class DoubleScale(Obligation):
 
     Silent where the second factor is a strength, a literal or unknown, and where one of the values that the
     delta or the number may have there has no scale yet: a helper that is told not to scale, a method that
-    folds the scale and sets it to 1.
+    folds the scale and sets it to 1. A function out of sight that takes factors and their scale counts as
+    scaling only if another method of the class uses its result as it is.
 
     ## References
 
@@ -98,20 +99,24 @@ class DoubleScale(Obligation):
         """Places that multiply a delta by the trained scale, though it has that already."""
         for found in doubled(ledger):
             last, first, name = found.last, found.first, found.last.spot.name
-            whole = last.scale if last is first else last.scale * first.scale
+            whole = last.scale if last is first and found.unseen is None else last.scale * first.scale
             assert isinstance(last.before, Tensor)
             told = f"`{text_of(last)}` and `{text_of(first)}`" if last is not first else whole.formula()
+            if found.unseen is not None:
+                told = f"`{text_of(last)}`, which its factors came with"
             outright = powers_of(last.scale).is_trained and powers_of(first.scale).is_trained
             yield self.at(
                 last.spot,
                 f"trained scale applied twice in `{name}`: {told}",
                 effect=effect_of(trained_part(whole)),
                 trace=[
-                    (first.spot, f"the trained scale `{text_of(first)}` is applied here"),
+                    (first.spot, f"the trained scale `{text_of(first)}` is applied here")
+                    if found.unseen is None
+                    else (found.unseen, "the trained scale goes, with the factors, out of sight here"),
                     (last.spot, f"and `{text_of(last)}` is multiplied on again here"),
                 ],
                 fix=None
-                if last is first
+                if last is first and found.unseen is None
                 else drop_trained_scale(
                     ledger,
                     last,

@@ -54,9 +54,26 @@ DOUBLED = {
 def product(up, down, gamma):
     return (up @ down) * gamma
 """,
+    "helper out of sight that is given the scale": """
+    def get_weight(self):
+        return fused_product(self.lora_B, self.lora_A, self.scale)
+
+    def merge(self):
+        self.base_layer.weight.data += self.get_weight() * self.scale
+
+    def forward(self, x):
+        return self.base_layer(x) + F.linear(x, self.base_layer.weight + self.get_weight())
+""",
 }
 
 SINGLE = {
+    "helper out of sight whose result is always scaled": """
+    def get_weight(self):
+        return fused_product(self.lora_B, self.lora_A, self.scale)
+
+    def merge(self):
+        self.base_layer.weight.data += self.get_weight() * self.scale
+""",
     "helper called with a scale of 1": """
     def merge(self):
         self.base_layer.weight.data += product(self.lora_B, self.lora_A, 1.0) * self.scale

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, RANK, SCALING, STRENGTH
-from lorascale_lint.ledger.entries import Ledger, Multiplied
+from lorascale_lint.ledger.entries import Ledger, Multiplied, Spot
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
-from lorascale_lint.provenance.values import Number, Tensor
+from lorascale_lint.provenance.values import Number, Tensor, options
 
 HALF = Fraction(1, 2)
 CHOSEN = (STRENGTH, MULTIPLIER, GATE)
@@ -58,10 +58,14 @@ def text_of(entry: Multiplied) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Doubled:
-    """A delta gets the trained scale, or the rank below it, at ``last`` though it had it from ``first``."""
+    """A delta gets the trained scale, or the rank below it, at ``last`` though it had it from ``first``.
+
+    ``unseen`` is a call out of sight that is given the scale with the factors instead of a step.
+    """
 
     last: Multiplied
     first: Multiplied
+    unseen: Spot | None = None
 
 
 def doubled(ledger: Ledger) -> Iterator[Doubled]:
@@ -76,6 +80,32 @@ def doubled(ledger: Ledger) -> Iterator[Doubled]:
         found = [_first(entry) for entry in known]
         if found and all(found):
             yield Doubled(known[0], found[0])  # type: ignore[arg-type]
+        unseen = _unseen(ledger, entries[0]) if not known else None
+        if unseen is not None:
+            yield Doubled(entries[0], entries[0], unseen)
+
+
+def _unseen(ledger: Ledger, step: Multiplied) -> Spot | None:
+    """A call out of sight that is given factors and scale, and whose result is used as it is elsewhere."""
+    scale = getattr(step.before, "scale", ONE)
+    if len(scale.unknowns()) != 1 or step.scale.unknowns() or not powers_of(step.scale).is_trained:
+        return None
+    symbol = next(symbol for symbol, _ in scale.powers if not symbol.role)
+    name, out_of_sight, _ = symbol.origin.partition("(), which is out of sight and given both factors")
+    if not out_of_sight or trained_part(scale) != Scale.of("", symbol.origin):
+        return None
+    plain = any(
+        trained_part(entry.scale) == trained_part(scale)
+        for entry in ledger.applies
+        if entry.spot.cls is step.spot.cls and entry.spot.function is not step.spot.function
+    )
+    for use in ledger.uses if plain else ():
+        if use.callee is None and use.name.rpartition(".")[2] == name and use.spot.cls is step.spot.cls:
+            for value in use.given.values():
+                for option in options(value):
+                    if isinstance(option.value, Number) and powers_of(option.value.scale).is_trained:
+                        return use.spot
+    return None
 
 
 def _unknown(entry: Multiplied) -> bool:
