@@ -257,6 +257,18 @@ def norm(name: str, owner: str) -> None:
     assert torch.allclose(twice, 2 * once)
 
 
+def statistic(name: str, owner: str) -> None:
+    """One number of many: of something twice as large it is twice (the variance four times) as large."""
+    once, twice = tensor(call(name, owner, SQUARE)), tensor(call(name, owner, 2 * SQUARE))
+    assert once.numel() == 1
+    assert torch.allclose(twice, (4 if name == "var" else 2) * once)
+
+
+def normalize(name: str, owner: str) -> None:
+    once, twice = tensor(call(name, owner, SQUARE)), tensor(call(name, owner, 2 * SQUARE))
+    assert torch.allclose(once, twice)
+
+
 def made(name: str, owner: str) -> Any:
     """Something made, of the shape of `SQUARE`."""
     if name in ("uniform", "normal") and owner == "init":
@@ -342,6 +354,8 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "addcmul": addcmul,
     "lerp": lerp,
     "norm": norm,
+    "statistic": statistic,
+    "normalize": normalize,
     "zeros": zeros,
     "fresh": fresh,
     "fill": fill,
