@@ -8,6 +8,9 @@ from zlib import crc32
 from lorascale_lint.knowledge.roles import key_role
 from lorascale_lint.provenance.values import Hole, Text
 
+PART_LIMIT, TEXT_LIMIT, WORD_LIMIT = 64, 2_000, 300
+"""Pieces of a text that is known in part, letters of one of them, and of what is put in: more is no key."""
+
 
 def text_of(parts: list[str | Hole]) -> Text:
     """A text of ``parts``, neighbours joined."""
@@ -19,16 +22,18 @@ def text_of(parts: list[str | Hole]) -> Text:
             joined[-1] += part
         else:
             joined.append(part)
+    if len(joined) > PART_LIMIT or any(isinstance(part, str) and len(part) > TEXT_LIMIT for part in joined):
+        return Text((Hole(short_name(tuple(joined[:8]), len(joined))),))  # doubled in each row, say
     return Text(tuple(joined))
 
 
 def derived(text: Text, *operation: Any, has: frozenset[str] = frozenset()) -> Text:
     """What an operation makes of a text that is not known: the same text, the same result."""
     roots = [part.root or part.name for part in text.parts if isinstance(part, Hole)]
-    return Text((Hole(_name(text.parts, *operation), has, roots[0] if len(roots) == 1 else None),))
+    return Text((Hole(short_name(text.parts, *operation), has, roots[0] if len(roots) == 1 else None),))
 
 
-def _name(*parts: Any) -> Any:
+def short_name(*parts: Any) -> Any:
     """A short name for how a text came about: names inside names would grow with every step."""
     whole = repr(parts)
     return whole if len(whole) <= 60 else f"{whole[:40]}~{crc32(whole.encode(errors='replace')):08x}"
@@ -73,6 +78,8 @@ def replaced(text: Text, old: str, new: str) -> Text:
     """``text.replace(old, new)``."""
     if not old:
         return text
+    if len(new) > WORD_LIMIT:
+        return derived(text, "replace", old, len(new))
     parts: list[str | Hole] = []
     for part in text.parts:
         if isinstance(part, str):
@@ -85,9 +92,10 @@ def replaced(text: Text, old: str, new: str) -> Text:
             continue
         # A known word inside `old` goes with it: `lora_down` where `lora_down.weight` is replaced.
         has = {word.replace(old, new) for word in part.has if word not in old}
+        has = {word for word in has if len(word) <= WORD_LIMIT}
         if key_role(new) and any(old in word or word in old for word in part.has):
             has.add(new)
-        parts.append(Hole(_name(part.name, "replace", old, new), frozenset(has)))
+        parts.append(Hole(short_name(part.name, "replace", old, new), frozenset(has)))
     return text_of(parts)
 
 
@@ -98,7 +106,10 @@ def before(text: Text, word: str) -> Text:
             return text_of([*text.parts[:index], part.partition(word)[0]])
         if isinstance(part, Hole) and any(word in known for known in part.has):
             return text_of(
-                [*text.parts[:index], Hole(_name(part.name, "before", word), root=part.root or part.name)]
+                [
+                    *text.parts[:index],
+                    Hole(short_name(part.name, "before", word), root=part.root or part.name),
+                ]
             )
     return derived(_bare(text), "before", word)
 
@@ -119,7 +130,7 @@ def without_end(text: Text, word: str) -> Text:
     if text.parts and isinstance(text.parts[-1], Hole):
         part = text.parts[-1]
         return text_of(
-            [*text.parts[:-1], Hole(_name(part.name, "before", word), root=part.root or part.name)]
+            [*text.parts[:-1], Hole(short_name(part.name, "before", word), root=part.root or part.name)]
         )
     return text
 
@@ -131,7 +142,10 @@ def without_start(text: Text, word: str) -> Text:
     if text.parts and isinstance(text.parts[0], Hole):
         part = text.parts[0]
         return text_of(
-            [Hole(_name(part.name, "without start", word), part.has, part.root or part.name), *text.parts[1:]]
+            [
+                Hole(short_name(part.name, "without start", word), part.has, part.root or part.name),
+                *text.parts[1:],
+            ]
         )
     return text
 

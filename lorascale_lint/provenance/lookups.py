@@ -50,7 +50,9 @@ def as_text(m: Machine, value: Value) -> Text:
         case Union(options=found):
             texts = {as_text(m, option.value) for option in found}
             return (
-                texts.pop() if len(texts) == 1 else Text((Hole(("one of", tuple(sorted(map(str, texts))))),))
+                texts.pop()
+                if len(texts) == 1
+                else Text((Hole(keys.short_name("one of", tuple(sorted(map(str, texts))))),))
             )
         case Place(path=path):
             return hole(path)

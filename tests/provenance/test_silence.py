@@ -110,3 +110,10 @@ def test_a_sum_that_is_doubled_in_each_row_stays_small() -> None:
     rows = "".join("    d = d + d * s\n" for _ in range(60))
     source = f"def merge(weight, lora_A, lora_B, s):\n    d = lora_B @ lora_A\n{rows}    weight += d\n"
     assert formula_of(source) == ["unknown"]
+
+
+def test_keys_that_are_doubled_in_each_row_stay_short() -> None:
+    row = '    key = f"{key}.{key}"\n    other = key + key.replace("a", key)\n'
+    row += "    key = other if alpha else key\n"
+    source = f"def merge_lora(sd, key, alpha):\n{row * 30}    sd[key] = sd[key + '.lora_A'] * alpha\n"
+    assert ledger_of(source).bounds == []
