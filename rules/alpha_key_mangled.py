@@ -68,10 +68,10 @@ class AlphaKeyMangled(Obligation):
 
     ## Limits
 
-    Where no alpha is written and only the factors' dots come back, the finding is of medium confidence: files
-    of the source may have no alphas. Silent if the function tests for an alpha key, and if the alpha that it
-    writes comes from anything but the tensors' shapes. Converters that know the source's alpha and do not
-    write one are LS302's, mappings of names that alpha's key never matches LS303's.
+    Where no alpha is written and only the factors' dots come back, the finding is of medium confidence:
+    files of the source may have no alphas. Silent if alpha's key is treated apart, and if the alpha that
+    is written beside it comes from anything but the tensors' shapes. Converters that know the source's
+    alpha and do not write one are LS302's, mappings of names that alpha's key never matches LS303's.
 
     ## References
 

@@ -77,8 +77,9 @@ class ConverterDropsAlpha(Obligation):
 
     ## Limits
 
-    Silent if the dictionary also takes keys that are not literal (they may be the alphas), and if a
-    factor is multiplied by anything on its way.
+    The function is tried on a file with the keys of the conventions that its code names. Silent if the
+    alpha of that file reaches more than a message, if any alpha is written beside the factors, if a caller
+    uses it, and if a factor is multiplied by anything on its way.
 
     ## References
 
