@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from lorascale_lint.knowledge.members import PLAIN_METHODS
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number
@@ -13,17 +14,11 @@ from lorascale_lint.provenance.values import UNKNOWN, Const, Matched, Number, Te
 TEXT_LIMIT = 300
 """Letters of a text that is worked on, or made."""
 
-_METHODS = frozenset(
-    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith lower upper "
-    "strip lstrip rstrip find rfind index rindex count isdigit isdecimal isnumeric isalpha isalnum "
-    "isidentifier islower isupper capitalize title casefold swapcase splitlines".split()
-)
-
 
 def method(m: Machine, text: str, name: str, args: list[Value]) -> Value | None:
     """``text.name(*args)``; None for what is not known or not bounded."""
     plain = [plain_of(value) for value in args]
-    if name not in _METHODS or None in plain or len(text) > TEXT_LIMIT:
+    if name not in PLAIN_METHODS or None in plain or len(text) > TEXT_LIMIT:
         return None
     try:
         made = getattr(text, name)(*plain)

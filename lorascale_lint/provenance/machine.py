@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of, speaks_of_lora
 from lorascale_lint.ledger.entries import (
     Apply,
@@ -454,13 +455,6 @@ class Machine:
                 return [Text((letter,)) for letter in value.literal], False
             case _:
                 return None
-
-
-NEUTRAL = frozenset(
-    "weight data T mT layer module base_layer default _parameters value values proj parameters params kernel "
-    "embedding active_adapter active_adapters linear tensor items get array adapter_name".split()
-)
-"""Attributes of a thing that mean the thing itself."""
 
 
 def hole(name: Any) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
+from lorascale_lint.knowledge.members import MODULE_METHODS
 from lorascale_lint.knowledge.operations import LINEAR_MODULES
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.provenance.machine import Machine
@@ -199,7 +200,7 @@ def base_attribute(m: Machine, value: Ref, bases: list[str], name: str) -> Value
         or b.endswith(("Module", "Linear", "Layer", "Mixin", "Dense"))
         for b in bases
     )
-    if module and name in _MODULE_METHODS:
+    if module and name in MODULE_METHODS:
         return Method(value, name)
     held = any(b.rpartition(".")[2] in ("dict", "OrderedDict", "UserDict", "defaultdict") for b in bases)
     if held and name in ("get", "items", "keys", "values", "pop", "setdefault", "update"):
@@ -207,11 +208,3 @@ def base_attribute(m: Machine, value: Ref, bases: list[str], name: str) -> Value
     if any("Enum" in b for b in bases):
         return Place(name)
     return None
-
-
-_MODULE_METHODS = frozenset(
-    "register_buffer register_parameter add_module register_module named_parameters named_modules "
-    "named_children parameters modules children state_dict load_state_dict to cuda cpu half float eval train "
-    "param variable make_rng add_weight get_submodule get_parameter requires_grad_ apply buffers "
-    "named_buffers zero_grad type setattr".split()
-)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from lorascale_lint.knowledge.members import TENSOR_ATTRIBUTES
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import path_of
 from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
 from lorascale_lint.provenance.objects import class_attribute, load_attribute
-from lorascale_lint.provenance.shapes import TENSOR_ATTRIBUTES, tensor_attribute
+from lorascale_lint.provenance.shapes import tensor_attribute
 from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.unseen import fill
 from lorascale_lint.provenance.values import (

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from lorascale_lint.knowledge.members import AXES_GIVEN
 from lorascale_lint.knowledge.operations import CONCATENATES, JOINS, OPERATIONS, WHOLE
 from lorascale_lint.provenance.arithmetic import combine_sum, operand, times
 from lorascale_lint.provenance.machine import Machine
@@ -102,10 +103,6 @@ def _transpose(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
         return replace(found, transposed=not found.transposed, dims=tuple(reversed(found.dims)))
 
     return each(_first(args, keywords), flip)
-
-
-AXES_GIVEN = frozenset("dot_general tensordot batch_dot ragged_dot conv_general_dilated".split())
-"""Products whose axes are arguments: which operand stands first says nothing of how it lies."""
 
 
 def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:

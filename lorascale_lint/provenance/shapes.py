@@ -10,10 +10,6 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.values import UNKNOWN, Method, Number, Place, Tensor, Value, each
 
-TENSOR_ATTRIBUTES = frozenset(
-    "shape T t mT data weight dtype device ndim grad bias in_features out_features size numel".split()
-)
-
 
 def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:
     """``tensor.name``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from lorascale_lint.knowledge.members import COMMON_METHODS, TEXT_METHODS
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.provenance.arithmetic import combine_sum
@@ -21,7 +22,7 @@ from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import extent
 from lorascale_lint.provenance.tensors import number, tensor
-from lorascale_lint.provenance.text_methods import TEXT_METHODS, of_text
+from lorascale_lint.provenance.text_methods import of_text
 from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
     NONE,
@@ -265,7 +266,7 @@ def value_may_be_tensor(value: Value) -> bool:
 
 def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> Value | None:
     """A method that only one family of the project's classes has, of an object of unknown type."""
-    if len(name) < 6 or name in OPERATIONS or name in _COMMON:
+    if len(name) < 6 or name in OPERATIONS or name in COMMON_METHODS:
         return None
     owners = m.program.classes_with(name, m.frame.file)
     if not owners or len(owners) > 6:
@@ -277,10 +278,3 @@ def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> V
     cls = owners[0]
     receiver = instance(m, cls)
     return Closure(cls.methods[name], receiver if not cls.methods[name].is_static else None, owner=cls)
-
-
-_COMMON = frozenset(
-    "forward update append remove reset_parameters extra_repr state_dict load_state_dict from_pretrained "
-    "save_pretrained __call__ __init__ __getitem__ register_hook backward format endswith startswith replace "
-    "removesuffix removeprefix add_argument parse_args write_text read_text".split()
-)

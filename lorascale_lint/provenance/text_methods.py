@@ -85,12 +85,6 @@ def _formatted(m: Machine, text: Text, args: list[Value], named: Mapping[str, Va
     return keys.text_of(parts) if pieces else None
 
 
-TEXT_METHODS = frozenset(
-    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith "
-    "rstrip lstrip".split()
-)
-
-
 def _changed(text: Text, name: str) -> Text:
     return Text(tuple(getattr(p, name)() if isinstance(p, str) else p for p in text.parts))
 

@@ -1,0 +1,40 @@
+"""Names of attributes and methods of Python, tensors and modules, by what they do with a value."""
+
+from __future__ import annotations
+
+PLAIN_METHODS = frozenset(
+    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith lower upper "
+    "strip lstrip rstrip find rfind index rindex count isdigit isdecimal isnumeric isalpha isalnum "
+    "isidentifier islower isupper capitalize title casefold swapcase splitlines".split()
+)
+
+NEUTRAL = frozenset(
+    "weight data T mT layer module base_layer default _parameters value values proj parameters params kernel "
+    "embedding active_adapter active_adapters linear tensor items get array adapter_name".split()
+)
+"""Attributes of a thing that mean the thing itself."""
+
+MODULE_METHODS = frozenset(
+    "register_buffer register_parameter add_module register_module named_parameters named_modules "
+    "named_children parameters modules children state_dict load_state_dict to cuda cpu half float eval train "
+    "param variable make_rng add_weight get_submodule get_parameter requires_grad_ apply buffers "
+    "named_buffers zero_grad type setattr".split()
+)
+
+AXES_GIVEN = frozenset("dot_general tensordot batch_dot ragged_dot conv_general_dilated".split())
+"""Products whose axes are arguments: which operand stands first says nothing of how it lies."""
+
+TENSOR_ATTRIBUTES = frozenset(
+    "shape T t mT data weight dtype device ndim grad bias in_features out_features size numel".split()
+)
+
+COMMON_METHODS = frozenset(
+    "forward update append remove reset_parameters extra_repr state_dict load_state_dict from_pretrained "
+    "save_pretrained __call__ __init__ __getitem__ register_hook backward format endswith startswith replace "
+    "removesuffix removeprefix add_argument parse_args write_text read_text".split()
+)
+
+TEXT_METHODS = frozenset(
+    "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith "
+    "rstrip lstrip".split()
+)
