@@ -47,6 +47,12 @@ def test(m: Machine, node: ast.expr) -> bool | None:
             compared(m, node, op, one, two)
             known = _comparison(m, op, one, two)
             return _assumed(m, node) if known is None else known
+        case ast.Compare(left=left, ops=ops, comparators=others):  # 0 <= ratio <= 1
+            sides = [m.evaluate(side) for side in (left, *others)]
+            parts = [_comparison(m, *part) for part in zip(ops, sides, sides[1:], strict=False)]
+            if False in parts:
+                return False
+            return _assumed(m, node) if None in parts else True
         case ast.Constant(value=value):
             return bool(value)
         case ast.Name(id="TYPE_CHECKING"):

@@ -117,3 +117,14 @@ def test_keys_that_are_doubled_in_each_row_stay_short() -> None:
     row += "    key = other if alpha else key\n"
     source = f"def merge_lora(sd, key, alpha):\n{row * 30}    sd[key] = sd[key + '.lora_A'] * alpha\n"
     assert ledger_of(source).bounds == []
+
+
+def test_a_chain_of_comparisons_is_asked_link_by_link() -> None:
+    source = """
+        def merge(weight, lora_A, lora_B, alpha, rank, ratio):
+            assert 1 >= ratio >= 0
+            scale = alpha / rank if 0 < 1 < 2 else 1.0
+            weight += lora_B @ lora_A * scale
+    """
+    assert ledger_of(source).bounds == []
+    assert formula_of(source) == ["alpha / rank"]
