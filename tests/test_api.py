@@ -56,7 +56,7 @@ def test_errors(here):
         lorascale_lint.check_paths("nowhere")
     with pytest.raises(lorascale_lint.InputError, match="unknown rule"):
         lorascale_lint.check_source("", select=["LS999"])
-    Path("bad.py").write_text("def\n")
+    Path("bad.py").write_text("lora = = 1\n")
     (failure,) = lorascale_lint.check_paths("bad.py").failures
     assert isinstance(failure, lorascale_lint.FileFailure)
 
@@ -110,7 +110,7 @@ def test_build_map(here, capsys):
     assert [item["function"] for item in found.record["functions"]] == ["merge"]
     cli.run(["map", "--output-format", "json"])
     assert json.loads(capsys.readouterr().out) == found.record
-    Path("bad.py").write_text("def\n")
+    Path("bad.py").write_text("lora = = 1\n")
     assert [item.filename for item in lorascale_lint.build_map().failures] == ["bad.py"]
 
 

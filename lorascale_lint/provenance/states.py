@@ -12,7 +12,6 @@ from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import (
-    Alternative,
     Const,
     Number,
     Place,
@@ -49,11 +48,7 @@ def _written(info: FunctionInfo) -> frozenset[str]:
 
 def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
     """A flag that some method or code beside the class sets has any value when another method asks for it."""
-    flags = [
-        slot
-        for slot, value in m.heap.of(made.key)
-        if isinstance(slot, str) and isinstance(value, Value) and all(map(_is_flag, options(value)))
-    ]
+    flags = [slot for slot, value in m.heap.of(made.key) if isinstance(slot, str) and is_flag(value)]
     if not flags:
         return
     written = set(filled_from_outside(cls.file))
@@ -73,10 +68,11 @@ def open_strengths(m: Machine, cls: ClassInfo, made: Ref) -> None:
             m.heap.write(made.key, slot, Place(f"self.{slot}", STRENGTH, True))
 
 
-def _is_flag(option: Alternative) -> bool:
-    """True, False, or not set yet on that way."""
-    return option.value is ABSENT or (
-        isinstance(option.value, Const) and isinstance(option.value.value, bool)
+def is_flag(value: object) -> bool:
+    """Is it True, False, or not set yet, on every way?"""
+    return isinstance(value, Value) and all(
+        option.value is ABSENT or (isinstance(option.value, Const) and isinstance(option.value.value, bool))
+        for option in options(value)
     )
 
 

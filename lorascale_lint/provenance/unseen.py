@@ -22,6 +22,7 @@ from lorascale_lint.provenance.objects import (
 from lorascale_lint.provenance.records import open_records
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.states import (
+    is_flag,
     is_start,
     is_state,
     of_itself,
@@ -156,8 +157,6 @@ def _own_attributes(m: Machine, cls: ClassInfo, made: Ref) -> None:
 
 
 def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
-    from lorascale_lint.provenance.machine import OutOfSteps
-
     found = m.program.method(cls, "__init__")
     try:
         if found is not None and "dataclass" not in " ".join(cls.decorators):
@@ -205,9 +204,9 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     for cell, value in kept.items()
                     if isinstance(value, Place) and value.role in NUMBERS and is_start(m.heap.cells.get(cell))
                 }
-                # Set here and nowhere earlier: whoever reads it comes later.
+                # Set here and nowhere earlier: whoever reads it comes later, unless it asks for a flag.
                 for cell, value in first.items():
-                    m.heap.write(*cell, value)
+                    m.heap.write(*cell, Place(f"self.{cell[1]}") if is_flag(value) else value)
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
     open_strengths(m, cls, made)

@@ -149,3 +149,15 @@ def collect_lora(model, found):
         ("isinstance", "peft.tuners.lora.LoraLayer")
     ]
     assert [use.name for use in told.uses] == ["found.append"]
+
+
+def test_a_flag_that_only_a_method_sets_is_not_set_before() -> None:
+    source = """
+        class LoraLinear:
+            def merge(self):
+                if self.merged:
+                    return
+                self.merged = True
+                self.weight.data += self.lora_B @ self.lora_A * (self.alpha / self.rank)
+    """
+    assert len(ledger_of(source).applies) == 1
