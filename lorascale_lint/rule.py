@@ -80,9 +80,6 @@ class Rule(Explained):
         )
 
 
-Obligation = Rule
-
-
 @cache
 def all_rules() -> tuple[Rule, ...]:
     """One instance of every rule, those of other packages too, sorted by code. Raises `PlugInError`."""

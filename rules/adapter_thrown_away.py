@@ -8,10 +8,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import ADAPTER_STEPS, NO_MODEL, AdapterStep
 from lorascale_lint.ledger.entries import Ledger, Use
 from lorascale_lint.ledger.looks import looks
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AdapterThrownAway(Obligation):
+class AdapterThrownAway(Rule):
     """Adapter taken off without being merged, and the model saved
 
     ## What it finds

@@ -11,10 +11,10 @@ from lorascale_lint.ledger.entries import KeyRead, Ledger, Use
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import Place, Ref, Value, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaDeleted(Obligation):
+class AlphaDeleted(Rule):
     """Alpha deleted from an adapter's entries that are saved again
 
     ## What it finds

@@ -12,10 +12,10 @@ from lorascale_lint.ledger.entries import Ledger, Use
 from lorascale_lint.ledger.looks import looks
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaFixedWhereLoaded(Obligation):
+class AlphaFixedWhereLoaded(Rule):
     """Literal alpha where an adapter is loaded that was trained with a chosen one
 
     ## What it finds

@@ -12,10 +12,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.key_traffic import roles_of_value
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaKeyMangled(Obligation):
+class AlphaKeyMangled(Rule):
     """Alpha key lost in a renaming of keys
 
     ## What it finds

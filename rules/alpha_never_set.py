@@ -14,10 +14,10 @@ from lorascale_lint.ledger.families import Family, Field, families, field_of
 from lorascale_lint.ledger.handed_factors import handed_factors
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaNeverSet(Obligation):
+class AlphaNeverSet(Rule):
     """Layers made with an alpha that only training sets
 
     ## What it finds

@@ -8,10 +8,10 @@ from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.gathered import Consumer, Gathered, consumers, forgotten
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaNotForwarded(Obligation):
+class AlphaNotForwarded(Rule):
     """Alphas gathered from a file and not passed on
 
     ## What it finds

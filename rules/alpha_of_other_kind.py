@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.layer_kinds import mixed_kinds
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaOfOtherKind(Obligation):
+class AlphaOfOtherKind(Rule):
     """Alpha of another kind of layer beside this kind's rank
 
     ## What it finds

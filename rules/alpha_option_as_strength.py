@@ -12,10 +12,10 @@ from lorascale_lint.ledger.entries import Default, Ledger
 from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
 from lorascale_lint.ledger.strengths import GivenStrength, given_strengths, real_uses, variable
 from lorascale_lint.provenance.scale import Symbol
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaOptionAsStrength(Obligation):
+class AlphaOptionAsStrength(Rule):
     """Option with an alpha as its default, given as a plain multiplier
 
     ## What it finds

@@ -8,10 +8,10 @@ from lorascale_lint.codemods.write_entry import write_entry
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.overwritten_tables import overwritten_tables
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class AlphaTableOverwritten(Obligation):
+class AlphaTableOverwritten(Rule):
     """Table of alphas replaced by one number in a loop
 
     ## What it finds

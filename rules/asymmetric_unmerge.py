@@ -12,7 +12,7 @@ from lorascale_lint.codemods.transpose_like import transpose_like
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.asymmetries import asymmetries
 from lorascale_lint.ledger.entries import Ledger
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 REPAIRS: dict[str, Callable[..., Repair]] = {
     "turned": transpose_like,
@@ -22,7 +22,7 @@ REPAIRS: dict[str, Callable[..., Repair]] = {
 }
 
 
-class AsymmetricUnmerge(Obligation):
+class AsymmetricUnmerge(Rule):
     """Unmerge that is not the inverse of its merge
 
     ## What it finds

@@ -8,10 +8,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, GATE, SCALING
 from lorascale_lint.ledger.applications import applications, family_of
 from lorascale_lint.ledger.entries import BiasSum, Ledger, Spot
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class BiasOfBUnscaled(Obligation):
+class BiasOfBUnscaled(Rule):
     """Bias of a factor B merged without the trained scale
 
     ## What it finds

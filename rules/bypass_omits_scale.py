@@ -9,10 +9,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.paths import TRAINED, left_out, made_by
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class BypassOmitsScale(Obligation):
+class BypassOmitsScale(Rule):
     """Forward of an adapter network without a scalar of its weight
 
     ## What it finds

@@ -11,10 +11,10 @@ from lorascale_lint.ledger.configurations import declared_fields, is_configurati
 from lorascale_lint.ledger.entries import Ledger, Use
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.provenance.values import Place, Text, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class CombinedConfigurationInherits(Obligation):
+class CombinedConfigurationInherits(Rule):
     """Configuration copied with a new rank and alpha, and the old patterns
 
     ## What it finds

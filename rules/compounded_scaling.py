@@ -11,10 +11,10 @@ from lorascale_lint.ledger.scaling_tables import degree, is_entry, scales_of, ta
 from lorascale_lint.ledger.strengths import argument_of
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Place, Value
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class CompoundedScaling(Obligation):
+class CompoundedScaling(Rule):
     """Stored scaling read back as a strength and scaled again
 
     ## What it finds

@@ -16,10 +16,10 @@ from lorascale_lint.ledger.stand_ins import (
     never_missing,
     written_stand_ins,
 )
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ConstantDefaultAlpha(Obligation):
+class ConstantDefaultAlpha(Rule):
     """Missing alpha defaults to a constant instead of the layer's rank
 
     ## What it finds

@@ -8,10 +8,10 @@ from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.dropped_alphas import dropped_alphas
 from lorascale_lint.ledger.entries import Ledger
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ConstructorDropsAlpha(Obligation):
+class ConstructorDropsAlpha(Rule):
     """Constructor or builder that drops the alpha it was given
 
     ## What it finds

@@ -10,10 +10,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ConverterDropsAlpha(Obligation):
+class ConverterDropsAlpha(Rule):
     """Converter that parses alpha and writes the factors without it
 
     ## What it finds

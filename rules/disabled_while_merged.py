@@ -11,10 +11,10 @@ from lorascale_lint.ledger.entries import Ledger, Store
 from lorascale_lint.ledger.families import family_of_class
 from lorascale_lint.ledger.switches import Switch, is_own, switches
 from lorascale_lint.provenance.values import Const, Place, Ref
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class DisabledWhileMerged(Obligation):
+class DisabledWhileMerged(Rule):
     """Adapter switched off while its delta is still merged
 
     ## What it finds

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.renormed import scaled_changes
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class DoraScaleOutsideNorm(Obligation):
+class DoraScaleOutsideNorm(Rule):
     """DoRA's trained scale applied to the normalised difference
 
     ## What it finds

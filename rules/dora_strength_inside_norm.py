@@ -8,10 +8,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import STRENGTH
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.renormed import has_role, renormed, step_with
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class DoraStrengthInsideNorm(Obligation):
+class DoraStrengthInsideNorm(Rule):
     """DoRA strength multiplied in before the weight is normalised
 
     ## What it finds

@@ -8,10 +8,10 @@ from lorascale_lint.codemods.take_norm import take_norm
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.renormed import renormed, statistics_of_magnitudes
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class DoraWrongNorm(Obligation):
+class DoraWrongNorm(Rule):
     """DoRA weight divided by something else than its norm
 
     ## What it finds

@@ -10,10 +10,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.powers import doubled, powers_of, text_of, trained_part
 from lorascale_lint.provenance.values import Tensor
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class DoubleScale(Obligation):
+class DoubleScale(Rule):
     """Trained scale multiplied onto a delta twice
 
     ## What it finds

@@ -9,10 +9,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.trained_adapters import saved_alone
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ExporterDropsAlpha(Obligation):
+class ExporterDropsAlpha(Rule):
     """Trainer that saves the factors without its alpha
 
     ## What it finds

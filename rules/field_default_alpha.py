@@ -8,10 +8,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.records import start_of
 from lorascale_lint.ledger.stand_ins import divided_stand_ins
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class FieldDefaultAlpha(Obligation):
+class FieldDefaultAlpha(Rule):
     """Alpha field that starts as a constant instead of the rank
 
     ## What it finds

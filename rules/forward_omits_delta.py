@@ -8,10 +8,10 @@ from lorascale_lint.codemods.add_delta import add_delta
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger, Spot, name_spot
 from lorascale_lint.ledger.omitted import omitted
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ForwardOmitsDelta(Obligation):
+class ForwardOmitsDelta(Rule):
     """Forward of a subclass that leaves the delta out
 
     ## What it finds

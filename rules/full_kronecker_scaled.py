@@ -8,10 +8,10 @@ from lorascale_lint.codemods.alpha_is_rank_if import alpha_is_rank_if
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.kronecker import kroneckers
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class FullKroneckerScaled(Obligation):
+class FullKroneckerScaled(Rule):
     """LoKr scaled by alpha / rank with both matrices full
 
     ## What it finds

@@ -8,10 +8,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.fusions import fusions
 from lorascale_lint.ledger.resized import resized
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class FusedRankAlpha(Obligation):
+class FusedRankAlpha(Rule):
     """Fused factors with the alpha of one of them
 
     ## What it finds

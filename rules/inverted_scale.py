@@ -10,10 +10,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.inverted import inverted
 from lorascale_lint.ledger.powers import text_of
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class InvertedScale(Obligation):
+class InvertedScale(Rule):
     """Scale computed as rank / alpha
 
     ## What it finds

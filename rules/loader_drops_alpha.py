@@ -12,10 +12,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.loaders import Loading, loadings
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class LoaderDropsAlpha(Obligation):
+class LoaderDropsAlpha(Rule):
     """Loader that hands on the factors and drops alpha
 
     ## What it finds

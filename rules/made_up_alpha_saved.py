@@ -11,10 +11,10 @@ from lorascale_lint.ledger.entries import KeyWrite, Ledger
 from lorascale_lint.ledger.strengths import alphas_in_use
 from lorascale_lint.ledger.tables import Table, constant, is_real_factor, tables
 from lorascale_lint.provenance.values import Value, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class MadeUpAlphaSaved(Obligation):
+class MadeUpAlphaSaved(Rule):
     """Factors saved beside an alpha that nobody trained with
 
     ## What it finds

@@ -12,10 +12,10 @@ from lorascale_lint.ledger.entries import Default, Ledger, Store
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class MadeUpScaleWithoutSettings(Obligation):
+class MadeUpScaleWithoutSettings(Rule):
     """Scale that is a made-up number where no settings are found
 
     ## What it finds

@@ -9,10 +9,10 @@ from lorascale_lint.codemods.save_magnitude import save_magnitude
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.magnitudes import Magnitudes
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class MagnitudeDropped(Obligation):
+class MagnitudeDropped(Rule):
     """DoRA layer saved or rebuilt without its magnitude
 
     ## What it finds

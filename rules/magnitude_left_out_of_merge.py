@@ -8,10 +8,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.ledger.applications import Application, Family, applications, family_of
 from lorascale_lint.ledger.entries import Ledger, Rescale
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class MagnitudeLeftOutOfMerge(Obligation):
+class MagnitudeLeftOutOfMerge(Rule):
     """Merge of a DoRA layer that leaves its magnitude out
 
     ## What it finds

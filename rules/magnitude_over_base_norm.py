@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class MagnitudeOverBaseNorm(Obligation):
+class MagnitudeOverBaseNorm(Rule):
     """Magnitude of an adapter divided by the norm of the base weight
 
     ## What it finds

@@ -13,10 +13,10 @@ from lorascale_lint.ledger.entries import Apply, Ledger, Norm
 from lorascale_lint.ledger.fates import Fate, fates, may_hold_scale
 from lorascale_lint.ledger.stated_alphas import Stated, stated_alpha
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class MergeDropsAlpha(Obligation):
+class MergeDropsAlpha(Rule):
     """Merge of factors paired by key that never reads alpha
 
     ## What it finds

@@ -13,10 +13,10 @@ from lorascale_lint.ledger.entries import Ask, Ledger
 from lorascale_lint.ledger.families import Family, Field, families, trained
 from lorascale_lint.ledger.kept_numbers import roles
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class NoneComparison(Obligation):
+class NoneComparison(Rule):
     """Scale guarded by a comparison of alpha and rank that can both be None
 
     ## What it finds

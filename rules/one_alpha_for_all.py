@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.left_overs import left_overs
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class OneAlphaForAll(Obligation):
+class OneAlphaForAll(Rule):
     """Alpha of the first module used for all
 
     ## What it finds

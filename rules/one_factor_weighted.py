@@ -10,10 +10,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
 from lorascale_lint.ledger.entries import FactorSum, Ledger
 from lorascale_lint.provenance.scale import Symbol
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class OneFactorWeighted(Obligation):
+class OneFactorWeighted(Rule):
     """Sum of adapters in which only one factor is weighted
 
     ## What it finds

@@ -10,10 +10,10 @@ from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
 from lorascale_lint.provenance.values import Place, Ref, Tensor, Text, Tup, Value, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ParsedAlphaDropped(Obligation):
+class ParsedAlphaDropped(Rule):
     """Alpha sorted into a group and never taken out of it
 
     ## What it finds

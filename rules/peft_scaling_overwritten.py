@@ -11,10 +11,10 @@ from lorascale_lint.ledger.entries import KeyWrite, Ledger
 from lorascale_lint.ledger.numbers import only_symbol
 from lorascale_lint.ledger.scaling_tables import PeftTables, scales_of, table_writes
 from lorascale_lint.provenance.values import Place, Value, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class PeftScalingOverwritten(Obligation):
+class PeftScalingOverwritten(Rule):
     """Strength written over a PEFT layer's scaling
 
     ## What it finds

@@ -9,10 +9,10 @@ from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.applications import Branch, applications
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Symbol
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class RankFromWrongAxis(Obligation):
+class RankFromWrongAxis(Rule):
     """Alpha divided by an extent that is not the rank
 
     ## What it finds

@@ -13,10 +13,10 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.numbers import named_outright, scale_of
 from lorascale_lint.ledger.strengths import GivenStrength, Variable, given_strengths, real_uses, variable
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class RankGivenAsStrength(Obligation):
+class RankGivenAsStrength(Rule):
     """Alpha or rank given as a plain multiplier
 
     ## What it finds

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.factor_ratios import squared_ratios
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class RatioOnBothFactors(Obligation):
+class RatioOnBothFactors(Rule):
     """Merge ratio multiplied onto both factors
 
     ## What it finds

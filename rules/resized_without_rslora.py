@@ -11,10 +11,10 @@ from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Text
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ResizedWithoutRslora(Obligation):
+class ResizedWithoutRslora(Rule):
     """Rank and alpha changed together, and `use_rslora` not looked at
 
     ## What it finds

@@ -15,10 +15,10 @@ from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Place, Text, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class RsloraAlphaSavedRaw(Obligation):
+class RsloraAlphaSavedRaw(Rule):
     """rsLoRA module that saves the raw alpha
 
     ## What it finds

@@ -10,10 +10,10 @@ from lorascale_lint.codemods.root_if_asked import root_if_asked
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.flags import Flags, LostFlag
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class RsloraDropped(Obligation):
+class RsloraDropped(Rule):
     """rsLoRA asked for and dropped on the way
 
     ## What it finds

@@ -10,10 +10,10 @@ from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class RsloraIgnored(Obligation):
+class RsloraIgnored(Rule):
     """Adapter configuration read for alpha and rank, and not for `use_rslora`
 
     ## What it finds

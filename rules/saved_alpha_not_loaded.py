@@ -13,10 +13,10 @@ from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of, tables
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import Place, Tensor, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class SavedAlphaNotLoaded(Obligation):
+class SavedAlphaNotLoaded(Rule):
     """Alpha that a class saves with its factors and does not load
 
     ## What it finds

@@ -12,10 +12,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.one_sided import OneSided, one_sided, scalar_at
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ScaleOnOneBranch(Obligation):
+class ScaleOnOneBranch(Rule):
     """Trained scale on one branch only
 
     ## What it finds

@@ -12,10 +12,10 @@ from lorascale_lint.ledger.deltas import delta_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.ledger.scaled_sums import scaled_sums
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class ScaledBase(Obligation):
+class ScaledBase(Rule):
     """Trained scale multiplied onto base and delta together
 
     ## What it finds

@@ -10,13 +10,13 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH
 from lorascale_lint.ledger.entries import Ledger, Spot, Store
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import Number, Place, Ref, Value, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 Held = tuple[str, str, str]
 """File and class of an object, and its field."""
 
 
-class SetterMissesCopy(Obligation):
+class SetterMissesCopy(Rule):
     """Setter of a scale that was copied elsewhere when the object was made
 
     ## What it finds

@@ -11,10 +11,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, name_spot
 from lorascale_lint.ledger.families import Setter, families
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class SetterWithoutAlpha(Obligation):
+class SetterWithoutAlpha(Rule):
     """Setter that takes both factors and no alpha
 
     ## What it finds

@@ -12,10 +12,10 @@ from lorascale_lint.knowledge.operations import COPY_ARGUMENT, MOVES
 from lorascale_lint.ledger.assigned import Written, names_read
 from lorascale_lint.ledger.backups import Backup, backups, changed_weight
 from lorascale_lint.ledger.entries import Apply, Ledger
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class SharedBackup(Obligation):
+class SharedBackup(Rule):
     """Saved weight that is no copy for weights on the CPU
 
     ## What it finds

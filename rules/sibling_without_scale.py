@@ -17,10 +17,10 @@ from lorascale_lint.ledger.families import (
     trained,
 )
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class SiblingWithoutScale(Obligation):
+class SiblingWithoutScale(Rule):
     """Use of a layer's factors without the scale that the layer has
 
     ## What it finds

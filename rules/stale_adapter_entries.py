@@ -9,10 +9,10 @@ from lorascale_lint.codemods.clear_before_load import clear_before_load
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.key_traffic import Filled, KeyTraffic, filled_from_files, key_traffic
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class StaleAdapterEntries(Obligation):
+class StaleAdapterEntries(Rule):
     """Adapter tensors of a former load kept under the same name
 
     ## What it finds

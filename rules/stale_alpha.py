@@ -11,10 +11,10 @@ from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.just_loaded import only_if_just_loaded
 from lorascale_lint.ledger.left_overs import left_overs
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class StaleAlpha(Obligation):
+class StaleAlpha(Rule):
     """Alpha of another call or another module
 
     ## What it finds

@@ -9,10 +9,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.ignored_strengths import ignored_strengths
 from lorascale_lint.ledger.one_sided_tests import one_sided_tests
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class StrengthIgnored(Obligation):
+class StrengthIgnored(Rule):
     """Strength taken and not applied
 
     ## What it finds

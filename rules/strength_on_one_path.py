@@ -11,10 +11,10 @@ from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.families import families
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class StrengthOnOnePath(Obligation):
+class StrengthOnOnePath(Rule):
     """Strength applied on one path only
 
     ## What it finds

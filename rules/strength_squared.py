@@ -11,10 +11,10 @@ from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class StrengthSquared(Obligation):
+class StrengthSquared(Rule):
     """Strength multiplied onto a delta twice
 
     ## What it finds

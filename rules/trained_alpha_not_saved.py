@@ -23,10 +23,10 @@ from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, tables
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class TrainedAlphaNotSaved(Obligation):
+class TrainedAlphaNotSaved(Rule):
     """Trained with an alpha of its own, saved without it
 
     ## What it finds

@@ -13,7 +13,7 @@ from lorascale_lint.ledger.entries import Ledger, Multiplied
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 HALF = Fraction(1, 2)
 UNUSED = "the rank divides, and the alpha that the layer keeps does not multiply"
@@ -32,7 +32,7 @@ Alpha squared over the rank is none of them: the second alpha is as often what a
 """
 
 
-class TrainedScalePower(Obligation):
+class TrainedScalePower(Rule):
     """Alpha or rank with the wrong power in an effective scale
 
     ## What it finds

@@ -13,10 +13,10 @@ from lorascale_lint.ledger.kept_numbers import kept_by, roles
 from lorascale_lint.ledger.real_numbers import is_declared_whole, why_real
 from lorascale_lint.provenance.scale import EXTENT
 from lorascale_lint.provenance.values import options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class TruncatedAlpha(Obligation):
+class TruncatedAlpha(Rule):
     """Alpha truncated to an integer
 
     ## What it finds

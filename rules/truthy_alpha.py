@@ -13,10 +13,10 @@ from lorascale_lint.ledger.choices import Choice, choices, divided
 from lorascale_lint.ledger.entries import Ask, Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.provenance.values import Value, options
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class TruthyAlpha(Obligation):
+class TruthyAlpha(Rule):
     """Scale chosen by the truth of alpha
 
     ## What it finds

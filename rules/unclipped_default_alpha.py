@@ -8,10 +8,10 @@ from lorascale_lint.codemods.default_to_divisor import default_to_divisor
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.clipped_ranks import unclipped_defaults
 from lorascale_lint.ledger.entries import Ledger
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class UnclippedDefaultAlpha(Obligation):
+class UnclippedDefaultAlpha(Rule):
     """Default alpha of a layer whose rank was clipped
 
     ## What it finds

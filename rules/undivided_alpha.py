@@ -11,10 +11,10 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger, Store
 from lorascale_lint.ledger.raw_alphas import RawAlpha, raw_alphas
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class UndividedAlpha(Obligation):
+class UndividedAlpha(Rule):
     """Alpha multiplied onto a delta without dividing by the rank
 
     ## What it finds

@@ -10,10 +10,10 @@ from lorascale_lint.ledger.alpha_look_ups import Unmapped, unmapped_alphas
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class UnmappedAlphaKey(Obligation):
+class UnmappedAlphaKey(Rule):
     """Alpha key mapped without the suffix that the mapping needs
 
     ## What it finds

@@ -10,10 +10,10 @@ from lorascale_lint.ledger.entries import Apply, KeyWrite, Ledger
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import Place, Value
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class UnmergeByAnotherMultiple(Obligation):
+class UnmergeByAnotherMultiple(Rule):
     """Unmerge by a stored multiple that is not the one of the merge
 
     ## What it finds

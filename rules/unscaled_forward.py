@@ -9,10 +9,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.unscaled import unscaled
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class UnscaledForward(Obligation):
+class UnscaledForward(Rule):
     """Delta added to the output without the trained scale
 
     ## What it finds

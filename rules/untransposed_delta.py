@@ -10,11 +10,11 @@ from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import crossed_products
 from lorascale_lint.ledger.entries import Ledger, Product
 from lorascale_lint.ledger.families import families
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 from lorascale_lint.sources.loc import Loc
 
 
-class UntransposedDelta(Obligation):
+class UntransposedDelta(Rule):
     """Activation multiplied with a delta in weight layout
 
     ## What it finds

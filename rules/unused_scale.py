@@ -10,10 +10,10 @@ from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.constant_scales import constant_scales
 from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.unused_scales import LostScale, lost_scales
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class UnusedScale(Obligation):
+class UnusedScale(Rule):
     """Scale computed, stored or taken, and never used
 
     ## What it finds

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from lorascale_lint import Finding
 from lorascale_lint.ledger.applications import applications
-from lorascale_lint.rule import Obligation
+from lorascale_lint.rule import Rule
 
 
-class MergeElsewhere(Obligation):
+class MergeElsewhere(Rule):
     """Merge outside of `merge_delta`
 
     ## What it finds
