@@ -11,8 +11,9 @@ from lorascale_lint.codemods.statements import function_at, new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.omitted import Omitted
+from lorascale_lint.ledger.spots import loc_of
 from lorascale_lint.provenance.values import NONE, options
 from lorascale_lint.sources.loc import Loc
 

@@ -10,8 +10,9 @@ from lorascale_lint.codemods.statements import insert_statements, statement_inde
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.kronecker import Kronecker
+from lorascale_lint.ledger.ledger import Ledger
 
 
 @repair

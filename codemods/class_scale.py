@@ -7,8 +7,9 @@ import libcst as cst
 from lorascale_lint.codemods.statements import insert_method, is_annotated
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.knowledge.roles import ALPHA, RANK
-from lorascale_lint.ledger.entries import Ledger, loc_of
 from lorascale_lint.ledger.families import Family
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import loc_of
 from lorascale_lint.sources.loc import Loc
 
 _NAMES = ("lora_scale", "lora_scaling", "lora_alpha_scale")

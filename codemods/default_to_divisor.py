@@ -9,7 +9,7 @@ import libcst as cst
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.entries import Spot
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.sources.loc import Loc
 
 

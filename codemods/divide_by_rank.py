@@ -12,10 +12,13 @@ from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.knowledge.roles import RANK, role_of
-from lorascale_lint.ledger.entries import Ledger, Multiplied, Spot, Store, loc_of
+from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.raw_alphas import RawAlpha
+from lorascale_lint.ledger.spots import Spot, loc_of
+from lorascale_lint.provenance.values import Multiplied
 
 _MESSAGE = "Divide alpha by the rank"
 

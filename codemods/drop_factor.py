@@ -10,8 +10,10 @@ from lorascale_lint.codemods.statements import is_lone, reads_of
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.entries import Ledger, Multiplied, loc_of
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import CHOSEN, powers_of
+from lorascale_lint.ledger.spots import loc_of
+from lorascale_lint.provenance.values import Multiplied
 from lorascale_lint.sources.loc import Loc
 
 _METHODS = frozenset("mul mul_ multiply multiply_ div div_ divide true_divide".split())

@@ -10,7 +10,8 @@ from lorascale_lint.codemods.whole_files import bound_once, free_names, holds_fi
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Trial
+from lorascale_lint.ledger.entries import KeyWrite, Trial
+from lorascale_lint.ledger.ledger import Ledger
 
 
 @repair

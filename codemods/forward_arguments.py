@@ -12,7 +12,7 @@ from lorascale_lint.codemods.statements import append_argument
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.sources.loc import Loc
 
 

@@ -9,8 +9,9 @@ from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.loaders import Loading, loadings
+from lorascale_lint.ledger.spots import Spot
 
 _NAMES = ("lora_rank", "lora_alpha")
 

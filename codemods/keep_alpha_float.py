@@ -9,7 +9,8 @@ import libcst as cst
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger, Spot, loc_of
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot, loc_of
 
 
 @repair

@@ -12,7 +12,8 @@ from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.ledger.accumulations import Accumulation
-from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import loc_of
 from lorascale_lint.ledger.switches import constant_flags
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.sources.loc import Loc

@@ -11,8 +11,9 @@ from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.knowledge.roles import STRENGTH
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import delta_of
-from lorascale_lint.ledger.entries import Ledger, loc_of
 from lorascale_lint.ledger.families import Family
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import loc_of
 
 
 @repair

@@ -10,8 +10,9 @@ from lorascale_lint.codemods.class_scale import family_scale
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.families import Family
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 
 
 @repair

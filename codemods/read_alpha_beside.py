@@ -14,8 +14,10 @@ from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.ledger.deltas import delta_of
-from lorascale_lint.ledger.entries import Apply, Ledger, Norm, loc_of
+from lorascale_lint.ledger.entries import Apply, Norm
 from lorascale_lint.ledger.fates import Fate
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import loc_of
 from lorascale_lint.sources.loc import Loc
 
 _DOWN = re.compile(r"(?i)(\w+_)?(lora_?)?down(_\w+)?")

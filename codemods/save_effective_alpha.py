@@ -8,7 +8,8 @@ from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.knowledge.roles import RANK, role_of
-from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.ledger import Ledger
 
 
 @repair

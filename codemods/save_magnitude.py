@@ -8,7 +8,7 @@ from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.magnitudes import SavedFactors
 from lorascale_lint.provenance.values import Tensor, options
 

@@ -8,7 +8,7 @@ from lorascale_lint.codemods.statements import binds_as_tight, is_lone, parenthe
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import trained_part
 from lorascale_lint.ledger.scaled_sums import ScaledSum
 

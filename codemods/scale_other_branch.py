@@ -13,7 +13,8 @@ from lorascale_lint.codemods.statements import times
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.entries import Ledger, Spot, loc_of
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot, loc_of
 from lorascale_lint.sources.loc import Loc
 
 _LEAVES = (cst.Return, cst.Raise, cst.Continue, cst.Break)

@@ -11,8 +11,9 @@ from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import delta_of
-from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.paths import made_by
+from lorascale_lint.ledger.spots import loc_of
 
 
 @repair

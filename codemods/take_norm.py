@@ -9,7 +9,8 @@ import libcst as cst
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 
 _TORCH = re.compile(r"(?m)^import torch$")
 _AXES = ("dim", "keepdim", "dtype")

@@ -10,7 +10,9 @@ from lorascale_lint.codemods.statements import parenthesized
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger, Product, loc_of
+from lorascale_lint.ledger.entries import Product
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import loc_of
 
 
 @repair

@@ -9,7 +9,8 @@ from lorascale_lint.codemods.statements import parenthesized
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.sources.loc import Loc
 
 _PRODUCT = m.BinaryOperation(operator=m.MatrixMultiply())

@@ -9,7 +9,8 @@ from lorascale_lint.codemods.statements import function_at
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
-from lorascale_lint.ledger.entries import Ledger, loc_of
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import loc_of
 from lorascale_lint.linking.program import FunctionInfo
 
 

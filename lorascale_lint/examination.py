@@ -13,7 +13,7 @@ from pathlib import Path
 from lorascale_lint.bounds import FRAMES, SOURCE_BYTES
 from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.driver import examine
 from lorascale_lint.provenance.show import show
 from lorascale_lint.sources.modules import module_name

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from lorascale_lint.findings import Confidence, Finding, Repair, Severity, TraceStep
 
 if TYPE_CHECKING:
-    from lorascale_lint.ledger.entries import Ledger, Spot
+    from lorascale_lint.ledger.ledger import Ledger
+    from lorascale_lint.ledger.spots import Spot
 
 
 class Explained:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import ADAPTER_STEPS, NO_MODEL, AdapterStep
-from lorascale_lint.ledger.entries import Ledger, Use
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import looks
 from lorascale_lint.rule import Rule
 

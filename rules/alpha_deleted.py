@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import WRITES_TENSORS
 from lorascale_lint.knowledge.roles import ALPHA, A, B
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Use
+from lorascale_lint.ledger.entries import KeyRead, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import Place, Ref, Value, options

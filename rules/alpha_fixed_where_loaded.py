@@ -8,7 +8,8 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import LOADS_INTO_MODEL, TRAINS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
 from lorascale_lint.ledger.defaults import Defaults
-from lorascale_lint.ledger.entries import Ledger, Use
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import looks
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.provenance.scale import Scale

@@ -9,8 +9,8 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.alpha_look_ups import Misfit, Renamed, misfits, renamed_alphas
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.key_traffic import roles_of_value
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 

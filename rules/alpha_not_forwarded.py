@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding, Repair
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.gathered import Consumer, Gathered, consumers, forgotten
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule
 
 

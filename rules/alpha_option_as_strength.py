@@ -8,7 +8,8 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import looks_like_alpha
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.defaults import Defaults
-from lorascale_lint.ledger.entries import Default, Ledger
+from lorascale_lint.ledger.entries import Default
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
 from lorascale_lint.ledger.strengths import GivenStrength, given_strengths, real_uses, variable
 from lorascale_lint.provenance.scale import Symbol

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.write_entry import write_entry
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.overwritten_tables import overwritten_tables
 from lorascale_lint.rule import Rule
 

@@ -11,7 +11,7 @@ from lorascale_lint.codemods.subtract_delta import subtract_delta
 from lorascale_lint.codemods.transpose_like import transpose_like
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.asymmetries import asymmetries
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 REPAIRS: dict[str, Callable[..., Repair]] = {

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, GATE, SCALING
 from lorascale_lint.ledger.applications import applications, family_of
-from lorascale_lint.ledger.entries import BiasSum, Ledger, Spot
+from lorascale_lint.ledger.entries import BiasSum
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule
 
 

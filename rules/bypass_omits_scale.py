@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.scale_returned import scale_returned
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.paths import TRAINED, left_out, made_by
 from lorascale_lint.rule import Rule
 

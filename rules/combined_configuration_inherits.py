@@ -8,7 +8,8 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import DECIDES_SCALE
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.configurations import declared_fields, is_configuration
-from lorascale_lint.ledger.entries import Ledger, Use
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.provenance.values import Place, Text, options
 from lorascale_lint.rule import Rule

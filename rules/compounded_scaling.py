@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import SCALES_TRAINED
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyRead
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.scaling_tables import degree, is_entry, scales_of, table_of, table_writes
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import argument_of
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Place, Value

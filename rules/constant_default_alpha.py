@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.default_to_rank import default_to_rank
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger, Quotient, Spot
+from lorascale_lint.ledger.entries import Quotient
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.records import is_start
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.stand_ins import (
     StandIn,
     asked_afterwards,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.dropped_alphas import dropped_alphas
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 

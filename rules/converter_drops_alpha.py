@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.fold_alpha import fold_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 

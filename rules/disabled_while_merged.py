@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.unmerge_before_disable import unmerge_before_disable
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.accumulations import accumulations, given_flag
-from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.families import family_of_class
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.switches import Switch, is_own, switches
 from lorascale_lint.provenance.values import Const, Place, Ref
 from lorascale_lint.rule import Rule

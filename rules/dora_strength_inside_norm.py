@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import STRENGTH
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.renormed import has_role, renormed, step_with
 from lorascale_lint.rule import Rule
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.take_norm import take_norm
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.renormed import renormed, statistics_of_magnitudes
 from lorascale_lint.rule import Rule
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.drop_factor import drop_trained_scale
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import doubled, powers_of, text_of, trained_part
 from lorascale_lint.provenance.values import Tensor
 from lorascale_lint.rule import Rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.records import start_of
 from lorascale_lint.ledger.stand_ins import divided_stand_ins
 from lorascale_lint.rule import Rule

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.add_delta import add_delta
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger, Spot, name_spot
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.omitted import omitted
+from lorascale_lint.ledger.spots import Spot, name_spot
 from lorascale_lint.rule import Rule
 
 

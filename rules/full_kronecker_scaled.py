@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.alpha_is_rank_if import alpha_is_rank_if
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.kronecker import kroneckers
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.fusions import fusions
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.resized import resized
 from lorascale_lint.rule import Rule
 

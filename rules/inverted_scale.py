@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.swap_quotient import swap_quotient
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.inverted import inverted
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.rule import Rule
 

@@ -9,7 +9,7 @@ from lorascale_lint.codemods.keep_alpha import keep_alpha
 from lorascale_lint.codemods.thread_alpha import passes, thread_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.loaders import Loading, loadings
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import SETTINGS_KEYS, WRITES_TENSORS, WRITES_TEXT
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B
-from lorascale_lint.ledger.entries import KeyWrite, Ledger
+from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.strengths import alphas_in_use
 from lorascale_lint.ledger.tables import Table, constant, is_real_factor, tables
 from lorascale_lint.provenance.values import Value, options

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, STRENGTH, role_of
 from lorascale_lint.ledger.defaults import Defaults
-from lorascale_lint.ledger.entries import Default, Ledger, Store
+from lorascale_lint.ledger.entries import Default, Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import options

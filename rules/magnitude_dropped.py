@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lorascale_lint.codemods.save_magnitude import save_magnitude
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.magnitudes import Magnitudes
 from lorascale_lint.rule import Rule
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.ledger.applications import Application, Family, applications, family_of
-from lorascale_lint.ledger.entries import Ledger, Rescale
+from lorascale_lint.ledger.entries import Rescale
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 

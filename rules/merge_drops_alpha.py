@@ -9,8 +9,9 @@ from lorascale_lint.codemods.read_alpha_beside import read_alpha_beside
 from lorascale_lint.findings import Finding
 from lorascale_lint.fixing.repair import first_of
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Apply, Ledger, Norm
+from lorascale_lint.ledger.entries import Apply, Norm
 from lorascale_lint.ledger.fates import Fate, fates, may_hold_scale
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.stated_alphas import Stated, stated_alpha
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule

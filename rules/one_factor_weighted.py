@@ -8,7 +8,8 @@ from fractions import Fraction
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
-from lorascale_lint.ledger.entries import FactorSum, Ledger
+from lorascale_lint.ledger.entries import FactorSum
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.rule import Rule
 

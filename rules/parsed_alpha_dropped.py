@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
 from lorascale_lint.provenance.values import Place, Ref, Tensor, Text, Tup, Value, options
 from lorascale_lint.rule import Rule

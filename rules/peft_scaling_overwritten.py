@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Confidence, Finding
 from lorascale_lint.knowledge.roles import ALPHA, BASE, MULTIPLIER, RANK, SCALING, STRENGTH
-from lorascale_lint.ledger.entries import KeyWrite, Ledger
+from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol
 from lorascale_lint.ledger.scaling_tables import PeftTables, scales_of, table_writes
 from lorascale_lint.provenance.values import Place, Value, options

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.applications import Branch, applications
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Symbol
 from lorascale_lint.rule import Rule
 

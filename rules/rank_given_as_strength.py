@@ -10,7 +10,7 @@ from lorascale_lint.codemods.give_strength_of_one import give_strength_of_one
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import looks_like_alpha
 from lorascale_lint.knowledge.roles import ALPHA, RANK
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, scale_of
 from lorascale_lint.ledger.strengths import GivenStrength, Variable, given_strengths, real_uses, variable
 from lorascale_lint.rule import Rule

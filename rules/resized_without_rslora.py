@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.configurations import Setting, configuration_of, settings
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Text

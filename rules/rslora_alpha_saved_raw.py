@@ -10,7 +10,8 @@ from lorascale_lint.knowledge.interfaces import WRITES_TENSORS, WRITES_TEXT
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale

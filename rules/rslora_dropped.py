@@ -8,8 +8,9 @@ from dataclasses import replace
 from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.codemods.root_if_asked import root_if_asked
 from lorascale_lint.findings import Finding, Repair
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.flags import Flags, LostFlag
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule
 
 

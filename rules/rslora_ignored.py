@@ -8,7 +8,7 @@ from lorascale_lint.codemods.honour_rslora import honour_rslora
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
 from lorascale_lint.rule import Rule
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import READS_WHOLE, WRITES_TENSORS
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, A, B, role_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of, tables
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import Place, Tensor, options

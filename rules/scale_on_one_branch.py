@@ -9,7 +9,7 @@ from lorascale_lint.codemods.scale_places import scale_places
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.compositions import PastComposition, past_compositions
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.one_sided import OneSided, one_sided, scalar_at
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lorascale_lint.codemods.scale_delta_alone import scale_delta_alone
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.deltas import delta_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.ledger.scaled_sums import scaled_sums
 from lorascale_lint.rule import Rule

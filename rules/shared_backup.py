@@ -11,7 +11,8 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.operations import COPY_ARGUMENT, MOVES
 from lorascale_lint.ledger.assigned import Written, names_read
 from lorascale_lint.ledger.backups import Backup, backups, changed_weight
-from lorascale_lint.ledger.entries import Apply, Ledger
+from lorascale_lint.ledger.entries import Apply
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.families import (
     Family,
     families,
@@ -16,7 +15,9 @@ from lorascale_lint.ledger.families import (
     scaled_siblings,
     trained,
 )
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.clear_before_load import clear_before_load
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.key_traffic import Filled, KeyTraffic, filled_from_files, key_traffic
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 

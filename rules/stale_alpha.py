@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.always_look_up import always_look_up
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.just_loaded import only_if_just_loaded
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import left_overs
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule

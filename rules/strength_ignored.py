@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.use_parameter import use_parameter
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.ignored_strengths import ignored_strengths
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.one_sided_tests import one_sided_tests
 from lorascale_lint.rule import Rule
 

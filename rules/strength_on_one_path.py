@@ -9,8 +9,8 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import STRENGTH
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 

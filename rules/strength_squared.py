@@ -9,7 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.rule import Rule
 

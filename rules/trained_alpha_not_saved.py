@@ -17,7 +17,8 @@ from lorascale_lint.knowledge.interfaces import (
 )
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Use
+from lorascale_lint.ledger.entries import KeyWrite, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, tables

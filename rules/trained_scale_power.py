@@ -9,10 +9,11 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
 from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger, Multiplied
 from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Multiplied
 from lorascale_lint.rule import Rule
 
 HALF = Fraction(1, 2)

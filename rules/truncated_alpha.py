@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.keep_alpha_float import divide_exactly, keep_alpha_float
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
-from lorascale_lint.ledger.entries import Ledger, Rounding
+from lorascale_lint.ledger.entries import Rounding
 from lorascale_lint.ledger.kept_numbers import kept_by, roles
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.real_numbers import is_declared_whole, why_real
 from lorascale_lint.provenance.scale import EXTENT
 from lorascale_lint.provenance.values import options

@@ -10,7 +10,8 @@ from lorascale_lint.codemods.compare_with_none import compare_with_none
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, speaks_of_kohya
 from lorascale_lint.ledger.choices import Choice, choices, divided
-from lorascale_lint.ledger.entries import Ask, Ledger
+from lorascale_lint.ledger.entries import Ask
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.provenance.values import Value, options
 from lorascale_lint.rule import Rule

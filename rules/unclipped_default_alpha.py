@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.default_to_divisor import default_to_divisor
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.clipped_ranks import unclipped_defaults
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
 

@@ -8,7 +8,8 @@ from lorascale_lint.codemods.divide_by_rank import divide_by_rank
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.raw_alphas import RawAlpha, raw_alphas
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.rule import Rule

@@ -8,7 +8,7 @@ from lorascale_lint.codemods.map_whole_key import map_whole_key
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.alpha_look_ups import Unmapped, unmapped_alphas
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Apply, KeyWrite, Ledger
+from lorascale_lint.ledger.entries import Apply, KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import Place, Value

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.scale_delta import scale_delta
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.unscaled import unscaled
 from lorascale_lint.rule import Rule
 

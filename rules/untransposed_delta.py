@@ -8,8 +8,9 @@ from lorascale_lint.codemods.transpose_delta import transpose_delta
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import crossed_products
-from lorascale_lint.ledger.entries import Ledger, Product
+from lorascale_lint.ledger.entries import Product
 from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 from lorascale_lint.sources.loc import Loc
 

@@ -8,7 +8,7 @@ from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.codemods.scale_places import scale_places
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.constant_scales import constant_scales
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.unused_scales import LostScale, lost_scales
 from lorascale_lint.rule import Rule
 

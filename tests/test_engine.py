@@ -13,7 +13,7 @@ import pytest
 from lorascale_lint import engine
 from lorascale_lint.engine import lint
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule, all_rules
 from tests.projects import places, write_files
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lorascale_lint.examination import examine_paths
-from lorascale_lint.ledger.entries import Ledger, Trial
+from lorascale_lint.ledger.entries import Trial
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.regexes import compiled
 from lorascale_lint.provenance.values import Text
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES
 from lorascale_lint.knowledge.roles import ALPHA, key_role
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.ledger.fates import Fate, Output, fates, origins
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Text, Value
 

@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.roles import ALPHA
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyRead
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Value, options

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from lorascale_lint.ledger.entries import Apply, Fold, Ledger, Multiplied, Product, Spot
+from lorascale_lint.ledger.entries import Apply, Fold, Product
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Value
+from lorascale_lint.provenance.values import Guards, Multiplied, Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

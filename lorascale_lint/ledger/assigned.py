@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lorascale_lint.knowledge.operations import VIEWS
-from lorascale_lint.ledger.entries import Spot
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 
 

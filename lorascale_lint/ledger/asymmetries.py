@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from lorascale_lint.ledger.accumulations import Accumulation, accumulations, merged_again
 from lorascale_lint.ledger.backups import shared_backups, uncopied
 from lorascale_lint.ledger.dropped import dropped_weights
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.inverses import added_again, is_embedding, other_layouts, other_scales
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 
 
 @dataclass(frozen=True, slots=True, eq=False)

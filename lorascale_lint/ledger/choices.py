@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import SCALING
-from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Ledger, Return, Spot, Store
+from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Return, Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Guards, Tensor, Value, options
 

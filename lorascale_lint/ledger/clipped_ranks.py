@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import Ask, Ledger, Quotient, Spot
+from lorascale_lint.ledger.entries import Ask, Quotient
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import CLIPPED, STAND_IN, Scale
 from lorascale_lint.provenance.values import NONE, Value, options
 

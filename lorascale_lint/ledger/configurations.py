@@ -8,9 +8,10 @@ from pathlib import PurePath
 
 from lorascale_lint.knowledge.interfaces import CONFIGURATIONS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import Scale, Symbol

@@ -22,8 +22,10 @@ from lorascale_lint.knowledge.interfaces import (
 )
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Quotient, Spot, Use
+from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import quotient_scales, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Text, Tup, Value, options

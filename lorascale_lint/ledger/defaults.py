@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.interfaces import OPTION_CALLS
-from lorascale_lint.ledger.entries import Default, Ledger, Spot, Use
+from lorascale_lint.ledger.entries import Default, Use
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Text
 
 

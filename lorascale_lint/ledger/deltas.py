@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.applications import Application
-from lorascale_lint.ledger.entries import Apply, Ledger, Product, Spot
+from lorascale_lint.ledger.entries import Apply, Product
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 
 
 def delta_of(application: Application | Apply) -> ast.expr | None:

@@ -10,8 +10,10 @@ from lorascale_lint.knowledge.interfaces import READS_WHOLE
 from lorascale_lint.knowledge.kinds import makes_objects
 from lorascale_lint.knowledge.roles import RANK, role_of, speaks_of_lora
 from lorascale_lint.ledger import left_at_default as calls
-from lorascale_lint.ledger.entries import Ledger, Spot, Use
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Place, Value, options
 
 

@@ -7,95 +7,18 @@ conditions that hold there (``guards``). Values are those of `lorascale_lint.pro
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from lorascale_lint.findings import Position, Span
 from lorascale_lint.knowledge.samples import Sample
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Text, Value
-from lorascale_lint.sources.loc import Loc
+from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Value
 
 if TYPE_CHECKING:
-    from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
-
-Made = TypeVar("Made")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Spot:
-    """Where something happened: file, function, class of the receiver, node, and the calls that led there.
-
-    ``chain`` holds ``file:row`` of each call, outermost first; it is empty where the function was looked at
-    by itself, with nothing known of its arguments but their names.
-    """
-
-    file: FileInfo
-    function: FunctionInfo | None
-    cls: ClassInfo | None
-    node: ast.AST
-    chain: tuple[str, ...] = ()
-    statement: tuple[int, int] = (0, 0)
-    """First and last row of the statement."""
-
-    @property
-    def row(self) -> int:
-        """First row, from 1."""
-        return getattr(self.node, "lineno", 1)
-
-    @property
-    def end_row(self) -> int:
-        """Last row, from 1."""
-        return getattr(self.node, "end_lineno", None) or self.row
-
-    @property
-    def name(self) -> str:
-        """Qualified name of the function, ``<module>`` for the top level."""
-        return self.function.qualname if self.function is not None else "<module>"
-
-    @property
-    def span(self) -> Span:
-        """The place as findings carry it: columns count characters."""
-        return span_of(self.file, self.node)
-
-    @property
-    def loc(self) -> Loc:
-        """The place as codemods look for it."""
-        return loc_of(self.file, self.node)
-
-
-def name_spot(function: FunctionInfo) -> Spot:
-    """The name in the definition of a function."""
-    node = function.node
-    words = len("async def ") if isinstance(node, ast.AsyncFunctionDef) else len("def ")
-    column = node.col_offset + words
-    name = ast.Name(function.name, lineno=node.lineno, col_offset=column, end_lineno=node.lineno)
-    name.end_col_offset = column + len(function.name.encode())
-    return Spot(function.file, function, function.owner, name, (), (node.lineno, node.lineno))
-
-
-def span_of(file: FileInfo, node: ast.AST) -> Span:
-    """The source range of ``node``; columns of `ast` count bytes, those of a finding characters."""
-    row = getattr(node, "lineno", 1)
-    end = getattr(node, "end_lineno", None) or row
-    return Span(
-        file.filename,
-        Position(row, _column(file, row, getattr(node, "col_offset", 0))),
-        Position(end, _column(file, end, getattr(node, "end_col_offset", None) or 0)),
-    )
-
-
-def loc_of(file: FileInfo, node: ast.AST) -> Loc:
-    """The source range of ``node``, by which a codemod finds it in the tree that it rewrites."""
-    span = span_of(file, node)
-    return Loc(span.start.row, span.start.column, span.end.row, span.end.column)
-
-
-def _column(file: FileInfo, row: int, offset: int) -> int:
-    lines = file.lines
-    text = lines[row - 1] if 0 < row <= len(lines) else ""
-    return (offset if text.isascii() else len(text.encode()[:offset].decode(errors="ignore"))) + 1
+    from lorascale_lint.ledger.ledger import Ledger
+    from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -405,86 +328,3 @@ class Pattern:
     spot: Spot
     text: str
     keeps_end: bool
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Everything that happened, in the order in which it was seen."""
-
-    read_source: Callable[[str], bytes] = lambda _: b""
-    """Gives the source of a file, for the codemods."""
-    lineage: Callable[[ClassInfo], list[ClassInfo]] = lambda cls: [cls]
-    """Gives a class and its bases in the project, nearest first."""
-    read_elsewhere: Callable[[str], bool] = lambda _: False
-    """Does a file without a word of LoRA read an attribute called so, of something that is no settings?"""
-    applies: list[Apply] = field(default_factory=list)
-    rescales: list[Rescale] = field(default_factory=list)
-    norms: list[Norm] = field(default_factory=list)
-    products: list[Product] = field(default_factory=list)
-    multiplied: list[Multiplied] = field(default_factory=list)
-    folds: list[Fold] = field(default_factory=list)
-    factor_sums: list[FactorSum] = field(default_factory=list)
-    bias_sums: list[BiasSum] = field(default_factory=list)
-    stores: list[Store] = field(default_factory=list)
-    writes: list[KeyWrite] = field(default_factory=list)
-    reads: list[KeyRead] = field(default_factory=list)
-    parts: list[KeyRead] = field(default_factory=list)
-    """Attributes called as the fields of an adapter's configuration, of what is no object of the project."""
-    field_reads: list[FieldRead] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
-    asks: list[Ask] = field(default_factory=list)
-    binds: list[Bind] = field(default_factory=list)
-    quotients: list[Quotient] = field(default_factory=list)
-    roundings: list[Rounding] = field(default_factory=list)
-    returns: list[Return] = field(default_factory=list)
-    unused: list[Unused] = field(default_factory=list)
-    only_tested: list[Unused] = field(default_factory=list)
-    """Parameters that nothing but tests and messages reads; those of ``unused`` are among them."""
-    defaults: list[Default] = field(default_factory=list)
-    trials: list[Trial] = field(default_factory=list)
-    patterns: list[Pattern] = field(default_factory=list)
-    fields_read: set[tuple[str, str]] = field(default_factory=set)
-    """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
-    crashes: list[tuple[str, str]] = field(default_factory=list)
-    """Files, and functions of them on which the engine itself failed."""
-    left_out: dict[tuple[str, int], str] = field(default_factory=dict)
-    """Statements, by file and row, that were not followed, and why."""
-    bounds: list[str] = field(default_factory=list)
-    """Functions for which a bound of work was passed, so that something may be missing."""
-    readings: dict[object, object] = field(default_factory=dict)
-    """What `once` has made."""
-
-    def once(self, make: Callable[[Ledger], Made]) -> Made:
-        """``make(self)``, which is kept for whoever asks the same of this ledger: it must be complete."""
-        if make not in self.readings:
-            self.readings[make] = make(self)
-        return self.readings[make]  # type: ignore[return-value]
-
-
-__all__ = [
-    "Apply",
-    "Ask",
-    "BiasSum",
-    "Bind",
-    "Default",
-    "FactorSum",
-    "FieldRead",
-    "Fold",
-    "KeyRead",
-    "KeyWrite",
-    "Ledger",
-    "Multiplied",
-    "Norm",
-    "Pattern",
-    "Product",
-    "Quotient",
-    "Rescale",
-    "Return",
-    "Rounding",
-    "Spot",
-    "Store",
-    "Text",
-    "Trial",
-    "Unused",
-    "Use",
-]

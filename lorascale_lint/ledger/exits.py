@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.deltas import delta_of
-from lorascale_lint.ledger.entries import Bind, Ledger, Spot
+from lorascale_lint.ledger.entries import Bind
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Guards, Tensor, Tup, Value, options
 

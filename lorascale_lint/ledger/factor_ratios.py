@@ -24,13 +24,24 @@ from lorascale_lint.knowledge.roles import (
     speaks_of_lora,
     words,
 )
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Multiplied, Spot
+from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.powers import HALF, powers_of, text_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, key_role_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.values import Guards, Number, Place, Tensor, Value, contradict, options
+from lorascale_lint.provenance.values import (
+    Guards,
+    Multiplied,
+    Number,
+    Place,
+    Tensor,
+    Value,
+    contradict,
+    options,
+)
 
 RATIOS = (STRENGTH, MULTIPLIER, ALPHA)
 

@@ -12,8 +12,10 @@ from functools import cached_property
 from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, RANK, SCALING, STRENGTH, A, B, role_of, words
 from lorascale_lint.ledger.applications import Application, applications, folds
 from lorascale_lint.ledger.configurations import is_configuration
-from lorascale_lint.ledger.entries import Fold, Ledger, Return, Spot, Store
+from lorascale_lint.ledger.entries import Fold, Return, Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.switches import constant_flags
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale

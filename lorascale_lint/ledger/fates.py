@@ -9,8 +9,10 @@ from functools import cached_property
 
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, SCALING, STRENGTH, A, B, key_role
-from lorascale_lint.ledger.entries import Apply, KeyWrite, Ledger, Norm, Spot, Trial, Use
+from lorascale_lint.ledger.entries import Apply, KeyWrite, Norm, Trial, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
 from lorascale_lint.linking.program import FileInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Symbol

@@ -11,8 +11,10 @@ from fractions import Fraction
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Quotient, Spot, Use
+from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, quotient_scales, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Const, Place, Value, options
 

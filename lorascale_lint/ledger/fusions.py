@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, A, B
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, is_plain_factor, tables
 from lorascale_lint.provenance.values import Place, Tensor, Text, Value, options
 

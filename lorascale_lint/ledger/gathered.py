@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import MODULE_WORDS
 from lorascale_lint.knowledge.roles import ALPHA, role_of, words
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Use
+from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.fates import Fate, fates
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 
 

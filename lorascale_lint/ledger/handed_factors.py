@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import A, B, key_role
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot, Trial, Use
+from lorascale_lint.ledger.entries import KeyRead, Trial, Use
 from lorascale_lint.ledger.families import Setter
 from lorascale_lint.ledger.fates import origins
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Guards, Hole, Place, Ref, Text, Value, options

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, A, B, role_of
-from lorascale_lint.ledger.entries import Ledger, Multiplied, Spot
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.scale_stores import factor_fields, field_name, scale_stores
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of, tables
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Number, Tensor, Text, Value, options
+from lorascale_lint.provenance.values import Multiplied, Number, Tensor, Text, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

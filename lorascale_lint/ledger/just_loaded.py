@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyRead
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import NONE, Const, Guards, Value, options
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 from lorascale_lint.knowledge.roles import role_of
-from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import Value, options

@@ -6,8 +6,10 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot, Use
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tup, Value, options

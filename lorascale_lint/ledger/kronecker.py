@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from lorascale_lint.knowledge.kinds import kronecker_part, speaks_of_form
 from lorascale_lint.knowledge.roles import ALPHA
-from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
 from lorascale_lint.linking.program import ClassInfo

@@ -7,8 +7,10 @@ import ast
 from lorascale_lint.knowledge.interfaces import ADAPTER_FILES, CONFIGURATION_CLASSES
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, A, B, role_of, words
-from lorascale_lint.ledger.entries import Ledger, Spot, Use
+from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.families import Family
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import Ref, Text, Value, options

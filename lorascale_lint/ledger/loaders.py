@@ -16,9 +16,11 @@ from lorascale_lint.ledger.alpha_mentions import (
     spellings,
     texts,
 )
-from lorascale_lint.ledger.entries import KeyRead, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.families import Family, Setter, families
 from lorascale_lint.ledger.handed_factors import Handed, handed_factors
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import ONE

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Return, Spot, Store, Use
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Return, Store, Use
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 
 

@@ -11,7 +11,9 @@ from functools import cached_property
 from lorascale_lint.knowledge.interfaces import WHOLE_STATES
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import FACTORS, MAGNITUDE, A, B
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Store, Use
+from lorascale_lint.ledger.entries import KeyWrite, Store, Use
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, key_role_of, tables
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options

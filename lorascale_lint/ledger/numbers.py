@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
-from lorascale_lint.ledger.entries import Ledger, Quotient, Spot
+from lorascale_lint.ledger.entries import Quotient
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Guards, Number, Place, Value, contradict, options
 

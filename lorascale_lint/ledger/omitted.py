@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.ledger.applications import Application
-from lorascale_lint.ledger.entries import Ledger, Return, Spot, Use
+from lorascale_lint.ledger.entries import Return, Use
 from lorascale_lint.ledger.families import Family, families
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.values import Const, Place, Ref, Tensor, Tup, Value, options
 

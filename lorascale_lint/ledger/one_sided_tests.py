@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
-from lorascale_lint.ledger.entries import Ask, KeyWrite, Ledger, Return, Spot, Store
+from lorascale_lint.ledger.entries import Ask, KeyWrite, Return, Store
 from lorascale_lint.ledger.ignored_strengths import comes_from
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Number, Place, Value
 
 SMALL = 0.1

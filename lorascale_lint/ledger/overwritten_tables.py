@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, role_of
-from lorascale_lint.ledger.entries import Bind, Ledger, Spot
+from lorascale_lint.ledger.entries import Bind
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Number, Place, Ref, Text, Value, options
 
 

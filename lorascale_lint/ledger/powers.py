@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, RANK, SCALING, STRENGTH
-from lorascale_lint.ledger.entries import Ledger, Multiplied, Spot
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
-from lorascale_lint.provenance.values import Number, Tensor, options
+from lorascale_lint.provenance.values import Multiplied, Number, Tensor, options
 
 HALF = Fraction(1, 2)
 CHOSEN = (STRENGTH, MULTIPLIER, GATE)

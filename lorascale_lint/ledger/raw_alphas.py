@@ -8,15 +8,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Multiplied, Spot, Store, Use
+from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.families import family_of_class
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
 from lorascale_lint.ledger.powers import powers_of, trained_part
 from lorascale_lint.ledger.scale_stores import field_name, scale_stores
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, is_plain_factor, is_real_factor, key_role_of, tables
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale, Symbol, undivided
-from lorascale_lint.provenance.values import Number, Place, Ref, Tensor, Text, Tup, Value, contradict, options
+from lorascale_lint.provenance.values import (
+    Multiplied,
+    Number,
+    Place,
+    Ref,
+    Tensor,
+    Text,
+    Tup,
+    Value,
+    contradict,
+    options,
+)
 
 Witness = tuple[Spot, str]
 """A place, and what it shows."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, role_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Store
+from lorascale_lint.ledger.entries import KeyWrite, Store
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.stand_ins import StandIn, unfilled
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import NONE, Number, Place, Ref, Tensor, Text, Value, options

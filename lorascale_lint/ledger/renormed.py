@@ -8,7 +8,9 @@ from functools import lru_cache
 
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import ALPHA, MAGNITUDE, RANK, SCALING
-from lorascale_lint.ledger.entries import Ledger, Norm, Spot
+from lorascale_lint.ledger.entries import Norm
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Multiplied, Tensor, options

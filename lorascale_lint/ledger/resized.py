@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.operations import DECOMPOSITIONS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Spot
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Place, Tensor, Text, Value, options

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, A, B, role_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Store
+from lorascale_lint.ledger.entries import KeyWrite, Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.values import Ref
 

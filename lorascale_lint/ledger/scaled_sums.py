@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.ledger.applications import Application, applications
-from lorascale_lint.ledger.entries import Ledger, Multiplied
 from lorascale_lint.ledger.families import family_of_class
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.provenance.tensors import tensor
-from lorascale_lint.provenance.values import Tensor
+from lorascale_lint.provenance.values import Multiplied, Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,8 @@ from math import ceil
 
 from lorascale_lint.knowledge.interfaces import PEFT_LAYERS, SCALING_TABLE
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import every_number, every_value, scale_of
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Place, Ref, Tup, Value, options

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.defaults import Defaults
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Quotient, Spot, Use
+from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import STAND_IN, Scale, Symbol

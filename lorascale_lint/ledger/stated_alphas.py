@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import OPENS_SETTINGS, PEFT_NAMES
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, key_role, role_of
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.fates import Fate, texts_of
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.program import ClassInfo
 from lorascale_lint.provenance.scale import Scale

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.interfaces import STATE_CALLS, STATE_CLASSES
-from lorascale_lint.ledger.entries import Ledger, Store
+from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.ledger import Ledger
 
 
 def saved_states(ledger: Ledger) -> Iterator[Store]:

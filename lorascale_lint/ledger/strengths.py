@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.interfaces import STRENGTH_ARGUMENTS, StrengthArgument
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Spot, Use
+from lorascale_lint.ledger.entries import KeyWrite, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import every_number, only_symbol, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Ref, Text, Tup, Value, options
 

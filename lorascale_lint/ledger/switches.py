@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.ledger.entries import Apply, Ledger, Return, Store
+from lorascale_lint.ledger.entries import Apply, Return, Store
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import NONE, Const, Ref
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
 from lorascale_lint.knowledge.roles import role_of
-from lorascale_lint.ledger.entries import KeyWrite, Ledger, Use
+from lorascale_lint.ledger.entries import KeyWrite, Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.keys import role_in
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.provenance.values import Number, Place, Ref, Tensor, Text, Value, options

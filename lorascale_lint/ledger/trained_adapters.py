@@ -19,9 +19,11 @@ from lorascale_lint.knowledge.interfaces import (
     WRITES_TEXT,
 )
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora, words
-from lorascale_lint.ledger.entries import Ledger, Spot, Use
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, key_role_of, tables
 from lorascale_lint.linking.program import FunctionInfo

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
-from lorascale_lint.ledger.entries import Ledger, Spot
 from lorascale_lint.ledger.families import (
     Family,
     families,
@@ -19,9 +18,11 @@ from lorascale_lint.ledger.families import (
     scaled_siblings,
     trained,
 )
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_alphas import left_alpha
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Tensor, options
 
 Step = tuple[Spot, str]

@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.interfaces import LAYER_LIBRARIES, PLAIN_BASES
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH
 from lorascale_lint.ledger.applications import Application
-from lorascale_lint.ledger.entries import Bind, Ledger, Product, Spot, Unused, Use, name_spot
+from lorascale_lint.ledger.entries import Bind, Product, Unused, Use
 from lorascale_lint.ledger.exits import Exit, exits_of
 from lorascale_lint.ledger.families import (
     Family,
@@ -24,6 +24,8 @@ from lorascale_lint.ledger.families import (
     is_read,
     trained,
 )
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot, name_spot
 from lorascale_lint.ledger.unscaled import unscaled
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.scale import Scale

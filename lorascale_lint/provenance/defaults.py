@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from lorascale_lint.knowledge.interfaces import FIELD_CALLS, OPTION_CALLS
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
-from lorascale_lint.ledger.entries import Default, Spot
+from lorascale_lint.ledger.entries import Default
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, dotted
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps

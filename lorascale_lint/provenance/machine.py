@@ -10,18 +10,9 @@ from typing import Any
 
 from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of, speaks_of_lora
-from lorascale_lint.ledger.entries import (
-    Apply,
-    BiasSum,
-    FactorSum,
-    FieldRead,
-    Fold,
-    Ledger,
-    Norm,
-    Product,
-    Rescale,
-    Spot,
-)
+from lorascale_lint.ledger.entries import Apply, BiasSum, FactorSum, FieldRead, Fold, Norm, Product, Rescale
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
 from lorascale_lint.provenance.memory import Memory

@@ -21,7 +21,9 @@ from lorascale_lint.knowledge.samples import (
     samples_of,
     takes_more,
 )
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Ledger, Pattern, Spot, Trial, Use
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Pattern, Trial, Use
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Entries, Items, Names
 from lorascale_lint.provenance.machine import STEP_LIMIT, Frame, Machine, OutOfSteps

@@ -10,7 +10,8 @@ from lorascale_lint.provenance.scale import ONE, Scale
 if TYPE_CHECKING:
     import ast
 
-    from lorascale_lint.ledger.entries import Norm, Spot
+    from lorascale_lint.ledger.entries import Norm
+    from lorascale_lint.ledger.spots import Spot
     from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 
 Atom = tuple[str, bool]

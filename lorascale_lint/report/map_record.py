@@ -6,7 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from lorascale_lint.ledger.applications import Application, applications, folds, products
-from lorascale_lint.ledger.entries import Fold, Ledger
+from lorascale_lint.ledger.entries import Fold
+from lorascale_lint.ledger.ledger import Ledger
 
 Record = dict[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import dedent
 
 from lorascale_lint.ledger.applications import applications
-from lorascale_lint.ledger.entries import Ledger
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.driver import examine
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from lorascale_lint.ledger.backups import backups, in_place, shared_backups
 from lorascale_lint.ledger.dropped import dropped_weights
-from lorascale_lint.ledger.entries import Ledger
 from lorascale_lint.ledger.inverses import direction
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.switches import switches
 from tests.provenance.formulas import ledger_of
 

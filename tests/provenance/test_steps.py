@@ -7,7 +7,8 @@ from pathlib import Path
 from textwrap import dedent
 
 from lorascale_lint.examination import examine_paths
-from lorascale_lint.ledger.entries import Ledger, Multiplied
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.provenance.values import Multiplied
 
 LAYER = """
 class LoRALinear:

@@ -10,8 +10,9 @@ from lorascale_lint.config import Configs
 from lorascale_lint.examination import examine_paths
 from lorascale_lint.knowledge.roles import ALPHA, BASE, RANK, SCALING, STRENGTH, A, B
 from lorascale_lint.ledger.applications import Application, applications
-from lorascale_lint.ledger.entries import Ledger, Spot
+from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import ONE, TRAINED, TRAINED_RS
 from lorascale_lint.provenance.values import Place as PlaceValue, Ref, Tensor, Text, Value
 from lorascale_lint.sources.discovery import discover

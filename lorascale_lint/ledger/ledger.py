@@ -1,0 +1,91 @@
+"""The ledger: everything that happened in the code of a project, entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from lorascale_lint.ledger.entries import (
+    Apply,
+    Ask,
+    BiasSum,
+    Bind,
+    Default,
+    FactorSum,
+    FieldRead,
+    Fold,
+    KeyRead,
+    KeyWrite,
+    Norm,
+    Pattern,
+    Product,
+    Quotient,
+    Rescale,
+    Return,
+    Rounding,
+    Store,
+    Trial,
+    Unused,
+    Use,
+)
+from lorascale_lint.provenance.values import Multiplied
+
+if TYPE_CHECKING:
+    from lorascale_lint.linking.program import ClassInfo
+
+Made = TypeVar("Made")
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Everything that happened, in the order in which it was seen."""
+
+    read_source: Callable[[str], bytes] = lambda _: b""
+    """Gives the source of a file, for the codemods."""
+    lineage: Callable[[ClassInfo], list[ClassInfo]] = lambda cls: [cls]
+    """Gives a class and its bases in the project, nearest first."""
+    read_elsewhere: Callable[[str], bool] = lambda _: False
+    """Does a file without a word of LoRA read an attribute called so, of something that is no settings?"""
+    applies: list[Apply] = field(default_factory=list)
+    rescales: list[Rescale] = field(default_factory=list)
+    norms: list[Norm] = field(default_factory=list)
+    products: list[Product] = field(default_factory=list)
+    multiplied: list[Multiplied] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)
+    factor_sums: list[FactorSum] = field(default_factory=list)
+    bias_sums: list[BiasSum] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+    writes: list[KeyWrite] = field(default_factory=list)
+    reads: list[KeyRead] = field(default_factory=list)
+    parts: list[KeyRead] = field(default_factory=list)
+    """Attributes called as the fields of an adapter's configuration, of what is no object of the project."""
+    field_reads: list[FieldRead] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    binds: list[Bind] = field(default_factory=list)
+    quotients: list[Quotient] = field(default_factory=list)
+    roundings: list[Rounding] = field(default_factory=list)
+    returns: list[Return] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    only_tested: list[Unused] = field(default_factory=list)
+    """Parameters that nothing but tests and messages reads; those of ``unused`` are among them."""
+    defaults: list[Default] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    patterns: list[Pattern] = field(default_factory=list)
+    fields_read: set[tuple[str, str]] = field(default_factory=set)
+    """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
+    crashes: list[tuple[str, str]] = field(default_factory=list)
+    """Files, and functions of them on which the engine itself failed."""
+    left_out: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Statements, by file and row, that were not followed, and why."""
+    bounds: list[str] = field(default_factory=list)
+    """Functions for which a bound of work was passed, so that something may be missing."""
+    readings: dict[object, object] = field(default_factory=dict)
+    """What `once` has made."""
+
+    def once(self, make: Callable[[Ledger], Made]) -> Made:
+        """``make(self)``, which is kept for whoever asks the same of this ledger: it must be complete."""
+        if make not in self.readings:
+            self.readings[make] = make(self)
+        return self.readings[make]  # type: ignore[return-value]
