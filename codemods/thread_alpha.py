@@ -21,8 +21,10 @@ from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A
+from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.entries import Use
-from lorascale_lint.ledger.families import CONSTRUCTORS, Family, Setter
+from lorascale_lint.ledger.factor_setters import Setter
+from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.handed_factors import Handed, handed_factors
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.values import NONE, options

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from lorascale_lint.codemods.thread_alpha import thread_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, role_of
+from lorascale_lint.ledger.class_fields import Field, field_of
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import argument_of
-from lorascale_lint.ledger.families import Family, Field, families, field_of
+from lorascale_lint.ledger.families import Family, families
 from lorascale_lint.ledger.handed_factors import handed_factors
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot

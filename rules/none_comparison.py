@@ -8,11 +8,13 @@ from lorascale_lint.codemods.none_safe_scale import none_safe_scale
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.class_fields import Field
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ask
-from lorascale_lint.ledger.families import Family, Field, families, trained
+from lorascale_lint.ledger.families import Family, families
 from lorascale_lint.ledger.kept_numbers import roles
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 

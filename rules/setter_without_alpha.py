@@ -8,7 +8,8 @@ from lorascale_lint.codemods.thread_alpha import thread_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, role_of
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.families import Setter, families
+from lorascale_lint.ledger.factor_setters import Setter
+from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import name_spot
 from lorascale_lint.provenance.scale import ONE

@@ -6,16 +6,9 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.families import (
-    Family,
-    families,
-    is_bare,
-    is_folded,
-    is_read,
-    scaled_siblings,
-    trained,
-)
+from lorascale_lint.ledger.families import Family, families, is_bare, is_folded, is_read, scaled_siblings
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule

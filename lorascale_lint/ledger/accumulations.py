@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.operations import KEEPERS
 from lorascale_lint.ledger.backups import backups
 from lorascale_lint.ledger.entries import Store, Use
-from lorascale_lint.ledger.families import Family, Setter
+from lorascale_lint.ledger.factor_setters import Setter
+from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.values import Place, Tensor, Tup, Value, options

@@ -14,9 +14,9 @@ from lorascale_lint.knowledge.intent import on_purpose
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, A, B, role_of
 from lorascale_lint.ledger.entries import Bind
-from lorascale_lint.ledger.families import family_of_class, is_read, opposed, trained
+from lorascale_lint.ledger.families import family_of_class, is_read, opposed
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.ledger.unscaled import unscaled

@@ -6,109 +6,21 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, RANK, SCALING, STRENGTH, A, B, role_of, words
+from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, SCALING, role_of, words
 from lorascale_lint.ledger.applications import Application, applications, folds
-from lorascale_lint.ledger.configurations import is_configuration
-from lorascale_lint.ledger.entries import Fold, Return, Store
+from lorascale_lint.ledger.class_fields import Field, fields_kept
+from lorascale_lint.ledger.entries import Fold, Return
+from lorascale_lint.ledger.factor_setters import Setter, setters
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import bare, scale_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.switches import constant_flags
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import NONE, Guards, Place, Ref, Tensor, Value, options
-
-CONSTRUCTORS = ("__init__", "__post_init__", "build", "setup")
-"""Methods that belong to making an object."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Kept:
-    """A number that is put into a field of an object: where, and what it may be there."""
-
-    spot: Spot
-    value: Value
-    guards: Guards
-    how: str
-    """``declared`` in the class body, ``made`` by a constructor, ``set`` by another method or from outside,
-    ``entry`` of a dictionary in the field."""
-
-    @property
-    def may_be_none(self) -> bool:
-        """Is None among the values?"""
-        return any(option.value == NONE for option in options(self.value))
-
-    @property
-    def scales(self) -> list[Scale]:
-        """What it is where it is a number."""
-        found = (scale_of(option.value) for option in options(self.value))
-        return [scale for scale in found if scale is not None]
-
-    @property
-    def conditions(self) -> Guards:
-        """Conditions under which it is put there, but for questions whether it is None."""
-        return tuple(atom for atom in self.guards if " is None" not in atom[0])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Field:
-    """A field of a class that keeps alpha, rank, the trained scale or a strength."""
-
-    cls: ClassInfo
-    name: str
-    role: str
-    kept: tuple[Kept, ...]
-
-    @property
-    def unset_by(self) -> Kept | None:
-        """What leaves it None when the object is made, if no other code sets it in any case."""
-        unset = next((k for k in self.kept if k.may_be_none and k.how in ("declared", "made")), None)
-        may_stay = {k.spot.node for k in self.kept if k.may_be_none}
-        repaired = any(
-            k.spot.node not in may_stay and not k.conditions and k.how != "declared" for k in self.kept
-        )
-        return None if repaired else unset
-
-    @property
-    def conditional(self) -> list[Kept]:
-        """What sets it under a condition only."""
-        return [k for k in self.kept if k.conditions and not k.may_be_none]
-
-    @property
-    def is_constant(self) -> bool:
-        """Is nothing but literals put there, or dictionaries that stay empty?"""
-        return all(scale.constant is not None for k in self.kept for scale in k.scales)
-
-    @property
-    def is_trained(self) -> bool:
-        """Does some code put a trained scale, or a part of one, there?"""
-        return any(trained(scale) for k in self.kept for scale in k.scales)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Setter:
-    """A method that is given both factors and keeps them."""
-
-    function: FunctionInfo
-    factors: dict[str, Store]
-
-    def parameter(self, side: str) -> str | None:
-        """The parameter that gives the factor of a side."""
-        for option in options(self.factors[side].value):
-            path = getattr(option.value, "path", "") or getattr(option.value, "origin", "")
-            name = path.partition(".")[0].partition("[")[0]
-            if name in self.function.parameters:
-                return str(name)
-        return None
-
-    @property
-    def alpha_parameter(self) -> str | None:
-        """The parameter that takes alpha, or a whole scale."""
-        roles = {name: role_of(name, True) for name in self.function.parameters}
-        return next((name for name, role in roles.items() if role in (ALPHA, SCALING)), None)
+from lorascale_lint.provenance.values import Guards, Ref, Tensor, options
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,22 +91,6 @@ class Family:
         if scaling is None or scaling.unset_by is not None or any(k.how == "entry" for k in scaling.kept):
             return None
         return f"self.{scaling.name}" if scaling.kept else None
-
-
-def trained(scale: Scale) -> bool:
-    """Is alpha, or a whole trained scale, in a scale that is known?"""
-    return not scale.unknowns() and any(
-        symbol.role in (ALPHA, SCALING) and power > 0 for symbol, power in scale.powers
-    )
-
-
-def bare(scale: Scale) -> bool:
-    """Is a known scale 1, but for what the user or training chooses?"""
-    return (
-        not scale.unknowns()
-        and scale.coefficient == 1
-        and all(s.role == GATE or (s.role == STRENGTH and power == 1) for s, power in scale.powers)
-    )
 
 
 def is_bare(application: Application) -> bool:
@@ -335,17 +231,12 @@ def in_one_line(ledger: Ledger, first: ClassInfo, second: ClassInfo | None) -> b
     return second is not None and (first in ledger.lineage(second) or second in ledger.lineage(first))
 
 
-def field_of(ledger: Ledger, cls: ClassInfo, name: str) -> Field | None:
-    """A field of any class that keeps a number of LoRA code."""
-    return next((field for field in _fields(ledger, cls, [cls]) if field.name == name), None)
-
-
 def _families(ledger: Ledger) -> list[Family]:
-    applied, setters, makers = _by_class(ledger), _setters(ledger), _makers(ledger)
+    applied, given_both, makers = _by_class(ledger), setters(ledger), _makers(ledger)
     roots: dict[ClassInfo, list[ClassInfo]] = defaultdict(list)
     for cls in _classes(ledger):
         line = ledger.lineage(cls)
-        related = [item for item in line if item in applied or item in setters or item in makers]
+        related = [item for item in line if item in applied or item in given_both or item in makers]
         if related:
             roots[related[-1]].append(cls)
     found = [
@@ -353,8 +244,8 @@ def _families(ledger: Ledger) -> list[Family]:
             root,
             tuple(members),
             {item: cls for cls in members for item in applied.get(cls, ())},
-            tuple(_fields(ledger, root, members)),
-            tuple(item for cls in members for item in setters.get(cls, ())),
+            tuple(fields_kept(ledger, root, members)),
+            tuple(item for cls in members for item in given_both.get(cls, ())),
             tuple(fold for fold in ledger.folds if fold.spot.cls in members),
             tuple(given for given in ledger.returns if given.spot.cls in members and not given.spot.chain),
         )
@@ -400,85 +291,3 @@ def _makers(ledger: Ledger) -> set[ClassInfo]:
         and given.spot.function.owner is not None
         and any(getattr(option.value, "kind", "") == "delta" for option in options(given.value))
     }
-
-
-def _setters(ledger: Ledger) -> dict[ClassInfo, list[Setter]]:
-    stored: dict[FunctionInfo, dict[str, Store]] = defaultdict(dict)
-    for entry in ledger.stores:
-        function = entry.spot.function
-        if function is None or function.owner is None or function.name in CONSTRUCTORS or entry.spot.chain:
-            continue
-        side = _side(entry)
-        if side is not None:
-            stored[function][side] = entry
-    found: dict[ClassInfo, list[Setter]] = defaultdict(list)
-    for function, factors in stored.items():
-        if set(factors) == {A, B} and function.owner is not None:
-            found[function.owner].append(Setter(function, factors))
-    return found
-
-
-def _side(entry: Store) -> str | None:
-    """The side of a factor that is kept, as a parameter gave it: in its field, or in the data of one."""
-    owner = entry.owner
-    side = role_of(entry.field, True) if isinstance(owner, Ref) else getattr(owner, "kind", None)
-    side = getattr(owner, "role", None) if isinstance(owner, Place) else side
-    given = [option.value for option in options(entry.value)]
-    names = () if entry.spot.function is None else entry.spot.function.parameters
-    from_parameter = any(
-        (isinstance(value, Place) and value.path.partition(".")[0].partition("[")[0] in names)
-        or (isinstance(value, Tensor) and value.origin.partition(".")[0].partition("[")[0] in names)
-        for value in given
-    )
-    return side if side in (A, B) and from_parameter else None
-
-
-def _fields(ledger: Ledger, root: ClassInfo, members: list[ClassInfo]) -> Iterator[Field]:
-    """Numbers that the classes, or those that they inherit from, keep under a name."""
-    line = {*members, *ledger.lineage(root)}
-    kept: dict[str, list[Kept]] = defaultdict(list)
-    for default in ledger.defaults:
-        if default.how == "field" and default.spot.cls in line:
-            kept[default.name].append(Kept(default.spot, default.value, (), "declared"))
-    for entry in ledger.stores:
-        own = isinstance(entry.owner, Ref) and entry.owner.cls in line
-        if own and _role(entry.field, entry.value) is not None:
-            function = entry.spot.function
-            made = function is not None and function.name in CONSTRUCTORS and function.owner in line
-            how = "made" if made else "set"
-            kept[entry.field].append(Kept(entry.spot, entry.value, entry.guards, how))
-    for write in ledger.writes:
-        if write.name and write.spot.cls in line and _role(write.name, write.value) is not None:
-            kept[write.name].append(Kept(write.spot, write.value, write.guards, "entry"))
-    for entry in ledger.stores:
-        if isinstance(entry.owner, Place) and entry.field in kept and not is_configuration(entry.owner.path):
-            kept[entry.field].append(Kept(entry.spot, entry.value, entry.guards, "set"))
-    for name, found in kept.items():
-        role = next((role for item in found if (role := _role(name, item.value)) is not None), None)
-        if role is not None:
-            yield Field(root, name, role, tuple(_best(found)))
-
-
-def _role(name: str, value: Value) -> str | None:
-    """What a field keeps: by its name, or where that says nothing by the numbers that are put there."""
-    role = role_of(name, True)
-    if role in NUMBERS:
-        return role
-    scales = [scale for option in options(value) if (scale := scale_of(option.value)) is not None]
-    return SCALING if role is None and any(trained(scale) for scale in scales) else None
-
-
-def _best(found: list[Kept]) -> list[Kept]:
-    """One look for each place: that of callers in sight says more than names.
-
-    The conditions are those of the function itself, and not those under which it is called.
-    """
-    places: dict[tuple[str, int, int, str], list[Kept]] = defaultdict(list)
-    for item in found:
-        column = getattr(item.spot.node, "col_offset", 0)
-        places[item.spot.file.filename, item.spot.row, column, item.how].append(item)
-    return [
-        replace(item, guards=next((look.guards for look in looks if not look.spot.chain), item.guards))
-        for looks in places.values()
-        for item in ([look for look in looks if look.spot.chain] or looks[:1])
-    ]

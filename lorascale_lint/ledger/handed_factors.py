@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import A, B, key_role
 from lorascale_lint.ledger.entries import KeyRead, Trial, Use
-from lorascale_lint.ledger.families import Setter
+from lorascale_lint.ledger.factor_setters import Setter
 from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from lorascale_lint.findings import Confidence
 from lorascale_lint.knowledge.roles import STRENGTH, role_of
 from lorascale_lint.ledger.ends import End, ends
-from lorascale_lint.ledger.families import trained
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import Scale

@@ -10,8 +10,8 @@ from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTH
 from lorascale_lint.ledger.backups import weight_of
 from lorascale_lint.ledger.entries import Apply
-from lorascale_lint.ledger.families import trained
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.provenance.scale import Scale
 
 Pair = tuple[list[Apply], list[Apply]]

@@ -17,7 +17,8 @@ from lorascale_lint.ledger.alpha_mentions import (
     texts,
 )
 from lorascale_lint.ledger.entries import KeyRead
-from lorascale_lint.ledger.families import Family, Setter, families
+from lorascale_lint.ledger.factor_setters import Setter
+from lorascale_lint.ledger.families import Family, families
 from lorascale_lint.ledger.handed_factors import Handed, handed_factors
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot

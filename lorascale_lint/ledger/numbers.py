@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, SCALING, STRENGTH, role_of
 from lorascale_lint.ledger.entries import Quotient
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -26,6 +26,22 @@ def only_symbol(scale: Scale) -> Symbol | None:
     if scale.coefficient == 1 and len(scale.powers) == 1 and scale.powers[0][1] == 1:
         return scale.powers[0][0]
     return None
+
+
+def trained(scale: Scale) -> bool:
+    """Is alpha, or a whole trained scale, in a scale that is known?"""
+    return not scale.unknowns() and any(
+        symbol.role in (ALPHA, SCALING) and power > 0 for symbol, power in scale.powers
+    )
+
+
+def bare(scale: Scale) -> bool:
+    """Is a known scale 1, but for what the user or training chooses?"""
+    return (
+        not scale.unknowns()
+        and scale.coefficient == 1
+        and all(s.role == GATE or (s.role == STRENGTH and power == 1) for s, power in scale.powers)
+    )
 
 
 def named_outright(symbol: Symbol) -> bool:

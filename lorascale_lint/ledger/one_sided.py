@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
 from lorascale_lint.knowledge.roles import STRENGTH
+from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.conditions import explains, expression, parting, test_of
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Store
-from lorascale_lint.ledger.families import CONSTRUCTORS, bare, trained
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import bare, scale_of, trained
 from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.ledger.scaled_sums import scaled_sums
 from lorascale_lint.ledger.spots import Spot

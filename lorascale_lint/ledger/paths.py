@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Return
-from lorascale_lint.ledger.families import Family, in_one_line, keeps_fold, opposed, trained
+from lorascale_lint.ledger.families import Family, in_one_line, keeps_fold, opposed
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import FunctionInfo
 from lorascale_lint.provenance.scale import Scale

@@ -16,11 +16,10 @@ from lorascale_lint.ledger.families import (
     is_folded,
     is_read,
     scaled_siblings,
-    trained,
 )
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_alphas import left_alpha
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Tensor, options

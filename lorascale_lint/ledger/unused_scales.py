@@ -11,20 +11,12 @@ from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.interfaces import LAYER_LIBRARIES, PLAIN_BASES
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH
 from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.class_fields import Field, Kept
 from lorascale_lint.ledger.entries import Bind, Product, Unused, Use
 from lorascale_lint.ledger.exits import Exit, exits_of
-from lorascale_lint.ledger.families import (
-    Family,
-    Field,
-    Kept,
-    bare,
-    families,
-    in_one_line,
-    is_folded,
-    is_read,
-    trained,
-)
+from lorascale_lint.ledger.families import Family, families, in_one_line, is_folded, is_read
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import bare, trained
 from lorascale_lint.ledger.spots import Spot, name_spot
 from lorascale_lint.ledger.unscaled import unscaled
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo, dotted
