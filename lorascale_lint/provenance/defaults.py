@@ -10,8 +10,9 @@ from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.entries import Default
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, dotted
+from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
-from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.values import Value
 
 

@@ -11,9 +11,10 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
 from lorascale_lint.provenance import defaults, trials
 from lorascale_lint.provenance.fields import fields_read, reads
+from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.interpreter import machine_for
-from lorascale_lint.provenance.machine import MORE, Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.machine import MORE, Machine, OutOfSteps
 from lorascale_lint.provenance.unseen import instance, run_unknown
 
 TOP = "<module>"

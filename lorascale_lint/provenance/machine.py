@@ -1,26 +1,21 @@
-"""Runs code on values instead of tensors: frames, calls, conditions, and the bounds of all that."""
+"""Runs code on values instead of tensors: what all parts of a run share, conditions, bounds of work."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from lorascale_lint.knowledge.members import NEUTRAL
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of, speaks_of_lora
-from lorascale_lint.ledger.entries import Apply, BiasSum, FactorSum, FieldRead, Fold, Norm, Product, Rescale
-from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
-from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items, Names
+from lorascale_lint.provenance.frames import Frame
+from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items
 from lorascale_lint.provenance.memory import Memory
-from lorascale_lint.provenance.scale import Scale, settled, undivided
-from lorascale_lint.provenance.tensors import tensor
+from lorascale_lint.provenance.recorder import Recorder
 from lorascale_lint.provenance.values import (
-    NONE,
-    UNKNOWN,
     Closure,
     Const,
     Guards,
@@ -37,8 +32,6 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
     contradict,
-    join,
-    options,
     select,
 )
 
@@ -61,36 +54,6 @@ class OutOfSteps(Exception):
     """The bound of work for one function is passed."""
 
 
-@dataclass
-class Frame:
-    """One running function."""
-
-    file: FileInfo
-    function: FunctionInfo | None
-    names: Names
-    receiver: Value | None = None
-    owner: ClassInfo | None = None
-    """The class in which the method was found, for ``super``."""
-    lora: bool = False
-    """Does the code here speak of LoRA, so that weak names mean something?"""
-    guards: Guards = ()
-    returns: list[tuple[Value, Guards]] = field(default_factory=list)
-    exits: list[tuple[dict[Any, Any], Guards]] = field(default_factory=list)
-    breaks: list[tuple[dict[str, Value], Guards]] = field(default_factory=list)
-    broke: bool = False
-    """Was the last of these a ``break``?"""
-    yields: list[Value] = field(default_factory=list)
-    chain: tuple[str, ...] = ()
-    statement: tuple[int, int] = (0, 0)
-    """Rows of the statement that runs."""
-    dropped: ast.expr | None = None
-    """The last expression that stood as a statement: nobody takes its value."""
-    number: int = 0
-    """Tells one run of a function from another."""
-    journal: int = 0
-    """Number of journals that were open when the function began."""
-
-
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """The three functions that everything comes back to: of an expression, of a call, of a suite."""
@@ -100,10 +63,11 @@ class Interpreter:
     block: Callable[[Machine, list[ast.stmt]], bool]
 
 
-class Machine:
+class Machine(Recorder):
     """Everything that is shared while a project is looked at."""
 
     def __init__(self, program: Program, interpreter: Interpreter) -> None:
+        super().__init__()
         self.program = program
         self.evaluate = partial(interpreter.evaluate, self)
         """The value of an expression."""
@@ -112,13 +76,10 @@ class Machine:
         self.block = partial(interpreter.block, self)
         """Run a suite; True if control never reaches its end."""
         self.heap = Heap()
-        self.ledger = Ledger()
-        self.stack: list[Frame] = []
         self.looked_at: set[str] = set()
         """Files whose functions are run for themselves."""
         self.steps = 0
         self.more = MORE
-        self.recording = True
         self.instances: dict[ClassInfo, Ref] = {}
         self.modules: dict[tuple[str, str], Value] = {}
         self._lora: dict[Any, bool] = {}
@@ -128,7 +89,6 @@ class Machine:
         self.frames = 0
         self.memory = Memory(self.heap, self.ledger)
         self.own_words: dict[FunctionInfo, bool] = {}
-        self.initialising = 0
         self.defined: list[tuple[Closure, Frame]] = []
         """Functions defined inside the one that is looked at; who calls them may be out of sight."""
         self.called: set[FunctionInfo] = set()
@@ -145,12 +105,7 @@ class Machine:
         frame.journal = len(self.heap.journals)
         self.stack.append(frame)
 
-    # ---- places -----------------------------------------------------------------------
-
-    @property
-    def frame(self) -> Frame:
-        """The function that runs now."""
-        return self.stack[-1]
+    # ---- bounds -----------------------------------------------------------------------
 
     def tick(self) -> None:
         """Count one step.
@@ -182,12 +137,6 @@ class Machine:
             self.ledger.left_out.setdefault(place, DEEP)
         else:
             self.ledger.bounds.append(f"{place[0]}:{place[1]}")
-
-    def spot(self, node: ast.AST) -> Spot:
-        """Here, as the ledger writes it."""
-        frame = self.frame
-        cls = frame.receiver.cls if isinstance(frame.receiver, Ref) else frame.owner
-        return Spot(frame.file, frame.function, cls, node, frame.chain, frame.statement)
 
     def place(self, name: str, parent: Value | None = None, made: str = "") -> Place:
         """Something out of sight called ``name``, on ``parent`` if it is given."""
@@ -223,122 +172,6 @@ class Machine:
             text = file.source if node is file.tree else file.text(node)
             known = self._lora[node] = speaks_of_lora(text)
         return known
-
-    # ---- what happened ----------------------------------------------------------------
-
-    def report(self, node: ast.AST) -> Callable[[str, Tensor, Value, int], None]:
-        """Writes an application at ``node`` into the ledger."""
-
-        def write(kind: str, delta: Tensor, base: Value, operand: int) -> None:
-            if self.recording:
-                scale = undivided(settled(delta.scale, delta.layout))
-                if kind != "forward" and scale.coefficient < 0:  # `add_(delta, alpha=-scale)` takes it away
-                    scale = Scale(-scale.coefficient, scale.powers)
-                    kind = "merge" if kind == "unmerge" else "unmerge"
-                self.ledger.applies.append(
-                    Apply(
-                        self.spot(node),
-                        kind,
-                        scale,
-                        self.frame.guards,
-                        base,
-                        delta.variant,
-                        delta.rows,
-                        delta.layout,
-                        delta.origin,
-                        delta.transposed,
-                        delta.steps,
-                        operand,
-                    )
-                )
-
-        return write
-
-    def made_product(self, node: ast.AST, value: Value) -> Value:
-        """Writes a product into the ledger and marks it with its row."""
-        if self.recording:
-            for option in options(value):
-                found = option.value
-                kind, scale, variant = "unknown", None, ""
-                reasons: tuple[str, ...] = ()
-                layout = ""
-                if isinstance(found, Tensor):
-                    layout = found.layout
-                    kind = {"delta": "delta", "half": "half", "data": "other", "base": "other"}.get(
-                        found.kind, "other"
-                    )
-                    scale, variant = found.scale, found.variant
-                    if found.kind == "data":
-                        reasons = (found.origin,)
-                self.ledger.products.append(
-                    Product(self.spot(node), kind, variant, scale, "", reasons, layout)
-                )
-        row = getattr(node, "lineno", 0)
-        if isinstance(value, Tensor) and value.kind in ("delta", "half", "data"):
-            from dataclasses import replace
-
-            return replace(value, rows=(*value.rows, row))
-        return value
-
-    def read_field(self, node: ast.AST, owner: Value, name: str, value: Value) -> None:
-        """Writes down that alpha, the rank or a scale is read from another object of the project."""
-        if not self.recording or role_of(name, True) not in (ALPHA, RANK, SCALING):
-            return
-        others = (option.value for option in options(owner) if option.value != self.frame.receiver)
-        if any(isinstance(other, Ref) and other.cls is not None for other in others):
-            self.ledger.field_reads.append(FieldRead(self.spot(node), owner, name, value, self.frame.guards))
-
-    def rescaled(self, node: ast.AST, left: Value, right: Value) -> None:
-        """Writes down that something is multiplied by a magnitude (divided by a norm, or not)."""
-        if not self.recording:
-            return
-        for value, by in ((tensor(left), tensor(right)), (tensor(right), tensor(left))):
-            if value is None or by is None or by.kind != "magnitude":
-                continue
-            if value.kind in ("adapted", "delta", "base"):
-                norm = by.side or value.side
-                self.ledger.rescales.append(
-                    Rescale(self.spot(node), value, norm, self.frame.guards, by, by.norm or value.norm)
-                )
-
-    def renormed(self, node: ast.AST, left: Value, right: Value) -> None:
-        """Writes down that what was multiplied by a magnitude is divided by a norm."""
-        value, by = tensor(left), tensor(right)
-        if value is None or by is None or by.kind != "norm" or not self.recording:
-            return
-        if value.length is not None and value.norm is None and value.kind == "adapted":
-            self.ledger.rescales.append(
-                Rescale(self.spot(node), value, by.side, self.frame.guards, value.length, by.norm)
-            )
-
-    def normed(self, node: ast.AST, of: Tensor | None, how: str = "norm") -> Norm | None:
-        """The norm that is taken, written down; of a statistic in its place, kept with what it gives."""
-        if of is None:
-            return None
-        made = Norm(self.spot(node), of.kind, of.rows, of, how)
-        if self.recording and how == "norm":
-            self.ledger.norms.append(made)
-        return made
-
-    def summed(self, node: ast.AST, left: Value, right: Value) -> None:
-        """Writes down that a factor is added to another one of its side, or its bias to that of the base."""
-        one, two = tensor(left), tensor(right)
-        if self.recording and two is not None and two.kind == "bias" and (one is None or one.kind != "bias"):
-            self.ledger.bias_sums.append(BiasSum(self.spot(node), two.scale, self.frame.guards))
-        if self.recording and one is not None and two is not None and one.kind == two.kind in ("A", "B"):
-            self.ledger.factor_sums.append(FactorSum(self.spot(node), two.kind, two.scale, self.frame.guards))
-
-    def folded(self, node: ast.AST, value: Value) -> None:
-        """Writes down that a factor was multiplied by a scale or a strength."""
-        if not self.recording or self.initialising:
-            return
-        for option in options(value):
-            found = option.value
-            if isinstance(found, Tensor) and found.kind in ("A", "B") and found.scale.powers:
-                scale = undivided(settled(found.scale, found.layout))
-                self.ledger.folds.append(
-                    Fold(self.spot(node), found.kind, scale, self.frame.guards, found.steps)
-                )
 
     # ---- conditions -------------------------------------------------------------------
 
@@ -453,4 +286,4 @@ def hole(name: Any) -> Text:
     return Text((Hole(name),))
 
 
-__all__ = ["NONE", "UNKNOWN", "Frame", "Machine", "OutOfSteps", "hole", "join"]
+__all__ = ["Interpreter", "Machine", "OutOfSteps", "hole"]

@@ -7,9 +7,10 @@ from typing import Any
 
 from lorascale_lint.knowledge.members import TENSOR_ATTRIBUTES
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, dotted
+from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import path_of
-from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
 from lorascale_lint.provenance.objects import class_attribute, load_attribute
 from lorascale_lint.provenance.shapes import tensor_attribute
 from lorascale_lint.provenance.tensors import tensor

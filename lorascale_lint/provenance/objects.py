@@ -9,9 +9,10 @@ from functools import partial
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
 from lorascale_lint.provenance.lookups import without_absent
-from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
 from lorascale_lint.provenance.meanings import by_name, named
 from lorascale_lint.provenance.modules import base_attribute, construct_base
 from lorascale_lint.provenance.running import run_function

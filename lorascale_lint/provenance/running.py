@@ -9,9 +9,10 @@ from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import row
-from lorascale_lint.provenance.machine import DEPTH_LIMIT, Frame, Machine
+from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
 from lorascale_lint.provenance.values import (

@@ -8,8 +8,9 @@ from functools import partial
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
-from lorascale_lint.provenance.machine import Frame, Machine, OutOfSteps
+from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
 from lorascale_lint.provenance.objects import (

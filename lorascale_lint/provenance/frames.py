@@ -1,0 +1,41 @@
+"""One function that runs: its names, the conditions that hold, and what it has given back so far."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.values import Guards, Value
+
+
+@dataclass
+class Frame:
+    """One running function."""
+
+    file: FileInfo
+    function: FunctionInfo | None
+    names: Names
+    receiver: Value | None = None
+    owner: ClassInfo | None = None
+    """The class in which the method was found, for ``super``."""
+    lora: bool = False
+    """Does the code here speak of LoRA, so that weak names mean something?"""
+    guards: Guards = ()
+    returns: list[tuple[Value, Guards]] = field(default_factory=list)
+    exits: list[tuple[dict[Any, Any], Guards]] = field(default_factory=list)
+    breaks: list[tuple[dict[str, Value], Guards]] = field(default_factory=list)
+    broke: bool = False
+    """Was the last of these a ``break``?"""
+    yields: list[Value] = field(default_factory=list)
+    chain: tuple[str, ...] = ()
+    statement: tuple[int, int] = (0, 0)
+    """Rows of the statement that runs."""
+    dropped: ast.expr | None = None
+    """The last expression that stood as a statement: nobody takes its value."""
+    number: int = 0
+    """Tells one run of a function from another."""
+    journal: int = 0
+    """Number of journals that were open when the function began."""
