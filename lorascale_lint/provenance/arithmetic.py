@@ -69,6 +69,11 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return UNKNOWN
 
 
+def first_given(args: list[Value], keywords: dict[str, Value]) -> Value:
+    """The first argument of an operation, by whatever name."""
+    return args[0] if args else next(iter(keywords.values()), UNKNOWN)
+
+
 def operand(value: Value) -> Value:
     """``value`` where it takes part in arithmetic: None and what is absent would have raised."""
     if isinstance(value, Union):

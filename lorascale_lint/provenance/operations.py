@@ -9,13 +9,15 @@ from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.knowledge.members import AXES_GIVEN
-from lorascale_lint.knowledge.operations import CONCATENATES, JOINS, OPERATIONS, WHOLE
-from lorascale_lint.provenance.arithmetic import combine_sum, operand, times
+from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
+from lorascale_lint.provenance.arithmetic import combine_sum, first_given, operand, times
+from lorascale_lint.provenance.fresh_tensors import fresh, mask, zeros
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.norms import norm, normalize, statistic
 from lorascale_lint.provenance.numbers import rounded
 from lorascale_lint.provenance.products import outer, product
 from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.shapes import extents
+from lorascale_lint.provenance.stacks import stack
 from lorascale_lint.provenance.steps import alpha_of, stepwise
 from lorascale_lint.provenance.tensors import divide, multiply, number, power, tensor
 from lorascale_lint.provenance.values import (
@@ -28,7 +30,6 @@ from lorascale_lint.provenance.values import (
     Value,
     combine,
     each,
-    join,
     options,
 )
 
@@ -48,10 +49,6 @@ def operation(
     made: Value = handler(m, name, args, keywords, place)
     rounded(m, name, args, keywords, node, made)
     return made
-
-
-def _first(args: list[Value], keywords: dict[str, Value]) -> Value:
-    return args[0] if args else next(iter(keywords.values()), UNKNOWN)
 
 
 def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -102,7 +99,7 @@ def _transpose(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
             return value
         return replace(found, transposed=not found.transposed, dims=tuple(reversed(found.dims)))
 
-    return each(_first(args, keywords), flip)
+    return each(first_given(args, keywords), flip)
 
 
 def _product(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -187,14 +184,14 @@ def _outer(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
 def _multiply(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
     if len(given) < 2:
-        return _first(args, keywords)
+        return first_given(args, keywords)
     return stepwise(m, node, given[0], given[1], lambda a, b: times(m, node, a, b))
 
 
 def _divide(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
     if len(given) < 2:
-        return _first(args, keywords)
+        return first_given(args, keywords)
 
     def over(left: Value, right: Value) -> Value:
         m.renormed(node, left, right)
@@ -206,7 +203,7 @@ def _divide(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
 def _arithmetic(function: Callable[[Value, Value], Value]) -> Any:
     def run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
         given = [*args, *(keywords[k] for k in ("other", "value", "y", "input") if k in keywords)]
-        return combine(given[0], given[1], function) if len(given) >= 2 else _first(args, keywords)
+        return combine(given[0], given[1], function) if len(given) >= 2 else first_given(args, keywords)
 
     return run
 
@@ -215,7 +212,7 @@ def _add(sign: int) -> Any:
     def run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
         given = [*args, *(keywords[k] for k in ("other", "y") if k in keywords)]
         if len(given) < 2:
-            return _first(args, keywords)
+            return first_given(args, keywords)
         by = keywords.get("alpha") or (given[2] if len(given) > 2 and number(given[2]) is not None else None)
         second = given[1] if by is None else by_alpha(m, node, given[1], by)
         return combine_sum(m, node, given[0], second, sign)
@@ -260,7 +257,7 @@ def _lerp(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
 
 def _unary(function: Callable[[Value], Value]) -> Any:
     def run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-        return each(_first(args, keywords), function)
+        return each(first_given(args, keywords), function)
 
     return run
 
@@ -274,134 +271,13 @@ _MINUS_HALF = Number(Scale(Fraction(-1, 2)))
 _MINUS = Number(Scale(Fraction(-1)))
 
 
-def _norm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    return norm_of(m, _first(args, keywords), node)
-
-
-def norm_of(m: Machine, value: Value, node: ast.AST | None) -> Value:
-    """The norm of ``value``, which remembers what it is the norm of."""
-
-    def norm(one: Value) -> Value:
-        found = tensor(one)
-        taken = m.normed(node or ast.Pass(lineno=0), found)
-        return (
-            Tensor("norm") if found is None else Tensor("norm", side=found.kind, rows=found.rows, norm=taken)
-        )
-
-    return each(value, norm)
-
-
-def statistic_of(m: Machine, name: str, value: Tensor, node: ast.AST | None) -> Value:
-    """The mean, sum or deviation of ``value``: it may stand in the place of a norm."""
-    if value.kind in ("norm", "magnitude"):
-        return Tensor("norm", norm=value.norm)
-    if value.kind in ("adapted", "base"):
-        return (
-            value if name == "abs" else Tensor("norm", norm=m.normed(node or ast.Pass(lineno=0), value, name))
-        )
-    return value if name == "sum" and value.kind == "delta" else Tensor("data", origin=value.origin)
-
-
-def _statistic(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    def take(one: Value) -> Value:
-        found = tensor(one)
-        return one if found is None else statistic_of(m, name, found, node)
-
-    return each(_first(args, keywords), take)
-
-
-def _normalize(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    def divided(one: Value) -> Value:
-        return divide(one, norm_of(m, one, node)) if tensor(one) is not None else one
-
-    return each(_first(args, keywords), divided)
-
-
-def _zeros(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    return Tensor("fresh", zero=name != "zeros_", dims=extents(m, name, args, keywords))
-
-
-def _fresh(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    if name in ("rand", "rand_like"):
-        return Tensor("mask")
-    learned = name in ("param", "create_parameter", "add_weight")
-    if name in ("full", "full_like") and len(args) > 1:
-        filled = number(args[1])
-        if filled is not None and filled.scale.powers:
-            return Number(filled.scale)
-    if name == "param" and args and isinstance(args[0], Text) and args[0].literal:
-        place = m.place(args[0].literal)
-        known = tensor(place)
-        return known if known is not None else Tensor("fresh", learned=True, origin=args[0].literal)
-    if name == "add_weight" and isinstance(keywords.get("name", args[0] if args else None), Text):
-        text = keywords.get("name", args[0] if args else UNKNOWN)
-        place = m.place(text.literal or "weight") if isinstance(text, Text) else UNKNOWN
-        known = tensor(place)
-        if known is not None and known.kind != "base":
-            return known
-    return Tensor("fresh", learned=learned, dims=extents(m, name, args, keywords))
-
-
-def _stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    spread = name == "block_diag"  # several arguments, or a list with a star
-    given = m.new_list(args) if spread else _first(args, keywords)
-    held = m.elements(given)
-    if held is None or not held[0]:
-        return Tensor("data", origin=name)
-    made = _stacked(name, held)
-    if isinstance(made, Tensor) and made.kind in ("A", "B") and (held[1] or len(held[0]) > 1 or spread):
-        return replace(made, joined=_axes(name, args, keywords))
-    return made
-
-
-def _axes(name: str, args: list[Value], keywords: dict[str, Value]) -> frozenset[int]:
-    """The axes along which an operation puts tensors of two extents side by side."""
-    if name in JOINS:
-        return JOINS[name]
-    given = keywords.get("dim", keywords.get("axis", args[1] if len(args) > 1 else None))
-    known = None if given is None else number(given)
-    if name not in CONCATENATES or (given is not None and (known is None or known.scale.constant is None)):
-        return frozenset()
-    axis = 0 if known is None or known.scale.constant is None else int(known.scale.constant)
-    return frozenset([axis % 2])
-
-
-def _stacked(name: str, held: tuple[list[Value], bool]) -> Value:
-    known = [each(value, lambda v: tensor(v) or v) for value in held[0]]
-    first = known[0]
-    named_ = [v for v in known if isinstance(v, Tensor) and v.kind in ("A", "B")]
-    others = [v for v in known if v not in named_]
-    if (
-        len(named_) == 1
-        and others
-        and all(
-            isinstance(v, Place) or (isinstance(v, Tensor) and v.kind in ("data", "fresh")) for v in others
-        )
-    ):
-        return replace(
-            named_[0], dims=()
-        )  # beside factors of something else: a quantisation residual, another adapter
-    if all(isinstance(v, Tensor) for v in known):
-        kinds = {v.kind for v in known if isinstance(v, Tensor)}
-        scales = {v.scale for v in known if isinstance(v, Tensor) and v.kind != "fresh"}
-        if len(kinds - {"fresh"}) == 1 and len(scales) == 1:
-            return replace(
-                next(v for v in known if isinstance(v, Tensor) and (v.kind != "fresh" or len(kinds) == 1)),
-                dims=(),
-            )
-        if len(kinds) == 1 and isinstance(first, Tensor):
-            return replace(first, scale=Scale.of("", "factors of several adapters"), dims=())
-        return Tensor("data", origin=name)
-    return join([(v, ()) for v in known]) if len(known) == 1 else Tensor("data", origin=name)
-
-
 def _sum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    given = _first(args, keywords)
+    given = first_given(args, keywords)
     held = m.elements(given)
     if held is None:
         known = [tensor(option.value) for option in options(given)]
         whole = all(found is not None and found.kind in ("adapted", "base") for found in known)
-        return _statistic(m, name, args, keywords, node) if whole else given
+        return statistic(m, name, args, keywords, node) if whole else given
     result: Value = args[1] if len(args) > 1 else Number(Scale(Fraction(0)))
     for value in held[0]:
         result = combine_sum(m, node, result, value, 1)
@@ -413,7 +289,7 @@ def _copy_into(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
 
 
 def _fill(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    return _first(args, keywords)
+    return first_given(args, keywords)
 
 
 def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -433,11 +309,7 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
                 return UNKNOWN
         return value
 
-    return each(_first(args, keywords), convert)
-
-
-def _mask(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    return Tensor("mask")
+    return each(first_given(args, keywords), convert)
 
 
 _EFFECTS: dict[str, Any] = {
@@ -459,15 +331,15 @@ _EFFECTS: dict[str, Any] = {
     "sqrt": _unary(lambda v: power(v, _HALF)),
     "rsqrt": _unary(lambda v: power(v, _MINUS_HALF)),
     "reciprocal": _unary(lambda v: power(v, _MINUS)),
-    "norm": _norm,
-    "statistic": _statistic,
-    "normalize": _normalize,
-    "zeros": _zeros,
-    "fresh": _fresh,
-    "stack": _stack,
+    "norm": norm,
+    "statistic": statistic,
+    "normalize": normalize,
+    "zeros": zeros,
+    "fresh": fresh,
+    "stack": stack,
     "sum": _sum,
     "copy_into": _copy_into,
     "fill": _fill,
     "number": _number,
-    "mask": _mask,
+    "mask": mask,
 }

@@ -16,8 +16,9 @@ from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import presence, read_all
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.modules import apply_module, call_place
+from lorascale_lint.provenance.norms import norm_of, statistic_of
 from lorascale_lint.provenance.objects import store_attribute
-from lorascale_lint.provenance.operations import by_alpha, norm_of, operation, statistic_of
+from lorascale_lint.provenance.operations import by_alpha, operation
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import extent
