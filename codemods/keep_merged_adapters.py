@@ -15,7 +15,7 @@ from lorascale_lint.ledger.accumulations import Accumulation
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import loc_of
 from lorascale_lint.ledger.switches import constant_flags
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.sources.loc import Loc
 
 _LIST = "merged_adapters"

@@ -13,7 +13,7 @@ from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.ledger.alpha_look_ups import Unmapped, key_expression, last_binding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import loc_of
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.sources.loc import Loc
 
 

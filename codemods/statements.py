@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import libcst as cst
 
 from lorascale_lint.fixing.rewriting import Rewrite
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.sources.loc import Loc
 
 _MATH = re.compile(r"(?m)^import math$")

@@ -11,7 +11,7 @@ from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import loc_of
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 
 
 @repair

@@ -15,7 +15,7 @@ from lorascale_lint.ledger.families import Family, families
 from lorascale_lint.ledger.handed_factors import handed_factors
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 

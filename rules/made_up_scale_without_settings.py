@@ -11,7 +11,7 @@ from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Default, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import options
 from lorascale_lint.rule import Rule
 

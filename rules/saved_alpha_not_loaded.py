@@ -13,7 +13,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of, tables
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import Place, Tensor, options
 from lorascale_lint.rule import Rule
 

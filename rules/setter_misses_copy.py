@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import Number, Place, Ref, Value, options
 from lorascale_lint.rule import Rule
 

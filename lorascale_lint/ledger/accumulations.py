@@ -12,7 +12,7 @@ from lorascale_lint.ledger.entries import Store, Use
 from lorascale_lint.ledger.factor_setters import Setter
 from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Place, Tensor, Tup, Value, options
 
 

@@ -13,7 +13,7 @@ from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.ledger.fates import Fate, Output, fates, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Text, Value
 
 

@@ -11,7 +11,7 @@ from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Value, options
 
 DEPTH = 3

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Multiplied, Value
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from lorascale_lint.knowledge.operations import VIEWS
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from lorascale_lint.ledger.assigned import Written, written
 from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import NONE, Place, Ref, Tensor, Value, options
 
 

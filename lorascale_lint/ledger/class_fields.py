@@ -11,7 +11,7 @@ from lorascale_lint.ledger.configurations import is_configuration
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import NONE, Guards, Place, Ref, Value, options
 

@@ -21,7 +21,7 @@ from lorascale_lint.ledger.one_sided import CALLED_BY_FRAMEWORK
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.scale_stores import field_name, scale_stores
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Number, Place, Value, options
 

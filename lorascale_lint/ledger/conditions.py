@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Guards
 
 

@@ -27,7 +27,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import quotient_scales, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Text, Tup, Value, options
 
 _FIELDS = {ALPHA: "lora_alpha", RANK: "r"}

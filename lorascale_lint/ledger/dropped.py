@@ -11,7 +11,7 @@ from lorascale_lint.ledger.backups import changed_weight, weight_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import arms, goes_nowhere, only_computes
 from lorascale_lint.provenance.values import Tensor, Value, options
 

@@ -11,7 +11,7 @@ from lorascale_lint.ledger.deltas import operand_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Tup, options
 

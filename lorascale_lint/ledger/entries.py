@@ -18,7 +18,7 @@ from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Value
 
 if TYPE_CHECKING:
     from lorascale_lint.ledger.ledger import Ledger
-    from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+    from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from lorascale_lint.ledger.deltas import delta_of
 from lorascale_lint.ledger.entries import Bind
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Guards, Tensor, Tup, Value, options
 
 

@@ -30,7 +30,7 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.powers import HALF, powers_of, text_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, key_role_of
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import (
     Guards,

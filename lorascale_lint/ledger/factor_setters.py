@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B, role_of
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options
 
 

@@ -14,7 +14,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
-from lorascale_lint.linking.program import FileInfo, FunctionInfo
+from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Hole, Number, Place, Ref, Tensor, Text, Tup, Value, options
 

@@ -15,7 +15,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, quotient_scales, scale_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Const, Place, Value, options
 
 _NO_BODY = ("abstractmethod", "overload")

@@ -12,7 +12,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.fates import Fate, fates
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
 
 @dataclass(frozen=True, slots=True)

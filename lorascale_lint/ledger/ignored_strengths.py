@@ -11,7 +11,7 @@ from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import NONE, Number, Place, Tensor, Tup, Value, options
 

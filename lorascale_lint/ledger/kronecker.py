@@ -12,7 +12,7 @@ from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
 from lorascale_lint.provenance.values import Const, Guards, Tensor, contradict, options
 

@@ -32,7 +32,7 @@ from lorascale_lint.ledger.entries import (
 from lorascale_lint.provenance.values import Multiplied
 
 if TYPE_CHECKING:
-    from lorascale_lint.linking.program import ClassInfo
+    from lorascale_lint.linking.definitions import ClassInfo
 
 Made = TypeVar("Made")
 

@@ -12,7 +12,7 @@ from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import Ref, Text, Value, options
 
 _ALPHA_FIELD = "lora_alpha"

@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, role_of
 from lorascale_lint.ledger.entries import Store, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import NONE, Place, Value, options
 

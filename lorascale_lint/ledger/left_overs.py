@@ -11,7 +11,7 @@ from lorascale_lint.ledger.entries import Bind, KeyRead, KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import LENGTH, ONE, Scale
 from lorascale_lint.provenance.values import LOOP, NONE, ROUND, Guards, Place, Tensor, Text, Value, options
 

@@ -23,7 +23,7 @@ from lorascale_lint.ledger.handed_factors import Handed, handed_factors
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.provenance.values import Text
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Return, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, key_role_of, tables
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options
 
 

@@ -11,7 +11,7 @@ from lorascale_lint.ledger.entries import Return, Use
 from lorascale_lint.ledger.families import Family, families
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo, dotted
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.values import Const, Place, Ref, Tensor, Tup, Value, options
 
 _PLAIN_BASES = frozenset({"Module", "ABC", "object"})

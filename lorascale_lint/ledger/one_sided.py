@@ -18,7 +18,7 @@ from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.ledger.scaled_sums import scaled_sums
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unscaled import unscaled
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
 CALLED_BY_FRAMEWORK = ("forward", "__call__", "call")

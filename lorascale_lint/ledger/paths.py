@@ -13,7 +13,7 @@ from lorascale_lint.ledger.families import Family, in_one_line, keeps_fold, oppo
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, options
 

@@ -16,7 +16,7 @@ from lorascale_lint.ledger.powers import powers_of, trained_part
 from lorascale_lint.ledger.scale_stores import field_name, scale_stores
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, is_plain_factor, is_real_factor, key_role_of, tables
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale, Symbol, undivided
 from lorascale_lint.provenance.values import (
     Multiplied,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import NONE, Number, Text, Value, options
 

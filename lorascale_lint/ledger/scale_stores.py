@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import Ref
 
 

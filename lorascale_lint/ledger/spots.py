@@ -10,7 +10,7 @@ from lorascale_lint.findings import Position, Span
 from lorascale_lint.sources.loc import Loc
 
 if TYPE_CHECKING:
-    from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+    from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)

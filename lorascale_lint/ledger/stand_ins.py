@@ -14,7 +14,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import STAND_IN, Scale, Symbol
 from lorascale_lint.provenance.values import FILLED, Const, Guards, Number, Text, Value, options
 

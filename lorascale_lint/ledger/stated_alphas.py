@@ -13,7 +13,7 @@ from lorascale_lint.ledger.fates import Fate, texts_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Ref, Tensor, Text, options
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.ledger.entries import Apply, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import NONE, Const, Ref
 
 

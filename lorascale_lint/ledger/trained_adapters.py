@@ -26,7 +26,7 @@ from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, key_role_of, tables
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, STAND_IN
 from lorascale_lint.provenance.values import NONE, Hole, Place, Ref, Text, Value, contradict, options
 

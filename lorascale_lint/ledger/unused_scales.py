@@ -19,7 +19,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import bare, trained
 from lorascale_lint.ledger.spots import Spot, name_spot
 from lorascale_lint.ledger.unscaled import unscaled
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo, dotted
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Number, Place, Tensor, options
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 
 from lorascale_lint.ledger.entries import Store
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
 from lorascale_lint.provenance.containers import item_at
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items

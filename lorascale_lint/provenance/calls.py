@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.operations import LINEAR_MODULES, PASSING_MODULES
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.builtins import FUNCTIONS
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import without_absent

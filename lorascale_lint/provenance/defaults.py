@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.interfaces import FIELD_CALLS, OPTION_CALLS
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.entries import Default
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo, FileInfo, dotted
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, dotted
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.machine import Machine, OutOfSteps

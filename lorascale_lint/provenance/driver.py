@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Unused
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance import defaults, trials
 from lorascale_lint.provenance.fields import fields_read, reads
 from lorascale_lint.provenance.frames import Frame

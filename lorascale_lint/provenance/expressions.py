@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.knowledge.roles import key_role, speaks_of_scales
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.arithmetic import binary, operand
 from lorascale_lint.provenance.assignment import assign

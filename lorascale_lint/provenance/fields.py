@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lorascale_lint.knowledge.interfaces import MESSAGES, SETTINGS_NAMES
-from lorascale_lint.linking.program import ClassInfo, FileInfo, Program
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo
+from lorascale_lint.linking.program import Program
 
 SETTINGS = "<settings>"
 """The class of a receiver that is called like settings."""

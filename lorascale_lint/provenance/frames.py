@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any
 
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.values import Guards, Value
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, Program
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items
 from lorascale_lint.provenance.memory import Memory

@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from lorascale_lint.knowledge.members import TENSOR_ATTRIBUTES
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, dotted
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import path_of

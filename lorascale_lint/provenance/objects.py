@@ -8,7 +8,7 @@ from functools import partial
 
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.ledger.entries import Store
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
 from lorascale_lint.provenance.lookups import without_absent

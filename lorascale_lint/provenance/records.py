@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, role_of
-from lorascale_lint.linking.program import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.fields import filled_from_outside
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.objects import class_attribute, in_class, load_attribute

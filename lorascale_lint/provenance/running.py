@@ -8,7 +8,7 @@ import builtins
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import row

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from fractions import Fraction
 
-from lorascale_lint.linking.program import dotted
+from lorascale_lint.linking.definitions import dotted
 from lorascale_lint.provenance import tensors
 from lorascale_lint.provenance.containers import element_of
 from lorascale_lint.provenance.machine import Machine

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.ledger.entries import Return
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo, _import as collect
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.linking.program import _import as collect
 from lorascale_lint.provenance.arithmetic import binary
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test

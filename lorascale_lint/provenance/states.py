@@ -6,7 +6,7 @@ import ast
 from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import STRENGTH, role_of
-from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.fields import filled_from_outside
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine

@@ -24,7 +24,7 @@ from lorascale_lint.knowledge.samples import (
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Pattern, Trial, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Entries, Items, Names
 from lorascale_lint.provenance.machine import STEP_LIMIT, Machine, OutOfSteps

@@ -7,7 +7,7 @@ from functools import partial
 
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import NUMBERS
-from lorascale_lint.linking.program import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.machine import Machine, OutOfSteps

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from lorascale_lint.ledger.entries import Norm
     from lorascale_lint.ledger.spots import Spot
-    from lorascale_lint.linking.program import ClassInfo, FunctionInfo
+    from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
 Atom = tuple[str, bool]
 """A condition by its name, and whether it holds."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lorascale_lint.ledger.entries import Apply
-from lorascale_lint.linking.program import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Place, Tensor
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.verify.registry import UnknownDriverError, choose

@@ -1,0 +1,181 @@
+"""Files, classes and functions of a project: what each defines, and what its text says of it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import PurePath
+from typing import Any
+
+from lorascale_lint.knowledge.intent import LOGS
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+@dataclass(eq=False, slots=True)
+class FunctionInfo:
+    """A function, method or lambda of the project; ``owner`` is the class in whose body it stands."""
+
+    file: FileInfo
+    node: FunctionNode
+    qualname: str
+    owner: ClassInfo | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the qualified name."""
+        return self.qualname.rpartition(".")[2]
+
+    @property
+    def decorators(self) -> tuple[str, ...]:
+        """Dotted names of the decorators, without their arguments."""
+        found = getattr(self.node, "decorator_list", [])
+        return tuple(dotted(item.func if isinstance(item, ast.Call) else item) for item in found)
+
+    @property
+    def is_static(self) -> bool:
+        """Has the function no receiver?"""
+        return self.owner is None or "staticmethod" in self.decorators
+
+    def has(self, *names: str) -> bool:
+        """Is one of ``names`` the last part of a decorator's name?"""
+        return any(item.rpartition(".")[2] in names for item in self.decorators)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of all parameters in order, with ``*`` and ``**`` ones."""
+        args = self.node.args
+        names = [item.arg for item in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+        return names + [item.arg for item in (args.vararg, args.kwarg) if item is not None]
+
+    @property
+    def names_read(self) -> frozenset[str]:
+        """Names that the body reads, but for what it only logs; all of them where it takes ``locals()``."""
+        found = _names_read(self)
+        return found | set(self.parameters) if found & {"locals", "vars"} else found
+
+    def default(self, parameter: str) -> ast.expr | None:
+        """What the parameter is where a call does not give it; None where it must be given."""
+        args = self.node.args
+        plain = [*args.posonlyargs, *args.args]
+        pairs = [*zip(plain[len(plain) - len(args.defaults) :], args.defaults, strict=True)]
+        pairs += [(p, d) for p, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None]
+        return next((default for item, default in pairs if item.arg == parameter), None)
+
+    def argument(self, parameter: str) -> ast.arg | None:
+        """Where the parameter is declared."""
+        args = self.node.args
+        return next(
+            (p for p in (*args.posonlyargs, *args.args, *args.kwonlyargs) if p.arg == parameter), None
+        )
+
+    def annotation(self, parameter: str) -> str:
+        """The annotation of a parameter as it is written, quotes off; empty where there is none."""
+        found = self.argument(parameter)
+        return "" if found is None or found.annotation is None else ast.unparse(found.annotation).strip("\"'")
+
+
+@dataclass(eq=False, slots=True)
+class ClassInfo:
+    """A class of the project."""
+
+    file: FileInfo
+    node: ast.ClassDef
+    qualname: str
+    methods: dict[str, FunctionInfo] = field(default_factory=dict)
+    setters: dict[str, FunctionInfo] = field(default_factory=dict)
+    attributes: dict[str, ast.expr | None] = field(default_factory=dict)
+    inner: dict[str, ClassInfo] = field(default_factory=dict)
+    names: Any = None
+    """The names around a class that is defined inside a function."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the qualified name."""
+        return self.node.name
+
+    @property
+    def decorators(self) -> tuple[str, ...]:
+        """Dotted names of the decorators."""
+        return tuple(
+            dotted(item.func if isinstance(item, ast.Call) else item) for item in self.node.decorator_list
+        )
+
+
+@dataclass(eq=False)
+class FileInfo:
+    """One file, parsed: what it defines, imports and binds at its top level."""
+
+    filename: str
+    module: str
+    tree: ast.Module
+    source: str
+    is_package: bool = False
+    imports: dict[str, str] = field(default_factory=dict)
+    instead: dict[str, list[str]] = field(default_factory=dict)
+    """What ``except ImportError`` imports under a name that ``try`` has imported already."""
+    stars: list[str] = field(default_factory=list)
+    functions: dict[str, FunctionInfo] = field(default_factory=dict)
+    classes: dict[str, ClassInfo] = field(default_factory=dict)
+    bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    """Statements at the top level that bind a name, in order."""
+    all_functions: list[FunctionInfo] = field(default_factory=list)
+    """Functions and methods that are in no other function."""
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text by rows."""
+        return self.source.splitlines()
+
+    @property
+    def is_test(self) -> bool:
+        """Is it a test, which makes tensors and settings of its own?"""
+        path = PurePath(self.filename)
+        return (
+            path.name.startswith(("test_", "conftest"))
+            or path.stem.endswith("_test")
+            or "tests" in path.parts
+        )
+
+    @cached_property
+    def libraries(self) -> frozenset[str]:
+        """First parts of the names of all modules that the file imports, in functions too."""
+        found: set[str] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+        return frozenset(found)
+
+    def text(self, node: ast.AST) -> str:
+        """Source rows of ``node``."""
+        return "\n".join(self.lines[getattr(node, "lineno", 1) - 1 : getattr(node, "end_lineno", None) or 0])
+
+
+@lru_cache(maxsize=4096)
+def _names_read(function: FunctionInfo) -> frozenset[str]:
+    found: set[str] = set()
+    body = function.node.body
+    pending: list[ast.AST] = list(body) if isinstance(body, list) else [body]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in LOGS:
+            continue
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        pending.extend(ast.iter_child_nodes(node))
+    return frozenset(found)
+
+
+def dotted(node: ast.AST) -> str:
+    """``a.b.c`` of an attribute chain over a name, else the empty string."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    parts.append(node.id)
+    return ".".join(reversed(parts))
