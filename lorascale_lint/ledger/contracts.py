@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import PurePath
+from functools import cached_property
 
 from lorascale_lint.knowledge.interfaces import (
     ADAPTER_FIELDS,
@@ -26,9 +25,9 @@ from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import quotient_scales, scale_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.ledger.surroundings import Surroundings, around, literal_of, scope_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
-from lorascale_lint.provenance.values import Place, Text, Tup, Value, options
+from lorascale_lint.provenance.values import Place, Tup, Value, options
 
 _FIELDS = {ALPHA: "lora_alpha", RANK: "r"}
 _CONTAINERS = frozenset(
@@ -36,8 +35,6 @@ _CONTAINERS = frozenset(
 )
 _RESULTS = 8
 """Calls of one name in a file that are looked at, beside those of the function that uses the result."""
-_REACH = 4
-"""Imports on the way to a file that may know the flag."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +58,7 @@ class Contracts:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self.surroundings = Surroundings(ledger)
         self._reads: dict[str, list[KeyRead]] = defaultdict(list)
         """Readings of fields by the path of what they are read from."""
         for read in (*ledger.reads, *ledger.parts):
@@ -97,12 +95,12 @@ class Contracts:
         return (
             any(word in text for word in FETCHES_ADAPTERS)
             or not ASKS_FOR_ANY.isdisjoint(self._keys(meeting))
-            or any(map(self._looks_factors_up, (*meeting.spots, origin)))
+            or any(map(self.surroundings.looks_factors_up, (*meeting.spots, origin)))
         )
 
     def knows_flag(self, meeting: Meeting, origin: Spot) -> bool:
         """Is rsLoRA asked for, given or kept in a file that may stand before or behind the meeting?"""
-        return not self._flag_files.isdisjoint(self._connected((*meeting.spots, origin)))
+        return self.surroundings.know_rslora((*meeting.spots, origin))
 
     @cached_property
     def trains_without_flag(self) -> bool:
@@ -143,7 +141,7 @@ class Contracts:
         above, below = self._read(path, alpha, spot), self._read(path, rank, spot)
         if above is None or below is None:
             return
-        if (_literal(above.key), _literal(below.key)) != ("lora_alpha", "r"):
+        if (literal_of(above.key), literal_of(below.key)) != ("lora_alpha", "r"):
             return
         yield Meeting(path, above, below, spot, told)
 
@@ -162,7 +160,7 @@ class Contracts:
         node = use.spot.node
         if isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords):
             return True
-        if not self._looks_factors_up(use.spot):
+        if not self.surroundings.looks_factors_up(use.spot):
             return True
         paths = {_owner(origin) for value in use.given.values() for origin in _origins(value)}
         return not paths.isdisjoint(self._going_on[use.spot.function])
@@ -193,7 +191,9 @@ class Contracts:
                     for scale, _ in quotient_scales(item)
                 )
             callee = callee.methods["__init__"]
-        return not any(map(speaks_of_rslora, callee.parameters)) and self._sides[_scope_of(callee)] >= {
+        return not any(map(speaks_of_rslora, callee.parameters)) and self.surroundings.sides[
+            scope_of(callee)
+        ] >= {
             "A",
             "B",
         }
@@ -234,11 +234,11 @@ class Contracts:
         words = re.findall(r"[\w.]+", function.annotation(name))
         owners = {_resolved(spot.file, word) for word in words}
         if any(o.startswith("peft.") and o.rpartition(".")[2] in CONFIGURATION_CLASSES for o in owners):
-            return spot if self._looks_factors_up(spot) else None
+            return spot if self.surroundings.looks_factors_up(spot) else None
         if not {word.rpartition(".")[2] for word in words} <= _CONTAINERS:
             return None
         if name in CONFIGURATIONS and not name.startswith("lora"):
-            return spot if self._looks_factors_up(spot) else None
+            return spot if self.surroundings.looks_factors_up(spot) else None
         source = spot.file.source
         peft = ADAPTER_FILES[1] in source and "lora_A" in source and "lora_B" in source
         return spot if peft and "target_modules" in self._keys(meeting) else None
@@ -264,112 +264,18 @@ class Contracts:
     @cached_property
     def _has_own_class(self) -> bool:
         """Does the project define the class itself, as forks of old PEFT do that know no rsLoRA?"""
-        return any(not CONFIGURATION_CLASSES.isdisjoint(file.classes) for file in self._files.values())
+        return any(
+            not CONFIGURATION_CLASSES.isdisjoint(file.classes) for file in self.surroundings.files.values()
+        )
 
     def _keys(self, meeting: Meeting) -> set[str]:
         """The fields that are read from the configuration in the files where it is seen."""
         files = {spot.file for spot in meeting.spots}
-        return {_literal(read.key) for read in self._reads[meeting.path] if read.spot.file in files}
-
-    # ---- what stands around ---------------------------------------------------------------
-
-    @cached_property
-    def _sides(self) -> dict[tuple[str, str], set[str]]:
-        """The sides of factors that each class, or function without one, looks up or renames by key."""
-        found: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for read in self.ledger.reads:
-            found[_scope(read.spot)].add(key_role_of(read.key) or "")
-        for write in self.ledger.writes:
-            texts = (write.key, write.value)
-            found[_scope(write.spot)].update(key_role_of(text) or "" for text in texts)
-        return found
-
-    def _looks_factors_up(self, spot: Spot) -> bool:
-        return self._sides[_scope(spot)] >= {"A", "B"}
-
-    @cached_property
-    def _files(self) -> dict[str, FileInfo]:
-        spots = [use.spot for use in self.ledger.uses] + [item.spot for item in self.ledger.returns]
-        spots += [read.spot for read in self.ledger.reads] + [part.spot for part in self.ledger.parts]
-        spots += [s.spot for s in self.ledger.stores] + [item.spot for item in self.ledger.defaults]
-        return {spot.file.filename: spot.file for spot in spots if not spot.file.is_test}
-
-    @cached_property
-    def _flag_files(self) -> frozenset[str]:
-        """Files in which rsLoRA is a field that is read or kept, an argument or a parameter."""
-        found = set()
-        for read in (*self.ledger.reads, *self.ledger.parts):
-            if speaks_of_rslora(_literal(read.key)):
-                found.add(read.spot.file.filename)
-        for use in self.ledger.uses:
-            if any(map(speaks_of_rslora, use.given)):
-                found.add(use.spot.file.filename)
-        for filename, file in self._files.items():
-            fields = [name for cls in file.classes.values() for name in cls.attributes]
-            taken = [name for function in file.all_functions for name in function.parameters]
-            if any(map(speaks_of_rslora, (*fields, *taken))):
-                found.add(filename)
-        found.update(s.spot.file.filename for s in self.ledger.stores if speaks_of_rslora(s.field))
-        return frozenset(name for name in found if name in self._files)
-
-    def _connected(self, spots: Iterable[Spot]) -> frozenset[str]:
-        """Neighbours in the folder, what the files import, their importers, and what those import."""
-        files = {spot.file.filename for spot in spots}
-        folders = {PurePath(name).parent for name in files}
-        below, above = set(files), set(files)
-        for _ in range(_REACH):
-            below |= {target for name in below for target in self._imported.get(name, ())}
-            above |= {name for name, targets in self._imported.items() if targets & above}
-        beside = {target for name in above for target in self._imported.get(name, ())}
-        neighbours = {name for name in self._files if PurePath(name).parent in folders}
-        return frozenset(below | above | beside | neighbours)
-
-    @cached_property
-    def _imported(self) -> dict[str, frozenset[str]]:
-        modules = {file.module: name for name, file in self._files.items()}
-        return {
-            name: frozenset(
-                modules[part]
-                for dotted in file.imports.values()
-                for part in (dotted, dotted.rpartition(".")[0])
-                if part in modules
-            )
-            for name, file in self._files.items()
-        }
-
-
-def around(spot: Spot) -> str:
-    """The text of the class or function in which the spot stands; of the file for its top level."""
-    function, cls = spot.function, spot.cls
-    if function is None:
-        return spot.file.source
-    if function.owner is not None:
-        return _text(spot.file, function.owner.node)
-    inside = cls is not None and cls.file is spot.file and function.qualname.startswith(f"{cls.qualname}.")
-    return _text(spot.file, cls.node if inside and cls is not None else function.node)
-
-
-@lru_cache(maxsize=256)
-def _text(file: FileInfo, node: ast.AST) -> str:
-    return file.text(node)
+        return {literal_of(read.key) for read in self._reads[meeting.path] if read.spot.file in files}
 
 
 def _files_of(spot: Spot) -> set[str]:
     return {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
-
-
-def _scope(spot: Spot) -> tuple[str, str]:
-    return (spot.file.filename, "") if spot.function is None else _scope_of(spot.function)
-
-
-def _scope_of(function: FunctionInfo) -> tuple[str, str]:
-    """A class with its methods, or a function."""
-    owner = function.owner
-    return function.file.filename, function.qualname if owner is None else owner.qualname
-
-
-def _literal(key: Value) -> str:
-    return (key.literal or "") if isinstance(key, Text) else ""
 
 
 def _owner(origin: str) -> str:
@@ -400,4 +306,4 @@ def _resolved(file: FileInfo, name: str) -> str:
     return file.imports.get(head, head) + dot + rest
 
 
-__all__ = ["Contracts", "Meeting", "around"]
+__all__ = ["Contracts", "Meeting"]

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, layers_of
-from lorascale_lint.ledger.contracts import around
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.surroundings import around
 from lorascale_lint.provenance.values import Guards, Place, Value, contradict, options
 
 _NAME = re.compile(r"\w+")
