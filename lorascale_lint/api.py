@@ -110,11 +110,14 @@ def build_map(paths: AnyPath | Iterable[AnyPath] = ".") -> Map:
     """
     from lorascale_lint.config import Configs
     from lorascale_lint.examination import examine_paths
+    from lorascale_lint.knowledge.project import use
     from lorascale_lint.report.map_record import map_record
     from lorascale_lint.sources.discovery import discover
 
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
-    sources = discover(map(Path, given), Configs())
+    configs = Configs()
+    sources = discover(map(Path, given), configs)
+    use(configs.words_of(sources.targets))
     ledger, unread = examine_paths(sources.targets, sources.context)
     failures = (*sources.failures, *(item for item in unread if Path(item.filename) in sources.targets))
     return Map(map_record(ledger, {str(path) for path in sources.targets}), failures)

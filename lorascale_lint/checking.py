@@ -10,6 +10,7 @@ from pathlib import Path
 from lorascale_lint import engine
 from lorascale_lint.dead_suppressions import Mention, dead_suppressions
 from lorascale_lint.findings import FileFailure, Finding
+from lorascale_lint.knowledge import project
 from lorascale_lint.notebooks import Notebooks
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.results import LintResult
@@ -40,6 +41,7 @@ class Checker:
     def check(self, overlay: Mapping[Path, bytes]) -> Report:
         """Lint with the bytes of ``overlay`` in place of those on disk; of a notebook that is its Python."""
         overlay = self.notebooks.texts | dict(overlay)
+        project.use(self.selection.words_of(self.sources.targets))
         codes = {path: self.selection.codes_for(path) for path in self.sources.targets}
         # Through the module, so that a test can put another engine in its place.
         result = engine.lint(

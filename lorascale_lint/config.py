@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from lorascale_lint.bounds import SETTINGS_BYTES, SETTINGS_KEY_PARTS
 from lorascale_lint.errors import InputError
 from lorascale_lint.globs import glob_matches
+from lorascale_lint.knowledge.interfaces import StrengthArgument
+from lorascale_lint.knowledge.project import Words, joined
 from lorascale_lint.reading import read_regular
 from lorascale_lint.settings import WrongSetting, read_settings
 
@@ -44,6 +47,7 @@ class Config:
     force_exclude: bool = True
     respect_gitignore: bool = True
     baseline: Path | None = None
+    knowledge: Words = field(default_factory=Words)
     file: Path | None = field(default=None, compare=False)
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
@@ -120,6 +124,10 @@ class Configs:
         told = None if self._overrides is None else self._overrides.respect_gitignore
         return self.of(path).respect_gitignore if told is None else told
 
+    def words_of(self, paths: Iterable[Path]) -> Words:
+        """What the settings of all these files add to the tables of knowledge. Raises `ConfigError`."""
+        return joined(dict.fromkeys(self.of(path).knowledge for path in paths))
+
     def _find(self, folder: Path) -> Config | None:
         if folder not in self._of_folder:
             config = read_config(folder / OWN_FILE) or read_config(folder / "pyproject.toml")
@@ -165,8 +173,20 @@ def _config(file: Path, section: Any, where: str) -> Config:
     if driver := values.pop("verify", {}).get("driver"):
         place, _, attribute = driver.rpartition(":")
         values["verify-driver"] = f"{root / place}:{attribute}" if place.endswith(".py") else driver
+    if "knowledge" in values:
+        values["knowledge"] = _words(values["knowledge"])
     named = {key.replace("-", "_"): value for key, value in values.items()}
     return Config(root, file=file, given=given, **named)
+
+
+def _words(table: Mapping[str, Any]) -> Words:
+    return Words(
+        table.get("roles", ()),
+        tuple(
+            StrengthArgument(item["library"], item["call"], item["keywords"], item.get("position"))
+            for item in table.get("strength-arguments", ())
+        ),
+    )
 
 
 def _text(file: Path) -> str | None:

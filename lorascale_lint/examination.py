@@ -13,6 +13,7 @@ from pathlib import Path
 from lorascale_lint.bounds import FRAMES, SOURCE_BYTES
 from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
+from lorascale_lint.knowledge.roles import names_added_factor
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.driver import examine
 from lorascale_lint.provenance.show import show
@@ -57,7 +58,7 @@ def examine_sources(
 
     Also those among the targets that could not be read, and functions on which the engine itself failed.
     """
-    looked_for = [path for path in sorted(targets) if path in sources and may_hold_lora(sources[path])]
+    looked_for = [path for path in sorted(targets) if path in sources and _may_hold_lora(sources[path])]
     names = {str(path): module for path, module in modules.items()}
     with _deep():
         machine = examine(_Texts(sources), names, [str(path) for path in looked_for], progress)
@@ -98,11 +99,15 @@ def look_at(
     """What the expressions in one row are worth, in the order in which they were computed."""
     sources, failures = read_all({*targets, *context, path}, {})
     names = {str(path): module for path, module in modules_of(sources).items()}
-    chosen = [str(name) for name in {*targets, path} if name in sources and may_hold_lora(sources[name])]
+    chosen = [str(name) for name in {*targets, path} if name in sources and _may_hold_lora(sources[name])]
     with _deep():
         machine = examine(_Texts(sources), names, chosen, watched=(str(path), row))
     found = [Sight(text, show(value), chain) for text, value, chain in machine.sights]
     return list(dict.fromkeys(found)), failures
+
+
+def _may_hold_lora(source: bytes) -> bool:
+    return may_hold_lora(source) or names_added_factor(source.decode(errors="replace"))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 from lorascale_lint.cache import ContentCache, code_digest, content_key
 from lorascale_lint.findings import Edit, FileFailure, Finding, Fix, Position, Span, TraceStep
+from lorascale_lint.knowledge import project
 from lorascale_lint.plug_ins import digest_of
 from lorascale_lint.rule import all_rules
 
@@ -31,7 +32,7 @@ class LintResult:
 
 
 class ResultCache:
-    """Results by the names and contents of all files of a run, and by the rules."""
+    """Results by the names and contents of all files of a run, by the rules and the project's words."""
 
     def __init__(self, folder: Path) -> None:
         self._kept = ContentCache(folder / "results")
@@ -46,6 +47,7 @@ class ResultCache:
         """The key of a run: a finding speaks of rows, names and other files, so every byte counts."""
         parts = [code_digest(_program()), digest_of(all_rules())]
         parts.append(json.dumps(None if codes is None else sorted(codes)).encode())
+        parts.append(json.dumps(dataclasses.astuple(project.in_force())).encode())
         for path in sorted(sources):
             head = f"{path}\0{modules[path]}\0{path in targets}"
             parts += [head.encode(errors="surrogatepass"), sources[path]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from lorascale_lint.config import Config, ConfigError, Configs
 from lorascale_lint.errors import InputError
 from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.project import Words
 from lorascale_lint.rule import Explained
 from lorascale_lint.run_rules import all_pages, selectable_pages
 
@@ -120,6 +121,10 @@ class Selection:
         config = self._configs.of(path)
         ignored = (*self._choice.ignore, *config.ignored_in(path))
         return self._of(config).codes - self.catalog.resolve_all(ignored)
+
+    def words_of(self, paths: Iterable[Path]) -> Words:
+        """What the projects of the files add to the tables of knowledge. Raises `ConfigError`."""
+        return self._configs.words_of(paths)
 
     def shows(self, finding: Finding) -> bool:
         """Whether a finding of this confidence and severity is wanted in its file. Raises `ConfigError`."""

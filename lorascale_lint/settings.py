@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["rules", "globs", "boolean", "severity", "file", "rules by glob", "table"]
+from lorascale_lint.knowledge.roles import NAMED
+
+Kind = Literal[
+    "rules",
+    "globs",
+    "boolean",
+    "severity",
+    "file",
+    "rules by glob",
+    "table",
+    "tables",
+    "name",
+    "names",
+    "place",
+    "roles",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key. ``table`` are the keys of a table."""
+    """One key. ``table`` are the keys of a table, or of each in a list; ``required`` is for one in those."""
 
     key: str
     kind: Kind
     default: Any
     what: str
     table: tuple[Setting, ...] = ()
+    required: bool = False
 
 
 SETTINGS = (
@@ -42,9 +59,31 @@ SETTINGS = (
         "Settings of `lorascale-lint verify`.",
         (Setting("driver", "file", None, "The driver: a name, or FILE.py:FUNCTION."),),
     ),
+    Setting(
+        "knowledge",
+        "table",
+        {},
+        "What names and arguments mean in this project, beside what is built in.",
+        (
+            Setting("roles", "roles", {}, "The role of what each identifier names."),
+            Setting(
+                "strength-arguments",
+                "tables",
+                [],
+                "Arguments that multiply the delta as it is.",
+                (
+                    Setting("library", "name", None, "The package that a file must import.", required=True),
+                    Setting("call", "name", None, "Last part of the function's name.", required=True),
+                    Setting("keywords", "names", None, "Names of the argument.", required=True),
+                    Setting("position", "place", None, "Its place in calls without the keyword, from 0."),
+                ),
+            ),
+        ),
+    ),
 )
 """In the order in which they are shown."""
 _SEVERITIES = ("error", "warning")
+_IDENTIFIER = "^[A-Za-z_\u0080-\uffff][0-9A-Za-z_\u0080-\uffff]*$"
 
 
 class WrongSetting(ValueError):
@@ -62,13 +101,16 @@ def read_settings(section: Any, where: str, settings: tuple[Setting, ...] = SETT
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise WrongSetting(f"unknown key {key!r} in {where}; did you mean {near!r}?")
         values[key] = _value(known[key], value, where)
+    for key, setting in known.items():
+        if setting.required and key not in values:
+            raise WrongSetting(f"{key} is missing in {where}")
     return values
 
 
 def _value(setting: Setting, value: Any, where: str) -> Any:
     name = f"{setting.key} in {where}"
     match setting.kind:
-        case "rules" | "globs":
+        case "rules" | "globs" | "names":
             return _strings(value, name)
         case "boolean" if not isinstance(value, bool):
             raise WrongSetting(f"{name} must be true or false")
@@ -84,7 +126,31 @@ def _value(setting: Setting, value: Any, where: str) -> Any:
             )
         case "table":
             return read_settings(value, name, setting.table)
+        case "tables":
+            if not isinstance(value, list):
+                raise WrongSetting(f"{name} must be a list of tables")
+            return tuple(read_settings(item, f"an item of {name}", setting.table) for item in value)
+        case "name" if not isinstance(value, str) or not value:
+            raise WrongSetting(f"{name} must be a string that is not empty")
+        case "place":
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or value < 0 or value % 1 != 0:
+                raise WrongSetting(f"{name} must be a whole number from 0")
+            return int(value)
+        case "roles":
+            return _roles(value, name, where)
     return value
+
+
+def _roles(value: Any, name: str, where: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict):
+        raise WrongSetting(f"{name} must be a table of names of roles")
+    for word, role in value.items():
+        if not re.search(_IDENTIFIER, word):
+            raise WrongSetting(f"{word!r} of {name} must be an identifier")
+        if role not in NAMED:
+            raise WrongSetting(f"roles.{word} in {where} must be one of {', '.join(NAMED)}")
+    return tuple(value.items())
 
 
 def _strings(value: Any, name: str) -> tuple[str, ...]:
@@ -108,7 +174,9 @@ def _table(settings: tuple[Setting, ...]) -> dict[str, Any]:
         properties[setting.key] = {"description": setting.what, **_type(setting)}
         if setting.default is not None:
             properties[setting.key]["default"] = setting.default
-    return {"type": "object", "additionalProperties": False, "properties": properties}
+    required = [setting.key for setting in settings if setting.required]
+    table = {"type": "object", "additionalProperties": False, "properties": properties}
+    return table | ({"required": required} if required else {})
 
 
 def _type(setting: Setting) -> Mapping[str, Any]:
@@ -121,5 +189,14 @@ def _type(setting: Setting) -> Mapping[str, Any]:
         "file": {"type": "string"},
         "rules by glob": {"type": "object", "additionalProperties": strings},
         "table": _table(setting.table),
+        "tables": {"type": "array", "items": _table(setting.table)},
+        "name": {"type": "string", "minLength": 1},
+        "names": strings,
+        "place": {"type": "integer", "minimum": 0},
+        "roles": {
+            "type": "object",
+            "propertyNames": {"pattern": _IDENTIFIER},
+            "additionalProperties": {"enum": list(NAMED)},
+        },
     }
     return types[setting.kind]

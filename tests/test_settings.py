@@ -62,9 +62,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.dictionaries(st.sampled_from([*_KEYS, "slect"]), _VALUES, max_size=3))
-def test_schema_and_loader_agree(section: dict[str, Any]):
+def agree(section: dict[str, Any]) -> None:
     valid = jsonschema.Draft202012Validator(json_schema()).is_valid(section)
     try:
         read_settings(section, "here")
@@ -72,6 +70,43 @@ def test_schema_and_loader_agree(section: dict[str, Any]):
     except WrongSetting:
         loaded = False
     assert loaded == valid
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(st.sampled_from([*_KEYS, "slect"]), _VALUES, max_size=3))
+def test_schema_and_loader_agree(section: dict[str, Any]):
+    agree(section)
+
+
+_ARGUMENT = st.fixed_dictionaries(
+    {"library": st.sampled_from(["kit", "", 1]), "call": st.just("load")},
+    optional={
+        "keywords": st.sampled_from([["scale"], [], [1], "scale"]),
+        "position": st.sampled_from([0, 2, -1, 1.0, 1.5, True, "1"]),
+        "entry": st.just("x"),
+    },
+)
+_KNOWLEDGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "roles": st.one_of(
+            _PLAIN,
+            st.dictionaries(
+                st.sampled_from(["kappa", "_k2", "γ", "2k", "a.b", ""]),
+                st.sampled_from(["alpha", "A", "gate", "Alpha", "dropout", 1, []]),
+                max_size=2,
+            ),
+        ),
+        "strength-arguments": st.one_of(_PLAIN, _ARGUMENT, st.lists(_ARGUMENT, max_size=2)),
+        "role": st.just({}),
+    },
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(_KNOWLEDGE)
+def test_schema_and_loader_agree_on_words(table: dict[str, Any]):
+    agree({"knowledge": table})
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
@@ -102,6 +137,24 @@ def test_own_file_has_no_section_and_comes_before_pyproject(lint):
         ("baseline = 1", "baseline in lorascale-lint.toml must be a string"),
         ("force-exclude = 1", "force-exclude in lorascale-lint.toml must be true or false"),
         ("unfixable = ['LS999']", "unknown rule 'LS999'"),
+        (
+            "knowledge.roles.kappa = 'alfa'",
+            "roles.kappa in knowledge in lorascale-lint.toml must be one of alpha, rank, scaling, strength, "
+            "multiplier, A, B, base, delta, magnitude, gate",
+        ),
+        ("knowledge.roles = ['kappa']", "roles in knowledge in lorascale-lint.toml must be a table of names"),
+        (
+            "knowledge.roles.'a.b' = 'A'",
+            "'a.b' of roles in knowledge in lorascale-lint.toml must be an ident",
+        ),
+        (
+            "knowledge.strength-arguments = 1",
+            "strength-arguments in knowledge in lorascale-lint.toml must be a",
+        ),
+        (
+            "[[knowledge.strength-arguments]]\nlibrary = 'kit'\nkeywords = []",
+            "call is missing in an item of strength-arguments in knowledge in lorascale-lint.toml",
+        ),
         ("[", "lorascale-lint.toml: "),
     ],
 )
@@ -228,7 +281,7 @@ def test_config_shows_values_and_where_they_come_from(lint):
     assert record["settings"]["preview"] == {"value": False, "from": "default"}
     assert "LS101" not in record["rules"]
     assert [key for key in record["settings"] if not key.startswith("verify")] == [
-        setting.key for setting in SETTINGS if setting.kind != "table"
+        setting.key for setting in SETTINGS if setting.key != "verify"
     ]
 
 

@@ -32,6 +32,7 @@ def command(paths: tuple[str, ...], output_format: str, at: str | None) -> int:
     from lorascale_lint.console import Console
     from lorascale_lint.examination import examine_paths, look_at
     from lorascale_lint.isolation import leave_out
+    from lorascale_lint.knowledge.project import use
     from lorascale_lint.report.map_record import map_record
     from lorascale_lint.report.map_text import map_text, row_text
     from lorascale_lint.report.terminal import Style
@@ -42,7 +43,9 @@ def command(paths: tuple[str, ...], output_format: str, at: str | None) -> int:
     place = None if at is None else _place(at)
     if place is not None and paths == HERE:
         paths = (str(place[0]),)
-    sources = discover(map(Path, paths), Configs())
+    configs = Configs()
+    sources = discover(map(Path, paths), configs)
+    use(configs.words_of(sources.targets))
     leave_out(*map(str, sources.roots))
     if place is not None:
         sights, unread = look_at(sources.targets, sources.context, *place)

@@ -6,6 +6,7 @@ rank is applied besides. A rule reads these tables and knows no library by name.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,6 +47,17 @@ STRENGTH_ARGUMENTS = (
     # nunchaku models/transformers/transformer_flux.py
     StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
 )
+_added: list[StrengthArgument] = []
+
+
+def add(arguments: Iterable[StrengthArgument]) -> None:
+    """Let these be strengths too, in place of those that were added before."""
+    _added[:] = arguments
+
+
+def strength_arguments() -> tuple[StrengthArgument, ...]:
+    """Those of the project, and those that are built in."""
+    return (*_added, *STRENGTH_ARGUMENTS)
 
 
 @dataclass(frozen=True, slots=True)

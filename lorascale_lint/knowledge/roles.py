@@ -12,6 +12,7 @@ identifier counts over 23 LoRA repositories that the project started from.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 A, B = "A", "B"
@@ -27,6 +28,8 @@ DROPOUT = "dropout"
 
 NUMBERS = frozenset({ALPHA, RANK, SCALING, STRENGTH, GATE, MULTIPLIER, DROPOUT})
 FACTORS = frozenset({A, B})
+NAMED = (ALPHA, RANK, SCALING, STRENGTH, MULTIPLIER, A, B, BASE, DELTA, MAGNITUDE, GATE)
+"""What a project can say that one of its names is."""
 
 _SILENT = frozenset(
     "weight weights sliced param params parameter stacked list cache buffer tensor tensors mat matrix layer layers "
@@ -118,6 +121,25 @@ EXPLAINS_SCALE = frozenset(
 """Words of a condition that may be why one of its branches has no scale of its own."""
 
 
+_added: dict[str, str] = {}
+_added_factors: list[re.Pattern[str]] = []
+
+
+def add(names: Mapping[str, str]) -> None:
+    """Let exact identifiers have these roles before any other, in place of those that were added before."""
+    _added.clear()
+    _added.update(names)
+    factors = "|".join(re.escape(name) for name, role in names.items() if role in FACTORS)
+    _added_factors[:] = [re.compile(rf"\b(?:{factors})\b")] if factors else []
+    role_of.cache_clear()
+    key_role.cache_clear()
+
+
+def names_added_factor(text: str) -> bool:
+    """Is there a name in ``text`` that the project says to be a factor?"""
+    return any(pattern.search(text) for pattern in _added_factors)
+
+
 @lru_cache(maxsize=50_000)
 def words(name: str) -> tuple[str, ...]:
     """The lower-case words of an identifier; digits stay with the word in front of them."""
@@ -134,6 +156,8 @@ def words(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=50_000)
 def role_of(name: str, lora_context: bool) -> str | None:
     """The role of what is called ``name``; weak names have one only with ``lora_context``."""
+    if name in _added:
+        return _added[name]
     parts = words(name)
     if not parts or len(name) > 60:
         return None
@@ -248,4 +272,6 @@ def speaks_of_scales(text: str) -> bool:
 def speaks_of_lora(text: str) -> bool:
     """Is there a word of LoRA code in ``text``?"""
     lowered = text.lower()
-    return any(word in lowered for word in _LORA_WORDS) or any(p.search(lowered) for p in _LORA)
+    if any(word in lowered for word in _LORA_WORDS) or any(p.search(lowered) for p in _LORA):
+        return True
+    return names_added_factor(text)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lorascale_lint.knowledge.interfaces import STRENGTH_ARGUMENTS, StrengthArgument
+from lorascale_lint.knowledge.interfaces import StrengthArgument, strength_arguments
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -39,7 +39,7 @@ def given_strengths(ledger: Ledger) -> Iterator[GivenStrength]:
         if use.callee is not None or not isinstance(use.spot.node, ast.Call):
             continue
         last = use.name.rpartition(".")[2]
-        for argument in STRENGTH_ARGUMENTS:
+        for argument in strength_arguments():
             if argument.call not in ("", last) or argument.library not in use.spot.file.libraries:
                 continue
             given = argument_of(use, argument)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lorascale_lint.config import Config, Configs
+from lorascale_lint.knowledge.interfaces import StrengthArgument
+from lorascale_lint.knowledge.project import Words
 from lorascale_lint.report.terminal import printable
 from lorascale_lint.selection import Catalog, Choice, Selection
 from lorascale_lint.settings import SETTINGS
@@ -39,7 +41,7 @@ def _rows(config: Config) -> Iterator[tuple[str, Any, bool]]:
     """Key, value and whether it was given, in the order of the table of settings."""
     for setting in SETTINGS:
         given = setting.key in config.given
-        if setting.kind == "table":
+        if setting.key == "verify":
             yield "verify.driver", _driver(config.verify_driver), given
         else:
             value = getattr(config, setting.key.replace("-", "_")) if given else setting.default
@@ -55,7 +57,16 @@ def _driver(driver: str | None) -> str | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(display_path(value))
+    if isinstance(value, Words):
+        arguments = [_argument(item) for item in value.strength_arguments]
+        return {"roles": dict(value.roles), "strength-arguments": arguments}
     if isinstance(value, tuple):
         pairs = [item for item in value if isinstance(item, tuple)]
         return {glob: list(rules) for glob, rules in pairs} if pairs else list(value)
     return value
+
+
+def _argument(item: StrengthArgument) -> dict[str, Any]:
+    """As it stands in the settings."""
+    told = {"library": item.library, "call": item.call, "keywords": list(item.keywords)}
+    return told if item.position is None else told | {"position": item.position}

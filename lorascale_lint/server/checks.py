@@ -14,6 +14,7 @@ from lorascale_lint.checking import Checker
 from lorascale_lint.config import Configs
 from lorascale_lint.examination import examine_paths
 from lorascale_lint.fixing.apply import apply_fixes
+from lorascale_lint.knowledge import project
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.report.map_record import map_record
 from lorascale_lint.selection import Catalog, Choice, Selection
@@ -67,6 +68,7 @@ class Checks:
         """
         checker, overlay = self._checker(path, documents, typing=False)
         name = display_path(path)
+        project.use(checker.selection.words_of([name]))
         ledger, _ = examine_paths([name], checker.sources.context, overlay=overlay)
         record = map_record(ledger, {str(name)})
         return [
