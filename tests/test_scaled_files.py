@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -265,3 +266,29 @@ class LoraSettings:
         self.scaling = {k: self.factor[k] * self.alpha[k] / self.rank[k] for k in configs}
 """
     assert codes(tmp_path, source) == []
+
+
+EVERY_TENSOR = """
+    import torch
+    from safetensors.torch import load_file
+
+    def load_lora(path, strength):
+        loaded = load_file(path)
+        scaled = {{}}
+        for key, value in loaded.items():
+            if {test}:
+                scaled[key] = value * strength
+            else:
+                scaled[key] = value
+        return scaled
+"""
+
+
+def test_a_strength_on_every_tensor_is_squared(tmp_path: Path) -> None:
+    source = EVERY_TENSOR.format(test="isinstance(value, torch.Tensor)")
+    assert codes(tmp_path, dedent(source)) == ["LS114"]
+
+
+def test_a_strength_on_one_factor_is_not(tmp_path: Path) -> None:
+    source = EVERY_TENSOR.format(test="'lora_up' in key or 'lora_B' in key")
+    assert codes(tmp_path, dedent(source)) == []

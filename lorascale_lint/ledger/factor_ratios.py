@@ -59,7 +59,7 @@ class SquaredRatio:
 def squared_ratios(ledger: Ledger) -> list[SquaredRatio]:
     """One for each place."""
     found: dict[tuple[str, int], SquaredRatio] = {}
-    for item in (*_pairs(ledger), *_files(ledger)):
+    for item in (*_pairs(ledger), *_files(ledger), *_tried(ledger)):
         if not item.last.file.is_test:
             found.setdefault((item.last.file.filename, item.last.row), item)
     return list(found.values())
@@ -142,6 +142,29 @@ def _files(ledger: Ledger) -> Iterator[SquaredRatio]:
         if steps and len(steps) == len(looks) and (spot.file, spot.function) not in functions:
             functions.add((spot.file, spot.function))
             yield SquaredRatio(text_of(steps[0]), spot, steps[0].spot, True)
+
+
+def _tried(ledger: Ledger) -> Iterator[SquaredRatio]:
+    """What both factors of an adapter file have got when code that was tried on it writes them."""
+    other = {  # what a caller gives is not that number
+        id(write.spot.node)
+        for write in ledger.writes
+        if write.spot.chain and not _scaled_entry(ledger, write)
+    }
+    for trial in ledger.trials:
+        sides: dict[str, list[tuple[Spot, Tensor]]] = {A: [], B: []}
+        for write in trial.ledger.writes:
+            value, spot = write.value, write.spot
+            if not isinstance(value, Tensor) or value.kind not in sides or not value.steps:
+                continue
+            if id(spot.node) in other or _apart(write.guards):
+                continue
+            if _is_number(ledger, spot, value.scale):
+                sides[value.kind].append((spot, value))
+        for first, one in sides[A]:
+            for last, two in sides[B]:
+                if one.scale == two.scale:
+                    yield SquaredRatio(text_of(two.steps[-1]), first, last, first.row == last.row)
 
 
 def _scaled_entry(ledger: Ledger, write: KeyWrite) -> Multiplied | None:
@@ -268,6 +291,8 @@ def _tells(name: str) -> bool:
     literals = [
         part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
     ]
+    if isinstance(node, ast.Call) and ast.unparse(node).endswith(("torch.Tensor)", " Tensor)")):
+        return False  # every entry is one
     if literals:
         return any(key_role(f"x{literal}x") in (A, B) or key_role(literal) in (A, B) for literal in literals)
     return any(isinstance(part, ast.Attribute | ast.Call) for part in parts)
