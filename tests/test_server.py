@@ -94,7 +94,7 @@ async def test_a_finding_with_its_trace_while_typing(client: LanguageClient, tmp
     row = INVERTED.split("\n")[2]
     begin = len(row[: row.index("rank /")].encode("utf-16-le")) // 2
     assert (found.range.start.line, found.range.start.character) == (2, begin)
-    assert [step.location.uri for step in found.related_information] == [uri] * 3
+    assert [step.location.uri for step in found.related_information] == [uri] * 2
     change(client, uri, "x = 2\n", version=3)
     await diagnostics(client)
     assert not client.diagnostics[uri]
