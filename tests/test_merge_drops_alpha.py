@@ -30,6 +30,9 @@ FIRING = {
     "a strength called alpha": PAIRS.replace("multiplier", "alpha").format(
         merge="layer.weight.data += alpha * torch.matmul(up, down)"
     ),
+    "a strength called alpha, below one by default": PAIRS.replace("multiplier=1.0", "alpha=0.6").format(
+        merge="layer.weight.data += alpha * torch.mm(up, down)"
+    ),
     "branches for convolutions": PAIRS.format(
         merge="""if len(up.shape) == 4:
             delta = torch.mm(up.squeeze(3).squeeze(2), down.squeeze(3).squeeze(2)).unsqueeze(2).unsqueeze(3)
@@ -98,6 +101,15 @@ SILENT = {
         merge="""scale = lora_sd[key.split(".")[0] + ".alpha"] / down.shape[0]
         layer.weight.data += multiplier * scale * (up @ down)"""
     ),
+    "an alpha below one by default, over the rank": PAIRS.replace("multiplier=1.0", "alpha=0.5").format(
+        merge="layer.weight.data += alpha / down.shape[0] * (up @ down)"
+    ),
+    "an alpha that no strength is by default": PAIRS.replace("multiplier=1.0", "alpha=16.0").format(
+        merge="layer.weight.data += alpha * (up @ down)"
+    ),
+    "a scale from a helper, beside a strength called alpha": PAIRS.replace(
+        "multiplier=1.0", "alpha=0.6"
+    ).format(merge="layer.weight.data += alpha * scale_of(lora_sd, key) * (up @ down)"),
     "scale from a helper that is not seen": PAIRS.format(
         merge="layer.weight.data += multiplier * scale_of(lora_sd, key) * (up @ down)"
     ),

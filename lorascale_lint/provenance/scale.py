@@ -124,15 +124,27 @@ def settled(scale: Scale, layout: str) -> Scale:
 
 
 def undivided(scale: Scale) -> Scale:
-    """A parameter that is merely called ``alpha`` and divided by no rank is a number that a caller picks."""
+    """An ``alpha`` that is a share by default, and divided by no rank, is a number that a caller picks."""
     if any(symbol.role == RANK for symbol, _ in scale.powers):
         return scale
     powers = tuple(
-        (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in ("alpha=1", "alphas=1") else s, p)
+        (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in _SHARES else s, p)
         for s, p in scale.powers
     )
     return scale if powers == scale.powers else Scale(scale.coefficient, tuple(sorted(powers)))
 
+
+def is_share(value: object) -> bool:
+    """Is a default a share of the whole, as strengths are, and hardly a trained alpha?"""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value <= 1
+
+
+def with_share(parameter: str) -> str:
+    """The origin of a parameter whose default is a share, whichever share it is."""
+    return f"{parameter}=1"
+
+
+_SHARES = frozenset(map(with_share, ("alpha", "alphas")))
 
 EXTENT = "extent"
 """An extent of a factor that is not the rank."""

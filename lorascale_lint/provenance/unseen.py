@@ -22,6 +22,7 @@ from lorascale_lint.provenance.objects import (
 )
 from lorascale_lint.provenance.records import open_records
 from lorascale_lint.provenance.running import finish
+from lorascale_lint.provenance.scale import is_share, with_share
 from lorascale_lint.provenance.states import (
     is_flag,
     is_start,
@@ -79,13 +80,8 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
         guard = f"{parameter.arg}@{m.frame.number} is None"
         return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
-    if (
-        place.role == "alpha"
-        and place.weak
-        and isinstance(default, ast.Constant)
-        and default.value in (1, 1.0)
-    ):
-        return Place(f"{parameter.arg}=1", "alpha", True)  # a strength, unless a rank divides it
+    if place.role == "alpha" and place.weak and isinstance(default, ast.Constant) and is_share(default.value):
+        return Place(with_share(parameter.arg), "alpha", True)  # a strength, unless a rank divides it
     if isinstance(default, ast.Constant) and isinstance(default.value, bool):
         return Place(parameter.arg)
     if isinstance(default, ast.Constant) and isinstance(default.value, str):
