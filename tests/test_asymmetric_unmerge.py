@@ -241,6 +241,50 @@ class LoRAHolder(nn.Module):
 """,
 }
 
+KEPT = """\
+def fuse_lora(layer, name, lora_A, lora_B, lora_alpha, rank, multiplier=1.0):
+    layer.weight.data += lora_B @ lora_A * (lora_alpha / rank * multiplier)
+    KEEP
+
+
+def unfuse_lora(layer, name, lora_A, lora_B, lora_alpha, rank):
+    layer.weight.data -= lora_B @ lora_A * READ
+"""
+"""A merge that keeps what it added at, and the unmerge that reads it."""
+
+KEPT_RIGHT = {
+    "in a table": ("layer.scaling[name] = lora_alpha / rank * multiplier", "layer.scaling[name]"),
+    "in a field": ("layer.scaling = lora_alpha / rank * multiplier", "layer.scaling"),
+    "in a table of a part": (
+        "layer.parts[0].scaling[name] = multiplier * lora_alpha / rank",
+        "layer.parts[0].scaling[name]",
+    ),
+}
+KEPT_WRONG = {
+    "without the strength": ("layer.scaling[name] = lora_alpha / rank", "layer.scaling[name]"),
+    "by another formula": ("layer.scaling = lora_alpha / rank**0.5 * multiplier", "layer.scaling"),
+    "and multiplied again": (
+        "layer.scaling = lora_alpha / rank * multiplier",
+        "layer.scaling * (lora_alpha / rank)",
+    ),
+    "under another name": ("layer.lora_scaling = lora_alpha / rank * multiplier", "layer.scaling"),
+}
+
+
+@pytest.mark.parametrize("name", KEPT_RIGHT)
+def test_a_kept_scale_is_what_was_added(name: str, tmp_path: Path) -> None:
+    keep, read = KEPT_RIGHT[name]
+    source = KEPT.replace("KEEP", keep).replace("READ", read)
+    assert lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"]) == ()
+
+
+@pytest.mark.parametrize("name", KEPT_WRONG)
+def test_a_kept_scale_is_another(name: str, tmp_path: Path) -> None:
+    keep, read = KEPT_WRONG[name]
+    source = KEPT.replace("KEEP", keep).replace("READ", read)
+    found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"])
+    assert [finding.code for finding in found] == ["LS109"]
+
 
 @pytest.mark.parametrize("name", ASYMMETRIC)
 def test_asymmetric(name: str, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from lorascale_lint.knowledge.inverses import stem, unmerges
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTH
+from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTH, role_of
 from lorascale_lint.ledger.backups import weight_of
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import trained
+from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Place, options
 
 Pair = tuple[list[Apply], list[Apply]]
 """Merges and unmerges of one weight."""
@@ -57,7 +58,7 @@ def other_scales(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
         known = not any(apply.scale.unknowns() for apply in (*merges, *unmerges_))
         for function in dict.fromkeys(apply.spot.function for apply in unmerges_):
             own = [apply for apply in unmerges_ if apply.spot.function is function]
-            if known and not any(same_scale(u.scale, m.scale) for u in own for m in merges):
+            if known and not any(_undoes(ledger, u.scale, m.scale) for u in own for m in merges):
                 yield merges[0], own[0]
                 break
 
@@ -95,6 +96,42 @@ def same_scale(left: Scale, right: Scale) -> bool:
         return True
     stored = any(symbol.role == SCALING for scale in (one, two) for symbol, _ in scale.powers)
     return stored and trained(one) and trained(two) and _strength(one) == _strength(two)
+
+
+def _undoes(ledger: Ledger, taken: Scale, put: Scale) -> bool:
+    """Are the scales equal, also by what is kept as the scaling that one of them reads?"""
+    if same_scale(taken, put):
+        return True
+    sides = ((taken, put), (put, taken))
+    return any(_plain(kept) == _plain(other) for read, other in sides for kept in _as_kept(ledger, read))
+
+
+def _as_kept(ledger: Ledger, scale: Scale) -> Iterator[Scale]:
+    """The scale with each value that is kept under the name of its stored scaling in place of that."""
+    for symbol, power in scale.powers:
+        if symbol.role != SCALING or power != 1:
+            continue
+        rest = scale * Scale.of(symbol.role, symbol.origin, -1)
+        path = f".{symbol.origin}"
+        for name, kept in ledger.once(_kept_scalings):
+            if path.endswith(f".{name}") or f".{name}[" in path:
+                yield rest * kept
+
+
+def _kept_scalings(ledger: Ledger) -> list[tuple[str, Scale]]:
+    """Numbers that fields, and entries of tables in fields, are set to, each with the name of the field."""
+    kept = [(store.field, store.value) for store in ledger.stores]
+    for write in ledger.writes:
+        table = write.container
+        name = table.path.rpartition(".")[2] if isinstance(table, Place) else write.name
+        kept.append((name, write.value))
+    return [
+        (name, scale)
+        for name, value in kept
+        if role_of(name, True) == SCALING
+        for option in options(value)
+        if (scale := scale_of(option.value)) is not None
+    ]
 
 
 def _place(apply: Apply) -> object | None:
