@@ -119,8 +119,37 @@ for name, weight in load_file("model.safetensors").items():
     weight += scale * tensors[name + ".lora_B.weight"] @ tensors[name + ".lora_A.weight"]
 """
 
-SOURCES = [LOADER, ATTRIBUTES, HANDED_ON, FIELDS, FILTERED, SCRIPT]
-NAMES = ["helper", "attributes", "handed-on", "fields", "filtered", "script"]
+SET = """
+import json
+
+from .keys import split_key
+from .weights import Weights
+
+
+class LoRAModel:
+    @classmethod
+    def from_checkpoint(cls, folder, tensors):
+        with open(folder + "/adapter_config.json") as file:
+            config = json.load(file)
+        only = config["target_modules"]
+        return cls.from_tensors(rank=config["r"], lora_alpha=config["lora_alpha"], tensors=tensors, only=only)
+
+    @classmethod
+    def from_tensors(cls, rank, lora_alpha, tensors, only):
+        loras = {}
+        for key, tensor in tensors.items():
+            module, is_lora_a = split_key(key, only)
+            if module not in loras:
+                loras[module] = Weights(module, rank, lora_alpha)
+            if is_lora_a:
+                loras[module].lora_a = tensor.t()
+            else:
+                loras[module].lora_b = tensor.t()
+        return cls(loras)
+"""
+
+SOURCES = [LOADER, ATTRIBUTES, HANDED_ON, FIELDS, FILTERED, SCRIPT, SET]
+NAMES = ["helper", "attributes", "handed-on", "fields", "filtered", "script", "set"]
 
 
 def codes(folder: Path, **files: str) -> list[str]:
@@ -455,3 +484,28 @@ class LoraModel:
             self.add(lora_a.T, lora_b.T * scale)
 """
     assert codes(tmp_path, lora_model=source) == ["LS401"]
+
+
+def test_factors_that_a_layer_makes_are_no_reader(tmp_path: Path) -> None:
+    source = """
+import json
+
+import torch
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    @classmethod
+    def from_settings(cls, path):
+        with open(path + "/adapter_config.json") as file:
+            config = json.load(file)
+        return cls.make(rank=config["r"], lora_alpha=config["lora_alpha"])
+
+    @classmethod
+    def make(cls, rank, lora_alpha):
+        layer = cls(rank, lora_alpha)
+        layer.lora_a = nn.Parameter(torch.zeros(rank, 8))
+        layer.lora_b = nn.Parameter(torch.zeros(8, rank))
+        return layer
+"""
+    assert codes(tmp_path, layer=source) == []

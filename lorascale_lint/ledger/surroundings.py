@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import PurePath
 
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
@@ -27,13 +28,18 @@ class Surroundings:
 
     @cached_property
     def sides(self) -> dict[tuple[str, str], set[str]]:
-        """The sides of factors that each class, or function without one, looks up or renames by key."""
+        """The sides of factors that each class, or function without one, looks up, renames or sets."""
         found: dict[tuple[str, str], set[str]] = defaultdict(set)
         for read in self.ledger.reads:
             found[_scope(read.spot)].add(key_role_of(read.key) or "")
         for write in self.ledger.writes:
             texts = (write.key, write.value)
             found[_scope(write.spot)].update(key_role_of(text) or "" for text in texts)
+        for store in (
+            self.ledger.stores
+        ):  # ``adapter.lora_a = tensor``, of an entry whose key is told apart out of sight
+            if any("[" in origin for origin in origins(store.value)):
+                found[_scope(store.spot)].add(key_role_of(Text((store.field,))) or "")
         return found
 
     def looks_factors_up(self, spot: Spot) -> bool:
