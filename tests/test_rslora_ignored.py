@@ -509,3 +509,31 @@ class LoRALinear(nn.Module):
         return layer
 """
     assert codes(tmp_path, layer=source) == []
+
+
+PADDED = """
+from peft import LoraConfig
+
+
+class LoraModel:
+    def load(self, module_map, adapter_config: LoraConfig):
+        rows = []
+        for name in module_map:
+            lora_a = module_map[name]["lora_A"]
+            lora_b = module_map[name]["lora_B"]
+            scale = adapter_config.lora_alpha / adapter_config.r
+            rows.append((lora_a.T, lora_b.T * scale))
+        if rows:
+            adapter_config.r = rows[0][0].size(1)
+        return rows
+"""
+
+
+def test_a_rank_that_is_set_after_it_was_read(tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_model=PADDED) == ["LS401"]
+
+
+def test_a_rank_that_is_set_before_it_is_read(tmp_path: Path) -> None:
+    line = "            adapter_config.r = module_map[name].size(1)\n"
+    source = PADDED.replace("            scale =", f"{line}            scale =")
+    assert codes(tmp_path, lora_model=source) == []

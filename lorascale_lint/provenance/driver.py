@@ -128,6 +128,8 @@ def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
         receiver = instance(machine, owner) if owner is not None and not info.is_static else None
         machine.steps, machine.more = 0, MORE
         machine.heap.begin()
+        for cell, before in machine.set_on_given.get(info, {}).items():
+            machine.heap.write(*cell, before)
         machine.defined, machine.called = [], set()
         run_unknown(machine, info, receiver, owner)
         _run_defined(machine)

@@ -13,7 +13,7 @@ from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.frames import Frame
-from lorascale_lint.provenance.heap import ABSENT, Entries, Heap, Items
+from lorascale_lint.provenance.heap import ABSENT, Cell, Entries, Heap, Items
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.recorder import Recorder
 from lorascale_lint.provenance.values import (
@@ -82,6 +82,8 @@ class Machine(Recorder):
         self.steps = 0
         self.more = MORE
         self.instances: dict[ClassInfo, Ref] = {}
+        self.set_on_given: dict[FunctionInfo, dict[Cell, Any]] = {}
+        """What fields of a method's arguments held before it set them: the next call gets another object."""
         self.modules: dict[tuple[str, str], Value] = {}
         self._lora: dict[Any, bool] = {}
         self._atoms: dict[int, tuple[str, bool, ast.expr]] = {}

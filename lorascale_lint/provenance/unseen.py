@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import NUMBERS
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
-from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.heap import Cell, Names
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
@@ -189,6 +189,10 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                 m.heap.keep()
             changed = m.heap.undo()
             if ok:
+                given = m.set_on_given.setdefault(info, {})
+                for cell in changed:
+                    if _of_argument(cell, info):
+                        given.setdefault(cell, m.heap.cells.get(cell))
                 guard = ((f"after {name}()", True),)
                 kept = {
                     cell: value
@@ -207,6 +211,15 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
     open_strengths(m, cls, made)
+
+
+def _of_argument(cell: Cell, info: FunctionInfo) -> bool:
+    """Is it a field of what the method is given, by the parameter's name?"""
+    match cell:
+        case (("place", str() as path), str() as field):
+            return field != "entries" and path in info.parameters
+        case _:
+            return False
 
 
 def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
