@@ -145,6 +145,33 @@ def test_a_strength_of_the_merge_is_silent(tmp_path: Path) -> None:
     assert codes(tmp_path, lora_module=source) == []
 
 
+FUSED = """
+class FusedLoRA(nn.Linear):
+    def __init__(self, in_features, out_features, rank, alpha):
+        super().__init__(in_features, out_features)
+        self.lora_A = nn.Linear(in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, out_features, bias=False)
+        self.scale = alpha / rank
+
+    def weight_norm(self):
+        delta = self.lora_B.weight @ self.lora_A.weight
+        return torch.linalg.norm(self.weight + self.scale * delta, dim=1).detach()
+
+    def effective_weight(self):
+        return self.weight + self.scale * (self.lora_B.weight @ self.lora_A.weight)
+
+    def forward(self, x):
+        base = F.linear(x, self.weight, self.bias)
+        delta = fused_forward(x, self.lora_A.weight, self.lora_B.weightGIVEN)
+        return delta.add_(base)
+"""
+
+
+def test_a_kernel_out_of_sight_that_is_given_the_scale_is_silent(tmp_path: Path) -> None:
+    assert codes(tmp_path, lora_module=FUSED.replace("GIVEN", "")) == ["LS112"]
+    assert codes(tmp_path, lora_module=FUSED.replace("GIVEN", ", self.scale")) == []
+
+
 # ---- LS114 -----------------------------------------------------------------------------------
 
 RATIOS = [

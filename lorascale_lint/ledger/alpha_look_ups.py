@@ -128,7 +128,8 @@ class Renamed:
     def left_unmapped(self) -> bool:
         """Did the factors' module get another name, and alpha's not?"""
         module = self.fate.trial.sample.module
-        return self.module != module and self.key in {f"{module}.{suffix}" for suffix in ALPHA_SUFFIXES}
+        known = isinstance(key := self.table.down.key, Text) and key.literal is not None
+        return known and self.module != module and self.key in {f"{module}.{s}" for s in ALPHA_SUFFIXES}
 
     @property
     def keeps_suffixes(self) -> bool:

@@ -57,9 +57,9 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
     seen: set[tuple[FunctionInfo | None, frozenset[str]]] = set()
     ways = [*_weight_ways(family), *_ways_out_of_sight(ledger, family)]
     for path, holder in family.holders.items():
-        if path.kind != "forward" or not _tells_roles(path) or _scaled_later(ledger, path):
+        if path.kind != "forward" or not _tells_roles(ledger, path) or _scaled_later(ledger, path):
             continue
-        has = {symbol.role for branch in path.branches for symbol, _ in branch.scale.powers}
+        has = _roles(ledger, path)
         for spot, guards, scale, steps, number in ways:
             apart = all(any(opposed(branch.guards, guards)) for branch in path.branches)
             if apart or not in_one_line(ledger, holder, spot.cls):
@@ -75,14 +75,39 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
                     yield LeftOut(path, spot, roles, at, number if step is None else step.number, sure)
 
 
-def _tells_roles(path: Application) -> bool:
+def _tells_roles(ledger: Ledger, path: Application) -> bool:
     """Is the scale known, but for calls out of sight that get both factors and no number of the object?
 
     A number in it may be a literal alpha over a literal rank.
     """
-    return all(reason.endswith("given both factors") for reason in path.reasons) and all(
-        branch.scale.coefficient == 1 for branch in path.branches
-    )
+    if any(branch.scale.coefficient != 1 for branch in path.branches):
+        return False
+    made = [reason.partition("(), which is out of sight and given both factors") for reason in path.reasons]
+    given = ledger.once(_given_numbers) if made else set()
+    return all(out_of_sight and name not in given for name, out_of_sight, _ in made)
+
+
+def _given_numbers(ledger: Ledger) -> set[str]:
+    """Calls out of sight that are given a number which is no literal: they may multiply by it."""
+    return {
+        use.name.rpartition(".")[2]
+        for use in ledger.uses
+        if use.callee is None
+        for value in use.given.values()
+        for option in options(value)
+        if (scale := scale_of(option.value)) is not None and scale.powers
+    }
+
+
+def _roles(ledger: Ledger, path: Application) -> set[str]:
+    """What the delta is multiplied by; where that is not known, also what any look saw at the same steps."""
+    has = {symbol.role for branch in path.branches for symbol, _ in branch.scale.powers}
+    if path.reasons:
+        nodes = {step.spot.node for branch in path.branches for step in branch.steps}
+        looks = [step for step in ledger.multiplied if step.spot.node in nodes]
+        looks += [step for branch in path.branches for step in branch.steps]
+        has |= {symbol.role for step in looks for symbol, _ in step.scale.powers}
+    return has
 
 
 def _scaled_later(ledger: Ledger, path: Application) -> bool:
