@@ -172,6 +172,58 @@ def test_a_kernel_out_of_sight_that_is_given_the_scale_is_silent(tmp_path: Path)
     assert codes(tmp_path, lora_module=FUSED.replace("GIVEN", ", self.scale")) == []
 
 
+MANY_WAYS = """
+class ScalarLoRA(nn.Module):
+    def __init__(self, base, rank, alpha, use_scalar=False):
+        self.base = base
+        self.lora_A = nn.Parameter(torch.zeros(rank, 8))
+        self.lora_B = nn.Parameter(torch.zeros(8, rank))
+        divisor = rank
+        if self.rs_lora:
+            divisor = math.sqrt(divisor)
+        if alpha is None or alpha == 0:
+            alpha = rank
+        self.scale = alpha / divisor
+        if not use_scalar:
+            self.register_buffer("scalar", torch.tensor(1.0), persistent=False)
+        else:
+            self.scalar = nn.Parameter(torch.tensor(0.0))
+
+    def load_weight_hook(self, module, keys):
+        if isinstance(self.scalar, nn.Parameter):
+            self.scalar.data.copy_(torch.ones_like(self.scalar))
+        elif getattr(self, "scalar", None) is not None:
+            self.scalar.copy_(torch.ones_like(self.scalar))
+        else:
+            self.register_buffer("scalar", torch.ones_like(self.scalar), persistent=False)
+
+    def make_weight(self):
+        return self.lora_B @ self.lora_A * self.scalar
+
+    def merged(self):
+        return self.base.weight + self.make_weight() * self.scale
+
+    def bypass(self, x):
+        if self.fused:
+            delta = fused_forward(x, self.lora_A, self.lora_B)
+        else:
+            delta = plain_forward(x, self.lora_A, self.lora_B)
+        return delta * self.scalar
+
+    def scaled(self, x, multiplier=1):
+        scale = self.scale * multiplier
+        return self.bypass(x) * scale
+
+    def forward(self, x):
+        return self.base(x) + self.scaled(x)
+"""
+
+
+def test_numbers_that_are_joined_with_what_is_out_of_sight_are_silent(tmp_path: Path) -> None:
+    """So many ways that one scale stands for all: the steps still tell what was multiplied."""
+    assert codes(tmp_path, lora_module=MANY_WAYS) == []
+
+
 # ---- LS114 -----------------------------------------------------------------------------------
 
 RATIOS = [
