@@ -172,6 +172,12 @@ def test_a_kernel_out_of_sight_that_is_given_the_scale_is_silent(tmp_path: Path)
     assert codes(tmp_path, lora_module=FUSED.replace("GIVEN", ", self.scale")) == []
 
 
+def test_a_scale_in_a_norm_is_no_way_of_the_weight(tmp_path: Path) -> None:
+    start, end = FUSED.index("    def effective_weight"), FUSED.index("    def forward")
+    normed = FUSED[:start] + FUSED[end:]
+    assert codes(tmp_path, lora_module=normed.replace("GIVEN", "")) == []
+
+
 MANY_WAYS = """
 class ScalarLoRA(nn.Module):
     def __init__(self, base, rank, alpha, use_scalar=False):

@@ -55,7 +55,7 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
     if keeps_fold(ledger, family):
         return
     seen: set[tuple[FunctionInfo | None, frozenset[str]]] = set()
-    ways = [*_weight_ways(family), *_ways_out_of_sight(ledger, family)]
+    ways = [*_weight_ways(ledger, family), *_ways_out_of_sight(ledger, family)]
     for path, holder in family.holders.items():
         if path.kind != "forward" or not _tells_roles(ledger, path) or _scaled_later(ledger, path):
             continue
@@ -122,9 +122,10 @@ def _scaled_later(ledger: Ledger, path: Application) -> bool:
     )
 
 
-def _weight_ways(family: Family) -> Iterator[Way]:
+def _weight_ways(ledger: Ledger, family: Family) -> Iterator[Way]:
+    normed = ledger.once(_normed)
     for application in family.applications:
-        if application.kind != "forward":
+        if application.kind != "forward" and application.spot.node not in normed:
             for branch in application.branches:
                 yield application.spot, branch.guards, branch.scale, branch.steps, None
     for given in family.returns:
@@ -132,6 +133,11 @@ def _weight_ways(family: Family) -> Iterator[Way]:
             value = option.value
             if isinstance(value, Tensor) and value.kind == "delta":
                 yield given.spot, (*given.guards, *option.guards), value.scale, value.steps, None
+
+
+def _normed(ledger: Ledger) -> set[ast.AST]:
+    """What stands in a call that takes its norm: that is no use of the weight."""
+    return {node for norm in ledger.norms for node in ast.walk(norm.spot.node)}
 
 
 def _ways_out_of_sight(ledger: Ledger, family: Family) -> Iterator[Way]:
