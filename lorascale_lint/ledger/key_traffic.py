@@ -82,7 +82,8 @@ def filled_from_files(traffic: KeyTraffic) -> Iterator[Filled]:
     function = traffic.function
     for write in traffic.look.writes:
         node = write.spot.node
-        opened = opened_in(traffic, write.value)
+        values = (option.value for option in options(write.value))
+        opened = next((spot for value in values if (spot := opened_in(traffic, value)) is not None), None)
         if opened is None or write.spot.function is not function or function is None:
             continue
         match node:

@@ -170,3 +170,8 @@ def may_equal(one: Text, two: Text) -> bool | None:
     if all(roles) and roles[0] != roles[1]:
         return False
     return None
+
+
+def is_any(key: object) -> bool:
+    """Is nothing at all known of the text?"""
+    return isinstance(key, Text) and len(key.parts) == 1 and isinstance(key.parts[0], Hole)
