@@ -38,3 +38,10 @@ TEXT_METHODS = frozenset(
     "replace removesuffix removeprefix split rsplit partition rpartition endswith startswith "
     "rstrip lstrip".split()
 )
+
+PASSING_DECORATORS = frozenset(
+    "property cached_property functional_property staticmethod classmethod abstractmethod override no_grad "
+    "inference_mode compile jit disable enable_grad script export ignore unused lru_cache cache wraps final "
+    "compact nowrap setter typechecked jaxtyped beartype custom_fwd custom_bwd contextmanager".split()
+)
+"""Decorators that leave what a function gives as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.members import PASSING_DECORATORS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
@@ -22,6 +23,7 @@ from lorascale_lint.ledger.left_alphas import left_alpha
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Tensor, options
 
 Step = tuple[Spot, str]
@@ -49,7 +51,8 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
             continue
         for application, holder in family.holders.items():
             own = application.variant == "lora" and in_one_line(ledger, holder, application.spot.cls)
-            if own and is_bare(application) and not is_scaled_sum(ledger, application):
+            bare = own and is_bare(application) and not is_scaled_sum(ledger, application)
+            if bare and not _is_changed_elsewhere(ledger, application.spot):
                 evidence = _evidence(ledger, family, application)
                 if evidence is not None:
                     found.append(
@@ -58,6 +61,23 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
                         )
                     )
     return found
+
+
+def _is_changed_elsewhere(ledger: Ledger, spot: Spot) -> bool:
+    """Does the method call one that a class below overrides, or that a decorator out of sight wraps?"""
+    for use in ledger.uses:
+        callee = use.callee
+        if use.spot.function is not spot.function or not isinstance(callee, FunctionInfo):
+            continue
+        if any(name.rpartition(".")[2] not in PASSING_DECORATORS for name in callee.decorators):
+            return True
+        owner = callee.owner
+        if owner is not None and any(
+            callee.name in below.methods and below is not owner and owner in ledger.lineage(below)
+            for below in owner.file.classes.values()
+        ):
+            return True
+    return False
 
 
 def _factors(family: Family) -> Iterator[Step]:

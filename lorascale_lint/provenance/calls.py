@@ -6,6 +6,7 @@ import ast
 
 from lorascale_lint.knowledge.operations import LINEAR_MODULES, PASSING_MODULES
 from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.builtins import FUNCTIONS
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import without_absent
@@ -162,5 +163,8 @@ def call_library(
         return linear_module(m, args, dict(keywords), last)
     made = operation(m, last, args, dict(keywords), node)
     if made is not None:
+        for keyword in node.keywords if node is not None else ():
+            if keyword.arg == "out":
+                assign(m, keyword.value, made)  # `torch.mul(delta, scale, out=delta)`
         return made
     return opaque(m, name, args, keywords)
