@@ -11,6 +11,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.unscaled import is_changed_elsewhere
 from lorascale_lint.rule import Rule
 
 
@@ -108,6 +109,8 @@ class SiblingWithoutScale(Rule):
                 continue
             for application in family.applications:
                 if not is_bare(application) or is_scaled_sum(ledger, application):
+                    continue
+                if is_changed_elsewhere(ledger, application.spot):
                     continue
                 siblings = (
                     (sibling.spot, sibling.scale.formula())

@@ -125,6 +125,8 @@ WHOLE: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str]]] = {
     ],
     ("diffsynth==2.1.12", ("diffsynth/models/flux_lora_patcher.py",)): [
         ("GeneralLoRALoader.load", "merge", "multiplier"),
+        # by the keys of its convention: alpha / rank, half of it in each factor
+        ("FluxLoRALoader.convert_state_dict", "fold", "sqrt(alpha) / sqrt(rank)"),
         # outputs of several layers weighted by a learned gate
         ("LoraMerger.forward", "forward", "unknown"),
     ],
@@ -141,7 +143,6 @@ WHOLE: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str]]] = {
 
 # Where the engine still falls short of what stands above, by package and file.
 SHORT = {
-    ("fastvideo==0.2.1", "fastvideo/layers/lora/linear.py"): "the forward takes the strength's first value",
     ("lycoris-lora==3.4.0", "lycoris/modules/locon.py"): "too many ways through the base class out of sight",
     ("lycoris-lora==3.4.0", "lycoris/modules/lokr.py"): "defaults of the constructor are taken as numbers",
     ("lycoris-lora==4.1.3", "lycoris/modules/locon.py"): "kernels chosen when it runs",

@@ -52,7 +52,7 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
         for application, holder in family.holders.items():
             own = application.variant == "lora" and in_one_line(ledger, holder, application.spot.cls)
             bare = own and is_bare(application) and not is_scaled_sum(ledger, application)
-            if bare and not _is_changed_elsewhere(ledger, application.spot):
+            if bare and not is_changed_elsewhere(ledger, application.spot):
                 evidence = _evidence(ledger, family, application)
                 if evidence is not None:
                     found.append(
@@ -63,7 +63,7 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
     return found
 
 
-def _is_changed_elsewhere(ledger: Ledger, spot: Spot) -> bool:
+def is_changed_elsewhere(ledger: Ledger, spot: Spot) -> bool:
     """Does the method call one that a class below overrides, or that a decorator out of sight wraps?"""
     for use in ledger.uses:
         callee = use.callee
