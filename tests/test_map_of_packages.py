@@ -125,10 +125,10 @@ WHOLE: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str]]] = {
     ],
     ("diffsynth==2.1.12", ("diffsynth/models/flux_lora_patcher.py",)): [
         ("GeneralLoRALoader.load", "merge", "multiplier"),
-        # by the keys of its convention: alpha / rank, half of it in each factor
-        ("FluxLoRALoader.convert_state_dict", "fold", "sqrt(alpha) / sqrt(rank)"),
         # outputs of several layers weighted by a learned gate
         ("LoraMerger.forward", "forward", "unknown"),
+        # by the keys of its convention: alpha / rank, half of it in each factor
+        ("FluxLoRALoader.convert_state_dict", "fold", "sqrt(alpha) / sqrt(rank)"),
     ],
     # LongCat-Video's own code, for which there is no package; `alpha_scale` is alpha / rank
     ("diffsynth==2.1.12", ("diffsynth/models/longcat_video_dit.py",)): [

@@ -127,9 +127,10 @@ class Renamed:
     @property
     def left_unmapped(self) -> bool:
         """Did the factors' module get another name, and alpha's not?"""
-        module = self.fate.trial.sample.module
-        known = isinstance(key := self.table.down.key, Text) and key.literal is not None
-        return known and self.module != module and self.key in {f"{module}.{s}" for s in ALPHA_SUFFIXES}
+        sample = self.fate.trial.sample
+        module, key = sample.module, self.table.down.key
+        renamed = isinstance(key, Text) and key.literal not in (None, sample.down)
+        return renamed and self.module != module and self.key in {f"{module}.{s}" for s in ALPHA_SUFFIXES}
 
     @property
     def keeps_suffixes(self) -> bool:

@@ -63,13 +63,19 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
     return found
 
 
+def is_wrapped(function: FunctionInfo | None) -> bool:
+    """Does a decorator out of sight make something else of what the function gives?"""
+    names = () if function is None else function.decorators
+    return any(name.rpartition(".")[2] not in PASSING_DECORATORS for name in names)
+
+
 def is_changed_elsewhere(ledger: Ledger, spot: Spot) -> bool:
     """Does the method call one that a class below overrides, or that a decorator out of sight wraps?"""
     for use in ledger.uses:
         callee = use.callee
         if use.spot.function is not spot.function or not isinstance(callee, FunctionInfo):
             continue
-        if any(name.rpartition(".")[2] not in PASSING_DECORATORS for name in callee.decorators):
+        if is_wrapped(callee):
             return True
         owner = callee.owner
         if owner is not None and any(
