@@ -24,7 +24,7 @@ from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_sum
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Tensor, options
+from lorascale_lint.provenance.values import Number, Tensor, options
 
 Step = tuple[Spot, str]
 
@@ -63,6 +63,10 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
     return found
 
 
+def _is_delta_or_number(value: object) -> bool:
+    return isinstance(value, Number) or (isinstance(value, Tensor) and value.kind == "delta")
+
+
 def is_wrapped(function: FunctionInfo | None) -> bool:
     """Does a decorator out of sight make something else of what the function gives?"""
     names = () if function is None else function.decorators
@@ -74,6 +78,8 @@ def is_changed_elsewhere(ledger: Ledger, spot: Spot) -> bool:
     for use in ledger.uses:
         callee = use.callee
         if use.spot.function is not spot.function or not isinstance(callee, FunctionInfo):
+            continue
+        if not any(_is_delta_or_number(option.value) for option in options(use.result)):
             continue
         if is_wrapped(callee):
             return True
