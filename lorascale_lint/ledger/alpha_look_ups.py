@@ -129,7 +129,8 @@ class Renamed:
         """Did the factors' module get another name, and alpha's not?"""
         sample = self.fate.trial.sample
         module, key = sample.module, self.table.down.key
-        renamed = isinstance(key, Text) and key.literal not in (None, sample.down)
+        known = isinstance(key, Text) and any(isinstance(part, str) for part in key.parts)
+        renamed = known and getattr(key, "literal", None) != sample.down
         return renamed and self.module != module and self.key in {f"{module}.{s}" for s in ALPHA_SUFFIXES}
 
     @property
