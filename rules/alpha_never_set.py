@@ -220,10 +220,11 @@ def _layer_calls(ledger: Ledger, family: Family) -> Iterator[tuple[ClassInfo, Sp
 
 
 def _applies(ledger: Ledger, family: Family, owner: ClassInfo) -> bool:
-    """Does the class hand factors to a setter, in a method of its own?"""
+    """Does the class hand factors without their alpha to a setter, in a method of its own?"""
     line = ledger.lineage(owner)
     return any(
         (function := handed.use.spot.function) is not None and function.owner in line
         for setter in family.setters
         for handed in handed_factors(ledger, setter)
+        if setter.alpha_parameter not in handed.use.given
     )

@@ -125,7 +125,15 @@ def place_entry(m: Machine, value: Place, key: Value) -> Value:
     if isinstance(cell, Entries):
         found = match_entry(cell, key)
         if found is not None:
-            return without_absent(found)
+            stored = without_absent(found)
+            is_file = value.made == "state dict"
+            other = is_file and keys.is_any(key) and all(kept != key for kept, _ in cell.pairs)
+            # Beside what was put there, whatever it held before is met on a walk.
+            return join([(_unseen_entry(m, value, key), ()), (stored, ())]) if other else stored
+    return _unseen_entry(m, value, key)
+
+
+def _unseen_entry(m: Machine, value: Place, key: Value) -> Place:
     role = keys.role_in(key) if isinstance(key, Text) else None
     weak = False
     if role is None and not (
