@@ -20,9 +20,6 @@ EXPRESSION_PARTS = 50_000
 """Nodes of an expression that LibCST is given: a second's work."""
 STATEMENT_LEVELS = 500
 """Statements within statements; each ``elif`` is in the ``else`` of the one before."""
-LINE_TOKENS = 400
-"""Tokens of one line, levels and ``elif`` of a text that LibCST is given although the standard library
-refuses it, so that its depth is not known."""
 CACHE_ENTRY_BYTES = 64 * 2**20
 """Of one entry of the cache; the largest seen has 2 MB."""
 KEPT_FOR = 30 * 24 * 3600

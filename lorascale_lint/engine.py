@@ -30,11 +30,12 @@ def lint(
     content is not (or not yet) on disk. ``progress`` is called with (files done, files in all).
     """
     sources, unread = read_all({*targets, *context}, overlay or {})
-    again = partial(_lint, sources, unread, targets, codes, progress)
+    modules = modules_of(sources)
+    again = partial(_lint, sources, modules, unread, targets, codes, progress)
     if cache_dir is None or unread:
         return again()
     results = ResultCache(cache_dir)
-    key = results.key(sources, modules_of(sources), targets, codes)
+    key = results.key(sources, modules, targets, codes)
     result = results.read(key, again)
     if result is None:
         result = again()
@@ -46,6 +47,7 @@ def lint(
 
 def _lint(
     sources: Mapping[Path, bytes],
+    modules: Mapping[Path, str],
     unread: Collection[FileFailure],
     targets: Collection[Path],
     codes: Collection[str] | None,
@@ -56,7 +58,7 @@ def _lint(
     ledger = Ledger()
     try:
         present = [path for path in targets if path in sources]
-        ledger, refused = examine_sources(sources, modules_of(sources), present, progress)
+        ledger, refused = examine_sources(sources, modules, present, progress)
         failures += refused
     except Exception:
         failures.append(_failure_in("<examination>", "while the code was followed"))

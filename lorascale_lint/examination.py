@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,9 +12,10 @@ from pathlib import Path
 from lorascale_lint.bounds import FRAMES, SOURCE_BYTES
 from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
-from lorascale_lint.knowledge.roles import names_added_factor
+from lorascale_lint.knowledge.roles import adds_factors, names_added_factor
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.driver import examine
+from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.show import show
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.sources.parsing import NestedTooDeeply, parse
@@ -59,9 +59,7 @@ def examine_sources(
     Also those among the targets that could not be read, and functions on which the engine itself failed.
     """
     looked_for = [path for path in sorted(targets) if path in sources and _may_hold_lora(sources[path])]
-    names = {str(path): module for path, module in modules.items()}
-    with _deep():
-        machine = examine(_Texts(sources), names, [str(path) for path in looked_for], progress)
+    machine = _run(sources, modules, looked_for, progress)
     ledger = machine.ledger
     ledger.read_source, ledger.lineage = lambda name: sources[Path(name)], machine.program.mro
     others = [data for path, data in sources.items() if str(path) not in machine.looked_at]
@@ -98,25 +96,29 @@ def look_at(
 ) -> tuple[list[Sight], list[FileFailure]]:
     """What the expressions in one row are worth, in the order in which they were computed."""
     sources, failures = read_all({*targets, *context, path}, {})
-    names = {str(path): module for path, module in modules_of(sources).items()}
-    chosen = [str(name) for name in {*targets, path} if name in sources and _may_hold_lora(sources[name])]
-    with _deep():
-        machine = examine(_Texts(sources), names, chosen, watched=(str(path), row))
+    chosen = [name for name in {*targets, path} if name in sources and _may_hold_lora(sources[name])]
+    machine = _run(sources, modules_of(sources), chosen, watched=(str(path), row))
     found = [Sight(text, show(value), chain) for text, value, chain in machine.sights]
     return list(dict.fromkeys(found)), failures
 
 
 def _may_hold_lora(source: bytes) -> bool:
-    return may_hold_lora(source) or names_added_factor(source.decode(errors="replace"))
+    return may_hold_lora(source) or (adds_factors() and names_added_factor(source.decode(errors="replace")))
 
 
-@contextmanager
-def _deep() -> Iterator[None]:
-    """Room for the frames of a run."""
+def _run(
+    sources: Mapping[Path, bytes],
+    modules: Mapping[Path, str],
+    chosen: Collection[Path],
+    progress: Callable[[int, int], None] | None = None,
+    watched: tuple[str, int] | None = None,
+) -> Machine:
+    """The machine that has looked at ``chosen``, with room for its frames."""
+    names = {str(path): module for path, module in modules.items()}
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, FRAMES))
     try:
-        yield
+        return examine(_Texts(sources), names, [str(path) for path in chosen], progress, watched)
     finally:
         sys.setrecursionlimit(before)
 

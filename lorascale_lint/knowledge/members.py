@@ -45,3 +45,17 @@ PASSING_DECORATORS = frozenset(
     "compact nowrap setter typechecked jaxtyped beartype custom_fwd custom_bwd contextmanager".split()
 )
 """Decorators that leave what a function gives as it is."""
+
+CHANGING_CALLS = frozenset("copy_ setattr exec append update put".split())
+"""Calls that change what they are given, beside those whose name ends in an underscore."""
+
+CONTAINER_TYPES = frozenset(
+    "dict Dict list List Iterable Sequence Mapping Any str typing t Union Optional None tuple Tuple".split()
+)
+"""Words of an annotation that say how values are held, not what a value is."""
+
+DELTALESS_BASES = frozenset({"Module", "ABC", "object"})
+"""Bases that add nothing to what a layer computes."""
+
+ANY_ATTRIBUTE = frozenset({"__getattr__", "__getattribute__"})
+"""Methods by which any attribute of an object may be read."""

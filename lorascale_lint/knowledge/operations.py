@@ -144,3 +144,9 @@ MOVES = {"to": "cpu", "cpu": ""}
 
 COPY_ARGUMENT = "copy"
 """The argument of `torch.Tensor.to` that makes a copy in any case."""
+
+OF_TWO = frozenset("add subtract multiply divide".split())
+"""Effects of operations that take two operands."""
+
+SURE = frozenset("add subtract multiply divide addmm transpose product copy_into keep".split())
+"""Effects that no method but a tensor's has under these names."""

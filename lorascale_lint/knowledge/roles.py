@@ -135,6 +135,11 @@ def add(names: Mapping[str, str]) -> None:
     key_role.cache_clear()
 
 
+def adds_factors() -> bool:
+    """Does the project name factors of its own?"""
+    return bool(_added_factors)
+
+
 def names_added_factor(text: str) -> bool:
     """Is there a name in ``text`` that the project says to be a factor?"""
     return any(pattern.search(text) for pattern in _added_factors)

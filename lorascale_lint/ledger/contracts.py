@@ -20,6 +20,7 @@ from lorascale_lint.knowledge.interfaces import (
     READS_SETTINGS,
 )
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.knowledge.members import CONTAINER_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -30,9 +31,6 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Tup, Value, options
 
 _FIELDS = {ALPHA: "lora_alpha", RANK: "r"}
-_CONTAINERS = frozenset(
-    "dict Dict list List Iterable Sequence Mapping Any str typing t Union Optional None tuple Tuple".split()
-)
 _RESULTS = 8
 """Calls of one name in a file that are looked at, beside those of the function that uses the result."""
 
@@ -235,7 +233,7 @@ class Contracts:
         owners = {_resolved(spot.file, word) for word in words}
         if any(o.startswith("peft.") and o.rpartition(".")[2] in CONFIGURATION_CLASSES for o in owners):
             return spot if self.surroundings.looks_factors_up(spot) else None
-        if not {word.rpartition(".")[2] for word in words} <= _CONTAINERS:
+        if not {word.rpartition(".")[2] for word in words} <= CONTAINER_TYPES:
             return None
         if name in CONFIGURATIONS and not name.startswith("lora"):
             return spot if self.surroundings.looks_factors_up(spot) else None

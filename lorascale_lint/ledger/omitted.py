@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.members import DELTALESS_BASES
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Return, Use
 from lorascale_lint.ledger.families import Family, families
@@ -13,8 +14,6 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.values import Const, Place, Ref, Tensor, Tup, Value, options
-
-_PLAIN_BASES = frozenset({"Module", "ABC", "object"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +104,7 @@ def _missing(ledger: Ledger, family: Family, cls: ClassInfo, override: FunctionI
 def _knows_bases(ledger: Ledger, cls: ClassInfo) -> bool:
     """Are all bases of the class and its ancestors in the project, or of a kind that adds no delta?"""
     line = ledger.lineage(cls)
-    known = {item.name for item in line} | _PLAIN_BASES
+    known = {item.name for item in line} | DELTALESS_BASES
     bases = (base for item in line for base in item.node.bases)
     return all(
         dotted(base.value if isinstance(base, ast.Subscript) else base).rpartition(".")[2] in known

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from lorascale_lint.findings import Confidence
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.interfaces import LAYER_LIBRARIES, PLAIN_BASES
+from lorascale_lint.knowledge.members import ANY_ATTRIBUTE
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.class_fields import Field, Kept
@@ -26,7 +27,6 @@ from lorascale_lint.provenance.values import Number, Place, Tensor, options
 Step = tuple[Spot, str]
 _SCALES = frozenset({ALPHA, SCALING, STRENGTH, MULTIPLIER})
 _UNREAL = ("setter", "property", "register_fake", "impl_abstract", "register_kernel", "deprecated")
-_OPEN = frozenset({"__getattr__", "__getattribute__"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -369,7 +369,7 @@ def is_open(ledger: Ledger, cls: ClassInfo) -> bool:
     line = ledger.lineage(cls)
     known = {item.name for item in line}
     for item in line:
-        if not _OPEN.isdisjoint(item.methods):
+        if not ANY_ATTRIBUTE.isdisjoint(item.methods):
             return True
         for base in item.node.bases:
             name = dotted(base.value if isinstance(base, ast.Subscript) else base)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
+from lorascale_lint.knowledge.members import CHANGING_CALLS
 from lorascale_lint.linking.definitions import FunctionInfo
 
 Arm = tuple[ast.If, bool]
 """A branch: that of a true or of a false test."""
-
-_CHANGES = frozenset("copy_ setattr exec append update put".split())
 
 
 def goes_nowhere(function: FunctionInfo, node: ast.AST) -> bool:
@@ -55,7 +54,7 @@ def only_computes(function: FunctionInfo) -> bool:
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 return False
             case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
-                if name.endswith("_") or name in _CHANGES:
+                if name.endswith("_") or name in CHANGING_CALLS:
                     return False
             case ast.Return(value=ast.expr()):
                 returns = True

@@ -155,11 +155,7 @@ def _getattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
             and found.role is None
             and not isinstance(args[2], Const)
         ):
-            return (
-                args[2]
-                if isinstance(args[2], Number) and False
-                else join([(found, ((f"has {literal}", True),)), (args[2], ((f"has {literal}", False),))])
-            )
+            return join([(found, ((f"has {literal}", True),)), (args[2], ((f"has {literal}", False),))])
         return found
     if isinstance(name, Text):
         role = keys.role_in(name)

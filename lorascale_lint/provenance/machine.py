@@ -108,6 +108,12 @@ class Machine(Recorder):
         frame.journal = len(self.heap.journals)
         self.stack.append(frame)
 
+    def leave(self, frame: Frame) -> None:
+        """Return from a function; what it changed stays."""
+        while len(self.heap.journals) > frame.journal:
+            self.heap.keep()
+        self.stack.pop()
+
     # ---- bounds -----------------------------------------------------------------------
 
     def tick(self) -> None:

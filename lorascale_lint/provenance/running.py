@@ -80,6 +80,7 @@ def run_function(
         return opaque(m, info.name, args, keywords)
     guards = m.frame.guards if m.stack else ()
     key = _key(m, func, args, keywords, running)
+    m.called.add(info)
     made = m.memory.find(key, guards)
     if made is None:
         trace = m.memory.begin(info, len(m.stack), guards)
@@ -87,7 +88,6 @@ def run_function(
             made = _run(m, func, args, keywords, node)
         finally:
             m.memory.end(trace, key, made)
-    m.called.add(info)
     if m.stack:
         explicit = func.receiver is None and info.owner is not None and not info.is_static
         record_use(m, node, info.qualname, info, args[explicit:], keywords, made)
@@ -108,7 +108,6 @@ def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node:
     info = func.info
     if info.owner is not None and not info.is_static and func.receiver is not None:
         args = [func.receiver, *args]
-    m.called.add(info)
     names = Names({}, func.env if func.env is not None or info.owner is None else info.owner.names)
     frame = Frame(info.file, info, names, func.receiver, func.owner or info.owner)
     frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
@@ -125,10 +124,8 @@ def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node:
         bind(m, frame, info, args, keywords)
         return finish(m, frame, info)
     finally:
-        while len(m.heap.journals) > frame.journal:
-            m.heap.keep()
         m.initialising -= initialiser
-        m.stack.pop()
+        m.leave(frame)
 
 
 SMALL = 25

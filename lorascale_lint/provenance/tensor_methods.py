@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from lorascale_lint.knowledge.members import COMMON_METHODS, TEXT_METHODS
-from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.provenance.arithmetic import combine_sum
 from lorascale_lint.provenance.assignment import assign
@@ -236,9 +236,9 @@ def of_place(
     if by_name is not None:
         return m.call(by_name, args, keywords, node)
     effect = OPERATIONS.get(name)
-    if len(args) > 2 and effect in _OF_TWO:
+    if len(args) > 2 and effect in OF_TWO:
         effect = None  # `model.add(name, up, down)`: no operation, whatever it is called
-    if effect is not None and (found is not None or value_may_be_tensor(value) or effect in _SURE):
+    if effect is not None and (found is not None or value_may_be_tensor(value) or effect in SURE):
         subject = found if found is not None else value
         if isinstance(subject, Tensor) and subject.kind == "base":
             return of_tensor(m, subject, name, args, named, node)
@@ -254,10 +254,6 @@ def of_place(
     made = call_place(m, m.place(name, value if isinstance(value, Place) else None), args, keywords, node)
     record_use(m, node, f"{path}.{name}", None, args, keywords, made)
     return made
-
-
-_OF_TWO = frozenset("add subtract multiply divide".split())
-_SURE = frozenset("add subtract multiply divide addmm transpose product copy_into keep".split())
 
 
 def value_may_be_tensor(value: Value) -> bool:

@@ -287,6 +287,4 @@ def _call(
     bind_unknown(machine, frame, info)
     frame.names.local.update((name, value) for name, value in given.items() if name)
     finish(machine, frame, info)
-    while len(machine.heap.journals) > frame.journal:
-        machine.heap.keep()
-    machine.stack.pop()
+    machine.leave(frame)

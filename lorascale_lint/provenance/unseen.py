@@ -279,7 +279,5 @@ def run_unknown(
         bind_unknown(m, frame, info)
         return finish(m, frame, info)
     finally:
-        while len(m.heap.journals) > frame.journal:
-            m.heap.keep()
         m.initialising -= initialiser
-        m.stack.pop()
+        m.leave(frame)
