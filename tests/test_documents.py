@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,12 @@ def test_commands_print_what_the_page_says(name, tmp_path):
     assert (ROOT / name).read_text() == with_outputs(ROOT / name, tmp_path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the commands are for bash")
+def test_the_picture_of_the_map_is_what_the_command_draws(tmp_path):
+    with_outputs(ROOT / "docs" / "too-strong.md", tmp_path)
+    assert (tmp_path / "project" / "map.svg").read_text() == (ROOT / "docs/assets/map.svg").read_text()
+
+
 def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
@@ -67,3 +74,5 @@ if __name__ == "__main__":
     for given in map(Path, sys.argv[1:]):
         with tempfile.TemporaryDirectory() as scratch:
             given.write_text(with_outputs(given, Path(scratch)))
+            for picture in Path(scratch, "project").glob("*.svg"):
+                shutil.copy(picture, ROOT / "docs" / "assets")

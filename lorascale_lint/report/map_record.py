@@ -8,12 +8,14 @@ from typing import Any
 from lorascale_lint.ledger.applications import Application, applications, folds, products
 from lorascale_lint.ledger.entries import Fold
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.report.map_way import Ways
 
 Record = dict[str, Any]
 
 
 def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
     """Everything that the ledger says of the files in ``targets``."""
+    ways = Ways(ledger)
     found = [item for item in applications(ledger) if item.spot.file.filename in targets]
     classes: dict[tuple[str, str], Record] = {}
     functions: list[Record] = []
@@ -27,7 +29,9 @@ def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
         )
         if owner is None:
             name = "<module>" if function is None else function.qualname
-            functions.append({"function": name, "filename": item.spot.file.filename, **_application(item)})
+            functions.append(
+                {"function": name, "filename": item.spot.file.filename, **_application(item, ways)}
+            )
             continue
         key = (item.spot.file.filename, owner.qualname)
         record = classes.setdefault(
@@ -42,7 +46,7 @@ def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
             },
         )
         record["applications"].append(
-            {"method": function.qualname if function else "", "filename": key[0], **_application(item)}
+            {"method": function.qualname if function else "", "filename": key[0], **_application(item, ways)}
         )
     functions += [
         _fold(fold)
@@ -79,6 +83,7 @@ def _fold(fold: Fold) -> Record:
         "scale": fold.scale.formula(),
         "variant": "lora",
         "reasons": list(fold.scale.unknowns()),
+        "branches": [],
     }
 
 
@@ -86,7 +91,7 @@ def _near(found: list[Application], filename: str, row: int) -> bool:
     return any(item.spot.file.filename == filename and item.spot.row == row for item in found)
 
 
-def _application(item: Application) -> Record:
+def _application(item: Application, ways: Ways) -> Record:
     return {
         "kind": item.kind,
         "row": item.spot.row,
@@ -95,10 +100,19 @@ def _application(item: Application) -> Record:
         "variant": item.variant,
         "reasons": list(item.reasons),
         "branches": [
-            {"scale": branch.scale.formula(), "when": list(map(_condition, branch.guards))}
+            {
+                "scale": branch.scale.formula(),
+                "when": [_condition(atom) for atom in branch.guards if _is_readable(atom[0])],
+                "way": ways.of(item, branch),
+            }
             for branch in item.branches
         ],
     }
+
+
+def _is_readable(text: str) -> bool:
+    """Is this a condition of the code, and not one that the engine wrote for itself?"""
+    return not text.startswith("loop in row") and "{(" not in text
 
 
 def _condition(atom: tuple[str, bool]) -> str:

@@ -22,9 +22,13 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         for found in item["applications"]:
             yield from _application(found, found["method"])
         yield ""
-    for found in record["functions"]:
-        yield (f"{found['filename']}:{found['row']} {found['function']}")
-        yield from _application(found, found["function"])
+    for (filename, name), items in groupby(
+        record["functions"], key=lambda item: (item["filename"], item["function"])
+    ):
+        first, *more = items
+        yield f"{filename}:{first['row']} {name}"
+        for found in (first, *more):
+            yield from _application(found, name)
         yield ""
     if not record["implementations"] and not record["functions"]:
         yield "No LoRA implementation found."
