@@ -39,13 +39,6 @@ TEXT_METHODS = frozenset(
     "rstrip lstrip".split()
 )
 
-PASSING_DECORATORS = frozenset(
-    "property cached_property functional_property staticmethod classmethod abstractmethod override no_grad "
-    "inference_mode compile jit disable enable_grad script export ignore unused lru_cache cache wraps final "
-    "compact nowrap setter typechecked jaxtyped beartype custom_fwd custom_bwd contextmanager".split()
-)
-"""Decorators that leave what a function gives as it is."""
-
 CHANGING_CALLS = frozenset("copy_ setattr exec append update put".split())
 """Calls that change what they are given, beside those whose name ends in an underscore."""
 

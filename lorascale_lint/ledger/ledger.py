@@ -32,7 +32,7 @@ from lorascale_lint.ledger.entries import (
 from lorascale_lint.provenance.values import Multiplied
 
 if TYPE_CHECKING:
-    from lorascale_lint.linking.definitions import ClassInfo
+    from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
 Made = TypeVar("Made")
 
@@ -75,6 +75,8 @@ class Ledger:
     patterns: list[Pattern] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)
     """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
+    changed: set[FunctionInfo] = field(default_factory=set)
+    """Functions of which a decorator makes something else, or something that is not known."""
     crashes: list[tuple[str, str]] = field(default_factory=list)
     """Files, and functions of them on which the engine itself failed."""
     left_out: dict[tuple[str, int], str] = field(default_factory=dict)

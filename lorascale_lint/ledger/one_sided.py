@@ -17,7 +17,7 @@ from lorascale_lint.ledger.numbers import bare, scale_of, trained
 from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.ledger.scaled_sums import scaled_sums
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.unscaled import is_wrapped, unscaled
+from lorascale_lint.ledger.unscaled import unscaled
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
@@ -48,7 +48,7 @@ def one_sided(ledger: Ledger) -> Iterator[OneSided]:
     told += [found.application for found in scaled_sums(ledger)]
     reported = {id(application.spot.node) for application in told}
     for found in (*_branches(made), *_methods(ledger, made), *_classes(ledger, made)):
-        silent = found.spot.file.is_test or is_wrapped(found.spot.function)
+        silent = found.spot.file.is_test or found.spot.function in ledger.changed
         if id(found.spot.node) not in reported and not silent:
             reported.add(id(found.spot.node))
             yield found

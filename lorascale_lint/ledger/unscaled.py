@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.members import PASSING_DECORATORS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
@@ -67,22 +66,14 @@ def _is_delta_or_number(value: object) -> bool:
     return isinstance(value, Number) or (isinstance(value, Tensor) and value.kind == "delta")
 
 
-def is_wrapped(function: FunctionInfo | None) -> bool:
-    """Does a decorator out of sight make something else of what the function gives?"""
-    names = () if function is None else function.decorators
-    return any(name.rpartition(".")[2] not in PASSING_DECORATORS for name in names)
-
-
 def is_changed_elsewhere(ledger: Ledger, spot: Spot) -> bool:
-    """Does the method call one that a class below overrides, or that a decorator out of sight wraps?"""
+    """Does the method call one that a class below overrides?"""
     for use in ledger.uses:
         callee = use.callee
         if use.spot.function is not spot.function or not isinstance(callee, FunctionInfo):
             continue
         if not any(_is_delta_or_number(option.value) for option in options(use.result)):
             continue
-        if is_wrapped(callee):
-            return True
         owner = callee.owner
         if owner is not None and any(
             callee.name in below.methods and below is not owner and owner in ledger.lineage(below)

@@ -317,6 +317,7 @@ FUNCTIONS: dict[str, Function] = {
     "builtins.all": quantifier(False),
     "builtins.iter": same_value,
     "builtins.<same>": same_value,
+    "*.update_wrapper": same_value,
     "*.tqdm": same_value,
     "*.trange": call_range,
     "builtins.reversed": call_reversed,

@@ -8,6 +8,7 @@ from lorascale_lint.knowledge.operations import LINEAR_MODULES, PASSING_MODULES
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.builtins import FUNCTIONS
+from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import without_absent
 from lorascale_lint.provenance.machine import Machine
@@ -127,8 +128,7 @@ def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: a
             for name in ("__call__", "forward", "call"):
                 found_method = m.program.method(cls, name)
                 if found_method is not None:
-                    bound = Closure(found_method[0], func, owner=found_method[1])
-                    return run_function(m, bound, args, keywords, node)
+                    return call(m, method(m, *found_method, func), args, keywords, node)
             return apply_base(m, func, args)
         case Ref(kind="list"):  # nn.Sequential
             held = m.elements(func)

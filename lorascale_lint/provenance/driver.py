@@ -11,6 +11,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance import defaults, trials
+from lorascale_lint.provenance.decorators import is_itself
 from lorascale_lint.provenance.fields import fields_read, reads
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
@@ -60,6 +61,8 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
         for owner in owners:
             _run(machine, info, owner)
         _unused_parameters(machine, info)
+        if not is_itself(machine, info):
+            machine.ledger.changed.add(info)
     _run_top_level(machine, file)
     if defaults.may_hold(file.source):
         defaults.record(machine, file)

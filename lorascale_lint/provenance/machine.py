@@ -91,6 +91,8 @@ class Machine(Recorder):
         self._denied: set[tuple[str, bool]] = set()
         self.frames = 0
         self.memory = Memory(self.heap, self.ledger)
+        self.decorated: dict[FunctionInfo, Value] = {}
+        """What decorators make of functions."""
         self.own_words: dict[FunctionInfo, bool] = {}
         self.defined: list[tuple[Closure, Frame]] = []
         """Functions defined inside the one that is looked at; who calls them may be out of sight."""

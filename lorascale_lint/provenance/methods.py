@@ -7,6 +7,7 @@ import ast
 from lorascale_lint.knowledge.operations import KEEPERS
 from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
+from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.literals import of_match
 from lorascale_lint.provenance.lookups import read_entry, wrote
 from lorascale_lint.provenance.machine import Machine
@@ -15,14 +16,13 @@ from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.objects import SuperOf
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.regexes import of_pattern
-from lorascale_lint.provenance.running import record_use, run_function
+from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.shapes import extent
 from lorascale_lint.provenance.tensor_methods import of_module, of_place, of_tensor
 from lorascale_lint.provenance.text_methods import of_text
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
-    Closure,
     Element,
     Keywords,
     Klass,
@@ -153,8 +153,7 @@ def _of_super(
     for item in rest:
         if name in item.methods:
             info = item.methods[name]
-            bound = None if info.is_static else target
-            return run_function(m, Closure(info, bound, owner=item), args, keywords, node)
+            return m.call(method(m, info, item, target), args, keywords, node)
     if name == "__init__" and isinstance(target, Ref):
         construct_base(m, target, m.program.library_bases(cls), args, keywords)
         return NONE

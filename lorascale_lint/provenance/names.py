@@ -6,7 +6,8 @@ import ast
 from typing import Any
 
 from lorascale_lint.knowledge.members import TENSOR_ATTRIBUTES
-from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo, dotted
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.decorators import function
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import path_of
@@ -17,7 +18,6 @@ from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.unseen import fill
 from lorascale_lint.provenance.values import (
     UNKNOWN,
-    Closure,
     Const,
     Element,
     Klass,
@@ -63,10 +63,7 @@ def meaning(m: Machine, found: Any, name: str = "") -> Value:
     """What the linker found, as a value."""
     match found:
         case FunctionInfo():
-            made: Value = Closure(found)
-            for decorator in reversed(getattr(found.node, "decorator_list", [])):
-                made = decorated(m, decorator, made)
-            return made
+            return function(m, found)
         case ClassInfo():
             return Klass(found)
         case FileInfo():
@@ -147,26 +144,3 @@ def _of_place(m: Machine, value: Place, name: str) -> Value:
     if made.role is None and value.role in ("A", "B") and name in ("weight", "data", "T"):
         made = Place(made.path, value.role, value.weak)
     return made
-
-
-def decorated(m: Machine, node: ast.expr, value: Value) -> Value:
-    """What a decorator makes of a function: itself, unless the project's own code says otherwise."""
-    name = dotted(node.func if isinstance(node, ast.Call) else node)
-    if not name or name.rpartition(".")[2] in (
-        "property",
-        "staticmethod",
-        "classmethod",
-        "setter",
-        "overload",
-        "abstractmethod",
-    ):
-        return value
-    if not m.stack:
-        return value
-    found = m.program.resolve(m.frame.file, name)
-    if not isinstance(found, FunctionInfo) or not isinstance(value, Closure):
-        return value
-    if value.info.owner is not None:
-        return value
-    made = m.call(Closure(found), [value], [], None) if not isinstance(node, ast.Call) else value
-    return made if isinstance(made, Closure | Partial) else value

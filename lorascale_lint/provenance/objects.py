@@ -6,9 +6,11 @@ import ast
 from dataclasses import dataclass
 from functools import partial
 
+from lorascale_lint.knowledge.decorators import PROPERTIES
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
 from lorascale_lint.provenance.lookups import without_absent
@@ -74,7 +76,10 @@ def construct(
     made = new_object(m, cls, cls.name)
     found = m.program.method(cls, "__init__")
     if found is not None and "dataclass" not in " ".join(cls.decorators):
-        run_function(m, Closure(found[0], made, owner=found[1]), args, keywords, node)
+        init = method(m, found[0], found[1], made)
+        if isinstance(init, Place):
+            init = Closure(found[0], made, owner=found[1])  # its fields are made, whatever is done beside
+        m.call(init, args, keywords, node)
         return made
     fields = record_fields(m, cls)
     if fields:
@@ -159,10 +164,10 @@ def _unset(m: Machine, value: Ref, name: str) -> Value:
         found = m.program.method(cls, name)
         if found is not None:
             info, owner = found
-            if info.has("property", "cached_property", "functional_property"):
-                return run_function(m, Closure(info, value, owner=owner), [], [], None)
-            receiver: Value | None = Klass(cls) if info.has("classmethod") else value
-            return Closure(info, None if info.is_static else receiver, owner=owner)
+            held = method(m, info, owner, Klass(cls) if info.has("classmethod") else value)
+            if not isinstance(held, Place):
+                return m.call(held, [], [], None) if info.has(*PROPERTIES) else held
+            return _by_path(m, value, name)
         for item in m.program.mro(cls):
             if name in item.attributes:
                 return class_attribute(m, item, name, value)
@@ -178,8 +183,12 @@ def _unset(m: Machine, value: Ref, name: str) -> Value:
                 return made
     if name in ("__class__", "__dict__"):
         return Klass(cls) if cls is not None and name == "__class__" else Place(name)
-    path = m.heap.read(value.key, "<path>") or "object"
-    return m.place(name, Place(str(path)))
+    return _by_path(m, value, name)
+
+
+def _by_path(m: Machine, value: Ref, name: str) -> Place:
+    """What is called ``name`` of an object, and not known."""
+    return m.place(name, Place(str(m.heap.read(value.key, "<path>") or "object")))
 
 
 def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> Value:
@@ -187,7 +196,7 @@ def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> V
     for item in m.program.mro(cls):
         if name in item.methods:
             info = item.methods[name]
-            return Closure(info, Klass(cls) if info.has("classmethod") else None, owner=item)
+            return method(m, info, item, Klass(cls) if info.has("classmethod") else None)
         if name in item.inner:
             return Klass(item.inner[name])
         if name in item.attributes:

@@ -100,16 +100,21 @@ def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords, runni
         return None
     given = (*args, *(value for _, value in keywords))
     steps = tuple((*value.steps, value.norm, value.summed) for value in given if isinstance(value, Tensor))
+    steps += tuple((id(value.env),) for value in given if isinstance(value, Closure))
     around = (m.frame.lora if m.stack else None, m.recording, m.initialising, running)
     return (func.info, func.receiver, func.owner, tuple(args), tuple(keywords), steps, around)
 
 
 def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
     info = func.info
-    if info.owner is not None and not info.is_static and func.receiver is not None:
-        args = [func.receiver, *args]
+    receiver = func.receiver
+    if info.owner is not None and not info.is_static:
+        if receiver is not None:
+            args = [receiver, *args]
+        elif args and isinstance(args[0], Ref) and args[0].cls is not None:
+            receiver = args[0]  # `Class.method(self, ...)`, or by a wrapper that passes all on
     names = Names({}, func.env if func.env is not None or info.owner is None else info.owner.names)
-    frame = Frame(info.file, info, names, func.receiver, func.owner or info.owner)
+    frame = Frame(info.file, info, names, receiver, func.owner or info.owner)
     frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
     if m.stack:
         outer = m.frame

@@ -11,10 +11,11 @@ from lorascale_lint.provenance.arithmetic import binary
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import UNROLL_LIMIT, element_of, remove_item
+from lorascale_lint.provenance.decorators import decorated
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.lookups import read_entry, wrote
 from lorascale_lint.provenance.machine import MORE_STEPS, STEP_LIMIT, Machine, OutOfSteps, hole
-from lorascale_lint.provenance.names import decorated, meaning
+from lorascale_lint.provenance.names import meaning
 from lorascale_lint.provenance.patterns import pattern
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
@@ -111,9 +112,7 @@ def run(m: Machine, node: ast.stmt) -> bool:
             info = FunctionInfo(frame.file, node, qualname)
             made: Value = Closure(info, None, frame.names, owner=frame.owner)
             m.defined.append((Closure(info, None, frame.names, owner=frame.owner), frame))
-            for decorator in reversed(node.decorator_list):
-                made = decorated(m, decorator, made)
-            frame.names.local[node.name] = made
+            frame.names.local[node.name] = decorated(m, node, made)
         case ast.ClassDef():
             frame = m.frame
             cls = ClassInfo(frame.file, node, node.name)

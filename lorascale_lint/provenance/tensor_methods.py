@@ -12,6 +12,7 @@ from lorascale_lint.provenance.arithmetic import combine_sum
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.container_methods import of_dict
 from lorascale_lint.provenance.containers import item_of, store_item
+from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import presence, read_all
 from lorascale_lint.provenance.machine import Machine, hole
@@ -28,7 +29,6 @@ from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
-    Closure,
     Keywords,
     Method,
     Number,
@@ -273,5 +273,4 @@ def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> V
         return None
 
     cls = owners[0]
-    receiver = instance(m, cls)
-    return Closure(cls.methods[name], receiver if not cls.methods[name].is_static else None, owner=cls)
+    return method(m, cls.methods[name], cls, instance(m, cls))
