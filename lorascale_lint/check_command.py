@@ -48,6 +48,8 @@ class CheckOptions:
     write_baseline: bool = False
     diff_base: str | None = None
     add_ignore: str | None = None
+    prove: bool = False
+    isolation: str | None = None
     exit_zero: bool = False
     quiet: bool = False
     cache: bool = True
@@ -116,10 +118,27 @@ class _Check:
         overlay = {path: data for path, data in self.contents.items() if data is not None}
         report = self.known.check(overlay)
         self._complain(report)
+        if self.options.prove and report.findings:
+            report = self._proved(report)
         self.output.report(report, self.reader(overlay))
         if self.stdin is None:
             self._shrink_baseline()
         return self._exit_code(report)
+
+    def _proved(self, report: Report) -> Report:
+        """The report with what came of running the code. Nothing else of `check` executes any."""
+        from lorascale_lint.verify.isolation.promises import Isolation
+        from lorascale_lint.verify.proving.proof import EXECUTES, proved
+
+        self.console.note(f"{EXECUTES}\n")
+        findings = proved(
+            report.findings,
+            self.sources,
+            isolation=Isolation(self.options.isolation or "auto"),
+            say=lambda line: self.console.step(printable(line)),
+            warn=lambda line: self.console.warning(printable(line)),
+        )
+        return replace(report, findings=findings)
 
     def _diff(self) -> int:
         outcome = self._apply()

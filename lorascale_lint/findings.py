@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar, overload
 Severity = Literal["error", "warning"]
 Confidence = Literal["high", "medium"]
 Applicability = Literal["safe", "unsafe"]
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,6 +107,39 @@ Repair: TypeAlias = Callable[[], Fix | None]
 """Makes a fix when somebody asks for it; None where the code is not what the repair understands."""
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of running the code that a finding speaks of (`check --prove`).
+
+    ``reason`` says why it was not run, or what the numbers mean. ``question`` is the property that was
+    measured, ``expected`` and ``observed`` are effective scales at ``alpha`` (None: none was given) and
+    ``rank``. ``application`` is what was run, and ``command`` repeats it.
+    """
+
+    status: Literal["confirmed", "refuted", "not run"]
+    reason: str = ""
+    question: str = ""
+    expected: float | None = None
+    observed: float | None = None
+    alpha: float | None = None
+    rank: int | None = None
+    application: str = ""
+    command: str = ""
+
+    def sentence(self) -> str:
+        """One line for people, without the command."""
+        parts: list[str] = [self.status]
+        if self.expected is not None and self.observed is not None:
+            given = [] if self.alpha is None else [f"alpha {self.alpha:g}"]
+            given += [] if self.rank is None else [f"rank {self.rank}"]
+            at = f" ({', '.join(given)})" if given else ""
+            observed = 0.0 if abs(self.observed) < _ROUNDING else self.observed
+            parts.append(f"{self.question}: expected {self.expected:.4g}, observed {observed:.4g}{at}")
+        if self.reason:
+            parts.append(self.reason)
+        return f"{parts[0]}: {'; '.join(parts[1:])}" if parts[1:] else parts[0]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One violation of one rule.
@@ -113,7 +147,7 @@ class Finding:
     ``effect`` says in numbers how strong the error is (for example
     ``2.00x too strong for alpha=64, rank=128``). ``confidence`` is high if the code shows the bug,
     medium if it only makes it plausible. ``fix`` may be given as a `Repair`. ``suppression_rows`` are the
-    rows of the statement on which a suppression comment counts.
+    rows of the statement on which a suppression comment counts. ``proof`` is there if somebody asked for it.
     """
 
     code: str
@@ -127,6 +161,7 @@ class Finding:
     fix: Lazily[Fix | None] = Lazily(None)
     url: str | None = None
     suppression_rows: tuple[int, ...] = field(default=())
+    proof: Proof | None = None
 
     @property
     def sort_key(self) -> tuple[Span, str, str]:

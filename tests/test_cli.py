@@ -603,6 +603,7 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
         "base": None,
         "compiled": False,
         "memory_limit": None,
+        "only": None,
         "distributed": None,
     }
     assert seen == usual | {"driver": "fastvideo", "seed": 7, "timeout": 1.5}

@@ -28,6 +28,7 @@ class _Check(click.Command):
         "lorascale-lint check src/ --select LS1,dora-wrong-norm",
         "lorascale-lint --diff src/                      # show the repairs as a patch",
         "lorascale-lint --fix src/                       # apply those that are safe",
+        "lorascale-lint --prove src/                     # run the code, measure each finding",
         "cat a.py | lorascale-lint --stdin-filename pkg/a.py -",
     ),
 )
@@ -66,6 +67,17 @@ class _Check(click.Command):
     metavar="[=REASON]",
     help="Silence every finding by a comment in the file.",
 )
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="Run the code that each finding speaks of, as verify does, and put the measured scale beside it. "
+    "This executes the project's code.",
+)
+@click.option(
+    "--isolation",
+    type=click.Choice(["auto", "required", "off"]),
+    help="With --prove: as that of verify.",
+)
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of facts.")
@@ -95,6 +107,10 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
         raise click.UsageError("--add-ignore goes with files, and without --fix, --diff and --write-baseline")
     if "#" in (options["add_ignore"] or "") or not (options["add_ignore"] or " ").isprintable():
         raise click.UsageError("the reason of --add-ignore must be one line without #")
+    if options["prove"] and ("-" in paths or any(options[mode] for mode in modes)):
+        raise click.UsageError("--prove goes with files, and without --fix, --diff and --write-baseline")
+    if options["isolation"] is not None and not options["prove"]:
+        raise click.UsageError("--isolation is about the code that --prove runs")
     if "-" in paths and len(paths) > 1:
         raise click.UsageError("- (standard input) can't be mixed with other paths")
     if options["stdin_filename"] is not None and paths != ("-",):

@@ -55,6 +55,11 @@ def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     metavar="NAME|FILE.py:NAME",
     help="How the code is run: a driver, or a function of one's own; found out from PATH by default.",
 )
+@click.option(
+    "--only",
+    metavar="FILE:ROW",
+    help="Run only the function or class around that row, without a driver.",
+)
 @click.option("--list-drivers", is_flag=True, help="List the drivers and end.")
 @click.option("--emit-test", is_flag=True, help="Print a pytest file for the code in PATH and end.")
 @click.option(

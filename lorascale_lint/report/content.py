@@ -34,6 +34,12 @@ class Report:
     unshown: tuple[Finding, ...] = ()
 
 
+def told(finding: Finding) -> list[str]:
+    """The message, and below it the effect and what came of running the code, where there is such a thing."""
+    proof = finding.proof.sentence() if finding.proof else None
+    return [line for line in (finding.message, finding.effect, proof) if line]
+
+
 class Place(NamedTuple):
     """What stays when lines move: file, rule, enclosing definition, and a number among those alike."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.findings import FileFailure, Finding
-from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.content import Read, Report, told
 from lorascale_lint.report.terminal import Style
 
 
@@ -29,7 +29,7 @@ def _place(finding: Finding) -> dict[str, str | int]:
 
 
 def _message(finding: Finding) -> str:
-    return finding.message + (f"\n{finding.effect}" if finding.effect else "")
+    return "\n".join(told(finding))
 
 
 def _command(level: str, code: str, name: str, place: dict[str, str | int], message: str) -> str:

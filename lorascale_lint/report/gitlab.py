@@ -31,9 +31,8 @@ def render(report: Report, read: Read, style: Style) -> str:
         span = (finding.span.start, finding.span.end)
         severity = _SEVERITIES[finding.severity]
         filename = finding.span.filename
-        issues.append(
-            _issue(finding.code, finding.name, finding.message, severity, filename, span, repr(place))
-        )
+        message = finding.message + (f" ({finding.proof.sentence()})" if finding.proof else "")
+        issues.append(_issue(finding.code, finding.name, message, severity, filename, span, repr(place)))
     return json.dumps(issues, indent=2) + "\n"
 
 

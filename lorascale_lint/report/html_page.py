@@ -92,6 +92,10 @@ def _finding(finding: Finding, read: Read) -> Iterator[str]:
     if source := read(finding.span.filename):
         yield _excerpt(finding.span, source)
     yield from _way(finding, read)
+    if finding.proof:
+        yield f'<p class="proof">{_text(finding.proof.sentence())}</p>'
+        if finding.proof.command:
+            yield f"<p><code>{_text(finding.proof.command)}</code></p>"
     if finding.fix:
         yield from _repair(finding.fix, read)
 

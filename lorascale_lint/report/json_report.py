@@ -7,6 +7,7 @@ it, else absolute.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from lorascale_lint.findings import FileFailure, Finding, Fix, Position
@@ -46,7 +47,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
             for step in finding.trace
         ],
         "url": finding.url,
-    }
+    } | ({} if finding.proof is None else {"proof": asdict(finding.proof)})
 
 
 def _failure(failure: FileFailure) -> dict[str, Any]:

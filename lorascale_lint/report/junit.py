@@ -6,13 +6,13 @@ from itertools import groupby
 from xml.etree import ElementTree
 
 from lorascale_lint.report.concise import lines
-from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.content import Read, Report, told
 from lorascale_lint.report.terminal import Style, printable
 
 
 def render(report: Report, read: Read, style: Style) -> str:
     """A suite for each file with a finding; a single test that passes where there is nothing to report."""
-    effects = {(item.span.filename, item.span.start, item.code): item.effect for item in report.findings}
+    more = {(item.span.filename, item.span.start, item.code): told(item)[1:] for item in report.findings}
     root = ElementTree.Element("testsuites", name="lorascale-lint")
     for filename, group in groupby(sorted(lines(report)), key=lambda line: line.filename):
         items = list(group)
@@ -28,9 +28,9 @@ def render(report: Report, read: Read, style: Style) -> str:
                 line=str(item.position.row),
             )
             failure = ElementTree.SubElement(case, "failure", message=printable(item.message), type=item.code)
-            effect = effects.get((item.filename, item.position, item.code))
-            failure.text = printable(f"{filename}:{place}: {item.message}")
-            failure.text += f"\n{printable(effect)}" if effect else ""
+            below = more.get((item.filename, item.position, item.code), [])
+            lines_of = (f"{filename}:{place}: {item.message}", *below)
+            failure.text = "\n".join(map(printable, lines_of))
     if not len(root):
         ElementTree.SubElement(
             _suite(root, "lorascale-lint", 0), "testcase", name="no findings", classname="lorascale-lint"

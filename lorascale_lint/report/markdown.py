@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.content import Read, Report, told
 from lorascale_lint.report.summary import render_summary
 from lorascale_lint.report.terminal import Style, printable
 
@@ -17,7 +17,8 @@ def render(report: Report, read: Read, style: Style) -> str:
         for item in report.failures
     ]
     for finding in report.findings:
-        message = finding.message + (f" ({finding.effect})" if finding.effect else "")
+        message, *more = told(finding)
+        message += "".join(f" ({text})" for text in more)
         fix = finding.fix.applicability if finding.fix else ""
         place = finding.span
         rows.append((place.filename, place.start.row, f"{finding.code} {finding.name}", message, fix))

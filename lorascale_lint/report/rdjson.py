@@ -32,7 +32,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     whole = all(edit.span.filename == finding.span.filename for edit in edits)
     code = {"value": f"{finding.code} {finding.name}"}
     return {
-        "message": finding.message,
+        "message": finding.message + (f"\n{finding.proof.sentence()}" if finding.proof else ""),
         "location": _location(finding.span),
         "severity": finding.severity.upper(),
         "code": code | ({"url": finding.url} if finding.url else {}),

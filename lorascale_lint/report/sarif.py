@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
 from lorascale_lint import __version__
 from lorascale_lint.findings import FileFailure, Finding, Fix, Position, Span
-from lorascale_lint.report.content import Place, Read, Report, places
+from lorascale_lint.report.content import Place, Read, Report, places, told
 from lorascale_lint.report.terminal import Style
 from lorascale_lint.rule import Explained
 from lorascale_lint.run_rules import all_pages
@@ -67,13 +68,15 @@ def _result(finding: Finding, place: Place, index: dict[str, int]) -> Record:
         "ruleId": finding.code,
         "ruleIndex": index[finding.code],
         "level": finding.severity,
-        "message": {"text": finding.message + (f"\n{finding.effect}" if finding.effect else "")},
+        "message": {"text": "\n".join(told(finding))},
         "locations": [{"physicalLocation": _place(finding.span)}],
         "partialFingerprints": {"place/v1": _fingerprint(place)},
         "properties": {"confidence": finding.confidence},
     }
     if finding.effect:
         record["properties"]["effect"] = finding.effect
+    if finding.proof:
+        record["properties"]["proof"] = asdict(finding.proof)
     if finding.trace:
         steps = [
             {"location": {"physicalLocation": _place(step.span), "message": {"text": step.message}}}

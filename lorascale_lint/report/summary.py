@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import groupby
 
@@ -23,7 +24,13 @@ def render_fixed(fixed: Mapping[tuple[str, str, str], int], *, would: bool = Fal
 
 def render_summary(report: Report, *, remaining: bool = False) -> str:
     """One line; ``remaining`` after fixing. A second one says how much was judged, where it was counted."""
-    return _found(report, remaining=remaining) + _judged(report)
+    return _found(report, remaining=remaining) + _judged(report) + _proved(report)
+
+
+def _proved(report: Report) -> str:
+    counts = Counter(finding.proof.status for finding in report.findings if finding.proof)
+    parts = [f"{counts[status]} {status}" for status in ("confirmed", "refuted", "not run") if counts[status]]
+    return f"By running the code: {', '.join(parts)}.\n" if parts else ""
 
 
 def _judged(report: Report) -> str:

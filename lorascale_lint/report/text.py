@@ -41,6 +41,10 @@ def _finding(finding: Finding, read: Read, style: Style) -> Iterator[str]:
         yield f"{style.cyan('confidence:')} {finding.confidence}"
     if finding.effect:
         yield f"{style.cyan('effect:')} {printable(finding.effect)}"
+    if finding.proof:
+        yield f"{style.cyan('proof:')} {printable(finding.proof.sentence())}"
+        if finding.proof.command:
+            yield f"  {style.dim('$')} {printable(finding.proof.command)}"
     yield f"{style.cyan('fix:')} {_fix(finding.fix)}"
 
 

@@ -119,7 +119,7 @@ def main(arguments: list[str]) -> int:
             continue
         results.begin(scenario.name)
         if isinstance(scenario, Question):
-            results.row(scenario.row())
+            results.row(scenario.row(Path(order.package) if order.reached else None))
             continue
         folder = Path(order.folder) / f"scenario_{number}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ class VerifyOptions:
     memory_limit: int | None = None
     distributed: int | None = None
     isolation: Isolation = Isolation.AUTO
+    only: str | None = None
 
 
 def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> int:

@@ -17,7 +17,8 @@ class Order:
     `matrix`: only the kinds of adapter files are asked. `adapter` is a file or folder whose modules are asked
     instead of scenarios, `base` the weights that they belong to ("": random ones). `compiled`: forwards are
     run under `torch.compile`. `ranks` more than one: this many processes, started by torchrun, share a layer.
-    `harness` is a file of descriptions (`harness.description`) that are run instead.
+    `harness` is a file of descriptions (`harness.description`) that are run instead; with `reached` the rows
+    that they execute are told.
     """
 
     factory: str
@@ -35,6 +36,7 @@ class Order:
     compiled: bool = False
     ranks: int = 1
     harness: str = ""
+    reached: bool = False
 
     def as_json(self) -> str:
         """For `read`."""

@@ -97,6 +97,9 @@ def run_verify(
     memory_limit: int | None = None,
     distributed: int | None = None,
     isolation: Isolation = Isolation.AUTO,
+    only: str | None = None,
+    sketches: tuple[Sketch, ...] = (),
+    reached: bool = False,
     progress: Progress | None = None,
     warn: Progress | None = None,
 ) -> VerifyReport:
@@ -111,26 +114,28 @@ def run_verify(
     in `base`. `compiled` runs forwards under `torch.compile`. `memory_limit` is how many bytes the child and
     what it starts may hold (default: three quarters of what is available). `distributed` is how many
     processes, started by torchrun, share each layer. `isolation` says what to do where this machine cannot
-    keep a promise (`isolation.promises`). `progress` is called with short lines for a person, `warn`, before
-    anything is run, with each promise that is not kept.
+    keep a promise (`isolation.promises`). The harness runs `only` the function or class at "FILE:ROW", or
+    `sketches` that the caller has, and with `reached` each row says what it executed. `progress` is called
+    with short lines for a person, `warn`, before anything is run, with each promise that is not kept.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
     Raises InputError if the adapter or the base cannot be read.
     """
     chosen_seed = secrets.randbelow(2**31) if seed is None else seed
     say = progress or (lambda _line: None)
-    sketches: tuple[Sketch, ...] = ()
+    if only is not None:
+        driver = driver or HARNESS.name
     try:
         try:
             entry, package = choose(path, driver)
         except NoDriverError as error:
-            if not (sketches := _sketches(path, say)):
+            if not (sketches := sketches or _sketches(path, only, say)):
                 raise UnknownDriverError(
                     f"{error} No place is seen in which a delta is applied, either."
                 ) from error
             entry, package = HARNESS, path.resolve()
-        if entry is HARNESS and not (sketches := sketches or _sketches(path, say)):
-            raise UnknownDriverError(f"{path}: no place is seen in which a delta is applied.")
+        if entry is HARNESS and not (sketches := sketches or _sketches(path, only, say)):
+            raise UnknownDriverError(f"{only or path}: no place is seen in which a delta is applied.")
     except UnknownDriverError as error:
         return VerifyReport(target=Target(path=str(path)), seed=chosen_seed, problem=Problem(2, str(error)))
     target = Target(path=str(package), driver=entry.name)
@@ -173,6 +178,7 @@ def run_verify(
         base="" if base is None else str(base.resolve()),
         compiled=compiled,
         ranks=distributed or 1,
+        reached=reached,
     )
     limits = _Limits.of(timeout, memory_limit, slow=compiled)
     try:
@@ -186,12 +192,13 @@ def run_verify(
     return replace(report, containment=containment)
 
 
-def _sketches(path: Path, say: Progress) -> tuple[Sketch, ...]:
+def _sketches(path: Path, only: str | None, say: Progress) -> tuple[Sketch, ...]:
     # Analysis needs LibCST, which drivers do without.
+    from lorascale_lint.verify.harness.places import sketches_at
     from lorascale_lint.verify.harness.sketches import sketches_of
 
-    say(f"looking for applications in {path}")
-    return sketches_of(path)
+    say(f"looking for applications in {only or path}")
+    return sketches_of(path) if only is None else sketches_at(path, only)
 
 
 @dataclass(frozen=True, slots=True)

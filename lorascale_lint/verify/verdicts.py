@@ -68,7 +68,8 @@ class Row:
     part of the change that points elsewhere than any adapter, relative to the largest of them. `counted` is
     False for rows that are only a warning. `mse` are mean squared differences from the right weight (see
     `real_layers`). Of a real adapter's layer `seconds` are what the loader took, `least_seconds` what memory
-    alone would take (see `timing`).
+    alone would take (see `timing`). `reached` are the rows of the project that were executed ("file:row"),
+    where somebody asked for them.
     """
 
     scenario: str
@@ -91,6 +92,7 @@ class Row:
     mse: dict[str, float] | None = None
     seconds: float | None = None
     least_seconds: float | None = None
+    reached: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -106,6 +108,8 @@ class Row:
         """A JSON-ready dictionary; NaN and infinities become None (JSON has no such numbers)."""
         data = asdict(self)
         data["verdict"] = self.verdict.value
+        if not self.reached:
+            del data["reached"]
         for key in ("expected", "observed", "relative_error", "residual"):
             value = data[key]
             if value is not None and not abs(value) < float("inf"):
@@ -120,6 +124,7 @@ class Row:
         values["verdict"] = Verdict(values["verdict"])
         if values.get("expected") is None:
             values["expected"] = math.nan
+        values["reached"] = tuple(values.get("reached", ()))
         if values.get("shape") is not None:
             values["shape"] = (int(values["shape"][0]), int(values["shape"][1]))
         return cls(**values)

@@ -141,8 +141,8 @@ class FunctionCase:
 class LayerCase:
     """A class whose objects are layers.
 
-    `base` is the path of the layer's weight. `factors` put an adapter in, after the constructor; `prepare` is
-    called then, before a forward.
+    `base` is the path of the layer's weight ("": it has none, and gives the delta alone). `factors` put an
+    adapter in, after the constructor; `prepare` is called then, before a forward.
     """
 
     place: Place

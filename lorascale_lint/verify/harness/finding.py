@@ -10,9 +10,10 @@ from typing import Any
 from lorascale_lint.verify.harness.description import Case, Described, FunctionCase, Role, Sketch, Value
 from lorascale_lint.verify.harness.guess import function_cases, layer_cases
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
-from lorascale_lint.verify.harness.properties import Property, ask
+from lorascale_lint.verify.harness.properties import Property, ask, first_seen
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.values import CannotBuildError
+from lorascale_lint.verify.reference import TOLERANCES, is_close
 from lorascale_lint.verify.verdicts import Verdict
 
 # Descriptions of one place that are tried before it is given up.
@@ -58,6 +59,7 @@ def _subject(case: Case, loading: Loading) -> Subject:
 
 def _first_that_works(cases: Iterable[Case], loading: Loading, seed: int) -> Subject:
     reason = unconvincing = ""
+    spoiled: Subject | None = None
     for number, case in enumerate(cases):
         if number == _MOST_TRIES:
             break
@@ -69,16 +71,30 @@ def _first_that_works(cases: Iterable[Case], loading: Loading, seed: int) -> Sub
             continue
         if answer.verdict is Verdict.ALPHA_IGNORED and (plainer := _without_invented_alpha(case)):
             # That the code has no use for what we made up is no mistake of the code.
-            return _subject(plainer, loading)
+            without = _subject(plainer, loading)
+            if isinstance(without, FunctionSubject) and isinstance(subject, FunctionSubject):
+                without.with_file_alpha = subject if Role.TABLE in subject.roles else None
+            return without
         if answer.verdict is Verdict.NOT_RUN:
             reason = reason or answer.detail
         elif answer.verdict in _UNCONVINCING:
             unconvincing = unconvincing or answer.detail
+            if answer.verdict is Verdict.BASE_SCALED and answer.observed and spoiled is None:
+                spoiled = subject
         elif answer.observed is None or abs(answer.observed) < _NOTHING:
             unconvincing = unconvincing or "nothing was applied with any of the arguments that were tried"
         else:
             return subject
+    if spoiled is not None and _scales_the_base(spoiled, seed):
+        return spoiled
     raise CannotBuildError(unconvincing or reason or "no description fits")
+
+
+def _scales_the_base(subject: Subject, seed: int) -> bool:
+    """Whether the base has the factor of the delta: no wrong guess makes that of it."""
+    return bool(
+        (seen := first_seen(subject, seed)) and is_close(seen.base, seen.scale, TOLERANCES["float32"])
+    )
 
 
 def _without_invented_alpha(case: Case) -> Case | None:

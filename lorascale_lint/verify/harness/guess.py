@@ -7,7 +7,9 @@ first: whoever tries them takes the first one that works.
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
@@ -58,8 +60,11 @@ def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[Fun
     """Descriptions of a function, the most likely first. Raises CannotBuildError with what nobody knows."""
     parameters = _parameters(function)
     known = getattr(inspect.unwrap(function), "__globals__", {})
-    told = dict(sketch.roles)
-    found = {name: _value(name, parameter, known, told.get(name)) for name, parameter in parameters.items()}
+    told, uses = dict(sketch.roles), _uses(function)
+    found = {
+        name: _value(name, parameter, known, told.get(name), uses.get(name, frozenset()))
+        for name, parameter in parameters.items()
+    }
     arguments = {name: value for name, value in found.items() if value is not None}
     roles = {value.role for value in arguments.values()}
     tables = [name for name, value in arguments.items() if value.role is Role.TABLE]
@@ -83,10 +88,17 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         raise CannotBuildError(f"its parameters are not known: {error}") from error
 
 
-def _value(name: str, parameter: inspect.Parameter, known: dict[str, Any], told: Role | None) -> Value | None:
+def _value(
+    name: str,
+    parameter: inspect.Parameter,
+    known: dict[str, Any],
+    told: Role | None,
+    used: frozenset[str] = frozenset(),
+) -> Value | None:
     """What a parameter is given; None: it is left out. Raises CannotBuildError for one that is needed.
 
-    `told` is its role as the analysis has seen it; a name that is clear says more.
+    `told` is its role as the analysis has seen it; a name that is clear says more. `used` are the attributes
+    that it is asked for.
     """
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return None
@@ -120,13 +132,31 @@ def _value(name: str, parameter: inspect.Parameter, known: dict[str, Any], told:
     if name in words.SHAPES:
         extents = (("0", Value(Role.OUT_FEATURES)), ("1", Value(Role.IN_FEATURES)))
         return Value(Role.LIST, parts=extents)
-    if _packed(annotation) is Form.MODULE:
+    if _packed(annotation) is Form.MODULE or (not annotation and used & _OF_LAYERS):
         return Value(Role.BASE, Form.MODULE)
     if {"weight", "layer", "linear", "module"} & {*word_list(name)[-1:]} and _packed(annotation) is not None:
         return Value(Role.BASE)
     raise CannotBuildError(
         f"nobody knows what the parameter `{name}` is{f': {annotation}' if annotation else ''}"
     )
+
+
+# What only a layer is asked for; a tensor has none of it.
+_OF_LAYERS = frozenset({"weight", "in_features", "out_features", "in_channels", "out_channels"})
+
+
+def _uses(function: Callable[..., Any]) -> dict[str, frozenset[str]]:
+    """Which attributes of its parameters a function, or a class's constructor, asks for."""
+    body = getattr(function, "__init__") if isinstance(function, type) else inspect.unwrap(function)  # noqa: B009
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(body)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return {}
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.setdefault(node.value.id, set()).add(node.attr)
+    return {name: frozenset(names) for name, names in found.items()}
 
 
 def _annotation(parameter: inspect.Parameter) -> str:
@@ -202,6 +232,10 @@ def _table_cases(
 ) -> Iterator[FunctionCase]:
     """One table holds the adapter; another one, a parameter or the same one holds the model."""
     base_name = next((name for name in tables if name in words.BASE_TABLES), None)
+    if base_name is None and len(tables) == 2:
+        # Of two that are not both called after an adapter, the other one is the model's.
+        others = [name for name in tables if not {"lora", "adapter"} & {*word_list(name)}]
+        base_name = others[0] if len(others) == 1 else None
     adapters = [name for name in tables if name != base_name]
     if not adapters:
         raise CannotBuildError("no parameter is known to hold the adapter's tensors")
@@ -247,16 +281,14 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     parameters = _parameters(cls)
     known = getattr(getattr(cls, "__init__", None), "__globals__", {})
     found: dict[str, Value] = {}
-    told = dict(sketch.roles)
+    told, uses = dict(sketch.roles), _uses(cls)
     for name, parameter in parameters.items():
-        value = _value(name, parameter, known, told.get(name))
+        value = _value(name, parameter, known, told.get(name), uses.get(name, frozenset()))
         if value is not None and not (value.role is Role.BIAS and parameter.default is not parameter.empty):
             found[name] = value
     problem = CannotBuildError("it cannot be made")
     works = False
     for variant in _variants(found, parameters):
-        if any(value.role in (Role.A, Role.B) and value.form is Form.MODULE for value in variant.values()):
-            continue
         base_first = {
             name: replace(value, form=Form.MODULE)
             if value.role is Role.BASE and value.form is Form.PLAIN and not name.endswith("weight")

@@ -39,10 +39,12 @@ def described_layer(
     tensors = dict(_tensors(layer, "", _DEPTH))
     factors: tuple[Step, ...] = tuple(_assignments(tensors, setting))
     if len(factors) < 2:
-        factors = _setter(layer)
-    base, transposed = _base(tensors, setting)
+        factors = _setter(layer) or tuple(_unset(layer))
+    if not factors:
+        raise CannotBuildError("it has no attribute and no method that is known to take the factors")
     method = sketch.place.name.rpartition(".")[2]
     forward = _call(layer, method) if sketch.place.action is Action.FORWARD else _call(layer, "forward")
+    base, transposed = _base(tensors, setting, needed=forward is None)
     return LayerCase(
         place=sketch.place,
         constructor=constructor,
@@ -74,8 +76,13 @@ def _tensors(owner: Any, prefix: str, depth: int) -> Iterator[tuple[str, tuple[i
             continue
         if hasattr(value, "shape") and len(getattr(value, "shape", ())) > 0:
             yield prefix + name, tuple(value.shape)
-        elif (depth and isinstance(value, (dict, list, tuple))) or isinstance(owner, (list, tuple)):
+        elif (depth and _holds_tensors(value)) or isinstance(owner, (list, tuple)):
             yield from _tensors(value, f"{prefix}{name}.", depth - 1)
+
+
+def _holds_tensors(value: Any) -> bool:
+    # A class that is no module of torch's keeps its layers as plain attributes.
+    return isinstance(value, (dict, list, tuple)) or callable(getattr(value, "named_parameters", None))
 
 
 def _assignments(tensors: dict[str, tuple[int, ...]], setting: Setting) -> Iterator[Assignment]:
@@ -115,7 +122,8 @@ def _with_adapter(path: str, setting: Setting) -> str:
     return ".".join("{adapter}" if step == setting.adapter else step for step in path.split("."))
 
 
-def _base(tensors: dict[str, tuple[int, ...]], setting: Setting) -> tuple[str, bool]:
+def _base(tensors: dict[str, tuple[int, ...]], setting: Setting, *, needed: bool) -> tuple[str, bool]:
+    """The path of the base, and whether it is transposed; "" for a layer that gives the delta alone."""
     module = setting.modules[0]
     right = module.shape.native(Role.BASE, module.weight).shape
     others = [path for path in tensors if _role(path, setting) not in (Role.A, Role.B)]
@@ -123,10 +131,14 @@ def _base(tensors: dict[str, tuple[int, ...]], setting: Setting) -> tuple[str, b
         fitting = [path for path in others if tensors[path] == wanted]
         if fitting:
             return min(fitting, key=lambda path: (path.count("."), len(path))), transposed
+    if not needed:
+        return "", False
     raise CannotBuildError(f"no tensor in it has the shape of the base, {right}")
 
 
 def _bias(tensors: dict[str, tuple[int, ...]], base: str, setting: Setting) -> str:
+    if not base:
+        return ""
     beside = base.rpartition(".")[0]
     path = f"{beside}.bias" if beside else "bias"
     return path if tensors.get(path) == (setting.modules[0].shape.out,) else ""
@@ -177,7 +189,18 @@ def _setter(layer: Any) -> tuple[Step, ...]:
             }
             if all(name in known for name in _needed(function)):
                 return (Call(method, tuple(known.items())),)
-    raise CannotBuildError("it has no attribute and no method that is known to take the factors")
+    return ()
+
+
+def _unset(layer: Any) -> Iterator[Assignment]:
+    """Attributes for both factors that hold nothing yet."""
+    empty = {
+        words.role_of(name): name
+        for name, value in getattr(layer, "__dict__", {}).items()
+        if value is None and not name.startswith("_")
+    }
+    if Role.A in empty and Role.B in empty:
+        yield from (Assignment(empty[role], Value(role)) for role in (Role.A, Role.B))
 
 
 def _strength(layer: Any) -> Step | None:

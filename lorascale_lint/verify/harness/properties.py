@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lorascale_lint.verify.harness.description import (
     Action,
     Assignment,
+    Call,
     Case,
     FunctionCase,
     LayerCase,
@@ -29,6 +30,7 @@ from lorascale_lint.verify.harness.subjects import (
     LayerSubject,
     Seen,
     Subject,
+    roles_in,
 )
 from lorascale_lint.verify.harness.values import ADAPTERS, RANK, CannotBuildError, Setting, make_setting
 from lorascale_lint.verify.reference import TOLERANCES, explanations, is_close, wrong_scales
@@ -39,6 +41,7 @@ _TOLERANCE = TOLERANCES["float32"]
 _RESIDUAL = 1e-4
 _ALPHA = 4.0
 _ALPHAS = (4.0, 2.4, 16.0, 0.5)
+_OTHER_ALPHA = 3.0
 _OTHER_RANK = 4
 _PADDED_RANK = 12
 _STRENGTH = 0.5
@@ -50,14 +53,17 @@ class Property(StrEnum):
     SCALE = "trained scale"
     ZERO_ALPHA = "alpha 0"
     MISSING_ALPHA = "no alpha"
+    FILE_ALPHA = "an alpha in the file that is not read"
     STRENGTH = "strength .5, 1, 2, 0, -1"
     OWN_SCALES = "modules of different rank and alpha"
     PADDED = "rank padded with zeros, alpha grown alike"
     AGAIN = "called twice"
     MERGED = "merged as unmerged"
+    SAME_DELTA = "the merge adds what the forward adds"
     UNMERGED = "merged and unmerged"
     STRENGTH_AGAIN = "strength set twice, and back"
     SWITCHED = "adapter A, then B, then A"
+    SETTER = "another adapter set, with an alpha of its own"
     SAVED = "saved and loaded"
 
 
@@ -75,7 +81,7 @@ class Answer:
 
 
 _ASKED: Mapping[Action, tuple[Property, ...]] = {
-    Action.MERGE: (Property.SCALE, Property.MERGED),
+    Action.MERGE: (Property.SCALE, Property.MERGED, Property.SAME_DELTA),
     Action.UNMERGE: (Property.SCALE, Property.UNMERGED),
 }
 
@@ -89,7 +95,7 @@ def ask(question: Property, subject: Subject, seed: int) -> Answer:
     action = subject.case.place.action
     # What belongs to the whole class is asked once, of its forward if it has one.
     elsewhere = isinstance(subject, LayerSubject) and (
-        subject.case.forward is not None or action is Action.UNMERGE
+        action is Action.UNMERGE or not _is_forward(subject.case)
     )
     if elsewhere and question not in _ASKED.get(action, Property):
         raise NotOfferedError
@@ -97,6 +103,11 @@ def ask(question: Property, subject: Subject, seed: int) -> Answer:
         return _QUESTIONS[question](subject, seed)
     except CodeError as error:
         return Answer(Verdict.NOT_RUN, detail=str(error))
+
+
+def _is_forward(case: LayerCase) -> bool:
+    """Whether the application lies in the forward, or there is none to ask instead."""
+    return case.forward is None or case.place.name.rpartition(".")[2] == case.forward.method
 
 
 def _setting(case: Case, seed: int, alpha: float | None = _ALPHA, rank: int = RANK) -> Setting:
@@ -114,6 +125,11 @@ def _observe(subject: Subject, setting: Setting) -> tuple[Seen, ...]:
     if subject.case.place.action is Action.UNMERGE:
         return tuple(Seen(item.base, -item.scale, item.residual) for item in seen)
     return seen
+
+
+def first_seen(subject: Subject, seed: int) -> Seen:
+    """What the application does at the first alpha. Raises CannotBuildError, CodeError."""
+    return _observe(subject, _setting(subject.case, seed))[0]
 
 
 def _effect(session: LayerSession) -> Seen:
@@ -209,6 +225,14 @@ def _one_alpha(alpha: float | None) -> Callable[[Subject, int], Answer]:
         return Answer(Verdict.OBSERVED, None, seen[0].scale, seen[0].residual, alpha=alpha)
 
     return asked
+
+
+def _file_alpha(subject: Subject, seed: int) -> Answer:
+    """Whether such files come this way, nobody said: no verdict."""
+    if not isinstance(subject, FunctionSubject) or subject.with_file_alpha is None:
+        raise NotOfferedError
+    answer = _scale(subject.with_file_alpha, seed)
+    return replace(answer, verdict=Verdict.OBSERVED) if answer.verdict is Verdict.ALPHA_IGNORED else answer
 
 
 def _strength(subject: Subject, seed: int) -> Answer:
@@ -328,6 +352,28 @@ def _merged(subject: Subject, seed: int) -> Answer:
     )
 
 
+def _same_delta(subject: Subject, seed: int) -> Answer:
+    """The weight after the merge beside the output before it, also at another strength."""
+    session, setting = _layer(subject, seed, "forward", "merge")
+    assert isinstance(subject, LayerSubject)
+    strengths = (1.0,) if session.case.strength is None else (1.0, _STRENGTH)
+    for strength in strengths:
+        session = subject.made(setting)
+        if session.is_merged:
+            raise NotOfferedError
+        if strength != 1:
+            session.set_strength(strength)
+        before = session.output()
+        session.merge()
+        merged = session.weight()
+        if problem := _shape_problem((before, merged)):
+            raise NotOfferedError(problem.detail)
+        if not _same(before.scale, merged.scale):
+            detail = "" if strength == 1 else f"at strength {strength:g}"
+            return Answer(Verdict.MERGED_DIFFERS, before.scale, merged.scale, merged.residual, detail, _ALPHA)
+    return Answer(Verdict.OK, before.scale, merged.scale, merged.residual, alpha=_ALPHA)
+
+
 def _unmerged(subject: Subject, seed: int) -> Answer:
     session, _ = _layer(subject, seed, "merge", "unmerge")
     session.merge()
@@ -378,6 +424,27 @@ def _switched(subject: Subject, seed: int) -> Answer:
     return Answer(verdict, before.scale, after.scale, after.residual, alpha=_ALPHA)
 
 
+def _setter(subject: Subject, seed: int) -> Answer:
+    """A setter that takes no alpha leaves that of the adapter before: whether that is meant, nobody said."""
+    session, first = _layer(subject, seed)
+    assert isinstance(subject, LayerSubject)
+    calls = [step for step in session.case.factors if isinstance(step, Call)]
+    if not calls or Role.ALPHA not in subject.roles:
+        raise NotOfferedError
+    if not is_close(_effect(subject.made(first)).scale, _ALPHA / RANK, _TOLERANCE):
+        raise NotOfferedError
+    session.set_factors(first.with_factors(ADAPTERS[1], RANK).with_alpha(_OTHER_ALPHA))
+    after = _effect(session)
+    if problem := _shape_problem((after,)):
+        raise NotOfferedError(problem.detail)
+    expected = _OTHER_ALPHA / RANK
+    taken = set(roles_in(value for call in calls for _, value in call.arguments))
+    verdict = Verdict.STALE_ALPHA if taken & {Role.ALPHA, Role.SCALE} else Verdict.OBSERVED
+    if is_close(after.scale, expected, _TOLERANCE):
+        verdict = Verdict.OK
+    return Answer(verdict, expected, after.scale, after.residual, alpha=_OTHER_ALPHA)
+
+
 def _saved(subject: Subject, seed: int) -> Answer:
     session, setting = _layer(subject, seed, "forward")
     assert isinstance(subject, LayerSubject)
@@ -401,13 +468,16 @@ _QUESTIONS: Mapping[Property, Callable[[Subject, int], Answer]] = {
     Property.SCALE: _scale,
     Property.ZERO_ALPHA: _one_alpha(0.0),
     Property.MISSING_ALPHA: _one_alpha(None),
+    Property.FILE_ALPHA: _file_alpha,
     Property.STRENGTH: _strength,
     Property.OWN_SCALES: _own_scales,
     Property.PADDED: _padded,
     Property.AGAIN: _again,
     Property.MERGED: _merged,
+    Property.SAME_DELTA: _same_delta,
     Property.UNMERGED: _unmerged,
     Property.STRENGTH_AGAIN: _strength_again,
     Property.SWITCHED: _switched,
+    Property.SETTER: _setter,
     Property.SAVED: _saved,
 }

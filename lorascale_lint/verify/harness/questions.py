@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lorascale_lint.verify.harness.description import Described, Role, read
 from lorascale_lint.verify.harness.finding import find_subject
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.properties import Answer, NotOfferedError, Property, ask
+from lorascale_lint.verify.harness.reached import reached_rows
 from lorascale_lint.verify.harness.subjects import Subject
 from lorascale_lint.verify.harness.values import CannotBuildError
 from lorascale_lint.verify.protocol import (
@@ -41,13 +43,17 @@ class Harness:
     subject: Subject | None = None
     reason: str = ""
 
-    def answer(self, question: Property) -> Answer:
-        """Put one question; whatever the code does is an answer. Raises NotOfferedError."""
+    def prepare(self) -> None:
+        """Find the code, or the reason why it cannot be run."""
         if self.subject is None and not self.reason:
             try:
                 self.subject = find_subject(self.described, self.loading, self.seed)
             except (CannotLoadError, CannotBuildError) as error:
                 self.reason = str(error) or "nobody knows why"
+
+    def answer(self, question: Property) -> Answer:
+        """Put one question; whatever the code does is an answer. Raises NotOfferedError."""
+        self.prepare()
         if self.subject is None:
             return Answer(Verdict.NOT_RUN, detail=self.reason)
         try:
@@ -73,11 +79,15 @@ class Question:
         title = self.harness.described.place.title
         return [Row(self.name, title, "", "", expected=float("nan"), verdict=Verdict.NOT_RUN)]
 
-    def row(self) -> Row:
-        """Ask, and say what came of it."""
+    def row(self, reached: Path | None = None) -> Row:
+        """Ask, and say what came of it, with the rows of the project `reached` that were executed."""
         (blank,) = self.blank_rows()
+        rows = set[str]()
         try:
-            answer = self.harness.answer(self.asked)
+            # The tries that it takes to find the code are no part of an answer.
+            self.harness.prepare()
+            with reached_rows(reached) if reached else nullcontext(rows) as rows:
+                answer = self.harness.answer(self.asked)
         except NotOfferedError:
             return replace(blank, verdict=Verdict.UNSUPPORTED)
         except Exception as error:  # A mistake of the harness is never blamed on the code.
@@ -105,6 +115,7 @@ class Question:
             rank=answer.rank,
             verdict=answer.verdict,
             detail=detail,
+            reached=tuple(sorted(rows)),
         )
 
 

@@ -32,8 +32,13 @@ def sketches_of(path: Path) -> tuple[Sketch, ...]:
     return sketches_in(ledger, {str(target) for target in sources.targets}, path)
 
 
-def sketches_in(ledger: Ledger, targets: Iterable[str], path: Path) -> tuple[Sketch, ...]:
-    """The sketches of `targets`, files of the project at `path`."""
+def sketches_in(
+    ledger: Ledger, targets: Iterable[str], path: Path, also: Iterable[tuple[str, Place]] = ()
+) -> tuple[Sketch, ...]:
+    """The sketches of `targets`, files of the project at `path`.
+
+    Also those of places that the ledger has no application for, each with the name of its file there.
+    """
     root = path if path.is_dir() else path.parent
     wanted = set(targets)
     found: dict[_Key, list[Application]] = defaultdict(list)
@@ -41,25 +46,30 @@ def sketches_in(ledger: Ledger, targets: Iterable[str], path: Path) -> tuple[Ske
         if item.spot.file.filename in wanted:
             found[_key(item.spot, item.kind)].append(item)
     alone = _alone(ledger)
-    doing = _doing(found)
-    keys = _keys(ledger)
-    roles = _roles(ledger)
-    sketches = [
-        Sketch(
+    places = [
+        (
+            key[0],
             Place(
-                file=_relative(items[0].spot.file.filename, root),
+                file=relative(key[0], root),
                 name=items[0].spot.name,
                 row=items[0].spot.row,
                 action=Action(items[0].kind),
                 formula=alone.get(key) or _joined(item.formula for item in items),
                 owner=_owner(items[0].spot),
             ),
-            keys=tuple(keys.get((key[0], items[0].spot.name), ())),
-            merge=doing.get((key[0], _owner(items[0].spot), Action.MERGE), ""),
-            unmerge=doing.get((key[0], _owner(items[0].spot), Action.UNMERGE), ""),
-            roles=tuple(roles.get((key[0], _owner(items[0].spot) or items[0].spot.name), {}).items()),
         )
         for key, items in found.items()
+    ]
+    doing, keys, roles = _doing(found), _keys(ledger), _roles(ledger)
+    sketches = [
+        Sketch(
+            place,
+            keys=tuple(keys.get((filename, place.name), ())),
+            merge=doing.get((filename, place.owner, Action.MERGE), ""),
+            unmerge=doing.get((filename, place.owner, Action.UNMERGE), ""),
+            roles=tuple(roles.get((filename, place.owner or place.name), {}).items()),
+        )
+        for filename, place in (*places, *also)
     ]
     return tuple(sorted(sketches, key=lambda sketch: (sketch.place.file, sketch.place.row)))
 
@@ -159,6 +169,7 @@ def _role(value: Value) -> Role | None:
     return None if symbol is None else _NUMBERS.get(symbol.role)
 
 
-def _relative(filename: str, root: Path) -> str:
+def relative(filename: str, root: Path) -> str:
+    """The name of a file as places have it."""
     path = Path(filename).resolve()
     return str(path.relative_to(root.resolve())) if path.is_relative_to(root.resolve()) else str(path)

@@ -56,6 +56,8 @@ class FunctionSubject:
         self.case = case
         self._function = function
         self.roles = frozenset(roles_in(value for _, value in case.arguments))
+        # The same with an alpha in its tables, where it has none because the code does not read it.
+        self.with_file_alpha: FunctionSubject | None = None
 
     def apply(self, setting: Setting) -> tuple[Seen, ...]:
         """Call it; one answer for each module. Raises CannotBuildError, CodeError."""
@@ -106,7 +108,8 @@ class LayerSession:
         self.setting = setting
         # What its merge gave back: some merge into a new layer.
         self._merged: Any = None
-        self._put(case.base, Value(Role.BASE, transposed=case.transposed))
+        if case.base:
+            self._put(case.base, Value(Role.BASE, transposed=case.transposed))
         if case.bias:
             with contextlib.suppress(CannotBuildError):
                 self._put(case.bias, Value(Role.BIAS))
@@ -152,10 +155,11 @@ class LayerSession:
 
     def weight(self) -> Seen:
         """What its base weight is made of now."""
-        candidates = [
-            *arrays_in(self._merged),
-            *arrays_in(_at(self.layer, fill(self.case.base, self.setting))),
-        ]
+        candidates = list(arrays_in(self._merged))
+        if self.case.base:
+            candidates += arrays_in(_at(self.layer, fill(self.case.base, self.setting)))
+        if not candidates:
+            raise CannotBuildError("it has no weight of its own")
         return _seen_weight(candidates, self.setting, 0, fused=False)
 
     @property

@@ -60,6 +60,8 @@ def test_what_is_offered_is_asked(tmp_path: Path) -> None:
     assert set(answers(tmp_path, *PROGRAMS["peft-like"])) == set(Property) - {
         Property.OWN_SCALES,
         Property.AGAIN,
+        Property.FILE_ALPHA,
+        Property.SETTER,
     }
 
 
