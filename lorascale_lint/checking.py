@@ -32,6 +32,8 @@ class Checker:
     cache_dir: Path | None = None
     progress: Callable[[int, int], None] | None = None
     notebooks: Notebooks = field(default_factory=Notebooks)
+    repairs: bool = True
+    """Whether those of the findings that are reported are made at once, to tell which of them fail."""
 
     def reader(self, overlay: Mapping[Path, bytes]) -> Read:
         """Reads files, and the Python of notebooks, by their names in findings, each file once."""
@@ -69,7 +71,8 @@ class Checker:
                     wanted.append(self.selection.presented(finding))
         failures = self._failures(result, codes, comments)
         shown += self._dead(sources, comments, used, codes, failures)
-        shown, broken = _repaired(sorted(shown, key=lambda finding: finding.sort_key))
+        shown.sort(key=lambda finding: finding.sort_key)
+        shown, broken = _repaired(shown) if self.repairs else (shown, [])
         return Report(
             tuple(shown),
             (*failures, *broken),

@@ -116,6 +116,16 @@ async def test_quick_fixes(client: LanguageClient, tmp_path: Path):
 
 
 @pytest.mark.asyncio
+async def test_a_quick_fix_for_what_was_just_typed(client: LanguageClient, tmp_path: Path):
+    uri = await opened(client, tmp_path / "lora.py", "x = 1\n")
+    for version, text in enumerate([INVERTED[:-5], INVERTED[:-3], INVERTED], start=2):
+        change(client, uri, text, version)
+    await diagnostics(client)
+    repair, _ = await actions(client, uri)
+    assert applied(INVERTED, repair, uri) == INVERTED.replace("(rank / alpha)", "(alpha / rank)")
+
+
+@pytest.mark.asyncio
 async def test_fix_all(client: LanguageClient, tmp_path: Path):
     text = INVERTED + INVERTED.replace("merge", "merge_other").replace("# größe 𝛼\n", "\n\n")
     uri = await opened(client, tmp_path / "lora.py", text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -18,11 +17,12 @@ from pygls.uris import to_fs_path
 from lorascale_lint import __version__
 from lorascale_lint.adoption.ignores import add_ignores
 from lorascale_lint.config import ConfigError
-from lorascale_lint.findings import Finding
+from lorascale_lint.findings import Finding, Fix
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.selection import find_page
 from lorascale_lint.server.checks import Checks
 from lorascale_lint.server.convert import Converter
+from lorascale_lint.server.worker import Worker
 from lorascale_lint.sources.text import SourceText
 
 FIX_ALL = f"{types.CodeActionKind.SourceFixAll.value}.lorascale-lint"
@@ -49,13 +49,13 @@ class Server(LanguageServer):
         self.checks = Checks()
         self.checked: dict[str, _Checked] = {}
         self._waiting: dict[str, asyncio.Task[None]] = {}
-        # One thread: the analysis sets the interpreter's recursion limit.
-        self._thread = ThreadPoolExecutor(1)
+        self._worker = Worker()
 
     def soon(self, uri: str, *, typing: bool) -> None:
-        """Check a document when no other change comes; a check that waits is given up."""
+        """Check a document when no other change comes; what waits or runs for its older text is given up."""
         if (waiting := self._waiting.pop(uri, None)) is not None:
             waiting.cancel()
+        self._worker.give_up(uri)
         self._waiting[uri] = asyncio.ensure_future(self._check(uri, typing=typing))
 
     async def _check(self, uri: str, *, typing: bool) -> None:
@@ -66,7 +66,7 @@ class Server(LanguageServer):
         if text is None:
             return
         try:
-            report, read = await self.run(self.checks.check, _path(uri), documents, typing=typing)
+            report, read = await self.run(uri, self.checks.check, _path(uri), documents, typing=typing)
         except ConfigError as error:
             self.window_show_message(types.ShowMessageParams(types.MessageType.Error, str(error)))
             return
@@ -75,20 +75,24 @@ class Server(LanguageServer):
             found = list(self.converter(read).diagnostics(report))
             self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, found))
 
-    async def run(self, function: Any, *args: Any, **options: Any) -> Any:
-        """Run the analysis beside the conversation with the editor."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(*args, **options))
+    async def run(self, uri: str, function: Any, *args: Any, **options: Any) -> Any:
+        """Run the analysis for a document; cancelled when the document changes."""
+        return await self._worker.run(uri, lambda: function(*args, **options))
 
     def documents(self) -> dict[Path, str]:
         """The texts of all open documents."""
         return {_path(uri): document.source for uri, document in self.workspace.text_documents.items()}
 
     async def applications(self, uri: str) -> list[dict[str, Any]]:
-        """The places of a document where a delta is applied; none where settings are wrong, as was said."""
+        """The places of a document where a delta is applied; none where settings are wrong, as was said.
+
+        Findings come first: a check that waits or runs is waited for.
+        """
+        while (waiting := self._waiting.get(uri)) is not None and not waiting.done():
+            await asyncio.wait({waiting})
         documents = self.documents()
         try:
-            found: list[dict[str, Any]] = await self.run(self.checks.applications, _path(uri), documents)
+            found: list[dict[str, Any]] = await self.run(uri, self.checks.applications, _path(uri), documents)
         except ConfigError:
             return []
         return found
@@ -150,7 +154,8 @@ def make_server() -> Server:
         found: list[types.CodeAction] = []
         if not only or types.CodeActionKind.QuickFix in only:
             for finding, diagnostic, checked in server.findings_at(uri, params.range):
-                found += _quick_fixes(server, uri, finding, diagnostic, checked)
+                fix = await server.run(uri, _fix_of, finding)
+                found += _quick_fixes(server, uri, finding, fix, diagnostic, checked)
         if any(kind and FIX_ALL.startswith(kind) for kind in only):
             found += await _fix_all(server, uri)
         return found
@@ -183,18 +188,33 @@ def make_server() -> Server:
     return server
 
 
+def _fix_of(finding: Finding) -> Fix | None:
+    """The repair, made now; a codemod that fails has none. The next save says that it failed."""
+    try:
+        if (fix := finding.fix) is not None:
+            _ = fix.edits
+    except Exception:
+        return None
+    return fix
+
+
 def _quick_fixes(
-    server: Server, uri: str, finding: Finding, diagnostic: types.Diagnostic, checked: _Checked
+    server: Server,
+    uri: str,
+    finding: Finding,
+    fix: Fix | None,
+    diagnostic: types.Diagnostic,
+    checked: _Checked,
 ) -> Iterator[types.CodeAction]:
     converter = server.converter(checked.read)
-    if finding.fix is not None:
-        unsafe = "" if finding.fix.applicability == "safe" else " (changes results: look at it)"
+    if fix is not None:
+        unsafe = "" if fix.applicability == "safe" else " (changes results: look at it)"
         yield types.CodeAction(
-            f"{finding.code}: {finding.fix.message}{unsafe}",
+            f"{finding.code}: {fix.message}{unsafe}",
             kind=types.CodeActionKind.QuickFix,
             diagnostics=[diagnostic],
-            is_preferred=finding.fix.applicability == "safe",
-            edit=converter.edits(finding.fix.edits),
+            is_preferred=fix.applicability == "safe",
+            edit=converter.edits(fix.edits),
         )
     if finding.code not in ("LS002", "LS003"):
         source = SourceText.decode(checked.text.encode())
@@ -212,7 +232,7 @@ async def _fix_all(server: Server, uri: str) -> list[types.CodeAction]:
     if (before := documents.get(_path(uri))) is None:
         return []
     try:
-        after = await server.run(server.checks.fixed, _path(uri), documents)
+        after = await server.run(uri, server.checks.fixed, _path(uri), documents)
     except ConfigError:
         return []  # said when the document was checked
     if after == before:

@@ -30,18 +30,20 @@ class Checks:
 
     _sources: dict[Path, Sources] = field(default_factory=dict)
     _took: dict[Path, float] = field(default_factory=dict)
+    _mapped: dict[Path, tuple[dict[Path, str], list[dict[str, Any]]]] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Files may have come or gone, and settings may have changed."""
         self._sources.clear()
+        self._mapped.clear()
 
     def check(
         self, path: Path, documents: Mapping[Path, str], *, typing: bool = False
     ) -> tuple[Report, Read]:
         """Check the document ``path``; ``documents`` are the texts of all that are open.
 
-        While somebody types in a project that is slow to check, the document is checked alone. Raises
-        `ConfigError`.
+        While somebody types no repair is made before it is asked for, and in a project that is slow to check
+        the document is checked alone. Raises `ConfigError`.
         """
         checker, overlay = self._checker(path, documents, typing=typing)
         started = time.monotonic()
@@ -64,17 +66,22 @@ class Checks:
     def applications(self, path: Path, documents: Mapping[Path, str]) -> list[dict[str, Any]]:
         """The rows of `lorascale-lint map` for a document: method or function, kind, row, scale, reasons.
 
-        Raises `ConfigError`.
+        They are asked for at every move of the mouse, and looked for once for a text. Raises `ConfigError`.
         """
+        texts, known = self._mapped.get(path, ({}, []))
+        if texts == documents:
+            return known
         checker, overlay = self._checker(path, documents, typing=False)
         name = display_path(path)
         project.use(checker.selection.words_of([name]))
         ledger, _ = examine_paths([name], checker.sources.context, overlay=overlay)
         record = map_record(ledger, {str(name)})
-        return [
+        found = [
             *(found for item in record["implementations"] for found in item["applications"]),
             *record["functions"],
         ]
+        self._mapped[path] = (dict(documents), found)
+        return found
 
     def _checker(
         self, path: Path, documents: Mapping[Path, str], *, typing: bool
@@ -86,7 +93,9 @@ class Checks:
         if typing and self._took.get(path.parent, 0.0) > QUICK:
             sources = Sources(sources.targets, (), roots=sources.roots)
         folder = None
-        with contextlib.suppress(UntrustedCache):  # slower, and the same result
-            folder = cache_folder(sources.roots)
+        if not typing:  # what is half typed comes once, and what is kept has its repairs made
+            with contextlib.suppress(UntrustedCache):  # slower, and the same result
+                folder = cache_folder(sources.roots)
         overlay = {display_path(other): text.encode() for other, text in documents.items()}
-        return Checker(sources, Selection(Catalog.load(), configs, Choice()), folder), overlay
+        selection = Selection(Catalog.load(), configs, Choice())
+        return Checker(sources, selection, folder, repairs=not typing), overlay

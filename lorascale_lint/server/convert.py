@@ -6,7 +6,7 @@ Columns count characters here and UTF-16 units, by default, there; ``codec`` kno
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lsprotocol import types
@@ -25,6 +25,7 @@ class Converter:
 
     codec: PositionCodec
     read: Read
+    _rows: dict[str, list[str]] = field(default_factory=dict)
 
     def diagnostics(self, report: Report) -> Iterator[types.Diagnostic]:
         """One for each finding and failure."""
@@ -62,8 +63,10 @@ class Converter:
 
     def range(self, span: Span) -> types.Range:
         """A span in the editor's units."""
-        source = self.read(span.filename)
-        rows = [source.row(number) + "\n" for number in range(1, source.rows + 1)] if source else []
+        if (rows := self._rows.get(span.filename)) is None:
+            source = self.read(span.filename)
+            rows = [source.row(number) + "\n" for number in range(1, source.rows + 1)] if source else []
+            self._rows[span.filename] = rows
         start, end = (types.Position(place.row - 1, place.column - 1) for place in (span.start, span.end))
         return self.codec.range_to_client_units(rows, types.Range(start, end))
 
