@@ -109,12 +109,16 @@ class MergeDropsAlpha(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Functions tried on a file whose factors meet their base, or are measured, without an alpha."""
         found = fates(ledger)
-        used = {a.spot.node for fate in found for a in fate.applies if not fate.drops_alpha(a)}
+        called = {a.spot.node for fate in found for a in fate.applies if a.spot.chain}
+        # What a caller with the file in its hands gives is known better than an argument of nobody's.
+        told = [
+            (fate, a) for fate in found for a in fate.applies if a.spot.chain or a.spot.node not in called
+        ]
+        used = {a.spot.node for fate, a in told if not fate.drops_alpha(a)}
         scaling = [fate for fate in found if fate.alpha_of_settings_goes_on or fate.is_rescaled]
         scaled = {
             function for fate in scaling for function in fate.ran if function is not fate.trial.function
         }
-        called = {a.spot.node for fate in found for a in fate.applies if a.spot.chain}
         seen: set[object] = set()
         for fate in found:
             places: list[Apply | Norm] = [*fate.applies, *fate.measured]

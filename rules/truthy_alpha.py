@@ -134,9 +134,13 @@ def _decisive(choice: Choice, asks: Mapping[str, list[Ask]]) -> Ask | None:
     """The question whose yes leads to alpha / rank, and whose no to the same without it."""
     for scale, guards in choice.branches:
         unscaled = [others for other, others in choice.branches if divided(scale, other)]
-        for atom, holds in guards if unscaled else ():
+        asked = [(atom, True) for atom, holds in guards if holds and unscaled]
+        # Where another alpha is a way to the same scale, only the unscaled branch tells what was asked.
+        asked += [no for others in unscaled for no in others if not no[1] and no not in guards]
+        for atom, in_guards in asked:
             missing = {(atom, True), (f"{atom} is None", True)}
-            if holds and atom in asks and any(missing.isdisjoint(others) for others in unscaled):
+            others = unscaled if in_guards else [one for one in unscaled if (atom, False) in one]
+            if atom in asks and any(missing.isdisjoint(one) for one in others):
                 return _nearest(asks[atom], choice)
     return None
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from lorascale_lint.verify.run import run_verify
 from lorascale_lint.verify.verdicts import Verdict
@@ -120,13 +119,6 @@ def test_safe_fixes_leave_exactly_the_unsafe_ones(fastvideo_tree: Callable[[str]
     assert sorted(code for _, _, code in lint(folder)) == UNSAFE
 
 
-def marked(version: str, *open_: str) -> ParameterSet:
-    """A version; of those in ``open_`` the rules that read the ledger do not meet yet what is right."""
-    reason = "0.2.1's LS303 is passed over, and a finding is left after the repairs with --preview"
-    marks = [pytest.mark.xfail(reason=reason, strict=False)] if version in open_ else []
-    return pytest.param(version, marks=marks)
-
-
 @pytest.mark.parametrize("version", ["0.1.2", "0.1.6", "0.1.7", "0.2.1"])
 def test_all_fixes_leave_nothing(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
     folder = fastvideo_tree(version)
@@ -156,7 +148,7 @@ def test_diff_applies_and_gives_what_fix_writes(fastvideo_tree: Callable[[str], 
     assert lint(folder) == []
 
 
-@pytest.mark.parametrize("version", [marked(version, "0.2.1") for version in sorted(REPAIRED_UPSTREAM)])
+@pytest.mark.parametrize("version", sorted(REPAIRED_UPSTREAM))
 def test_what_upstream_left_is_found(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
     found = lint(fastvideo_tree(version))
     assert {name for name, _, _ in found} == {LINEAR, PIPELINE}
@@ -178,7 +170,7 @@ def test_what_upstream_left_is_found(version: str, fastvideo_tree: Callable[[str
 UNREACHED = ("unmerged forward", "merged forward, RowParallelLinear", "file with transformer. + lora_adapter")
 
 
-@pytest.mark.parametrize("version", [marked(v, "0.1.2", "0.2.1") for v in ("0.1.2", "0.1.6", "0.2.1")])
+@pytest.mark.parametrize("version", ["0.1.2", "0.1.6", "0.2.1"])
 def test_running_the_code_proves_the_repair(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
     """Every scale that the version can be asked for is right, but for what no repair of scaling reaches."""
     pytest.importorskip("torch")

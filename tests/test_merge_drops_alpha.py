@@ -22,6 +22,39 @@ def merge_lora(model, lora_sd, multiplier=1.0):
         {merge}
 """
 
+MANAGER = """
+from safetensors import safe_open
+
+class LoRAManager:
+    def __init__(self, model):
+        self.model = model
+        self.backup = {{}}
+
+    def _open(self, path):
+        with safe_open(path, framework="pt") as f:
+            return {{key: f.get_tensor(key).float() for key in f.keys()}}
+
+    def enable(self, path, alpha=1.0):
+        self._add(self.model.weights, self._open(path), alpha)
+
+    def _add(self, weights, tensors, alpha):
+        pairs = {{}}
+
+        def find(key, ending, other):
+            if key.endswith(ending):
+                pairs[key.replace(ending, "weight")] = key, key.replace(ending, other)
+
+        for key in tensors.keys():
+            find(key, "lora_A.weight", "lora_B.weight")
+            find(key, "lora_down.weight", "lora_up.weight")
+        for name, target in weights.items():
+            if name in pairs:
+                self.backup[name] = target.clone()
+                first, second = pairs[name]
+                down, up = tensors[first], tensors[second]
+                {merge}
+"""
+
 FIRING = {
     "a matrix product": PAIRS.format(merge="layer.weight.data += multiplier * (up @ down)"),
     "an out-of-place sum": PAIRS.format(
@@ -83,6 +116,32 @@ class LoRALoader:
             down = weights[name + ".lora_A.weight"]
             module.weight.data = module.weight.data + strength * torch.mm(up, down)
 """,
+    "pairs by a table of names, the strength called alpha by the method below": MANAGER.format(
+        merge="target += (up @ down) * alpha"
+    ),
+    "pairs by a table of names, in functions": """
+from safetensors.torch import safe_open
+
+def opened(path):
+    tensors = {}
+    with safe_open(path, framework="pt") as handle:
+        for name in handle.keys():
+            tensors[name] = handle.get_tensor(name)
+    return tensors
+
+def patch(weights, adapter, alpha):
+    table = {}
+    for name in adapter:
+        if name.endswith(".lora_down.weight"):
+            table[name.removesuffix(".lora_down.weight")] = name, name.replace("lora_down", "lora_up")
+    for module in weights:
+        if module in table:
+            first, second = table[module]
+            weights[module] = weights[module] + alpha * (adapter[second] @ adapter[first])
+
+def patch_lora(weights, path, weight=1.0):
+    patch(weights, opened(path), weight)
+""",
     "a clamp of the bare norm": """
 def clamp_norms(lora_sd, limit):
     for key in list(lora_sd.keys()):
@@ -107,6 +166,20 @@ SILENT = {
     "an alpha that no strength is by default": PAIRS.replace("multiplier=1.0", "alpha=16.0").format(
         merge="layer.weight.data += alpha * (up @ down)"
     ),
+    "pairs by a table of names, with their alpha": MANAGER.format(
+        merge="""rank = down.shape[0]
+                trained = tensors.get(first.split(".lora_")[0] + ".alpha", rank) / rank
+                target += (up @ down) * trained * alpha"""
+    ),
+    "pairs by a table of names, a caller of which gives alpha / rank": MANAGER.format(
+        merge="target += (up @ down) * alpha"
+    )
+    + """
+    def enable_all(self, adapters):
+        for adapter in adapters:
+            tensors = self._open(adapter.path)
+            self._add(self.model.weights, tensors, adapter.lora_alpha / adapter.rank)
+""",
     "a scale from a helper, beside a strength called alpha": PAIRS.replace(
         "multiplier=1.0", "alpha=0.6"
     ).format(merge="layer.weight.data += alpha * scale_of(lora_sd, key) * (up @ down)"),

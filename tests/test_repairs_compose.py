@@ -23,6 +23,7 @@ from lorascale_lint.engine import lint
 from lorascale_lint.fixing.apply import Outcome, apply_fixes
 from lorascale_lint.report.content import Report
 from lorascale_lint.rule import all_rules
+from tests.projects import lint_files
 from tests.test_rule_examples import example
 
 BAD = {rule.code: example(rule, "Bad") for rule in all_rules()}
@@ -134,3 +135,34 @@ def _check_text(file: Dressed, data: bytes) -> None:
     if "\t" in old:
         new = set(text.splitlines()) - set(old.splitlines())
         assert [line for line in new if line.startswith("    ")] == []
+
+
+UNSET = """\
+class LoRALinear:
+    def __init__(self, base_layer):
+        self.base_layer = base_layer
+        self.lora_A = None
+        self.lora_B = None
+        self.lora_rank = None
+        self.lora_alpha = None
+
+    def set_factors(self, A, B):
+        self.lora_A = A
+        self.lora_B = B
+
+    @property
+    def lora_scale(self):
+        if self.lora_alpha is None or self.lora_rank is None:
+            return 1.0
+        return self.lora_alpha / self.lora_rank
+
+    def merge(self):
+        self.base_layer.weight.data += self.lora_scale * (self.lora_B @ self.lora_A)
+"""
+
+
+def test_a_scale_that_nobody_sets_yet_is_no_missing_one(tmp_path: Path) -> None:
+    """What LS203 sets is multiplied already: a second factor would square it."""
+    assert lint_files(tmp_path, {"layer.py": UNSET}, codes=["LS101"]) == ()
+    bare = UNSET.replace("self.lora_scale * (self.lora_B @ self.lora_A)", "self.lora_B @ self.lora_A")
+    assert len(lint_files(tmp_path, {"layer.py": bare}, codes=["LS101"])) == 1

@@ -82,3 +82,45 @@ def test_patterns_that_may_take_long_are_not_run() -> None:
     assert compiled(r"(a+)+$") is None
     assert compiled(r".*.*.*.*.*.*.*x") is None
     assert compiled(r"(") is None
+
+
+LATE = """
+from safetensors.torch import load_file
+
+
+class LoRAPipeline:
+    def set_adapter(self, path):
+        self.wrap_layers()
+        for key, tensor in load_file(path).items():
+            self.adapters[key.replace("lora_down", "lora_A")] = tensor
+
+    def wrap_layers(self):
+        for model in self.models:
+            {much}
+"""
+
+
+def test_the_steps_of_a_trial_count_from_where_the_file_comes_in(tmp_path: Path) -> None:
+    much = "\n            ".join(
+        f"self.layers[model.name + str({i})] = [model, self.rank, {i}]" for i in range(300)
+    )
+    trials = ledger_of(LATE.format(much=much), tmp_path).trials
+    (trial, *_) = [one for one in trials if one.function is not None and one.function.name == "set_adapter"]
+    assert trial.whole
+    assert "lora_unet_blocks_0_attn_to_q.lora_A.weight" in written(trial)
+
+
+def test_a_file_that_a_function_opens_itself_is_tried_before_those_of_its_callees(tmp_path: Path) -> None:
+    source = """
+from safetensors.torch import load_file
+
+def checked(path):
+    return any("lora_alpha" in key for key in load_file(path))
+
+def load_lora(path):
+    ready = checked(path)
+    return {key.replace("lora_A", "lora_down"): tensor for key, tensor in load_file(path).items()}
+"""
+    trials = ledger_of(source, tmp_path).trials
+    (trial, *_) = [one for one in trials if one.function is not None and one.function.name == "load_lora"]
+    assert any(key is not None and ".lora_down" in key for key in written(trial))

@@ -87,3 +87,52 @@ def merge_lora(weight, sd, name, strength):
     return weight + strength * (alpha_value / down.shape[0]) * (up @ down)
 """
     assert findings(source, tmp_path) == ()
+
+
+TABLE = """\
+def pairs_of(sd):
+    found = {{}}
+    for key in sd:
+        if key.endswith(".lora_A.weight"):
+            module = key.removesuffix(".lora_A.weight")
+            entry = {{"down": key, "up": module + ".lora_B.weight", "alpha": sd.get(module + ".lora_alpha")}}
+            found[module] = entry
+    return found
+
+
+def merge_lora(weights, sd, lora_alpha=None, strength=1.0):
+    for module, pair in pairs_of(sd).items():
+        down, up = sd[pair["down"]], sd[pair["up"]]
+        if {first}:
+            scale = pair["alpha"] / down.shape[0]
+        elif {second}:
+            scale = lora_alpha / down.shape[0]
+        else:
+            scale = 1
+        weights[module].data += strength * scale * (up @ down)
+"""
+
+
+def test_another_alpha_is_a_way_to_the_same_scale(tmp_path: Path) -> None:
+    source = TABLE.format(first='pair["alpha"]', second="lora_alpha is not None")
+    assert [item.confidence for item in findings(source, tmp_path, "LS205")] == ["high"]
+    right = TABLE.format(first='pair["alpha"] is not None', second="lora_alpha is not None")
+    assert findings(right, tmp_path, "LS205") == ()
+
+
+@pytest.mark.parametrize(("test", "count"), [("alpha", 1), ("alpha is not None", 0)])
+def test_a_factor_of_both_branches_need_not_be_known(test: str, count: int, tmp_path: Path) -> None:
+    source = f"""\
+def patch(state, adapter, blocks, weight):
+    for block in blocks:
+        alpha = None
+        if f"{{block}}.lora_alpha" in adapter:
+            alpha = adapter[f"{{block}}.lora_alpha"].item()
+        b, a = adapter[f"{{block}}.lora_B"], adapter[f"{{block}}.lora_A"]
+        update = b @ a
+        if {test}:
+            update *= alpha / b.shape[1]
+        update *= weight
+        state[block] += update
+"""
+    assert len(findings(source, tmp_path, "LS205")) == count

@@ -42,11 +42,11 @@ def choices(ledger: Ledger) -> Iterator[Choice]:
 
 
 def divided(scale: Scale, other: Scale) -> bool:
-    """Is ``scale`` the other one times the trained scale, and both are known?"""
-    inverse = other.by_role().inverse()
-    if scale.unknowns() or other.unknowns() or inverse is None:
+    """Is ``scale`` the other one times the trained scale? What both have in common need not be known."""
+    inverse = other.inverse()
+    if inverse is None or (ratio := scale * inverse).unknowns():
         return False
-    return scale.by_role() * inverse in (TRAINED, TRAINED_RS, Scale.of(SCALING))
+    return ratio.by_role() in (TRAINED, TRAINED_RS, Scale.of(SCALING))
 
 
 def _of_value(spot: Spot, value: Value, guards: Guards) -> Iterator[Choice]:

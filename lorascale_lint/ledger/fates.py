@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -149,7 +150,7 @@ class Fate:
     def alpha_of_settings_goes_on(self) -> bool:
         """Does any alpha or trained scale, of the file or from beside it, reach more than a message?"""
         ledger = self.ledger
-        scales = [apply.scale for apply in ledger.applies] + [fold.scale for fold in ledger.folds]
+        scales = [a.scale for a in ledger.applies if not _is_of_caller(a)] + [f.scale for f in ledger.folds]
         values = [entry.value for entry in ledger.returns if not entry.spot.chain]
         values += [store.value for store in ledger.stores]
         values += [write.value for write in ledger.writes if self.goes_on(write.container)]
@@ -268,6 +269,16 @@ def _is_chosen(symbol: Symbol, parameters: Collection[str] = ()) -> bool:
     argument = not symbol.role and symbol.origin.partition("[")[0] in parameters
     plain = argument and not any(sign in symbol.origin for sign in ".{(*")
     return plain or symbol.role in (STRENGTH, MULTIPLIER, DROPOUT)
+
+
+def _is_of_caller(apply: Apply) -> bool:
+    """Are the factors an argument of the function, which is run here for itself?"""
+    function, root = apply.spot.function, _ROOT.split(apply.factors, maxsplit=1)[0]
+    return function is not None and not apply.spot.chain and root in function.parameters
+
+
+_ROOT = re.compile(r"[.\[]")
+"""What stands behind the name that a place begins with."""
 
 
 def may_hold_scale(place: Apply | Norm) -> bool:

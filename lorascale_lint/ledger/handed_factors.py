@@ -31,7 +31,7 @@ class FactorPlace:
         function = self.read.spot.function
         if function is None:
             return False
-        if isinstance(self.read.container, Ref):
+        if all(isinstance(option.value, Ref) for option in options(self.read.container)):
             if isinstance(self.container, ast.Name):
                 return any(_keeps_alpha(trial, self) for trial in ledger.trials if trial.function is function)
             return _is_filled_unseen(ledger, self.read)
@@ -122,8 +122,9 @@ def _is_given(ledger: Ledger, function: FunctionInfo, container: ast.expr) -> bo
 
 def _is_filled_unseen(ledger: Ledger, read: KeyRead) -> bool:
     """Is the dictionary of an object filled with all tensors of the file, under names nobody can tell?"""
+    kept = {option.value for option in options(read.container)}  # emptied on one path, as it was on another
     return any(
-        write.container == read.container
+        not kept.isdisjoint(option.value for option in options(write.container))
         and write.spot.function is read.spot.function
         and not _has_letters(write.key)
         and any(_comes_from_file(option.value) for option in options(write.value))

@@ -100,9 +100,19 @@ def _evidence(ledger: Ledger, family: Family, application: Application) -> Step 
     if _given_away(ledger, family):
         return None
     alpha = family.field(ALPHA)
-    if alpha is not None and alpha.kept:
+    if alpha is not None and alpha.kept and not _reaches(ledger, application, alpha.name):
         return alpha.kept[0].spot, f"the class keeps `{alpha.name}`, and no application uses it"
     return _untouched(ledger, family) or _left(ledger, family, application)
+
+
+def _reaches(ledger: Ledger, application: Application, field: str) -> bool:
+    """Does the method read the field by a property or another method of the class, if only to find None?"""
+    function, cls = application.spot.function, application.spot.cls
+    if function is None or cls is None:
+        return False
+    read = function.attributes_read
+    methods = (m for own in ledger.lineage(cls) for name, m in own.methods.items() if name in read)
+    return field in read or any(field in method.attributes_read for method in methods)
 
 
 def _given_away(ledger: Ledger, family: Family) -> bool:

@@ -55,6 +55,11 @@ class FunctionInfo:
         found = _names_read(self)
         return found | set(self.parameters) if found & {"locals", "vars"} else found
 
+    @property
+    def attributes_read(self) -> frozenset[str]:
+        """Names of attributes, of whatever object, that the body reads or calls."""
+        return _attributes_read(self)
+
     def default(self, parameter: str) -> ast.expr | None:
         """What the parameter is where a call does not give it; None where it must be given."""
         args = self.node.args
@@ -167,6 +172,12 @@ def _names_read(function: FunctionInfo) -> frozenset[str]:
             found.add(node.id)
         pending.extend(ast.iter_child_nodes(node))
     return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def _attributes_read(function: FunctionInfo) -> frozenset[str]:
+    attributes = (node for node in ast.walk(function.node) if isinstance(node, ast.Attribute))
+    return frozenset(node.attr for node in attributes if isinstance(node.ctx, ast.Load))
 
 
 def dotted(node: ast.AST) -> str:

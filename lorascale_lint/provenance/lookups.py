@@ -85,9 +85,12 @@ def may_be_absent(value: Value) -> bool:
 
 
 def read_entry(m: Machine, node: ast.AST, base: Value, key: Value, found: Value, how: str) -> None:
-    """Writes the reading of an entry into the ledger."""
-    if m.recording and isinstance(key, Text | Place):
-        m.ledger.reads.append(KeyRead(m.spot(node), base, key, found, how, m.frame.guards))
+    """Writes the reading of an entry into the ledger, under each text that the key may be."""
+    if not m.recording:
+        return
+    texts = [o.value for o in key.options if isinstance(o.value, Text)] if isinstance(key, Union) else []
+    for one in (key,) if isinstance(key, Text | Place) else dict.fromkeys(texts):
+        m.ledger.reads.append(KeyRead(m.spot(node), base, one, found, how, m.frame.guards))
 
 
 def read_all(m: Machine, node: ast.AST | None, base: Value) -> None:

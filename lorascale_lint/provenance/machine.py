@@ -43,6 +43,9 @@ STEP_LIMIT = 6_000
 MORE = 4
 MORE_STEPS = 1_500
 """How often a function goes on behind a statement that took too much, and with how many steps."""
+TRIAL_STEPS = 2_000
+"""Expressions evaluated in one trial from where the file comes in: three keys go through a converter of usual
+size in a few hundred."""
 GUARD_LIMIT = 24
 """Conditions remembered on one path; the oldest are forgotten."""
 
@@ -127,6 +130,13 @@ class Machine(Recorder):
         self.steps += 1
         if self.steps > STEP_LIMIT:
             raise OutOfSteps
+
+    def file_comes_in(self, opened: ast.Call | None) -> Ref | None:
+        """What the call that opens the file of a trial gives, and from here on its steps count; else None."""
+        if self.on_trial is None or opened is None or self.on_trial[0] is not opened:
+            return None
+        self.steps, self.more = STEP_LIMIT - TRIAL_STEPS, 0
+        return self.on_trial[1]
 
     def may_go_on(self, error: Exception) -> bool:
         """Can the function that is looked at go on behind a statement that was too much? A few times."""

@@ -27,7 +27,8 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Entries, Items, Names
-from lorascale_lint.provenance.machine import STEP_LIMIT, Machine, OutOfSteps
+from lorascale_lint.provenance.keys import role_in
+from lorascale_lint.provenance.machine import MORE, STEP_LIMIT, TRIAL_STEPS, Machine, OutOfSteps
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
@@ -35,8 +36,6 @@ from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, o
 
 TRIAL_LIMIT = 3
 """Trials of one function: places where a file comes in, times the conventions that its code names."""
-TRIAL_STEPS = 2_000
-"""Expressions evaluated in one trial: three keys go through a converter of usual size in a few hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,11 @@ class Entrance:
     """Keys that the function looks up."""
     rows: bool = False
     """Does the parameter hold several of them?"""
+
+    @property
+    def is_below(self) -> bool:
+        """Is the file opened by what the function calls, and not by itself?"""
+        return self.node is not None and self.spot.function is not self.function
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def record(machine: Machine, file: FileInfo, before: Mark) -> None:
     machine.ledger.patterns.extend(patterns_of(file))
     made: dict[object, int] = {}
     multiplies = {p.spot.function for p in machine.ledger.products[before.products :] if p.spot.file is file}
-    for entrance in list(entrances(machine.ledger, file, before)):
+    for entrance in sorted(entrances(machine.ledger, file, before), key=lambda found: found.is_below):
         for sample in _samples(entrance, file):
             count = made.get(entrance.function, 0)
             if count < TRIAL_LIMIT:
@@ -137,6 +141,7 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
             yield Entrance(info, None if info is None else info.owner, "", use.spot.node, use.spot, keys)
     seen: dict[tuple[FunctionInfo, str], Spot] = {}
     rows: set[tuple[FunctionInfo, str]] = set()
+    adapters: set[tuple[FunctionInfo, str]] = set()
     entries: list[KeyRead | KeyWrite] = [*ledger.reads[before.reads :], *ledger.writes[before.writes :]]
     for entry in entries:
         info = entry.spot.function
@@ -147,6 +152,8 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
         for name in info.parameters:
             if name not in ("self", "cls") and any(_is_of(path, name) for path in paths):
                 seen.setdefault((info, name), entry.spot)
+                if _is_of(paths[0], name) and role_in(entry.key) in (A, B):
+                    adapters.add((info, name))
                 asked = isinstance(entry, KeyRead) and entry.how == "in"
                 if paths[0] == f"{name}[*]" and not asked:
                     rows.add((info, name))
@@ -161,7 +168,7 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
                 name = value.path if isinstance(value, Place) else ""
                 if (callee, parameter) in seen and name in info.parameters:
                     seen.setdefault((info, name), use.spot)
-    for (info, name), spot in seen.items():
+    for (info, name), spot in sorted(seen.items(), key=lambda item: item[0] not in adapters):
         keys = _keys(ledger, before, info, name)
         yield Entrance(info, spot.cls, name, None, spot, keys, bool(name) and (info, name) in rows)
 
@@ -212,6 +219,7 @@ def _try(
     tensors = {key: Place(f"adapter[{key}]", role) for key, role in roles}
     given = machine.new_dict([(Text((key,)), value) for key, value in tensors.items()])
     machine.on_trial = (entrance.node, given)
+    machine.more = MORE if entrance.node is not None else 0
     whole, held = False, {}
     try:
         _run(machine, file, entrance, given, multiplies)
@@ -268,9 +276,15 @@ def _run(
                 machine.heap.write(receiver.key, slot, given)
     file_or_files = machine.new_list([given]) if entrance.rows else given
     _call(machine, info, owner, receiver, {entrance.parameter: file_or_files})
-    for method in owner.methods.values() if owner is not None else ():
-        if method in multiplies and method is not info and not method.is_static:
+    for method in owner.methods.values() if owner is not None and _keeps(machine.ledger, given) else ():
+        if method in multiplies and method not in {info, *machine.called} and not method.is_static:
             _call(machine, method, owner, receiver, {})  # what the function has kept is used there
+
+
+def _keeps(ledger: Ledger, given: Ref) -> bool:
+    """Was anything stored in what was there before the file?"""
+    older = (w for w in ledger.writes if not isinstance(w.container, Ref) or w.container.key < given.key)
+    return bool(ledger.stores) or next(older, None) is not None
 
 
 def _call(
