@@ -629,6 +629,41 @@ def test_many_forms_of_one_kronecker_product(scale: str, expected: list[str], tm
     assert [finding.code for finding in lint(paths, [], codes=["LS106"]).findings] == expected
 
 
+OUT_OF_SIGHT = """
+from elsewhere import kronecker_weight
+
+
+class LokrLinear:
+    def __init__(self, base, alpha, rank):
+        self.base = base
+        self.coefficient_of_delta = alpha / rank
+        self.lokr_w1 = torch.nn.Parameter(torch.zeros(4, 4))
+        self.lokr_w2_a = torch.nn.Parameter(torch.zeros(8, rank))
+        self.lokr_w2_b = torch.nn.Parameter(torch.zeros(rank, 8))
+
+    def weight_of_delta(self):
+        second = self.lokr_w2_a @ self.lokr_w2_b
+        return kronecker_weight(self.lokr_w1, second, self.coefficient_of_delta)
+
+    def forward(self, x):
+        return torch.nn.functional.linear(x, self.base.weight + self.weight_of_delta())
+
+    def merge(self, strength=1.0):
+        self.base.weight.data += self.weight_of_delta() * SCALE
+"""
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [("self.coefficient_of_delta * strength", ["LS106"]), ("strength", [])],
+    ids=["twice", "once"],
+)
+def test_kronecker_product_out_of_sight(scale: str, expected: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "lokr_module.py"
+    path.write_text(OUT_OF_SIGHT.replace("SCALE", scale))
+    assert [finding.code for finding in lint([path], [], codes=["LS106"]).findings] == expected
+
+
 # ---- repairs -----------------------------------------------------------------------------------
 
 FLAGGED_LOKR = LOKR.replace(

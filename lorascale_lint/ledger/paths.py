@@ -55,7 +55,10 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
     if keeps_fold(ledger, family):
         return
     seen: set[tuple[FunctionInfo | None, frozenset[str]]] = set()
-    ways = [*_weight_ways(ledger, family), *_ways_out_of_sight(ledger, family)]
+    ways = sorted(
+        (*_weight_ways(ledger, family), *_ways_out_of_sight(ledger, family)),
+        key=lambda way: bool(way[2].unknowns()),  # the sure ones first
+    )
     for path, holder in family.holders.items():
         if path.kind != "forward" or not _tells_roles(ledger, path) or _scaled_later(ledger, path):
             continue

@@ -149,6 +149,10 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
         return Tensor(
             "delta", Scale.of("", f"{last}(), which is out of sight and given both factors"), space=space
         )
+    parts = [{t.kind for o in options(v) if (t := tensor(o.value)) is not None} for v in kinds]
+    if sum(bool(found & {"kronecker", "delta"}) for found in parts) == 2 and "kronecker" in sides:
+        unseen = Scale.of("", f"{last}(), which is out of sight and given both factors")
+        return Tensor("delta", unseen, variant="lokr")
     if len(kinds) == 1 and any(kinds[0] is value for value in args[:1]):
         first = options(kinds[0])[0].value
         found = tensor(first)
