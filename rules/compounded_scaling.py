@@ -12,7 +12,7 @@ from lorascale_lint.ledger.scaling_tables import degree, is_entry, scales_of, ta
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import argument_of
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Place, Value
+from lorascale_lint.provenance.values import Place, Value, options
 from lorascale_lint.rule import Rule
 
 
@@ -109,7 +109,7 @@ class CompoundedScaling(Rule):
 
 def _same(read: KeyRead, table: Value) -> bool:
     if isinstance(table, Place):
-        return isinstance(read.container, Place) and read.container.path == table.path
+        return any(getattr(option.value, "path", "") == table.path for option in options(read.container))
     return read.container == table
 
 

@@ -76,12 +76,15 @@ class DoraWrongNorm(Rule):
         """One finding for each statistic that stands in the place of the norm."""
         seen: set[object] = set()
         learned = statistics_of_magnitudes(ledger)
+        whole = {norm.spot.node for norm in ledger.norms if norm.of == "adapted"}
         for found in renormed(ledger):
             norm = found.norm
             if norm.spot.node in seen or norm.how in learned - {"norm"}:
                 continue  # the magnitude was made as the same statistic: another design, and consistent
             if norm.how != "norm":
                 what = f"the {norm.how} of the adapted weight"
+            elif norm.spot.node in whole:
+                continue  # what some caller gives in the place of a delta is none
             elif norm.of == "base" and norm.spot.function is found.spot.function:
                 what = "the norm of the base weight alone"
             else:

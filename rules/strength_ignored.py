@@ -98,8 +98,9 @@ class StrengthIgnored(Rule):
                 trace.append((found.caller, "and given here"))
             scale = found.end.scale.formula()
             trace.append((found.end.spot, f"the delta is made at {scale}, without it"))
+            outside = found.end.spot.function is not found.function
             yield self.at(
-                found.end.spot,
+                found.declared if outside else found.end.spot,
                 f"`{found.function.name}` takes `{found.name}` and never applies it",
                 confidence=found.confidence,
                 effect="2.00x too strong for strength=0.5",

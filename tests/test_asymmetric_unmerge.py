@@ -402,3 +402,41 @@ def test_a_linear_layer_is_not_transposed(tmp_path: Path) -> None:
     source = EMBEDDING.replace("nn.Embedding", "nn.Linear")
     found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"])
     assert [item.fix for item in found] == [None]
+
+
+SET_BEFORE = """\
+import torch
+
+
+def without_dora(weight, delta, magnitude, norm):
+    return weight * norm / magnitude - delta
+
+
+class LoRALinear(torch.nn.Linear):
+    def copy_from(self, module):
+        self.weight = module.weight
+
+    def merge(self, name):
+        lora = self.loras[name]
+        if lora.use_dora:
+            self.weight.data = with_dora(self.weight.data, lora.delta_w, lora.m)
+        else:
+            self.weight.data = lora.com(self.weight.data, lora.delta_w)
+
+    def reset(self, name):
+        lora = self.loras[name]
+        if lora.use_dora:
+            {target} = without_dora(self.weight.data, lora.delta_w, lora.m, lora.norm)
+        else:
+            self.weight.data = lora.com_inv(self.weight.data, lora.delta_w)
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"), [("restored", ["LS109"]), ("delta_w", ["LS109"]), ("self.weight.data", [])]
+)
+def test_dropped_though_other_methods_set_the_weight(
+    target: str, expected: list[str], tmp_path: Path
+) -> None:
+    findings = lint_files(tmp_path, {"lora.py": SET_BEFORE.format(target=target)}, codes=["LS109"])
+    assert [finding.code for finding in findings] == expected

@@ -89,3 +89,19 @@ def test_scaled_again(source: str, tmp_path: Path) -> None:
 )
 def test_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, source) == []
+
+
+WRAPPED = """
+def set_adapters(layer, names, weights=None):
+    if isinstance(layer, PatchedLoraLinear):
+        layer = layer.inner_layer
+    if weights is None:
+        weights = [{start} for name in names]
+    for name, weight in zip(names, weights):
+        layer.scaling[name] = weight * layer.lora_alpha[name] / layer.r[name]
+"""
+
+
+@pytest.mark.parametrize(("start", "expected"), [("layer.scaling[name]", ["LS503"]), ("1.0", [])])
+def test_a_table_of_what_a_wrapper_holds(start: str, expected: list[str], tmp_path: Path) -> None:
+    assert codes(tmp_path, WRAPPED.format(start=start)) == expected

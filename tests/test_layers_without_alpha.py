@@ -152,3 +152,39 @@ SILENT = {
 def test_silent(name: str, tmp_path: Path) -> None:
     assert SILENT[name] != FILES
     assert lint_files(tmp_path, SILENT[name]) == ()
+
+
+ENTRIES = """
+from peft import LoraConfig
+
+
+class Lora:
+    def load(self, path, name):
+        config = LoraConfig.from_pretrained(path)
+        self.rank = config.r
+        {more}
+        for key, value in load_file(path).items():
+            if key.endswith(name + ".lora_A.weight"):
+                self.lora_A = value.T
+            elif key.endswith(name + ".lora_B.weight"):
+                self.lora_B = value.T.contiguous()
+
+    def apply(self, x, out):
+        return out + x @ self.lora_A @ self.lora_B{scale}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "scale", "expected"),
+    [
+        ("pass", "", ["LS102"]),
+        ("self.patterns = config.rank_pattern", "", ["LS102"]),
+        ("self.scale = config.lora_alpha / config.r", " * self.scale", []),
+    ],
+)
+def test_factors_found_in_a_loop_over_a_file(
+    more: str, scale: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = ENTRIES.format(more=more, scale=scale)
+    findings = lint_files(tmp_path, {"lora.py": source}, codes=["LS101", "LS102"])
+    assert [finding.code for finding in findings] == expected

@@ -104,3 +104,35 @@ def test_the_parameter_is_used_for_the_attribute(default: str, tmp_path: Path) -
 def test_a_parameter_that_takes_the_place_of_nothing_is_not_repaired(body: str, tmp_path: Path) -> None:
     (finding,) = lint_files(tmp_path, {"lora_module.py": LAYER.format(body=body)}, codes=["LS117"])
     assert finding.fix is None
+
+
+FILE_ALPHA = """
+def combine(weight, down, up, alpha):
+    return weight + (up @ down) * (alpha / down.shape[0])
+
+
+class LoraWrapper:
+    def apply(self, lora_sd, alpha=1.0):
+        return self._apply(lora_sd, {given})
+
+    def _apply(self, lora_sd, alpha):
+        for name in self.names:
+            up, down = lora_sd[name + ".lora_up.weight"], lora_sd[name + ".lora_down.weight"]
+            trained = lora_sd[name + ".alpha"]
+            self.weights[name] = {made}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "expected"),
+    [
+        ("alpha", "combine(self.weights[name], down, up, trained)", [("LS117", "high")]),
+        ("alpha", "combine(self.weights[name], down, up, trained * alpha)", []),
+        ("32", "combine(self.weights[name], down, up, trained)", []),
+    ],
+    ids=["a strength called alpha", "multiplied on", "an alpha, and not the file's"],
+)
+def test_an_alpha_that_is_a_strength_by_its_default(
+    given: str, made: str, expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    assert found(tmp_path, FILE_ALPHA.format(given=given, made=made)) == expected

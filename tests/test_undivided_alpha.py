@@ -184,3 +184,29 @@ def test_the_delta_alone_is_scaled(result: str, tmp_path: Path) -> None:
     texts, left = fix_files(tmp_path, {"lora_layer.py": SUM.format(result=result)})
     assert texts["lora_layer.py"] == SUM.format(result=SUMS[result] or result)
     assert [finding.code for finding in left] == ([] if SUMS[result] else ["LS110"])
+
+
+RECORD = """\
+@dataclasses.dataclass(frozen=True)
+class LoraRule:
+    {fields}
+
+def forward(rule: LoraRule, x, kernel, lora_a, lora_b):
+    return x @ kernel + x @ lora_a @ lora_b * {scale}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "scale", "expected"),
+    [
+        ("rank: int\n    alpha: float", "rule.alpha", ["LS107"]),
+        ("r: int = 8\n    lora_alpha: float = 16.0", "rule.lora_alpha", ["LS107"]),
+        ("rank: int\n    alpha: float", "(rule.alpha / rule.rank)", []),
+        ("rank: int\n    alpha: float = 1.0", "rule.alpha", []),
+        ("alpha: float", "rule.alpha", []),
+    ],
+)
+def test_a_record_that_declares_both(fields: str, scale: str, expected: list[str], tmp_path: Path) -> None:
+    source = RECORD.format(fields=fields, scale=scale)
+    findings = lint_files(tmp_path, {"lora_rules.py": source}, codes=["LS107"])
+    assert [finding.code for finding in findings] == expected

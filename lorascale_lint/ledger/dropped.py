@@ -72,7 +72,7 @@ def _calls(ledger: Ledger) -> Iterator[Dropped]:
         function = use.spot.function
         if use.spot.chain or function is None or not isinstance(use.spot.node, ast.Call):
             continue
-        weight = next((w for value in use.given.values() if (w := weight_of(value)) is not None), None)
+        weight = next((w for value in use.given.values() if (w := _weight_in(value)) is not None), None)
         helpers = _helpers(use) if weight is not None else []
         if not helpers or not all(map(only_computes, helpers)) or not goes_nowhere(function, use.spot.node):
             continue
@@ -84,6 +84,12 @@ def _calls(ledger: Ledger) -> Iterator[Dropped]:
             node = next((n for n in use.spot.node.args if isinstance(n, ast.Attribute)), None)
             place = None if node is None else replace(use.spot, node=node)
             yield Dropped(use.spot, "drops", place, made, _sibling(ledger, use.spot, weight))
+
+
+def _weight_in(value: Value) -> str | None:
+    """The one base weight that a value is, or was before another method of the object set it."""
+    names = {name for option in options(value) if (name := weight_of(option.value)) is not None}
+    return names.pop() if len(names) == 1 else None
 
 
 def _helpers(use: Use) -> list[FunctionInfo]:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
-from lorascale_lint.knowledge.roles import STRENGTH, role_of
+from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, STRENGTH, role_of
 from lorascale_lint.ledger.ends import End, ends
+from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import trained
+from lorascale_lint.ledger.numbers import only_symbol, scale_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import Scale, undivided
 from lorascale_lint.provenance.values import NONE, Number, Place, Tensor, Tup, Value, options
 
 
@@ -22,7 +23,7 @@ class IgnoredStrength:
 
     function: FunctionInfo
     name: str
-    end: End
+    end: End | Apply
     declared: Spot
     caller: Spot | None
 
@@ -37,12 +38,16 @@ def ignored_strengths(ledger: Ledger) -> Iterator[IgnoredStrength]:
     made = ends(ledger)
     for entry in ledger.only_tested:
         function, name = entry.spot.function, entry.parameter
-        if function is None or function.file.is_test or role_of(name, True) != STRENGTH:
+        role = role_of(name, True)
+        if function is None or function.file.is_test or role not in (STRENGTH, ALPHA):
             continue
-        own = made.get(function, [])
+        giver = _giver(ledger, function, name) if role == STRENGTH else _share(ledger, function, name)
+        if role == ALPHA and giver is None:
+            continue  # the trained alpha: other rules tell who leaves it out
+        own: list[End | Apply] = [*made.get(function, ())] or [*_called(ledger, function)]
         known = own and not any(end.scale.unknowns() for end in own)
         if known and any(trained(end.scale) for end in own):
-            yield IgnoredStrength(function, name, own[0], entry.spot, _giver(ledger, function, name))
+            yield IgnoredStrength(function, name, own[0], entry.spot, giver)
 
 
 def comes_from(value: Value, name: str) -> bool:
@@ -64,6 +69,27 @@ def comes_from(value: Value, name: str) -> bool:
 
 def _holds(scale: Scale, name: str) -> bool:
     return any(symbol.origin == name for symbol, _ in scale.powers)
+
+
+def _called(ledger: Ledger, function: FunctionInfo) -> Iterator[Apply]:
+    """Where the functions that ``function`` calls apply a delta for it."""
+    node = function.node
+    rows = {f"{function.file.filename}:{row}" for row in range(node.lineno, (node.end_lineno or 0) + 1)}
+    for entry in ledger.applies:
+        if entry.spot.chain and entry.spot.chain[0] in rows:
+            yield entry
+
+
+def _share(ledger: Ledger, function: FunctionInfo, name: str) -> Spot | None:
+    """A call that gives an ``alpha`` which is 1 by default, or less: a strength by another name."""
+    for use in ledger.uses:
+        value = use.given.get(name) if use.callee is function and not use.spot.file.is_test else None
+        for option in options(value) if value is not None else ():
+            scale = scale_of(option.value)
+            symbol = None if scale is None else only_symbol(undivided(scale))
+            if symbol is not None and symbol.role in (STRENGTH, MULTIPLIER):
+                return use.spot
+    return None
 
 
 def _giver(ledger: Ledger, function: FunctionInfo, name: str) -> Spot | None:

@@ -13,7 +13,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of
 from lorascale_lint.linking.definitions import ClassInfo
-from lorascale_lint.provenance.values import Ref, Text, Value, options
+from lorascale_lint.provenance.values import Ref, Tensor, Text, Value, options
 
 _ALPHA_FIELD = "lora_alpha"
 
@@ -51,6 +51,7 @@ def _of_peft(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
     """The class loads PEFT's configuration beside both factors, and nothing reads its alpha."""
     reads = [read for read in ledger.reads if read.spot.cls in family.members]
     sides = {key_role_of(read.key) for read in reads if is_real_factor(read.value)}
+    sides |= {side for side in (A, B) if _keeps_entry(ledger, family, side)}
     if not {A, B} <= sides or any((cls, _ALPHA_FIELD) in ledger.fields_read for cls in ("", "<settings>")):
         return None
     if any(read.key == Text((_ALPHA_FIELD,)) for read in ledger.reads):
@@ -63,6 +64,18 @@ def _of_peft(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
     if not held or any(use.callee is None and not held.isdisjoint(use.given.values()) for use in uses):
         return None  # code out of sight may scale by it
     return loaded.spot, "this configuration states alpha and the rank, and nothing reads its alpha"
+
+
+def _keeps_entry(ledger: Ledger, family: Family, side: str) -> bool:
+    """Does the class keep a factor that it found under some key of a table?"""
+    return any(
+        ("[{" in value.origin and value.kind == side)
+        if isinstance(value, Tensor)
+        else role_of(store.field, True) == side and "[{" in getattr(value, "path", "")
+        for store in ledger.stores
+        if store.spot.cls in family.members
+        for value in (option.value for option in options(store.value))
+    )
 
 
 def _gives_settings(use: Use, loaded: Use) -> bool:

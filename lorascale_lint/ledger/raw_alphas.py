@@ -17,7 +17,7 @@ from lorascale_lint.ledger.scale_stores import field_name, scale_stores
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, is_plain_factor, is_real_factor, key_role_of, tables
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
-from lorascale_lint.provenance.scale import Scale, Symbol, undivided
+from lorascale_lint.provenance.scale import Scale, Symbol, is_share, undivided
 from lorascale_lint.provenance.values import (
     Multiplied,
     Number,
@@ -111,12 +111,33 @@ def _is_real(ledger: Ledger, symbol: Symbol, step: Multiplied) -> Witness | None
         rank = _rank_beside(ledger, stored.spot.function, symbol)
         if rank is not None:
             return stored.spot, f"the rank, `{rank}`, is taken too, and alpha stored as it is"
+    declared = _declared_beside(ledger, step, symbol)
+    if declared is not None:
+        return declared
     family = family_of_class(ledger, step.spot.cls)
     for other in () if family is None else family.applications:
         for branch in other.branches:
             found = powers_of(branch.scale)
             if found.is_trained and found.alpha:
                 return other.spot, f"`{other.spot.name}` applies the delta at {branch.scale.formula()}"
+    return None
+
+
+def _declared_beside(ledger: Ledger, step: Multiplied, symbol: Symbol) -> Witness | None:
+    """Where alpha is read from an object whose class declares it beside a rank, and not as a strength."""
+    for read in ledger.field_reads:
+        owner = read.owner.cls if isinstance(read.owner, Ref) else None
+        if owner is None or read.spot.function is not step.spot.function:
+            continue
+        origins = {origin for option in options(read.value) for origin in _origins(option.value)}
+        if symbol.origin not in origins:
+            continue
+        fields = {name: node for cls in ledger.lineage(owner) for name, node in cls.attributes.items()}
+        rank = next((name for name in fields if role_of(name, True) == RANK), None)
+        start = fields.get(read.field)
+        share = isinstance(start, ast.Constant) and is_share(start.value)
+        if rank is not None and read.field in fields and not share:
+            return read.spot, f"`{owner.name}` declares the rank, `{rank}`, beside it"
     return None
 
 

@@ -16,11 +16,13 @@ from lorascale_lint.provenance.values import Place, Ref, Tup, Value, options
 
 def table_of(entry: KeyRead | KeyWrite) -> Value | None:
     """The table of an entry that is read or written; None if it is no table of scalings."""
-    container = entry.container
-    if isinstance(container, Place) and container.path.rpartition(".")[2] == SCALING_TABLE:
-        return container
-    is_field = isinstance(container, Ref) and isinstance(entry, KeyWrite) and entry.name == SCALING_TABLE
-    return container if is_field else None
+    for option in options(entry.container):  # `layer`, or what it wraps
+        container = option.value
+        if isinstance(container, Place) and container.path.rpartition(".")[2] == SCALING_TABLE:
+            return container
+        if isinstance(container, Ref) and isinstance(entry, KeyWrite) and entry.name == SCALING_TABLE:
+            return container
+    return None
 
 
 def table_writes(ledger: Ledger) -> Iterator[tuple[KeyWrite, Value]]:

@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.members import TENSOR_ATTRIBUTES
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.decorators import function
 from lorascale_lint.provenance.frames import Frame
-from lorascale_lint.provenance.heap import Names
+from lorascale_lint.provenance.heap import ABSENT, Names
 from lorascale_lint.provenance.lookups import path_of
 from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
 from lorascale_lint.provenance.objects import class_attribute, load_attribute
@@ -30,7 +30,9 @@ from lorascale_lint.provenance.values import (
     Tensor,
     Text,
     Tup,
+    Union,
     Value,
+    join,
 )
 
 
@@ -121,9 +123,12 @@ def attribute(m: Machine, value: Value, name: str) -> Value:
             return callee
         case Place():
             stored = m.heap.read(("place", value.path), name)
-            if stored is not None:
-                return stored  # type: ignore[no-any-return]
-            return _of_place(m, value, name)
+            if stored is None or stored is ABSENT:
+                return _of_place(m, value, name)
+            if isinstance(stored, Union) and any(option.value is ABSENT for option in stored.options):
+                before = _of_place(m, value, name)  # where the code that sets it was not run
+                return join([(before if o.value is ABSENT else o.value, o.guards) for o in stored.options])
+            return stored  # type: ignore[no-any-return]
         case Const(value=None):
             return UNKNOWN
         case Element(source=source):

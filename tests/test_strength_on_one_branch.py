@@ -1,0 +1,75 @@
+"""LS124: which strengths reach the delta on one branch only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+MERGE = """
+def fuse(layer, state_dict, name, rank, alpha=None, lora_scale=1.0, merged=False):
+    down = state_dict[name + ".lora_down.weight"]
+    up = state_dict[name + ".lora_up.weight"]
+    {body}
+    layer.weight.data += up @ down
+"""
+
+LAYER = """
+class LoRALayer:
+    def __init__(self, base, lora_A, lora_B, alpha, rank, strength=1.0):
+        self.base, self.lora_A, self.lora_B = base, lora_A, lora_B
+        self.scaling = alpha / rank
+        self.strength = strength
+
+    def delta(self, x):
+        product = x @ self.lora_A.T @ self.lora_B.T
+        {body}
+"""
+
+
+def codes(folder: Path, source: str) -> list[str]:
+    return [finding.code for finding in lint_files(folder, {"lora_layer.py": source}, codes=["LS124"])]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        MERGE.format(body="if alpha is not None:\n        up = up * (alpha / rank * lora_scale)"),
+        MERGE.format(body="up = up * (lora_scale * alpha / rank) if alpha is not None else up"),
+        LAYER.format(
+            body="if isinstance(self.base, torch.nn.Linear):\n"
+            "            return product * self.scaling * self.strength\n"
+            "        return product * self.scaling"
+        ),
+    ],
+    ids=["fold under alpha", "expression", "kind of layer"],
+)
+def test_found(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, source) == ["LS124"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        MERGE.format(
+            body="up = up * lora_scale\n    if alpha is not None:\n        up = up * (alpha / rank)"
+        ),
+        MERGE.format(
+            body="factor = alpha / rank if alpha is not None else 1.0\n    up = up * (factor * lora_scale)"
+        ),
+        MERGE.format(body="if lora_scale != 1.0:\n        up = up * (alpha / rank * lora_scale)"),
+        LAYER.format(
+            body="if self.strength == 1:\n            return product * self.scaling\n"
+            "        return product * self.scaling * self.strength"
+        ),
+        LAYER.format(
+            body="if self.fused:\n            return product * self.scaling\n"
+            "        return product * self.scaling * self.strength"
+        ),
+    ],
+    ids=["before the test", "factor first", "asks for it", "shortcut", "says why"],
+)
+def test_silent(source: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, source) == []
