@@ -81,9 +81,10 @@ class _Check:
             self.sources = discover(map(Path, options.paths), configs, notebooks=True)
         leave_out(*map(str, self.sources.roots))
         self.notebooks, self.sources = Notebooks.read(self.sources, self.stdin)
-        self.output = replace(self.output, notebooks=self.notebooks)
+        folder = self._cache()
+        self.output = replace(self.output, notebooks=self.notebooks, cache=folder)
         self.contents = dict.fromkeys(self.sources.targets, self.stdin) | self.notebooks.texts
-        checker = Checker(self.sources, self.selection, self._cache(), self.console.progress, self.notebooks)
+        checker = Checker(self.sources, self.selection, folder, self.console.progress, self.notebooks)
         self.reader = checker.reader
         baseline = options.baseline or (None if self.stdin is not None else self._baseline(configs))
         if options.write_baseline and baseline is None:

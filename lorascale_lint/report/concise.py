@@ -19,6 +19,7 @@ class Line(NamedTuple):
     mark: str
     name: str
     message: str
+    url: str | None = None
 
 
 def lines(report: Report) -> Iterator[Line]:
@@ -28,13 +29,14 @@ def lines(report: Report) -> Iterator[Line]:
     for finding in report.findings:
         mark = {"safe": "[*] ", "unsafe": "[!] "}[finding.fix.applicability] if finding.fix else ""
         place = finding.span.start
-        yield Line(finding.span.filename, place, finding.code, mark, finding.name, finding.message)
+        head = (finding.span.filename, place, finding.code, mark)
+        yield Line(*head, finding.name, finding.message, finding.url)
 
 
 def render(report: Report, read: Read, style: Style) -> str:
     """``path:row:column: CODE name: message``."""
     return "".join(
         f"{style.bold(printable(line.filename))}:{line.position.row}:{line.position.column}: "
-        f"{style.red(line.code)} {line.mark}{line.name}: {printable(line.message)}\n"
+        f"{style.code(line.code, line.url)} {line.mark}{line.name}: {printable(line.message)}\n"
         for line in lines(report)
     )

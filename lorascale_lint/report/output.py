@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lorascale_lint.console import Console
@@ -12,6 +12,7 @@ from lorascale_lint.errors import InputError
 from lorascale_lint.notebooks import Notebooks
 from lorascale_lint.report.content import Read, Report
 from lorascale_lint.report.formats import render
+from lorascale_lint.report.links import RulePages, are_wanted
 from lorascale_lint.report.names import BY_ROW, FOR_PEOPLE
 from lorascale_lint.report.summary import render_fixed, render_summary
 from lorascale_lint.report.terminal import Style
@@ -21,7 +22,7 @@ from lorascale_lint.report.terminal import Style
 class Output:
     """``file`` takes the report, or the patch of `--diff`, in place of standard output.
 
-    ``statistics`` puts a count of the findings in their place.
+    ``statistics`` puts a count of the findings in their place. ``cache`` is where pages of rules may lie.
     """
 
     console: Console
@@ -29,6 +30,7 @@ class Output:
     file: Path | None = None
     statistics: bool = False
     notebooks: Notebooks = field(default_factory=Notebooks)
+    cache: Path | None = None
 
     def report(
         self,
@@ -46,7 +48,10 @@ class Output:
         text. Raises `InputError` when the file can't be written.
         """
         stream = sys.stderr if to_stderr else sys.stdout
-        style = Style.of(stream if self.file is None else None)
+        terminal = stream if self.file is None else None
+        style = Style.of(terminal)
+        if self.cache is not None and are_wanted(terminal):
+            style = replace(style, page_of=RulePages(self.cache).address)
         place = self.notebooks.by_row if self.output_format in BY_ROW else self.notebooks.by_cell
         report, read = place(report, read)
         text = render(report, self.output_format, read, style, statistics=self.statistics)

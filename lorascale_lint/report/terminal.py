@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -49,9 +50,10 @@ def shown(line: str) -> tuple[str, list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Colours, or none."""
+    """Colours, or none; and where a code leads that is a hyperlink."""
 
     enabled: bool = False
+    page_of: Callable[[str], str | None] | None = None
 
     @classmethod
     def of(cls, stream: TextIO | None) -> Style:
@@ -72,6 +74,14 @@ class Style:
     def red(self, text: str) -> str:
         """For codes and carets."""
         return self._paint("1;31", text)
+
+    def code(self, code: str, url: str | None = None) -> str:
+        """For the code of a finding: a hyperlink (OSC 8) to ``url`` or the rule's page."""
+        painted = self.red(code)
+        address = self.page_of and (url or self.page_of(code))
+        if not address or not (address.isascii() and address.isprintable()):
+            return painted
+        return f"\x1b]8;;{address}\x1b\\{painted}\x1b]8;;\x1b\\"
 
     def green(self, text: str) -> str:
         """For added lines."""

@@ -24,13 +24,14 @@ def render(report: Report, read: Read, style: Style) -> str:
 def render_failure(failure: FileFailure, style: Style) -> str:
     """One line for a file that could not be checked."""
     place = f"{printable(failure.filename)}:{failure.position.row}:{failure.position.column}"
-    return f"{style.bold(place)} {style.red(failure.code)} {failure.name}: {printable(failure.message)}\n"
+    return f"{style.bold(place)} {style.code(failure.code)} {failure.name}: {printable(failure.message)}\n"
 
 
 def _finding(finding: Finding, read: Read, style: Style) -> Iterator[str]:
     start = finding.span.start
     place = f"{printable(finding.span.filename)}:{start.row}:{start.column}"
-    yield f"{style.bold(place)} {style.red(finding.code)} {finding.name}: {printable(finding.message)}"
+    code = style.code(finding.code, finding.url)
+    yield f"{style.bold(place)} {code} {finding.name}: {printable(finding.message)}"
     if source := read(finding.span.filename):
         yield from _excerpt(finding.span, source, style)
     if finding.trace:
