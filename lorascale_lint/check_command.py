@@ -50,6 +50,7 @@ class CheckOptions:
     add_ignore: str | None = None
     prove: bool = False
     isolation: str | None = None
+    python: Path | None = None
     exit_zero: bool = False
     quiet: bool = False
     cache: bool = True
@@ -136,6 +137,7 @@ class _Check:
             report.findings,
             self.sources,
             isolation=Isolation(self.options.isolation or "auto"),
+            python=self.options.python,
             say=lambda line: self.console.step(printable(line)),
             warn=lambda line: self.console.warning(printable(line)),
         )

@@ -604,6 +604,7 @@ def test_verify_hands_on_its_options_and_the_exit_code(lint, monkeypatch):
         "compiled": False,
         "memory_limit": None,
         "only": None,
+        "python": None,
         "distributed": None,
     }
     assert seen == usual | {"driver": "fastvideo", "seed": 7, "timeout": 1.5}

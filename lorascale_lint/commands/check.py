@@ -78,6 +78,12 @@ class _Check(click.Command):
     type=click.Choice(["auto", "required", "off"]),
     help="With --prove: as that of verify.",
 )
+@click.option(
+    "--python",
+    metavar="EXE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --prove: interpreter of the environment that the code is run in.",
+)
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of facts.")
@@ -109,8 +115,8 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
         raise click.UsageError("the reason of --add-ignore must be one line without #")
     if options["prove"] and ("-" in paths or any(options[mode] for mode in modes)):
         raise click.UsageError("--prove goes with files, and without --fix, --diff and --write-baseline")
-    if options["isolation"] is not None and not options["prove"]:
-        raise click.UsageError("--isolation is about the code that --prove runs")
+    if not options["prove"] and (options["isolation"] or options["python"]) is not None:
+        raise click.UsageError("--isolation and --python are about the code that --prove runs")
     if "-" in paths and len(paths) > 1:
         raise click.UsageError("- (standard input) can't be mixed with other paths")
     if options["stdin_filename"] is not None and paths != ("-",):

@@ -60,6 +60,17 @@ def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     metavar="FILE:ROW",
     help="Run only the function or class around that row, without a driver.",
 )
+@click.option(
+    "--python",
+    metavar="EXE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Interpreter of the environment that the code is run in; this program's own by default.",
+)
+@click.option(
+    "--emit-driver",
+    metavar="FILE:ROW",
+    help="Print a driver, filled in as far as it can be, for the function or class around that row, and end.",
+)
 @click.option("--list-drivers", is_flag=True, help="List the drivers and end.")
 @click.option("--emit-test", is_flag=True, help="Print a pytest file for the code in PATH and end.")
 @click.option(
@@ -136,6 +147,7 @@ def command(
     *,
     list_drivers: bool,
     emit_test: bool,
+    emit_driver: str | None,
     matrix: bool,
     pictures: tuple[Path, ...],
     output_format: str,
@@ -148,6 +160,8 @@ def command(
 
     Exit codes: 0 every scale is right, 1 one differs, 2 error, 3 nothing could be judged.
     """
+    if matrix and emit_driver is not None:
+        raise click.UsageError("--emit-driver is about one place; it does not go with --matrix.")
     if matrix and not list_drivers:
         return _verify_matrix(paths, pictures, emit_test, options, output_format)
     if pictures:
@@ -157,6 +171,7 @@ def command(
     path = paths[0] if paths else None
     from lorascale_lint.verify.command import (
         VerifyOptions,
+        emit_driver_command,
         emit_test_command,
         list_all_drivers,
         run_verify_command,
@@ -168,6 +183,8 @@ def command(
         raise click.UsageError("Missing argument 'PATH'.")
     if emit_test:
         return emit_test_command(path, options["driver"])
+    if emit_driver is not None:
+        return emit_driver_command(path, emit_driver, VerifyOptions(**options))
     if options["adapter"] and options["distributed"]:
         raise click.UsageError("--adapter and --distributed ask different things; one at a time.")
     if options["base"] and not options["adapter"]:

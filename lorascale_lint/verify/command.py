@@ -29,6 +29,7 @@ class VerifyOptions:
     distributed: int | None = None
     isolation: Isolation = Isolation.AUTO
     only: str | None = None
+    python: Path | None = None
 
 
 def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> int:
@@ -39,7 +40,7 @@ def run_verify_command(path: Path, options: VerifyOptions, *, as_json: bool) -> 
     from lorascale_lint.verify.run import run_verify
 
     console = Console()
-    if options.driver is None:
+    if options.driver is None and options.only is None:
         options = replace(options, driver=configured_driver(path))
     report = run_verify(path, **asdict(options), progress=told(console.step), warn=told(console.warning))
     console.out(render_json(report) if as_json else render_text(report))
@@ -75,6 +76,36 @@ def emit_test_command(path: Path, driver: str | None) -> int:
         )
         return 3
     Console().out(text)
+    return 0
+
+
+def emit_driver_command(path: Path, only: str, options: VerifyOptions) -> int:
+    """Print a driver for the function or class at "FILE:ROW"; the exit code. Raises InputError.
+
+    It is run first, to say what is missing.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    from lorascale_lint.verify.emit_driver import emit_driver
+    from lorascale_lint.verify.harness.places import sketches_at
+    from lorascale_lint.verify.run import run_verify
+
+    console = Console()
+    sketches = sketches_at(path, only)
+    if not sketches:
+        raise InputError(f"{only}: no function and no class with an application is seen there")
+    report = run_verify(
+        path,
+        **asdict(replace(options, driver="harness", only=only)),
+        sketches=sketches[:1],
+        progress=told(console.step),
+        warn=told(console.warning),
+    )
+    reason = report.problem.message if report.problem else report.rows[0].detail if report.rows else ""
+    text = emit_driver(sketches[0], reason, path if path.is_dir() else path.parent)
+    if text is None:
+        raise InputError(f"{only}: it is defined inside a function or class, and no driver can import it")
+    console.out(text)
     return 0
 
 

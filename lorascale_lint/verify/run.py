@@ -26,6 +26,7 @@ from typing import IO, Any
 from lorascale_lint.verify.devices import choose_device
 from lorascale_lint.verify.harness.description import Sketch, as_json
 from lorascale_lint.verify.harness.report import shown_rows
+from lorascale_lint.verify.interpreters import elsewhere, why_unfit
 from lorascale_lint.verify.isolation.promises import Containment, Isolation
 from lorascale_lint.verify.isolation.room import DEFAULT_SIZE, Guest, Room, RoomError, find_containment
 from lorascale_lint.verify.order import IMPORT_FAILED, Order
@@ -98,6 +99,7 @@ def run_verify(
     distributed: int | None = None,
     isolation: Isolation = Isolation.AUTO,
     only: str | None = None,
+    python: Path | None = None,
     sketches: tuple[Sketch, ...] = (),
     reached: bool = False,
     progress: Progress | None = None,
@@ -115,7 +117,8 @@ def run_verify(
     what it starts may hold (default: three quarters of what is available). `distributed` is how many
     processes, started by torchrun, share each layer. `isolation` says what to do where this machine cannot
     keep a promise (`isolation.promises`). The harness runs `only` the function or class at "FILE:ROW", or
-    `sketches` that the caller has, and with `reached` each row says what it executed. `progress` is called
+    `sketches` that the caller has, and with `reached` each row says what it executed. `python` is the
+    interpreter of another environment that the child runs in (Python 3.11 or newer). `progress` is called
     with short lines for a person, `warn`, before anything is run, with each promise that is not kept.
 
     Never raises for what the target does; an unknown path or driver and a failed import are in the report.
@@ -143,7 +146,7 @@ def run_verify(
         # Now rather than in the child, so that a file that cannot be read is an error of its own.
         read_modules(adapter, dtype)
         BaseWeights(base)
-    missing = _missing(entry.requirements)
+    missing = _missing(entry.requirements) if python is None else []
     if missing:
         needed = [*missing, *_missing(entry.full_requirements)]
         return VerifyReport(target=target, seed=chosen_seed, problem=_packages_problem(needed))
@@ -156,6 +159,8 @@ def run_verify(
     if memory_limit is not None and not can_watch():
         problem = Problem(3, "The memory of processes cannot be watched on this system (it has no /proc).")
         return VerifyReport(target=target, seed=chosen_seed, problem=problem)
+    if python is not None and (unfit := why_unfit(python)):
+        return VerifyReport(target=target, seed=chosen_seed, problem=Problem(3, unfit))
     containment = find_containment(isolation)
     unkept = tuple(containment.sentences())
     if unkept and isolation is Isolation.REQUIRED:
@@ -182,9 +187,8 @@ def run_verify(
     )
     limits = _Limits.of(timeout, memory_limit, slow=compiled)
     try:
-        report = _Session(entry, blank, containment, limits, say, as_json(sketches) if sketches else "").run(
-            target
-        )
+        descriptions = as_json(sketches) if sketches else ""
+        report = _Session(entry, blank, containment, limits, say, descriptions, python).run(target)
     except RoomError as error:
         report = VerifyReport(
             target=target, seed=chosen_seed, problem=Problem(2, f"Nothing was run: {error}")
@@ -357,6 +361,7 @@ class _Session:
         limits: _Limits,
         say: Progress,
         descriptions: str = "",
+        python: Path | None = None,
     ) -> None:
         self.entry = entry
         self.blank = blank
@@ -364,6 +369,7 @@ class _Session:
         self.say = say
         self.limits = limits
         self.descriptions = descriptions
+        self.python = python
 
     def run(self, target: Target) -> VerifyReport:
         failures: list[str] = []
@@ -461,8 +467,10 @@ class _Session:
             harness=str(room.folder / _DESCRIPTIONS) if self.descriptions else "",
         )
         where = room.folder / "order.json"
-        command = [*self._python(), "-m", "lorascale_lint.verify.child", str(where)]
         environment = _environment(room.home, self.blank)
+        command = [*self._python(), "-m", "lorascale_lint.verify.child", str(where)]
+        if self.python is not None:
+            command, environment = elsewhere(self.python, environment, str(where))
         with room.start(
             command, environment, {where.name: order.as_json(), _DESCRIPTIONS: self.descriptions}
         ) as guest:

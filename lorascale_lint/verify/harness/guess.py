@@ -28,6 +28,7 @@ from lorascale_lint.verify.harness.description import (
     Value,
 )
 from lorascale_lint.verify.harness.layers import described_layer
+from lorascale_lint.verify.harness.uses import OF_LAYERS, attributes_asked
 from lorascale_lint.verify.harness.values import CannotBuildError
 
 Arguments = tuple[tuple[str, Value], ...]
@@ -132,7 +133,7 @@ def _value(
     if name in words.SHAPES:
         extents = (("0", Value(Role.OUT_FEATURES)), ("1", Value(Role.IN_FEATURES)))
         return Value(Role.LIST, parts=extents)
-    if _packed(annotation) is Form.MODULE or (not annotation and used & _OF_LAYERS):
+    if _packed(annotation) is Form.MODULE or (not annotation and used & OF_LAYERS):
         return Value(Role.BASE, Form.MODULE)
     if {"weight", "layer", "linear", "module"} & {*word_list(name)[-1:]} and _packed(annotation) is not None:
         return Value(Role.BASE)
@@ -141,22 +142,13 @@ def _value(
     )
 
 
-# What only a layer is asked for; a tensor has none of it.
-_OF_LAYERS = frozenset({"weight", "in_features", "out_features", "in_channels", "out_channels"})
-
-
 def _uses(function: Callable[..., Any]) -> dict[str, frozenset[str]]:
     """Which attributes of its parameters a function, or a class's constructor, asks for."""
     body = getattr(function, "__init__") if isinstance(function, type) else inspect.unwrap(function)  # noqa: B009
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(body)))
+        return attributes_asked(ast.parse(textwrap.dedent(inspect.getsource(body))))
     except (OSError, TypeError, SyntaxError, ValueError):
         return {}
-    found: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found.setdefault(node.value.id, set()).add(node.attr)
-    return {name: frozenset(names) for name, names in found.items()}
 
 
 def _annotation(parameter: inspect.Parameter) -> str:

@@ -39,6 +39,7 @@ def proved(
     sources: Sources,
     *,
     isolation: Isolation = Isolation.AUTO,
+    python: Path | None = None,
     say: Say | None = None,
     warn: Say | None = None,
 ) -> tuple[Finding, ...]:
@@ -55,7 +56,7 @@ def proved(
             warn(line)
 
     for root, group in by_root.items():
-        project = _Project(root, group, sources)
+        project = _Project(root, group, sources, python)
         report = project.run(isolation, say, once) if project.sketches else None
         proofs |= {id(finding): project.proof(finding, report) for finding in group}
     return tuple(replace(finding, proof=proofs[id(finding)]) for finding in findings)
@@ -70,8 +71,11 @@ def _root_of(finding: Finding, roots: Collection[Path]) -> Path:
 class _Project:
     """The findings of one project, and what can be run for each."""
 
-    def __init__(self, root: Path, findings: Sequence[Finding], sources: Sources) -> None:
+    def __init__(
+        self, root: Path, findings: Sequence[Finding], sources: Sources, python: Path | None
+    ) -> None:
         self.root = root
+        self._python = python
         asked = [item for item in findings if item.code in CLAIMS and _is_module(item.span.filename)]
         files = {Path(item.span.filename) for item in asked}
         others = [path for path in (*sources.targets, *sources.context) if path not in files]
@@ -94,6 +98,7 @@ class _Project:
             driver="harness",
             seed=SEED,
             isolation=isolation,
+            python=self._python,
             sketches=self.sketches,
             reached=True,
             progress=say,
@@ -140,7 +145,8 @@ class _Project:
         else:
             place = f"{display_path(self.root / sketch.place.file)}:{sketch.place.row}"
             words = ["lorascale-lint", "verify", str(display_path(self.root)), "--only", place]
-            command = shlex.join([*words, "--seed", str(SEED)])
+            words += ["--seed", str(SEED)] + (["--python", str(self._python)] if self._python else [])
+            command = shlex.join(words)
             yield replace(answer, application=f"{place} {sketch.place.name}", command=command)
 
     def _was_reached(self, finding: Finding, row: Row) -> bool:
