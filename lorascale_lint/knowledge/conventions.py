@@ -198,7 +198,7 @@ CONVENTIONS: tuple[Convention, ...] = (
         alpha=(Alpha(Where.TENSOR, "scale", Meaning.SCALE), _TENSOR, _SS_METADATA, *_METADATA),
         scale_parts=("alpha", "dora_scale", "scale"),
         magnitude=("dora_scale",), core=_CORES,
-        home=("sd-scripts", "musubi-tuner", "comfyui", "a1111"),
+        home=("sd-scripts", "musubi-tuner", "comfyui", "a1111", "forge"),
     ),
     Convention(
         "lycoris", "LyCORIS",

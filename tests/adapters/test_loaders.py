@@ -17,6 +17,7 @@ from tests.adapters.layouts import FLAT, NAMES, Tensors, pair, peft_pair, write,
 from tests.adapters.test_conventions import HADA, longcat, lycoris, mlx
 
 FAST = {alpha: pair(NAMES, 8, "lora_A", "lora_B", alpha, "lora_alpha") for alpha in (0.5, 2.4, 4)}
+LYCORIS = tuple(name.replace("lora_unet_", "lycoris_") for name in FLAT)
 PEFT = tuple("base_model.model." + name for name in NAMES)
 COMFY = tuple("diffusion_model." + name for name in NAMES)
 WAN = tuple(f"blocks.{block}.self_attn.{name}" for block in range(2) for name in ("q", "v"))
@@ -46,7 +47,22 @@ def config(**settings: Any) -> dict[str, Any]:
         ("fastvideo-0.2.1", peft_pair(COMFY, 8, 8), None, Outcome.RIGHT, 1, "strength=1.0"),
         ("comfyui", pair(FLAT, 8, alpha=4), None, Outcome.RIGHT, 0.5, "strength_model=1.0"),
         ("comfyui", peft_pair(COMFY, 8), None, Outcome.RIGHT_IF_RANK, 1, "strength_model=1.0"),
-        ("a1111", pair(NAMES, 8, alpha=4), None, Outcome.UNKNOWN, None, ""),
+        ("a1111", pair(NAMES, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
+        ("a1111", peft_pair(COMFY, 8, 4), None, Outcome.NOTHING, 0, ""),
+        ("a1111", pair(LYCORIS, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
+        ("a1111", lycoris(FLAT, **HADA), None, Outcome.RIGHT, 0.5, "<lora:NAME:1.0>"),
+        ("forge", pair(LYCORIS, 8, alpha=4), None, Outcome.RIGHT, 0.5, "<lora:NAME:1.0>"),
+        ("forge", peft_pair(COMFY, 8, 4), None, Outcome.RIGHT, 0.5, "<lora:NAME:1.0>"),
+        ("forge", pair(FLAT, 8, alpha=0.25, alpha_key="scale"), None, Outcome.WRONG, 1, "<lora:NAME:0.25>"),
+        ("forge", peft_pair(PEFT, 8), config(), Outcome.NOTHING, 0, ""),
+        ("forge", pair(NAMES, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
+        ("videox-fun", peft_pair(COMFY, 8, 4), None, Outcome.RIGHT, 0.5, "multiplier=1.0"),
+        ("videox-fun", pair(NAMES, 8, "lora_A.default.weight", "lora_B.default.weight", 4), None,
+         Outcome.RIGHT, 0.5, "multiplier=1.0"),
+        ("videox-fun", FAST[4], None, Outcome.REFUSED, None, ""),
+        ("videox-fun", peft_pair(PEFT, 8), config(), Outcome.NOTHING, 0, ""),
+        ("videox-fun", pair(FLAT, 8, alpha=0.25, alpha_key="scale"), None, Outcome.REFUSED, None, ""),
+        ("videox-fun", lycoris(FLAT, **HADA), None, Outcome.REFUSED, None, ""),
         ("diffsynth-1", pair(NAMES, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
         ("diffsynth-2", pair(FLAT, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
         ("fastvideo-0.2.1", pair(FLAT, 8, alpha=4), None, Outcome.NOTHING, 0, ""),

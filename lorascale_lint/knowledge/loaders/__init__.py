@@ -19,12 +19,12 @@ from lorascale_lint.knowledge.loaders.peft import PEFT
 from lorascale_lint.knowledge.loaders.sglang_diffusion import SGLANG_DIFFUSION
 from lorascale_lint.knowledge.loaders.videox_fun import VIDEOX_FUN
 from lorascale_lint.knowledge.loaders.vllm_omni import VLLM_OMNI
-from lorascale_lint.knowledge.loaders.webui import A1111
+from lorascale_lint.knowledge.loaders.webui import A1111, FORGE
 from lorascale_lint.knowledge.loaders.x_flux import X_FLUX
 from lorascale_lint.knowledge.reading import Loader
 
 LOADERS: tuple[Loader, ...] = (
-    DIFFSYNTH_1, DIFFSYNTH_2, FASTVIDEO_016, FASTVIDEO_017, FASTVIDEO_021, COMFYUI, A1111,
+    DIFFSYNTH_1, DIFFSYNTH_2, FASTVIDEO_016, FASTVIDEO_017, FASTVIDEO_021, COMFYUI, A1111, FORGE,
     DIFFUSERS, DIFFUSERS_FLUX, DIFFUSERS_FLUX2, DIFFUSERS_QWEN, DIFFUSERS_WAN,
     SD_SCRIPTS, MUSUBI, LYCORIS, INVOKEAI, PEFT, VLLM, SGLANG, LMDEPLOY, LLAMA_CPP,
     SGLANG_DIFFUSION, VLLM_OMNI, LONGCAT, LIGHTX2V, VIDEOX_FUN, X_FLUX, MLX_LM, LITGPT,
