@@ -266,7 +266,7 @@ class Composer:
     def scenarios(self, kind: str) -> list[Scenario]:
         """How the application of one kind may run, by construction."""
         if kind == self.unscaled:
-            return [Scenario(self._stored(self.trained.formula), {})]
+            return [replace(item, formula=self._stored(item.formula)) for item in self._trained_scenarios()]
         strength = Formula.of(strength={"none": 0, "twice": 2}.get(self.strength, 1))
         found = []
         for scenario in self._trained_scenarios():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from fractions import Fraction
 
+from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, A, B
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo
-from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Multiplied, Value
+from lorascale_lint.provenance.scale import Scale, Symbol
+from lorascale_lint.provenance.values import Guards, Multiplied, Ref, Tensor, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,9 +112,13 @@ def _joined(entries: list[Apply]) -> Application:
     known = {chain: group for chain, group in chains.items() if not any(e.scale.unknowns() for e in group)}
     # Callers that are in sight say more than names; a look that knows says more than one that does not.
     called = {chain: group for chain, group in known.items() if chain}
-    best = [entry for group in (called or chains).values() for entry in group]
+    looks = called or chains
+    best = [entry for group in looks.values() for entry in group]
+    instances = _instances([{entry.scale.by_role() for entry in group} for group in looks.values()])
     branches: dict[Scale, Branch] = {}
     for entry in best:
+        if entry.scale.by_role() in instances:
+            continue
         branches.setdefault(
             entry.scale.by_role() if not entry.scale.unknowns() else entry.scale,
             Branch(entry.scale, entry.guards, entry.layout, entry.steps),
@@ -129,6 +135,24 @@ def _joined(entries: list[Apply]) -> Application:
         best[0].operand,
         best[0].base,
     )
+
+
+def _instances(looks: list[set[Scale]]) -> set[Scale]:
+    """Scales that are another caller's at one value of its strength, as of a script that passes 1.0."""
+    general: set[_Powers] = set()
+    together: set[_Powers] = set()
+    for look in looks:
+        left = {kept for scale in look if (kept := _without_strength(scale)) != scale.powers}
+        general |= left
+        together |= left & {scale.powers for scale in look}
+    return {scale for look in looks for scale in look if scale.powers in general - together}
+
+
+_Powers = tuple[tuple[Symbol, Fraction], ...]
+
+
+def _without_strength(scale: Scale) -> _Powers:
+    return tuple(item for item in scale.powers if item[0].role not in (STRENGTH, MULTIPLIER))
 
 
 def products(ledger: Ledger) -> list[Product]:
@@ -152,17 +176,35 @@ def folds(ledger: Ledger) -> list[Fold]:
     seen_by = {(spot.file.filename, spot.name) for spot in made}
     classes = {id(_class(entry.spot)) for entry in ledger.applies if _class(entry.spot) is not None}
     calls = {place for entry in ledger.applies for place in entry.spot.chain}
+    sides = _sides(ledger)
     found: dict[tuple[str, int], Fold] = {}
     for entry in (*ledger.folds, *(fold for trial in ledger.trials for fold in trial.ledger.folds)):
         spot = entry.spot
         known = found.get((spot.file.filename, spot.row))
         if (spot.file.filename, spot.name) in seen_by or id(_class(spot)) in classes:
             continue
-        if _leads_to(spot, calls):
+        if _leads_to(spot, calls) or _has_no_pair(sides, _class(spot)):
             continue
-        if known is None or known.scale.unknowns():
+        if known is None or (known.scale.unknowns() and not known.scale.has_earlier):
             found[spot.file.filename, spot.row] = entry
     return list(found.values())
+
+
+def _sides(ledger: Ledger) -> dict[ClassInfo, set[str]]:
+    """Which factors the objects of each class, or of one that inherits from it, make and train."""
+    found: dict[ClassInfo, set[str]] = defaultdict(set)
+    for store in ledger.stores:
+        if isinstance(store.owner, Ref) and store.owner.cls is not None:
+            held = [option.value for option in options(store.value)]
+            kept = {tensor.kind for tensor in held if isinstance(tensor, Tensor) and tensor.learned}
+            for cls in ledger.lineage(store.owner.cls):
+                found[cls] |= kept & {A, B}
+    return found
+
+
+def _has_no_pair(sides: dict[ClassInfo, set[str]], cls: ClassInfo | None) -> bool:
+    """Does the class train one factor alone: a vector that scales, as of (IA)^3?"""
+    return cls is not None and len(sides.get(cls, ())) == 1
 
 
 def _class(spot: Spot) -> ClassInfo | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
-from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import Entries, Items
@@ -24,7 +26,7 @@ from lorascale_lint.provenance.lookups import (
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.meanings import by_name, load_entry
 from lorascale_lint.provenance.objects import load_attribute
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import Scale, earlier
 from lorascale_lint.provenance.shapes import extent, tensor_item
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
@@ -158,6 +160,9 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
             if isinstance(entries, Entries):
                 if isinstance(value, Ref) and isinstance(key, Text) and is_made(m, entries, key, value):
                     return  # `if name not in groups: groups[name] = {}`, where another key made the group
+                loop = _loop_around(m, base, node)
+                if loop is not None:
+                    value = each(value, partial(_of_earlier, loop))
                 m.heap.write(base.key, "entries", with_entry(entries, key, held_as(m, base, key, value)))
         case Ref(kind="list"):
             held, index = m.heap.read(base.key, "items"), number(key)
@@ -184,6 +189,27 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
                 store_item(m, option.value, key, value, node)
         case _:
             pass
+
+
+def _loop_around(m: Machine, base: Ref, node: ast.AST) -> int | None:
+    """Row of the outermost loop that ``base`` is older than, of ``if key not in base: base[key] = ...``.
+
+    The entry that an earlier round has put there stays, and may be another one.
+    """
+    if not isinstance(node, ast.Subscript) or not m.frame.loops:
+        return None
+    asked = m.atom(ast.Compare(node.slice, [ast.In()], [node.value]))
+    if (asked, False) not in m.frame.guards:
+        return None
+    return next((row for row, born in m.frame.loops if born >= base.key), None)
+
+
+def _of_earlier(loop: int, value: Value) -> Value:
+    if isinstance(value, Number):
+        return replace(value, scale=value.scale.of_earlier(loop))
+    if isinstance(value, Place) and value.role in NUMBERS:
+        return replace(value, path=f"{earlier(loop)}{value.path}")
+    return value
 
 
 def held_as(m: Machine, base: Ref, key: Value, value: Value) -> Value:

@@ -30,6 +30,8 @@ class Frame:
     broke: bool = False
     """Was the last of these a ``break``?"""
     yields: list[Value] = field(default_factory=list)
+    loops: list[tuple[int, int]] = field(default_factory=list)
+    """Rows of the loops that run, the outermost first, and the youngest object when each began."""
     chain: tuple[str, ...] = ()
     statement: tuple[int, int] = (0, 0)
     """Rows of the statement that runs."""

@@ -74,7 +74,30 @@ class Scale:
 
     def unknowns(self) -> tuple[str, ...]:
         """Origins of the numbers whose meaning is not known."""
-        return tuple(symbol.origin for symbol, _ in self.powers if symbol.role in ("", EXTENT))
+        found = tuple(symbol.origin for symbol, _ in self.powers if symbol.role in ("", EXTENT))
+        return found + self._of_two()
+
+    def _of_two(self) -> tuple[str, ...]:
+        """Numbers of one adapter over those of another: two alphas, or one of an earlier round of a loop."""
+        for role in (ALPHA, RANK):
+            held = [(power > 0, symbol.origin) for symbol, power in self.powers if symbol.role == role]
+            if len({above for above, _ in held}) == 2 and (
+                role == ALPHA or any(origin.startswith(EARLIER) for _, origin in held)
+            ):
+                return (" and ".join(origin for _, origin in held) + f": {role} of two adapters",)
+        return ()
+
+    def of_earlier(self, loop: int) -> Scale:
+        """The scale where its numbers are those of an earlier round of the loop in row ``loop``."""
+        powers = (
+            (Symbol(symbol.role, earlier(loop) + symbol.origin), power) for symbol, power in self.powers
+        )
+        return Scale(self.coefficient, tuple(sorted(powers)))
+
+    @property
+    def has_earlier(self) -> bool:
+        """Is one of its numbers that of an earlier round of a loop, which one round alone does not show?"""
+        return any(symbol.origin.startswith(EARLIER) for symbol, _ in self.powers)
 
     def by_role(self) -> Scale:
         """The scale with origins forgotten: what a formula shows."""
@@ -156,6 +179,14 @@ RANK_AXES = {
 }
 """Which extent of a factor is the rank, by the way in which the factors lie."""
 
+
+def earlier(loop: int) -> str:
+    """How the origin of a number begins that an earlier round of the loop in this row has left."""
+    return f"{EARLIER}{loop}: "
+
+
+EARLIER = "of an earlier round of the loop in row "
+"""How the origin of a number begins that an earlier round of a loop has left; its row follows."""
 LENGTH = "a length"
 """The origin of a length; that of what is counted follows, where it is known."""
 STAND_IN = "the rank, where there is no alpha: "

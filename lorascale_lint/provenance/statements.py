@@ -95,7 +95,11 @@ def run(m: Machine, node: ast.stmt) -> bool:
         case ast.For() | ast.AsyncFor():
             return _for(m, node)
         case ast.While():
-            _repeat(m, node.body, f"{LOOP}{node.lineno}")
+            m.frame.loops.append((node.lineno, m.heap.count))
+            try:
+                _repeat(m, node.body, f"{LOOP}{node.lineno}")
+            finally:
+                m.frame.loops.pop()
         case ast.With() | ast.AsyncWith():
             for item in node.items:
                 held = m.evaluate(item.context_expr)
@@ -258,6 +262,14 @@ def _join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]
 
 def _for(m: Machine, node: ast.For | ast.AsyncFor) -> bool:
     source = m.evaluate(node.iter)
+    m.frame.loops.append((node.lineno, m.heap.count))
+    try:
+        return _rounds(m, node, source)
+    finally:
+        m.frame.loops.pop()
+
+
+def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
     held = m.elements(source)
     if held is not None and not held[1] and len(held[0]) <= UNROLL_LIMIT:
         for item in held[0]:

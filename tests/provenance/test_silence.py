@@ -8,6 +8,15 @@ from lorascale_lint.ledger.applications import applications
 from tests.provenance.formulas import formula_of, ledger_of
 
 UNKNOWN = {
+    "an entry of an earlier round of a loop": """
+        def merge(weight, adapters):
+            first = {}
+            for lora_A, lora_B, name, alpha in adapters:
+                if name not in first:
+                    first[name] = alpha
+                weight = weight + lora_B @ lora_A * (alpha / first[name])
+            return weight
+    """,
     "a scale computed out of sight": """
         def merge(weight, lora_A, lora_B, alpha, rank):
             return weight + lora_B @ lora_A * find_number(alpha, rank)

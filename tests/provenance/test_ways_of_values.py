@@ -12,6 +12,15 @@ TRAINED = "alpha / rank"
 
 # A program for each way; in all of them a pair of factors and alpha / rank come to one merge.
 WAYS = {
+    "entry that is made once": """
+        def merge(weight, adapters):
+            held = {}
+            for lora_A, lora_B, name, alpha, rank in adapters:
+                if name not in held:
+                    held[name] = alpha / rank
+                weight = weight + lora_B @ lora_A * held[name]
+            return weight
+    """,
     "tuple": """
         def merge(weight, lora_A, lora_B, alpha, rank):
             held = (lora_A, lora_B, alpha / rank)
