@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.multiply_strength import multiply_strength
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import STRENGTH
+from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
-from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.families import Family, families, is_folded
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
@@ -19,8 +19,8 @@ class StrengthOnOnePath(Rule):
 
     ## What it finds
 
-    A layer whose merge multiplies the delta by a stored strength, while its forward, for the same
-    factors, does not (or the other way round).
+    A layer whose merge multiplies the delta by a stored strength, or by the multiplier that the layer is
+    made with, while its forward, for the same factors, does not (or the other way round).
 
     ## Why it is wrong
 
@@ -88,7 +88,7 @@ class StrengthOnOnePath(Rule):
         """Applications without strength beside a sibling of the other kind that has it."""
         for family in families(ledger):
             known = [item for item in family.applications if not item.reasons and item.formula != "0"]
-            strong = [item for item in known if _strong(item)]
+            strong = [item for item in known if _strong(ledger, family, item)]
             careful = {item.spot.function for item in strong}  # has it on another branch, or further on
             for application in known:
                 other = next((item for item in strong if item.kind != application.kind), None)
@@ -107,7 +107,11 @@ class StrengthOnOnePath(Rule):
                 )
 
 
-def _strong(application: Application) -> bool:
-    """Does some branch carry a user's strength?"""
-    scales = (branch.scale for branch in application.branches)
-    return any(symbol.role == STRENGTH for scale in scales for symbol, _ in scale.powers)
+def _strong(ledger: Ledger, family: Family, application: Application) -> bool:
+    """Does some branch carry a user's strength, or a number that the layer is made with and keeps?"""
+    carried = {symbol for branch in application.branches for symbol, _ in branch.scale.powers}
+    if any(symbol.role == STRENGTH for symbol in carried):
+        return True
+    kept = (kept for field in family.fields if field.role == MULTIPLIER for kept in field.kept)
+    numbers = {s for item in kept if item.how == "made" for scale in item.scales for s, _ in scale.powers}
+    return any(s.role == MULTIPLIER and s in numbers for s in carried) and not is_folded(ledger, family)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
-from lorascale_lint.ledger.applications import Application, applications
+from lorascale_lint.ledger.applications import Application, Branch, applications
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
@@ -90,8 +90,9 @@ class TrainedScalePower(Rule):
 
     ## Limits
 
-    Silent where a number on the way is not known, or where one branch has a trained scale. A learned gate
-    between the factors is no scale.
+    Silent where a number on the way is not known. Where one branch has a trained scale, the other is
+    reported for what it has too much only, and with `--preview` only unless one number, or what was loaded,
+    brings it. A learned gate between the factors is no scale.
 
     ## References
 
@@ -105,37 +106,55 @@ class TrainedScalePower(Rule):
     yields_to = ("LS106", "LS107", "LS111", "LS114", "LS118")
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
-        """Applications all of whose branches are known, and none of which is a trained scale."""
+        """Applications without a trained scale, or with a branch that has one too often."""
         for application in applications(ledger):
-            why = _why(application)
-            if why is None or (why == UNUSED and not _keeps_alpha(ledger, application)):
+            found = _wrong(application)
+            if found is None or (found[1] == UNUSED and not _keeps_alpha(ledger, application)):
                 continue
-            branch = application.branches[0]
+            branch, why = found
             scale = branch.scale
+            alone = all(_excess(other) for other in application.branches)
             yield self.at(
                 next((step.spot for step in reversed(branch.steps) if _brings(step)), application.spot),
                 f"effective scale {scale.formula()} in `{application.spot.name}`: {why}",
+                confidence="high" if alone or _is_sure(branch) else "medium",
                 effect=effect_of(scale, _intended(scale)),
                 trace=[(application.spot, f"here the delta arrives at scale {scale.formula()}")],
             )
 
 
-def _why(application: Application) -> str | None:
-    reasons = []
-    for branch in application.branches:
-        if branch.reasons:
-            return None
-        powers = {symbol.role: power for symbol, power in branch.scale.by_role().powers}
-        scaling = powers.get(SCALING, Fraction(0))
-        alpha, rank = powers.get(ALPHA, Fraction(0)) + scaling, scaling - powers.get(RANK, Fraction(0))
-        if scaling and powers.get(ALPHA) and not powers.get(RANK):
-            return None  # an alpha beside a whole scale is what a user gives
-        if scaling and powers.get(RANK) and not powers.get(ALPHA):
-            return None  # only its name makes the number a whole scale: over the rank, it was an alpha
-        if not alpha and branch.scale.coefficient != 1:
-            return None  # a literal alpha
-        reasons.append(TOO_OFTEN.get((alpha, rank)))
-    return reasons[0] if all(reasons) else None
+def _wrong(application: Application) -> tuple[Branch, str] | None:
+    """The first branch that is wrong, and why; one beside right ones must have a part too often."""
+    if any(branch.reasons for branch in application.branches):
+        return None
+    found = [(branch, _excess(branch)) for branch in application.branches]
+    wrong = [(branch, why) for branch, why in found if why is not None]
+    if len(wrong) < len(found):
+        wrong = [(branch, why) for branch, why in wrong if why != UNUSED]
+    return wrong[0] if wrong else None
+
+
+def _excess(branch: Branch) -> str | None:
+    """Which part of the trained scale is there too often, or missing."""
+    powers = {symbol.role: power for symbol, power in branch.scale.by_role().powers}
+    scaling = powers.get(SCALING, Fraction(0))
+    alpha, rank = powers.get(ALPHA, Fraction(0)) + scaling, scaling - powers.get(RANK, Fraction(0))
+    if scaling and powers.get(ALPHA) and not powers.get(RANK):
+        return None  # an alpha beside a whole scale is what a user gives
+    if scaling and powers.get(RANK) and not powers.get(ALPHA):
+        return None  # only its name makes the number a whole scale: over the rank, it was an alpha
+    if not alpha and branch.scale.coefficient != 1:
+        return None  # a literal alpha
+    return TOO_OFTEN.get((alpha, rank))
+
+
+def _is_sure(branch: Branch) -> bool:
+    """Is it one number that is wrong, or a method that has put the scale into the factors before?
+
+    Numbers of several statements may belong to conditions that never hold together.
+    """
+    numbers = [step.scale for step in branch.steps if _brings(step)]
+    return len(numbers) == 1 or any(name.startswith("after ") and holds for name, holds in branch.guards)
 
 
 def _brings(step: Multiplied) -> bool:

@@ -128,8 +128,7 @@ def _reaches_a_scale(ledger: Ledger, rounding: Rounding) -> bool:
     """Is the whole number kept as an alpha by its statement, or divided by a rank?"""
     made = {option.value for option in options(rounding.result)}
     return any(ALPHA in names for names in kept_by(ledger, rounding.spot, made)) or any(
-        item.spot.function is rounding.spot.function
-        and not made.isdisjoint(option.value for option in options(item.value))
+        not made.isdisjoint(option.value for option in options(item.value))
         and roles(item.by) & {RANK, EXTENT}
         for item in (ledger.quotients if rounding.how != "tensor" else ())
     )

@@ -10,7 +10,7 @@ from lorascale_lint.provenance.values import Guards
 
 
 def expression(name: str) -> ast.expr | None:
-    """The condition as an expression; None for loops, handlers and the presence of entries."""
+    """The condition as an expression; None for loops, handlers and the presence of an entry."""
     text = name.rpartition("@")[0] or name
     try:
         return ast.parse(text, mode="eval").body
@@ -25,7 +25,8 @@ def explains(name: str) -> bool:
     """
     node = expression(name)
     if node is None:
-        return False
+        key, present, _ = name.rpartition(" in ")
+        return bool(present) and key_role(key.rpartition("}")[2]) in NUMBERS
     parts = list(ast.walk(node))
     names = [part.id for part in parts if isinstance(part, ast.Name)]
     called = [part.func for part in parts if isinstance(part, ast.Call)]  # `weight.dim()` asks for no rank

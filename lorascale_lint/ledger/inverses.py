@@ -29,7 +29,7 @@ def _pairs(ledger: Ledger) -> list[Pair]:
     for apply in ledger.applies:
         place = _place(apply)
         if place is not None:
-            merges, unmerges_ = groups.setdefault((place, weight_of(apply.base)), ([], []))
+            merges, unmerges_ = groups.setdefault((place, _weight(apply)), ([], []))
             (unmerges_ if apply.kind == "unmerge" else merges).append(apply)
     return [pair for pair in groups.values() if all(pair)]
 
@@ -46,7 +46,7 @@ def added_again(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
         for merge in ledger.applies:
             other = merge.spot.function
             if merge.kind == "merge" and other is not None and other is not function:
-                same = _place(merge) == _place(again) and weight_of(merge.base) == weight_of(again.base)
+                same = _place(merge) == _place(again) and _weight(merge) == _weight(again)
                 if same and stem(other.name) == stem(function.name):
                     yield again, merge
                     break
@@ -138,12 +138,20 @@ def _place(apply: Apply) -> object | None:
     function, cls = apply.spot.function, apply.spot.cls
     if apply.kind == "forward" or function is None or apply.spot.file.is_test:
         return None
-    if weight_of(apply.base) is None or function.name in INITIALISERS:
+    if _weight(apply) is None or function.name in INITIALISERS:
         return None  # PiSSA takes out of the weight what the first adapter puts in
     if cls is not None:
         return cls
     known = stem(function.name)
     return None if known is None else (apply.spot.file.filename, known)
+
+
+def _weight(apply: Apply) -> str | None:
+    """By which name the weight is known that a merge or an unmerge changes; also one without a role."""
+    known = weight_of(apply.base)
+    if known is None and isinstance(apply.base, Place) and apply.base.role is None:
+        return apply.base.path.removesuffix(".data")
+    return known
 
 
 def _plain(scale: Scale) -> Scale:

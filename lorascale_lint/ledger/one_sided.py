@@ -56,8 +56,12 @@ def one_sided(ledger: Ledger) -> Iterator[OneSided]:
 
 def _is_bare(end: End) -> bool:
     """Is there nothing but a strength on the delta, and no condition that says why? A gate may stand in."""
+    return _is_plain(end) and not any(explains(name) for name, _ in end.guards)
+
+
+def _is_plain(end: End) -> bool:
     plain = bare(end.scale) and all(symbol.role == STRENGTH for symbol, _ in end.scale.powers)
-    return plain and end.trained is None and not any(explains(name) for name, _ in end.guards)
+    return plain and end.trained is None
 
 
 # ---- branches of one function ---------------------------------------------------------------
@@ -67,7 +71,7 @@ def _branches(made: dict[FunctionInfo, list[End]]) -> Iterator[OneSided]:
     for function, own in made.items():
         scaled = [(end, step) for end in own if (step := end.trained) is not None]
         for end in own:
-            if not _is_bare(end):
+            if not _is_plain(end):
                 continue
             here = [other for other, _ in scaled if other.spot.node is end.spot.node]
             if any(parting(end.guards, other.guards) is None for other in here):
@@ -75,7 +79,8 @@ def _branches(made: dict[FunctionInfo, list[End]]) -> Iterator[OneSided]:
             for other, step in scaled:
                 condition = parting(end.guards, other.guards)
                 test = None if condition is None else test_of(function, condition[0])
-                if condition is None or test is None:
+                own_guards = set(end.guards).difference(other.guards)  # what both meet tells nothing
+                if condition is None or test is None or any(explains(name) for name, _ in own_guards):
                     continue
                 name, holds = condition
                 same = other.spot.node is end.spot.node

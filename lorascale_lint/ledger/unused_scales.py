@@ -289,7 +289,8 @@ def _fields(ledger: Ledger, deltas: Deltas, family: Family) -> Iterator[LostScal
     unread = []
     for field in () if is_folded(ledger, family) else family.fields:
         kept = next((k for k in field.kept if _holds_scale(field, k)), None)
-        if kept is not None and not is_read(ledger, family, field.name):
+        each = kept is not None and kept.how == "entry" and family.applications  # each adapter's: LS119
+        if kept is not None and not each and not is_read(ledger, family, field.name):
             unread.append((field, kept))
     for field, kept in unread:
         cls = kept.spot.cls

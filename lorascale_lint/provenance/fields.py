@@ -67,13 +67,18 @@ def _read_of_self(cls: ClassInfo) -> frozenset[str]:
 
 @lru_cache(maxsize=2_000)
 def _reads(file: FileInfo) -> tuple[_Read, ...]:
-    """Every attribute that is loaded; to write an entry of one is not to read it."""
+    """Every attribute that is loaded; to write an entry of one, or to fill one, is not to read it."""
     nodes = list(ast.walk(file.tree))
-    written = {
-        id(node.value)
-        for node in nodes
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
-    }
+    written = set()
+    for node in nodes:
+        match node:
+            case (
+                ast.Subscript(value=container, ctx=ast.Store())
+                | ast.Expr(value=ast.Call(func=ast.Attribute(value=container, attr="append" | "insert")))
+            ):
+                written.add(id(container))
+            case _:
+                pass
     found = []
     for node in nodes:
         match node:

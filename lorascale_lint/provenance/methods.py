@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.operations import KEEPERS
-from lorascale_lint.ledger.entries import KeyRead
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
 from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.literals import of_match
@@ -37,6 +37,7 @@ from lorascale_lint.provenance.values import (
     Tup,
     Union,
     Value,
+    options,
 )
 
 
@@ -70,8 +71,15 @@ def call_method(
 def _kept(m: Machine, receiver: Value, name: str, args: list[Value], node: ast.Call | None) -> None:
     """Writes down what a list or something out of sight is given to keep."""
     match receiver:
-        case Ref(kind="list"):
+        case Ref(kind="list", key=key):
             record_use(m, node, name, None, args, [], NONE)
+            field = m.heap.read(key, "<path>")
+            kept = (option.value for option in options(args[-1]))
+            numbers = any(isinstance(v, Number) and any(s.role for s, _ in v.scale.powers) for v in kept)
+            if field and numbers and node is not None and m.recording:
+                m.ledger.writes.append(
+                    KeyWrite(m.spot(node), receiver, UNKNOWN, args[-1], m.frame.guards, str(field))
+                )
         case Place(path=path, role=None):
             record_use(m, node, f"{path}.{name}", None, args, [], NONE)
         case _:
