@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
-from lorascale_lint.ledger.applications import Branch, applications
+from lorascale_lint.ledger.applications import applications, products
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Symbol
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Scale, Symbol
 from lorascale_lint.rule import Rule
 
 
@@ -67,30 +68,43 @@ class RankFromWrongAxis(Rule):
     fix = "none"
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
-        """Applications whose scale has alpha above, and below an extent of a factor that is not the rank."""
-        for application in applications(ledger):
-            for branch in application.branches:
-                symbol = _wrong_axis(branch)
-                if symbol is None:
-                    continue
-                axis, factor = symbol.origin.partition(" <")[0].split(" of ")
-                yield self.at(
-                    application.spot,
-                    f"alpha is divided by extent {axis} of factor {factor} in `{application.spot.name}`, "
-                    f"which is the layer's size and not the rank",
-                    effect=f"alpha / extent {axis} of {factor} instead of alpha / rank: too weak by the "
-                    "layer's size over the rank",
-                    trace=[(application.spot, "the product sums over the other axis of this factor")],
-                )
-                break
+        """Deltas whose scale has alpha above, and below an extent of a factor that is not the rank."""
+        seen: set[int] = set()
+        for spot, scale, layout in _deltas(ledger):
+            symbol = _wrong_axis(scale, layout)
+            if symbol is None or id(spot.node) in seen:
+                continue
+            seen.add(id(spot.node))
+            axis, factor = symbol.origin.partition(" <")[0].split(" of ")
+            yield self.at(
+                spot,
+                f"alpha is divided by extent {axis} of factor {factor} in `{spot.name}`, "
+                f"which is the layer's size and not the rank",
+                effect=f"alpha / extent {axis} of {factor} instead of alpha / rank: too weak by the "
+                "layer's size over the rank",
+                trace=[(spot, "the product sums over the other axis of this factor")],
+            )
 
 
-def _wrong_axis(branch: Branch) -> Symbol | None:
+def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Scale, str]]:
+    """Where a delta is applied, and where one is only made."""
+    rows: set[tuple[str, int]] = set()
+    for application in applications(ledger):
+        rows.update((application.spot.file.filename, row) for row in application.rows)
+        for branch in application.branches:
+            yield application.spot, branch.scale, branch.layout
+    for product in products(ledger):
+        made = product.spot.file.filename, product.spot.row
+        if product.kind == "delta" and product.scale is not None and made not in rows:
+            yield product.spot, product.scale, product.layout
+
+
+def _wrong_axis(scale: Scale, layout: str) -> Symbol | None:
     """The extent below alpha, if nothing else of the scale is unknown."""
-    if branch.layout not in RANK_AXES or any(not symbol.role for symbol, _ in branch.scale.powers):
+    if layout not in RANK_AXES or any(not symbol.role for symbol, _ in scale.powers):
         return None
-    powers = {symbol.role: power for symbol, power in branch.scale.powers}
+    powers = {symbol.role: power for symbol, power in scale.powers}
     if powers.get(ALPHA, 0) <= 0:
         return None
-    below = [symbol for symbol, power in branch.scale.powers if symbol.role == EXTENT and power < 0]
+    below = [symbol for symbol, power in scale.powers if symbol.role == EXTENT and power < 0]
     return below[0] if len(below) == 1 and " of " in below[0].origin else None

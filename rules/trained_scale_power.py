@@ -119,7 +119,9 @@ class TrainedScalePower(Rule):
                 f"effective scale {scale.formula()} in `{application.spot.name}`: {why}",
                 confidence="high" if alone or _is_sure(branch) else "medium",
                 effect=effect_of(scale, _intended(scale)),
-                trace=[(application.spot, f"here the delta arrives at scale {scale.formula()}")],
+                trace=[
+                    (application.spot, f"here the delta arrives at scale {scale.formula()}{_state(branch)}")
+                ],
             )
 
 
@@ -146,6 +148,14 @@ def _excess(branch: Branch) -> str | None:
     if not alpha and branch.scale.coefficient != 1:
         return None  # a literal alpha
     return TOO_OFTEN.get((alpha, rank))
+
+
+def _state(branch: Branch) -> str:
+    """Which methods must have run before."""
+    names = [
+        name.removeprefix("after ") for name, holds in branch.guards if holds and name.startswith("after ")
+    ]
+    return "".join(f", once `{name}` has run" for name in names[:1])
 
 
 def _is_sure(branch: Branch) -> bool:

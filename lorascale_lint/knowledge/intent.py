@@ -13,6 +13,11 @@ _ON_PURPOSE = re.compile(
 )
 
 
+def sets(name: str) -> bool:
+    """Does a method's name say that it replaces what was set before?"""
+    return name.lstrip("_").startswith("set_")
+
+
 def on_purpose(text: str) -> bool:
     """Does a comment or docstring say that what stands beside it is left out on purpose?"""
     return _ON_PURPOSE.search(text) is not None

@@ -46,7 +46,8 @@ def added_again(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
         for merge in ledger.applies:
             other = merge.spot.function
             if merge.kind == "merge" and other is not None and other is not function:
-                same = _place(merge) == _place(again) and _weight(merge) == _weight(again)
+                known = weight_of(merge.base)
+                same = _place(merge) == _place(again) and known == weight_of(again.base) is not None
                 if same and stem(other.name) == stem(function.name):
                     yield again, merge
                     break

@@ -1,0 +1,46 @@
+"""LS222: setters that multiply what is stored, and those that replace it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LAYER = """\
+class LoraModule:
+    def __init__(self, lora_down, lora_up, alpha, rank):
+        self.lora_down = lora_down
+        self.lora_up = lora_up
+        self.trained = alpha / rank
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.lora_up(self.lora_down(x)) * self.scaling
+
+"""
+WRONG = {
+    "in place": "    def set_strength(self, strength):\n        self.scaling *= strength\n",
+    "written out": "    def set_scale(self, value):\n        self.scaling = value * self.scaling\n",
+}
+RIGHT = {
+    "from the trained scale": "    def set_strength(self, strength):\n"
+    "        self.scaling = self.trained * strength\n",
+    "put back first": "    def set_strength(self, strength):\n"
+    "        self.scaling = self.trained\n        self.scaling *= strength\n",
+    "says that it scales": "    def scale_layer(self, scale):\n        self.scaling *= scale\n",
+    "divided again": "    def set_strength(self, strength):\n"
+    "        self.scaling = self.scaling / strength\n",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_setting_twice_multiplies_twice(name: str, tmp_path: Path) -> None:
+    (found,) = lint_files(tmp_path, {"lora_layer.py": LAYER + WRONG[name]})
+    assert (found.code, found.span.start.row) == ("LS222", 12)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    assert not lint_files(tmp_path, {"lora_layer.py": LAYER + RIGHT[name]}, codes=["LS222"])
