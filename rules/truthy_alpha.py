@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from fractions import Fraction
 
 from lorascale_lint.codemods.compare_with_none import compare_with_none
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import ALPHA, speaks_of_kohya
+from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, speaks_of_kohya
 from lorascale_lint.ledger.choices import Choice, choices, divided
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
@@ -24,7 +25,8 @@ class TruthyAlpha(Rule):
 
     `alpha / rank if alpha and rank else 1.0` (or the same as a branch) at an application, or where its
     scale is made: where alpha is 0, the delta is applied unscaled. An alpha that is looked up in an
-    adapter counts as well; a parameter that nobody applies in sight is of medium confidence.
+    adapter counts as well; a parameter that nobody applies in sight is of medium confidence. So is an alpha
+    or a strength in whose place a constant is taken where it is false: `lora_alpha or 16`, `strength or 1.0`.
 
     ## Why it is wrong
 
@@ -82,9 +84,10 @@ class TruthyAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications, and scales made beforehand, whose trained branch is chosen by the truth of alpha."""
-        asks = _truths(ledger)
+        asks = _truths(ledger, ALPHA)
         reported: set[ast.AST] = set()
-        for choice in choices(ledger):
+        found = list(choices(ledger))
+        for choice in found:
             ask = _decisive(choice, asks)
             if ask is None or ask.spot.node in reported or (choice.spot.file.is_test and not choice.applied):
                 continue
@@ -106,28 +109,65 @@ class TruthyAlpha(Rule):
                 else None,
             )
 
+        yield from self._replaced(ledger, found, reported)
+
+    def _replaced(
+        self, ledger: Ledger, found: list[Choice], reported: Collection[ast.AST]
+    ) -> Iterator[Finding]:
+        """Alphas and strengths in whose place a constant is taken where they are 0; never a rank."""
+        seen = set(reported)
+        for role, word in ((ALPHA, "alpha"), (STRENGTH, "strength")):
+            asks = _truths(ledger, role)
+            for choice in found:
+                constant, ask = _substitute(choice, asks, role)
+                if ask is None or ask.spot.node in seen or choice.spot.file.is_test:
+                    continue
+                seen.add(ask.spot.node)
+                yield self.at(
+                    ask.spot,
+                    f"{word} 0 is taken for a missing {word}, so {float(constant):g} is used for it",
+                    confidence="medium",
+                    effect=f"the effect of {word} {float(constant):g} instead of none for {word}=0",
+                    trace=[(choice.spot, f"{float(constant):g} takes the place of a false {word}")],
+                    fix=None,
+                )
+
+
+def _substitute(choice: Choice, asks: Mapping[str, list[Ask]], role: str) -> tuple[Fraction, Ask | None]:
+    """The constant that stands for a number where that is false, and the question."""
+    for scale, guards in choice.branches:
+        symbol = only_symbol(scale)
+        if symbol is None or symbol.role != role:
+            continue
+        for other, others in choice.branches:
+            for atom, holds in others if other.constant else ():
+                if not holds and atom in asks and (atom, False) not in guards:
+                    missing = (f"{atom} is None", True) in others
+                    return other.constant or Fraction(0), None if missing else _nearest(asks[atom], choice)
+    return Fraction(0), None
+
 
 def _name(ask: Ask) -> str:
     return getattr(ask.spot.node, "id", "")
 
 
-def _truths(ledger: Ledger) -> dict[str, list[Ask]]:
-    """Questions for the truth of an alpha, by the condition; of ``x = alpha and rank``, that for alpha."""
+def _truths(ledger: Ledger, role: str) -> dict[str, list[Ask]]:
+    """Questions for the truth of a number with the role, by the condition; of ``alpha and r`` for alpha."""
     asked = [ask for ask in ledger.asks if ask.how == "truth"]
     alone = {(ask.spot.function, ask.value): ask for ask in asked}
     found: dict[str, list[Ask]] = defaultdict(list)
     for ask in asked:
-        alphas = [option.value for option in options(ask.value) if _is_alpha(option.value)]
+        alphas = [option.value for option in options(ask.value) if _has_role(option.value, role)]
         if alphas:
             parts = (alone.get((ask.spot.function, value)) for value in alphas)
             found[ask.atom].append(next((part for part in parts if part is not None), ask))
     return found
 
 
-def _is_alpha(value: Value) -> bool:
+def _has_role(value: Value, role: str) -> bool:
     scale = scale_of(value)
     symbol = None if scale is None else only_symbol(scale)
-    return symbol is not None and symbol.role == ALPHA
+    return symbol is not None and symbol.role == role
 
 
 def _decisive(choice: Choice, asks: Mapping[str, list[Ask]]) -> Ask | None:

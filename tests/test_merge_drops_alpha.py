@@ -22,6 +22,26 @@ def merge_lora(model, lora_sd, multiplier=1.0):
         {merge}
 """
 
+WHOLE = """
+import numpy as np
+
+def load_merged_lora(model, path):
+    with_lora = {opened}
+    base, first, second = {{}}, {{}}, {{}}
+    for key in with_lora{keys}:
+        if "lora_A.default" in key:
+            first[key.split(".lora_A")[0]] = with_lora[key]
+        elif "lora_B.default" in key:
+            second[key.split(".lora_B")[0]] = with_lora[key]
+        elif "base_layer" in key:
+            base[key.replace(".base_layer.weight", "").removeprefix("base_model.model.")] = with_lora[key]
+    for name, weight in base.items():
+        module = "base_model.model." + name
+        if module in first and module in second:
+            weight = weight + {scale}second[module] @ first[module]
+        model.get_parameter(name + ".weight").copy_(weight)
+"""
+
 MANAGER = """
 from safetensors import safe_open
 
@@ -142,6 +162,12 @@ def patch(weights, adapter, alpha):
 def patch_lora(weights, path, weight=1.0):
     patch(weights, opened(path), weight)
 """,
+    "a whole model with its factors, from numpy": WHOLE.format(
+        opened="np.load(path)", keys=".files", scale=""
+    ),
+    "a whole model with its factors, from a reader out of sight": WHOLE.format(
+        opened="read_safetensors_file(path)", keys="", scale=""
+    ),
     "a clamp of the bare norm": """
 def clamp_norms(lora_sd, limit):
     for key in list(lora_sd.keys()):
@@ -165,6 +191,9 @@ SILENT = {
     ),
     "an alpha that no strength is by default": PAIRS.replace("multiplier=1.0", "alpha=16.0").format(
         merge="layer.weight.data += alpha * (up @ down)"
+    ),
+    "a whole model with its factors, scaled": WHOLE.format(
+        opened="np.load(path)", keys=".files", scale="model.config.lora_alpha / model.config.r * "
     ),
     "pairs by a table of names, with their alpha": MANAGER.format(
         merge="""rank = down.shape[0]

@@ -8,6 +8,16 @@ import pytest
 
 from tests.test_rule_examples import findings
 
+IMPORTED = """\
+try:
+    from kernels import Kernel
+    HAS_KERNELS = True
+except ImportError:
+    Kernel = None
+    HAS_KERNELS = False
+
+"""
+
 LAYER = """\
 class LoRALayer:
     def __init__(self, rank=4, network_alpha=None):
@@ -134,5 +144,47 @@ def patch(state, adapter, blocks, weight):
             update *= alpha / b.shape[1]
         update *= weight
         state[block] += update
+"""
+    assert len(findings(source, tmp_path, "LS205")) == count
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        ("lora_alpha = settings.lora_alpha or 16", 1),
+        ('lora_alpha = getattr(settings, "kt_lora_alpha", 1.0) or 1.0', 1),
+        ("lora_alpha = settings.lora_alpha if settings.lora_alpha else 1.0", 1),
+        ("lora_alpha = 16 if not settings.lora_alpha else settings.lora_alpha", 1),
+        ("lora_alpha = settings.lora_alpha or settings.lora_rank", 0),  # kohya's rule
+        ("lora_alpha = settings.lora_alpha or 0", 0),
+        ("lora_alpha = 16 if settings.lora_alpha is None else settings.lora_alpha", 0),
+        ('lora_alpha = getattr(settings, "lora_alpha", 16)', 0),
+    ],
+)
+@pytest.mark.parametrize("imported", ["", IMPORTED])
+def test_a_constant_in_the_place_of_an_alpha_of_0(
+    chosen: str, count: int, imported: str, tmp_path: Path
+) -> None:
+    check = "    if not HAS_KERNELS:\n        raise ImportError\n" if imported else ""
+    source = f"{imported}def wrap(model, settings):\n{check}    {chosen}\n"
+    source += "    return wrap_lora(model, lora_alpha)\n"
+    assert [item.confidence for item in findings(source, tmp_path, "LS205")] == ["medium"] * count
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        ("strength or 1.0", 1),
+        ("strength if strength else 1", 1),
+        ("1.0 if strength is None else strength", 0),
+    ],
+)
+def test_a_strength_of_0_is_one_too(chosen: str, count: int, tmp_path: Path) -> None:
+    source = f"""\
+class Patcher:
+    def apply_lora(self, path, strength=None):
+        lora = self.load(path)
+        lora.strength = {chosen}
+        self.loras[path] = lora
 """
     assert len(findings(source, tmp_path, "LS205")) == count

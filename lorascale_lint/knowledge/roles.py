@@ -52,6 +52,9 @@ _NO_FACTOR = frozenset(
 )
 """Words that make a name something about a factor: ``lora_A_scale``, ``lora_b_bias``."""
 
+_FLAGS = frozenset("use has is no with without enable set get check log print find count num len".split())
+"""Words before a number's name that make it a flag, a function or something about the number."""
+
 _SIDES = {"a": A, "down": A, "b": B, "up": B}
 _STRONG_FACTORS = {
     "hada w1 b": A, "hada w2 b": A, "hada w1 a": B, "hada w2 a": B,
@@ -179,6 +182,9 @@ def role_of(name: str, lora_context: bool) -> str | None:
                 rest = (*parts[:start], *parts[start + size :])
                 if found is not None and all(word in _SILENT for word in rest):
                     return found
+    ending = _STRONG.get(" ".join(parts[-2:]))
+    if ending in (ALPHA, RANK) and parts[-2] == "lora" and parts[0] not in _FLAGS:
+        return ending  # a prefix of the project, as in `kt_lora_alpha`
     letters = {_SIDES[word] for word in parts if word in ("a", "b")}
     if parts[-1] in ("as", "bs"):  # lora_As: several of them
         letters = {_SIDES[parts[-1][0]]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
-from lorascale_lint.knowledge.roles import A, B, key_role, role_of
+from lorascale_lint.knowledge.roles import A, B, key_role, role_of, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Sample:
     needs: str = ""
     states_alpha: bool = False
     """Does every file of the convention have an alpha for each module?"""
+    base: str = ""
+    """What follows the module in the key of the weight below the factors, in files that hold it too."""
 
     @property
     def down(self) -> str:
@@ -38,6 +40,11 @@ class Sample:
     def alpha_key(self) -> str:
         """Key of alpha."""
         return f"{self.module}.{self.alpha}"
+
+    @property
+    def base_key(self) -> str:
+        """Key of the weight below the factors; empty in files of factors alone."""
+        return f"{self.module}.{self.base}" if self.base else ""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -61,6 +68,14 @@ SAMPLES = (
         "",
         True,
     ),
+    Sample(
+        "peft-trained",
+        "base_model.model.model.layers.0.self_attn.q_proj",
+        Pair("lora_A.default.weight", "lora_B.default.weight"),
+        "alpha",
+        ("lora_A.default", "lora_B.default"),
+        base="base_layer.weight",
+    ),
     Sample("peft", "base_model.model.model.layers.0.self_attn.q_proj", A_B, "alpha", _LETTERS, "base_model"),
     Sample("comfy", "diffusion_model.blocks.0.attn.to_q", A_B, "alpha", _LETTERS),
     Sample("fastvideo", "blocks.0.attn.to_q", BARE_A_B, "lora_alpha", _LETTERS, "lora_alpha"),
@@ -74,6 +89,26 @@ USUAL = (SAMPLES[0], SAMPLES[2])
 """For code whose words say nothing."""
 USUAL_MODULE = "blocks.0.attn.to_q"
 """For code that is given the name of a module."""
+
+
+_OPENING, _HOLDERS = (
+    frozenset({"load", "read", "open"}),
+    frozenset({"file", "weights", "tensors", "checkpoint"}),
+)
+_ADAPTERS = frozenset({"lora", "peft", "adapter", "torch"})
+_NO_TENSORS = frozenset("metadata meta config header keys info into to model names size save prompts".split())
+
+
+def opens_tensors(name: str) -> bool:
+    """Does a function out of sight with this name give the tensors of a file by their keys?
+
+    ``torch_load_file``, ``read_safetensors``, ``load_state_dict``, ``load_peft_weights``.
+    """
+    found = set(words(name))
+    if not found & _OPENING or found & _NO_TENSORS:
+        return False
+    state = "safetensors" in found or {"state", "dict"} <= found or "statedict" in found
+    return state or bool(found & _ADAPTERS and found & _HOLDERS)
 
 
 _TRAILING = re.compile(r"\\\.\(\.[*+]\??\)\$?$")

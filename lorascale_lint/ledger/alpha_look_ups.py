@@ -36,12 +36,14 @@ def misfits(ledger: Ledger) -> Iterator[Misfit]:
     found: dict[ast.AST, dict[str, list[tuple[bool, KeyRead]]]] = defaultdict(lambda: defaultdict(list))
     for fate in fates(ledger):
         sample = fate.trial.sample
+        renamed = {shown(write.key) for write in fate.ledger.writes if fate.is_alpha(write.value)}
         for read in fate.ledger.reads:
             key = read.key.literal if isinstance(read.key, Text) else None
             if key is None or read.how not in ("get", "pop", "in") or not key.endswith("alpha"):
                 continue
-            well_formed = key in {f"{sample.module}.{suffix}" for suffix in ALPHA_SUFFIXES}
-            if isinstance(read.container, Text) or (well_formed and key != sample.alpha_key):
+            kept = {sample.alpha_key, *renamed}
+            well_formed = key in kept or key in {f"{sample.module}.{suffix}" for suffix in ALPHA_SUFFIXES}
+            if isinstance(read.container, Text) or (well_formed and key not in kept):
                 continue
             found[read.spot.node][sample.pair.down].append((well_formed, read))
     for by_suffix in found.values():

@@ -125,6 +125,8 @@ class FileInfo:
     classes: dict[str, ClassInfo] = field(default_factory=dict)
     bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
     """Statements at the top level that bind a name, in order."""
+    perhaps: set[ast.stmt] = field(default_factory=set)
+    """Those that run on some ways only: below ``if``, or where something could not be imported."""
     all_functions: list[FunctionInfo] = field(default_factory=list)
     """Functions and methods that are in no other function."""
 

@@ -223,6 +223,7 @@ def _collect(file: FileInfo, body: list[ast.stmt], prefix: str, owner: ClassInfo
             case ast.If():
                 _collect(file, node.body, prefix, owner)
                 _collect(file, node.orelse, prefix, owner)
+                file.perhaps.update(node.body, node.orelse)
             case ast.Try():
                 for suite in (
                     node.body,
@@ -231,6 +232,7 @@ def _collect(file: FileInfo, body: list[ast.stmt], prefix: str, owner: ClassInfo
                     node.finalbody,
                 ):
                     _collect_missing(file, suite, prefix, owner)
+                file.perhaps.update(*(handler.body for handler in node.handlers))
             case ast.With():
                 _collect(file, node.body, prefix, owner)
             case _:

@@ -357,6 +357,7 @@ FUNCTIONS: dict[str, Function] = {
     "*.load_file": _state_dict,
     "*.safe_open": _state_dict,
     "torch.load": _state_dict,
+    "numpy.load": _state_dict,
     "*.load_torch_file": _state_dict,
     "mlx.core.load": _state_dict,
     "*.load_safetensors": _state_dict,

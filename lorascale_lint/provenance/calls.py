@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.operations import LINEAR_MODULES, PASSING_MODULES
+from lorascale_lint.knowledge.samples import opens_tensors
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.builtins import FUNCTIONS
@@ -155,6 +156,8 @@ def call_library(
     """What a function of a library or of Python itself gives."""
     last = name.rpartition(".")[2]
     handler = FUNCTIONS.get(name) or (FUNCTIONS.get(f"*.{last}"))
+    if handler is None and args and opens_tensors(last):
+        handler = FUNCTIONS["*.load_file"]
     if handler is not None:
         return handler(m, args, dict(keywords), node)
     if last in PASSING_MODULES:

@@ -52,7 +52,11 @@ def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
         for statement in file.bindings[name]:
             if isinstance(statement, ast.For):
                 continue
+            before = frame.names.local.get(name)
             m.block([statement])
+            after = frame.names.local.get(name)
+            if statement in file.perhaps and before is not None and after is not None:
+                frame.names.local[name] = join([(before, ()), (after, ())])
         return frame.names.local.get(name, Place(name))
     finally:
         m.recording = recording
@@ -121,6 +125,8 @@ def attribute(m: Machine, value: Value, name: str) -> Value:
             return tensor_attribute(m, value, name)
         case Partial(callee=callee) if name == "func":
             return callee
+        case Place(made="state dict") if name == "files":
+            return value
         case Place():
             stored = m.heap.read(("place", value.path), name)
             if stored is None or stored is ABSENT:
@@ -133,6 +139,9 @@ def attribute(m: Machine, value: Value, name: str) -> Value:
             return UNKNOWN
         case Element(source=source):
             return attribute(m, Place(f"{path_of(source)}[*]"), name)
+        case Ref(kind="dict") if name == "files":  # of numpy's archive
+            held = m.elements(value)
+            return UNKNOWN if held is None else m.new_list(*held)
         case Ref() | Text() | Tup() | Number():
             return Method(value, name)
         case _:

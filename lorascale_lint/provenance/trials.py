@@ -10,7 +10,7 @@ import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from lorascale_lint.knowledge.roles import ALPHA, A, B, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, BASE, A, B, speaks_of_lora
 from lorascale_lint.knowledge.samples import (
     USUAL,
     USUAL_MODULE,
@@ -217,6 +217,8 @@ def _try(
     machine.heap.begin()
     roles = zip(sample.keys, (A, B, ALPHA), strict=True)
     tensors = {key: Place(f"adapter[{key}]", role) for key, role in roles}
+    if sample.base_key:
+        tensors[sample.base_key] = Place(f"adapter[{sample.base_key}]", BASE)
     given = machine.new_dict([(Text((key,)), value) for key, value in tensors.items()])
     machine.on_trial = (entrance.node, given)
     machine.more = MORE if entrance.node is not None else 0
