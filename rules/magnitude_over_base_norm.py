@@ -80,8 +80,11 @@ class MagnitudeOverBaseNorm(Rule):
         norms = {
             (norm.spot.function, norm.spot.chain): norm.spot for norm in ledger.norms if norm.of == "base"
         }
+        right = {entry.spot.node for entry in ledger.rescales if entry.norm_of == "adapted"}  # on another way
         for entry in ledger.rescales:
-            if entry.norm_of == "base" and entry.value.kind == "adapted" and not entry.magnitude.learned:
+            if entry.spot.node in right or entry.norm_of != "base":
+                continue
+            if entry.value.kind == "adapted" and not entry.magnitude.learned:
                 yield self.at(
                     norms.get((entry.spot.function, entry.spot.chain), entry.spot),
                     f"the magnitude `{entry.magnitude.origin}` is divided by the norm of the base weight in "

@@ -260,6 +260,43 @@ KEPT_RIGHT = {
         "layer.parts[0].scaling[name]",
     ),
 }
+KEPT_PART = """\
+def fuse_lora(self, state_dict, name, lora_scale=1.0, alpha=None, rank=None):
+    if isinstance(self, DualModule):
+        self = self._torch_module
+    if isinstance(self, PatchedProjection):
+        self = self.regular_layer
+    if not hasattr(self, "adapter_names"):
+        start(self)
+    down, up = state_dict["lora.down.weight"], state_dict["lora.up.weight"]
+    if alpha is None:
+        alpha = rank
+    self.lora_A[name], self.lora_B[name] = down, up
+    self.scaling[name] = KEEP
+    self.weight.data.copy_(self.weight.data + (up @ down) * (lora_scale * alpha / rank))
+
+
+def start(self):
+    self.adapter_names, self.lora_A, self.lora_B, self.scaling = set(), {}, {}, {}
+
+
+def _unfuse_lora(self, names):
+    if isinstance(self, DualModule):
+        self = self._torch_module
+    if isinstance(self, PatchedProjection):
+        self = self.regular_layer
+    delta = None
+    for name in names:
+        down, up = self.lora_A[name], self.lora_B[name]
+        if delta is None:
+            delta = (up @ down) * self.scaling[name]
+        else:
+            delta += (up @ down) * self.scaling[name]
+    if delta is not None:
+        self.weight.data -= delta
+"""
+"""Both sides take a part of some layers, so that the table read is one of several."""
+
 KEPT_WRONG = {
     "without the strength": ("layer.scaling[name] = lora_alpha / rank", "layer.scaling[name]"),
     "by another formula": ("layer.scaling = lora_alpha / rank**0.5 * multiplier", "layer.scaling"),
@@ -284,6 +321,12 @@ def test_a_kept_scale_is_another(name: str, tmp_path: Path) -> None:
     source = KEPT.replace("KEEP", keep).replace("READ", read)
     found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS109"])
     assert [finding.code for finding in found] == ["LS109"]
+
+
+@pytest.mark.parametrize(("keep", "codes"), [("lora_scale * alpha / rank", []), ("alpha / rank", ["LS109"])])
+def test_a_scale_kept_in_a_part_of_some_layers(keep: str, codes: list[str], tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": KEPT_PART.replace("KEEP", keep)}, codes=["LS109"])
+    assert [finding.code for finding in found] == codes
 
 
 @pytest.mark.parametrize("name", ASYMMETRIC)

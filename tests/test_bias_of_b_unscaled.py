@@ -84,6 +84,28 @@ RIGHT = {
     def merge(self):
         self.base.bias.data += self.lora_B.bias
 """,
+    "the bias of a layer of the model that is called up": LAYER
+    + """
+
+def parameters_of(proj):
+    base_layer = proj.base_layer if hasattr(proj, "base_layer") else proj
+    name = proj.active_adapter
+    lora_A, lora_B = proj.lora_A[name].weight, proj.lora_B[name].weight
+    return base_layer.weight, base_layer.bias, lora_A, lora_B, proj.scaling[name]
+
+
+class FusedMLP:
+    @staticmethod
+    def forward(ctx, x, up_weight, up_bias, up_A, up_B, up_scale):
+        up = x @ up_weight.T + up_scale * (x @ up_A.T @ up_B.T)
+        if up_bias is not None:
+            up = up + up_bias
+        return up
+
+
+def apply_fused(self, x):
+    return FusedMLP.apply(x, *parameters_of(self.up_proj))
+""",
     "no sum": LAYER
     + """
     def state(self):

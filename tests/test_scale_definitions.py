@@ -114,3 +114,63 @@ def test_reported(code: str, source: str, tmp_path: Path) -> None:
 def test_silent(source: str, tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora.py": source}, codes=["LS101", "LS102", "LS106", "LS107"])
     assert [(item.code, item.message) for item in found] == []
+
+
+KEPT_FOR_HEIRS = {
+    "plain.py": """\
+class LoraLayer:
+    def __init__(self):
+        self.lora_A, self.lora_B, self.r, self.scaling = {}, {}, {}, {}
+
+    def update_layer(self, name, r, lora_alpha):
+        self.r[name] = r
+        self.lora_A[name] = nn.Linear(self.in_features, r)
+        self.lora_B[name] = nn.Linear(r, self.out_features)
+        self.scaling[name] = lora_alpha / r
+""",
+    "adaptive.py": """\
+from plain import LoraLayer
+
+
+class AdaptiveLayer(LoraLayer):
+    def __init__(self):
+        super().__init__()
+        self.lora_A, self.lora_B = nn.ParameterDict({{}}), nn.ParameterDict({{}})
+        self.kept_rank = nn.ParameterDict({{}})
+
+    def update_layer(self, name, r, lora_alpha):
+        self.lora_A.update({{name: nn.Parameter(torch.randn(r, self.in_features))}})
+        self.lora_B.update({{name: nn.Parameter(torch.randn(self.out_features, r))}})
+        self.kept_rank.update({{name: nn.Parameter(torch.randn(1))}})
+        self.kept_rank[name].data.fill_(float(r))
+        self.scaling[name] = lora_alpha if lora_alpha > 0 else float(r)
+
+
+class AdaptiveLinear(nn.Linear, AdaptiveLayer):
+    def __init__(self, name, in_features, out_features, r, lora_alpha):
+        nn.Linear.__init__(self, in_features, out_features)
+        AdaptiveLayer.__init__(self)
+        self.update_layer(name, r, lora_alpha)
+        self.active = name
+
+    def forward(self, x):
+        delta = x @ self.lora_A[self.active].T @ self.lora_B[self.active].T * self.scaling[self.active]
+        return F.linear(x, self.weight) + delta{divided}
+
+
+def add_adapter(target, config):
+    if isinstance(target, AdaptiveLayer):
+        target.update_layer("default", config.r, config.lora_alpha)
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("divided", "codes"), [(" / (self.kept_rank[self.active] + 1e-5)", []), ("", ["LS107"])]
+)
+def test_alpha_that_classes_below_divide(divided: str, codes: list[str], tmp_path: Path) -> None:
+    files = {
+        name: source.format(divided=divided) if name == "adaptive.py" else source
+        for name, source in KEPT_FOR_HEIRS.items()
+    }
+    assert [finding.code for finding in lint_files(tmp_path, files, codes=["LS107"])] == codes

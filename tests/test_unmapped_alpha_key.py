@@ -165,3 +165,32 @@ def test_factors_under_a_name_that_is_not_known_are_silent(tmp_path: Path) -> No
     path = tmp_path / "lora_names.py"
     path.write_text(MANY_NAMES)
     assert lint([path], [], codes=("LS303",)).findings == ()
+
+
+ALL_OR_NONE = """
+def convert_lora(state_dict):
+    suffixes = {{}}
+    for key in state_dict:
+        module, _, suffix = key.partition(".")
+        suffixes.setdefault(module, set()).add(suffix)
+    mine = {{"lora_down.weight", "lora_up.weight", "alpha"}}
+    known = {{name for name, found in suffixes.items() if found <= mine}}
+    converted = {{}}
+    for key, value in state_dict.items():
+        module, dot, suffix = key.partition(".")
+        name = unflattened(module)
+        new = key
+        if name is not None and {condition}:
+            new = f"{{name}}{{dot}}{{suffix}}"
+        converted[new] = value
+    return converted
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "codes"), [("module in known", []), ('"lora_" in suffix and module in known', ["LS303"])]
+)
+def test_a_module_is_renamed_whole_or_not_at_all(condition: str, codes: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "lora_names.py"
+    path.write_text(ALL_OR_NONE.format(condition=condition))
+    assert [finding.code for finding in lint([path], [], codes=("LS303",)).findings] == codes

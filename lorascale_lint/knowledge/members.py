@@ -14,6 +14,9 @@ NEUTRAL = frozenset(
 )
 """Attributes of a thing that mean the thing itself."""
 
+OF_WRAPPED_LAYERS = {"base_layer": "base", "bias": None}
+"""What a layer of the model has, and a factor only if more than a name such as ``up_proj`` makes it one."""
+
 MODULE_METHODS = frozenset(
     "register_buffer register_parameter add_module register_module named_parameters named_modules "
     "named_children parameters modules children state_dict load_state_dict to cuda cpu half float eval train "

@@ -132,8 +132,15 @@ class Renamed:
         sample = self.fate.trial.sample
         module, key = sample.module, self.table.down.key
         known = isinstance(key, Text) and any(isinstance(part, str) for part in key.parts)
-        renamed = known and getattr(key, "literal", None) != sample.down
-        return renamed and self.module != module and self.key in {f"{module}.{s}" for s in ALPHA_SUFFIXES}
+        renamed = known and getattr(key, "literal", None) != sample.down and self.module != module
+        return renamed and self.key in _alphas_of(module) and not self.renamed_too
+
+    @property
+    def renamed_too(self) -> bool:
+        """Is alpha written under the factors' new name as well, on another way?"""
+        writes = [w for w in self.fate.ledger.writes if w.container == self.table.container]
+        keys = {shown(w.key) for w in writes if self.fate.is_alpha(w.value)}
+        return not keys.isdisjoint(_alphas_of(self.module))
 
     @property
     def keeps_suffixes(self) -> bool:
@@ -187,6 +194,10 @@ def unmapped_alphas(ledger: Ledger) -> Iterator[Unmapped]:
             if bare and mapped and f"adapter[{sample.alpha_key}]" in origins(write.value):
                 keeps = all(pattern.keeps_end for pattern in ledger.patterns)
                 yield Unmapped(write, bare[-1].spot, key, "", keeps, ledger.patterns[0].spot)
+
+
+def _alphas_of(module: str) -> set[str]:
+    return {f"{module}.{suffix}" for suffix in ALPHA_SUFFIXES}
 
 
 def _is_alpha_key(key: str) -> bool:

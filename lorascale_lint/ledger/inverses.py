@@ -108,14 +108,17 @@ def _undoes(ledger: Ledger, taken: Scale, put: Scale) -> bool:
 
 
 def _as_kept(ledger: Ledger, scale: Scale) -> Iterator[Scale]:
-    """The scale with each value that is kept under the name of its stored scaling in place of that."""
+    """The scale with each value that is kept under the name of its stored scaling in place of that.
+
+    Under any name, if the scaling is read of one of several objects.
+    """
     for symbol, power in scale.powers:
         if symbol.role != SCALING or power != 1:
             continue
         rest = scale * Scale.of(symbol.role, symbol.origin, -1)
         path = f".{symbol.origin}"
         for name, kept in ledger.once(_kept_scalings):
-            if path.endswith(f".{name}") or f".{name}[" in path:
+            if not symbol.origin or path.endswith(f".{name}") or f".{name}[" in path:
                 yield rest * kept
 
 

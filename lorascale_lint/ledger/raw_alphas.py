@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
+from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import KeyWrite, Store, Use
-from lorascale_lint.ledger.families import family_of_class
+from lorascale_lint.ledger.families import families, family_of_class
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
 from lorascale_lint.ledger.powers import powers_of, trained_part
@@ -247,7 +248,8 @@ def _definitions(ledger: Ledger) -> Iterator[RawAlpha]:
 def _defining(ledger: Ledger, spot: Spot, alpha: Symbol, symbols: set[Symbol]) -> Witness | None:
     """What shows that a stored scale should have been divided; None where some code divides it."""
     family = family_of_class(ledger, spot.cls)
-    for applied in () if family is None else family.applications:
+    own = () if family is None else family.applications
+    for applied in (*own, *_by_heirs(ledger, spot.cls)):
         if any(powers_of(branch.scale).below > 0 for branch in applied.branches):
             return None
     if _is_divided(ledger, spot, alpha):
@@ -256,6 +258,12 @@ def _defining(ledger: Ledger, spot: Spot, alpha: Symbol, symbols: set[Symbol]) -
         return spot, "a missing alpha is the rank, so alpha is a real one"
     rank = _rank_beside(ledger, spot.function, alpha)
     return None if rank is None else (spot, f"the rank comes with `{rank}`, where alpha comes from")
+
+
+def _by_heirs(ledger: Ledger, cls: ClassInfo | None) -> Iterator[Application]:
+    """Where classes below ``cls``, which may apply nothing itself, use the factors that it keeps for them."""
+    for family in families(ledger) if cls is not None else ():
+        yield from (applied for applied, holder in family.holders.items() if cls in ledger.lineage(holder))
 
 
 def _is_divided(ledger: Ledger, spot: Spot, alpha: Symbol) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from lorascale_lint.knowledge.members import TENSOR_ATTRIBUTES
+from lorascale_lint.knowledge.members import OF_WRAPPED_LAYERS, TENSOR_ATTRIBUTES
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.decorators import function
 from lorascale_lint.provenance.frames import Frame
@@ -149,6 +149,8 @@ def attribute(m: Machine, value: Value, name: str) -> Value:
 
 
 def _of_place(m: Machine, value: Place, name: str) -> Value:
+    if value.weak and value.role in ("A", "B") and name in OF_WRAPPED_LAYERS:
+        return Place(m.place(name, value).path, OF_WRAPPED_LAYERS[name])  # `up_proj` of the model itself
     known = tensor(value)
     if known is not None and known.kind in ("A", "B") and name in TENSOR_ATTRIBUTES:
         return tensor_attribute(m, known, name)

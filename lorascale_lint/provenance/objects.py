@@ -18,6 +18,7 @@ from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
 from lorascale_lint.provenance.meanings import by_name, named
 from lorascale_lint.provenance.modules import base_attribute, construct_base
 from lorascale_lint.provenance.running import run_function
+from lorascale_lint.provenance.states import settable
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -154,7 +155,7 @@ def load_attribute(m: Machine, value: Ref, name: str) -> Value:
                 return without_absent(stored)  # whoever reads it runs after it was set
             other = _unset(m, value, name)
             return join([(other if o.value is ABSENT else o.value, o.guards) for o in stored.options])
-        return stored  # type: ignore[no-any-return]
+        return settable(m, value.cls, name, stored)  # type: ignore[no-any-return]
     return _unset(m, value, name)
 
 

@@ -10,7 +10,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.fields import filled_from_outside
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.machine import Machine
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import (
     Const,
     Number,
@@ -62,10 +62,20 @@ def open_flags(m: Machine, cls: ClassInfo, made: Ref) -> None:
 
 def open_strengths(m: Machine, cls: ClassInfo, made: Ref) -> None:
     """A strength that is 1 when the object is made, and that its methods leave alone, is for users to set."""
-    lora = m.speaks(None, cls.file, cls)
     for slot, value in m.heap.of(made.key):
-        if is_start(value) and isinstance(slot, str) and role_of(slot, lora) == STRENGTH:
+        if is_start(value) and isinstance(slot, str) and _is_strength(m, cls, slot):
             m.heap.write(made.key, slot, Place(f"self.{slot}", STRENGTH, True))
+
+
+def settable(m: Machine, cls: ClassInfo | None, name: str, value: Value) -> Value:
+    """What is read of a field: a strength for users to set, where one caller in sight gives 1 for it."""
+    if m.initialising or cls is None or not is_start(value) or not _is_strength(m, cls, name):
+        return value
+    return Place(f"self.{name}", STRENGTH, True) if value == Number(ONE) else value
+
+
+def _is_strength(m: Machine, cls: ClassInfo, name: str) -> bool:
+    return role_of(name, m.speaks(None, cls.file, cls)) == STRENGTH
 
 
 def is_flag(value: object) -> bool:
