@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.interfaces import LOADS_INTO_MODEL, TRAINS
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
+from lorascale_lint.knowledge.interfaces import LOADS_INTO_MODEL, SETTINGS_WORDS, TRAINS, UPDATES
+from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of, speaks_of_lora, words
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import looks
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Alternative, Place, options
 from lorascale_lint.rule import Rule
 
 
@@ -22,7 +23,8 @@ class AlphaFixedWhereLoaded(Rule):
     ## What it finds
 
     Code that makes LoRA layers with a literal alpha and rank and loads trained factors into them, in a
-    project whose training takes alpha from an option or a configuration.
+    project whose training takes alpha from an option or a configuration; or by the same call as the training,
+    with neither alpha nor rank.
 
     ## Why it is wrong
 
@@ -97,24 +99,27 @@ class AlphaFixedWhereLoaded(Rule):
             return
         loaders = {u.spot.function for u in ledger.uses if _last(u) in LOADS_INTO_MODEL}
         training = {use.spot.file.filename for use in ledger.uses if _last(use) in TRAINS}
+        opens = {u.spot.function for u in ledger.uses if any(map(_is_file, options(u.result)))}
         for look in looks(ledger):
-            made = next((use for use in look.uses if _is_literal(use)), None)
+            made = next((u for u in look.uses if _is_literal(u) or _is_left_out(u, chosen)), None)
             if made is None or made.spot.file.is_test or made.spot.file.filename in training:
                 continue
             after = [use for use in look.uses if use.spot.row > made.spot.row]
             loads = next((u for u in after if _last(u) in LOADS_INTO_MODEL or u.callee in loaders), None)
+            if loads is None and made.spot.function in opens and not _is_literal(made):
+                loads = next((u for u in after if _last(u) in UPDATES), None)
             if loads is None or made.spot.function is chosen.spot.function:
                 continue
             alpha = _given(made, ALPHA)
+            where = f"with alpha {alpha.formula()}" if alpha else "with the constructor's own alpha"
             yield self.at(
                 made.spot,
-                f"factors are loaded into layers with alpha {alpha.formula() if alpha else '?'}, "
-                "and the training takes alpha from its settings",
+                f"factors are loaded into layers {where}, and the training takes alpha from its settings",
                 confidence="medium",
                 effect="alpha here / alpha of the training, in strength",
                 trace=[
                     (chosen.spot, "the training takes alpha from its settings"),
-                    (made.spot, "here alpha is a literal"),
+                    (made.spot, "here alpha is a literal" if alpha else "here nothing is given"),
                     (loads.spot, "trained factors are loaded into these layers"),
                 ],
             )
@@ -124,14 +129,18 @@ def _chosen(ledger: Ledger) -> Use | None:
     """Where layers are made with an alpha and a rank that are settings (``args.lora_alpha``)."""
     defaults = Defaults(ledger)
     for use in ledger.uses:
-        if use.spot.file.is_test or not speaks_of_lora(_last(use)):
+        if use.spot.file.is_test or not speaks_of_lora(use.name.partition("(")[0]):
             continue
         alpha, rank = _given(use, ALPHA), _given(use, RANK)
         if alpha is None or rank is None:
             continue
         for symbol, power in alpha.powers:
-            setting = "." in symbol.origin or any(
-                item.how != "parameter" for item in defaults.of(f"settings.{symbol.origin}", use.spot)
+            head, bracket, _ = symbol.origin.partition("[")
+            entry = bool(bracket) and not SETTINGS_WORDS.isdisjoint(words(head)[-1:])
+            setting = (
+                "." in head
+                or entry
+                or any(item.how != "parameter" for item in defaults.of(f"settings.{symbol.origin}", use.spot))
             )
             own = symbol.origin.startswith("self.")  # which may be anything that the object was given
             if symbol.role == ALPHA and power == 1 and setting and rank.powers and not own:
@@ -144,6 +153,16 @@ def _is_literal(use: Use) -> bool:
         return False
     alpha, rank = _given(use, ALPHA), _given(use, RANK)
     return alpha is not None and rank is not None and not alpha.powers and not rank.powers
+
+
+def _is_left_out(use: Use, chosen: Use) -> bool:
+    """Does a call make the same layers as the training does, and say nothing of their scale?"""
+    said = {role_of(name, True) for name in use.given} & {ALPHA, RANK, SCALING, MULTIPLIER}
+    return use.name == chosen.name and use.spot.node is not chosen.spot.node and not said
+
+
+def _is_file(option: Alternative) -> bool:
+    return isinstance(option.value, Place) and option.value.made == "state dict"
 
 
 def _given(use: Use, role: str) -> Scale | None:

@@ -102,9 +102,10 @@ class TruncatedAlpha(Rule):
                     fix=divide_exactly(ledger, item.spot),
                 )
         places: dict[object, list[Rounding]] = defaultdict(list)
-        for found in ledger.roundings:
-            if found.spot.function not in whole and _reaches_a_scale(ledger, found):
-                places[found.spot.node].append(found)
+        for look in (ledger, *(trial.ledger for trial in ledger.trials)):
+            for found in look.roundings:
+                if found.spot.function not in whole and _reaches_a_scale(look, found):
+                    places[found.spot.node].append(found)
         for looks in places.values():
             yield from self._rounding(ledger, looks)
 

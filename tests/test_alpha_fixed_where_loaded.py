@@ -80,3 +80,35 @@ def test_two_scripts_that_share_a_loader_are_both_found(tmp_path: Path) -> None:
     files = {"shared.py": shared, "one.py": script, "two.py": script, "train.py": train}
     found = lint_files(tmp_path, files, codes=["LS315"])
     assert [Path(item.span.filename).name for item in found] == ["one.py", "two.py"]
+
+
+MLX = """\
+import mlx.core as mx
+from mlx.utils import tree_unflatten
+
+from lora import LoRALinear
+
+
+def add_layers(model, config):
+    for name, module in model.named_modules():
+        layer = LoRALinear.from_linear(module, r=config["rank"], alpha=config["alpha"])
+        model.update_modules(tree_unflatten([(name, layer)]))
+
+
+def load_adapters(model, path{parameter}):
+    adapters = mx.load(path)
+    for name, module in model.named_modules():
+        if name + ".lora_a" in adapters:
+            layer = LoRALinear.from_linear(module{given})
+            model.update_modules(tree_unflatten([(name, layer)]))
+    model.update(tree_unflatten(list(adapters.items())))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [("", 1), (", r=config['rank'], alpha=config['alpha']", 0), (", r=8, alpha=16", 0)],
+)
+def test_layers_with_the_constructors_own_alpha(given: str, count: int, tmp_path: Path) -> None:
+    source = MLX.format(given=given, parameter=", config" if "config" in given else "")
+    assert len(lint_files(tmp_path, {"lora_utils.py": source}, codes=["LS315"])) == count

@@ -183,3 +183,50 @@ def test_fires_once(name: str, tmp_path: Path) -> None:
 def test_silent(name: str, tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"trainer.py": SILENT[name]})
     assert not [item for item in found if item.code == "LS309" and item.confidence == "high"]
+
+
+PICKS = """\
+import lightning
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+
+
+class AdapterTrainer(lightning.LightningModule):
+    def add_adapter(self, lora_rank=4, lora_alpha=4):
+        config = LoraConfig(r=lora_rank, lora_alpha=lora_alpha)
+        self.model = inject_adapter_in_model(config, self.model)
+
+    def {method}:
+{names}
+        kept = {{k: v for k, v in self.model.state_dict().items() if k in names}}
+        {save}
+"""
+NAMES = {
+    "a comprehension": "        names = {n for n, p in self.model.named_parameters() if p.requires_grad}",
+    "a filter": (
+        "        found = filter(lambda named: named[1].requires_grad, self.model.named_parameters())\n"
+        "        names = set(named[0] for named in list(found))"
+    ),
+}
+HOOK = ("on_save_checkpoint(self, checkpoint)", "checkpoint.clear()\n        checkpoint.update(kept)")
+WRITES = ("export(self, path)", "torch.save(kept, path)")
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize(("method", "save"), [HOOK, WRITES])
+def test_what_is_trained_is_picked_by_name(names: str, method: str, save: str, tmp_path: Path) -> None:
+    source = PICKS.format(names=NAMES[names], method=method, save=save)
+    assert [item.code for item in lint_files(tmp_path, {"trainer.py": source})] == ["LS309"]
+
+
+@pytest.mark.parametrize(
+    ("method", "save"),
+    [
+        # A checkpoint of lightning that goes on has the settings in it.
+        (HOOK[0], "checkpoint.update(kept)"),
+        (HOOK[0], "checkpoint['lora_alpha'] = self.alpha\n        checkpoint.update(kept)"),
+    ],
+)
+def test_checkpoints_that_tell_their_alpha(method: str, save: str, tmp_path: Path) -> None:
+    source = PICKS.format(names=NAMES["a comprehension"], method=method, save=save)
+    assert lint_files(tmp_path, {"trainer.py": source}) == ()

@@ -119,3 +119,40 @@ def attach_lora(module, lora_A, lora_B, alpha=None):
 """
     assert [found.code for found in findings(source, tmp_path, "LS204")] == ["LS204"]
     assert not findings(source.replace("//", "/"), tmp_path, "LS204")
+
+
+WALKS = """\
+def alphas_of(state_dict):
+    alphas = {{}}
+    for key, value in state_dict.items():
+        {test}
+            alphas[key.rsplit(".", 1)[0]] = {made}
+    return alphas
+
+
+def merge_lora(model, state_dict):
+    alphas = alphas_of(state_dict)
+    for name, alpha in alphas.items():
+        down, up = state_dict[name + ".lora_down.weight"], state_dict[name + ".lora_up.weight"]
+        model[name].weight.data += alpha / down.shape[0] * (up @ down)
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "made", "count"),
+    [
+        ('if key.endswith(".alpha"):', "int(value)", 1),
+        ('if "alpha" in key:', "int(value.cpu())", 1),
+        ('if key.endswith(".alpha"):', "float(value)", 0),
+        ('if key.endswith(".lora_down.weight"):', "int(value.shape[0])", 0),
+    ],
+)
+@pytest.mark.parametrize("opened", [False, True])
+def test_alphas_that_are_met_on_a_walk(
+    test: str, made: str, count: int, opened: bool, tmp_path: Path
+) -> None:
+    source = WALKS.format(test=test, made=made)
+    if opened:
+        source = "from safetensors.torch import load_file\n\n" + source
+        source += "\n\ndef load_lora(model, path):\n    merge_lora(model, load_file(path))\n"
+    assert len(findings(source, tmp_path, "LS204")) == count

@@ -172,8 +172,14 @@ SAVES_CONFIGURATION = frozenset({"save_pretrained", "save_hyperparameters"})
 SETTINGS_WORDS = frozenset("config cfg conf args hparams settings options".split())
 """How what holds a program's settings is called, by the last word."""
 
+SAVE_HOOKS = frozenset({"on_save_checkpoint"})
+"""Methods that a trainer calls with what it is about to write: lightning."""
+
 TRAINABLE = "requires_grad"
 """The attribute that tells trained parameters from frozen ones: torch.nn.Parameter."""
+
+UPDATES = frozenset({"update", "load_weights"})
+"""Calls by which a module gets the tensors that are opened beside it: mlx.nn.Module."""
 
 LOADS_INTO_MODEL = frozenset({"load_state_dict", "set_peft_model_state_dict", "load_lora_state_dict"})
 """Calls that put tensors of a file into layers that are there: torch, peft.utils."""

@@ -280,6 +280,11 @@ def speaks_of_scales(text: str) -> bool:
     return any(word in lowered for word in _SCALE_WORDS) or _SCALES.search(lowered) is not None
 
 
+def moves_tensors(text: str) -> bool:
+    """Does the code save the tensors of a model, or load some?"""
+    return "state_dict" in text or "named_parameters" in text or "safetensors" in text
+
+
 def speaks_of_lora(text: str) -> bool:
     """Is there a word of LoRA code in ``text``?"""
     lowered = text.lower()

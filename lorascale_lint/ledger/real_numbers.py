@@ -17,8 +17,11 @@ def why_real(ledger: Ledger, operand: Spot, value: Value) -> str | None:
     """Why the number that stands at ``operand`` may have a fraction; None if nothing says so."""
     if isinstance(operand.node, ast.Call) and getattr(operand.node.func, "attr", "") == "item":
         return "the value is read from a tensor"
-    found = [_why(ledger, operand, option.value) for option in options(value) if option.value != NONE]
-    return found[0] if found and all(found) else None
+    ways = [option.value for option in options(value) if option.value != NONE]
+    found = [_why(ledger, operand, way) for way in ways]
+    if not all(why or _is_walked(way) for why, way in zip(found, ways, strict=True)):
+        return None
+    return next((why for why in found if why), None)
 
 
 def is_declared_whole(operand: Spot) -> bool:
@@ -35,13 +38,19 @@ def _why(ledger: Ledger, operand: Spot, value: Value) -> str | None:
     for origin in origins:
         if isinstance(value, Number) and _is_metadata(ledger, origin):
             return "the text of the file is parsed as a real number"
-        if origin.startswith("file("):
+        if origin.startswith(("file(", "adapter[")):
             return "the value is a tensor of the adapter file"
     names = [origin.partition("=")[0] for origin in origins] if len(origins) == 1 else []
     if isinstance(operand.node, ast.Attribute) and not origins:
         names = [operand.node.attr]
     declared = [_declared(*place) for name in names for place in _places(ledger, operand, name)]
     return declared[0] if declared and all(declared) else None
+
+
+def _is_walked(value: Value) -> bool:
+    """Is it met on a walk over a dictionary: what another caller opened, where one gives a file?"""
+    known = number(value)
+    return known is not None and any("[{('key of'" in symbol.origin for symbol, _ in known.scale.powers)
 
 
 def _is_metadata(ledger: Ledger, origin: str) -> bool:

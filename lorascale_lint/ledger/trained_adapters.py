@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.interfaces import (
     ATTACHES,
     CONFIG_CLASSES,
     FACTOR_GETTERS,
+    SAVE_HOOKS,
     SAVES_CONFIGURATION,
     SETTINGS_WORDS,
     TRAINABLE,
@@ -53,6 +54,8 @@ def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
             groups[_group(look.function)].append(look)
     selected = [table.container for table in tables(ledger) if _is_selected(table)]
     factors = {container.key for container in selected if isinstance(container, Ref)}
+    cleared = (read.spot.function for read in ledger.reads if read.how == "clear")
+    emptied = {function for function in cleared if function is not None and function.name in SAVE_HOOKS}
     used = {given.use.spot.file.filename for given in given_strengths(ledger) if _is_trained(given.value)}
     seen: set[tuple[str, int]] = set()
     for group, training in trained.items():
@@ -60,7 +63,7 @@ def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
         if group[0] in used or any(_tells(look, anywhere=False) for look in near):
             continue
         for look in near:
-            saves = [use for use in look.uses if _saves(use, factors)]
+            saves = [use for use in look.uses if _saves(use, factors, emptied)]
             for use in saves if not _tells(look, anywhere=True) else ():
                 if (use.spot.file.filename, use.spot.row) not in seen:
                     seen.add((use.spot.file.filename, use.spot.row))
@@ -116,12 +119,19 @@ def _group(function: FunctionInfo) -> Group:
     return (function.file.filename, head if head in function.file.classes else "")
 
 
-def _saves(use: Use, factors: set[int]) -> bool:
-    """Does the call write the factors of an adapter, and nothing that tells their alpha?"""
+def _saves(use: Use, factors: set[int], emptied: set[FunctionInfo]) -> bool:
+    """Does the call write the factors of an adapter, and nothing that tells their alpha?
+
+    What a hook of ``emptied`` puts in the place of a whole checkpoint is written too.
+    """
     last = _last(use)
     if last in ALPHA_OF_EXPORTS:
         return any(_is_factors(value, factors) for name, value in use.given.items() if name != "0")
     first = use.given.get("0", use.given.get("tensors"))
+    function = use.spot.function
+    if function is not None and function in emptied and last == "update":
+        handed = use.name.partition(".")[0] in function.parameters
+        return handed and first is not None and _is_factors(first, factors)
     return last in WRITES_TENSORS and first is not None and _is_factors(first, factors)
 
 

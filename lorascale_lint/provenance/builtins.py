@@ -20,6 +20,7 @@ from lorascale_lint.provenance.regexes import REGEX_FUNCTIONS, of_module
 from lorascale_lint.provenance.scale import LENGTH, Scale
 from lorascale_lint.provenance.sequences import (
     call_enumerate,
+    call_filter,
     call_list,
     call_map,
     call_next,
@@ -340,6 +341,7 @@ FUNCTIONS: dict[str, Function] = {
     "*.partialmethod": _partial,
     "*.MethodType": _partial,
     "builtins.map": call_map,
+    "builtins.filter": call_filter,
     "*.tree_map": call_map,
     "*.starmap": call_map,
     "*.reduce": reduce,

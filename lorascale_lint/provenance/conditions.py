@@ -259,9 +259,16 @@ def _is_trained(m: Machine, owner: Value) -> None:
     if not isinstance(owner, Place):
         return
     wanted = ("name in", owner.path.removesuffix(".<module>"))
+
+    def marked(value: Value) -> Value:
+        if isinstance(value, Tup):  # `filter(lambda named: named[1].requires_grad, ...)`
+            return Tup(tuple(marked(item) for item in value.items))
+        own = isinstance(value, Text) and any(isinstance(p, Hole) and p.name == wanted for p in value.parts)
+        return keys.with_word(value, TRAINABLE) if own and isinstance(value, Text) else value
+
     for name, value in m.frame.names.local.items():
-        if isinstance(value, Text) and any(isinstance(p, Hole) and p.name == wanted for p in value.parts):
-            m.frame.names.local[name] = keys.with_word(value, TRAINABLE)
+        if isinstance(value, Text | Tup) and (known := marked(value)) != value:
+            m.frame.names.local[name] = known
 
 
 def _becomes(m: Machine, subject: ast.expr, kinds: ast.expr) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Mapping
 
-from lorascale_lint.knowledge.roles import NUMBERS, role_of, speaks_of_lora, speaks_of_scales
+from lorascale_lint.knowledge.roles import NUMBERS, moves_tensors, role_of, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Unused
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -120,6 +120,9 @@ def matters(file: FileInfo, info: FunctionInfo) -> bool:
     """Can there be something of LoRA in the function?"""
     text = file.text(info.node)
     if speaks_of_scales(text) or speaks_of_lora(text):
+        return True
+    around = file.source if info.owner is None else file.text(info.owner.node)
+    if moves_tensors(text) and speaks_of_lora(around):
         return True
     return info.owner is not None and speaks_of_lora(info.owner.qualname)
 

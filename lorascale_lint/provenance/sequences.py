@@ -91,6 +91,21 @@ def call_map(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     return m.new_list([m.call(args[0], given, [], node)], True)
 
 
+def call_filter(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
+    """``filter(lambda x: test, items)`` is ``[x for x in items if test]``."""
+    match node:
+        case ast.Call(args=[ast.Lambda(args=ast.arguments(args=[ast.arg(arg=name)]), body=test), items]):
+            target, kept = ast.Name(name, ast.Store()), ast.Name(name, ast.Load())
+            found = ast.ListComp(kept, [ast.comprehension(target, items, [test], 0)])
+            for made in (target, kept, found):
+                ast.copy_location(made, node)
+            return m.evaluate(found)
+    if len(args) < 2:
+        return UNKNOWN
+    held = m.elements(args[1])
+    return args[1] if held is None else m.new_list(held[0], True)
+
+
 def reduce(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     held = m.elements(args[1]) if len(args) > 1 else None
     if held is None or not held[0]:
