@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from lorascale_lint.codemods.drop_factor import drop_trained_scale
 from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.combinations import scaled_again
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import doubled, powers_of, text_of, trained_part
+from lorascale_lint.provenance.scale import TRAINED
 from lorascale_lint.provenance.values import Tensor
 from lorascale_lint.rule import Rule
 
@@ -20,7 +22,8 @@ class DoubleScale(Rule):
 
     A delta that is multiplied by alpha / rank at two places on one path: in a helper, getter or
     property and again by its caller; on the activation between the factors and again on the output;
-    on a factor and again on the product; or divided by the rank once more after alpha / rank.
+    on a factor and again on the product; or divided by the rank once more after alpha / rank. What
+    `get_delta_weight` of a PEFT layer gives, combined with weights that hold the layer's `scaling` too.
 
     ## Why it is wrong
 
@@ -123,4 +126,14 @@ class DoubleScale(Rule):
                     "safe" if outright else "unsafe",
                     f"Leave out `{text_of(last)}`, which is multiplied on before",
                 ),
+            )
+        for again in scaled_again(ledger):
+            yield self.at(
+                again.spot,
+                f"`{again.spot.name}` multiplies deltas by the scaling that they hold already",
+                effect=effect_of(TRAINED * TRAINED),
+                trace=[
+                    (again.made, "what a PEFT layer gives as its delta is scaled"),
+                    (again.spot, "and the layer's `scaling` is multiplied on here, within the weights"),
+                ],
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.combinations import signs_lost
 from lorascale_lint.ledger.factor_ratios import squared_ratios
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
@@ -17,6 +18,7 @@ class RatioOnBothFactors(Rule):
 
     A user's ratio or strength, or alpha / rank, that is multiplied onto factor A and onto factor B of the
     same delta: in a product of both, where both are stored, or entry by entry over a whole adapter file.
+    The square root of a weight that takes the weight's sign on both factors.
 
     ## Why it is wrong
 
@@ -78,4 +80,15 @@ class RatioOnBothFactors(Rule):
                 "square",
                 effect="ratio 0.5 merges 0.25 of the adapter",
                 trace=[(found.first, first), (found.last, last)],
+            )
+        for lost in signs_lost(ledger):
+            yield self.at(
+                lost.last,
+                f"`{lost.last.name}` gives both factors the root of the weight with its sign",
+                effect="a negative weight adds the adapter instead of taking it away",
+                trace=[
+                    (lost.made, "the root takes the sign of the weight"),
+                    (lost.first, "one factor gets the sign here"),
+                    (lost.last, "and the other one here"),
+                ],
             )

@@ -81,6 +81,9 @@ SCALING_TABLE = "scaling"
 SCALES_TRAINED = StrengthArgument("peft", "set_scale", ("scale",), 1)
 """Sets that entry to alpha / rank times its argument."""
 
+GIVES_SCALED_DELTA = frozenset({"get_delta_weight"})
+"""Methods of such layers that give the delta times that entry: tuners/lora/layer.py, Linear."""
+
 PEFT_LAYERS = frozenset({"LoraLayer", "BaseTunerLayer"})
 """Classes of layers of peft that have the table."""
 

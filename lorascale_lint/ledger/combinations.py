@@ -1,0 +1,115 @@
+"""Adapters that are combined: deltas that hold their scale already, signs that both factors get."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
+from lorascale_lint.knowledge.roles import A, B
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.powers import HALF
+from lorascale_lint.ledger.scaling_tables import is_entry
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Place, Tensor, Tup, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaledAgain:
+    """Deltas that ``made`` gave with their scaling meet ``scale``, which has it too, at ``spot``."""
+
+    spot: Spot
+    made: Spot
+    scale: Scale
+
+
+def scaled_again(ledger: Ledger) -> Iterator[ScaledAgain]:
+    """The first place of each function where what a PEFT layer gives as its delta gets a layer's scaling."""
+    made = {use.spot.function: use.spot for use in ledger.uses if _last(use.name) in GIVES_SCALED_DELTA}
+    seen: set[FunctionInfo | None] = set()
+    for spot, tensors, numbers in _meetings(ledger):
+        if spot.file.is_test or spot.function in seen or spot.function not in made:
+            continue
+        scale = next((s for number in numbers for s in _scales(number) if _holds_entry(s)), None)
+        if scale is not None and any(map(_is_scaled_delta, tensors)):
+            seen.add(spot.function)
+            yield ScaledAgain(spot, made[spot.function], scale)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _meetings(ledger: Ledger) -> Iterator[tuple[Spot, list[Value], list[Value]]]:
+    """Products of a value and a number, and calls out of sight that are given values and numbers."""
+    for step in ledger.multiplied:
+        yield step.spot, [step.before], [step.by]
+    for use in ledger.uses:
+        if use.callee is None:
+            given = [item for value in use.given.values() for item in _items(value)]
+            yield use.spot, given, given
+
+
+def _items(value: Value) -> Iterator[Value]:
+    for option in options(value):
+        if isinstance(option.value, Tup):
+            for item in option.value.items:
+                yield from _items(item)
+        else:
+            yield option.value
+
+
+def _scales(value: Value) -> Iterator[Scale]:
+    for option in options(value):
+        scale = scale_of(option.value)
+        if scale is not None:
+            yield scale
+
+
+def _holds_entry(scale: Scale) -> bool:
+    return any(is_entry(symbol) and power == 1 for symbol, power in scale.powers)
+
+
+def _is_scaled_delta(value: Value) -> bool:
+    names = [value.path] if isinstance(value, Place) and value.made == "call" else []
+    if isinstance(value, Tensor) and value.kind == "delta" and len(value.scale.powers) == 1:
+        names.append(value.scale.powers[0][0].origin.partition(",")[0])
+    return any(_last(name).removesuffix("()") in GIVES_SCALED_DELTA for name in names)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignLost:
+    """The root of a weight, with its sign from ``made``, goes to both factors, at ``first`` and ``last``."""
+
+    made: Spot
+    first: Spot
+    last: Spot
+
+
+def signs_lost(ledger: Ledger) -> Iterator[SignLost]:
+    """One for each function that does so."""
+    found: dict[FunctionInfo | None, dict[str, dict[Scale, Spot]]] = defaultdict(lambda: {A: {}, B: {}})
+    made: dict[Scale, Spot] = {}
+    for spot, tensors, numbers in _meetings(ledger):
+        if spot.chain or spot.file.is_test:
+            continue
+        sides = {value.kind for value in tensors if isinstance(value, Tensor) and value.kind in (A, B)}
+        if len(sides) == 1:
+            side = sides.pop()
+            for option in (option for number in numbers for option in options(number)):
+                scale = scale_of(option.value)
+                if scale is not None and scale.powers and all(p == HALF for _, p in scale.powers):
+                    found[spot.function][side].setdefault(scale, spot)
+                    steps = getattr(option.value, "steps", ())
+                    made.setdefault(scale, steps[-1].spot if steps else spot)
+    for by_side in found.values():
+        for scale, first in by_side[A].items():
+            other = Scale(Fraction(-1)) * scale
+            if scale.coefficient > 0 and other in by_side[A] and {scale, other} <= by_side[B].keys():
+                yield SignLost(made[other], first, by_side[B][scale])
+                break
