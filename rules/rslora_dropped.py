@@ -10,6 +10,7 @@ from lorascale_lint.codemods.root_if_asked import root_if_asked
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.flags import Flags, LostFlag
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.misread_flags import misread_flags
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule
 
@@ -23,6 +24,8 @@ class RsloraDropped(Rule):
       divides them or hands both on.
     - A call that passes alpha and rank on to a function that takes `use_rslora` with a default, from a
       function that has the flag and does not pass it.
+    - A configuration that is asked for the flag under one name and read under another, which nothing
+      else in the file names.
     - A call that gives `use_rslora` to a function which swallows it in `**kwargs` and divides alpha by
       the rank.
 
@@ -97,6 +100,16 @@ class RsloraDropped(Rule):
                 effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
                 trace=steps,
                 fix=fix,
+            )
+        for found in misread_flags(ledger):
+            yield self.at(
+                found.spot,
+                f"`{found.tested}` is tested, and `{found.read}` is read for it",
+                effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
+                trace=[
+                    (found.spot, f"this is reached if `{found.tested}` is set"),
+                    (found.spot, f"and takes `{found.read}`, which nothing else names"),
+                ],
             )
 
 

@@ -1,4 +1,4 @@
-"""LS222: one key, found in the union of two tables, looks up the rank and the alpha of a module."""
+"""LS226: one key, found in the union of two tables, looks up the rank and the alpha of a module."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SharedPatternKey(Rule):
     - PEFT 0.14 `LoraModel._create_and_replace`, repaired with `get_pattern_key`
     """
 
-    code = "LS222"
+    code = "LS226"
     name = "shared-pattern-key"
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
-from tests.projects import fix_files
+from tests.projects import fix_files, lint_files
 
 LOADER = """
 import json, os
@@ -537,3 +537,34 @@ def test_a_rank_that_is_set_before_it_is_read(tmp_path: Path) -> None:
     line = "            adapter_config.r = module_map[name].size(1)\n"
     source = PADDED.replace("            scale =", f"{line}            scale =")
     assert codes(tmp_path, lora_model=source) == []
+
+
+MISREAD = """
+from peft import LoraConfig
+
+
+def load_adapter(cfg):
+    options = {{}}
+    if {test}:
+        options["use_rslora"] = {value}
+    return LoraConfig(r=cfg.lora_r, lora_alpha=cfg.lora_alpha, **options)
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "value", "expected"),
+    [
+        ("cfg.peft_use_rslora", "cfg.use_rslora", ["LS409"]),
+        ("cfg.lora_r > 1 and cfg.rslora", "cfg.rslora_enabled", ["LS409"]),
+        ("cfg.peft_use_rslora", "cfg.peft_use_rslora", []),
+        ("cfg.peft_use_rslora", "True", []),
+        ("cfg.adapter == 'lora'", "cfg.use_rslora", []),
+        ("cfg.use_rslora and cfg.rslora_supported", "cfg.use_rslora", []),
+    ],
+)
+def test_a_flag_that_is_tested_under_another_name(
+    test: str, value: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = MISREAD.format(test=test, value=value)
+    findings = lint_files(tmp_path, {"lora_training.py": source}, codes=["LS409"])
+    assert [finding.code for finding in findings] == expected

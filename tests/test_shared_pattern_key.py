@@ -1,4 +1,4 @@
-"""LS222: which keys were found in two tables at once."""
+"""LS226: which keys were found in two tables at once."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def build(peft_config, name, rank, lora_alpha):
 
 
 def codes(folder: Path, source: str) -> list[str]:
-    return [finding.code for finding in lint_files(folder, {"lora_model.py": source}, codes=["LS222"])]
+    return [finding.code for finding in lint_files(folder, {"lora_model.py": source}, codes=["LS226"])]
 
 
 @pytest.mark.parametrize("source", FOUND.values(), ids=FOUND)
 def test_found(source: str, tmp_path: Path) -> None:
-    assert codes(tmp_path, source) == ["LS222"]
+    assert codes(tmp_path, source) == ["LS226"]
 
 
 @pytest.mark.parametrize("source", SILENT.values(), ids=SILENT)

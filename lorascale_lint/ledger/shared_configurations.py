@@ -44,9 +44,11 @@ def shared_configurations(ledger: Ledger) -> Iterator[SharedConfiguration]:
 
 def _targets(function: FunctionInfo, field: str, row: int) -> Iterator[ast.Attribute]:
     for node in ast.walk(function.node):
-        is_field = isinstance(node, ast.Attribute) and node.attr == field and node.lineno == row
-        if is_field and isinstance(node.ctx, ast.Store):
-            yield node
+        match node:
+            case ast.Attribute(attr=name, ctx=ast.Store()) if name == field and node.lineno == row:
+                yield node
+            case _:
+                pass
 
 
 def _shared(function: FunctionInfo, target: ast.Attribute) -> tuple[ast.stmt, str] | None:
