@@ -82,7 +82,9 @@ def _tensors(owner: Any, prefix: str, depth: int) -> Iterator[tuple[str, tuple[i
 
 def _holds_tensors(value: Any) -> bool:
     # A class that is no module of torch's keeps its layers as plain attributes.
-    return isinstance(value, (dict, list, tuple)) or callable(getattr(value, "named_parameters", None))
+    if isinstance(value, (dict, list, tuple)):
+        return True
+    return not isinstance(value, type) and callable(getattr(value, "named_parameters", None))
 
 
 def _assignments(tensors: dict[str, tuple[int, ...]], setting: Setting) -> Iterator[Assignment]:

@@ -313,3 +313,13 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_drivers_are_used_without_the_analysis() -> None:
     program = "import sys, lorascale_lint.verify.run; sys.exit('libcst' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_layer_that_keeps_a_class(tmp_path: Path) -> None:
+    """A class has the methods of its objects, and no tensors."""
+    source = PROGRAMS["constructed"][0].replace(
+        "super().__init__()", "super().__init__(); self.kind = nn.Linear"
+    )
+    assert "self.kind" in source
+    report = run(tmp_path, source)
+    assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
