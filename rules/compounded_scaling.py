@@ -80,8 +80,10 @@ class CompoundedScaling(Rule):
         """Entries that come back times alpha / rank, or are given to what multiplies by it."""
         reads = [read for read in ledger.reads if read.how != "in" and read.how != "del"]
         for write, table in table_writes(ledger):
+            if not any(degree(scale) > 1 for scale in scales_of(write.value)):
+                continue
             read = next((r for r in reads if _same(r, table) and _near(r.spot, write.spot)), None)
-            if read is not None and any(degree(scale) > 1 for scale in scales_of(write.value)):
+            if read is not None:
                 yield self._report(read, write.spot, "it is multiplied")
         name = SCALES_TRAINED.call
         files = {use.spot.file for use in ledger.uses}

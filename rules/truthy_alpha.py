@@ -172,6 +172,8 @@ def _has_role(value: Value, role: str) -> bool:
 
 def _decisive(choice: Choice, asks: Mapping[str, list[Ask]]) -> Ask | None:
     """The question whose yes leads to alpha / rank, and whose no to the same without it."""
+    if not any(atom in asks for _, guards in choice.branches for atom, _ in guards):
+        return None  # most choices: no algebra is needed
     for scale, guards in choice.branches:
         unscaled = [others for other, others in choice.branches if divided(scale, other)]
         asked = [(atom, True) for atom, holds in guards if holds and unscaled]

@@ -80,11 +80,16 @@ class Filled:
 def filled_from_files(traffic: KeyTraffic) -> Iterator[Filled]:
     """The entries that a function fills, whose name is one of its parameters."""
     function = traffic.function
+    files = traffic.opened if traffic.look.writes and function is not None else []
+    if function is None or not files:
+        return
     for write in traffic.look.writes:
         node = write.spot.node
+        if write.spot.function is not function:
+            continue
         values = (option.value for option in options(write.value))
-        opened = next((spot for value in values if (spot := opened_in(traffic, value)) is not None), None)
-        if opened is None or write.spot.function is not function or function is None:
+        opened = next((spot for value in values if (spot := _opened_in(files, value)) is not None), None)
+        if opened is None:
             continue
         match node:
             case ast.Subscript(
@@ -101,10 +106,10 @@ def filled_from_files(traffic: KeyTraffic) -> Iterator[Filled]:
             yield Filled(write, read, field, opened, asked[0] if asked else None, once)
 
 
-def opened_in(traffic: KeyTraffic, container: Value) -> Spot | None:
+def _opened_in(files: list[Use], container: Value) -> Spot | None:
     """Where the file was opened that ``container`` holds, or that a value under a key of it came from."""
     path = getattr(container, "path", "")
-    for use in traffic.opened:
+    for use in files:
         own = use.result.path if isinstance(use.result, Place) else ""
         if own and (path == own or path.startswith(f"{own}[")):
             return use.spot

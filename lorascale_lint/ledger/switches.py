@@ -42,19 +42,21 @@ def is_own(store: Store) -> bool:
 def switches(ledger: Ledger) -> Iterator[Switch]:
     """Unmerges that a flag turns off, of the classes whose merge sets another one that they clear."""
     sets, clears = constant_flags(ledger, True), constant_flags(ledger, False)
+    early: dict[ClassInfo | None, list[Return]] = defaultdict(list)
+    for given in ledger.returns:
+        if not given.spot.chain and len(given.guards) == 1 and given.value == NONE:
+            early[given.spot.cls].append(given)
     seen: set[FunctionInfo] = set()
     for merge in ledger.applies:
         function, cls = merge.spot.function, merge.spot.cls
         if merge.kind != "merge" or function is None or function in seen or cls is None:
             continue
-        for given in ledger.returns:
+        for given in early[cls]:
             unmerge = given.spot.function
-            if unmerge is None or unmerge is function or given.spot.cls is not cls or given.spot.chain:
+            if unmerge is None or unmerge is function:
                 continue
-            merged = sets[function] & clears[unmerge] if given.value == NONE else set()
-            flag, dot, disabled = (
-                given.guards[0][0].partition(".") if len(given.guards) == 1 else ("", "", "")
-            )
+            merged = sets[function] & clears[unmerge]
+            flag, dot, disabled = given.guards[0][0].partition(".")
             if (
                 flag == "self"
                 and dot

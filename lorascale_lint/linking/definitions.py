@@ -135,7 +135,7 @@ class FileInfo:
         """The text by rows."""
         return self.source.splitlines()
 
-    @property
+    @cached_property
     def is_test(self) -> bool:
         """Is it a test, which makes tensors and settings of its own?"""
         path = PurePath(self.filename)

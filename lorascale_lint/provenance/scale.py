@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING
 
@@ -34,6 +35,14 @@ class Scale:
     def __hash__(self) -> int:
         return self._hash
 
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Scale):
+            return NotImplemented
+        same = self._hash == other._hash and self.powers == other.powers
+        return same and self.coefficient == other.coefficient
+
     @staticmethod
     def of(role: str, origin: str = "", exponent: Fraction | int = 1) -> Scale:
         """The scale of one number."""
@@ -44,11 +53,7 @@ class Scale:
             return self
         if not self.powers and self.coefficient == 1:
             return other
-        powers = dict(self.powers)
-        for symbol, exponent in other.powers:
-            powers[symbol] = powers.get(symbol, Fraction(0)) + exponent
-        kept = tuple(sorted((symbol, exponent) for symbol, exponent in powers.items() if exponent))
-        return Scale(self.coefficient * other.coefficient, kept)
+        return _product(self, other)
 
     def power(self, exponent: Fraction) -> Scale | None:
         """``self ** exponent``; None where that is no such monomial."""
@@ -65,7 +70,7 @@ class Scale:
 
     def inverse(self) -> Scale | None:
         """``1 / self``; None for a zero coefficient."""
-        return self.power(Fraction(-1))
+        return _inverse(self)
 
     @property
     def constant(self) -> Fraction | None:
@@ -101,12 +106,7 @@ class Scale:
 
     def by_role(self) -> Scale:
         """The scale with origins forgotten: what a formula shows."""
-        merged = Scale(self.coefficient)
-        for symbol, exponent in self.powers:
-            if symbol.role == DROPOUT:
-                continue
-            merged = merged * Scale(Fraction(1), ((Symbol(symbol.role), exponent),))
-        return merged
+        return _by_role(self)
 
     def formula(self) -> str:
         """The scale as a person writes it: ``alpha / rank * strength``."""
@@ -122,6 +122,34 @@ class Scale:
             above.insert(0, f"{float(shown.coefficient):g}")
         head, *tail = above
         return head + "".join(f" / {part}" for part in below) + "".join(f" * {part}" for part in tail)
+
+
+KEPT = 16_384
+"""Products, inverses and scales by role that are kept: a project has a few thousand scales, and asks for
+the same ones a million times."""
+
+
+@lru_cache(maxsize=KEPT)
+def _product(left: Scale, right: Scale) -> Scale:
+    powers = dict(left.powers)
+    for symbol, exponent in right.powers:
+        powers[symbol] = powers.get(symbol, Fraction(0)) + exponent
+    kept = tuple(sorted((symbol, exponent) for symbol, exponent in powers.items() if exponent))
+    return Scale(left.coefficient * right.coefficient, kept)
+
+
+@lru_cache(maxsize=KEPT)
+def _inverse(scale: Scale) -> Scale | None:
+    return scale.power(Fraction(-1))
+
+
+@lru_cache(maxsize=KEPT)
+def _by_role(scale: Scale) -> Scale:
+    merged = Scale(scale.coefficient)
+    for symbol, exponent in scale.powers:
+        if symbol.role != DROPOUT:
+            merged = merged * Scale(Fraction(1), ((Symbol(symbol.role), exponent),))
+    return merged
 
 
 def _factor(role: str, power: Fraction) -> str:
