@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.cut_before import cut_before
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.alpha_look_ups import Misfit, Renamed, misfits, renamed_alphas
@@ -112,6 +111,8 @@ class AlphaKeyMangled(Rule):
 
     def _misfit(self, ledger: Ledger, misfit: Misfit) -> Finding:
         place = misfit.cut or misfit.read.spot
+        from lorascale_lint.codemods.cut_before import cut_before
+
         return self.at(
             place,
             f"the alpha key cut from a key that ends with `{misfit.missed}` names no alpha",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.thread_alpha import thread_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, role_of
 from lorascale_lint.ledger.class_fields import Field, field_of
@@ -193,6 +192,8 @@ class AlphaNeverSet(Rule):
             (a.spot, f"the layer's `{a.spot.name}` applies the delta at {a.formula}")
             for a in family.applications[:3]
         ]
+        from lorascale_lint.codemods.thread_alpha import thread_alpha
+
         return self.at(
             argument,
             f"LoRA layers are made with `{field.name}`, which stays None unless training sets it",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.gathered import Consumer, Gathered, consumers, forgotten
 from lorascale_lint.ledger.ledger import Ledger
@@ -127,6 +126,8 @@ def _forwarded(
         [(consumer.parameter, gathered.name), *zip(also, also, strict=True)], key=lambda a: order.index(a[0])
     )
     spot = consumer.use.spot
+    from lorascale_lint.codemods.forward_arguments import forward_arguments
+
     return forward_arguments(ledger, spot.file.filename, spot.loc, arguments, "unsafe")
 
 

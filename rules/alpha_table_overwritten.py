@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.write_entry import write_entry
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.overwritten_tables import overwritten_tables
@@ -88,6 +87,8 @@ class AlphaTableOverwritten(Rule):
         """Names of dictionaries of alphas that become a number, under a question about one of their keys."""
         for found in overwritten_tables(ledger):
             name = found.name
+            from lorascale_lint.codemods.write_entry import write_entry
+
             yield self.at(
                 found.replaced,
                 f"`{name}` is the table of all alphas, and is replaced by one number",

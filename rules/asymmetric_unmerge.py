@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from lorascale_lint.codemods.assign_result import assign_weight
-from lorascale_lint.codemods.clone_backup import clone_backup
-from lorascale_lint.codemods.keep_merged_adapters import keep_merged_adapters
-from lorascale_lint.codemods.subtract_delta import subtract_delta
-from lorascale_lint.codemods.transpose_like import transpose_like
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.asymmetries import asymmetries
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
-REPAIRS: dict[str, Callable[..., Repair]] = {
-    "turned": transpose_like,
-    "added": subtract_delta,
-    "dropped": assign_weight,
-    "shared": clone_backup,
-}
+
+def _repairs() -> dict[str, Callable[..., Repair]]:
+    """The repair of each kind of asymmetry."""
+    from lorascale_lint.codemods.assign_result import assign_weight
+    from lorascale_lint.codemods.clone_backup import clone_backup
+    from lorascale_lint.codemods.subtract_delta import subtract_delta
+    from lorascale_lint.codemods.transpose_like import transpose_like
+
+    return {
+        "turned": transpose_like,
+        "added": subtract_delta,
+        "dropped": assign_weight,
+        "shared": clone_backup,
+    }
 
 
 class AsymmetricUnmerge(Rule):
@@ -111,7 +114,9 @@ class AsymmetricUnmerge(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Every asymmetry of a merge and its unmerge."""
         for found in asymmetries(ledger):
-            fix = REPAIRS[found.kind](ledger, *found.places) if found.places else None
+            fix = _repairs()[found.kind](ledger, *found.places) if found.places else None
             if found.accumulation is not None:
+                from lorascale_lint.codemods.keep_merged_adapters import keep_merged_adapters
+
                 fix = keep_merged_adapters(ledger, found.accumulation)
             yield self.at(found.spot, found.text, effect=found.effect, trace=found.steps, fix=fix)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.scale_returned import scale_returned
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
@@ -106,6 +105,8 @@ class BypassOmitsScale(Rule):
                 kind = "the trained scale" if trained else "the learned scalar"
                 name = f" `self.{found.name}`" if found.name else ""
                 given = made_by(ledger, found.path)
+                from lorascale_lint.codemods.scale_returned import scale_returned
+
                 yield self.at(
                     found.path.spot,
                     f"`{found.path.spot.name}` leaves out {kind}{name} of `{found.way.name}`",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.default_to_rank import default_to_rank
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.entries import Quotient
 from lorascale_lint.ledger.ledger import Ledger
@@ -129,6 +128,8 @@ class ConstantDefaultAlpha(Rule):
     ) -> Finding:
         fix = None
         if isinstance(found.used, Quotient):
+            from lorascale_lint.codemods.default_to_rank import default_to_rank
+
             fix = default_to_rank(ledger.read_source, found.spot, found.used.spot, fallback is not None)
         return self.at(
             found.spot,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.forward_arguments import forward_arguments
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.dropped_alphas import dropped_alphas
 from lorascale_lint.ledger.ledger import Ledger
@@ -103,6 +102,8 @@ class ConstructorDropsAlpha(Rule):
         for dropped in dropped_alphas(ledger):
             spot = dropped.use.spot
             arguments = dropped.arguments
+            from lorascale_lint.codemods.forward_arguments import forward_arguments
+
             yield self.at(
                 spot,
                 dropped.message,

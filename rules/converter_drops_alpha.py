@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.fold_alpha import fold_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates
@@ -117,6 +116,8 @@ class ConverterDropsAlpha(Rule):
         if known is not None:
             first = (known[0], f"`{known[0].name}` knows the key `{known[1]}`")
         written = dict.fromkeys((output.down.spot, output.up.spot))
+        from lorascale_lint.codemods.fold_alpha import fold_alpha
+
         return self.at(
             place,
             f"`{place.name}` gives both factors new names and drops the alpha that its source has",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.unmerge_before_disable import unmerge_before_disable
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.accumulations import accumulations, given_flag
 from lorascale_lint.ledger.entries import Store
@@ -135,6 +134,8 @@ class DisabledWhileMerged(Rule):
             None,
         )
         name = switch.unmerge.name
+        from lorascale_lint.codemods.unmerge_before_disable import unmerge_before_disable
+
         return self.at(
             store.spot,
             f"adapter switched off by `{switch.disabled}` while its delta may still be merged",

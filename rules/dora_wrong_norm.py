@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.take_norm import take_norm
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.renormed import renormed, statistics_of_magnitudes
@@ -90,6 +89,8 @@ class DoraWrongNorm(Rule):
             else:
                 continue
             seen.add(norm.spot.node)
+            from lorascale_lint.codemods.take_norm import take_norm
+
             yield self.at(
                 norm.spot,
                 f"`{norm.spot.name}` divides by {what}, DoRA by its norm",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.drop_factor import drop_trained_scale
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.combinations import scaled_again
 from lorascale_lint.ledger.effect import effect_of
@@ -108,6 +107,8 @@ class DoubleScale(Rule):
             if found.unseen is not None:
                 told = f"`{text_of(last)}`, which its factors came with"
             outright = powers_of(last.scale).is_trained and powers_of(first.scale).is_trained
+            from lorascale_lint.codemods.drop_factor import drop_trained_scale
+
             yield self.at(
                 last.spot,
                 f"trained scale applied twice in `{name}`: {told}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.add_delta import add_delta
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.omitted import omitted
@@ -127,6 +126,8 @@ class ForwardOmitsDelta(Rule):
             ]
             if names:
                 trace.append((found.missing[0], f"nothing ever sets {names}"))
+            from lorascale_lint.codemods.add_delta import add_delta
+
             yield self.at(
                 name_spot(found.override),
                 f"`{found.override.qualname}` replaces a forward that adds the delta, and adds none",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.alpha_is_rank_if import alpha_is_rank_if
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.kronecker import kroneckers
 from lorascale_lint.ledger.ledger import Ledger
@@ -94,6 +93,8 @@ class FullKroneckerScaled(Rule):
             if layer.saved is None or not layer.may_be_full or layer.asks_for_both:
                 continue
             for scale in layer.scales():
+                from lorascale_lint.codemods.alpha_is_rank_if import alpha_is_rank_if
+
                 yield self.at(
                     scale.spot,
                     f"`{scale.spot.name}` divides alpha by the rank where both Kronecker factors may be full "

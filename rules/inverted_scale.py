@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.swap_quotient import swap_quotient
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.inverted import inverted
 from lorascale_lint.ledger.ledger import Ledger
@@ -80,6 +79,8 @@ class InvertedScale(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Quotients of a rank and an alpha that become a delta's scale."""
         for found in inverted(ledger):
+            from lorascale_lint.codemods.swap_quotient import swap_quotient
+
             yield self.at(
                 found.spot,
                 f"scale is `{ast.unparse(found.spot.node)}` in `{found.spot.name}`, which is rank / alpha",

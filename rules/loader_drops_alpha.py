@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.complete_alphas import complete_alphas
-from lorascale_lint.codemods.keep_alpha import keep_alpha
-from lorascale_lint.codemods.thread_alpha import passes, thread_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -168,12 +165,16 @@ class LoaderDropsAlpha(Rule):
                 seen.add(loading.function)
             if loading.lacks_alpha and loading.drops_alpha:
                 parameter = loading.setter.alpha_parameter
+                from lorascale_lint.codemods.thread_alpha import passes
+
                 if parameter is None or not passes(loading.handed.use, parameter):
                     yield self._dropped(ledger, loading)
             elif loading.opened is not None and not loading.spellings and loading.bare is not None:
                 yield self._unscaled(ledger, loading)
 
     def _dropped(self, ledger: Ledger, loading: Loading) -> Finding:
+        from lorascale_lint.codemods.thread_alpha import thread_alpha
+
         return self.at(
             loading.handed.use.spot,
             f"factors are looked up and given to `{loading.setter.function.name}` without their alpha",
@@ -187,6 +188,8 @@ class LoaderDropsAlpha(Rule):
         steps = list(loading.steps)
         if loading.bare is not None:
             steps.append((loading.bare, "the layer applies `B A` alone"))
+        from lorascale_lint.codemods.keep_alpha import keep_alpha
+
         return self.at(
             loading.handed.use.spot,
             f"factors of a file are given to `{loading.setter.function.qualname}`, which knows no alpha",
@@ -201,6 +204,8 @@ class LoaderDropsAlpha(Rule):
         read, opened = loading.alpha_read, loading.opened
         if read is None or opened is None:
             return
+        from lorascale_lint.codemods.complete_alphas import complete_alphas
+
         fix = complete_alphas(ledger, opened)
         if loading.foreign is not None:
             spot, text = loading.foreign

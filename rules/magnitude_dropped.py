@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lorascale_lint.codemods.save_magnitude import save_magnitude
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.magnitudes import Magnitudes
@@ -92,6 +91,8 @@ class MagnitudeDropped(Rule):
             first = min(saved.writes, key=lambda write: write.spot.row)
             if first.spot.node not in seen:
                 seen.add(first.spot.node)
+                from lorascale_lint.codemods.save_magnitude import save_magnitude
+
                 yield self.at(
                     first.spot,
                     f"`{first.spot.name}` saves both factors of a DoRA layer and not `{saved.made.field}`",

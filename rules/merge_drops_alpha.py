@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.fold_alpha import fold_alpha
-from lorascale_lint.codemods.read_alpha_beside import read_alpha_beside
 from lorascale_lint.findings import Finding
 from lorascale_lint.fixing.repair import first_of
 from lorascale_lint.ledger.effect import effect_of
@@ -140,6 +138,9 @@ class MergeDropsAlpha(Rule):
             verb = "applied" if place.kind == "forward" else "merged"
         pair = fate.trial.sample.pair
         renamed = next(iter(fate.tables), None)
+        from lorascale_lint.codemods.fold_alpha import fold_alpha
+        from lorascale_lint.codemods.read_alpha_beside import read_alpha_beside
+
         return self.at(
             place.spot,
             f"factors of an adapter file are {verb} in `{place.spot.name}` without their alpha",

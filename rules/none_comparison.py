@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.none_safe_scale import none_safe_scale
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.applications import Application
@@ -114,6 +113,8 @@ class NoneComparison(Rule):
     ) -> Finding:
         alpha, rank = sides
         starts = [(field.unset_by.spot, field.name) for field in (rank, alpha) if field.unset_by]
+        from lorascale_lint.codemods.none_safe_scale import none_safe_scale
+
         return self.at(
             ask.spot,
             f"the scale depends on comparing `{alpha.name}` with `{rank.name}`, which can both be None",

@@ -6,7 +6,6 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.give_strength_of_one import give_strength_of_one
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import looks_like_alpha
 from lorascale_lint.knowledge.roles import ALPHA, RANK
@@ -97,6 +96,8 @@ class RankGivenAsStrength(Rule):
     def _report(self, ledger: Ledger, given: GivenStrength, reason: str) -> Finding:
         text = ast.unparse(given.spot.node)
         call = given.argument.call or given.use.name
+        from lorascale_lint.codemods.give_strength_of_one import give_strength_of_one
+
         return self.at(
             given.spot,
             f"`{call}` takes a plain multiplier and is given {reason}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lorascale_lint.codemods.save_effective_alpha import save_effective_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import WRITES_TENSORS, WRITES_TEXT
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
@@ -117,6 +116,8 @@ class RsloraAlphaSavedRaw(Rule):
                 continue
             seen.add(cls)
             if cls not in kept:
+                from lorascale_lint.codemods.save_effective_alpha import save_effective_alpha
+
                 yield self.at(
                     saved.spot,
                     f"`{cls.name}` scales by alpha / sqrt(rank) with rsLoRA and saves the raw alpha",

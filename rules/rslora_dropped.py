@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lorascale_lint.codemods.forward_arguments import forward_arguments
-from lorascale_lint.codemods.root_if_asked import root_if_asked
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.flags import Flags, LostFlag
 from lorascale_lint.ledger.ledger import Ledger
@@ -123,6 +121,8 @@ def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tupl
     declared = replace(lost.spot, node=lost.function.argument(flag) or lost.function.node)
     if lost.quotient is not None:
         steps = [(lost.spot, "the flag is taken here"), (lost.quotient, divided)]
+        from lorascale_lint.codemods.root_if_asked import root_if_asked
+
         return (
             f"`{name}` takes `{flag}` and never looks at it",
             root_if_asked(ledger, lost.quotient, flag),
@@ -136,6 +136,8 @@ def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tupl
             (lost.spot, "alpha and rank are passed on, the flag is not"),
             (accepted, "so its default holds: alpha / r"),
         ]
+        from lorascale_lint.codemods.forward_arguments import forward_arguments
+
         fix = forward_arguments(ledger, lost.spot.file.filename, lost.spot.loc, ((taken, flag),), "unsafe")
         return f"`{name}` has `{flag}` and does not pass it to `{target.qualname}`", fix, steps
     if lost.giver is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.honour_rslora import honour_rslora
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.effect import effect_of
@@ -121,6 +120,8 @@ class RsloraIgnored(Rule):
                 if meeting.told
                 else "alpha / rank is formed here, for every adapter"
             )
+            from lorascale_lint.codemods.honour_rslora import honour_rslora
+
             yield self.at(
                 alpha,
                 f"`{alpha.name}` reads `lora_alpha` and `r` of an adapter configuration and ignores "

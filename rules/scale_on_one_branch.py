@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.scale_other_branch import OtherBranch, scale_other_branch
-from lorascale_lint.codemods.scale_places import scale_places
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.compositions import PastComposition, past_compositions
 from lorascale_lint.ledger.effect import effect_of
@@ -118,19 +116,31 @@ def _repair(ledger: Ledger, found: OneSided) -> Repair | None:
         return None
     if found.branch is None:
         places = [(end.spot, end.delta, text) for end, text in zip(found.ends, texts, strict=True)]
+        from lorascale_lint.codemods.scale_places import scale_places
+
         return scale_places(ledger, places, "safe", _message(texts[0]))
+    from lorascale_lint.codemods.scale_other_branch import OtherBranch
+
     other = OtherBranch(*found.branch, found.step.spot, texts[0])
+    from lorascale_lint.codemods.scale_other_branch import scale_other_branch
+
     return scale_other_branch(ledger, found.spot, other, "safe")
 
 
 def _composed(ledger: Ledger, past: PastComposition) -> Repair | None:
     if past.branch is not None:
+        from lorascale_lint.codemods.scale_other_branch import OtherBranch, scale_other_branch
+
         return scale_other_branch(ledger, past.spot, OtherBranch(*past.branch, None, past.scalar), "safe")
     if past.ends:
         places = [(end.spot, end.delta, past.scalar) for end in past.ends]
+        from lorascale_lint.codemods.scale_places import scale_places
+
         return scale_places(ledger, places, "safe", _message(past.scalar))
     if not past.given:
         return None
+    from lorascale_lint.codemods.scale_places import scale_places
+
     return scale_places(ledger, past.given, "unsafe", _message(past.given[0][2]))
 
 

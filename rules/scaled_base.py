@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lorascale_lint.codemods.scale_delta_alone import scale_delta_alone
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.deltas import delta_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -87,6 +86,8 @@ class ScaledBase(Rule):
             step, applied = found.step, found.application.spot
             delta = delta_of(found.application)
             where = applied if delta is None else replace(applied, node=delta)
+            from lorascale_lint.codemods.scale_delta_alone import scale_delta_alone
+
             yield self.at(
                 step.spot,
                 f"trained scale multiplies the base output too in `{step.spot.name}`",

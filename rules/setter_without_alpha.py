@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.thread_alpha import thread_alpha
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, role_of
 from lorascale_lint.ledger.effect import effect_of
@@ -112,6 +111,8 @@ class SetterWithoutAlpha(Rule):
                 if _is_told(ledger, setter):
                     continue
                 name = setter.function.name
+                from lorascale_lint.codemods.thread_alpha import thread_alpha
+
                 yield self.at(
                     name_spot(setter.function),
                     f"`{name}` replaces both factors and cannot be told their alpha",

@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lorascale_lint.codemods.copy_backup import copy_backup
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.operations import COPY_ARGUMENT, MOVES
 from lorascale_lint.ledger.assigned import Written, names_read
@@ -109,6 +108,8 @@ class SharedBackup(Rule):
             if others or call is None or not back or merge is None or store.spot.file.is_test:
                 continue
             copy = replace(store.spot, node=call)
+            from lorascale_lint.codemods.copy_backup import copy_backup
+
             yield self.at(
                 copy,
                 "the saved weight is no copy, but the weight itself, for a weight that is on the CPU",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.clear_before_load import clear_before_load
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.key_traffic import Filled, KeyTraffic, filled_from_files, key_traffic
 from lorascale_lint.ledger.ledger import Ledger
@@ -94,6 +93,8 @@ class StaleAdapterEntries(Rule):
                 steps = [(filled.opened, "another file may be read here under the same name")]
                 if filled.asked is not None:
                     steps.append((filled.asked.spot, "keys that are there already are asked for here"))
+                from lorascale_lint.codemods.clear_before_load import clear_before_load
+
                 yield self.at(
                     filled.write.spot,
                     f"entries of an adapter loaded before stay in `{entry}`",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.always_look_up import always_look_up
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.just_loaded import only_if_just_loaded
@@ -88,6 +87,8 @@ class StaleAlpha(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Alphas of another call or module, each place once."""
         for stale in only_if_just_loaded(ledger):
+            from lorascale_lint.codemods.always_look_up import always_look_up
+
             yield self.at(
                 stale.flag,
                 "alpha is looked up only if the adapter was loaded in this very call",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.use_parameter import use_parameter
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ignored_strengths import ignored_strengths
 from lorascale_lint.ledger.ledger import Ledger
@@ -99,6 +98,8 @@ class StrengthIgnored(Rule):
             scale = found.end.scale.formula()
             trace.append((found.end.spot, f"the delta is made at {scale}, without it"))
             outside = found.end.spot.function is not found.function
+            from lorascale_lint.codemods.use_parameter import use_parameter
+
             yield self.at(
                 found.declared if outside else found.end.spot,
                 f"`{found.function.name}` takes `{found.name}` and never applies it",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.multiply_strength import multiply_strength
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
 from lorascale_lint.ledger.applications import Application
@@ -94,6 +93,8 @@ class StrengthOnOnePath(Rule):
                 other = next((item for item in strong if item.kind != application.kind), None)
                 if other is None or application.spot.function in careful or application.kind == "unmerge":
                     continue
+                from lorascale_lint.codemods.multiply_strength import multiply_strength
+
                 yield self.at(
                     application.spot,
                     f"`{application.spot.name}` leaves out the strength of `{other.spot.name}`",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.keep_alpha_float import divide_exactly, keep_alpha_float
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Rounding
@@ -94,6 +93,8 @@ class TruncatedAlpha(Rule):
             if not item.floor or item.spot.function in whole:
                 continue
             if {ALPHA} <= roles(item.value) <= {ALPHA, RANK} and roles(item.by) <= {RANK, EXTENT}:
+                from lorascale_lint.codemods.keep_alpha_float import divide_exactly
+
                 yield self.at(
                     item.spot,
                     "alpha is divided by the rank with `//`, which rounds the scale down",
@@ -115,6 +116,8 @@ class TruncatedAlpha(Rule):
         first, tensor = looks[0], looks[0].how == "tensor"
         if why is None and (not tensor or is_declared_whole(first.operand)):
             return
+        from lorascale_lint.codemods.keep_alpha_float import keep_alpha_float
+
         yield self.at(
             first.spot,
             "alpha is stored in a tensor of an integer type" if tensor else "alpha is truncated by `int()`",

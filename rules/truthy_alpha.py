@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 
-from lorascale_lint.codemods.compare_with_none import compare_with_none
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, speaks_of_kohya
 from lorascale_lint.ledger.choices import Choice, choices, divided
@@ -97,6 +96,8 @@ class TruthyAlpha(Rule):
             unsure = (parameter and not choice.applied) or (
                 "lora_alpha" not in ask.atom and speaks_of_kohya(ask.spot.file.source)
             )
+            from lorascale_lint.codemods.compare_with_none import compare_with_none
+
             yield self.at(
                 ask.spot,
                 "alpha 0 is taken for a missing alpha, so "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.default_to_divisor import default_to_divisor
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.clipped_ranks import unclipped_defaults
 from lorascale_lint.ledger.ledger import Ledger
@@ -91,6 +90,8 @@ class UnclippedDefaultAlpha(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each default."""
         for found in unclipped_defaults(ledger):
+            from lorascale_lint.codemods.default_to_divisor import default_to_divisor
+
             yield self.at(
                 found.asked,
                 f"a missing alpha becomes `{found.rank}`, and is divided by the rank clipped to the layer",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.divide_by_rank import divide_by_rank
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.effect import effect_of
@@ -93,6 +92,8 @@ class UndividedAlpha(Rule):
             last = "alpha reaches the delta undivided here"
             if found.step is None:
                 last = "what deltas are multiplied by is set to it here"
+            from lorascale_lint.codemods.divide_by_rank import divide_by_rank
+
             yield self.at(
                 found.spot,
                 _message(found),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.map_whole_key import map_whole_key
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.alpha_look_ups import Unmapped, unmapped_alphas
 from lorascale_lint.ledger.effect import effect_of
@@ -140,6 +139,8 @@ class UnmappedAlphaKey(Rule):
         if found.module:
             message = f"alpha is stored as `{found.key}`, and its factors under `{found.module}`"
             shows = f"the name of the factors becomes `{found.module}` here"
+        from lorascale_lint.codemods.map_whole_key import map_whole_key
+
         return self.at(
             found.spot,
             message,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.scale_delta import scale_delta
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -97,6 +96,8 @@ class UnscaledForward(Rule):
         for found in unscaled(ledger):
             application = found.application
             if application.kind == "forward":
+                from lorascale_lint.codemods.scale_delta import scale_delta
+
                 yield self.at(
                     application.spot,
                     f"delta added without the trained scale in `{application.spot.name}`",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.transpose_delta import transpose_delta
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import crossed_products
@@ -97,6 +96,8 @@ class UntransposedDelta(Rule):
                     place = (product.spot.file.filename, product.spot.loc)
                     found.setdefault(place, (product, application, merge or application))
         for product, application, merge in found.values():
+            from lorascale_lint.codemods.transpose_delta import transpose_delta
+
             yield self.at(
                 product.spot,
                 "activation multiplied with the delta in weight layout (out x in), not transposed",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.codemods.forward_arguments import forward_arguments
-from lorascale_lint.codemods.scale_places import scale_places
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.constant_scales import constant_scales
 from lorascale_lint.ledger.ledger import Ledger
@@ -92,9 +90,13 @@ class UnusedScale(Rule):
 def _repair(ledger: Ledger, found: LostScale) -> Repair | None:
     if found.call is not None:
         spot, name = found.call.spot, found.scalar
+        from lorascale_lint.codemods.forward_arguments import forward_arguments
+
         return forward_arguments(ledger, spot.file.filename, spot.loc, ((name, name),), "unsafe")
     if not found.exits:
         return None
     places = [(leaving.spot, leaving.node, found.scalar) for leaving in found.exits]
     message = f"Multiply the delta by `{found.scalar}`"
+    from lorascale_lint.codemods.scale_places import scale_places
+
     return scale_places(ledger, places, "safe" if found.trained else "unsafe", message)

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import libcst
-
 from lorascale_lint.findings import FileFailure, Finding, Fix
 from lorascale_lint.report.content import Report
 from lorascale_lint.sources.text import SourceText, UndecodableSource
@@ -227,6 +225,8 @@ class _Fixer:
     def _open(self, path: Path) -> str | None:
         if path not in self.before:
             return "can't be read"
+        import libcst
+
         data = self.before[path]
         try:
             round_trip = libcst.parse_module(data).bytes
@@ -290,6 +290,8 @@ def _fits(splices: Mapping[Path, Collection[_Splice]], accepted: Mapping[Path, C
 
 def _defect(data: bytes) -> str | None:
     """Why Python or LibCST rejects a file; nothing is executed."""
+    import libcst
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a SyntaxWarning of the linted file is not ours to print

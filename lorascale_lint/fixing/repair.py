@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
-import libcst as cst
-
 from lorascale_lint.findings import Fix, Repair
 
 P = ParamSpec("P")
@@ -22,6 +20,8 @@ def repair(codemod: Callable[P, Fix | None]) -> Callable[P, Repair]:
     @wraps(codemod)
     def later(*args: P.args, **options: P.kwargs) -> Repair:
         def run() -> Fix | None:
+            import libcst as cst
+
             try:
                 return codemod(*args, **options)
             except (cst.ParserSyntaxError, RecursionError):
