@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.interfaces import LOADS_INTO_MODEL, SETTINGS_WORDS, TRAINS, UPDATES
+from lorascale_lint.knowledge.interfaces import (
+    LOADS_INTO_MODEL,
+    SETTINGS_WORDS,
+    TRAINS,
+    UPDATES,
+    WRITES_TENSORS,
+)
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of, speaks_of_lora, words
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Use
@@ -110,6 +116,8 @@ class AlphaFixedWhereLoaded(Rule):
                 loads = next((u for u in after if _last(u) in UPDATES), None)
             if loads is None or made.spot.function is chosen.spot.function:
                 continue
+            if any(_last(use) in WRITES_TENSORS and use.spot.row < loads.spot.row for use in after):
+                continue  # it loads what it has saved, to check it
             alpha = _given(made, ALPHA)
             where = f"with alpha {alpha.formula()}" if alpha else "with the constructor's own alpha"
             yield self.at(

@@ -45,6 +45,7 @@ def rows(folder: Path, alpha: str = "args.lora_alpha", **parts: str) -> list[tup
         LOAD,
         "set_peft_model_state_dict(model, torch.load(path))",
         "state = torch.load(path)\n    missing, extra = model.load_state_dict(state, strict=False)",
+        LOAD + "\n    torch.save(model.merge_and_unload().state_dict(), path)",
         "load_weights(model, path)\n    return model\n\ndef load_weights(model, path):\n    " + LOAD,
     ],
 )
@@ -59,6 +60,8 @@ def test_found(load: str, tmp_path: Path) -> None:
         {"load": "model.eval()"},
         # loaded first: the base model
         {"load": "pass", "r": "16), model.load_state_dict(torch.load(path)), print(1"},
+        # what it has saved itself, to check it
+        {"load": "torch.save(model.state_dict(), path)\n    " + LOAD},
         # goes on training with its own alpha
         {"load": LOAD + "\n    torch.optim.AdamW(model.parameters())"},
     ],
