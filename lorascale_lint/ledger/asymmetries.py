@@ -12,6 +12,7 @@ from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.inverses import added_again, is_embedding, other_layouts, other_scales
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.undone import repeated, turned_magnitudes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +57,7 @@ def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
             tuple(uncopied(backup, merge)),
         )
     yield from _lost(ledger)
+    yield from _not_undone(ledger)
 
 
 def _other_scales(ledger: Ledger) -> Iterator[Asymmetry]:
@@ -125,3 +127,23 @@ def _lost(ledger: Ledger) -> Iterator[Asymmetry]:
                     ),
                     accumulation=found,
                 )
+
+
+def _not_undone(ledger: Ledger) -> Iterator[Asymmetry]:
+    for again in repeated(ledger):
+        yield Asymmetry(
+            "repeated",
+            again.undo,
+            f"`{again.undo.name}` multiplies `{again.target}` as the merge does, and does not divide it",
+            "each cycle leaves the factor once more: its square after the first",
+            ((again.merge, "the merge multiplies it"), (again.undo, "and this does the same again")),
+        )
+    for merge, undo in turned_magnitudes(ledger):
+        turned = merge if merge.magnitude.transposed else undo
+        yield Asymmetry(
+            "magnitude",
+            undo.spot,
+            f"magnitude transposed in `{turned.spot.name}` and not in its inverse",
+            "a rectangular weight fails; a square one is divided along the other axis",
+            ((merge.spot, "the merge multiplies by it"), (undo.spot, "and this divides by it")),
+        )

@@ -49,6 +49,8 @@ class Ledger:
     """Does a file without a word of LoRA read an attribute called so, of something that is no settings?"""
     applies: list[Apply] = field(default_factory=list)
     rescales: list[Rescale] = field(default_factory=list)
+    unscales: list[Rescale] = field(default_factory=list)
+    """Weights that are divided by a magnitude, over a norm or not: unmerges of DoRA."""
     norms: list[Norm] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
     multiplied: list[Multiplied] = field(default_factory=list)

@@ -110,8 +110,13 @@ class Recorder:
                 )
 
     def renormed(self, node: ast.AST, left: Value, right: Value) -> None:
-        """Writes down that what was multiplied by a magnitude is divided by a norm."""
+        """Writes down that what was multiplied by a magnitude is divided by a norm, or a weight by one."""
         value, by = tensor(left), tensor(right)
+        over = by is not None and by.kind == "magnitude" and self.recording
+        if by is not None and over and value is not None and value.kind in ("base", "adapted"):
+            self.ledger.unscales.append(
+                Rescale(self.spot(node), value, by.side, self.frame.guards, by, by.norm)
+            )
         if value is None or by is None or by.kind != "norm" or not self.recording:
             return
         if value.length is not None and value.norm is None and value.kind == "adapted":

@@ -1,0 +1,125 @@
+"""What a merge does beside the delta, and whether its inverse takes it back: factors, and how they lie."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lorascale_lint.knowledge.inverses import stem, taken_back, unmerges
+from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.ledger.entries import Rescale
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+
+_CHANGED = frozenset({"weight", "bias", "data"})
+_OPERATORS: dict[type[ast.operator], str] = {ast.Mult: "multiply", ast.Div: "divide"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """``target = target <effect> by`` in a statement."""
+
+    target: str
+    effect: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeated:
+    """The merge multiplies ``target`` at ``merge``, and its inverse does so again at ``undo``."""
+
+    target: str
+    merge: Spot
+    undo: Spot
+
+
+def repeated(ledger: Ledger) -> Iterator[Repeated]:
+    """Products of a weight or bias that a method and its inverse make alike."""
+    updates: dict[tuple[ClassInfo, str], dict[FunctionInfo, dict[_Update, Spot]]] = defaultdict(dict)
+    seen: set[FunctionInfo] = set()
+    for store in ledger.stores:
+        function = store.spot.function
+        if store.field not in _CHANGED or function is None or function.owner is None or function in seen:
+            continue
+        seen.add(function)
+        name = stem(function.name)
+        if name is not None and not function.file.is_test:
+            updates[function.owner, name][function] = dict(_updates(function, store.spot))
+    for group in updates.values():
+        for function, own in group.items():
+            if taken_back(function.name) is None:
+                continue
+            for other, theirs in group.items():
+                if taken_back(other.name) is not None:
+                    continue
+                for update, spot in own.items():
+                    if update in theirs:
+                        yield Repeated(update.target, theirs[update], spot)
+
+
+def _updates(function: FunctionInfo, spot: Spot) -> Iterator[tuple[_Update, Spot]]:
+    for node in ast.walk(function.node):
+        found: _Update | None = None
+        match node:
+            case ast.Assign(targets=[ast.Attribute() as target], value=value):
+                found = _update(ast.unparse(target), _bare(value))
+            case ast.AugAssign(target=ast.Attribute() as target, op=op, value=value) if (
+                type(op) in _OPERATORS
+            ):
+                found = _Update(ast.unparse(target), _OPERATORS[type(op)], ast.unparse(_bare(value)))
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=target, attr=name), args=[by])):
+                effect = OPERATIONS.get(name, "")
+                if name.endswith("_") and effect in _OPERATORS.values():
+                    found = _Update(ast.unparse(target), effect, ast.unparse(_bare(by)))
+            case _:
+                pass
+        if found is not None:
+            yield found, replace(spot, node=node, statement=(0, 0))
+
+
+def _update(target: str, value: ast.expr) -> _Update | None:
+    match value:
+        case ast.BinOp(left=one, op=op, right=two) if type(op) in _OPERATORS:
+            effect, sides = _OPERATORS[type(op)], [one, two]
+        case ast.Call(func=ast.Attribute(value=owner, attr=name), args=args) if args:
+            effect = OPERATIONS.get(name, "")
+            sides = list(args[:2]) if len(args) > 1 else [owner, args[0]]
+        case _:
+            return None
+    texts = [ast.unparse(_bare(side)) for side in sides]
+    if effect not in _OPERATORS.values() or target not in texts:
+        return None
+    if effect == "divide" and texts[0] != target:
+        return None
+    return _Update(target, effect, texts[1 - texts.index(target)])
+
+
+def _bare(node: ast.expr) -> ast.expr:
+    """The value without casts: ``value`` of ``value.to(dtype)``."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if OPERATIONS.get(name) == "keep":
+            return _bare(inner)
+        case _:
+            return node
+
+
+def turned_magnitudes(ledger: Ledger) -> Iterator[tuple[Rescale, Rescale]]:
+    """A merge that multiplies by a magnitude, and an unmerge that divides by it: one turns it, one not."""
+    for undo in ledger.unscales:
+        function = undo.spot.function
+        if function is None or not unmerges(function.name) or undo.spot.file.is_test:
+            continue
+        merges = [
+            item
+            for item in ledger.rescales
+            if item.spot.function is not None
+            and item.spot.function.owner is function.owner
+            and item.magnitude.origin == undo.magnitude.origin
+            and item.value.kind == "adapted"
+            and not unmerges(item.spot.function.name)
+        ]
+        if merges and all(item.magnitude.transposed != undo.magnitude.transposed for item in merges):
+            yield merges[0], undo
