@@ -1,0 +1,75 @@
+"""Weights that a function gives their delta, beside a call that merges the same layer."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
+from lorascale_lint.knowledge.inverses import INTO_WEIGHTS
+from lorascale_lint.knowledge.roles import DELTA, role_of
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.results import arms
+from lorascale_lint.provenance.values import Tensor, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedTwice:
+    """The delta that ``layer`` gives at ``delta`` is written into its weight at ``by_hand``, and merged."""
+
+    layer: str
+    delta: Spot
+    by_hand: Spot
+    merge: Spot
+
+
+def merged_twice(ledger: Ledger) -> Iterator[MergedTwice]:
+    """Each call that merges a layer whose weight has its delta already, on the same way."""
+    for store in ledger.stores:
+        function = store.spot.function
+        if function is None or store.field not in ("weight", "data") or store.spot.file.is_test:
+            continue
+        if store.spot.chain or not any(_is_merged(option.value) for option in options(store.value)):
+            continue
+        target = ast.unparse(store.spot.node)
+        given = [(node, owner) for node, owner, name in _calls(function) if _gives_delta(name)]
+        for merge, layer, name in _calls(function):
+            if name not in INTO_WEIGHTS or (layer == "self" and name == function.name):
+                continue
+            taken = (n for n, owner in given if owner == layer and _together(function, n, merge))
+            delta = next(taken, None)
+            by_hand = target.startswith(f"{layer}.") and store.spot.row < merge.lineno
+            if by_hand and delta is not None and _together(function, store.spot.node, merge):
+                yield MergedTwice(
+                    layer,
+                    replace(store.spot, node=delta, statement=(0, 0)),
+                    store.spot,
+                    replace(store.spot, node=merge, statement=(0, 0)),
+                )
+
+
+def _is_merged(value: object) -> bool:
+    return isinstance(value, Tensor) and value.kind == "adapted"
+
+
+def _gives_delta(name: str) -> bool:
+    return name in GIVES_SCALED_DELTA or role_of(name, False) == DELTA
+
+
+def _calls(function: FunctionInfo) -> Iterator[tuple[ast.Call, str, str]]:
+    """Calls of methods, with the receiver as it is written and the name."""
+    for node in ast.walk(function.node):
+        match node:
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)):
+                yield node, ast.unparse(owner), name
+            case _:
+                pass
+
+
+def _together(function: FunctionInfo, one: ast.AST, two: ast.AST) -> bool:
+    """May both run on one way: do they stand on no two branches of a test?"""
+    here, there = arms(function, one), arms(function, two)
+    return not any((branch, not holds) in there for branch, holds in here)
