@@ -15,8 +15,8 @@ FOUND = {
     "        layer.base_layer.weight.data = merged\n        layer.merge(adapter_names=[name])",
 }
 SILENT = {
-    "one or the other": "if safe:\n        merged = layer.base_layer.weight.data + layer.get_delta_weight(name)"
-    "\n"
+    "one or the other": "if safe:\n        merged = layer.base_layer.weight.data"
+    " + layer.get_delta_weight(name)\n"
     "        layer.base_layer.weight.data = merged\n    else:\n        layer.merge(adapter_names=[name])",
     "another layer": "merged = layer.proj.weight.data + layer.proj.get_delta_weight(name)\n"
     "    layer.proj.weight.data = merged\n    layer.out.merge()",
