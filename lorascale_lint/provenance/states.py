@@ -117,11 +117,11 @@ def is_start(value: object) -> bool:
 
 
 def only_strength(m: Machine, cell: object, value: object) -> bool:
-    """Is this what was there, times a number that a user gives: another strength, for later?"""
+    """Is this a table as it was, times a number that a user gives, or a gate that is held in bounds?"""
     before = m.heap.cells.get(cell)  # type: ignore[call-overload]
     if isinstance(before, Tensor) and before.kind in ("fresh", "number") and before.learned:
         return isinstance(value, Tensor) and value.kind == before.kind  # a gate that is held in bounds
-    if before is None or not isinstance(value, Number | Union | Entries | Place):
+    if before is None or not isinstance(value, Entries | Place):
         return False
     return _scales(value) <= _scales(before) and before != value
 

@@ -11,7 +11,7 @@ from lorascale_lint.ledger.dropped import dropped_weights
 from lorascale_lint.ledger.inverses import direction
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.switches import switches
-from tests.provenance.formulas import ledger_of
+from tests.provenance.formulas import formula_of, ledger_of
 
 LAYER = """
 import torch
@@ -161,3 +161,36 @@ def test_a_flag_that_only_a_method_sets_is_not_set_before() -> None:
                 self.weight.data += self.lora_B @ self.lora_A * (self.alpha / self.rank)
     """
     assert len(ledger_of(source).applies) == 1
+
+
+def test_a_setter_that_gives_the_trained_scale_a_strength_is_another_state() -> None:
+    source = """
+        class LoraLayer:
+            def __init__(self, weight, lora_A, lora_B, alpha, rank):
+                self.weight, self.lora_A, self.lora_B = weight, lora_A, lora_B
+                self.alpha, self.rank = alpha, rank
+                self.scale = alpha / rank
+
+            def set_scale(self, strength):
+                self.scale = strength * self.alpha / self.rank
+
+            def merge(self):
+                self.weight.data += self.lora_B @ self.lora_A * self.scale
+    """
+    assert formula_of(source) == ["alpha / rank | alpha / rank * strength"]
+
+
+def test_what_a_setter_multiplies_onto_a_field_does_not_grow_with_each_look() -> None:
+    source = """
+        class LoraLayer:
+            def __init__(self, weight, lora_A, lora_B, alpha, rank):
+                self.weight, self.lora_A, self.lora_B = weight, lora_A, lora_B
+                self.scale = alpha / rank
+
+            def rescale(self, strength):
+                self.scale *= strength
+
+            def merge(self):
+                self.weight.data += self.lora_B @ self.lora_A * self.scale
+    """
+    assert formula_of(source) == ["alpha / rank | alpha / rank * strength"]
