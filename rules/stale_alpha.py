@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.former_names import former_names
 from lorascale_lint.ledger.just_loaded import only_if_just_loaded
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import left_overs
@@ -22,6 +23,7 @@ class StaleAlpha(Rule):
       flag says that the file was loaded in this call.
     - The alpha of one module, looked up in a loop that has ended, that is multiplied into, or passed with,
       the factors of the modules of another loop.
+    - A scale by the name of a former loop, in a loop over the same list that calls its element otherwise.
 
     ## Why it is wrong
 
@@ -99,6 +101,16 @@ class StaleAlpha(Rule):
                     (stale.used, "the factors are taken from the store in any case, and meet it here"),
                 ],
                 fix=always_look_up(ledger.read_source, stale.flag),
+            )
+        for former in former_names(ledger):
+            yield self.at(
+                former.used,
+                f"`{former.name}` is left over from a former loop: this one calls its element `{former.own}`",
+                effect="the scale of the last element instead of each one's own",
+                trace=[
+                    (former.bound, f"`{former.name}` is an element in a loop that has ended"),
+                    (former.used, f"it scales every element here, and `{former.own}` is not read"),
+                ],
             )
         for left in ledger.once(left_overs):
             if left.asked_for:

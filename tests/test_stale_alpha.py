@@ -142,3 +142,29 @@ def apply_lora(model, sd, lora_names):
 )
 def test_alpha_of_the_same_module_is_silent(tmp_path: Path, source: str) -> None:
     assert findings(source, tmp_path, "LS208") == ()
+
+
+FORMER = """\
+def add_deltas(q, k, xs, lora_A, lora_B, scalings):
+    for i, scaling in enumerate(scalings):
+        q[i] += (xs[i] @ lora_A[i] @ lora_B[i]) * scaling
+    for i, {own} in enumerate({things}):
+        k[i] += (xs[i] @ lora_A[i] @ lora_B[i]) * {used}
+    return q, k
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "things", "used", "count"),
+    [
+        ("one", "scalings", "scaling", 1),
+        ("adapter", "scalings", "float(scaling)", 1),
+        ("one", "scalings", "one", 0),
+        ("scaling", "scalings", "scaling", 0),
+        ("name", "others", "scaling", 0),  # another list: one scale for all may be meant
+        ("name", "scalings", "scaling * len(name)", 0),
+    ],
+)
+def test_the_name_of_a_former_loop(own: str, things: str, used: str, count: int, tmp_path: Path) -> None:
+    source = FORMER.format(own=own, things=things, used=used)
+    assert len(findings(source, tmp_path, "LS208")) == count
