@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates
+from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import ONE
+from lorascale_lint.provenance.values import NONE, options
 from lorascale_lint.rule import Rule
 
 
@@ -103,26 +104,45 @@ class ConverterDropsAlpha(Rule):
                 place = output.down.spot
                 if fate.alpha_goes_on or not output.is_renamed or place.node in kept | seen:
                     continue
-                if fate.states_alpha(output):
+                argument = fate.needs_caller(output)
+                if fate.states_alpha(output) and (argument is None or gives_own(ledger, fate, argument)):
                     continue  # of another spelling than the one that was tried
                 if known is not None or fate.trial.sample.states_alpha:
                     seen.add(place.node)
-                    yield self._lost(ledger, fate, output, known)
+                    yield self._lost(ledger, fate, output, known, argument)
 
-    def _lost(self, ledger: Ledger, fate: Fate, output: Output, known: tuple[Spot, str] | None) -> Finding:
+    def _lost(
+        self,
+        ledger: Ledger,
+        fate: Fate,
+        output: Output,
+        known: tuple[Spot, str] | None,
+        argument: str | None,
+    ) -> Finding:
         place = output.down.spot
         pair = fate.trial.sample.pair
         first = (place, f"`{pair.down}` is a name of files with an alpha per module")
         if known is not None:
             first = (known[0], f"`{known[0].name}` knows the key `{known[1]}`")
+        unless = "" if argument is None else f", unless `{argument}` is given"
+        sure = argument is None and (known is not None or not fate.trial.parameter)
         written = dict.fromkeys((output.down.spot, output.up.spot))
         from lorascale_lint.codemods.fold_alpha import fold_alpha
 
         return self.at(
             place,
-            f"`{place.name}` gives both factors new names and drops the alpha that its source has",
-            confidence="high" if known is not None or not fate.trial.parameter else "medium",
+            f"`{place.name}` gives both factors new names and drops the alpha that its source has{unless}",
+            confidence="high" if sure else "medium",
             effect=effect_of(ONE),
             trace=[first, *((spot, "a factor is written under its new key as it is") for spot in written)],
-            fix=fold_alpha(ledger, fate.trial, output.down),
+            fix=fold_alpha(ledger, fate.trial, output.down) if argument is None else None,
         )
+
+
+def gives_own(ledger: Ledger, fate: Fate, argument: str) -> bool:
+    """Does a caller give the function what may be the alpha of the file: more than an argument of its own?"""
+    function = fate.trial.function
+    given = [use.given[argument] for use in ledger.uses if use.callee is function and argument in use.given]
+    return any(
+        sign in path for value in given for path in origins(value) for sign in ("[", "(", ".")
+    ) or not any(option.value == NONE for value in given for option in options(value))

@@ -118,3 +118,41 @@ def test_the_parser_may_lie_in_another_file(tmp_path: Path) -> None:
 def test_silent(name: str, tmp_path: Path) -> None:
     assert SILENT[name] not in (LOSES, "")
     assert lint_files(tmp_path, {"convert_lora.py": PARSER + SILENT[name]}) == ()
+
+
+LAYER = """\
+import torch
+
+
+def layer_values(layer_dict, lora_alpha):
+    if "lora_A.weight" in layer_dict:
+        values = {{
+            "lora_down.weight": layer_dict["lora_A.weight"],
+            "lora_up.weight": layer_dict["lora_B.weight"],
+        }}
+        {alpha}
+        return values
+    return layer_dict
+
+
+def load_lora(groups, alpha=None):
+    return {{name: layer_values(group, {given}) for name, group in groups.items()}}
+"""
+IF_GIVEN = 'if lora_alpha is not None:\n            values["alpha"] = torch.tensor(lora_alpha)'
+
+
+@pytest.mark.parametrize(
+    ("alpha", "given", "count"),
+    [
+        (IF_GIVEN, "alpha", 1),
+        (IF_GIVEN.replace("alpha is not None", "alpha"), "alpha", 1),
+        (IF_GIVEN, "group.get('alpha')", 0),
+        (IF_GIVEN, "alpha or 16", 0),
+        ('values["alpha"] = layer_dict.get("alpha", lora_alpha)', "alpha", 0),
+        ('values.update({k: v for k, v in layer_dict.items() if "lora_" not in k})', "alpha", 0),
+    ],
+)
+def test_the_alpha_of_one_module(alpha: str, given: str, count: int, tmp_path: Path) -> None:
+    """A dictionary of one module: its alpha stays behind where the caller gives none."""
+    found = lint_files(tmp_path, {"lora.py": LAYER.format(alpha=alpha, given=given)}, codes=["LS302"])
+    assert [item.confidence for item in found] == ["medium"] * count

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
-from lorascale_lint.knowledge.roles import A, B, key_role, role_of, words
+from lorascale_lint.knowledge.roles import A, B, key_role, role_of, speaks_of_lora, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +26,29 @@ class Sample:
     base: str = ""
     """What follows the module in the key of the weight below the factors, in files that hold it too."""
 
+    def key(self, part: str) -> str:
+        """Key of one part; in a dictionary of one module alone (no ``module``) the part itself."""
+        return f"{self.module}.{part}" if self.module else part
+
     @property
     def down(self) -> str:
         """Key of A."""
-        return f"{self.module}.{self.pair.down}"
+        return self.key(self.pair.down)
 
     @property
     def up(self) -> str:
         """Key of B."""
-        return f"{self.module}.{self.pair.up}"
+        return self.key(self.pair.up)
 
     @property
     def alpha_key(self) -> str:
         """Key of alpha."""
-        return f"{self.module}.{self.alpha}"
+        return self.key(self.alpha)
 
     @property
     def base_key(self) -> str:
         """Key of the weight below the factors; empty in files of factors alone."""
-        return f"{self.module}.{self.base}" if self.base else ""
+        return self.key(self.base) if self.base else ""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -146,6 +150,8 @@ def sample_of(keys: Sequence[str]) -> Sample | None:
     down, up = (next((key for key in keys if _side(key) == side), "") for side in (A, B))
     pairs = zip(down.split("."), up.split("."), strict=False)
     module = ".".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if not module and all(speaks_of_lora(key.partition(".")[0]) for key in (down, up)):
+        return Sample("of one module", "", Pair(down, up), "alpha", ())
     if not module or not down.startswith(f"{module}.") or not up.startswith(f"{module}."):
         return None
     pair = Pair(down[len(module) + 1 :], up[len(module) + 1 :])

@@ -108,6 +108,20 @@ class Fate:
         own = [write for write in self.ledger.writes if write.container == output.container]
         return any(key_role_of(write.key) in (ALPHA, SCALING) for write in own)
 
+    def needs_caller(self, output: Output) -> str | None:
+        """The argument whose value is the one alpha that is written beside the factors, if it is not None."""
+        function = self.trial.function
+        own = [write for write in self.ledger.writes if write.container == output.container]
+        alphas = [write for write in own if key_role_of(write.key) in (ALPHA, SCALING)]
+        names = {
+            name
+            for name in (() if function is None else function.parameters)
+            for write in alphas
+            if set(origins(write.value)) == {name}
+            and any(a.startswith(f"{name}@") and holds != a.endswith(" is None") for a, holds in write.guards)
+        }
+        return names.pop() if len(names) == len(alphas) == 1 else None
+
     def is_alpha(self, value: Value) -> bool:
         """Is the value the alpha of the file?"""
         return self.alpha in origins(value)

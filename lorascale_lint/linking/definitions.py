@@ -60,6 +60,11 @@ class FunctionInfo:
         """Names of attributes, of whatever object, that the body reads or calls."""
         return _attributes_read(self)
 
+    @property
+    def mappings(self) -> frozenset[str]:
+        """Names that the body uses as dictionaries: under a text, by their items or keys."""
+        return _mappings(self)
+
     def default(self, parameter: str) -> ast.expr | None:
         """What the parameter is where a call does not give it; None where it must be given."""
         args = self.node.args
@@ -180,6 +185,18 @@ def _names_read(function: FunctionInfo) -> frozenset[str]:
 def _attributes_read(function: FunctionInfo) -> frozenset[str]:
     attributes = (node for node in ast.walk(function.node) if isinstance(node, ast.Attribute))
     return frozenset(node.attr for node in attributes if isinstance(node.ctx, ast.Load))
+
+
+@lru_cache(maxsize=4096)
+def _mappings(function: FunctionInfo) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(function.node):
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str()) | ast.JoinedStr()):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id=name), attr="items" | "keys" | "values" | "get" | "pop"):
+                found.add(name)
+    return frozenset(found)
 
 
 def dotted(node: ast.AST) -> str:

@@ -219,8 +219,9 @@ def _present(m: Machine, key: Value, container: ast.expr, holds: bool) -> None:
 
 def _contains(m: Machine, node: ast.expr, word: Value) -> None:
     """A text that is known to hold a word."""
-    if not isinstance(node, ast.Name):
-        return
+    function = m.frame.function
+    if not isinstance(node, ast.Name) or (function is not None and node.id in function.mappings):
+        return  # `key in tensors`: no text
     value = m.frame.names.find(node.id)
     if isinstance(word, Tup) and len(word.items) == 1:
         word = word.items[0]

@@ -98,7 +98,9 @@ def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
         spelled = [sample for sample in found if sample.alpha in text] or list(found)
         found = dict.fromkeys([replace(spelled[-1], module=mapped), *found])
     own = sample_of([_filled(key) for key in entrance.keys])
-    return [own, *found] if own is not None and all(own.pair != one.pair for one in found) else list(found)
+    if own is None or (own.module and any(own.pair == one.pair for one in found)):
+        return list(found)
+    return [own, *found]
 
 
 def patterns_of(file: FileInfo) -> Iterator[Pattern]:
