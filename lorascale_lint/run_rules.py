@@ -21,6 +21,10 @@ class InternalError(Explained):
 
     The other rules and files are still reported. The exit code is 2, for not everything was checked.
 
+    ## Example
+
+    `<rule LS101>:1:1 LS000 internal-error: internal error in LS101 unscaled-merge: KeyError: 'alpha'`
+
     ## Limits
 
     It can be neither selected nor silenced.
@@ -48,6 +52,13 @@ class UnreadableFile(Explained):
     ## Effect
 
     The other files are still reported. The exit code is 2.
+
+    ## Example
+
+    A file for Python 2 that says `print "lora merged"` is reported as
+
+    `old.py:1:1 LS001 unreadable-file: cannot be parsed: Missing parentheses in call to 'print'. Did you mean
+    print(...)? (Python 3.11)`
 
     ## Limits
 

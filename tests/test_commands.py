@@ -58,6 +58,7 @@ def test_all_rules(capsys):
         assert f"# {page['name']} ({page['code']})\n\n{page['explanation']}\n" in text
         for part in ("What it finds", "Why it is wrong", "Effect", "Limits", "References"):
             assert f"## {part}\n" in page["explanation"]
+        assert "## Bad\n" in page["explanation"] or "## Example\n" in page["explanation"]
 
 
 def test_list_of_rules_as_markdown(capsys):

@@ -18,7 +18,14 @@ import pytest
 from tests.documents import write_examples
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["docs/start.md", "docs/suppression.md", "docs/settings.md", "docs/output.md", "docs/too-strong.md"]
+PAGES = [
+    "docs/start.md",
+    "docs/suppression.md",
+    "docs/settings.md",
+    "docs/output.md",
+    "docs/too-strong.md",
+    pytest.param("docs/fix-fastvideo.md", marks=pytest.mark.network),
+]
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
