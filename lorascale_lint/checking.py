@@ -6,18 +6,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lorascale_lint import engine
-from lorascale_lint.dead_suppressions import Mention, dead_suppressions
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.knowledge import project
 from lorascale_lint.notebooks import Notebooks
+from lorascale_lint.reading import read_all
+from lorascale_lint.refusals import is_passed_over
 from lorascale_lint.report.content import Read, Report
-from lorascale_lint.results import LintResult
 from lorascale_lint.selection import Selection
 from lorascale_lint.sources.discovery import Sources
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 from lorascale_lint.suppress import Suppressions
+
+if TYPE_CHECKING:
+    from lorascale_lint.dead_suppressions import Mention
+    from lorascale_lint.results import LintResult
 
 STDIN = Path("-")
 """What standard input is called when nobody gives it a name."""
@@ -44,16 +48,12 @@ class Checker:
         """Lint with the bytes of ``overlay`` in place of those on disk; of a notebook that is its Python."""
         overlay = self.notebooks.texts | dict(overlay)
         project.use(self.selection.words_of(self.sources.targets))
+        without_code = self._is_without_code(overlay)
+        if without_code and not self._may_judge_comments(overlay):
+            found = sorted(self.sources.failures, key=lambda item: (item.filename, item.position))
+            return Report((), tuple(found), checked=len(self.sources.targets))
         codes = {path: self.selection.codes_for(path) for path in self.sources.targets}
-        # Through the module, so that a test can put another engine in its place.
-        result = engine.lint(
-            self.sources.targets,
-            self.sources.context,
-            codes=frozenset[str]().union(*codes.values()),
-            overlay=overlay,
-            cache_dir=self.cache_dir,
-            progress=self.progress,
-        )
+        result = self._nothing() if without_code else self._lint(codes, overlay)
         sources = {path: source for path in codes if (source := _commented(path, overlay))}
         comments = {path: Suppressions.read(source.text) for path, source in sources.items()}
         nothing = Suppressions()
@@ -82,6 +82,37 @@ class Checker:
             unjudged=result.unjudged,
         )
 
+    def _is_without_code(self, overlay: Mapping[Path, bytes]) -> bool:
+        """Has no file a word of LoRA code? Most of a commit are such: they need no engine."""
+        for path in self.sources.targets:  # in a large project one of the first few has such a word
+            sources, unread = read_all([path], overlay)
+            if unread or not is_passed_over(path, sources[path]):
+                return False
+        return True
+
+    def _may_judge_comments(self, overlay: Mapping[Path, bytes]) -> bool:
+        """Is there a comment, option or setting that may name rules? They are imported to know them."""
+        targets = self.sources.targets
+        return not self.selection.is_default(targets) or any(_commented(path, overlay) for path in targets)
+
+    def _nothing(self) -> LintResult:
+        from lorascale_lint.results import LintResult
+
+        return LintResult((), (), len(self.sources.targets))
+
+    def _lint(self, codes: Mapping[Path, frozenset[str]], overlay: Mapping[Path, bytes]) -> LintResult:
+        from lorascale_lint import engine
+
+        # Through the module, so that a test can put another engine in its place.
+        return engine.lint(
+            self.sources.targets,
+            self.sources.context,
+            codes=frozenset[str]().union(*codes.values()),
+            overlay=overlay,
+            cache_dir=self.cache_dir,
+            progress=self.progress,
+        )
+
     def _failures(
         self,
         result: LintResult,
@@ -106,6 +137,8 @@ class Checker:
         failures: tuple[FileFailure, ...],
     ) -> Iterator[Finding]:
         """Comments that silence nothing; of what was not checked to the end nothing is said."""
+        from lorascale_lint.dead_suppressions import dead_suppressions
+
         unchecked = {Path(failure.filename) for failure in failures} | {STDIN}
         complete = not any(failure.code == "LS000" for failure in failures)
         for path, found in comments.items():

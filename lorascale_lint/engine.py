@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
-from lorascale_lint.examination import examine_sources, modules_of, read_all
+from lorascale_lint.examination import examine_sources, modules_of
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.reading import read_all
 from lorascale_lint.results import LintResult, ResultCache
 from lorascale_lint.rule import Rule, all_rules
 

@@ -12,17 +12,15 @@ from pathlib import Path
 from lorascale_lint.bounds import FRAMES, SOURCE_BYTES
 from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
-from lorascale_lint.knowledge.roles import adds_factors, names_added_factor
+from lorascale_lint.knowledge.roles import may_hold_lora_code
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.driver import examine
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.show import show
+from lorascale_lint.reading import read_all
+from lorascale_lint.refusals import refused
 from lorascale_lint.sources.modules import module_name
-from lorascale_lint.sources.parsing import NestedTooDeeply, parse
-from lorascale_lint.sources.prefilter import may_hold_lora
 from lorascale_lint.sources.text import SourceText, UndecodableSource
-
-_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
 class _Texts(Mapping[str, str]):
@@ -58,7 +56,7 @@ def examine_sources(
 
     Also those among the targets that could not be read, and functions on which the engine itself failed.
     """
-    looked_for = [path for path in sorted(targets) if path in sources and _may_hold_lora(sources[path])]
+    looked_for = [path for path in sorted(targets) if path in sources and may_hold_lora_code(sources[path])]
     machine = _run(sources, modules, looked_for, progress)
     ledger = machine.ledger
     ledger.read_source, ledger.lineage = lambda name: sources[Path(name)], machine.program.mro
@@ -67,7 +65,7 @@ def examine_sources(
     failures = [
         failure
         for path in looked_for
-        if str(path) not in machine.looked_at and (failure := _refused(path, sources[path]))
+        if str(path) not in machine.looked_at and (failure := refused(path, sources[path]))
     ]
     failures += [
         FileFailure(name, message, Position(row, 1)) for (name, row), message in ledger.left_out.items()
@@ -96,14 +94,10 @@ def look_at(
 ) -> tuple[list[Sight], list[FileFailure]]:
     """What the expressions in one row are worth, in the order in which they were computed."""
     sources, failures = read_all({*targets, *context, path}, {})
-    chosen = [name for name in {*targets, path} if name in sources and _may_hold_lora(sources[name])]
+    chosen = [name for name in {*targets, path} if name in sources and may_hold_lora_code(sources[name])]
     machine = _run(sources, modules_of(sources), chosen, watched=(str(path), row))
     found = [Sight(text, show(value), chain) for text, value, chain in machine.sights]
     return list(dict.fromkeys(found)), failures
-
-
-def _may_hold_lora(source: bytes) -> bool:
-    return may_hold_lora(source) or (adds_factors() and names_added_factor(source.decode(errors="replace")))
 
 
 def _run(
@@ -134,20 +128,6 @@ def _is_read(name: str, sources: Iterable[bytes]) -> bool:
     )
 
 
-def read_all(
-    paths: Collection[Path], overlay: Mapping[Path, bytes]
-) -> tuple[dict[Path, bytes], list[FileFailure]]:
-    """The bytes of ``paths``, from ``overlay`` or the disk, and those that can't be read."""
-    sources: dict[Path, bytes] = {}
-    failures = []
-    for path in sorted(paths):
-        try:
-            sources[path] = overlay[path] if path in overlay else path.read_bytes()
-        except OSError as error:
-            failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
-    return sources, failures
-
-
 def modules_of(paths: Collection[Path]) -> dict[Path, str]:
     """The dotted name by which each file is imported."""
     return {path: module_name(path.absolute()) for path in paths}
@@ -160,20 +140,3 @@ def examine_paths(
     sources, unread = read_all({*targets, *context}, overlay or {})
     ledger, failures = examine_sources(sources, modules_of(sources), [p for p in targets if p in sources])
     return ledger, [*unread, *failures]
-
-
-def _refused(path: Path, data: bytes) -> FileFailure | None:
-    """Why a file was not looked at, if that is a fault of its text."""
-    name = str(path)
-    try:
-        if len(data) > SOURCE_BYTES:
-            return FileFailure(name, f"cannot be analysed: more than {SOURCE_BYTES} bytes")
-        parse(SourceText.decode(data).text)
-    except UndecodableSource as error:
-        return FileFailure(name, f"cannot be decoded: {error}")
-    except NestedTooDeeply:
-        return FileFailure(name, "cannot be analysed: nested too deeply")
-    except SyntaxError as error:
-        place = Position(error.lineno or 1, error.offset or 1)
-        return FileFailure(name, f"cannot be parsed: {error.msg} ({_PYTHON})", place)
-    return None

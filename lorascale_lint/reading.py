@@ -1,11 +1,14 @@
-"""Read a file that may be anything: a pipe without a writer, a device without an end, or very large."""
+"""Read the files of a run, and one that may be anything: a pipe without a writer, a device, or very large."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
+
+from lorascale_lint.findings import FileFailure
 
 
 def read_regular(path: Path, at_most: int) -> bytes:
@@ -21,3 +24,17 @@ def read_regular(path: Path, at_most: int) -> bytes:
         if status.st_size > at_most:
             raise OSError(errno.EFBIG, f"larger than {at_most} bytes")
         return file.read(at_most)
+
+
+def read_all(
+    paths: Collection[Path], overlay: Mapping[Path, bytes]
+) -> tuple[dict[Path, bytes], list[FileFailure]]:
+    """The bytes of ``paths``, from ``overlay`` or the disk, and those that can't be read."""
+    sources: dict[Path, bytes] = {}
+    failures = []
+    for path in sorted(paths):
+        try:
+            sources[path] = overlay[path] if path in overlay else path.read_bytes()
+        except OSError as error:
+            failures.append(FileFailure(str(path), f"cannot be read: {error.strerror or error}"))
+    return sources, failures

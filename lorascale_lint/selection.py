@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorascale_lint.config import Config, ConfigError, Configs
 from lorascale_lint.errors import InputError
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.project import Words
-from lorascale_lint.rule import Explained
-from lorascale_lint.run_rules import all_pages, selectable_pages
+
+if TYPE_CHECKING:
+    from lorascale_lint.rule import Explained
 
 _PREFIX = re.compile(r"[A-Z]{2,8}\d*")
 
@@ -23,16 +25,22 @@ class UnknownRule(InputError):
     """No rule has this code, prefix or name; the text names the nearest one."""
 
 
-@dataclass(frozen=True)
 class Catalog:
     """The codes and names of all rules."""
 
-    names: Mapping[str, str]
+    def __init__(self, names: Callable[[], Mapping[str, str]]) -> None:
+        """``names`` are looked for when somebody asks: that imports all rules."""
+        self._names = names
 
     @classmethod
     def load(cls) -> Catalog:
         """The rules of this installation."""
-        return cls({page.code: page.name for page in selectable_pages()})
+        return cls(_installed)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """The names by code. Raises `PlugInError`."""
+        return self._names()
 
     @cached_property
     def codes(self) -> frozenset[str]:
@@ -63,10 +71,18 @@ class Catalog:
         return frozenset[str]().union(*map(self.resolve, selectors))
 
 
+def _installed() -> dict[str, str]:
+    from lorascale_lint.run_rules import selectable_pages
+
+    return {page.code: page.name for page in selectable_pages()}
+
+
 def find_page(selector: str) -> Explained:
     """The page of the one rule that a code, name or prefix stands for. Raises `UnknownRule`."""
+    from lorascale_lint.run_rules import all_pages
+
     pages = {page.code: page for page in all_pages()}
-    codes = Catalog({code: page.name for code, page in pages.items()}).resolve(selector)
+    codes = Catalog(lambda: {code: page.name for code, page in pages.items()}).resolve(selector)
     if len(codes) != 1:
         raise UnknownRule(f"{selector!r} stands for {len(codes)} rules: {', '.join(sorted(codes))}")
     return pages[min(codes)]
@@ -122,6 +138,12 @@ class Selection:
         ignored = (*self._choice.ignore, *config.ignored_in(path))
         return self._of(config).codes - self.catalog.resolve_all(ignored)
 
+    def is_default(self, paths: Iterable[Path]) -> bool:
+        """Do neither options nor the settings of any of these files name a rule? Raises `ConfigError`."""
+        choice = self._choice
+        named = (choice.select, choice.extend_select, choice.ignore, choice.fixable, choice.unfixable)
+        return not any(named) and not any(map(_names_rules, map(self._configs.of, paths)))
+
     def words_of(self, paths: Iterable[Path]) -> Words:
         """What the projects of the files add to the tables of knowledge. Raises `ConfigError`."""
         return self._configs.words_of(paths)
@@ -167,3 +189,8 @@ class Selection:
             # A rule that is called by its own code or name is meant with all that it has to say.
             frozenset(code for code, name in self.catalog.names.items() if named & {code, name}),
         )
+
+
+def _names_rules(config: Config) -> bool:
+    named = (config.select, config.extend_select, config.ignore, config.fixable, config.unfixable)
+    return any(part is not None and part != () for part in named) or bool(config.per_file_ignores)

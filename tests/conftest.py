@@ -54,6 +54,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     engine = FakeEngine()
     rules = sorted(engine.words.values(), key=lambda word: word.code)
     monkeypatch.setattr("lorascale_lint.engine.lint", engine)
+    monkeypatch.setattr("lorascale_lint.checking.is_passed_over", lambda *_: False)
     monkeypatch.setattr("lorascale_lint.rule.all_rules", lambda: tuple(rules))
     for variable in ("NO_COLOR", "FORCE_COLOR", "FORCE_HYPERLINK"):
         monkeypatch.delenv(variable, raising=False)

@@ -555,7 +555,7 @@ def test_a_reader_that_leaves_early_does_not_change_the_exit_code(tmp_path):
         "import lorascale_lint.rule as r; e.lint = FakeEngine(); r.all_rules = lambda: tuple(WORDS.values());"
         "from lorascale_lint import cli; sys.exit(cli.run(sys.argv[1:]))"
     )
-    (tmp_path / "a.py").write_text("unscaled\n" * 20_000)
+    (tmp_path / "a.py").write_text("lora = unscaled\n" * 20_000)
     root = str(Path(__file__).parents[1])
     child = subprocess.Popen(
         [sys.executable, "-c", program, "--output-format=concise", "a.py"],

@@ -15,6 +15,8 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from lorascale_lint.sources.prefilter import may_hold_lora
+
 A, B = "A", "B"
 ALPHA, RANK, SCALING, STRENGTH = "alpha", "rank", "scaling", "strength"
 GATE = "gate"
@@ -146,6 +148,11 @@ def adds_factors() -> bool:
 def names_added_factor(text: str) -> bool:
     """Is there a name in ``text`` that the project says to be a factor?"""
     return any(pattern.search(text) for pattern in _added_factors)
+
+
+def may_hold_lora_code(source: bytes) -> bool:
+    """Is there a word in ``source`` without which no rule can find anything, or one that the project added?"""
+    return may_hold_lora(source) or (adds_factors() and names_added_factor(source.decode(errors="replace")))
 
 
 @lru_cache(maxsize=50_000)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 from lorascale_lint.bounds import FOLDER_DEPTH
 from lorascale_lint.config import Configs
@@ -36,6 +38,33 @@ class MissingPath(InputError):
     """A given path does not exist."""
 
 
+class Later(Sequence[Path]):
+    """Files that are looked for when somebody asks for one: a project may have thousands of them."""
+
+    def __init__(self, find: Callable[[], tuple[Path, ...]]) -> None:
+        self._find = find
+
+    @cached_property
+    def _found(self) -> tuple[Path, ...]:
+        return self._find()
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Path]: ...
+    def __getitem__(self, index: int | slice) -> Path | Sequence[Path]:
+        return self._found[index]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __eq__(self, other: object) -> bool:
+        return self._found == (other._found if isinstance(other, Later) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._found)
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """``targets`` are linted, ``context`` holds the other Python files of the same projects.
@@ -44,7 +73,7 @@ class Sources:
     """
 
     targets: tuple[Path, ...]
-    context: tuple[Path, ...]
+    context: Sequence[Path]
     failures: tuple[FileFailure, ...] = ()
     empty: tuple[Path, ...] = ()
     roots: tuple[Path, ...] = field(default=(), compare=False)
@@ -72,7 +101,7 @@ def discover(paths: Iterable[Path], configs: Configs, *, notebooks: bool = False
     failures = tuple(walk.failures)  # in the given paths only; a locked folder elsewhere is no failure
     return Sources(
         tuple(sorted(map(display_path, targets.values()))),
-        _context(walk, folders, targets),
+        Later(lambda: _context(walk, folders, targets)),
         failures,
         tuple(empty),
         _roots(folders),
@@ -98,7 +127,7 @@ def discover_text(path: Path, configs: Configs) -> Sources:
     targets = {} if configs.leaves_out(path, named=True) else {str(path): path}
     return Sources(
         tuple(map(display_path, targets.values())),
-        _context(_Walk(configs), [path.parent], {os.path.realpath(path): path}),
+        Later(lambda: _context(_Walk(configs), [path.parent], {os.path.realpath(path): path})),
         roots=_roots([path.parent]),
     )
 
