@@ -173,6 +173,39 @@ def test_a_default_that_somebody_may_choose(
     assert [item.confidence for item in findings(source, tmp_path, "LS207")] == found
 
 
+LISTED = """\
+def merge_lora(weights, sd, alpha):
+    alphas = {{key[:-6]: sd[key].item() for key in sd if key.endswith(".alpha")}}
+    for name in weights:
+        down, up = sd[name + ".lora_down.weight"], sd[name + ".lora_up.weight"]
+        weights[name] += (up @ down) * (alphas.get(name, {stand_in}) / down.shape[0])
+
+
+def main(parser, weights):
+    parser.add_argument("--lora_path", nargs="*")
+    parser.add_argument("--lora_alpha", nargs="*", default={default})
+    args = parser.parse_args()
+    for path, alpha in zip(args.lora_path, args.lora_alpha):
+        merge_lora(weights, load_file(path), alpha)
+"""
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "default", "found"),
+    [
+        ("alpha", "[1.0]", ["high"]),
+        ("alpha", "[16.0]", ["medium"]),
+        ("alpha", "None", []),
+        ("down.shape[0]", "[1.0]", []),
+    ],
+)
+def test_one_of_several_that_an_option_gives(
+    stand_in: str, default: str, found: list[str], tmp_path: Path
+) -> None:
+    source = LISTED.format(stand_in=stand_in, default=default)
+    assert [item.confidence for item in findings(source, tmp_path, "LS207")] == found
+
+
 GATHERED = """\
 def convert_lora(sd):
     converted = {{}}

@@ -29,7 +29,7 @@ class Defaults:
 
         Those of the files that are involved; else those of the whole project.
         """
-        owner, _, name = origin.rpartition(".")
+        owner, _, name = origin.removesuffix("[*]").rpartition(".")  # one of several: ``args.alphas``
         known = self._found.get(name, [])
         if not owner:
             function = spot.function.qualname if spot.function is not None else ""

@@ -16,7 +16,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import STAND_IN, Scale, Symbol
-from lorascale_lint.provenance.values import FILLED, Const, Guards, Number, Text, Value, options
+from lorascale_lint.provenance.values import FILLED, Const, Guards, Number, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,8 @@ def default_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
             chosen = [s for s, power in scale.powers if s.role == ALPHA and power == 1] if scale else []
             for symbol in chosen if alpha != _alpha_by_rank(value, own) else ():
                 for default in defaults.of(symbol.origin, quotient.spot):
-                    number = scale_of(default.value)
+                    several = default.value.items if isinstance(default.value, Tup) else (default.value,)
+                    number = scale_of(several[0]) if len(several) == 1 else None
                     if number is not None and number.constant and alpha is not None:
                         yield StandIn(default.spot, float(number.constant), alpha, guards, quotient)
 

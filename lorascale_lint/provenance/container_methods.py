@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lorascale_lint.provenance.containers import element_of, held_as, item_of, remove_item
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
-from lorascale_lint.provenance.lookups import match_entry, with_entry, without_absent
+from lorascale_lint.provenance.lookups import is_certain, match_entry, with_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.scale import Scale
@@ -81,6 +81,8 @@ def of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[st
                 return default
             if isinstance(found, Union) and any(o.value is ABSENT for o in found.options):
                 return join([(default if o.value is ABSENT else o.value, o.guards) for o in found.options])
+            if found is not ABSENT and default != NONE and not is_certain(entries, args[0]):
+                return join([(found, ()), (default, ())])
             return default if found is ABSENT else found
         case "setdefault" if args:
             found = match_entry(entries, args[0])

@@ -192,6 +192,15 @@ def match_entry(entries: Entries, key: Value) -> Value | None:
     return join(perhaps) if perhaps else None
 
 
+def is_certain(entries: Entries, key: Value) -> bool:
+    """Is something stored under this very key, whatever it is?"""
+    return any(
+        stored == key
+        or (isinstance(stored, Text) and isinstance(key, Text) and keys.may_equal(stored, key) is True)
+        for stored, _ in entries.pairs
+    )
+
+
 def without_absent(value: Value) -> Value:
     """``value`` where it is there."""
     if isinstance(value, Union):
