@@ -1,0 +1,140 @@
+"""Ranks that somebody chooses beside an alpha that nobody can, and alphas made up beside a file's factors."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, CONFIGURATION_CLASSES
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
+from lorascale_lint.ledger.entries import Use, argument_of
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.left_at_default import has_star, left_alphas
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.scale import is_share
+from lorascale_lint.provenance.values import Const, Number, Place, Text, Value, options
+
+LIBRARY_DEFAULT = 8
+"""`lora_alpha` of PEFT's LoraConfig where nobody gives it: peft/tuners/lora/config.py."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenRank:
+    """At ``spot`` the rank is chosen, and alpha stays at ``default``, declared at ``declared``."""
+
+    spot: Spot
+    default: float
+    declared: Spot | None
+    told: str
+
+
+def chosen_ranks(ledger: Ledger) -> Iterator[ChosenRank]:
+    """Configurations and calls that get a rank and leave alpha, and settings that have no alpha at all."""
+    yield from _configurations(ledger)
+    for left in left_alphas(ledger):
+        given = [spot or left.use.spot for _, value, spot in left.ranks() if _is_chosen(value)]
+        default = left.default
+        fixed = isinstance(default, int | float) and not isinstance(default, bool) and not is_share(default)
+        if (
+            given
+            and fixed
+            and default
+            and _speaks(left.target.qualname, left.parameter, left.target.file.source)
+        ):
+            yield ChosenRank(given[0], float(default), left.declared, left.target.name)  # type: ignore[arg-type]
+    yield from _settings(ledger)
+
+
+def _configurations(ledger: Ledger) -> Iterator[ChosenRank]:
+    seen: set[ast.AST] = set()
+    for use in ledger.uses:
+        call = use.spot.node
+        name = use.name.rpartition(".")[2]
+        if name not in CONFIGURATION_CLASSES or use.callee is not None or use.spot.file.is_test:
+            continue
+        if not isinstance(call, ast.Call) or call in seen or has_star(call) or use.spot.chain:
+            continue
+        roles = {role_of(key, True) for key in use.given}
+        if ALPHA in roles or RANK not in roles or not _is_chosen(use.given.get("r")):
+            continue
+        seen.add(call)
+        yield ChosenRank(argument_of(use, "r") or use.spot, LIBRARY_DEFAULT, None, name)
+
+
+def _settings(ledger: Ledger) -> Iterator[ChosenRank]:
+    """Records of PEFT's options, by their names, among which is a rank and no alpha."""
+    for default in ledger.defaults:
+        file = default.spot.file
+        cls = file.classes.get(default.owner)
+        if default.how != "field" or cls is None or file.is_test or role_of(default.name, True) != RANK:
+            continue
+        fields = {name for item in ledger.lineage(cls) for name in item.attributes}
+        options_ = {name for name in fields & ADAPTER_FIELDS if name.startswith("target")}
+        others = {role for name in fields if (role := role_of(name, True)) in NUMBERS - {RANK}}
+        named = {"peft", "lora", "adapter"} & set(words(cls.name))
+        if options_ and named and not others:
+            yield ChosenRank(default.spot, LIBRARY_DEFAULT, None, cls.name)
+
+
+def _is_chosen(value: Value | None) -> bool:
+    """Is a rank given that is no literal, or may be another one?"""
+    if value is None:
+        return False
+    found = [option.value for option in options(value)]
+    return any(
+        isinstance(item, Place) or (isinstance(item, Number) and item.scale.constant is None)
+        for item in found
+    ) and not any(isinstance(item, Const) for item in found)
+
+
+def _speaks(*texts: str) -> bool:
+    return any("lora" in text.lower() for text in texts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeUpAlpha:
+    """A literal alpha that ``use`` gives with the tensors of a file, and with no rank."""
+
+    use: Use
+    spot: Spot
+    number: float
+
+
+def made_up_alphas(ledger: Ledger) -> Iterator[MadeUpAlpha]:
+    """Calls that are given all tensors of an adapter file and a number above 1 as their alpha."""
+    seen: set[ast.AST] = set()
+    for use in ledger.uses:
+        call = use.spot.node
+        if call in seen or use.spot.file.is_test or use.spot.chain or not isinstance(call, ast.Call):
+            continue
+        roles = {name: role_of(name, True) for name in use.given}
+        alphas = [name for name, role in roles.items() if role == ALPHA]
+        if len(alphas) != 1 or RANK in roles.values() or FACTORS & set(roles.values()):
+            continue
+        spot = argument_of(use, alphas[0])
+        number = _literal(spot)
+        whole = any(map(_is_file, use.given.values()))
+        if spot is not None and number is not None and number > 1 and whole and _speaks(use.name):
+            seen.add(call)
+            yield MadeUpAlpha(use, spot, number)
+
+
+def _literal(spot: Spot | None) -> float | None:
+    node = spot.node if spot is not None else None
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return float(node.value)
+    return None
+
+
+def _is_file(value: Value) -> bool:
+    """Are these the tensors of a file that the program is given, and not of one that it names?"""
+    return (
+        any(
+            isinstance(option.value, Place) and option.value.path.startswith("file(")
+            for option in options(value)
+            if not isinstance(option.value, Text)
+        )
+        and scale_of(value) is None
+    )

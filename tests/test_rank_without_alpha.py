@@ -1,0 +1,62 @@
+"""LS227: ranks that somebody chooses, and alphas that nobody does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+CONFIGURE = "from peft import LoraConfig\n\n\ndef train(args, extra):\n    return LoraConfig({given})\n"
+WRAP = """
+from peft import LoraConfig, get_peft_model
+
+
+class Model:
+    def __init__(self, config):
+        self.wrap_lora({given})
+
+    def wrap_lora(self, r=64, lora_alpha={default}):
+        self.net = get_peft_model(self.net, LoraConfig(r=r, lora_alpha=lora_alpha))
+"""
+RECORD = """
+from dataclasses import dataclass
+
+
+@dataclass
+class LoraOptions:
+    target_modules: list[str] | None = None
+    {fields}
+"""
+LOAD = "def load(path, kind):\n    sd = load_file({path})\n    return build_lora_layers(sd, {given})\n"
+
+
+def found(folder: Path, source: str) -> list[str]:
+    findings = lint_files(folder, {"lora_model.py": source}, codes=["LS227"])
+    return [finding.confidence for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (CONFIGURE.format(given="r=args.rank, target_modules=args.modules"), ["medium"]),
+        (CONFIGURE.format(given="r=args.rank, lora_alpha=args.rank"), []),
+        (CONFIGURE.format(given="r=16"), []),
+        (CONFIGURE.format(given="r=args.rank, **extra"), []),
+        (WRAP.format(given="r=config.lora_rank", default=128), ["medium"]),
+        (WRAP.format(given="r=config.lora_rank, lora_alpha=config.alpha", default=128), []),
+        (WRAP.format(given="r=config.lora_rank", default=None), []),
+        (WRAP.format(given="", default=128), []),
+        (RECORD.format(fields="r: int = 16"), ["medium"]),
+        (RECORD.format(fields="r: int = 16\n    lora_alpha: int | None = None"), []),
+        (RECORD.format(fields="dropout: float = 0.1"), []),
+        (LOAD.format(path="path", given="alpha=16"), ["high"]),
+        (LOAD.format(path="path", given="network_alpha=64.0"), ["high"]),
+        (LOAD.format(path="path", given="alpha=1.0"), []),
+        (LOAD.format(path="path", given="alpha=16, rank=16"), []),
+        (LOAD.format(path="path", given="alpha=None"), []),
+    ],
+)
+def test_ranks_and_alphas(source: str, expected: list[str], tmp_path: Path) -> None:
+    assert found(tmp_path, source) == expected
