@@ -24,9 +24,25 @@ PAGES = [
     "docs/settings.md",
     "docs/output.md",
     "docs/too-strong.md",
+    "docs/write-a-rule.md",
+    "docs/write-a-driver.md",
+    "docs/adapters.md",
+    "docs/audit.md",
     pytest.param("docs/fix-fastvideo.md", marks=pytest.mark.network),
 ]
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def environment_of_its_own(folder: Path) -> Path:
+    """An environment with the packages of this one, into which a page may install; its scripts."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "packages.pth").write_text("".join(f"{entry}\n" for entry in (ROOT, *map(Path, sys.path))))
+    for name, module in (("pip", "pip"), ("lorascale-lint", "lorascale_lint")):
+        script = folder / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m {module} "$@"\n')
+        script.chmod(0o755)
+    return folder / "bin"
 
 
 def with_outputs(page: Path, folder: Path) -> str:
@@ -34,11 +50,17 @@ def with_outputs(page: Path, folder: Path) -> str:
     project = folder / "project"
     project.mkdir()
     write_examples(page, project)
+    scripts = Path(sys.executable).parent
+    if "pip install" in "".join(_BLOCK.findall(page.read_text())):
+        shutil.copytree(ROOT / "docs" / "examples" / "house_rules", project / "house_rules")
+        scripts = environment_of_its_own(folder / "environment")
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "XDG_CACHE_HOME": str(folder / "cache"),
         "COLUMNS": "100",
+        "PIP_NO_BUILD_ISOLATION": "0",  # with what is installed, not from the network
+        "PIP_NO_DEPS": "1",
     }
 
     def run(block: re.Match[str]) -> str:
