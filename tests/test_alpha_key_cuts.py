@@ -106,3 +106,21 @@ def test_the_key_is_cut_where_its_suffix_begins(name: str, tmp_path: Path) -> No
     old, new = CUTS[name]
     assert texts["lora.py"] == (source.replace(old, new) if old else source)
     assert [finding.code for finding in left if finding.code == "LS306"] == ([] if old else ["LS306"])
+
+
+def test_the_tensors_of_one_module_have_nothing_cut_off(tmp_path: Path) -> None:
+    source = """
+class LoHALayer:
+    @classmethod
+    def from_state_dict(cls, values):
+        alpha = values.get("alpha", None)
+        return cls(values["hada_w1_a"], values["hada_w1_b"], values["hada_w2_a"], values["hada_w2_b"], alpha)
+
+
+class LoRALayer:
+    @classmethod
+    def from_state_dict(cls, values):
+        alpha = values.get("alpha")
+        return cls(values["lora_up.weight"], values["lora_down.weight"], alpha)
+"""
+    assert lint_files(tmp_path, {"lora_layers.py": source}) == ()

@@ -36,6 +36,8 @@ def misfits(ledger: Ledger) -> Iterator[Misfit]:
     found: dict[ast.AST, dict[str, list[tuple[bool, KeyRead]]]] = defaultdict(lambda: defaultdict(list))
     for fate in fates(ledger):
         sample = fate.trial.sample
+        if not sample.module:
+            continue  # nothing is cut off from `lora_A.weight`
         renamed = {shown(write.key) for write in fate.ledger.writes if fate.is_alpha(write.value)}
         for read in fate.ledger.reads:
             key = read.key.literal if isinstance(read.key, Text) else None
