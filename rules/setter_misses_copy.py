@@ -9,9 +9,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo
-from lorascale_lint.provenance.values import Number, Place, Ref, Value, options
+from lorascale_lint.provenance.values import Number, Ref, Value, options
 from lorascale_lint.rule import Rule
 
 Held = tuple[str, str, str]
@@ -24,7 +25,8 @@ class SetterMissesCopy(Rule):
     ## What it finds
 
     A field for a strength or scale that a setter writes and no code reads, while the constructor gave the
-    same number to a part of the object, or multiplied it into another field. The setter reaches neither.
+    same number to a part of the object, or multiplied it into another field. The setter reaches neither: a
+    loader that sets `alpha` of a layer whose scale was formed when it was made is one.
 
     ## Why it is wrong
 
@@ -126,12 +128,14 @@ class SetterMissesCopy(Rule):
         """Stores of a scale outside the constructor, into a field that is copied there and never read."""
         copies = _copies(ledger)
         busy = _given_on(ledger)
+        reset = {(e.spot.function, e.field) for e in ledger.stores if not _constructs(e.spot)}
         for entry in ledger.stores:
             held = _held(entry)
             if held is None or held not in copies or _constructs(entry.spot) or not _is_scale(entry.value):
                 continue
-            copy = copies[held]
-            if busy[entry.spot.function, entry.value] > 1 or _is_read(ledger, held):
+            copy, derived = copies[held]
+            set_too = (entry.spot.function, derived) in reset
+            if busy[entry.spot.function, entry.value] > 1 or set_too or _is_read(ledger, held):
                 continue
             yield self.at(
                 entry.spot,
@@ -141,20 +145,20 @@ class SetterMissesCopy(Rule):
             )
 
 
-def _copies(ledger: Ledger) -> dict[Held, Spot]:
-    """Fields that a constructor sets to a number that it also puts elsewhere: where."""
+def _copies(ledger: Ledger) -> dict[Held, tuple[Spot, str]]:
+    """Fields that a constructor sets to a number that it also puts elsewhere: where, into which field."""
     fields: dict[tuple[object, Value], Held] = {}
     for entry in ledger.stores:
         held = _held(entry)
         if held is not None and _constructs(entry.spot) and not entry.spot.chain and _is_scale(entry.value):
             fields[entry.spot.function, entry.value] = held
-    found: dict[Held, Spot] = {}
+    found: dict[Held, tuple[Spot, str]] = {}
     for use in ledger.uses:
         if isinstance(use.callee, ClassInfo) and not use.spot.chain:
             for value in use.given.values():
                 held = fields.get((use.spot.function, value))
                 if held is not None:
-                    found.setdefault(held, use.spot)
+                    found.setdefault(held, (use.spot, ""))
     origins = {(function, getattr(value, "path", "")): held for (function, value), held in fields.items()}
     for entry in ledger.stores:
         if entry.spot.chain or not isinstance(entry.value, Number) or len(entry.value.scale.powers) < 2:
@@ -162,7 +166,7 @@ def _copies(ledger: Ledger) -> dict[Held, Spot]:
         for symbol, _ in entry.value.scale.powers:
             held = origins.get((entry.spot.function, symbol.origin))
             if held is not None and entry.field != held[2]:
-                found.setdefault(held, entry.spot)
+                found.setdefault(held, (entry.spot, entry.field))
     return found
 
 
@@ -177,10 +181,9 @@ def _constructs(spot: Spot) -> bool:
 
 
 def _is_scale(value: Value) -> bool:
-    return any(
-        isinstance(option.value, Place) and option.value.role in (ALPHA, MULTIPLIER, SCALING, STRENGTH)
-        for option in options(value)
-    )
+    scales = (scale_of(option.value) for option in options(value))
+    symbols = (only_symbol(scale) for scale in scales if scale is not None)
+    return any(s is not None and s.role in (ALPHA, MULTIPLIER, SCALING, STRENGTH) for s in symbols)
 
 
 def _given_on(ledger: Ledger) -> dict[tuple[object, Value], int]:

@@ -124,3 +124,53 @@ def test_a_field_of_that_name_of_another_class_is_another_field(tmp_path: Path) 
         "norm.py": f"{other}        return x * self.scale\n",
     }
     assert [finding.code for finding in lint_files(tmp_path, files, codes=["LS220"])] == ["LS220"]
+
+
+LOADED = """\
+from safetensors.torch import load_file
+from torch import nn
+
+
+class LoraBranch(nn.Module):
+    def __init__(self, linear, rank=4, alpha=1.0):
+        super().__init__()
+        self.linear = linear
+        self.alpha = alpha
+        self.rank = rank
+        self.scale = alpha / rank
+        self.lora_down = nn.Linear(linear.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, linear.out_features, bias=False)
+
+    def forward(self, x):
+        return self.linear(x) + self.lora_up(self.lora_down(x)) * {used}
+
+
+class Network:
+    def __init__(self, model, rank, alpha):
+        self.branches = [LoraBranch(module, rank, alpha) for module in model.modules()]
+
+    def load(self, path):
+        tensors = load_file(path)
+        for name, branch in enumerate(self.branches):
+            branch.lora_down.weight.data.copy_(tensors[f"{{name}}.lora_down.weight"])
+            branch.lora_up.weight.data.copy_(tensors[f"{{name}}.lora_up.weight"])
+            alpha = tensors[f"{{name}}.alpha"].item()
+            {loaded}
+"""
+
+
+@pytest.mark.parametrize(
+    ("loaded", "used", "count"),
+    [
+        ("branch.alpha = alpha", "self.scale", 1),
+        ('setattr(branch, "alpha", alpha)', "self.scale", 1),
+        ("branch.alpha = alpha", "(self.alpha / self.rank)", 0),
+        ("branch.alpha, branch.scale = alpha, alpha / 4", "self.scale", 0),
+        ("branch.alpha = alpha\n            branch.scale = branch.alpha / branch.rank", "self.scale", 0),
+    ],
+)
+def test_the_alpha_of_a_file_is_set_and_the_scale_stays(
+    loaded: str, used: str, count: int, tmp_path: Path
+) -> None:
+    source = LOADED.format(loaded=loaded, used=used)
+    assert len(lint_files(tmp_path, {"lora.py": source}, codes=["LS220"])) == count
