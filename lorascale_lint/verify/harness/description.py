@@ -33,6 +33,7 @@ class Role(StrEnum):
     LITERAL = "literal"
     OBJECT = "object"
     TABLE = "table"
+    OUTPUT = "file to write"
     LIST = "list"
 
 
@@ -41,7 +42,7 @@ class Form(StrEnum):
 
     PLAIN: a tensor or a number. MODULE: a layer that holds the tensor as its weight. MODEL: a model with all
     modules under their names. TENSOR: a number as a tensor without dimensions. BY_ADAPTER: a dictionary with
-    the adapter's name as its key.
+    the adapter's name as its key. FILE: a table in a file, whose path is given.
     """
 
     PLAIN = "plain"
@@ -49,6 +50,7 @@ class Form(StrEnum):
     MODEL = "model"
     TENSOR = "tensor"
     BY_ADAPTER = "by adapter"
+    FILE = "file"
 
 
 class Geometry(StrEnum):
@@ -60,11 +62,12 @@ class Geometry(StrEnum):
 
 
 class Action(StrEnum):
-    """What an application does with the delta."""
+    """What an application does with the delta; CONVERT: what comes out is an adapter again."""
 
     MERGE = "merge"
     UNMERGE = "unmerge"
     FORWARD = "forward"
+    CONVERT = "convert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +169,11 @@ Case = FunctionCase | LayerCase
 class Sketch:
     """An application of which only the place is known; the child finds out the rest.
 
-    `keys` are the patterns of the keys that a function reads ("*.lora_down.weight"). `merge` and `unmerge`
-    are the methods of the class that do so. `roles` are those of parameters, and of attributes of the class,
-    that the analysis has seen to be given such a thing.
+    `keys` are the patterns of the keys that a function reads ("*.lora_down.weight"). Where it converts a file
+    they are those of A, B and alpha of one module, letter by letter; `table` is the parameter that takes it,
+    and with `states_alpha` every such file has the alpha. `merge` and `unmerge` are the methods of the class
+    that do so. `roles` are those of parameters, and of attributes of the class, that the analysis has seen to
+    be given such a thing.
     """
 
     place: Place
@@ -176,6 +181,8 @@ class Sketch:
     merge: str = ""
     unmerge: str = ""
     roles: tuple[tuple[str, Role], ...] = ()
+    table: str = ""
+    states_alpha: bool = False
 
 
 Described = Case | Sketch
@@ -196,7 +203,8 @@ def _case(data: dict[str, Any]) -> Described:
     place = Place(**{**data["place"], "action": Action(data["place"]["action"])})
     if kind == "Sketch":
         roles = tuple((name, Role(role)) for name, role in data["roles"])
-        return Sketch(place, tuple(data["keys"]), data["merge"], data["unmerge"], roles)
+        more = {name: data[name] for name in ("merge", "unmerge", "table", "states_alpha")}
+        return Sketch(place, tuple(data["keys"]), roles=roles, **more)
     geometry = Geometry(data["geometry"])
     if kind == "FunctionCase":
         return FunctionCase(place, _values(data["arguments"]), data["modules"], geometry)

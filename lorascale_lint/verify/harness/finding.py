@@ -7,10 +7,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from lorascale_lint.verify.harness.description import Case, Described, FunctionCase, Role, Sketch, Value
+from lorascale_lint.verify.harness.conversions import ConversionSubject, conversion_cases
+from lorascale_lint.verify.harness.description import (
+    Action,
+    Case,
+    Described,
+    FunctionCase,
+    Role,
+    Sketch,
+    Value,
+)
 from lorascale_lint.verify.harness.guess import function_cases, layer_cases
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
-from lorascale_lint.verify.harness.properties import Property, ask, first_seen
+from lorascale_lint.verify.harness.measuring import first_seen
+from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.values import CannotBuildError
 from lorascale_lint.verify.reference import TOLERANCES, is_close
@@ -33,6 +43,9 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
     found = loading.find(place.file, place.owner or place.name)
     if not callable(found):
         raise CannotLoadError(f"{place.name} is no function")
+    if place.action is Action.CONVERT:
+        cases = conversion_cases(described, found)
+        return _first_that_works(cases, loading, seed, states_alpha=described.states_alpha)
     if not place.owner:
         return _first_that_works(function_cases(described, found), loading, seed)
     try:
@@ -54,10 +67,15 @@ def _heirs(cls: Any) -> list[type]:
 
 def _subject(case: Case, loading: Loading) -> Subject:
     found = loading.find(case.place.file, case.place.owner or case.place.name)
+    if isinstance(case, FunctionCase) and case.place.action is Action.CONVERT:
+        return ConversionSubject(case, found)
     return FunctionSubject(case, found) if isinstance(case, FunctionCase) else LayerSubject(case, found)
 
 
-def _first_that_works(cases: Iterable[Case], loading: Loading, seed: int) -> Subject:
+def _first_that_works(
+    cases: Iterable[Case], loading: Loading, seed: int, *, states_alpha: bool = False
+) -> Subject:
+    """`states_alpha`: the alphas in tables are not invented, for all such files have one."""
     reason = unconvincing = ""
     spoiled: Subject | None = None
     for number, case in enumerate(cases):
@@ -69,12 +87,14 @@ def _first_that_works(cases: Iterable[Case], loading: Loading, seed: int) -> Sub
         except CannotBuildError as error:
             reason = reason or str(error)
             continue
-        if answer.verdict is Verdict.ALPHA_IGNORED and (plainer := _without_invented_alpha(case)):
+        plainer = None if states_alpha else _without_invented_alpha(case)
+        if answer.verdict is Verdict.ALPHA_IGNORED and plainer:
             # That the code has no use for what we made up is no mistake of the code.
             without = _subject(plainer, loading)
             if isinstance(without, FunctionSubject) and isinstance(subject, FunctionSubject):
                 without.with_file_alpha = subject if Role.TABLE in subject.roles else None
-            return without
+            # Code that wants the alpha, and then ignores it, does make a mistake.
+            return subject if ask(Property.SCALE, without, seed).verdict is Verdict.NOT_RUN else without
         if answer.verdict is Verdict.NOT_RUN:
             reason = reason or answer.detail
         elif answer.verdict in _UNCONVINCING:

@@ -59,11 +59,11 @@ _ADAPTER_KEYS = (
 
 def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[FunctionCase]:
     """Descriptions of a function, the most likely first. Raises CannotBuildError with what nobody knows."""
-    parameters = _parameters(function)
+    parameters = parameters_of(function)
     known = getattr(inspect.unwrap(function), "__globals__", {})
-    told, uses = dict(sketch.roles), _uses(function)
+    told, uses = dict(sketch.roles), uses_of(function)
     found = {
-        name: _value(name, parameter, known, told.get(name), uses.get(name, frozenset()))
+        name: value_of(name, parameter, known, told.get(name), uses.get(name, frozenset()))
         for name, parameter in parameters.items()
     }
     arguments = {name: value for name, value in found.items() if value is not None}
@@ -82,14 +82,14 @@ def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[Fun
             yield FunctionCase(sketch.place, tuple(forms.items()), geometry=geometry)
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
         raise CannotBuildError(f"its parameters are not known: {error}") from error
 
 
-def _value(
+def value_of(
     name: str,
     parameter: inspect.Parameter,
     known: dict[str, Any],
@@ -124,6 +124,8 @@ def _value(
         return Value(role)
     if name in words.CONFIGURATION and parameter.default is parameter.empty:
         return configuration(parameter, known)
+    if not optional and name in words.FILES and _packed(annotation) is None:
+        return Value(Role.TABLE, Form.FILE)
     if optional:
         return None
     if name in words.HARMLESS:
@@ -142,7 +144,7 @@ def _value(
     )
 
 
-def _uses(function: Callable[..., Any]) -> dict[str, frozenset[str]]:
+def uses_of(function: Callable[..., Any]) -> dict[str, frozenset[str]]:
     """Which attributes of its parameters a function, or a class's constructor, asks for."""
     body = getattr(function, "__init__") if isinstance(function, type) else inspect.unwrap(function)  # noqa: B009
     try:
@@ -170,7 +172,7 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any]) -> Value:
     reference = None
     own = isinstance(cls, type) and cls is not parameter.empty and cls.__module__ != "builtins"
     if own and "<" not in cls.__qualname__:
-        taken = _parameters(cls)
+        taken = parameters_of(cls)
         kept = {name: field for name, field in fields.items() if name in taken}
         fields = {name: field for name, field in kept.items() if isinstance(field, (Role, float))}
         reference = f"{cls.__module__}:{cls.__qualname__}"
@@ -240,7 +242,7 @@ def _table_cases(
         parts = tuple((key, Value(role, form if role is Role.ALPHA else Form.PLAIN)) for key, role in keys)
         own = () if has_base else (("{module}.weight", Value(Role.BASE)),)
         told = dict(arguments)
-        told[adapters[0]] = Value(Role.TABLE, parts=(*own, *parts))
+        told[adapters[0]] = Value(Role.TABLE, arguments[adapters[0]].form, parts=(*own, *parts))
         for name in (*([base_name] if base_name else ()), *(models if as_table else ())):
             told[name] = Value(Role.TABLE, parts=(("{module}.weight", Value(Role.BASE)),))
         single = any(value.role is Role.BASE and value.form is not Form.MODEL for value in arguments.values())
@@ -270,12 +272,12 @@ def _fitting(keys: Sequence[tuple[str, Role]], patterns: Sequence[str]) -> int:
 
 def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     """Descriptions of a class of layers, the most likely first. Raises CannotBuildError."""
-    parameters = _parameters(cls)
+    parameters = parameters_of(cls)
     known = getattr(getattr(cls, "__init__", None), "__globals__", {})
     found: dict[str, Value] = {}
-    told, uses = dict(sketch.roles), _uses(cls)
+    told, uses = dict(sketch.roles), uses_of(cls)
     for name, parameter in parameters.items():
-        value = _value(name, parameter, known, told.get(name), uses.get(name, frozenset()))
+        value = value_of(name, parameter, known, told.get(name), uses.get(name, frozenset()))
         if value is not None and not (value.role is Role.BIAS and parameter.default is not parameter.empty):
             found[name] = value
     problem = CannotBuildError("it cannot be made")

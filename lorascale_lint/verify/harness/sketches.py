@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from lorascale_lint.config import Configs
 from lorascale_lint.examination import examine_paths
 from lorascale_lint.knowledge.roles import ALPHA, BASE, RANK, SCALING, STRENGTH, A, B
 from lorascale_lint.ledger.applications import Application, applications
+from lorascale_lint.ledger.entries import Trial
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.keys import role_in
 from lorascale_lint.provenance.scale import ONE, TRAINED, TRAINED_RS
 from lorascale_lint.provenance.values import Place as PlaceValue, Ref, Tensor, Text, Value
 from lorascale_lint.sources.discovery import discover
@@ -71,6 +73,7 @@ def sketches_in(
         )
         for filename, place in (*places, *also)
     ]
+    sketches += conversions(ledger, wanted, root)
     return tuple(sorted(sketches, key=lambda sketch: (sketch.place.file, sketch.place.row)))
 
 
@@ -167,6 +170,39 @@ def _role(value: Value) -> Role | None:
         return Role.SCALE
     symbol = only_symbol(scale)
     return None if symbol is None else _NUMBERS.get(symbol.role)
+
+
+def conversions(ledger: Ledger, targets: Collection[str], root: Path) -> list[Sketch]:
+    """Functions that are given an adapter's tensors, or a file with them, and make an adapter again."""
+    found: dict[tuple[str, str], Sketch] = {}
+    for trial in ledger.trials:
+        function = trial.function
+        if function is None or function.file.filename not in targets or not trial.whole:
+            continue
+        if (function.owner is not None and not function.is_static) or not _comes_out(trial):
+            continue
+        place = Place(
+            relative(function.file.filename, root),
+            function.qualname,
+            function.node.lineno,
+            Action.CONVERT,
+        )
+        states = trial.sample.states_alpha
+        sketch = Sketch(place, trial.sample.keys, table=trial.parameter, states_alpha=states)
+        found.setdefault((function.file.filename, function.qualname), sketch)
+    return list(found.values())
+
+
+def _comes_out(trial: Trial) -> bool:
+    """Whether both factors lie under names of factors in something other than what was given."""
+    given = trial.given.key if isinstance(trial.given, Ref) else None
+    for key, pairs in trial.held.items():
+        if key == given:
+            continue
+        names = {role_in(name) for name, _ in pairs if isinstance(name, Text)}
+        if {A, B} <= names:
+            return True
+    return False
 
 
 def relative(filename: str, root: Path) -> str:

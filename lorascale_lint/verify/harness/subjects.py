@@ -59,11 +59,15 @@ class FunctionSubject:
         # The same with an alpha in its tables, where it has none because the code does not read it.
         self.with_file_alpha: FunctionSubject | None = None
 
+    def call(self, arguments: Mapping[str, Any]) -> Any:
+        """Call it with these arguments; what it raises goes through."""
+        return _call_with(self._function, arguments)
+
     def apply(self, setting: Setting) -> tuple[Seen, ...]:
         """Call it; one answer for each module. Raises CannotBuildError, CodeError."""
         arguments = {name: build(value, setting) for name, value in self.case.arguments}
-        with _no_gradients():
-            answer = _called(lambda: _call_with(self._function, arguments))
+        with no_gradients():
+            answer = called(lambda: _call_with(self._function, arguments))
         candidates = list(arrays_in(answer))
         for name, value in self.case.arguments:
             # A weight that is changed in place. Several weights may lie in one object.
@@ -146,8 +150,8 @@ class LayerSession:
             raise CannotBuildError("no forward")
         if callable(self._merged):
             inputs = build(Value(Role.INPUT), self.setting)
-            with _no_gradients():
-                answer = _called(lambda: self._merged(inputs))
+            with no_gradients():
+                answer = called(lambda: self._merged(inputs))
         else:
             answer = self._call(self.case.forward, self.layer)
         found = (_seen_output(item, self.setting) for item in arrays_in(answer))
@@ -194,13 +198,13 @@ class LayerSession:
 
     def load(self, saved: Any) -> None:
         """Take in what another one has saved."""
-        _called(lambda: self.layer.load_state_dict(saved))
+        called(lambda: self.layer.load_state_dict(saved))
 
     def _call(self, call: Call, owner: Any) -> Any:
         method = _at(owner, call.method)
         arguments = {name: build(value, self.setting) for name, value in call.arguments}
-        with _no_gradients():
-            return _called(lambda: _call_with(method, arguments))
+        with no_gradients():
+            return called(lambda: _call_with(method, arguments))
 
     def _put(self, path: str, value: Value) -> None:
         owner_path, _, last = fill(path, self.setting).rpartition(".")
@@ -210,7 +214,7 @@ class LayerSession:
         if hasattr(old, "weight") and hasattr(new, "shape"):
             owner, last, old = old, "weight", old.weight
         if hasattr(old, "copy_") and hasattr(new, "shape"):
-            with _no_gradients():
+            with no_gradients():
                 if old.shape != new.shape:
                     raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {tuple(new.shape)}")
                 old.data.copy_(new)
@@ -228,7 +232,7 @@ Subject = FunctionSubject | LayerSubject
 def made_object(cls: Callable[..., Any], constructor: Sequence[tuple[str, Value]], setting: Setting) -> Any:
     """An object of the class, without dropout. Raises CannotBuildError, CodeError."""
     arguments = {name: build(value, setting) for name, value in constructor}
-    made = _called(lambda: _call_with(cls, arguments))
+    made = called(lambda: _call_with(cls, arguments))
     _switch_off_dropout(made)
     return made
 
@@ -279,7 +283,7 @@ def _step_in(owner: Any, name: str) -> Any:
             return owner[name]
     elif isinstance(owner, (list, tuple)) and name.isdecimal() and int(name) < len(owner):
         return owner[int(name)]
-    return _called(lambda: getattr(owner, name, _NOTHING))
+    return called(lambda: getattr(owner, name, _NOTHING))
 
 
 def _call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
@@ -296,7 +300,8 @@ def _call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> An
     return function(*positional, **named)
 
 
-def _called(action: Callable[[], Any]) -> Any:
+def called(action: Callable[[], Any]) -> Any:
+    """What it gives back; what it raises becomes a CodeError."""
     try:
         return action()
     except (CannotBuildError, CodeError):
@@ -317,12 +322,12 @@ def _where(error: BaseException) -> str:
     return f" ({file}:{last.tb_lineno})"
 
 
-def _no_gradients() -> contextlib.AbstractContextManager[Any]:
+def no_gradients() -> contextlib.AbstractContextManager[Any]:
+    """As torch's `no_grad`, where the code has torch."""
     torch = sys.modules.get("torch")
     if torch is None:
         return contextlib.nullcontext()
-    context: contextlib.AbstractContextManager[Any] = torch.no_grad()
-    return context
+    return torch.no_grad()  # type: ignore[no-any-return]
 
 
 def _seen(found: Array, parts: Sequence[Array]) -> Seen:

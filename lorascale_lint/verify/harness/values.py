@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,6 +182,8 @@ def build(value: Value, setting: Setting) -> Any:
         made = tensor(float(made))
     if value.form is Form.MODEL:
         return _model(value, setting)
+    if value.form is Form.FILE:
+        return written(made)
     if value.form is Form.MODULE:
         made = _module(made, setting.modules[value.modules[0]].shape, value.role)
     if value.form is Form.BY_ADAPTER:
@@ -198,6 +202,8 @@ def _plain(value: Value, setting: Setting) -> Any:
         return tensor(np.swapaxes(joined, 0, 1) if value.transposed else joined)
     if role is Role.INPUT:
         return token_ids(setting) if first.shape.geometry is Geometry.EMBEDDING else tensor(setting.inputs())
+    if role is Role.OUTPUT:
+        return str(Path(tempfile.mkdtemp()) / "adapter.safetensors")
     if role is Role.BIAS:
         return tensor(np.concatenate([item.bias for item in modules]))
     if role in (Role.OBJECT, Role.TABLE, Role.LIST):
@@ -213,6 +219,16 @@ def _plain(value: Value, setting: Setting) -> Any:
         Role.LITERAL: copy.deepcopy(value.literal),
     }
     return numbers[role]
+
+
+def written(tensors: dict[str, Any]) -> str:
+    """The path of a new safetensors file with these tensors. The child's temporary folder goes with it."""
+    from safetensors.numpy import save_file
+
+    path = Path(tempfile.mkdtemp()) / "adapter.safetensors"
+    arrays = {key: np.ascontiguousarray(as_float64(item), np.float32) for key, item in tensors.items()}
+    save_file(arrays, path)
+    return str(path)
 
 
 def token_ids(setting: Setting) -> Any:

@@ -79,6 +79,15 @@ TABLES = frozenset(
     "state_dict_lora lora_tensors".split()
 )
 BASE_TABLES = frozenset("model_sd model_state_dict base_sd base_state_dict state_dict_base model".split())
+FILES = frozenset(
+    "path file filename lora_path lora_file lora_filename ckpt_path adapter_path adapter_file weights_path "
+    "lora_weights_path input_path input_file src src_path source_path model_path lora_ckpt input_lora "
+    "input_lora_path pretrained_lora_path lora_model_path safetensors_path src_lora".split()
+)
+OUTPUTS = frozenset(
+    "output output_path output_file out_path out_file dst dst_path save_path save_file save_to target_path "
+    "destination output_lora_path dst_lora out".split()
+)
 SHAPES = frozenset({"shape", "weight_shape", "base_shape"})
 MODELS = frozenset("model unet transformer network dit denoiser text_encoder net module_tree".split())
 MERGE = ("merge", "merge_weights", "merge_lora", "merge_lora_weights", "merge_adapter", "fuse", "fuse_lora")

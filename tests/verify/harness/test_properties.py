@@ -12,7 +12,8 @@ from lorascale_lint.verify.harness.description import Case, as_json, read
 from lorascale_lint.verify.harness.finding import find_subject
 from lorascale_lint.verify.harness.formula import formula_of
 from lorascale_lint.verify.harness.loading import Loading
-from lorascale_lint.verify.harness.properties import Answer, NotOfferedError, Property, ask
+from lorascale_lint.verify.harness.measuring import Answer, NotOfferedError
+from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.verdicts import Verdict
 from tests.verify.harness.programs import HELPERS, PROGRAMS
 

@@ -152,6 +152,22 @@ BUGS = {
         0.375,
         0.5,
     ),
+    "converter_drops_alpha": Bug(
+        "LS302",
+        """
+def convert(state_dict):
+    made = {}
+    for key, value in state_dict.items():
+        if key.endswith(".lora_down.weight"):
+            name = key[: -len(".lora_down.weight")]
+            alpha = state_dict[name + ".alpha"]
+            made[f"diffusion_model.{name}.lora_A.weight"] = value
+            made[f"diffusion_model.{name}.lora_B.weight"] = state_dict[name + ".lora_up.weight"]
+    return made
+""",
+        0.5,
+        1.0,
+    ),
     "drops_file_alpha": Bug(
         "LS310",
         _changed(

@@ -1,0 +1,175 @@
+"""Converters and exporters: a file goes in, and what comes out is read back as `inspect` reads files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lorascale_lint.adapters.adapter import understand
+from lorascale_lint.adapters.products import NotMade, make_product
+from lorascale_lint.adapters.source import read_source
+from lorascale_lint.errors import InputError
+from lorascale_lint.verify.arrays import as_float64
+from lorascale_lint.verify.harness import words
+from lorascale_lint.verify.harness.description import Form, FunctionCase, Role, Sketch, Value
+from lorascale_lint.verify.harness.guess import parameters_of, uses_of, value_of
+from lorascale_lint.verify.harness.subjects import (
+    CodeError,
+    FunctionSubject,
+    Seen,
+    called,
+    no_gradients,
+    roles_in,
+)
+from lorascale_lint.verify.harness.values import Array, CannotBuildError, Setting, build, written
+from lorascale_lint.verify.reference import fit
+
+_ROLES = (Role.A, Role.B, Role.ALPHA)
+# What remains of a product that is not that of a module, relative to it.
+_OTHER = 1e-3
+_DEPTH = 3
+
+
+def conversion_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[FunctionCase]:
+    """Descriptions of a converter, the most likely first. Raises CannotBuildError with what nobody knows."""
+    parameters = parameters_of(function)
+    known = getattr(function, "__globals__", {})
+    uses, told = uses_of(function), dict(sketch.roles)
+    arguments: dict[str, Value] = {}
+    for name, parameter in parameters.items():
+        if name == sketch.table or (not sketch.table and name in words.FILES):
+            form = Form.PLAIN if name == sketch.table else Form.FILE
+            arguments[name] = Value(Role.TABLE, form)
+        elif name in words.OUTPUTS and parameter.default is parameter.empty:
+            arguments[name] = Value(Role.OUTPUT)
+        elif name in words.CONFIGURATION and (parts := tuple(_options(uses.get(name, frozenset())))):
+            arguments[name] = Value(Role.OBJECT, parts=parts)
+        else:
+            value = value_of(name, parameter, known, told.get(name), uses.get(name, frozenset()))
+            if value is not None:
+                arguments[name] = value
+    if not any(role is Role.TABLE for role in roles_in(arguments.values())):
+        raise CannotBuildError("no parameter is known to take an adapter, or the path of one")
+    for alpha, count in product((Form.TENSOR, Form.PLAIN), (2, 1)):
+        modules = [sketch.keys, _second(sketch.keys)][:count]
+        if count == 2 and modules[0] == modules[1]:
+            continue
+        parts = tuple(
+            (key, Value(role, alpha if role is Role.ALPHA else Form.PLAIN, modules=(number,)))
+            for number, keys in enumerate(modules)
+            for key, role in zip(keys, _ROLES, strict=True)
+        )
+        given = tuple((name, _with_file(value, parts)) for name, value in arguments.items())
+        yield FunctionCase(sketch.place, given, modules=count)
+
+
+def _options(asked: Collection[str]) -> Iterator[tuple[str, Value]]:
+    """The paths among what the options of a program are asked for."""
+    for name in sorted(asked):
+        if name in words.FILES:
+            yield name, Value(Role.TABLE, Form.FILE)
+        elif name in words.OUTPUTS:
+            yield name, Value(Role.OUTPUT)
+
+
+def _with_file(value: Value, parts: tuple[tuple[str, Value], ...]) -> Value:
+    if value.role is Role.TABLE:
+        return replace(value, parts=parts)
+    return replace(value, parts=tuple((name, _with_file(part, parts)) for name, part in value.parts))
+
+
+def _second(keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys of the next block's module."""
+    return tuple(key.replace("0", "1", 1) for key in keys)
+
+
+class ConversionSubject(FunctionSubject):
+    """A function from tensors to tensors. What is seen is the delta that a file with them stands for."""
+
+    def apply(self, setting: Setting) -> tuple[Seen, ...]:
+        """Call it; one answer for each module. Raises CannotBuildError, CodeError."""
+        arguments = {name: build(value, setting) for name, value in self.case.arguments}
+        given = [arguments[name] for name, value in self.case.arguments if value.role is Role.TABLE]
+        before = [dict(item) if isinstance(item, dict) else item for item in given]
+        with no_gradients():
+            answer = called(lambda: self.call(arguments))
+        found = list(_tables(answer, _DEPTH))
+        found += [
+            {key: as_float64(value) for key, value in item.items()}
+            for item, was in zip(given, before, strict=True)
+            if isinstance(item, dict) and _is_changed(item, was)
+        ]
+        for name, value in self.case.arguments:
+            if value.role is Role.OUTPUT:
+                found += _files(Path(arguments[name]))
+            for field, part in value.parts if value.role is Role.OBJECT else ():
+                if part.role is Role.OUTPUT:
+                    found += _files(Path(getattr(arguments[name], field)))
+        reasons = []
+        for table in found:
+            try:
+                return _seen(table, setting)
+            except CodeError as error:
+                reasons.append(str(error))
+        raise CodeError(reasons[0] if reasons else "no adapter came out")
+
+
+def _is_changed(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    return now.keys() != before.keys() or any(now[key] is not before[key] for key in now)
+
+
+def _tables(found: Any, depth: int) -> Iterator[dict[str, Array]]:
+    """The dictionaries of tensors in an answer. Raises CodeError if numbers come with them."""
+    if isinstance(found, Mapping):
+        arrays = {str(key): as_float64(item) for key, item in found.items() if hasattr(item, "shape")}
+        if arrays and any(item.ndim >= 2 for item in arrays.values()):
+            yield arrays
+            return
+        if any(isinstance(item, (int, float)) or hasattr(item, "shape") for item in found.values()):
+            raise CodeError("numbers come out beside the tensors, and nobody knows what for")
+        found = list(found.values())
+    if depth and isinstance(found, (list, tuple)):
+        for item in found:
+            yield from _tables(item, depth - 1)
+
+
+def _files(output: Path) -> Iterator[dict[str, Array]]:
+    """What lies where the code was told to write, or in the folder that it made of it."""
+    from safetensors.numpy import load_file
+
+    for path in sorted(output.parent.rglob("*.safetensors")):
+        yield {key: np.asarray(item, np.float64) for key, item in load_file(path).items()}
+
+
+def _seen(table: Mapping[str, Array], setting: Setting) -> tuple[Seen, ...]:
+    """The scale of each module in what `inspect` makes of the tensors."""
+    try:
+        adapter = understand(read_source(Path(written(dict(table)))))
+    except InputError as error:
+        raise CodeError(f"what came out is no adapter: {str(error).rpartition(': ')[2][:200]}") from error
+    # `inspect` computes in single precision.
+    read = {key: item.astype(np.float32) for key, item in table.items()}.__getitem__
+    deltas: list[tuple[float, Array]] = []
+    for module in adapter.modules:
+        if module.scale is None:
+            raise CodeError(f"nobody knows the scale of {module.name} in what came out")
+        try:
+            made = make_product(module, read, transposed=adapter.convention.transposed)
+        except NotMade as error:
+            raise CodeError(f"what came out makes no delta: {error}") from error
+        deltas.append((module.scale, made.rows(0, made.shape[0]).astype(np.float64)))
+    return tuple(_of_module(item.product, deltas, item.shape.name) for item in setting.modules)
+
+
+def _of_module(wanted: Array, deltas: Sequence[tuple[float, Array]], name: str) -> Seen:
+    for scale, delta in deltas:
+        if delta.shape == wanted.shape and np.any(delta):
+            fitted = fit(delta, [wanted])
+            if fitted.residual < _OTHER:
+                return Seen(0.0, scale * fitted.scales[0], fitted.residual)
+    raise CodeError(f"the delta of {name} is not in what came out")
