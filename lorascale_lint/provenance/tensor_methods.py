@@ -8,6 +8,7 @@ from typing import Any
 from lorascale_lint.knowledge.members import COMMON_METHODS, TEXT_METHODS
 from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE
 from lorascale_lint.ledger.entries import Store
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.arithmetic import combine_sum
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.container_methods import of_dict
@@ -18,7 +19,7 @@ from lorascale_lint.provenance.lookups import presence, read_all
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.modules import apply_module, call_place
 from lorascale_lint.provenance.norms import norm_of, statistic_of
-from lorascale_lint.provenance.objects import store_attribute
+from lorascale_lint.provenance.objects import new_object, store_attribute
 from lorascale_lint.provenance.operations import by_alpha, operation
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
@@ -273,4 +274,19 @@ def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> V
         return None
 
     cls = owners[0]
-    return method(m, cls.methods[name], cls, instance(m, cls))
+    return method(m, cls.methods[name], cls, _as_stored(m, cls, value))
+
+
+def _as_stored(m: Machine, cls: ClassInfo, value: Value) -> Ref:
+    """An object of ``cls`` in which the fields hold what was stored through ``value``."""
+    any_one = instance(m, cls)
+    stored = m.heap.of(("place", value.path)) if isinstance(value, Place) else []
+    fields = {slot: held for slot, held in stored if isinstance(slot, str) and slot != "entries"}
+    if not any(m.heap.read(any_one.key, slot) is not None for slot in fields):
+        return any_one
+    made = new_object(m, cls, "self")
+    for slot, held in m.heap.of(any_one.key):
+        m.heap.write(made.key, slot, held)
+    for slot, held in fields.items():
+        m.heap.write(made.key, slot, held)
+    return made
