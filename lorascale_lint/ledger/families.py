@@ -255,8 +255,9 @@ def _families(ledger: Ledger) -> list[Family]:
 
 
 def _classes(ledger: Ledger) -> list[ClassInfo]:
-    """Every class whose code was looked at, or whose objects were."""
-    found: dict[ClassInfo, None] = {}
+    """Every class whose code was looked at, or whose objects were; records of factors have no code."""
+    records = [(item.spot.file, item.factors.rpartition(".")[0]) for item in applications(ledger)]
+    found = {file.classes[name]: None for file, name in records if name in file.classes}
     for entries in (ledger.stores, ledger.applies, ledger.uses, ledger.returns):
         for spot in {entry.spot for entry in entries}:
             owner = None if spot.function is None else spot.function.owner

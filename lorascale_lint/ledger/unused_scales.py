@@ -88,6 +88,10 @@ class Deltas:
             for product in found.values()
         ]
 
+    def applied(self, function: FunctionInfo) -> list[Spot]:
+        """Where a function applies deltas, which others may have made for it."""
+        return [entry.spot for entry in self.ledger.applies if entry.spot.function is function]
+
     def scales(self, functions: Iterable[FunctionInfo]) -> list[Scale]:
         """At which scales deltas of the functions are applied and given back."""
         made = set(functions)
@@ -135,19 +139,19 @@ def _local(ledger: Ledger, deltas: Deltas, bind: Bind) -> Iterator[LostScale]:
     if not any(trained(scale) and len(scale.powers) > 1 for scale in scales) or is_read_after(bind):
         return
     products = deltas.of(function)
-    if not products or not deltas.is_bare(
-        {function, *(p.spot.function for p in products if p.spot.function)}, ALPHA
-    ):
+    applied = deltas.applied(function)
+    makers = {function, *(p.spot.function for p in products if p.spot.function)}
+    if not (products or applied) or not deltas.is_bare(makers, ALPHA):
         return
     others = [other for other in ledger.binds if other.name == bind.name and other.spot.function is function]
     once = all(other.spot.row <= bind.spot.row for other in others)
-    own = all(product.spot.function is function for product in products)
+    own = bool(products) and all(product.spot.function is function for product in products)
     yield LostScale(
         bind.spot,
         f"`{function.qualname}` computes `{bind.name}` and never uses it",
         [
             (bind.spot, f"`{bind.name}` holds the scale, and is read nowhere after this"),
-            *_makes(products[-1:]),
+            *(_makes(products[-1:]) or [(spot, "the delta is applied without it") for spot in applied[:1]]),
         ],
         exits=exits_of(ledger, [function], bind) if once and own else (),
         scalar=bind.name,

@@ -6,19 +6,39 @@ from dataclasses import replace
 from typing import Any
 
 from lorascale_lint.knowledge.roles import role_of
-from lorascale_lint.provenance.heap import Entries, Items
+from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.products import by_shape, side_by_extents
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale
 from lorascale_lint.provenance.states import is_fresh
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import Guards, Number, Place, Ref, Tensor, Tup, Union, Value, each, join
+from lorascale_lint.provenance.values import (
+    NONE,
+    Guards,
+    Number,
+    Place,
+    Ref,
+    Tensor,
+    Tup,
+    Union,
+    Value,
+    each,
+    join,
+)
 
 
 def named(m: Machine, value: Value, name: str) -> Value:
     """``value`` under a new name: one that nobody knows anything of may get its role from it."""
     value = rank_for_alpha(m, value, name)
+    if isinstance(value, Union):
+        there = [option.value for option in value.options if option.value not in (NONE, ABSENT)]
+        alone = len(there) == 1 and isinstance(there[0], Place) and there[0].role is None
+        return (
+            each(value, lambda one: named(m, one, name) if isinstance(one, Place) else one)
+            if alone
+            else value
+        )
     if isinstance(value, Place) and value.role is None and value.path != name:
         role = role_of(name, m.frame.lora)
         if role is not None and role != "base" and not _is_input(m, value):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from functools import partial
 
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import NUMBERS
+from lorascale_lint.knowledge.roles import FACTORS, NUMBERS
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Cell, Names
@@ -226,13 +227,20 @@ def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
     for item in m.program.mro(cls):
         if name in item.attributes:
             node = item.attributes[name]
-            place = _declared(m, item, name)
+            place = _held_by(cls, _declared(m, item, name))
             if isinstance(node, ast.Constant) and node.value is None:
                 return join(
                     [(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))]
                 )
             return place
-    return m.place(name)
+    return _held_by(cls, m.place(name))
+
+
+def _held_by(cls: ClassInfo, value: Value) -> Value:
+    """A factor by the class that holds it: functions that are given a record are siblings by that."""
+    if isinstance(value, Place) and value.role in FACTORS and "." not in value.path:
+        return replace(value, path=f"{cls.name}.{value.path}")
+    return value
 
 
 def _declared(m: Machine, cls: ClassInfo, name: str) -> Value:
