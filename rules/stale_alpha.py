@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.carried_over import carried_over
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.former_names import former_names
 from lorascale_lint.ledger.just_loaded import only_if_just_loaded
@@ -110,6 +111,18 @@ class StaleAlpha(Rule):
                 trace=[
                     (former.bound, f"`{former.name}` is an element in a loop that has ended"),
                     (former.used, f"it scales every element here, and `{former.own}` is not read"),
+                ],
+            )
+        for carried in carried_over(ledger):
+            yield self.at(
+                carried.taken.spot,
+                f"`{carried.taken.name}` is set for modules that have an alpha only, and the next module "
+                "without one gets it too",
+                effect="alpha / rank of the module before instead of 1",
+                trace=[
+                    (carried.start.spot, "it is set once, before the loop"),
+                    (carried.taken.spot, "here for the module at hand, under a condition"),
+                    (carried.used.spot, "and here it multiplies in any case, with what the last round left"),
                 ],
             )
         for left in ledger.once(left_overs):

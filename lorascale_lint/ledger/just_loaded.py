@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
 from lorascale_lint.ledger.entries import KeyRead
+from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
@@ -50,12 +51,12 @@ def _has_factors(ledger: Ledger, alpha: KeyRead, flag: str) -> bool:
 
 def _used(ledger: Ledger, alpha: KeyRead, flag: str) -> Spot | None:
     """A call that is made in any case, and is given the alpha or None."""
-    found = {way.value for way in options(alpha.value)} - {NONE}
+    found = set(origins(alpha.value))  # a local's name may have given it a role
     for use in ledger.uses:
         if _together(use.spot, alpha.spot) and not _depends(use.guards, flag):
             for value in use.given.values():
-                given = {way.value for way in options(value)}
-                if NONE in given and given & found:
+                left_out = any(way.value == NONE for way in options(value))
+                if left_out and not found.isdisjoint(origins(value)):
                     return use.spot
     return None
 

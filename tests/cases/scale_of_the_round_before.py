@@ -1,0 +1,10 @@
+# LS208 in line 9: a module without alpha gets the scale of the module before
+def merge_all(weights, sd, strength):
+    names = {k.split(".lora_")[0] for k in sd if ".lora_" in k}
+    scale = 1.0
+    for name in sorted(names):
+        down = sd[f"{name}.lora_down.weight"]
+        up = sd[f"{name}.lora_up.weight"]
+        if f"{name}.alpha" in sd:
+            scale = sd[f"{name}.alpha"].item() / down.shape[0]
+        weights[name] += strength * scale * (up @ down)
