@@ -93,6 +93,13 @@ def test_the_picture_of_the_map_is_what_the_command_draws(tmp_path):
     assert (tmp_path / "project" / "map.svg").read_text() == (ROOT / "docs/assets/map.svg").read_text()
 
 
+def test_the_picture_of_a_finding_is_what_the_command_prints(tmp_path):
+    drawn = tmp_path / "finding.svg"
+    command = [sys.executable, str(ROOT / "scripts" / "screenshot.py"), str(drawn)]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    assert drawn.read_text() == (ROOT / "docs" / "assets" / "finding.svg").read_text(), command
+
+
 def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
