@@ -78,6 +78,7 @@ class RatioOnBothFactors(Rule):
                 found.last,
                 f"`{found.last.name}` multiplies both factors by `{found.number}`, so the delta by its "
                 "square",
+                confidence="high" if found.sure else "medium",
                 effect="ratio 0.5 merges 0.25 of the adapter",
                 trace=[(found.first, first), (found.last, last)],
             )

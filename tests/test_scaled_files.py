@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import lint_files
 
 
 def codes(folder: Path, source: str) -> list[str]:
@@ -292,3 +293,45 @@ def test_a_strength_on_every_tensor_is_squared(tmp_path: Path) -> None:
 def test_a_strength_on_one_factor_is_not(tmp_path: Path) -> None:
     source = EVERY_TENSOR.format(test="'lora_up' in key or 'lora_B' in key")
     assert codes(tmp_path, dedent(source)) == []
+
+
+SUMMED = """
+def merge_loras(paths, ratios, out):
+    merged = {{}}
+    for path, ratio in zip(paths, ratios):
+        state = load_file(path)
+        for key in state:
+            if key in merged:
+                merged[key] += state[key] * {ratio}
+            else:
+                merged[key] = state[key] * {ratio}
+    save_file(merged, out)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (SUMMED.format(ratio="ratio"), ["medium"]),
+        (SUMMED.format(ratio="ratio").replace("ratio", "strength"), ["medium"]),
+        (SUMMED.format(ratio="math.sqrt(ratio)"), []),
+        (SUMMED.format(ratio="ratio").replace("merge_loras", "average_models"), []),
+    ],
+)
+def test_a_number_for_each_file(source: str, expected: list[str], tmp_path: Path) -> None:
+    findings = lint_files(tmp_path, {"merge.py": source}, codes=["LS114"])
+    assert [finding.confidence for finding in findings] == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [("weight", "weight", ["high"]), ("weight", "1.0", []), ("weight**0.5", "weight**0.5", [])],
+)
+def test_roles_by_subscripts(first: str, last: str, expected: list[str], tmp_path: Path) -> None:
+    source = (
+        "def combine(target, adapters, weights):\n    for adapter, weight in zip(adapters, weights):\n"
+        f'        target["lora_A"] += {first} * adapter["lora_A"]\n'
+        f'        target["lora_B"] += {last} * adapter["lora_B"]\n'
+    )
+    findings = lint_files(tmp_path, {"lora.py": source}, codes=["LS114"])
+    assert [finding.confidence for finding in findings] == expected

@@ -31,7 +31,7 @@ from lorascale_lint.ledger.powers import HALF, powers_of, text_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import (
     Guards,
     Multiplied,
@@ -54,12 +54,20 @@ class SquaredRatio:
     first: Spot
     last: Spot
     whole_file: bool
+    sure: bool = True
+    """Is it no list of ratios, a number for each file, which may be meant as a rough average?"""
 
 
 def squared_ratios(ledger: Ledger) -> list[SquaredRatio]:
     """One for each place."""
     found: dict[tuple[str, int], SquaredRatio] = {}
+    whole: set[FunctionInfo | None] = set()
     for item in (*_pairs(ledger), *_files(ledger), *_tried(ledger)):
+        function = item.last.function
+        if function in whole and function is not None:
+            continue
+        if item.whole_file:
+            whole.add(function)
         if not item.last.file.is_test:
             found.setdefault((item.last.file.filename, item.last.row), item)
     return list(found.values())
@@ -93,9 +101,15 @@ def _is_ratio(scale: Scale) -> bool:
     """A user's number, or the trained scale: once, and nothing else."""
     symbol = only_symbol(scale)
     found = powers_of(scale)
-    return (symbol is not None and symbol.role in RATIOS) or (
+    return (symbol is not None and (symbol.role in RATIOS or _is_weight(symbol))) or (
         found.is_trained and bool(found.alpha) and len(scale.powers) == 2 and scale.coefficient == 1
     )
+
+
+def _is_weight(symbol: Symbol) -> bool:
+    """Is it one of several weights that a caller gives: ``weights[*]``?"""
+    name = symbol.origin.removesuffix("[*]")
+    return not symbol.role and name != symbol.origin and "weights" in words(name.rpartition(".")[2])
 
 
 def _averaged(steps: list[Multiplied], step: Multiplied) -> bool:
@@ -141,7 +155,7 @@ def _files(ledger: Ledger) -> Iterator[SquaredRatio]:
         spot = looks[0][0]
         if steps and len(steps) == len(looks) and (spot.file, spot.function) not in functions:
             functions.add((spot.file, spot.function))
-            yield SquaredRatio(text_of(steps[0]), spot, steps[0].spot, True)
+            yield SquaredRatio(text_of(steps[0]), spot, steps[0].spot, True, not _is_listed(steps[0]))
 
 
 def _tried(ledger: Ledger) -> Iterator[SquaredRatio]:
@@ -246,11 +260,25 @@ def _is_number(ledger: Ledger, spot: Spot, scale: Scale, part: _Part | None = No
     name = symbol.origin.partition("=")[0]
     alone = part is None or part.step is None or not getattr(part.step.by, "steps", ())
     if name.endswith("[*]") and alone and not roots:
-        return False  # an average of checkpoints has a ratio for each, and nothing beside it
+        return _speaks_of_adapters(spot)  # an average of whole models has a ratio for each, too
     last = name.removesuffix("[*]").rpartition(".")[2]
     if symbol.role == STRENGTH and "weight" not in words(last):
         return True
     return "." in name or _is_shown(ledger, spot.function, name)
+
+
+def _is_listed(step: Multiplied) -> bool:
+    symbol = only_symbol(step.scale)
+    return symbol is not None and symbol.origin.endswith("[*]") and not getattr(step.by, "steps", ())
+
+
+def _speaks_of_adapters(spot: Spot) -> bool:
+    """Do the names of the function say that what it sums are adapters?"""
+    function = spot.function
+    names = (
+        "" if function is None else " ".join([function.qualname, *function.parameters, *function.names_read])
+    )
+    return speaks_of_lora(names)
 
 
 def _is_shown(ledger: Ledger, function: FunctionInfo | None, name: str, further: bool = True) -> bool:
