@@ -112,7 +112,8 @@ class RsloraIgnored(Rule):
             origin = contracts.loaded(meeting) if place not in seen else None
             if origin is None or not contracts.takes_any_adapter(meeting, origin):
                 continue
-            if contracts.knows_flag(meeting, origin):
+            known = contracts.knows_flag(meeting, origin)
+            if known and not contracts.is_apart(meeting, origin):
                 continue
             seen.add(place)
             met = (
@@ -126,7 +127,7 @@ class RsloraIgnored(Rule):
                 alpha,
                 f"`{alpha.name}` reads `lora_alpha` and `r` of an adapter configuration and ignores "
                 "`use_rslora`",
-                confidence="medium" if contracts.trains_without_flag else "high",
+                confidence="medium" if known or contracts.trains_without_flag else "high",
                 effect=f"for an rsLoRA adapter: {effect_of(TRAINED, TRAINED_RS)}",
                 trace=(
                     (origin, "the configuration is loaded here"),

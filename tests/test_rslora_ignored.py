@@ -568,3 +568,46 @@ def test_a_flag_that_is_tested_under_another_name(
     source = MISREAD.format(test=test, value=value)
     findings = lint_files(tmp_path, {"lora_training.py": source}, codes=["LS409"])
     assert [finding.code for finding in findings] == expected
+
+
+TWO_MERGERS = """
+import json, math
+from safetensors.torch import load_file
+
+
+def scaling_of(config):
+    divisor = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
+    return config["lora_alpha"] / divisor
+
+
+def merge_linear(weight, path, name):
+    config = json.load(open(path + "/adapter_config.json"))
+    sd = load_file(path + "/adapter_model.safetensors")
+    return weight + scaling_of(config) * (sd[name + ".lora_B.weight"] @ sd[name + ".lora_A.weight"])
+
+
+def merge_embedding(weight, path, name):
+    config = json.load(open(path + "/adapter_config.json"))
+    sd = load_file(path + "/adapter_model.safetensors")
+    scale = {scale}
+    return weight + scale * (sd[name + ".lora_B.weight"] @ sd[name + ".lora_A.weight"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [('config["lora_alpha"] / config["r"]', ["medium"]), ("scaling_of(config)", [])],
+)
+def test_one_of_two_that_knows_no_flag(scale: str, expected: list[str], tmp_path: Path) -> None:
+    source = TWO_MERGERS.format(scale=scale)
+    findings = lint_files(tmp_path, {"lora_merge.py": source}, codes=["LS401"])
+    assert [finding.confidence for finding in findings] == expected
+
+
+def test_a_caller_that_refuses_the_flag(tmp_path: Path) -> None:
+    source = TWO_MERGERS.format(scale='config["lora_alpha"] / config["r"]')
+    source += (
+        "\n\ndef merge(weight, path, name, use_rslora):\n    if use_rslora:\n        raise ValueError\n"
+        "    return merge_embedding(weight, path, name)\n"
+    )
+    assert lint_files(tmp_path, {"lora_merge.py": source}, codes=["LS401"]) == ()

@@ -25,6 +25,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import quotient_scales, scale_of
+from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import Surroundings, around, literal_of, scope_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -99,6 +100,24 @@ class Contracts:
     def knows_flag(self, meeting: Meeting, origin: Spot) -> bool:
         """Is rsLoRA asked for, given or kept in a file that may stand before or behind the meeting?"""
         return self.surroundings.know_rslora((*meeting.spots, origin))
+
+    def is_apart(self, meeting: Meeting, origin: Spot) -> bool:
+        """Does one function load the configuration and divide, beside another one that divides by the root?
+
+        Neither it, nor its class, nor what calls it or is called by it has the flag.
+        """
+        functions = {spot.function for spot in (*meeting.spots, origin)}
+        function = next(iter(functions))
+        if len(functions) != 1 or function is None:
+            return False
+        roots = {item.spot.function for item in self.ledger.quotients if _by_root(item)}
+        if not any(item is not None and item.file is function.file for item in roots):
+            return False
+        beside = [use.spot for use in self.ledger.uses if use.callee is function]
+        called = {use.callee for use in self.ledger.uses if use.spot.function is function}
+        texts = [*map(around, (*meeting.spots, *beside))]
+        texts += [item.file.text(item.node) for item in called if isinstance(item, FunctionInfo | ClassInfo)]
+        return not any(map(speaks_of_rslora, texts))
 
     @cached_property
     def trains_without_flag(self) -> bool:
@@ -270,6 +289,14 @@ class Contracts:
         """The fields that are read from the configuration in the files where it is seen."""
         files = {spot.file for spot in meeting.spots}
         return {literal_of(read.key) for read in self._reads[meeting.path] if read.spot.file in files}
+
+
+def _by_root(quotient: Quotient) -> bool:
+    """Is an alpha divided by the root of a rank?"""
+    return any(
+        powers_of(scale).is_trained and powers_of(scale).below == HALF
+        for scale, _ in quotient_scales(quotient)
+    )
 
 
 def _files_of(spot: Spot) -> set[str]:
