@@ -94,6 +94,7 @@ def test_the_picture_of_the_map_is_what_the_command_draws(tmp_path):
 
 
 def test_the_picture_of_a_finding_is_what_the_command_prints(tmp_path):
+    pytest.importorskip("rich")
     drawn = tmp_path / "finding.svg"
     command = [sys.executable, str(ROOT / "scripts" / "screenshot.py"), str(drawn)]
     subprocess.run(command, check=True, cwd=tmp_path)
