@@ -134,7 +134,9 @@ class Renamed:
         sample = self.fate.trial.sample
         module, key = sample.module, self.table.down.key
         known = isinstance(key, Text) and any(isinstance(part, str) for part in key.parts)
-        renamed = known and getattr(key, "literal", None) != sample.down and self.module != module
+        sure = set(origins(self.table.down.value)) == {self.fate.down}  # and no entry among all of them
+        other = getattr(key, "literal", None) != sample.down and self.module != module
+        renamed = known and sure and other
         return renamed and self.key in _alphas_of(module) and not self.renamed_too
 
     @property
