@@ -198,3 +198,33 @@ def test_one_factor_scaled_twice_by_one_name(tmp_path: Path, right: bool) -> Non
             self.linear.weight = self.linear.weight + ({twice}) @ self.lora_a.T
     """
     assert [finding.code for finding in found(tmp_path, source)] == ([] if right else ["LS118"])
+
+
+NO_ALPHA_GIVEN = """
+class LoRALayer:
+    def __init__(self, base, lora_A, lora_B, rank=4, alpha=None):
+        self.base = base
+        self.lora_A, self.lora_B = lora_A, lora_B
+        self.alpha = alpha if alpha is not None else float(rank)
+        self.scaling = self.alpha / rank
+
+    def forward(self, x):
+        return self.base(x) + (x @ self.lora_A.T @ self.lora_B.T) * self.scaling
+
+    def set_lora_weights(self, weights):
+        self.lora_A.copy_(weights["lora_A"])
+        self.lora_B.copy_(weights["lora_B"])
+
+
+def run(base, lora_A, lora_B, x):
+    layer = LoRALayer(base, lora_A, lora_B)
+    return layer.forward(x)
+"""
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_caller_without_an_alpha_does_not_make_a_layer_unscaled(tmp_path: Path, right: bool) -> None:
+    """The layer scales; that its only caller in sight leaves alpha at the rank is no error of it."""
+    source = NO_ALPHA_GIVEN if right else NO_ALPHA_GIVEN.replace(" * self.scaling", "")
+    codes = {finding.code for finding in found(tmp_path, source) if finding.confidence == "high"}
+    assert bool(codes & {"LS101", "LS102", "LS108"}) is not right

@@ -51,7 +51,11 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
         for application, holder in family.holders.items():
             own = application.variant == "lora" and in_one_line(ledger, holder, application.spot.cls)
             bare = own and is_bare(application) and not is_scaled_sum(ledger, application)
-            if bare and not is_changed_elsewhere(ledger, application.spot):
+            if (
+                bare
+                and not _is_scaled_alone(ledger, application)
+                and not is_changed_elsewhere(ledger, application.spot)
+            ):
                 evidence = _evidence(ledger, family, application)
                 if evidence is not None:
                     found.append(
@@ -60,6 +64,15 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
                         )
                     )
     return found
+
+
+def _is_scaled_alone(ledger: Ledger, application: Application) -> bool:
+    """Is it scaled where nothing is known of callers? One that gives no alpha shows a scale of 1."""
+    return any(
+        entry.spot.node is application.spot.node and trained(entry.scale)
+        for entry in ledger.applies
+        if not entry.spot.chain
+    )
 
 
 def _is_delta_or_number(value: object) -> bool:

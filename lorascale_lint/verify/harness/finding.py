@@ -19,7 +19,7 @@ from lorascale_lint.verify.harness.description import (
 )
 from lorascale_lint.verify.harness.guess import function_cases, layer_cases
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
-from lorascale_lint.verify.harness.measuring import first_seen
+from lorascale_lint.verify.harness.measuring import applies, first_seen
 from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.values import CannotBuildError
@@ -101,7 +101,7 @@ def _first_that_works(
             unconvincing = unconvincing or answer.detail
             if answer.verdict is Verdict.BASE_SCALED and answer.observed and spoiled is None:
                 spoiled = subject
-        elif answer.observed is None or abs(answer.observed) < _NOTHING:
+        elif (answer.observed is None or abs(answer.observed) < _NOTHING) and not applies(subject, seed):
             unconvincing = unconvincing or "nothing was applied with any of the arguments that were tried"
         else:
             return subject

@@ -103,10 +103,11 @@ class Loading:
             return False
         home = next((folder for folder in self._above(path) if _lies_in(folder, top)), None)
         if home is None:
-            # A part that an installed package lacks is another version of it; no stand-in would be right.
-            if name != top and importlib.util.find_spec(top) is not None:
+            # A part that an installed package lacks belongs to another version of it.
+            missing = name if name != top and importlib.util.find_spec(top) is not None else top
+            if missing in self._stubs.packages:
                 return False
-            self._stubs.packages |= {top}
+            self._stubs.packages |= {missing}
         elif str(home) not in sys.path:
             sys.path.insert(0, str(home))
             importlib.invalidate_caches()

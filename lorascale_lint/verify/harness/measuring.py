@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorascale_lint.verify.harness.description import Action, Case, LayerCase
-from lorascale_lint.verify.harness.subjects import LayerSession, LayerSubject, Seen, Subject
-from lorascale_lint.verify.harness.values import RANK, Setting, make_setting
+from lorascale_lint.verify.harness.subjects import CodeError, LayerSession, LayerSubject, Seen, Subject
+from lorascale_lint.verify.harness.values import RANK, CannotBuildError, Setting, make_setting
 from lorascale_lint.verify.reference import TOLERANCES, is_close
 from lorascale_lint.verify.verdicts import Verdict
 
@@ -60,6 +60,15 @@ def observe(subject: Subject, setting: Setting) -> tuple[Seen, ...]:
 def first_seen(subject: Subject, seed: int) -> Seen:
     """What the application does at the first alpha. Raises CannotBuildError, CodeError."""
     return observe(subject, setting_of(subject.case, seed))[0]
+
+
+def applies(subject: Subject, seed: int) -> bool:
+    """Whether anything is applied at the largest alpha; at others a truncated scale may be 0."""
+    try:
+        seen = observe(subject, setting_of(subject.case, seed, max(ALPHAS)))
+    except (CodeError, CannotBuildError):
+        return False
+    return any(abs(item.scale) > RESIDUAL for item in seen)
 
 
 def effect_of(session: LayerSession) -> Seen:

@@ -108,6 +108,13 @@ def test_a_missing_package_is_stubbed_and_named(tmp_path: Path) -> None:
     assert "Stubbed package a_package_that_is_nowhere" in render_text(report)
 
 
+def test_a_missing_part_of_an_installed_package_is_stubbed_alone(tmp_path: Path) -> None:
+    source = "import numpy as np\nimport yaml.a_part_that_is_nowhere as gone\nimport yaml\nassert yaml.dump\n"
+    report = run(tmp_path, source + PLAIN)
+    assert {row.verdict for row in report.rows} <= {Verdict.OK, Verdict.OBSERVED}
+    assert "yaml" in report.target.stubs
+
+
 def test_a_stub_that_is_called_at_import_is_named(tmp_path: Path) -> None:
     report = run(tmp_path, f"import triton_that_is_not.there; triton_that_is_not.there.run()\n{PLAIN}")
     assert {row.verdict for row in report.rows} <= {Verdict.OK, Verdict.OBSERVED}

@@ -142,6 +142,27 @@ BUGS = {
         0.3,
         0.25,
     ),
+    "floor_division": Bug(
+        "LS204",
+        """
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, w: nn.Module, w_a: nn.Module, w_b: nn.Module, r: int, alpha: int):
+        super().__init__()
+        self.w = w
+        self.w_a = w_a
+        self.w_b = w_b
+        self.r = r
+        self.alpha = alpha
+
+    def forward(self, x):
+        return self.w(x) + (self.alpha // self.r) * self.w_b(self.w_a(x))
+""",
+        0.5,
+        0.0,
+    ),
     "no_alpha_in_setter": Bug(
         "LS203",
         _changed(
