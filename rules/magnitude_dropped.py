@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.key_filters import magnitudes_filtered_out
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.magnitudes import Magnitudes
 from lorascale_lint.rule import Rule
@@ -18,7 +19,8 @@ class MagnitudeDropped(Rule):
 
     A method that gathers both factors of a layer for a file, where the layer has a learned magnitude
     (`dora_scale`, `magnitude`) that is not gathered; and a factory that makes such a layer from loaded
-    tensors without the option that switches the magnitude on.
+    tensors without the option that switches the magnitude on. Or a function that keeps those entries of a
+    model's state which are called as the factors are (`"lora_A" in key or "lora_B" in key`).
 
     ## Why it is wrong
 
@@ -102,6 +104,20 @@ class MagnitudeDropped(Rule):
                         (saved.of("B").spot, "and the other"),
                     ],
                     fix=save_magnitude(ledger, saved),
+                )
+        for lost in magnitudes_filtered_out(ledger):
+            if lost.write.spot.node not in seen:
+                seen.add(lost.write.spot.node)
+                yield self.at(
+                    lost.write.spot,
+                    f"`{lost.write.spot.name}` keeps the factors of `{lost.cls.name}` and not its "
+                    f"`{lost.made.field}`",
+                    confidence="high" if lost.saved else "medium",
+                    trace=[
+                        (lost.made.spot, f"`{lost.cls.name}` has a learned magnitude, `{lost.made.field}`"),
+                        *((s.spot, f"the filter lets `{s.field}` through") for s in lost.factors.values()),
+                        (lost.write.spot, f"no key with `{lost.made.field}` passes its tests"),
+                    ],
                 )
         for found in magnitudes.rebuilt_without():
             if found.use.spot.node not in seen:
