@@ -16,7 +16,8 @@ class MergedTwice(Rule):
     ## What it finds
 
     A function that takes the delta of a layer, writes weight and delta into the layer's weight, and then
-    tells the same layer to merge.
+    tells the same layer to merge; and one that adds the products of the factors of a model's modules to their
+    weights, and then tells the model to merge.
 
     ## Why it is wrong
 
@@ -53,7 +54,8 @@ class MergedTwice(Rule):
 
     ## Limits
 
-    Both must stand in one function and name the layer alike.
+    Both must stand in one function and name the layer alike. Silent where the function changes the factors
+    in between.
 
     ## References
 

@@ -37,3 +37,28 @@ def test_found(body: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("body", SILENT.values(), ids=SILENT)
 def test_silent(body: str, tmp_path: Path) -> None:
     assert codes(tmp_path, body) == []
+
+
+EXPORT = """\
+def export(model, out):
+    for module in model.modules():
+        if hasattr(module, "lora_A"):
+            delta = module.lora_B["default"].weight @ module.lora_A["default"].weight
+            module.base_layer.weight.data += module.scaling["default"] * delta
+{between}
+    {merge}.save_pretrained(out)
+"""
+
+
+@pytest.mark.parametrize(
+    ("between", "merge", "count"),
+    [
+        ("", "model.merge_and_unload()", 1),
+        ("            module.lora_B['default'].weight.data.zero_()", "model.merge_and_unload()", 0),
+        ("", "model.unload()", 0),
+        ("", "other.merge_and_unload()", 0),
+    ],
+)
+def test_models_that_merge(between: str, merge: str, count: int, tmp_path: Path) -> None:
+    source = EXPORT.format(between=between, merge=merge)
+    assert len(lint_files(tmp_path, {"export_lora.py": source}, codes=["LS125"])) == count

@@ -55,3 +55,6 @@ DELTALESS_BASES = frozenset({"Module", "ABC", "object"})
 
 ANY_ATTRIBUTE = frozenset({"__getattr__", "__getattribute__"})
 """Methods by which any attribute of an object may be read."""
+
+EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
+"""Methods after which a factor, or a table of factors, is not what it was."""

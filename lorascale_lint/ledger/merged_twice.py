@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
 from lorascale_lint.knowledge.inverses import INTO_WEIGHTS
+from lorascale_lint.knowledge.members import EMPTIES
 from lorascale_lint.knowledge.roles import DELTA, role_of
+from lorascale_lint.ledger.backups import weight_of
+from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import arms
-from lorascale_lint.provenance.values import Tensor, options
+from lorascale_lint.provenance.values import WALKED, Tensor, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +30,38 @@ class MergedTwice:
 
 
 def merged_twice(ledger: Ledger) -> Iterator[MergedTwice]:
-    """Each call that merges a layer whose weight has its delta already, on the same way."""
+    """Each call that merges a layer, or its model, when the weight has the delta already."""
+    yield from _of_layers(ledger)
+    yield from _of_models(ledger)
+
+
+def _of_models(ledger: Ledger) -> Iterator[MergedTwice]:
+    """Products of the factors of a model's modules, put into their weights before the model merges."""
+    for apply in ledger.applies:
+        spot, function = apply.spot, apply.spot.function
+        model, walked, _ = apply.factors.partition(f".{WALKED}")
+        base = weight_of(apply.base) or ""
+        if apply.kind != "merge" or function is None or spot.chain or not walked or spot.file.is_test:
+            continue
+        for use in ledger.uses if base.startswith(f"{model}.{WALKED}") else ():
+            owner, _, name = use.name.rpartition(".")
+            later = use.spot.function is function and not use.spot.chain and use.spot.row > spot.row
+            merges = later and owner == model and name.startswith(INTO_WEIGHTS)
+            once = not merges or _is_emptied(ledger, function, apply)
+            if not once and _together(function, spot.node, use.spot.node):
+                yield MergedTwice("the model", spot, spot, use.spot)
+                break
+
+
+def _is_emptied(ledger: Ledger, function: FunctionInfo, apply: Apply) -> bool:
+    """Does the function set the factors to something else behind the sum?"""
+    stored = (store.spot for store in ledger.stores if store.spot.function is function)
+    called = (node for node, _, name in _calls(function) if name in EMPTIES)
+    row = apply.spot.row
+    return any(spot.row > row for spot in stored) or any(node.lineno > row for node in called)
+
+
+def _of_layers(ledger: Ledger) -> Iterator[MergedTwice]:
     for store in ledger.stores:
         function = store.spot.function
         if function is None or store.field not in ("weight", "data") or store.spot.file.is_test:

@@ -14,6 +14,7 @@ from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
     NONE,
+    WALKED,
     Const,
     Element,
     Hole,
@@ -259,7 +260,7 @@ def _is_trained(m: Machine, owner: Value) -> None:
     """A parameter of a model is trained: its name, which a loop gives with it, is known to be such a one."""
     if not isinstance(owner, Place):
         return
-    wanted = ("name in", owner.path.removesuffix(".<module>"))
+    wanted = ("name in", owner.path.removesuffix(f".{WALKED}"))
 
     def marked(value: Value) -> Value:
         if isinstance(value, Tup):  # `filter(lambda named: named[1].requires_grad, ...)`

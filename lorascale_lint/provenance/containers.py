@@ -31,6 +31,7 @@ from lorascale_lint.provenance.shapes import extent, tensor_item
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     UNKNOWN,
+    WALKED,
     Closure,
     Const,
     Element,
@@ -272,7 +273,7 @@ def _element_of(m: Machine, source: Value) -> Value:
         case Method(
             receiver=Place() as receiver, name="named_modules()" | "named_parameters()" | "named_children()"
         ):
-            return Tup((hole(("name in", receiver.path)), Place(f"{receiver.path}.<module>")))
+            return Tup((hole(("name in", receiver.path)), Place(f"{receiver.path}.{WALKED}")))
         case Place(path=path):
             if path.startswith("key of "):
                 return hole(path)

@@ -30,6 +30,7 @@ from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
+    WALKED,
     Keywords,
     Method,
     Number,
@@ -198,7 +199,7 @@ def of_place(
         case "items" | "keys" | "values" | "named_modules" | "named_parameters" | "named_children":
             return Method(value, f"{name}()")
         case "modules" | "children" | "parameters":
-            return Place(f"{path}.<module>")
+            return Place(f"{path}.{WALKED}")
         case "state_dict" | "get_tensors":
             return Place(f"{path}.state_dict()", None, False, made="state dict")
         case "get" | "pop" | "get_tensor" | "__getitem__" | "get_parameter" | "get_submodule" if args:

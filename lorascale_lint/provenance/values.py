@@ -256,6 +256,9 @@ LOOP = "loop in row "
 """How the condition begins that a loop of unknown length, whose place follows, is running or has run."""
 ROUND = "round of the loop in row "
 """How the condition begins that one item of several that are known is at hand."""
+WALKED = "<module>"
+"""Ends the path of any module in a walk over all modules of a model."""
+
 FILLED = " was filled"
 """How the condition ends that a field of a record holds no longer what it started with."""
 OPTION_LIMIT = 8
