@@ -16,6 +16,7 @@ from lorascale_lint.knowledge.roles import (
     DELTA,
     DIFF,
     MULTIPLIER,
+    RANK,
     STRENGTH,
     A,
     B,
@@ -248,7 +249,8 @@ def _vetoes(part: _Part) -> bool:
 
 def _is_number(ledger: Ledger, spot: Spot, scale: Scale, part: _Part | None = None) -> bool:
     """Is the scale a user's number, shown to be one, or the trained scale? A constant of a caller is one."""
-    roots = any(not symbol.role and power == HALF for symbol, power in scale.powers)
+    scale, of_two = _of_one(scale)
+    roots = of_two or any(not symbol.role and power == HALF for symbol, power in scale.powers)
     known = Scale(scale.coefficient, tuple((s, p) for s, p in scale.powers if s.role))
     if not known.powers:
         return bool(spot.chain) and known.coefficient != 1
@@ -265,6 +267,15 @@ def _is_number(ledger: Ledger, spot: Spot, scale: Scale, part: _Part | None = No
     if symbol.role == STRENGTH and "weight" not in words(last):
         return True
     return "." in name or _is_shown(ledger, spot.function, name)
+
+
+def _of_one(scale: Scale) -> tuple[Scale, bool]:
+    """The scale without the alphas and ranks of one adapter over those of another, and had it any?"""
+    powers = scale.powers
+    for role in (ALPHA, RANK):
+        if sum(power for symbol, power in powers if symbol.role == role) == 0:
+            powers = tuple(item for item in powers if item[0].role != role)
+    return Scale(scale.coefficient, powers), powers != scale.powers
 
 
 def _is_listed(step: Multiplied) -> bool:
