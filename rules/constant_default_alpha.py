@@ -70,9 +70,8 @@ class ConstantDefaultAlpha(Rule):
 
     Only keys that are computed for a module count: one alpha of a whole file, such as `lora_alpha` of a
     PEFT configuration, has the default of its format. Silent if the division happens only where alpha is
-    present, or if the same file writes the missing alphas first. A default that comes from an option, a
-    field or a parameter is reported with `--preview` if it is more than 1: whoever runs the program may
-    know the alpha.
+    present, or if the same file writes the missing alphas first. A default that comes from an option
+    above 1, a field or a parameter is reported with `--preview`: whoever runs the program may know the alpha.
 
     ## References
 
@@ -106,7 +105,7 @@ class ConstantDefaultAlpha(Rule):
             yield self.at(
                 found.used.spot,
                 f"a missing alpha is whatever was chosen, by default {found.number:g}, and not the rank",
-                confidence="high" if 0 < found.number <= 1 else "medium",  # meant as a strength
+                confidence="high" if found.is_strength_option else "medium",
                 effect=f"effective scale {found.number:g} / rank instead of 1 for a file without alpha",
                 trace=[
                     (found.spot, f"the default is {found.number:g}"),

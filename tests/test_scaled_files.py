@@ -335,3 +335,12 @@ def test_roles_by_subscripts(first: str, last: str, expected: list[str], tmp_pat
     )
     findings = lint_files(tmp_path, {"lora.py": source}, codes=["LS114"])
     assert [finding.confidence for finding in findings] == expected
+
+
+def test_a_table_of_numbers(tmp_path: Path) -> None:
+    source = (
+        "def block_strengths(names, lora_presets, strength: float = 1.0):\n"
+        '    weights = lora_presets.get("block_weights")\n'
+        "    return {name: float(weights.get(name, 1.0)) * float(strength) for name in names}\n"
+    )
+    assert lint_files(tmp_path, {"blocks.py": source}, codes=["LS114"]) == ()

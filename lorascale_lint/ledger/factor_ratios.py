@@ -184,6 +184,8 @@ def _tried(ledger: Ledger) -> Iterator[SquaredRatio]:
 
 def _scaled_entry(ledger: Ledger, write: KeyWrite) -> Multiplied | None:
     """The step that gives an entry its ratio, if what is written is such entries, under any key."""
+    if any(_is_plain(option.value) for option in options(write.value)):
+        return None
     for option in options(write.value):
         guards = (*write.guards, *option.guards)
         parts = list(_parts(option.value))
@@ -195,6 +197,12 @@ def _scaled_entry(ledger: Ledger, write: KeyWrite) -> Multiplied | None:
         if own and all(_is_number(ledger, write.spot, part.scale, part) for part in scaled):
             return scaled[0].step
     return None
+
+
+def _is_plain(value: Value) -> bool:
+    """Is it a number in which no entry is, so that what is written is no table of tensors?"""
+    parts = list(_parts(value)) if isinstance(value, Number) else []
+    return bool(parts) and all(part.entry.path == "?" and not _vetoes(part) for part in parts)
 
 
 def _parts(value: Value) -> Iterator[_Part]:

@@ -15,7 +15,7 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.scale import STAND_IN, Scale, Symbol
+from lorascale_lint.provenance.scale import STAND_IN, Scale, Symbol, is_share
 from lorascale_lint.provenance.values import FILLED, Const, Guards, Number, Text, Tup, Value, options
 
 
@@ -31,6 +31,11 @@ class StandIn:
     origin: str
     guards: Guards
     used: Quotient | KeyWrite
+
+    @property
+    def is_strength_option(self) -> bool:
+        """Is it the default of an option of the command line, and one that is meant as a strength?"""
+        return isinstance(self.spot.node, ast.Call) and is_share(self.number)
 
 
 def divided_stand_ins(ledger: Ledger) -> list[StandIn]:
