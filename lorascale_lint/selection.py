@@ -60,7 +60,7 @@ class Catalog:
         if not found:
             known = sorted([*self.names, *self.names.values()])
             near = difflib.get_close_matches(selector.upper(), self.names, n=1) or difflib.get_close_matches(
-                selector, known, n=1, cutoff=0.0
+                selector, known, n=1, cutoff=0.5
             )
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UnknownRule(f"unknown rule {selector!r}{hint}")

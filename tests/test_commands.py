@@ -73,6 +73,13 @@ def test_rule_misused(capsys, args):
     assert err
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("unscled-merge", "; did you mean 'unscaled-merge'?"), ("nope", "")]
+)
+def test_a_name_that_is_near_is_offered(capsys, name, hint):
+    assert run(capsys, "rule", name) == (2, "", f"error: unknown rule '{name}'{hint}\n")
+
+
 def test_clean(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "lorascale-lint"

@@ -88,7 +88,8 @@ def render_text(inspection: Inspection) -> str:
     if len(groups) > 1:
         lines += [f"    {group.count:>5} × {_described(group)}" for group in groups[:_MOST_ROWS]]
         if len(groups) > _MOST_ROWS:
-            lines.append(f"    and {len(groups) - _MOST_ROWS} other kinds; --format json has every module")
+            rest = len(groups) - _MOST_ROWS
+            lines.append(f"    and {rest} other kinds; --output-format json has every module")
     for oddity in inspection.oddities:
         lines += _wrapped(f"  oddity: {oddity.text}{_examples(oddity)}", "    ")
     lines += _predicted(adapter, inspection.predictions)

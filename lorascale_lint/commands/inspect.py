@@ -21,6 +21,7 @@ from lorascale_lint.commands.options import examples
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--loader", metavar="NAME", help="Ask about one loader, such as comfyui or fastvideo-0.2.1.")
 @click.option(
+    "--output-format",
     "--format",
     "output_format",
     type=click.Choice(["text", "json", "html"]),
@@ -46,7 +47,8 @@ def command(
 ) -> int:
     """Show which scale the adapters in PATHS were trained with, and what loaders make of it.
 
-    PATHS are safetensors files, or folders of them. Only headers and alphas are read; needs no torch.
+    PATHS are adapter files (.safetensors, .pt, .bin, .ckpt, .gguf) or folders of them, such as PEFT's or a
+    Hugging Face cache. Only headers and alphas are read, nothing is unpickled or executed; needs no torch.
     With --rewrite-to one adapter is written anew for a loader that would lose its scale; the new file is
     compared with the old one before it gets its name, and nothing is overwritten.
 

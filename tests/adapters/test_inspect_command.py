@@ -73,7 +73,7 @@ def test_json(inspect: Callable[..., Output], tmp_path: Path) -> None:
         ("diffsynth-2", 0),
         ("lycoris", 1),
         ("vllm", 1),
-        ("videox-fun", 3),
+        ("invokeai", 3),
         ("nothing", 2),
     ],
 )

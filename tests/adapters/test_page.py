@@ -1,4 +1,4 @@
-"""`inspect --format html`: one page that says what the text says, with the size of each delta."""
+"""`inspect --output-format html`: one page that says what the text says, with the size of each delta."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Balance(HTMLParser):
 
 
 def page(capsys: pytest.CaptureFixture[str], *paths: Path) -> str:
-    assert cli.run(["inspect", "--format", "html", *map(str, paths)]) == 0
+    assert cli.run(["inspect", "--output-format", "html", *map(str, paths)]) == 0
     text = capsys.readouterr().out
     parser = Balance()
     parser.feed(re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL))
