@@ -84,8 +84,7 @@ class StubFinder(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of a stub for a name on the list, else None."""
-        steps = fullname.split(".")
-        if not any(".".join(steps[:length]) in self.packages for length in range(1, len(steps) + 1)):
+        if not self._serves(fullname):
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
@@ -100,21 +99,36 @@ class StubFinder(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Nothing to execute."""
 
+    def _serves(self, fullname: str) -> bool:
+        steps = fullname.split(".")
+        return any(".".join(steps[:length]) in self.packages for length in range(1, len(steps) + 1))
+
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Meanwhile stubs can be called."""
+        """Meanwhile stubs can be called; who only looks whether a package is there finds no stub."""
         before, self._record.importing = self._record.importing, True
+        look = importlib.util.find_spec
+
+        def find_spec(name: str, package: str | None = None) -> importlib.machinery.ModuleSpec | None:
+            return None if self._serves(name) else look(name, package)
+
+        importlib.util.find_spec = find_spec
         try:
             yield
         finally:
             self._record.importing = before
+            importlib.util.find_spec = look
+
+    def put_into(self, module: ModuleType, name: str) -> None:
+        """A stand-in for something that an installed module lacks, being of another version."""
+        setattr(module, name, _make_stub(f"{module.__name__}.{name}", self._record))
 
     def drawn(self) -> dict[str, list[str]]:
         """Package to the attributes and submodules drawn from it so far, sorted.
 
         Empty if only its name was used.
         """
-        tops = sorted({name.partition(".")[0] for name in self.packages})
+        tops = sorted({name.partition(".")[0] for name in self.packages} | self._record.drawn.keys())
         return {name: sorted(self._record.drawn.get(name, ())) for name in tops}
 
 

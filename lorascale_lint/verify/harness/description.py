@@ -27,6 +27,7 @@ class Role(StrEnum):
     SCALE = "scale"
     STRENGTH = "strength"
     INPUT = "input"
+    BASE_OUTPUT = "output of the base"
     IN_FEATURES = "in features"
     OUT_FEATURES = "out features"
     ADAPTER = "adapter name"

@@ -159,6 +159,8 @@ def _call(layer: Any, method: str) -> Call | None:
         )
         if not arguments and (needed or words.role_of(name) is Role.INPUT):
             arguments.append((name, Value(Role.INPUT)))
+        elif len(arguments) == 1 and name in words.BASE_OUTPUTS:
+            arguments.append((name, Value(Role.BASE_OUTPUT)))
         elif needed:
             return None
     return Call(method, tuple(arguments)) if arguments else None

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from lorascale_lint.verify.stubs import StubFinder
 # A stand-in for it would make torch believe that there is a compiler.
 _NEVER_STUBBED = frozenset({"triton", "torch", "numpy"})
 _FRAMEWORKS = frozenset({"numpy", "jax", "mlx", "keras", "tensorflow", "flax"})
+_NO_NAME = re.compile(r"cannot import name '(\w+)'")
 # A file that wants more packages than this is not the one that applies a delta.
 _MOST_STUBS = 40
 
@@ -92,6 +94,8 @@ class Loading:
                 if not self._provide(error.name or "", path):
                     raise CannotLoadError(f"the package {error.name} is missing") from error
             except (Exception, SystemExit) as error:
+                if isinstance(error, ImportError) and self._complete(error, path):
+                    continue
                 text = " ".join(str(error).split())[:200]
                 raise CannotLoadError(f"the import raises {type(error).__name__}: {text}") from error
         raise CannotLoadError("too many packages are missing")
@@ -116,6 +120,17 @@ class Loading:
             self._stubs.packages |= {name}
         else:
             return False
+        return True
+
+    def _complete(self, error: ImportError, path: Path) -> bool:
+        """Put a stand-in for a name into an installed module of another version; never into the project."""
+        module, found = sys.modules.get(error.name or ""), _NO_NAME.match(str(error))
+        if module is None or found is None or (error.name or "").partition(".")[0] in _NEVER_STUBBED:
+            return False
+        file = getattr(module, "__file__", None)
+        if file is None or self._root.resolve() in Path(file).resolve().parents or hasattr(module, found[1]):
+            return False
+        self._stubs.put_into(module, found[1])
         return True
 
     def _above(self, path: Path) -> list[Path]:

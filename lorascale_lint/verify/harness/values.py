@@ -202,6 +202,9 @@ def _plain(value: Value, setting: Setting) -> Any:
         return tensor(np.swapaxes(joined, 0, 1) if value.transposed else joined)
     if role is Role.INPUT:
         return token_ids(setting) if first.shape.geometry is Geometry.EMBEDDING else tensor(setting.inputs())
+    if role is Role.BASE_OUTPUT:
+        inputs = setting.inputs()
+        return tensor(inputs.reshape(len(inputs), -1) @ np.concatenate([item.weight for item in modules]).T)
     if role is Role.OUTPUT:
         return str(Path(tempfile.mkdtemp()) / "adapter.safetensors")
     if role is Role.BIAS:

@@ -82,6 +82,8 @@ TABLES = frozenset(
     "state_dict_lora lora_tensors".split()
 )
 BASE_TABLES = frozenset("model_sd model_state_dict base_sd base_state_dict state_dict_base model".split())
+# Of a method that is given inputs before it.
+BASE_OUTPUTS = frozenset("out output result base_output base_out org_out original_output y orig_out".split())
 FILES = frozenset(
     "path file filename lora_path lora_file lora_filename ckpt_path adapter_path adapter_file weights_path "
     "lora_weights_path input_path input_file src src_path source_path model_path lora_ckpt input_lora "

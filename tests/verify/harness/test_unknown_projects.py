@@ -330,3 +330,35 @@ def test_a_layer_that_keeps_a_class(tmp_path: Path) -> None:
     assert "self.kind" in source
     report = run(tmp_path, source)
     assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
+
+
+def test_a_stand_in_is_not_there_for_who_only_looks(tmp_path: Path) -> None:
+    """A library that uses a package if it is there must not meet the stand-in of one that is not."""
+    (tmp_path / "looks.py").write_text(
+        "import importlib.util\n\nassert importlib.util.find_spec('a_package_that_is_nowhere') is None\n"
+    )
+    report = run(tmp_path, f"import a_package_that_is_nowhere as gone\nimport looks\n{PLAIN}")
+    found = [row for row in report.rows if row.group.startswith("program.py")]
+    assert {row.verdict for row in found} <= {Verdict.OK, Verdict.OBSERVED}
+
+
+def test_a_name_that_an_installed_package_lacks_is_stubbed(tmp_path: Path) -> None:
+    report = run(tmp_path, f"from yaml import a_name_of_another_version as gone\n{PLAIN}")
+    assert {row.verdict for row in report.rows} <= {Verdict.OK, Verdict.OBSERVED}
+    assert report.target.stubs["yaml"] == ("a_name_of_another_version",)
+
+
+APPLIED = """
+class Lora:
+    def __init__(self, rank, alpha, lora_A=None, lora_B=None):
+        self.rank, self.alpha = rank, alpha
+        self.lora_A, self.lora_B = lora_A, lora_B
+
+    def apply(self, x, out):
+        return out + (x @ self.lora_A.T @ self.lora_B.T) * (self.alpha / self.rank)
+"""
+
+
+def test_a_method_that_is_given_the_output_of_the_base(tmp_path: Path) -> None:
+    report = run(tmp_path, APPLIED)
+    assert verdicts(report, "program.py")["trained scale"] is Verdict.OK, report.rows

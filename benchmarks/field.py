@@ -1,0 +1,203 @@
+"""Findings in public code, confirmed by number.
+
+    python benchmarks/field.py MIRROR [OWNER/NAME ...] [--out ROWS]
+
+MIRROR holds bare repositories as ``OWNER+NAME/repo``. Of each one the Python files of its newest revision are
+put into an empty folder, linted with the default rules, and each finding is run as `check --prove` does: in
+child processes that reach no network. Each finding is a line of JSON in ROWS (repositories that are in it are
+not run again). Prints the page docs/field.md: what was confirmed, with repository, revision, row,
+expected and observed scale and the command, the counts, and why the others were not run. Nothing of the code
+is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lorascale_lint import engine
+from lorascale_lint.config import Configs
+from lorascale_lint.findings import Proof
+from lorascale_lint.sources.discovery import discover
+from lorascale_lint.verify.proving.proof import proved
+
+_NAMES = re.compile(r"`[^`]*`|'[^']*'|\([^()]*\)|<[^<>]*>|\b\d+(?:\.\d+)?\b")
+_WORDS = ("confirmed", "refuted", "not run")
+_LONGEST = 70
+_COLUMNS = (
+    "repository, revision",
+    "place",
+    "rule",
+    "question",
+    "expected",
+    "observed",
+    "alpha, rank",
+    "command",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finding; `code` is "" for a repository without any."""
+
+    repository: str
+    revision: str
+    code: str = ""
+    name: str = ""
+    place: str = ""
+    proof: Proof | None = None
+
+    @classmethod
+    def read(cls, line: str) -> Row:
+        """A line of ROWS."""
+        data = json.loads(line)
+        proof = None if data["proof"] is None else Proof(**data["proof"])
+        return cls(**{**data, "proof": proof})
+
+
+def rows_of(repository: str, git: Path) -> Iterator[Row]:
+    """The findings in the newest revision. Raises CalledProcessError where it cannot be had."""
+    base = ["git", f"--git-dir={git}"]
+    told = subprocess.run([*base, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    revision = told.stdout.strip()
+    with tempfile.TemporaryDirectory() as scratch:
+        here = os.getcwd()
+        tree = Path(scratch) / repository.rpartition("/")[2]
+        tree.mkdir()
+        archive = subprocess.run(
+            [*base, "archive", revision, ":(glob)**/*.py"], check=True, capture_output=True
+        ).stdout
+        subprocess.run(["tar", "x", "-C", str(tree)], input=archive, check=True)
+        (tree / "pyproject.toml").touch()
+        os.chdir(tree)
+        try:
+            sources = discover([Path(".")], Configs())
+            result = engine.lint(sources.targets, sources.context)
+            shown = [item for item in result.findings if item.confidence == "high"]
+            found = proved(shown, sources) if shown else ()
+        finally:
+            os.chdir(here)
+    yield from (
+        Row(
+            repository,
+            revision,
+            item.code,
+            item.name,
+            f"{item.span.filename}:{item.span.start.row}",
+            item.proof,
+        )
+        for item in found
+    )
+    if not found:
+        yield Row(repository, revision)
+
+
+def page(rows: Sequence[Row]) -> Iterator[str]:
+    """docs/field.md."""
+    found = [row for row in rows if row.proof is not None]
+    counts = Counter(str(row.proof.status) for row in found if row.proof)
+    yield "# Found in public code, confirmed by number"
+    yield ""
+    yield (
+        "Written by `python benchmarks/field.py MIRROR OWNER/NAME ... --out ROWS.jsonl`, which runs "
+        "[`check --prove`](prove.md) over the newest revision of public repositories that was at hand. "
+        "Scales are those at the alpha and rank beside them. The commands are for the root of a checkout of "
+        "that revision."
+    )
+    yield ""
+    yield (
+        f"{len({row.repository for row in rows})} repositories, {len(found)} findings of the default rules: "
+        + ", ".join(f"{counts[word]} {word}" for word in _WORDS)
+        + "."
+    )
+    for status in ("confirmed", "refuted"):
+        chosen = [row for row in found if row.proof and row.proof.status == status]
+        if chosen:
+            yield ""
+            yield f"## {status.capitalize()}"
+            yield ""
+            yield f"| {' | '.join(_COLUMNS)} |"
+            yield f"|{'---|' * len(_COLUMNS)}"
+            yield from map(_line, sorted(chosen, key=lambda row: (row.repository, row.place)))
+    yield ""
+    yield "## Not run"
+    yield ""
+    reasons = Counter(
+        _short(row.proof.reason) for row in found if row.proof and row.proof.status == "not run"
+    )
+    yield "| findings | reason |"
+    yield "|---|---|"
+    yield from (f"| {count} | {reason} |" for reason, count in sorted(reasons.items(), key=_most))
+
+
+def _line(row: Row) -> str:
+    proof = row.proof
+    assert proof is not None
+    given = ", ".join(f"{item:g}" for item in (proof.alpha, proof.rank) if item is not None)
+    cells = [
+        f"{row.repository} {row.revision[:12]}",
+        f"`{row.place}`",
+        f"{row.code} {row.name}",
+        proof.question,
+        "" if proof.expected is None else f"{proof.expected:.4g}",
+        "" if proof.observed is None else f"{0.0 if abs(proof.observed) < 1e-7 else proof.observed:.4g}",
+        given,
+        f"`{proof.command}`",
+    ]
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _short(reason: str) -> str:
+    """Without the names of this code, which would be of no use to others."""
+    return " ".join(_NAMES.sub("…", reason).replace("|", "/").split())[:_LONGEST]
+
+
+def _most(item: tuple[str, int]) -> tuple[int, str]:
+    return (-item[1], item[0])
+
+
+def _collected(mirror: Path, names: Iterable[str], out: Path | None) -> Iterator[Row]:
+    known = [Row.read(line) for line in out.read_text().splitlines()] if out and out.exists() else []
+    yield from known
+    done = {row.repository for row in known}
+    for name in names:
+        if name in done:
+            continue
+        try:
+            rows = list(rows_of(name, mirror / name.replace("/", "+") / "repo"))
+        except (subprocess.CalledProcessError, OSError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            continue
+        told = Counter(row.proof.status for row in rows if row.proof)
+        print(f"{name}: {dict(told)}", file=sys.stderr, flush=True)
+        if out is not None:
+            with out.open("a") as stream:
+                stream.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
+        yield from rows
+
+
+def main() -> int:
+    """Run the repositories and print the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("mirror", type=Path)
+    parser.add_argument("repositories", nargs="*", metavar="OWNER/NAME")
+    parser.add_argument("--out", type=Path, metavar="ROWS")
+    options = parser.parse_args()
+    names = options.repositories or sorted(
+        folder.parent.name.replace("+", "/", 1) for folder in options.mirror.glob("*+*/repo")
+    )
+    print("\n".join(page(list(_collected(options.mirror, names, options.out)))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
