@@ -122,7 +122,7 @@ def matters(file: FileInfo, info: FunctionInfo) -> bool:
     if speaks_of_scales(text) or speaks_of_lora(text):
         return True
     around = file.source if info.owner is None else file.text(info.owner.node)
-    if moves_tensors(text) and speaks_of_lora(around):
+    if info.name != "__init__" and moves_tensors(text) and speaks_of_lora(around):
         return True
     return info.owner is not None and speaks_of_lora(info.owner.qualname)
 

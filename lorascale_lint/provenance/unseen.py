@@ -77,7 +77,7 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
         return Place(place.path)
     number = isinstance(default, ast.Constant) and type(default.value) in (int, float)
     if place.role == "base" and (note in ("float", "int") or number):
-        return Place(place.path, "multiplier", True)
+        return Place(place.path, "strength", True)
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
         guard = f"{parameter.arg}@{m.frame.number} is None"
         return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
