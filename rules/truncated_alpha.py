@@ -12,7 +12,7 @@ from lorascale_lint.ledger.kept_numbers import kept_by, roles
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.real_numbers import is_declared_whole, why_real
 from lorascale_lint.provenance.scale import EXTENT
-from lorascale_lint.provenance.values import options
+from lorascale_lint.provenance.values import Number, Value, options
 from lorascale_lint.rule import Rule
 
 
@@ -105,7 +105,9 @@ class TruncatedAlpha(Rule):
         places: dict[object, list[Rounding]] = defaultdict(list)
         for look in (ledger, *(trial.ledger for trial in ledger.trials)):
             for found in look.roundings:
-                if found.spot.function not in whole and _reaches_a_scale(look, found):
+                if found.spot.function in whole or _is_whole(found.value):
+                    continue
+                if _reaches_a_scale(look, found):
                     places[found.spot.node].append(found)
         for looks in places.values():
             yield from self._rounding(ledger, looks)
@@ -126,6 +128,12 @@ class TruncatedAlpha(Rule):
             trace=[(first.operand, why or "nothing says that alpha is an integer")],
             fix=None if tensor else keep_alpha_float(ledger, first.spot),
         )
+
+
+def _is_whole(value: Value) -> bool:
+    """Was an alpha that it may be made whole before?"""
+    ways = [option.value for option in options(value)]
+    return any(isinstance(way, Number) and way.truncated and ALPHA in roles(way) for way in ways)
 
 
 def _reaches_a_scale(ledger: Ledger, rounding: Rounding) -> bool:

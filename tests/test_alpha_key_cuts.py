@@ -124,3 +124,32 @@ class LoRALayer:
         return cls(values["lora_up.weight"], values["lora_down.weight"], alpha)
 """
     assert lint_files(tmp_path, {"lora_layers.py": source}) == ()
+
+
+def test_the_groups_of_a_converter_have_parts_as_keys(tmp_path: Path) -> None:
+    source = """
+from safetensors.torch import load_file, save_file
+
+def convert_lora(source, target):
+    modules = {}
+    for key, tensor in load_file(source).items():
+        name, part = key.split(".", 1)
+        if part == "alpha":
+            modules.setdefault(name, {})["alpha"] = tensor
+        elif "lora_down" in part:
+            modules.setdefault(name, {})["down"] = tensor
+        elif "lora_up" in part:
+            modules.setdefault(name, {})["up"] = tensor
+    out = {}
+    for name, module in modules.items():
+        alpha = int(module["alpha"].item()) if "alpha" in module else module["down"].shape[0]
+        scale = scale_of(alpha, module["down"].shape[0])
+        out[name + ".lora_A.weight"], out[name + ".lora_B.weight"] = module["down"] * scale, module["up"]
+    save_file(out, target)
+
+def scale_of(alpha: int, rank: int):
+    return int(alpha) / rank
+"""
+    found = lint_files(tmp_path, {"convert_lora.py": source})
+    assert [item.code for item in found] == ["LS204"]  # int() of a tensor of the file
+    assert found[0].span.start.row == 16

@@ -45,7 +45,8 @@ def misfits(ledger: Ledger) -> Iterator[Misfit]:
                 continue
             kept = {sample.alpha_key, *renamed}
             well_formed = key in kept or key in {f"{sample.module}.{suffix}" for suffix in ALPHA_SUFFIXES}
-            if isinstance(read.container, Text) or (well_formed and key not in kept):
+            whole = key in ALPHA_SUFFIXES  # the part of one module: nothing was cut
+            if whole or isinstance(read.container, Text) or (well_formed and key not in kept):
                 continue
             found[read.spot.node][sample.pair.down].append((well_formed, read))
     for by_suffix in found.values():
