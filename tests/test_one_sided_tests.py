@@ -23,7 +23,9 @@ def found(folder: Path, body: str) -> list[str]:
     """Messages of LS117 in a function that begins with ``body``."""
     path = folder / "lora_scale.py"
     path.write_text(MERGE.format(body=body))
-    return [finding.message for finding in lint([path], [], codes=["LS117"]).findings]
+    result = lint([path], [], codes=["LS117"])
+    assert result.failures == ()
+    return [finding.message for finding in result.findings]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,7 @@ def test_a_test_without_abs_fires(body: str, others: str, tmp_path: Path) -> Non
     "body",
     [
         "if abs(strength - 1) < 1e-5:\n        return lora_sd",
+        "if float(strength - 1) > 1e-5:\n        lora_sd = lora_sd * strength",
         "if (strength - 1) ** 2 < 1e-5:\n        return lora_sd",
         "if strength - 1 < 1e-5:\n        return strength * lora_sd",
         "if strength < 1e-5:\n        return lora_sd",

@@ -298,7 +298,10 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
         if found is not None:
             whole = found.scale.constant is not None and found.scale.constant.denominator == 1
             return replace(
-                found, terms=(), truncated=found.truncated or (name in ("int", "round") and not whole)
+                found,
+                terms=(),
+                difference=False,
+                truncated=found.truncated or (name in ("int", "round") and not whole),
             )
         if isinstance(value, Tensor) and value.kind == "fresh":
             return Number(value.scale)
