@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class Revision:
         """The findings that the revision had in ``sources``, under the present names of their files."""
         former = {present: path for path, present in self.renamed.items()}
 
-        def then(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        def then(paths: Sequence[Path]) -> tuple[Path, ...]:
             return tuple(former.get(path, path) for path in paths if path in former or path not in self.added)
 
         targets = then(sources.targets)

@@ -191,7 +191,7 @@ STRANGE = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.tex
     ),
     patterns=st.dictionaries(st.text(), STRANGE),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_settings(
     values: dict[str, object], patterns: dict[str, object], inspect: Callable[..., Output], tmp_path: Path
 ) -> None:
