@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.one_sided_strengths import one_sided_strengths
+from lorascale_lint.ledger.one_sided_strengths import left_on_branches, one_sided_strengths
 from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.rule import Rule
 
@@ -19,7 +19,8 @@ class StrengthOnOneBranch(Rule):
 
     A function that multiplies the delta by the trained scale and the strength where a condition holds
     (alpha is known, the layer is of one kind), and applies the same delta without the strength where it
-    does not hold.
+    does not hold. Two calls that apply an adapter on the branches of one test, of which one is given the
+    strength, while nothing else is.
 
     ## Why it is wrong
 
@@ -80,5 +81,15 @@ class StrengthOnOneBranch(Rule):
                 trace=[
                     (found.step.spot, f"`{text_of(found.step)}` is multiplied on here"),
                     (found.weak.spot, f"where {where}, the delta is applied at {found.weak.scale.formula()}"),
+                ],
+            )
+        for left in left_on_branches(ledger):
+            yield self.at(
+                left.left.spot,
+                f"the adapter is applied here without `{left.name}`, which the other branch gives",
+                effect="2.00x too strong for strength=0.5",
+                trace=[
+                    (left.told.spot, f"`{left.name}` is given here"),
+                    (left.left.spot, "where the condition is otherwise, nothing gets it"),
                 ],
             )

@@ -9,6 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.given_twice import given_twice
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.rule import Rule
@@ -20,7 +21,8 @@ class StrengthSquared(Rule):
     ## What it finds
 
     A delta that one and the same strength multiplies twice on its way to the base: in a helper that
-    computes the delta and again where it is merged, on both factors, or in a scale and beside it.
+    computes the delta and again where it is merged, on both factors, or in a scale and beside it. One
+    number that a call is given as alpha and as the strength.
 
     ## Why it is wrong
 
@@ -103,6 +105,16 @@ class StrengthSquared(Rule):
                     trace=[(application.spot, f"here the delta arrives at scale {branch.scale.formula()}")],
                 )
                 break
+        for given in given_twice(ledger):
+            yield self.at(
+                given.use.spot,
+                f"`{given.name}` is given as `{given.alpha}` and as `{given.strength}`",
+                effect="strength^2 / rank for a file without alpha",
+                trace=[
+                    (given.use.spot, f"`{given.alpha}` is divided by the rank"),
+                    (given.use.spot, f"and `{given.strength}` is multiplied on beside it"),
+                ],
+            )
 
 
 def _squared(scale: Scale) -> Symbol | None:

@@ -73,3 +73,32 @@ def test_found(source: str, tmp_path: Path) -> None:
 )
 def test_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, source) == []
+
+
+CALLS = """
+def prepare(pipe, lora, kind, fuse):
+    print("strength", lora["strength"])
+    if {test}:
+        pipe = merge_lora(pipe, lora["path"], {given})
+    else:
+        pipe = load_lora_into(pipe, load_file(lora["path"]){more})
+    {after}
+    return pipe
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "given", "more", "after", "expected"),
+    [
+        ('"fun" in kind', 'lora["strength"]', "", "pass", ["LS124"]),
+        ("kind == 'wan'", 'strength=lora["strength"]', ", name=lora['name']", "pass", ["LS124"]),
+        ('"fun" in kind', 'lora["strength"]', ', scale=lora["strength"]', "pass", []),
+        ('"fun" in kind', 'lora["strength"]', "", 'pipe.set_adapters("a", lora["strength"])', []),
+        ("fuse", 'lora["strength"]', "", "pass", []),
+        ('lora["strength"] != 1', 'lora["strength"]', "", "pass", []),
+    ],
+)
+def test_calls_on_two_branches(
+    test: str, given: str, more: str, after: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert codes(tmp_path, CALLS.format(test=test, given=given, more=more, after=after)) == expected

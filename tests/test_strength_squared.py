@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import lint_files
 
 LAYER = """
 class LoraModule:
@@ -59,3 +60,20 @@ def test_one_strength_twice(body: str, tmp_path: Path) -> None:
 )
 def test_two_strengths_and_one_taken_back(body: str, tmp_path: Path) -> None:
     assert rows(body, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("alpha=alpha, strength=alpha", ["LS118"]),
+        ("lora_alpha=strength, lora_scale=strength", ["LS118"]),
+        ("alpha=alpha, strength=strength", []),
+        ("strength=alpha", []),
+        ("alpha=None, strength=alpha", []),
+    ],
+)
+def test_one_number_for_two_parameters(given: str, expected: list[str], tmp_path: Path) -> None:
+    source = "def apply(self, lora_weights, alpha=1.0, strength=1.0):\n"
+    source += f"    self.apply_lora(lora_weights, {given})\n"
+    findings = lint_files(tmp_path, {"lora_wrapper.py": source}, codes=["LS118"])
+    assert [finding.code for finding in findings] == expected

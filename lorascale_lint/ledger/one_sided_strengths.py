@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.roles import (
     ALPHA,
     EXPLAINS_SCALE,
@@ -19,11 +21,13 @@ from lorascale_lint.knowledge.roles import (
 )
 from lorascale_lint.ledger.conditions import expression, parting
 from lorascale_lint.ledger.ends import End, ends
+from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Multiplied
+from lorascale_lint.linking.results import arms
+from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.values import Multiplied, Place, options
 
 CHOSEN = (STRENGTH, MULTIPLIER)
 
@@ -89,3 +93,65 @@ def _explains(node: ast.expr, strength: str) -> bool:
     if any(not EXPLAINS_SCALE.isdisjoint(words(name)) for name in names):
         return True
     return isinstance(node, ast.Name) and not roles & {ALPHA, RANK}  # a flag that the caller gives
+
+
+# ---- strengths that one of two calls gets ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOnBranch:
+    """``told`` is given the strength called ``name``; ``left``, on the other branch of its test, is not."""
+
+    name: str
+    told: Use
+    left: Use
+
+
+def left_on_branches(ledger: Ledger) -> Iterator[LeftOnBranch]:
+    """Calls that apply an adapter on two branches, of which one is given the strength of it."""
+    by_function: dict[FunctionInfo, list[Use]] = defaultdict(list)
+    for use in ledger.uses:
+        if use.spot.function is not None and not use.spot.chain and not use.spot.file.is_test:
+            by_function[use.spot.function].append(use)
+    for function, uses in by_function.items():
+        told = [(use, name) for use in uses if _applies(use) and (name := _given_strength(use))]
+        for use, name in told:
+            here = arms(function, use.spot.node)[:1]
+            last = name.rpartition("[")[2].rpartition(".")[2].removesuffix("]")
+            if not here or last in ast.unparse(here[0][0].test):
+                continue
+            other = (here[0][0], not here[0][1])
+            beside = [item for item in uses if other in arms(function, item.spot.node)]
+            again = [item for item in uses if item is not use and _is_given(item, name)]
+            left = next((item for item in beside if _applies(item)), None)
+            asked = ast.unparse(here[0][0].test)
+            if left is not None and not again and not _explains(ast.parse(asked, mode="eval").body, name):
+                yield LeftOnBranch(name, use, left)
+                break
+
+
+def _applies(use: Use) -> bool:
+    """Is it a call that is named after applying or loading LoRA?"""
+    parts = words(use.name.rpartition(".")[2])
+    return "lora" in parts and bool({"load", "merge", "fuse", "apply", "add", "into"} & set(parts))
+
+
+def _given_strength(use: Use) -> str:
+    """What is given as a strength, if that is a number that somebody chose."""
+    for value in use.given.values():
+        for option in options(value):
+            if isinstance(option.value, Place) and option.value.role == STRENGTH:
+                return option.value.path
+    return ""
+
+
+def _is_given(use: Use, name: str) -> bool:
+    """Does a call that is no message get the number?"""
+    if use.name.rpartition(".")[2] in MESSAGES:
+        return False
+    return any(
+        name == getattr(option.value, "path", "")
+        or any(symbol.origin == name for symbol, _ in getattr(option.value, "scale", ONE).powers)
+        for value in use.given.values()
+        for option in options(value)
+    )
