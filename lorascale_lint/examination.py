@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lorascale_lint.bounds import FRAMES, SOURCE_BYTES
+from lorascale_lint.bounds import FRAMES
 from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
 from lorascale_lint.knowledge.roles import may_hold_lora_code
@@ -20,30 +20,7 @@ from lorascale_lint.provenance.show import show
 from lorascale_lint.reading import read_all
 from lorascale_lint.refusals import refused
 from lorascale_lint.sources.modules import module_name
-from lorascale_lint.sources.text import SourceText, UndecodableSource
-
-
-class _Texts(Mapping[str, str]):
-    """Decoded files by name, decoded when they are asked for; one that is no text or too large is empty."""
-
-    def __init__(self, sources: Mapping[Path, bytes]) -> None:
-        self.sources = {str(path): data for path, data in sources.items()}
-        self.known: dict[str, str] = {}
-
-    def __getitem__(self, name: str) -> str:
-        if name not in self.known:
-            data = self.sources[name]
-            try:
-                self.known[name] = SourceText.decode(data).text if len(data) <= SOURCE_BYTES else ""
-            except UndecodableSource:
-                self.known[name] = ""
-        return self.known[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.sources)
-
-    def __len__(self) -> int:
-        return len(self.sources)
+from lorascale_lint.sources.texts import Texts
 
 
 def examine_sources(
@@ -112,7 +89,7 @@ def _run(
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, FRAMES))
     try:
-        return examine(_Texts(sources), names, [str(path) for path in chosen], progress, watched)
+        return examine(Texts(sources), names, [str(path) for path in chosen], progress, watched)
     finally:
         sys.setrecursionlimit(before)
 

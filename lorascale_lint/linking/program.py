@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePath
 
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo, dotted
 from lorascale_lint.sources.parsing import NestedTooDeeply, parse
+from lorascale_lint.sources.texts import Texts
+
+_STAR = re.compile(rb"import[\s\\]*\*")
 
 
 class Program:
@@ -19,7 +23,8 @@ class Program:
         self.sources = sources
         self.modules = modules
         self._files: dict[str, FileInfo | None] = {}
-        self._neighbours: dict[str, list[FileInfo]] = {}
+        self._neighbours: dict[str, list[str]] = {}
+        self._stars: dict[str, bool] = {}
         self._by_module: dict[str, str] = {}
         for filename, module in modules.items():
             self._by_module.setdefault(module, filename)
@@ -34,8 +39,27 @@ class Program:
 
     def module_file(self, module: str) -> FileInfo | None:
         """The file of a dotted module name; also by the end of its path where the root is another folder."""
-        filename = self._by_module.get(module) or self._by_path.get(module)
+        filename = self._named(module)
         return None if filename is None else self.file(filename)
+
+    def _named(self, module: str) -> str | None:
+        return self._by_module.get(module) or self._by_path.get(module)
+
+    def _mentions(self, filename: str, name: str) -> bool:
+        """May a name be in a file? One without it is not parsed to look it up."""
+        if isinstance(self.sources, Texts):
+            return self.sources.mentions(filename, name)
+        return name in self.sources.get(filename, "")
+
+    def _hands_on(self, filename: str) -> bool:
+        """May there be an ``import *`` in a file?"""
+        if filename not in self._stars:
+            if isinstance(self.sources, Texts):
+                data = self.sources.sources[filename]
+            else:
+                data = self.sources.get(filename, "").encode()
+            self._stars[filename] = _STAR.search(data) is not None
+        return self._stars[filename]
 
     @cached_property
     def _by_path(self) -> dict[str, str]:
@@ -71,7 +95,10 @@ class Program:
                     return better
             return meant
         for star in file.stars:
-            module = self.module_file(star)
+            filename = self._named(star)
+            if filename is None or not (self._mentions(filename, name) or self._hands_on(filename)):
+                continue
+            module = self.file(filename)
             if module is not None and module is not file and depth < 6:
                 starred = self.lookup(module, name, depth + 1)
                 if starred is not None and not (isinstance(starred, str) and starred == name):
@@ -165,19 +192,24 @@ class Program:
 
     def classes_with(self, method: str, file: FileInfo) -> list[ClassInfo]:
         """Classes of ``file``, and of the files that it imports from, that have a method of this name."""
-        return [cls for near in self._near(file) for cls in near.classes.values() if method in cls.methods]
+        found = []
+        for filename in self._near(file):
+            near = self.file(filename) if self._mentions(filename, method) else None
+            found += [cls for cls in near.classes.values() if method in cls.methods] if near else []
+        return found
 
-    def _near(self, file: FileInfo) -> list[FileInfo]:
+    def _near(self, file: FileInfo) -> list[str]:
+        """The file, and those that it imports or imports from."""
         known = self._neighbours.get(file.filename)
         if known is None:
-            found = {file.filename: file}
+            found = {file.filename: None}
             for target in (*file.imports.values(), *file.stars):
                 for name in (target, target.rpartition(".")[0]):
-                    other = self.module_file(name) if name else None
+                    other = self._named(name) if name else None
                     if other is not None:
-                        found[other.filename] = other
+                        found[other] = None
                         break
-            known = self._neighbours[file.filename] = list(found.values())
+            known = self._neighbours[file.filename] = list(found)
         return known
 
 
