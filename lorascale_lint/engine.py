@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
+from lorascale_lint.collecting import rarely_collected
 from lorascale_lint.examination import examine_sources, modules_of
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.ledger.applications import applications
@@ -46,6 +47,7 @@ def lint(
     return result
 
 
+@rarely_collected()
 def _lint(
     sources: Mapping[Path, bytes],
     modules: Mapping[Path, str],

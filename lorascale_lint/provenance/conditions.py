@@ -169,7 +169,7 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
             _contains(m, left, m.evaluate(right))
         case ast.Compare(left=left, ops=[ast.In() | ast.NotIn() as sign], comparators=[right]):
             inside = isinstance(sign, ast.In) == holds
-            m.assume(m.atom(ast.Compare(left, [ast.In()], [right])), inside)
+            m.assume(m.atom_in(left, right), inside)
             _present(m, m.evaluate(left), right, inside)
             if inside:
                 _contains(m, right, m.evaluate(left))

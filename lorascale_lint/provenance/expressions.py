@@ -54,7 +54,12 @@ def evaluate(m: Machine, node: ast.expr) -> Value:
     if handler is None:
         return UNKNOWN
     value = m.seen(handler(m, node))
-    if isinstance(value, Place | Union) and any(_asks_its_key(option.value) for option in options(value)):
+    asks = False
+    if isinstance(value, Place):
+        asks = _asks_its_key(value)
+    elif isinstance(value, Union):
+        asks = any(_asks_its_key(option.value) for option in value.options)
+    if asks:
         value = each(value, lambda one: _by_key(m, one) if _asks_its_key(one) else one)
     if m.watched is not None and m.watched == (m.frame.file.filename, node.lineno):
         m.sights.append((ast.unparse(node), value, m.frame.chain))

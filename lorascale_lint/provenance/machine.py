@@ -90,6 +90,7 @@ class Machine(Recorder):
         self.modules: dict[tuple[str, str], Value] = {}
         self._lora: dict[Any, bool] = {}
         self._atoms: dict[int, tuple[str, bool, ast.expr]] = {}
+        self._memberships: dict[tuple[int, int], ast.Compare] = {}
         self._guards: Guards = ()
         self._denied: set[tuple[str, bool]] = set()
         self.frames = 0
@@ -204,6 +205,13 @@ class Machine(Recorder):
             known = self._atoms[id(test)] = (ast.unparse(test), names <= {"self"}, test)
         text, everywhere, _ = known
         return text if everywhere else f"{text}@{self.frame.number}"
+
+    def atom_in(self, left: ast.expr, right: ast.expr) -> str:
+        """A name for the condition ``left in right``, also where ``left not in right`` is asked."""
+        test = self._memberships.get((id(left), id(right)))
+        if test is None:
+            test = self._memberships[id(left), id(right)] = ast.Compare(left, [ast.In()], [right])
+        return self.atom(test)
 
     def assume(self, name: str, holds: bool) -> None:
         """From here on the condition holds (or not), in this frame."""
