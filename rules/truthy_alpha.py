@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, speaks_of_kohya
+from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, speaks_of_kohya, speaks_of_letters
 from lorascale_lint.ledger.choices import Choice, choices, divided
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
@@ -68,8 +68,8 @@ class TruthyAlpha(Rule):
 
     The rule "alpha None or 0 means rank" (kohya), `alpha if alpha else rank`, is a convention and not
     reported: only where alpha's truth decides between alpha / rank and no scale at all. In files that speak
-    of kohya's keys (`lora_down`, `lora_unet_`) that is the same convention in other words, so it is of
-    medium confidence there, unless alpha is called `lora_alpha`.
+    of kohya's keys (`lora_down`, `lora_unet_`), and in those that call no factor by PEFT's letters, that is the
+    same convention in other words, so it is of medium confidence there, unless alpha is called `lora_alpha`.
 
     ## References
 
@@ -93,9 +93,7 @@ class TruthyAlpha(Rule):
             reported.add(ask.spot.node)
             named = isinstance(ask.spot.node, ast.Name)
             parameter = named and ask.spot.function is not None and _name(ask) in ask.spot.function.parameters
-            unsure = (parameter and not choice.applied) or (
-                "lora_alpha" not in ask.atom and speaks_of_kohya(ask.spot.file.source)
-            )
+            unsure = (parameter and not choice.applied) or _may_mean_rank(ask)
             from lorascale_lint.codemods.compare_with_none import compare_with_none
 
             yield self.at(
@@ -132,6 +130,14 @@ class TruthyAlpha(Rule):
                     trace=[(choice.spot, f"{float(constant):g} takes the place of a false {word}")],
                     fix=None,
                 )
+
+
+def _may_mean_rank(ask: Ask) -> bool:
+    """Is alpha 0 the rank by convention: kohya's, and that of programs which read kohya's files?"""
+    source = ask.spot.file.source
+    if "lora_alpha" in ask.atom:
+        return False
+    return speaks_of_kohya(source) or not ("network_alpha" in ask.atom or speaks_of_letters(source))
 
 
 def _substitute(choice: Choice, asks: Mapping[str, list[Ask]], role: str) -> tuple[Fraction, Ask | None]:

@@ -335,3 +335,24 @@ def test_an_alpha_left_out_beside_the_factors(
 ) -> None:
     source = PATCH.format(up=up, body=body) + (f"\n\ndef patch(m, down, up, a):\n    {calls}\n" * bool(calls))
     assert [f.code for f in findings(source, tmp_path, "LS207")] == ["LS207"] * fires
+
+
+NEW_LAYERS = """\
+class LoraHierarchy:
+    def __init__(self, size, config):
+        self.adapters = {{}}
+        for name, chosen in config["domains"].items():
+            self.adapters[name] = self.make(size, {rank}, chosen.get("lora_alpha", 32))
+
+    def make(self, size, r, lora_alpha):
+        return {{
+            "lora_A": nn.Linear(size, r, bias=False),
+            "lora_B": nn.Linear(r, size, bias=False),
+            "scaling": nn.Parameter(torch.tensor(lora_alpha / r)),
+        }}
+"""
+
+
+@pytest.mark.parametrize(("rank", "count"), [('chosen.get("r", 16)', 0), ('chosen["r"]', 1)])
+def test_settings_that_have_a_default_for_the_rank_too(rank: str, count: int, tmp_path: Path) -> None:
+    assert len(findings(NEW_LAYERS.format(rank=rank), tmp_path, "LS207")) == count

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from lorascale_lint.ledger.applications import folds
+from tests.projects import lint_files
 from tests.provenance.formulas import formulas_of, ledger_of
 
 LAYER = """
@@ -69,3 +74,30 @@ def test_a_vector_that_scales_is_no_fold() -> None:
         "        self.lora_A = nn.Parameter(torch.zeros(4, width))\n        self.scaling",
     )
     assert folds(ledger_of(pair))
+
+
+LAYER_WITH_DEFAULT = """\
+class LoRALayer(nn.Module):
+    def __init__(self, size, rank=4, alpha=None):
+        super().__init__()
+        self.alpha = alpha if alpha is not None else float(rank)
+        self.scaling = self.alpha / rank
+        self.lora_A = nn.Parameter(torch.empty(rank, size))
+        self.lora_B = nn.Parameter(torch.zeros(size, rank))
+
+    def forward(self, x):
+        return self.base(x) + (x @ self.lora_A.T @ self.lora_B.T){scale}
+
+    def load(self, weights):
+        self.lora_A.copy_(weights["lora_A"])
+        self.lora_B.copy_(weights["lora_B"])
+"""
+CALLS_IT = (
+    "from lora import LoRALayer\n\n\ndef test_shape():\n    assert LoRALayer(8, rank=2)(x).shape == x.shape\n"
+)
+
+
+@pytest.mark.parametrize(("scale", "codes"), [(" * self.scaling", []), ("", ["LS102"])])
+def test_a_test_gives_a_layer_its_own_numbers(scale: str, codes: list[str], tmp_path: Path) -> None:
+    files = {"lora.py": LAYER_WITH_DEFAULT.format(scale=scale), "test_lora.py": CALLS_IT}
+    assert [finding.code for finding in lint_files(tmp_path, files, codes=["LS102"])] == codes

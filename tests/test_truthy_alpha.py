@@ -188,3 +188,23 @@ class Patcher:
         self.loras[path] = lora
 """
     assert len(findings(source, tmp_path, "LS205")) == count
+
+
+FORWARD = """\
+def lora_forward(layer, x, result):
+    for lora in loaded_loras:
+        module = lora.modules.get(layer.name)
+        if module is None:
+            continue
+        alpha = module.alpha / module.{up}.weight.shape[1] if module.alpha else 1.0
+        result = result + lora.multiplier * alpha * module.{up}(module.{down}(x))
+    return result
+"""
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "confidence"), [("up", "down", "medium"), ("lora_B", "lora_A", "high")]
+)
+def test_a_program_that_reads_kohyas_files(up: str, down: str, confidence: str, tmp_path: Path) -> None:
+    found = findings(FORWARD.format(up=up, down=down), tmp_path, "LS205")
+    assert [item.confidence for item in found] == [confidence]

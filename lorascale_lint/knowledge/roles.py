@@ -273,12 +273,18 @@ def key_role(key: str) -> str | None:
     return None
 
 
+_LETTERS = re.compile(r"lora_?[AB](?![a-z])|lora_[ab](?![a-z])")
 _KOHYA = re.compile(r"lora_(?:down|up|unet|te\d?)(?![a-z])")
 
 
 def speaks_of_kohya(text: str) -> bool:
     """Is there a key of kohya's adapters in ``text``, where alpha None or 0 means the rank?"""
     return _KOHYA.search(text) is not None
+
+
+def speaks_of_letters(text: str) -> bool:
+    """Are factors called by PEFT's letters in ``text``, where alpha 0 is no other alpha?"""
+    return _LETTERS.search(text) is not None
 
 
 def speaks_of_scales(text: str) -> bool:

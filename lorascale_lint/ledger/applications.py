@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, A, B
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.linking.definitions import ClassInfo, is_test
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Guards, Multiplied, Ref, Tensor, Value, options
 
@@ -106,9 +106,11 @@ def _place(entry: Apply) -> tuple[str, int, int, str]:
 
 
 def _joined(entries: list[Apply]) -> Application:
-    chains = defaultdict(list)
+    chains: dict[tuple[str, ...], list[Apply]] = defaultdict(list)
     for entry in entries:
         chains[entry.spot.chain].append(entry)
+    if not entries[0].spot.file.is_test:  # a test calls with a rank and an alpha of its own
+        chains = {chain: group for chain, group in chains.items() if not _by_test(chain)} or chains
     known = {chain: group for chain, group in chains.items() if not any(e.scale.unknowns() for e in group)}
     # Callers that are in sight say more than names; a look that knows says more than one that does not.
     called = {chain: group for chain, group in known.items() if chain}
@@ -135,6 +137,10 @@ def _joined(entries: list[Apply]) -> Application:
         best[0].operand,
         best[0].base,
     )
+
+
+def _by_test(chain: tuple[str, ...]) -> bool:
+    return any(is_test(call.rpartition(":")[0]) for call in chain)
 
 
 def _instances(looks: list[set[Scale]]) -> set[Scale]:

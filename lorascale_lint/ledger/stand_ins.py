@@ -46,6 +46,8 @@ def divided_stand_ins(ledger: Ledger) -> list[StandIn]:
         ways = [(option.value, option.guards) for option in options(quotient.result)]
         if any(_is_rank_by_rank(value) and not _is_none(guards) for value, guards in ways):
             continue  # the table has been given the rank where an alpha was missing
+        if _has_default(quotient.by):
+            continue  # the rank has a literal of its own: settings of a new layer, and no file
         for value, guards in ways:
             spot = value.spot if isinstance(value, Number) and _is_number_by_rank(value.scale) else None
             number = None if spot is None else literal(spot.node)
@@ -111,6 +113,12 @@ def never_missing(ledger: Ledger, found: StandIn) -> Spot | None:
         if ask.how == "none" and stands_in and not any(isinstance(value, Const) for value in values):
             return ask.spot
     return None
+
+
+def _has_default(rank: Value) -> bool:
+    """Is the rank a literal on one way, and read from something on another?"""
+    spots = [getattr(option.value, "spot", None) for option in options(rank)]
+    return len(spots) > 1 and any(spot is not None and literal(spot.node) is not None for spot in spots)
 
 
 def _is_alpha_of(value: Value, origin: str) -> bool:

@@ -13,6 +13,12 @@ from lorascale_lint.knowledge.intent import LOGS
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
+def is_test(filename: str) -> bool:
+    """Is it the path of a test?"""
+    path = PurePath(filename)
+    return path.name.startswith(("test_", "conftest")) or path.stem.endswith("_test") or "tests" in path.parts
+
+
 @dataclass(eq=False, slots=True)
 class FunctionInfo:
     """A function, method or lambda of the project; ``owner`` is the class in whose body it stands."""
@@ -143,12 +149,7 @@ class FileInfo:
     @cached_property
     def is_test(self) -> bool:
         """Is it a test, which makes tensors and settings of its own?"""
-        path = PurePath(self.filename)
-        return (
-            path.name.startswith(("test_", "conftest"))
-            or path.stem.endswith("_test")
-            or "tests" in path.parts
-        )
+        return is_test(self.filename)
 
     @cached_property
     def libraries(self) -> frozenset[str]:
