@@ -354,6 +354,10 @@ FAIR_KINDS = [
 def wrap(model, lora_rank, lora_alpha, max_rank, max_alpha):
     return LoRALinear(model, max_rank, lora_alpha)
 """,
+    # one alpha, and an entry of a summary that is called otherwise
+    KINDS[3].replace(
+        "print(args.expert_alpha)", 'return {"expert_rank": args.expert_r, "expert_alpha": args.lora_alpha}'
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from textwrap import dedent
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, layers_of
 from lorascale_lint.ledger.entries import Use
@@ -94,8 +95,27 @@ def _alpha_of(kind: str, spot: Spot) -> str | None:
 def _alphas(text: str) -> dict[str, str]:
     """Names of alphas in a text by their kind of layer."""
     found: dict[str, str] = {}
-    for name in sorted(set(_NAME.findall(text))):
+    told = _told(text)
+    for name in sorted(set(_NAME.findall(text)) - told):
         meant = layers_of(name)
         if meant is not None and meant[0] == ALPHA:
             found.setdefault(meant[1], name)
     return found
+
+
+def _told(text: str) -> set[str]:
+    """What stands only in docstrings, and in keys of dictionaries that tell of what was done."""
+    try:
+        tree = ast.parse(dedent(text))
+    except (SyntaxError, ValueError):
+        return set()
+    nodes = list(ast.walk(tree))
+    keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
+    told = {id(node) for node in (*keys, *(n.value for n in nodes if isinstance(n, ast.Expr)))}
+    spelled: set[str] = set()
+    meant: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            (spelled if id(node) in told else meant).update(_NAME.findall(node.value))
+        meant.update(getattr(node, field) or "" for field in ("id", "attr", "arg") if hasattr(node, field))
+    return spelled - meant
