@@ -767,3 +767,53 @@ def test_rslora_that_ends_in_further_arguments_is_not_repaired(tmp_path: Path) -
 
 def test_a_file_with_math_uses_it(tmp_path: Path) -> None:
     assert "/ (math.sqrt(r) if use_rslora else r)\n" in repaired(tmp_path, "import math\n" + RSLORA[0])
+
+
+LINE = """
+class LoraLayer:
+    def __init__(self, base, rank, alpha):
+        self.base = base
+        self.lora_A = nn.Linear(8, rank, bias=False)
+        self.lora_B = nn.Linear(rank, 8, bias=False)
+        self.scaling = alpha / rank
+
+    def _mixed_forward(self, x):
+        return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+
+
+class Linear(nn.Module, LoraLayer):
+    def forward(self, x, mixed=False):
+        if mixed:
+            return self._mixed_forward(x)
+        return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+
+
+class SVDLinear(nn.Module, LoraLayer):
+    def __init__(self, base, rank, alpha):
+        LoraLayer.__init__(self, base, rank, alpha)
+        self.lora_E = nn.Parameter(torch.ones(rank, 1))
+
+    def merge(self):
+        weight = self.lora_B.weight @ (self.lora_A.weight * self.lora_E) * self.scaling
+        self.base.weight.data += weight
+
+    def forward(self, x):
+        LAST
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            "down = self.lora_A.weight * self.lora_E\n        "
+            "return self.base(x) + x @ down.T @ self.lora_B.weight.T * self.scaling",
+            [],
+        ),
+        ("return self._mixed_forward(x)", ["LS112"]),
+    ],
+)
+def test_a_path_of_the_class_above_that_only_others_run(
+    body: str, expected: list[str], tmp_path: Path
+) -> None:
+    assert codes(tmp_path, lora_module=LINE.replace("LAST", body)) == expected

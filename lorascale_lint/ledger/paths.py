@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Return
-from lorascale_lint.ledger.families import Family, in_one_line, keeps_fold, opposed
+from lorascale_lint.ledger.families import Family, families, in_one_line, keeps_fold, opposed
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, options
 
@@ -65,7 +66,7 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
         has = _roles(ledger, path)
         for spot, guards, scale, steps, number in ways:
             apart = all(any(opposed(branch.guards, guards)) for branch in path.branches)
-            if apart or not in_one_line(ledger, holder, spot.cls):
+            if apart or not in_one_line(ledger, holder, spot.cls) or not _runs(ledger, spot.cls, path.spot):
                 continue
             for roles, same in ((TRAINED, TRAINED | {MULTIPLIER}), (LEARNED, LEARNED)):
                 key = (path.spot.function, roles)
@@ -76,6 +77,32 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
                     at = spot if step is None else step.spot
                     sure = not path.reasons and not scale.unknowns()
                     yield LeftOut(path, spot, roles, at, number if step is None else step.number, sure)
+
+
+def _runs(ledger: Ledger, cls: ClassInfo | None, path: Spot) -> bool:
+    """Do objects of ``cls`` run the path of a class above, or is it overridden, or called by others only?"""
+    function = path.function
+    owner = function.owner if function is not None else None
+    line = ledger.lineage(cls) if cls is not None else []
+    if function is None or owner is None or owner is cls or owner not in line:
+        return True
+    own: dict[str, FunctionInfo] = {}
+    for item in line:
+        for name, info in item.methods.items():
+            own.setdefault(name, info)
+    if own.get(function.name) is not function:
+        return False
+    heirs = (item for family in families(ledger) for item in family.members if owner in ledger.lineage(item))
+    callers = {
+        info for item in (*line, *heirs) for info in item.methods.values() if _calls(info, function.name)
+    }
+    return not callers or any(own.get(info.name) is info for info in callers)
+
+
+@lru_cache(maxsize=5_000)
+def _calls(info: FunctionInfo, name: str) -> bool:
+    nodes = (node.func for node in ast.walk(info.node) if isinstance(node, ast.Call))
+    return any(isinstance(node, ast.Attribute) and node.attr == name for node in nodes)
 
 
 def _tells_roles(ledger: Ledger, path: Application) -> bool:
