@@ -68,8 +68,9 @@ class TruthyAlpha(Rule):
 
     The rule "alpha None or 0 means rank" (kohya), `alpha if alpha else rank`, is a convention and not
     reported: only where alpha's truth decides between alpha / rank and no scale at all. In files that speak
-    of kohya's keys (`lora_down`, `lora_unet_`), and in those that call no factor by PEFT's letters, that is the
-    same convention in other words, so it is of medium confidence there, unless alpha is called `lora_alpha`.
+    of kohya's keys (`lora_down`, `lora_unet_`), and in those that call no factor by PEFT's letters, that is
+    the same convention in other words, so it is of medium confidence there, unless alpha is called
+    `lora_alpha`.
 
     ## References
 

@@ -15,7 +15,7 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.scale import STAND_IN, Scale, Symbol, is_share
+from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol, is_share
 from lorascale_lint.provenance.values import FILLED, Const, Guards, Number, Text, Tup, Value, options
 
 
@@ -170,7 +170,7 @@ def _is_rank_by_rank(value: Value) -> bool:
     if not isinstance(value, Number):
         return False
     stands_in = [symbol for symbol, _ in value.scale.powers if symbol.origin.startswith(STAND_IN)]
-    return value.scale.constant == 1 or bool(stands_in)
+    return value.scale.by_role() == ONE or bool(stands_in)  # also that of another module
 
 
 def _is_none(guards: Guards) -> bool:
