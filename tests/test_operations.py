@@ -246,6 +246,11 @@ def addcmul(name: str, owner: str) -> None:
     assert tensor(call(name, owner, SQUARE, SQUARE, SQUARE, value=3)).equal(SQUARE + 3 * SQUARE * SQUARE)
 
 
+def index_add(name: str, owner: str) -> None:
+    rows = torch.tensor([[1, 1], [0, 0]]) if name.startswith("scatter") else torch.tensor([1, 0])
+    assert tensor(call(name, owner, SQUARE.clone(), 0, rows, 2 * SQUARE)).equal(SQUARE + 2 * SQUARE.flip(0))
+
+
 def lerp(name: str, owner: str) -> None:
     end = SQUARE + 2
     assert tensor(call(name, owner, SQUARE, end, 0.25)).equal(SQUARE + 0.25 * (end - SQUARE))
@@ -352,6 +357,7 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "sum": one(lambda a: a.sum()),
     "addmm": addmm,
     "addcmul": addcmul,
+    "index_add": index_add,
     "lerp": lerp,
     "norm": norm,
     "statistic": statistic,

@@ -57,6 +57,7 @@ OPERATIONS: dict[str, str] = {
     **_table("negative", "neg negative neg_"),
     **_table("power", "pow power pow_ float_power"),
     **_table("sqrt", "sqrt sqrt_"),
+    **_table("index_add", "index_add index_add_ scatter_add scatter_add_"),
     **_table("rsqrt", "rsqrt rsqrt_"),
     **_table("reciprocal", "reciprocal reciprocal_"),
     **_table("norm", "norm linalg_norm vector_norm weight_norm l2_norm"),

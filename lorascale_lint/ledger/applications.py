@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
@@ -91,11 +92,16 @@ def _applications(ledger: Ledger) -> list[Application]:
     places: dict[tuple[str, int, int, str], list[Apply]] = defaultdict(list)
     for entry in ledger.applies:
         places[_place(entry)].append(entry)
-    known = set(places)
+    tried: dict[tuple[str, int, int, str], list[Apply]] = defaultdict(list)
     for trial in ledger.trials:  # keys that a loop builds are known letter by letter there
         for entry in trial.ledger.applies:
-            if _place(entry) not in known:
-                places[_place(entry)].append(entry)
+            tried[_place(entry)].append(entry)
+    for place, entries in tried.items():
+        if place not in places or (
+            any(entry.scale.unknowns() for entry in places[place])
+            and not any(entry.scale.unknowns() for entry in entries)
+        ):
+            places[place] = entries
     found = [_joined(entries) for entries in places.values()]
     return sorted(found, key=lambda item: (item.spot.file.filename, item.spot.row))
 
@@ -182,18 +188,41 @@ def folds(ledger: Ledger) -> list[Fold]:
     seen_by = {(spot.file.filename, spot.name) for spot in made}
     classes = {id(_class(entry.spot)) for entry in ledger.applies if _class(entry.spot) is not None}
     calls = {place for entry in ledger.applies for place in entry.spot.chain}
+    return [
+        entry
+        for entry in _all_folds(ledger)
+        if (entry.spot.file.filename, entry.spot.name) not in seen_by
+        and id(_class(entry.spot)) not in classes
+        and not _leads_to(entry.spot, calls)
+    ]
+
+
+def shown_folds(ledger: Ledger) -> list[Fold]:
+    """Folds, one for each place; where the product is seen as well only those whose scale is known."""
+    alone = {id(entry) for entry in folds(ledger)}
+    return [entry for entry in _all_folds(ledger) if id(entry) in alone or not entry.scale.unknowns()]
+
+
+def _all_folds(ledger: Ledger) -> list[Fold]:
     sides = _sides(ledger)
     found: dict[tuple[str, int], Fold] = {}
     for entry in (*ledger.folds, *(fold for trial in ledger.trials for fold in trial.ledger.folds)):
         spot = entry.spot
+        if _has_no_pair(sides, _class(spot)):
+            continue
         known = found.get((spot.file.filename, spot.row))
-        if (spot.file.filename, spot.name) in seen_by or id(_class(spot)) in classes:
-            continue
-        if _leads_to(spot, calls) or _has_no_pair(sides, _class(spot)):
-            continue
-        if known is None or (known.scale.unknowns() and not known.scale.has_earlier):
+        if (
+            known is None
+            or (known.scale.unknowns() and not known.scale.has_earlier)
+            or (_is_part(known.spot.node, spot.node) and not entry.scale.unknowns())
+        ):
             found[spot.file.filename, spot.row] = entry
     return list(found.values())
+
+
+def _is_part(node: ast.AST, whole: ast.AST) -> bool:
+    """Is ``node`` an operand of ``whole``: ``w * alpha`` of ``w * alpha / rank``?"""
+    return node is not whole and any(inner is node for inner in ast.walk(whole))
 
 
 def _sides(ledger: Ledger) -> dict[ClassInfo, set[str]]:

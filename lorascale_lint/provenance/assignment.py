@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
+from lorascale_lint.knowledge.roles import A, B
 from lorascale_lint.provenance.arithmetic import operand
 from lorascale_lint.provenance.containers import item_at, store_item
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.numbers import bound
 from lorascale_lint.provenance.objects import store_attribute
-from lorascale_lint.provenance.values import UNKNOWN, Ref, Value
+from lorascale_lint.provenance.values import UNKNOWN, Ref, Tensor, Value, each, join, options
 
 
 def assign(m: Machine, target: ast.expr, value: Value) -> None:
@@ -25,6 +27,10 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
             assign(m, inner, value)
         case ast.Attribute(value=owner, attr=name):
             store_attribute(m, m.evaluate(owner), name, value, target)
+        case ast.Subscript(value=ast.Name() as owner) if (
+            filled := _filled(m.evaluate(owner), value)
+        ) is not None:
+            assign(m, owner, filled)
         case ast.Subscript(value=owner, slice=key):
             if isinstance(key, ast.Slice):
                 m.evaluate(owner)
@@ -32,6 +38,20 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
             store_item(m, m.evaluate(owner), m.evaluate(key), value, target)
         case _:
             pass
+
+
+def _filled(held: Value, value: Value) -> Value | None:
+    """What a tensor is into which a product or a factor is put, where it held nothing or such a one."""
+    tensors = [option.value for option in options(held)]
+    put = [option.value for option in options(value)]
+    kinds = {one.kind if isinstance(one, Tensor) else "" for one in put}
+    if len(kinds) != 1 or not kinds <= {"delta", "half", A, B}:
+        return None
+    if not all(isinstance(one, Tensor) and one.kind in ("fresh", *kinds) for one in tensors):
+        return None
+    made = each(value, lambda one: replace(one, dims=()))
+    kept = [one for one in tensors if isinstance(one, Tensor) and one.kind in kinds]
+    return join([*((one, ()) for one in kept), (made, ())])
 
 
 def _unpack(m: Machine, parts: list[ast.expr], value: Value) -> None:

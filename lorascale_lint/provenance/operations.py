@@ -239,6 +239,15 @@ def _addmm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
     return combine_sum(m, node, given[0], made, 1)
 
 
+def _index_add(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    """``rows.index_add_(0, index, more)``."""
+    given = [*args, *(keywords[k] for k in ("source", "src") if k in keywords)]
+    if len(given) < 4:
+        return first_given(args, keywords)
+    by = keywords.get("alpha")
+    return combine_sum(m, node, given[0], given[3] if by is None else by_alpha(m, node, given[3], by), 1)
+
+
 def _addcmul(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     if len(args) < 3:
         return UNKNOWN
@@ -329,6 +338,7 @@ _EFFECTS: dict[str, Any] = {
     "subtract": _add(-1),
     "addmm": _addmm,
     "addcmul": _addcmul,
+    "index_add": _index_add,
     "lerp": _lerp,
     "negative": _unary(lambda v: multiply(v, _MINUS)),
     "sqrt": _unary(lambda v: power(v, _HALF)),

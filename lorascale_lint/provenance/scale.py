@@ -175,8 +175,12 @@ def settled(scale: Scale, layout: str) -> Scale:
 
 
 def undivided(scale: Scale) -> Scale:
-    """An ``alpha`` that is a share by default, and divided by no rank, is a number that a caller picks."""
-    if any(symbol.role == RANK for symbol, _ in scale.powers):
+    """An ``alpha`` that is a share by default is a number that a caller picks, unless a rank divides it.
+
+    Beside another alpha the rank divides that one.
+    """
+    others = any(symbol.role == ALPHA and symbol.origin not in _SHARES for symbol, _ in scale.powers)
+    if not others and any(symbol.role == RANK for symbol, _ in scale.powers):
         return scale
     powers = tuple(
         (Symbol(MULTIPLIER, s.origin) if s.role == ALPHA and s.origin in _SHARES else s, p)

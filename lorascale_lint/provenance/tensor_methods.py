@@ -9,7 +9,6 @@ from lorascale_lint.knowledge.members import COMMON_METHODS, TEXT_METHODS
 from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
-from lorascale_lint.provenance.arithmetic import combine_sum
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.container_methods import of_dict
 from lorascale_lint.provenance.containers import item_of, store_item
@@ -20,7 +19,7 @@ from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.modules import apply_module, call_place
 from lorascale_lint.provenance.norms import norm_of, statistic_of
 from lorascale_lint.provenance.objects import new_object, store_attribute
-from lorascale_lint.provenance.operations import by_alpha, operation
+from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import extent
@@ -111,13 +110,6 @@ def of_tensor(
         return apply_module(m, value, args, node)
     if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax", "median"):
         return statistic_of(m, name, value, node)
-    if name in ("index_add_", "index_add", "scatter_add_", "scatter_add", "index_copy_") and len(args) >= 3:
-        by = named.get("alpha")
-        place = node or ast.Pass(lineno=0)
-        delta = args[2] if by is None else by_alpha(m, place, args[2], by)
-        made = combine_sum(m, place, value, delta, 1)
-        _write_back(m, node, made)
-        return made
     made_ = operation(m, name, [value, *args], named, node)
     if made_ is None:
         return opaque_method(value)
@@ -246,10 +238,9 @@ def of_place(
             return of_tensor(m, subject, name, args, named, node)
         made_ = operation(m, name, [subject, *args], named, node)
         if made_ is not None:
-            if (
-                name.endswith("_")
-                and isinstance(made_, Tensor)
-                and made_.kind not in ("adapted", "base", "data")
+            if name.endswith("_") and (
+                (isinstance(made_, Tensor) and made_.kind not in ("adapted", "base", "data"))
+                or (isinstance(made_, Number) and effect in ("multiply", "divide"))  # an activation, maybe
             ):
                 _write_back(m, node, made_)
             return made_

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from lorascale_lint.ledger.applications import Application, applications, folds, products
+from lorascale_lint.ledger.applications import Application, applications, products, shown_folds
 from lorascale_lint.ledger.entries import Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.report.map_way import Ways
@@ -50,7 +50,7 @@ def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
         )
     functions += [
         _fold(fold)
-        for fold in folds(ledger)
+        for fold in shown_folds(ledger)
         if fold.spot.file.filename in targets and not _near(found, fold.spot.file.filename, fold.spot.row)
     ]
     return {

@@ -109,3 +109,5 @@ def test_an_undivided_parameter_alpha_whose_default_is_one_is_a_multiplier() -> 
     assert undivided(Scale.of(ALPHA, "lora_alpha")).formula() == "alpha"
     divided = Scale.of(ALPHA, "alpha=1") * Scale.of(RANK, "r", -1)
     assert undivided(divided) == divided
+    both = Scale.of(ALPHA, "alpha=1") * Scale.of(ALPHA, "file") * Scale.of(RANK, "r", -1)
+    assert undivided(both).formula() == "alpha / rank * multiplier"

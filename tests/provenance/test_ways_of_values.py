@@ -12,6 +12,33 @@ TRAINED = "alpha / rank"
 
 # A program for each way; in all of them a pair of factors and alpha / rank come to one merge.
 WAYS = {
+    "rows of a tensor of zeros": """
+        class LoraLayer:
+            def __init__(self, lora_A, lora_B, alpha, rank, rows, width):
+                self.lora_A, self.lora_B, self.rows, self.width = lora_A, lora_B, rows, width
+                self.scaling = alpha / rank
+
+            def spread(self, x):
+                result = x.new_zeros((*x.shape[:-1], self.width))
+                result = result.view(-1, self.width)
+                result[:, self.rows] = x.reshape(-1, len(self.rows))
+                return result.view((*x.shape[:-1], self.width))
+
+            def merge(self, weight):
+                weight += self.spread(self.lora_B @ self.lora_A) * self.scaling
+    """,
+    "an activation that is scaled in place": """
+        import torch.nn.functional as F
+
+        def forward(result, data, lora_A, lora_B, alpha, rank):
+            x = F.dropout(data, p=0.1)
+            x.mul_(alpha / rank)
+            return result + x @ lora_A.T @ lora_B.T
+    """,
+    "rows that are added to by an index": """
+        def forward(result, rows, x, lora_A, lora_B, alpha, rank):
+            return result.index_add_(0, rows, x @ lora_A.T @ lora_B.T * (alpha / rank))
+    """,
     "entry that is made once": """
         def merge(weight, adapters):
             held = {}
