@@ -75,7 +75,7 @@ _STRONG = {
     "lora attn dim": RANK, "modules dim": RANK, "network rank": RANK,
     "lora scaling": SCALING, "alpha scale": SCALING, "lora alpha scale": SCALING, "lora scaling factor": SCALING,
     "lora scalings": SCALING, "vllm lora scaling factor": SCALING,
-    "lora strength": STRENGTH, "lora multiplier": STRENGTH, "strength model": STRENGTH, "strength clip": STRENGTH,
+    "lora strength": STRENGTH, "lora multiplier": STRENGTH, "lora multipliers": STRENGTH, "strength model": STRENGTH, "strength clip": STRENGTH,
     "adapter weights": STRENGTH, "lora strengths": STRENGTH, "adapter scale": STRENGTH, "unet multiplier": STRENGTH, "te multiplier": STRENGTH,
     "lora scale": MULTIPLIER, "lora scales": MULTIPLIER,
     "dora scale": MAGNITUDE, "lora magnitude vector": MAGNITUDE, "magnitude vector": MAGNITUDE, "dora magnitude": MAGNITUDE,

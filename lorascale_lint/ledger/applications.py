@@ -187,7 +187,7 @@ def folds(ledger: Ledger) -> list[Fold]:
     made = [entry.spot for entry in ledger.products if entry.kind in ("delta", "half")]
     seen_by = {(spot.file.filename, spot.name) for spot in made}
     classes = {id(_class(entry.spot)) for entry in ledger.applies if _class(entry.spot) is not None}
-    calls = {place for entry in ledger.applies for place in entry.spot.chain}
+    calls = _calls(ledger)
     return [
         entry
         for entry in _all_folds(ledger)
@@ -198,9 +198,22 @@ def folds(ledger: Ledger) -> list[Fold]:
 
 
 def shown_folds(ledger: Ledger) -> list[Fold]:
-    """Folds, one for each place; where the product is seen as well only those whose scale is known."""
+    """Folds, one for each place; where the product is seen as well only those whose scale is known.
+
+    None in a function that calls the one where the product is: its application tells the scale.
+    """
     alone = {id(entry) for entry in folds(ledger)}
-    return [entry for entry in _all_folds(ledger) if id(entry) in alone or not entry.scale.unknowns()]
+    calls = _calls(ledger)
+    return [
+        entry
+        for entry in _all_folds(ledger)
+        if id(entry) in alone or (not entry.scale.unknowns() and not _leads_to(entry.spot, calls))
+    ]
+
+
+def _calls(ledger: Ledger) -> set[str]:
+    """Calls that lead to an application."""
+    return {place for entry in ledger.applies for place in entry.spot.chain}
 
 
 def _all_folds(ledger: Ledger) -> list[Fold]:

@@ -152,6 +152,7 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
         case ast.BoolOp(op=op, values=values) if isinstance(op, ast.And) == holds:
             for value in values:
                 assume(m, value, holds)
+            m.assume(name or m.atom(test), holds)  # what contradicts the other branch
             return
         case ast.NamedExpr(target=target):
             test = target

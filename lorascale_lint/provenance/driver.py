@@ -155,7 +155,7 @@ def _run_defined(machine: Machine) -> None:
     for _ in range(3):
         found, machine.defined = machine.defined, []
         seen: set[object] = set()
-        for closure, frame in found:
+        for closure, frame, guards in found:
             info = closure.info
             plain = info.owner is None or info.owner.names is None
             if (plain and info in machine.called) or info.node in seen:
@@ -164,7 +164,7 @@ def _run_defined(machine: Machine) -> None:
             receiver = frame.receiver
             if info.owner is not None and info.owner.names is not None:
                 receiver = instance(machine, info.owner) if not info.is_static else None
-            run_unknown(machine, info, receiver, closure.owner, closure.env)
+            run_unknown(machine, info, receiver, closure.owner, closure.env, guards)
 
 
 def _run_top_level(machine: Machine, file: FileInfo) -> None:

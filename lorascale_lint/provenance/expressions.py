@@ -297,7 +297,7 @@ def _lambda(m: Machine, node: ast.Lambda) -> Value:
     info = FunctionInfo(frame.file, node, f"{frame.function.qualname if frame.function else ''}.<lambda>")
     made = Closure(info, None, frame.names, owner=frame.owner)
     if m.recording and speaks_of_scales(frame.file.text(node)):  # a hook is called out of sight
-        m.defined.append((made, frame))
+        m.defined.append((made, frame, frame.guards))
     return made
 
 

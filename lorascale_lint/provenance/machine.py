@@ -98,7 +98,7 @@ class Machine(Recorder):
         self.decorated: dict[FunctionInfo, Value] = {}
         """What decorators make of functions."""
         self.own_words: dict[FunctionInfo, bool] = {}
-        self.defined: list[tuple[Closure, Frame]] = []
+        self.defined: list[tuple[Closure, Frame, Guards]] = []
         """Functions defined inside the one that is looked at; who calls them may be out of sight."""
         self.called: set[FunctionInfo] = set()
         self.watched: tuple[str, int] | None = None

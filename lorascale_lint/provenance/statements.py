@@ -115,7 +115,7 @@ def run(m: Machine, node: ast.stmt) -> bool:
             qualname = f"{frame.function.qualname if frame.function else ''}.{node.name}"
             info = FunctionInfo(frame.file, node, qualname)
             made: Value = Closure(info, None, frame.names, owner=frame.owner)
-            m.defined.append((Closure(info, None, frame.names, owner=frame.owner), frame))
+            m.defined.append((Closure(info, None, frame.names, owner=frame.owner), frame, frame.guards))
             frame.names.local[node.name] = decorated(m, node, made)
         case ast.ClassDef():
             frame = m.frame
@@ -125,7 +125,8 @@ def run(m: Machine, node: ast.stmt) -> bool:
                     cls.methods[part.name] = FunctionInfo(frame.file, part, f"{node.name}.{part.name}", cls)
             cls.names = frame.names
             m.defined += [
-                (Closure(info, None, frame.names, owner=cls), frame) for info in cls.methods.values()
+                (Closure(info, None, frame.names, owner=cls), frame, frame.guards)
+                for info in cls.methods.values()
             ]
             frame.names.local[node.name] = Klass(cls)
         case ast.Assert(test=asserted):

@@ -35,7 +35,7 @@ from lorascale_lint.provenance.states import (
     open_strengths,
     stores,
 )
-from lorascale_lint.provenance.values import NONE, Const, Klass, Place, Ref, Value, join
+from lorascale_lint.provenance.values import NONE, Const, Guards, Klass, Place, Ref, Value, join
 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
@@ -266,8 +266,12 @@ def run_unknown(
     receiver: Value | None,
     owner: ClassInfo | None,
     outer: Names | None = None,
+    guards: Guards = (),
 ) -> Value:
-    """Run a function as its file alone shows it: nothing is known of its arguments."""
+    """Run a function as its file alone shows it: nothing is known of its arguments.
+
+    ``guards`` are the conditions under which it was defined inside another.
+    """
     frame = Frame(
         info.file,
         info,
@@ -278,6 +282,7 @@ def run_unknown(
     if info.has("classmethod") and isinstance(receiver, Ref) and receiver.cls is not None:
         frame.receiver = Klass(receiver.cls)
     frame.lora = m.speaks(info, info.file, owner or info.owner)
+    frame.guards = guards
     m.enter(frame)
     m.heap.begin()
 

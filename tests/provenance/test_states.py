@@ -194,3 +194,30 @@ def test_what_a_setter_multiplies_onto_a_field_does_not_grow_with_each_look() ->
                 self.weight.data += self.lora_B @ self.lora_A * self.scale
     """
     assert formula_of(source) == ["alpha / rank | alpha / rank * strength"]
+
+
+def test_a_function_inside_a_branch_knows_what_holds_there() -> None:
+    source = """
+        def patch_with_lora(layer, lora_A, lora_B, alpha, rank):
+            if lora_A is not None and lora_B is not None:
+                lora_A = lora_A * (alpha / rank)
+
+                def hook(module, args, output):
+                    return output + args[0] @ lora_A.T @ lora_B.T
+
+                layer.register_forward_hook(hook)
+            return layer
+    """
+    assert formula_of(source) == ["alpha / rank"]
+
+
+def test_both_branches_of_a_condition_of_two_parts_exclude_each_other() -> None:
+    source = """
+        def merge(weight, lora_A, lora_B, alpha, rank, early, ready):
+            if early and ready:
+                first, second = alpha / rank, 1.0
+            else:
+                first, second = 1.0, alpha / rank
+            return weight + (lora_B * first) @ (lora_A * second)
+    """
+    assert formula_of(source) == ["alpha / rank"]
