@@ -280,6 +280,10 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
         value = value_of(name, parameter, known, told.get(name), uses.get(name, frozenset()))
         if value is not None and not (value.role is Role.BIAS and parameter.default is not parameter.empty):
             found[name] = value
+    if any(value.role is Role.IN_FEATURES for value in found.values()):
+        # Beside sizes it says whether there is one.
+        no = Value(Role.LITERAL, literal=False)
+        found = {name: no if value.role is Role.BIAS else value for name, value in found.items()}
     problem = CannotBuildError("it cannot be made")
     works = False
     for variant in _variants(found, parameters):

@@ -362,3 +362,26 @@ class Lora:
 def test_a_method_that_is_given_the_output_of_the_base(tmp_path: Path) -> None:
     report = run(tmp_path, APPLIED)
     assert verdicts(report, "program.py")["trained scale"] is Verdict.OK, report.rows
+
+
+SIZED = """
+import torch
+from torch import nn
+
+class LoraLinear(nn.Module):
+    def __init__(self, in_features, out_features, bias, r, lora_alpha):
+        super().__init__()
+        if bias:
+            raise NotImplementedError
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.lora_A = nn.Parameter(torch.empty(r, in_features))
+        self.lora_B = nn.Parameter(torch.empty(out_features, r))
+        self.scaling = lora_alpha / r
+
+    def forward(self, x):
+        return x @ self.weight.T + self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+"""
+
+
+def test_a_bias_beside_sizes_is_a_flag(tmp_path: Path) -> None:
+    assert verdicts(run(tmp_path, SIZED), "program.py")["trained scale"] is Verdict.OK
