@@ -61,7 +61,7 @@ def _lint(
     ledger = Ledger()
     try:
         present = [path for path in targets if path in sources]
-        ledger, refused = examine_sources(sources, modules, present, progress)
+        ledger, refused = examine_sources(sources, modules, present, progress, around=True)
         failures += refused
     except Exception:
         failures.append(_failure_in("<examination>", "while the code was followed"))

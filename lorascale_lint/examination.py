@@ -14,7 +14,9 @@ from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
 from lorascale_lint.knowledge.roles import may_hold_lora_code
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.provenance.driver import examine
+from lorascale_lint.linking.companions import companions
+from lorascale_lint.linking.program import Program
+from lorascale_lint.provenance.driver import examine_program
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.show import show
 from lorascale_lint.reading import read_all
@@ -28,13 +30,17 @@ def examine_sources(
     modules: Mapping[Path, str],
     targets: Collection[Path],
     progress: Callable[[int, int], None] | None = None,
+    *,
+    around: bool = False,
 ) -> tuple[Ledger, list[FileFailure]]:
     """What happens in ``targets``; the other files of ``sources`` are read where the code leads there.
+
+    With ``around``, also what happens in the files with LoRA code next to them.
 
     Also those among the targets that could not be read, and functions on which the engine itself failed.
     """
     looked_for = [path for path in sorted(targets) if path in sources and may_hold_lora_code(sources[path])]
-    machine = _run(sources, modules, looked_for, progress)
+    machine = _run(sources, modules, looked_for, progress, around=around)
     ledger = machine.ledger
     ledger.read_source, ledger.lineage = lambda name: sources[Path(name)], machine.program.mro
     others = [data for path, data in sources.items() if str(path) not in machine.looked_at]
@@ -83,13 +89,18 @@ def _run(
     chosen: Collection[Path],
     progress: Callable[[int, int], None] | None = None,
     watched: tuple[str, int] | None = None,
+    *,
+    around: bool = False,
 ) -> Machine:
     """The machine that has looked at ``chosen``, with room for its frames."""
-    names = {str(path): module for path, module in modules.items()}
+    texts, wanted = Texts(sources), [str(path) for path in chosen]
+    program = Program(texts, {str(path): module for path, module in modules.items()})
+    if around:
+        wanted += companions(program, texts, wanted)
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, FRAMES))
     try:
-        return examine(Texts(sources), names, [str(path) for path in chosen], progress, watched)
+        return examine_program(program, wanted, progress, watched)
     finally:
         sys.setrecursionlimit(before)
 

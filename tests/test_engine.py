@@ -122,7 +122,7 @@ def test_a_rule_that_crashes_is_reported_and_the_others_go_on(
 def test_an_examination_that_crashes_is_reported_and_other_rules_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise RecursionError("too deep")
 
     (path,) = write_files(tmp_path, {"layer.py": LAYER})

@@ -198,18 +198,23 @@ class Program:
             found += [cls for cls in near.classes.values() if method in cls.methods] if near else []
         return found
 
+    def imported(self, file: FileInfo) -> list[str]:
+        """The names of the other files that a file imports, or imports from, at its top level."""
+        found: dict[str, None] = {}
+        for target in (*file.imports.values(), *file.stars):
+            for name in (target, target.rpartition(".")[0]):
+                other = self._named(name) if name else None
+                if other is not None:
+                    found[other] = None
+                    break
+        found.pop(file.filename, None)
+        return list(found)
+
     def _near(self, file: FileInfo) -> list[str]:
         """The file, and those that it imports or imports from."""
         known = self._neighbours.get(file.filename)
         if known is None:
-            found = {file.filename: None}
-            for target in (*file.imports.values(), *file.stars):
-                for name in (target, target.rpartition(".")[0]):
-                    other = self._named(name) if name else None
-                    if other is not None:
-                        found[other] = None
-                        break
-            known = self._neighbours[file.filename] = list(found)
+            known = self._neighbours[file.filename] = [file.filename, *self.imported(file)]
         return known
 
 

@@ -29,17 +29,27 @@ def examine(
     progress: Callable[[int, int], None] | None = None,
     watched: tuple[str, int] | None = None,
 ) -> Machine:
-    """Run every function of ``targets`` that matters; ``sources`` are all files of the project, decoded.
+    """Run every function of ``targets`` that matters; ``sources`` are all files of the project, decoded."""
+    return examine_program(Program(sources, modules), targets, progress, watched)
+
+
+def examine_program(
+    program: Program,
+    targets: Collection[str],
+    progress: Callable[[int, int], None] | None = None,
+    watched: tuple[str, int] | None = None,
+) -> Machine:
+    """Run every function of ``targets`` that matters.
 
     ``progress`` is called with the number of files that are done, and how many there are. ``watched`` is a
     file and row of which every value is kept.
     """
-    machine = machine_for(Program(sources, modules))
+    machine = machine_for(program)
     machine.watched = watched
     for done, filename in enumerate(sorted(targets)):
         if progress is not None:
             progress(done, len(targets))
-        if not speaks_of_lora(sources.get(filename, "")):
+        if not speaks_of_lora(program.sources.get(filename, "")):
             continue
         file = machine.program.file(filename)
         if file is not None:
