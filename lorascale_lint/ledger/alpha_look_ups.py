@@ -39,11 +39,11 @@ def misfits(ledger: Ledger) -> Iterator[Misfit]:
         if not sample.module:
             continue  # nothing is cut off from `lora_A.weight`
         renamed = {shown(write.key) for write in fate.ledger.writes if fate.is_alpha(write.value)}
+        kept = {sample.alpha_key, *renamed}
         for read in fate.ledger.reads:
             key = read.key.literal if isinstance(read.key, Text) else None
             if key is None or read.how not in ("get", "pop", "in") or not key.endswith("alpha"):
                 continue
-            kept = {sample.alpha_key, *renamed}
             well_formed = key in kept or key in {f"{sample.module}.{suffix}" for suffix in ALPHA_SUFFIXES}
             whole = key in ALPHA_SUFFIXES  # the part of one module: nothing was cut
             if whole or isinstance(read.container, Text) or (well_formed and key not in kept):
