@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lorascale_lint.ledger.entries import Apply, Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,16 @@ def former_names(ledger: Ledger) -> Iterator[FormerName]:
     ``for i, scale in enumerate(scales)``, then ``for i, adapter in enumerate(scales)`` with ``scale`` in it.
     """
     seen: set[ast.AST] = set()
+    loops_of: dict[FunctionInfo, list[ast.For]] = {}
     applied: list[Apply | Fold] = [*ledger.applies, *ledger.folds]
     for entry in applied:
         spot = entry.spot
         if spot.chain or spot.function is None or spot.file.is_test or not entry.scale.powers:
             continue
-        loops = [node for node in ast.walk(spot.function.node) if isinstance(node, ast.For)]
+        loops = loops_of.get(spot.function)
+        if loops is None:
+            loops = [node for node in ast.walk(spot.function.node) if isinstance(node, ast.For)]
+            loops_of[spot.function] = loops
         around = [loop for loop in loops if loop.lineno <= spot.row <= (loop.end_lineno or 0)]
         inner = max(around, key=lambda loop: loop.lineno, default=None)
         if inner is None or inner in seen:
