@@ -155,7 +155,7 @@ def load_attribute(m: Machine, value: Ref, name: str) -> Value:
                 return without_absent(stored)  # whoever reads it runs after it was set
             other = _unset(m, value, name)
             return join([(other if o.value is ABSENT else o.value, o.guards) for o in stored.options])
-        return settable(m, value.cls, name, stored)  # type: ignore[no-any-return]
+        return settable(m, value.cls, name, stored)
     return _unset(m, value, name)
 
 
