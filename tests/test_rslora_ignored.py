@@ -420,7 +420,7 @@ def test_both_fields_for_a_configuration_out_of_sight(call: str, tmp_path: Path)
     source = OUT_OF_SIGHT.replace(CALL, call)
     assert codes(tmp_path, lora_import=source) == ["LS401"]
     texts, left = fix_files(tmp_path, {"lora.py": source}, unsafe=True)
-    assert not left or "use_rslora" not in texts["lora.py"]
+    assert "use_rslora" not in texts["lora.py"] or "LS401" not in {finding.code for finding in left}
 
 
 @pytest.mark.parametrize(
