@@ -30,3 +30,42 @@ SETTINGS_KEY_PARTS = 1000
 """Dots in one line of a `pyproject.toml`: `tomllib` takes quadratic time for a name of so many parts."""
 FOLDER_DEPTH = 200
 """Folders within folders, below the given one; the walk recurses."""
+UNROLL_LIMIT = 12
+"""Items of a loop over a literal that are run one by one."""
+HEIR_LIMIT = 3
+"""Classes of one file with which an inherited method is looked at, beside its own."""
+DISPLAY_LIMIT = 500
+"""Elements of a literal list or table that are looked at; the longest table of keys seen has 300."""
+TEXT_LIMIT = 300
+"""Letters of a text that is worked on, or made."""
+DEPTH_LIMIT = 14
+"""Calls inside calls; the deepest seen in real LoRA code (ComfyUI's patcher) is nine."""
+STEP_LIMIT = 6_000
+"""Expressions evaluated for one function that is looked at, with all that it calls."""
+MORE_TIMES = 4
+MORE_STEPS = 1_500
+"""How often a function goes on behind a statement that took too much, and with how many steps."""
+TRIAL_STEPS = 2_000
+"""Expressions evaluated in one trial from where the file comes in: three keys go through a converter of usual
+size in a few hundred."""
+GUARD_LIMIT = 24
+"""Conditions remembered on one path; the oldest are forgotten."""
+RESULT_VARIANTS = 6
+"""Results of one call with the same arguments that are kept; the oldest goes."""
+FIELD_LIMIT = 400
+"""Methods of one class that are run to learn what they store."""
+REPEAT_LIMIT = 6
+"""Unbounded repetitions in a pattern: each multiplies the time that a failing match can take."""
+SMALL_FUNCTION = 25
+"""Rows of a function that is followed whatever it is about: properties, getters, little helpers."""
+KEPT_SCALES = 16_384
+"""Products, inverses and scales by role that are kept: a project has a few thousand scales, and asks for
+the same ones a million times."""
+STEP_COUNT = 24
+"""Multiplications remembered of one value, the last ones."""
+ROW_COUNT = 64
+"""Rows of products remembered of one value: a sum that is doubled in each step would hold them twice."""
+TRIAL_LIMIT = 3
+"""Trials of one function: places where a file comes in, times the conventions that its code names."""
+OPTION_LIMIT = 8
+"""Alternatives kept of one value: rsLoRA, DoRA and a missing alpha together make eight."""

@@ -78,3 +78,10 @@ def test_rooms_know_only_what_comes_before_them() -> None:
 
 def _room(name: str) -> str:
     return name.split(".")[1]
+
+
+def test_bounds_of_the_engine_stand_in_one_place() -> None:
+    for path in (PACKAGE / "provenance").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            whole = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            assert not (whole and type(node.value.value) is int), f"{path.name}:{node.lineno}"  # type: ignore[attr-defined]

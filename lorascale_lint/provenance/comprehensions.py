@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from lorascale_lint.bounds import UNROLL_LIMIT
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test
-from lorascale_lint.provenance.containers import UNROLL_LIMIT, element_of
+from lorascale_lint.provenance.containers import element_of
 from lorascale_lint.provenance.lookups import wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.values import LOOP, Value

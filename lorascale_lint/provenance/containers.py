@@ -284,7 +284,3 @@ def _element_of(m: Machine, source: Value) -> Value:
             return source
         case _:
             return Element(source)
-
-
-UNROLL_LIMIT = 12
-"""Items of a loop over a literal that are run one by one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Mapping
 
+from lorascale_lint.bounds import HEIR_LIMIT, MORE_TIMES
 from lorascale_lint.knowledge.roles import NUMBERS, moves_tensors, role_of, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Unused
 from lorascale_lint.ledger.spots import Spot
@@ -16,7 +17,7 @@ from lorascale_lint.provenance.fields import fields_read, reads
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.interpreter import machine_for
-from lorascale_lint.provenance.machine import MORE, Machine, OutOfSteps
+from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.unseen import instance, run_unknown
 
 TOP = "<module>"
@@ -107,10 +108,6 @@ def _unused_parameters(machine: Machine, info: FunctionInfo) -> None:
                 machine.ledger.unused.append(entry)
 
 
-HEIR_LIMIT = 3
-"""Classes of one file with which an inherited method is looked at, beside its own."""
-
-
 def _heirs(machine: Machine, file: FileInfo, info: FunctionInfo) -> list[ClassInfo]:
     """Classes of the file that inherit the method and make their fields themselves."""
     if info.owner is None or info.is_static or info.name == "__init__":
@@ -142,7 +139,7 @@ def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
     try:
         machine.steps = 0
         receiver = instance(machine, owner) if owner is not None and not info.is_static else None
-        machine.steps, machine.more = 0, MORE
+        machine.steps, machine.more = 0, MORE_TIMES
         machine.heap.begin()
         for cell, before in machine.set_on_given.get(info, {}).items():
             machine.heap.write(*cell, before)
@@ -179,7 +176,7 @@ def _run_defined(machine: Machine) -> None:
 
 def _run_top_level(machine: Machine, file: FileInfo) -> None:
     """What a script does when it is run, and what a module does when it is imported."""
-    machine.steps, machine.more = 0, MORE
+    machine.steps, machine.more = 0, MORE_TIMES
     frame = Frame(file, None, Names({}))
     frame.lora = True
     machine.enter(frame)

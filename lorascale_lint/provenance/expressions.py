@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from lorascale_lint.bounds import DISPLAY_LIMIT
 from lorascale_lint.knowledge.roles import key_role, speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance import keys
@@ -116,10 +117,6 @@ def _joined(m: Machine, node: ast.JoinedStr) -> Value:
         elif isinstance(part, ast.FormattedValue):
             parts.extend(as_text(m, evaluate(m, part.value)).parts)
     return keys.text_of(parts)
-
-
-DISPLAY_LIMIT = 500
-"""Elements of a literal list or table that are looked at; the longest table of keys seen has 300."""
 
 
 def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:

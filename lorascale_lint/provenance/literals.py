@@ -5,14 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from lorascale_lint.bounds import TEXT_LIMIT
 from lorascale_lint.knowledge.members import PLAIN_METHODS
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import UNKNOWN, Const, Matched, Number, Text, Tup, Value
-
-TEXT_LIMIT = 300
-"""Letters of a text that is worked on, or made."""
 
 
 def method(m: Machine, text: str, name: str, args: list[Value]) -> Value | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from lorascale_lint.bounds import GUARD_LIMIT, MORE_STEPS, MORE_TIMES, STEP_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -35,20 +36,6 @@ from lorascale_lint.provenance.values import (
     contradict,
     select,
 )
-
-DEPTH_LIMIT = 14
-"""Calls inside calls; the deepest seen in real LoRA code (ComfyUI's patcher) is nine."""
-STEP_LIMIT = 6_000
-"""Expressions evaluated for one function that is looked at, with all that it calls."""
-MORE = 4
-MORE_STEPS = 1_500
-"""How often a function goes on behind a statement that took too much, and with how many steps."""
-TRIAL_STEPS = 2_000
-"""Expressions evaluated in one trial from where the file comes in: three keys go through a converter of usual
-size in a few hundred."""
-GUARD_LIMIT = 24
-"""Conditions remembered on one path; the oldest are forgotten."""
-
 
 DEEP = "nested too deeply: not followed"
 """What is said of a statement that is left out."""
@@ -83,7 +70,7 @@ class Machine(Recorder):
         self.looked_at: set[str] = set()
         """Files whose functions are run for themselves."""
         self.steps = 0
-        self.more = MORE
+        self.more = MORE_TIMES
         self.instances: dict[ClassInfo, Ref] = {}
         self.set_on_given: dict[FunctionInfo, dict[Cell, Any]] = {}
         """What fields of a method's arguments held before it set them: the next call gets another object."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lorascale_lint.bounds import RESULT_VARIANTS
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.heap import Cell, Heap, Trace
 from lorascale_lint.provenance.values import (
@@ -24,9 +25,6 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
 )
-
-VARIANTS = 6
-"""Results of one call with the same arguments that are kept; the oldest goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Memory:
         reads = {cell: before for cell, before in trace.reads.items() if not _younger(cell[0], trace.born)}
         variants = self.known.setdefault(key, [])
         variants.append(Remembered(reads, trace.atoms, result))
-        del variants[:-VARIANTS]
+        del variants[:-RESULT_VARIANTS]
 
     def asked(self, names: Iterable[str]) -> None:
         """Conditions decided something."""

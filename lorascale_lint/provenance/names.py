@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from lorascale_lint.bounds import DEPTH_LIMIT
 from lorascale_lint.knowledge.members import OF_WRAPPED_LAYERS, TENSOR_ATTRIBUTES
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.decorators import function
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Names
 from lorascale_lint.provenance.lookups import path_of
-from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
+from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.objects import class_attribute, load_attribute
 from lorascale_lint.provenance.shapes import tensor_attribute
 from lorascale_lint.provenance.tensors import tensor

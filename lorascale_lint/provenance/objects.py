@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass
 from functools import partial
 
+from lorascale_lint.bounds import DEPTH_LIMIT
 from lorascale_lint.knowledge.decorators import PROPERTIES
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.ledger.entries import Store
@@ -14,7 +15,7 @@ from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
 from lorascale_lint.provenance.lookups import without_absent
-from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
+from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import by_name, named
 from lorascale_lint.provenance.modules import base_attribute, construct_base
 from lorascale_lint.provenance.running import run_function
@@ -33,9 +34,6 @@ from lorascale_lint.provenance.values import (
     join,
     options,
 )
-
-FIELD_LIMIT = 400
-"""Methods of one class that are run to learn what they store."""
 
 
 @dataclass(frozen=True, slots=True)

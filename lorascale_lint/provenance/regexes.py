@@ -6,14 +6,12 @@ import ast
 import re
 from collections.abc import Callable
 
+from lorascale_lint.bounds import REPEAT_LIMIT, TEXT_LIMIT
 from lorascale_lint.provenance import keys
-from lorascale_lint.provenance.literals import TEXT_LIMIT, plain_of, value_of
+from lorascale_lint.provenance.literals import plain_of, value_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import opaque
 from lorascale_lint.provenance.values import NONE, UNKNOWN, Matched, Regex, Text, Value
-
-REPEAT_LIMIT = 6
-"""Unbounded repetitions in a pattern: each multiplies the time that a failing match can take."""
 
 REGEX_FUNCTIONS = ("sub", "match", "search", "fullmatch", "compile", "split", "findall")
 

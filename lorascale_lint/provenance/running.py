@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 
+from lorascale_lint.bounds import DEPTH_LIMIT, SMALL_FUNCTION
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
@@ -12,7 +13,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import row
-from lorascale_lint.provenance.machine import DEPTH_LIMIT, Machine
+from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
 from lorascale_lint.provenance.values import (
@@ -133,14 +134,10 @@ def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node:
         m.leave(frame)
 
 
-SMALL = 25
-"""Rows of a function that is followed whatever it is about: properties, getters, little helpers."""
-
-
 def _worth(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> bool:
     """Can a call matter to a scale? It is small, speaks of LoRA itself, or is given something with a role."""
     node = func.info.node
-    if (node.end_lineno or 0) - node.lineno < SMALL or (
+    if (node.end_lineno or 0) - node.lineno < SMALL_FUNCTION or (
         isinstance(func.receiver, Ref) and func.receiver.kind != "object"
     ):
         return True

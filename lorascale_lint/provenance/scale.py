@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
+from lorascale_lint.bounds import KEPT_SCALES
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING
 
 
@@ -124,12 +125,7 @@ class Scale:
         return head + "".join(f" / {part}" for part in below) + "".join(f" * {part}" for part in tail)
 
 
-KEPT = 16_384
-"""Products, inverses and scales by role that are kept: a project has a few thousand scales, and asks for
-the same ones a million times."""
-
-
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=KEPT_SCALES)
 def _product(left: Scale, right: Scale) -> Scale:
     powers = dict(left.powers)
     for symbol, exponent in right.powers:
@@ -138,12 +134,12 @@ def _product(left: Scale, right: Scale) -> Scale:
     return Scale(left.coefficient * right.coefficient, kept)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=KEPT_SCALES)
 def _inverse(scale: Scale) -> Scale | None:
     return scale.power(Fraction(-1))
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=KEPT_SCALES)
 def _by_role(scale: Scale) -> Scale:
     merged = Scale(scale.coefficient)
     for symbol, exponent in scale.powers:

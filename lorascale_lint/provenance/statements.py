@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ast
 
+from lorascale_lint.bounds import MORE_STEPS, STEP_LIMIT, UNROLL_LIMIT
 from lorascale_lint.ledger.entries import Return
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import _import as collect
 from lorascale_lint.provenance.arithmetic import binary
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test
-from lorascale_lint.provenance.containers import UNROLL_LIMIT, element_of, remove_item
+from lorascale_lint.provenance.containers import element_of, remove_item
 from lorascale_lint.provenance.decorators import decorated
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.lookups import read_entry, wrote
-from lorascale_lint.provenance.machine import MORE_STEPS, STEP_LIMIT, Machine, OutOfSteps, hole
+from lorascale_lint.provenance.machine import Machine, OutOfSteps, hole
 from lorascale_lint.provenance.names import meaning
 from lorascale_lint.provenance.patterns import pattern
 from lorascale_lint.provenance.tensors import number

@@ -6,10 +6,11 @@ import ast
 from collections.abc import Callable
 from dataclasses import replace
 
+from lorascale_lint.bounds import STEP_COUNT
 from lorascale_lint.knowledge.roles import STRENGTH, A, B
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.tensors import LINEAR, STEP_COUNT, factor_of, tensor
+from lorascale_lint.provenance.tensors import LINEAR, factor_of, tensor
 from lorascale_lint.provenance.values import (
     UNKNOWN,
     Guards,

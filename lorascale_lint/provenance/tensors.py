@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
+from lorascale_lint.bounds import ROW_COUNT, STEP_COUNT
 from lorascale_lint.knowledge.roles import (
     BASE,
     DELTA,
@@ -109,12 +110,6 @@ def scaled(value: Value, by: Scale) -> Value:
             )
         case _:
             return value
-
-
-STEP_COUNT = 24
-"""Multiplications remembered of one value, the last ones."""
-ROW_COUNT = 64
-"""Rows of products remembered of one value: a sum that is doubled in each step would hold them twice."""
 
 
 def rows_of(one: Tensor, two: Tensor) -> tuple[int, ...]:

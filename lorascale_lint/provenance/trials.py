@@ -10,6 +10,7 @@ import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from lorascale_lint.bounds import MORE_TIMES, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.roles import ALPHA, BASE, A, B, speaks_of_lora
 from lorascale_lint.knowledge.samples import (
     USUAL,
@@ -28,14 +29,11 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Entries, Items, Names
 from lorascale_lint.provenance.keys import role_in
-from lorascale_lint.provenance.machine import MORE, STEP_LIMIT, TRIAL_STEPS, Machine, OutOfSteps
+from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
 from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
-
-TRIAL_LIMIT = 3
-"""Trials of one function: places where a file comes in, times the conventions that its code names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +221,7 @@ def _try(
         tensors[sample.base_key] = Place(f"adapter[{sample.base_key}]", BASE)
     given = machine.new_dict([(Text((key,)), value) for key, value in tensors.items()])
     machine.on_trial = (entrance.node, given)
-    machine.more = MORE if entrance.node is not None else 0
+    machine.more = MORE_TIMES if entrance.node is not None else 0
     whole, held = False, {}
     try:
         _run(machine, file, entrance, given, multiplies)

@@ -6,6 +6,7 @@ import ast
 from dataclasses import replace
 from functools import partial
 
+from lorascale_lint.bounds import FIELD_LIMIT
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import FACTORS, NUMBERS
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -14,13 +15,7 @@ from lorascale_lint.provenance.heap import Cell, Names
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
-from lorascale_lint.provenance.objects import (
-    FIELD_LIMIT,
-    class_attribute,
-    in_class,
-    new_object,
-    record_fields,
-)
+from lorascale_lint.provenance.objects import class_attribute, in_class, new_object, record_fields
 from lorascale_lint.provenance.records import open_records
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.scale import is_share, with_share

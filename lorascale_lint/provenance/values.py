@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lorascale_lint.bounds import OPTION_LIMIT
 from lorascale_lint.provenance.scale import ONE, Scale
 
 if TYPE_CHECKING:
@@ -260,8 +261,6 @@ WALKED = "<module>"
 
 FILLED = " was filled"
 """How the condition ends that a field of a record holds no longer what it started with."""
-OPTION_LIMIT = 8
-"""Alternatives kept of one value: rsLoRA, DoRA and a missing alpha together make eight."""
 
 
 def options(value: Value) -> tuple[Alternative, ...]:
