@@ -101,9 +101,9 @@ def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords, runni
         return None
     given = (*args, *(value for _, value in keywords))
     steps = tuple((*value.steps, value.norm, value.summed) for value in given if isinstance(value, Tensor))
-    steps += tuple((id(value.env),) for value in given if isinstance(value, Closure))
+    names = tuple(id(value.env) for value in given if isinstance(value, Closure))
     around = (m.frame.lora if m.stack else None, m.recording, m.initialising, running)
-    return (func.info, func.receiver, func.owner, tuple(args), tuple(keywords), steps, around)
+    return (func.info, func.receiver, func.owner, tuple(args), tuple(keywords), steps, names, around)
 
 
 def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
