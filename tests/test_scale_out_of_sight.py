@@ -223,9 +223,15 @@ def case(name: str, source: str) -> object:
     "source",
     [
         *(case(name, LAYER + text) for name, text in DELTAS.items()),
-        *(case(name, LAYER + BARE_MERGE + text) for name, text in FOLDS.items()),
     ],
 )
 def test_no_finding(source: str, tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_layer.py": source})
     assert [(item.code, item.span.start.row) for item in found] == []
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_a_bare_merge_of_folded_factors_is_right(name: str, tmp_path: Path) -> None:
+    """The forward, which scales them once more, is another matter: LS121 where it is seen."""
+    found = lint_files(tmp_path, {"lora_layer.py": LAYER + BARE_MERGE + FOLDS[name]})
+    assert {item.code for item in found} <= {"LS121"}
