@@ -10,6 +10,7 @@ from lorascale_lint.ledger.applications import applications, products
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Scale, Symbol
+from lorascale_lint.provenance.values import Tensor, options
 from lorascale_lint.rule import Rule
 
 
@@ -97,6 +98,12 @@ def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Scale, str]]:
         made = product.spot.file.filename, product.spot.row
         if product.kind == "delta" and product.scale is not None and made not in rows:
             yield product.spot, product.scale, product.layout
+    for given in ledger.returns:
+        for option in options(given.value):
+            delta = option.value
+            made_here = {(given.spot.file.filename, row) for row in getattr(delta, "rows", ())}
+            if isinstance(delta, Tensor) and delta.kind == "delta" and rows.isdisjoint(made_here):
+                yield given.spot, delta.scale, delta.layout
 
 
 def _wrong_axis(scale: Scale, layout: str) -> Symbol | None:

@@ -87,6 +87,8 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
             return load_entry(m, value, key)
         case Text():
             return keys.derived(value, "letter", str(key))
+        case Number():
+            return value  # one of a row of such numbers
         case Place():
             return place_entry(m, value, key)
         case Tensor():
