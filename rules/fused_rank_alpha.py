@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.fusions import fusions
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.resized import resized
+from lorascale_lint.ledger.resized import recuts, resized
 from lorascale_lint.rule import Rule
 
 
@@ -19,7 +19,8 @@ class FusedRankAlpha(Rule):
     A function that concatenates several A factors along the rank (`torch.cat(downs, dim=0)`), puts
     the B factors side by side or on a block diagonal, and writes the alpha of one of them unchanged
     under the fused module's key. Also a function that decomposes the delta of a PEFT adapter anew
-    (`torch.linalg.svd`), writes the new rank into its configuration, and says nothing of alpha.
+    (`torch.linalg.svd`), writes the new rank into its configuration, and says nothing of alpha; and one that
+    writes both factors of a file anew, out of a decomposition, and copies the file's alpha.
 
     ## Why it is wrong
 
@@ -108,6 +109,18 @@ class FusedRankAlpha(Rule):
                     (found.decomposed, "the delta is decomposed into new factors"),
                     (found.rank, "their rank is written, `lora_alpha` stays"),
                     (found.saved, "and the configuration is handed on with both"),
+                ],
+            )
+        for recut in recuts(ledger):
+            yield self.at(
+                recut.alpha,
+                f"`{recut.alpha.name}` decomposes the factors of a file anew and copies their alpha",
+                confidence="high" if recut.to_rank else "medium",
+                effect="effective scale alpha / new rank: 4.00x too strong from rank 64 to 16",
+                trace=[
+                    (recut.decomposed, "the delta, without its scale, is decomposed"),
+                    (recut.factor, "new factors are written, of as many columns as were kept"),
+                    (recut.alpha, "and alpha as it was read"),
                 ],
             )
         for fusion in fusions(ledger):

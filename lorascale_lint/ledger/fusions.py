@@ -28,7 +28,7 @@ def fusions(ledger: Ledger) -> Iterator[Fusion]:
     made = tables(ledger)
     for table in made:
         alphas = table.by_role(ALPHA)
-        if not all(_is_read_alpha(write.value) for write in alphas):
+        if not all(is_read_alpha(write.value) for write in alphas):
             continue  # some alpha is computed here: perhaps this one, afterwards
         for alpha in alphas:
             down = next(
@@ -47,7 +47,8 @@ def _same_module(write: KeyWrite, alpha: KeyWrite) -> bool:
     return write.key.parts[:1] == alpha.key.parts[:1] and alpha.key.literal is None
 
 
-def _is_read_alpha(value: Value) -> bool:
+def is_read_alpha(value: Value) -> bool:
+    """Is the value an alpha as it was read under a key, and nothing computed?"""
     scales = [scale_of(option.value) for option in options(value)]
     symbols = [None if scale is None else only_symbol(scale) for scale in scales]
     return all(symbol is not None and symbol.role == ALPHA and "{" in symbol.origin for symbol in symbols)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.operations import DECOMPOSITIONS
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, A, B, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
+from lorascale_lint.ledger.fusions import is_read_alpha
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.ledger.tables import is_real_factor, key_role_of
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Place, Tensor, Text, Value, options
 
@@ -24,6 +25,35 @@ class Resized:
     decomposed: Spot
     rank: Spot
     saved: Spot
+
+
+@dataclass(frozen=True, slots=True)
+class Recut:
+    """Factors out of a decomposition are written at ``factor``, and the file's own alpha at ``alpha``.
+
+    ``to_rank`` if the function is told the rank that the new factors get.
+    """
+
+    decomposed: Spot
+    factor: Spot
+    alpha: Spot
+    to_rank: bool
+
+
+def recuts(ledger: Ledger) -> Iterator[Recut]:
+    """Functions that write both factors of a module anew, out of a decomposition, and copy its alpha."""
+    for look in looks(ledger, callees=True):
+        cuts = [use for use in look.uses if use.name.rpartition(".")[2] in DECOMPOSITIONS]
+        if not cuts or look.function is None or cuts[0].spot.file.is_test:
+            continue
+        if not all(_is_unscaled(value) for cut in cuts for value in cut.given.values()):
+            continue
+        sides = {side: [w for w in look.writes if key_role_of(w.key) == side] for side in (A, B, ALPHA)}
+        anew = all(sides[side] and not any(is_real_factor(w.value) for w in sides[side]) for side in (A, B))
+        copied = [write for write in sides[ALPHA] if is_read_alpha(write.value)]
+        if anew and copied and len(copied) == len(sides[ALPHA]):
+            told = any(role_of(name, True) == RANK for name in look.function.parameters)
+            yield Recut(cuts[0].spot, sides[A][0].spot, copied[0].spot, told)
 
 
 def resized(ledger: Ledger) -> Iterator[Resized]:
