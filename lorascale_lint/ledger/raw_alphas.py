@@ -104,6 +104,9 @@ def _is_real(ledger: Ledger, symbol: Symbol, step: Multiplied) -> Witness | None
     read = ledger.once(_file_alphas).get(symbol.origin)
     if read is not None:
         return read, "alpha is read from an adapter's entries"
+    settings = ledger.once(_settings_alphas).get(symbol.origin)
+    if settings is not None:
+        return settings, "the settings that state alpha state the rank beside it"
     carried = ledger.once(_carried).get(_last_part(symbol.origin))
     if carried is not None and _same_row(symbol, step):
         return carried, "the alpha of the file is kept beside the factors"
@@ -159,6 +162,23 @@ def _file_alphas(ledger: Ledger) -> dict[str, Spot]:
         for option in options(read.value):
             for origin in _origins(option.value):
                 found.setdefault(origin, read.spot)
+    return found
+
+
+def _settings_alphas(ledger: Ledger) -> dict[str, Spot]:
+    """Where ``lora_alpha`` is read from settings of which the rank is read as well, by the origin."""
+    ranked = [
+        read.container
+        for read in ledger.reads
+        if isinstance(read.key, Text) and role_of(read.key.literal or "", True) == RANK
+    ]
+    found: dict[str, Spot] = {}
+    for read in ledger.reads:
+        plain = isinstance(read.key, Text) and read.key.literal == "lora_alpha"
+        if plain and isinstance(read.container, Place) and read.container in ranked:
+            for option in options(read.value):
+                for origin in _origins(option.value):
+                    found.setdefault(origin, read.spot)
     return found
 
 
