@@ -75,6 +75,27 @@ class LoRAManager:
                 {merge}
 """
 
+POWER_ITERATION = """
+import torch
+
+def unit(v, eps=1e-12):
+    return v / (torch.norm(v) + eps)
+
+def largest_singular_value(weight, rounds=10):
+    u = torch.randn(1, weight.size(0))
+    for _ in range(rounds):
+        v = unit(torch.matmul(u, weight))
+        u = unit(torch.matmul(v, weight.t()))
+    return torch.sum(torch.matmul(u, weight) * v)
+
+def clamp(lora_sd, limit):
+    for key in lora_sd.keys():
+        if "lora_down" in key:
+            up_key = key.replace("lora_down", "lora_up")
+            {clamp}
+    return lora_sd
+"""
+
 FIRING = {
     "a matrix product": PAIRS.format(merge="layer.weight.data += multiplier * (up @ down)"),
     "an out-of-place sum": PAIRS.format(
@@ -168,6 +189,9 @@ def patch_lora(weights, path, weight=1.0):
     "a whole model with its factors, from a reader out of sight": WHOLE.format(
         opened="read_safetensors_file(path)", keys="", scale=""
     ),
+    "power iteration over the product": POWER_ITERATION.format(
+        clamp="lora_sd[up_key] *= limit / largest_singular_value(lora_sd[up_key] @ lora_sd[key])"
+    ),
     "a clamp of the bare norm": """
 def clamp_norms(lora_sd, limit):
     for key in list(lora_sd.keys()):
@@ -250,6 +274,9 @@ def merge_lora(model, lora_sd, use_cache):
             delta = None if use_cache else None
             model[key] = model[key] + delta
 """,
+    "power iteration over one factor": POWER_ITERATION.replace(
+        '        if "lora_down" in key:\n', '        if "alpha" not in key:\n'
+    ).format(clamp="lora_sd[key] *= limit / largest_singular_value(lora_sd[key])"),
     "a norm that is only printed": """
 def print_norms(lora_sd):
     for key in lora_sd:

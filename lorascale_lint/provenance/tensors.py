@@ -190,7 +190,8 @@ def divide(left: Value, right: Value, floor: bool = False) -> Value:
         if above is not None and (below.kind in ("norm", "magnitude") or above.kind in ("magnitude", "norm")):
             if above.kind in ("magnitude", "norm"):
                 return replace(above, kind="magnitude", side=below.side, rows=below.rows, norm=below.norm)
-            return replace(above, side=below.side, norm=below.norm) if below.kind == "norm" else above
+            side = above.side if above.kind == "half" else below.side  # of a half: which factor it is of
+            return replace(above, side=side, norm=below.norm) if below.kind == "norm" else above
         if above is None or above.kind not in LINEAR:
             return Tensor("data", origin=below.origin)
     inverse = factor_of(right).inverse()
