@@ -118,6 +118,65 @@ def test_bypass_omits_scale(source: str, complete: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_module=source.replace("LAST", complete)) == []
 
 
+NORM = """
+class RootMeanSquare(nn.Module):
+    def __init__(self, width, eps=1e-6):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, hidden_states):
+        hidden_states = hidden_states.to(torch.float32)
+        variance = hidden_states.pow(2).mean(-1, keepdim=True)
+        hidden_states = hidden_states * torch.rsqrt(variance + self.eps)
+        return self.weight * hidden_states
+
+
+class Block(nn.Module):
+    def __init__(self, width, eps):
+        super().__init__()
+        self.norm = RootMeanSquare(width, eps=eps)
+        self.layer = MADE
+
+    def forward(self, hidden_states, lora_layer):
+        return self.layer(self.norm(hidden_states), lora_layer)
+"""
+
+INLINE = """
+class Attention(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.q_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+
+    def forward(self, hidden_states, layer):
+        q, v = self.q_proj(hidden_states), self.v_proj(hidden_states)
+        first, second = getattr(self, "lora_A_weights", None), getattr(self, "lora_B_weights", None)
+        if first is not None and second is not None:
+            A_q = first["q_proj"][layer].to(q)
+            B_q = second["q_proj"][layer].to(q)
+            half = torch.einsum("bfi,bni->bnf", A_q, hidden_states)
+            q = q + torch.einsum("bfi,bni->bnf", B_q, half) * LAST
+            A_v = first["v_proj"][layer].to(q)
+            B_v = second["v_proj"][layer].to(q)
+            half = torch.einsum("bfi,bni->bnf", A_v, hidden_states)
+            v = v + torch.einsum("bfi,bni->bnf", B_v, half) * LAST
+        return attend(q, v)
+"""
+
+
+def test_the_weight_of_a_norm_before_the_layer_is_no_learned_scalar(tmp_path: Path) -> None:
+    inline = NORM.replace("MADE", "Attention(width)") + INLINE.replace(
+        "LAST", 'getattr(self, "lora_scale", 1.0)'
+    )
+    assert codes(tmp_path, model=inline) == []
+    gated = (NORM.replace("MADE", "GatedLoRA(base, 8)") + GATED).replace(
+        "forward(self, x)", "forward(self, x, _)"
+    )
+    assert codes(tmp_path, model=gated.replace("LAST", "1")) == ["LS112"]
+    assert codes(tmp_path, model=gated.replace("LAST", "self.gate")) == []
+
+
 @pytest.mark.parametrize(
     "answer",
     ["True", "not self.merged", "x.ndim > 2 and hasattr(self, 'kernel')"],

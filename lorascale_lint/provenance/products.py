@@ -41,6 +41,14 @@ def nameless(value: Value) -> Tensor:
     return Tensor("data", origin=getattr(value, "path", ""))
 
 
+def _normed(value: Tensor) -> Tensor:
+    """What a norm with a weight of its own gives is an activation: ``weight * x * rsqrt(mean + eps)``."""
+    powers = value.scale.powers
+    if value.kind == "fresh" and value.learned and any(not s.role and p.denominator > 1 for s, p in powers):
+        return Tensor("data", Scale(value.scale.coefficient, tuple(x for x in powers if x[0].role)))
+    return value
+
+
 def _layout(one: Tensor, two: Tensor, swap: bool) -> str:
     """Which way the factors lie, by the side of the product on which one of them stands."""
     if two.kind in (A, B):
@@ -85,6 +93,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         return Tensor("data", origin="a product of nothing known")
     one = by_shape(one) if one is not None else nameless(left)
     two = by_shape(two) if two is not None else nameless(right)
+    one, two = _normed(one), _normed(two)
     kinds = (one.kind, two.kind)
     scale = _brought(one) * _brought(two)
     layout = one.layout or two.layout or (_layout(one, two, swap) if ordered else "")
