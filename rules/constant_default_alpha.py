@@ -70,8 +70,10 @@ class ConstantDefaultAlpha(Rule):
 
     Only keys that are computed for a module count: one alpha of a whole file, such as `lora_alpha` of a
     PEFT configuration, has the default of its format. Silent if the division happens only where alpha is
-    present, or if the same file writes the missing alphas first. A default that comes from an option
-    above 1, a field or a parameter is reported with `--preview`: whoever runs the program may know the alpha.
+    present, or if the same file writes the missing alphas first, and where the rank has a default of its
+    own: these are settings of new layers, as PEFT's `rank_pattern` and `alpha_pattern`. A default that
+    comes from an option above 1, a field or a parameter is reported with `--preview`: whoever runs the
+    program may know the alpha.
 
     ## References
 

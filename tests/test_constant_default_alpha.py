@@ -356,3 +356,41 @@ class LoraHierarchy:
 @pytest.mark.parametrize(("rank", "count"), [('chosen.get("r", 16)', 0), ('chosen["r"]', 1)])
 def test_settings_that_have_a_default_for_the_rank_too(rank: str, count: int, tmp_path: Path) -> None:
     assert len(findings(NEW_LAYERS.format(rank=rank), tmp_path, "LS207")) == count
+
+
+PATTERNS = """\
+class LoraLayer:
+    def __init__(self, size):
+        self.size = size
+
+    def update(self, r, lora_alpha, use_rslora):
+        self.lora_A = nn.Linear(self.size, r, bias=False)
+        self.lora_B = nn.Linear(r, self.size, bias=False)
+        self.scaling = lora_alpha / math.sqrt(r) if use_rslora else lora_alpha / r
+
+
+class LoraModel:
+    def replace(self, lora_config, sd, name, target: LoraLayer):
+        r = {rank}
+        alpha = lora_config.alpha_pattern.get(name, lora_config.lora_alpha)
+        target.update(r, alpha, lora_config.use_rslora)
+
+
+def main(parser):
+    parser.add_argument("--lora_alpha", default=32)
+    return parser.parse_args()
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "count"),
+    [
+        ("lora_config.rank_pattern.get(name, lora_config.r)", 0),
+        ("lora_config.rank_pattern[name] if name in lora_config.rank_pattern else lora_config.r", 0),
+        ('sd[name + ".lora_A.weight"].shape[0]', 1),
+    ],
+)
+def test_an_option_beside_a_table_that_has_one_for_the_rank_too(
+    rank: str, count: int, tmp_path: Path
+) -> None:
+    assert len(findings(PATTERNS.format(rank=rank), tmp_path, "LS207")) == count

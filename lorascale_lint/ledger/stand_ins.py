@@ -16,7 +16,17 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol, is_share
-from lorascale_lint.provenance.values import FILLED, Const, Guards, Number, Text, Tup, Value, options
+from lorascale_lint.provenance.values import (
+    FILLED,
+    Const,
+    Guards,
+    Number,
+    Text,
+    Tup,
+    Value,
+    contradict,
+    options,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,13 +51,13 @@ class StandIn:
 def divided_stand_ins(ledger: Ledger) -> list[StandIn]:
     """Literals that are divided by a rank where an alpha is missing, each once."""
     found: dict[tuple[str, int, int], StandIn] = {}
-    own, calls = _own_alphas(ledger), _calls(ledger)
+    own, ranks, calls = _own(ledger, ALPHA), _own(ledger, RANK), _calls(ledger)
     for quotient in ledger.quotients:
         ways = [(option.value, option.guards) for option in options(quotient.result)]
         if any(_is_rank_by_rank(value) and not _is_none(guards) for value, guards in ways):
             continue  # the table has been given the rank where an alpha was missing
-        if _has_default(quotient.by):
-            continue  # the rank has a literal of its own: settings of a new layer, and no file
+        if _has_default(quotient.by, ranks):
+            continue  # the rank has a default of its own: settings of a new layer, and no file
         for value, guards in ways:
             spot = value.spot if isinstance(value, Number) and _is_number_by_rank(value.scale) else None
             number = None if spot is None else literal(spot.node)
@@ -63,8 +73,10 @@ def divided_stand_ins(ledger: Ledger) -> list[StandIn]:
 
 def default_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
     """Defaults of options, fields and parameters that are divided by a rank where a module has no alpha."""
-    own, defaults = _own_alphas(ledger), Defaults(ledger)
+    own, ranks, defaults = _own(ledger, ALPHA), _own(ledger, RANK), Defaults(ledger)
     for quotient in ledger.quotients:
+        if _has_default(quotient.by, ranks):
+            continue  # patterns beside a configuration: each has the other's way out
         ways = [(option.value, option.guards) for option in options(quotient.result)]
         alpha = next((a for value, _ in ways if (a := _alpha_by_rank(value, own))), None)
         for value, guards in ways if alpha is not None else ():
@@ -85,7 +97,7 @@ def written_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
             continue
         for write in table.by_role(ALPHA):
             ways = options(write.value)
-            alpha = next((a.origin for way in ways if (a := _only_alpha(way.value)) is not None), None)
+            alpha = next((a.origin for way in ways if (a := _only(way.value, ALPHA)) is not None), None)
             for way in ways if alpha is not None else ():
                 plain = isinstance(way.value, Number) and way.value.scale.constant
                 spot = way.value.spot if plain and isinstance(way.value, Number) else None
@@ -115,14 +127,24 @@ def never_missing(ledger: Ledger, found: StandIn) -> Spot | None:
     return None
 
 
-def _has_default(rank: Value) -> bool:
-    """Is the rank a literal on one way, and read from something on another?"""
-    spots = [getattr(option.value, "spot", None) for option in options(rank)]
-    return len(spots) > 1 and any(spot is not None and literal(spot.node) is not None for spot in spots)
+def _has_default(rank: Value, own: set[str]) -> bool:
+    """Is the rank read from something on one way, and a literal or a setting of all modules on another?
+
+    The setting is what is taken where the table of ranks has no entry for the module.
+    """
+    ways = options(rank)
+    spots = [getattr(way.value, "spot", None) for way in ways]
+    if len(ways) > 1 and any(spot is not None and literal(spot.node) is not None for spot in spots):
+        return True
+    scales = [(way.guards, scale) for way in ways if (scale := scale_of(way.value)) is not None]
+    ranks = [(guards, s.origin) for guards, scale in scales for s, _ in scale.powers if s.role == RANK]
+    return any(
+        origin in own and contradict(guards, others) for guards, origin in ranks for others, _ in ranks
+    )
 
 
 def _is_alpha_of(value: Value, origin: str) -> bool:
-    symbol = _only_alpha(value)
+    symbol = _only(value, ALPHA)
     return symbol is not None and symbol.origin == origin
 
 
@@ -138,17 +160,17 @@ def literal(node: ast.AST) -> float | None:
     return None
 
 
-def _own_alphas(ledger: Ledger) -> set[str]:
-    """Origins of alphas that are read under a computed key: each module has its own."""
+def _own(ledger: Ledger, role: str) -> set[str]:
+    """Origins of alphas or ranks that are read under a computed key: each module has its own."""
     read = [read.value for read in ledger.reads if not (isinstance(read.key, Text) and read.key.literal)]
-    found = (_only_alpha(option.value) for value in read for option in options(value))
+    found = (_only(option.value, role) for value in read for option in options(value))
     return {symbol.origin for symbol in found if symbol is not None}
 
 
-def _only_alpha(value: Value) -> Symbol | None:
+def _only(value: Value, role: str) -> Symbol | None:
     scale = scale_of(value)
     symbol = None if scale is None else only_symbol(scale)
-    return symbol if symbol is not None and symbol.role == ALPHA else None
+    return symbol if symbol is not None and symbol.role == role else None
 
 
 def _alpha_by_rank(value: Value, known: set[str]) -> str:
