@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from os.path import dirname
 
 from lorascale_lint.findings import Confidence, Finding
 from lorascale_lint.knowledge.interfaces import (
@@ -90,7 +91,8 @@ class TrainedAlphaNotSaved(Rule):
 
     The layers are made and saved in one file. Silent if that file uses alpha / rank as a strength when it
     loads the factors again, folds it, or writes any alpha. A filtered state dict is reported with `--preview`
-    only, and not if the program writes settings beside it or loads it again in the same function.
+    only, and not if the program writes settings beside it or loads it again in the same function, nor if
+    a merge in the same folder is given alpha and rank by its caller.
 
     ## References
 
@@ -112,6 +114,7 @@ class TrainedAlphaNotSaved(Rule):
         silent = _cares_for_alpha(ledger, held)
         factors = {t.container.key: t for t in held if isinstance(t.container, Ref) and _is_filtered(t)}
         savers: dict[str, dict[int, tuple[Use, Confidence]]] = defaultdict(dict)
+        told = _folders_with_told_merges(ledger)
         writes_settings = {u.spot.file.filename for u in ledger.uses if _last(u) in WRITES_TEXT}
         for use in ledger.uses:
             filename = use.spot.file.filename
@@ -121,7 +124,7 @@ class TrainedAlphaNotSaved(Rule):
                 savers[filename][use.spot.row] = (use, "high")
             elif filename in writes_settings or _is_loaded_again(ledger, use):
                 continue
-            elif _saves_factors_only(use, factors):
+            elif dirname(filename) not in told and _saves_factors_only(use, factors):
                 savers[filename].setdefault(use.spot.row, (use, "medium"))
         for filename, found in savers.items():
             # hooks for checkpoints come first, what the training leaves behind comes last
@@ -209,6 +212,18 @@ def _is_loaded_again(ledger: Ledger, saved: Use) -> bool:
         for use in ledger.uses
         if _last(use) in LOADS_INTO_MODEL
     )
+
+
+def _folders_with_told_merges(ledger: Ledger) -> set[str]:
+    """Folders with a merge of looked-up factors that its caller tells alpha and rank."""
+    found = set()
+    for apply in ledger.applies:
+        function = apply.spot.function
+        given = set(function.parameters) if function is not None else set()
+        parts = {symbol.role for symbol, _ in apply.scale.powers if symbol.origin in given}
+        if apply.kind == "merge" and apply.factors.endswith("]") and {ALPHA, RANK} <= parts:
+            found.add(dirname(apply.spot.file.filename))
+    return found
 
 
 def _saves_factors_only(use: Use, factors: dict[int, Table]) -> bool:

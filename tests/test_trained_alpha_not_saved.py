@@ -86,3 +86,38 @@ def test_the_projects_own_exporter_is_not_judged(tmp_path: Path) -> None:
         "from diffusers import FluxPipeline", "from own import FluxPipeline"
     )
     assert lint_files(tmp_path, {"train.py": source}, codes=["LS314"]) == ()
+
+
+MERGE = """
+import torch
+
+def merge(weights, path, out, alpha, rank):
+    adapter = torch.load(path)
+    for name in weights:
+        up = adapter[f"base_model.model.{name}.lora_B.default.weight"]
+        down = adapter[f"base_model.model.{name}.lora_A.default.weight"]
+        weights[name] = weights[name] + SCALE(up @ down)
+    torch.save(weights, out)
+
+merge(torch.load("base.pt"), "lora.pt", "merged.pt", alpha=512, rank=256)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "confidences"),
+    [
+        ("merge.py", "(alpha / rank) * ", []),
+        ("merge.py", "", ["medium"]),
+        ("other/merge.py", "(alpha / rank) * ", ["medium"]),
+    ],
+)
+def test_a_merge_beside_it_that_is_told_alpha_and_rank(
+    name: str, scale: str, confidences: list[str], tmp_path: Path
+) -> None:
+    files = {"train.py": HEAD + MAIN + made() + FILTERED, name: MERGE.replace("SCALE", scale)}
+    assert [item.confidence for item in lint_files(tmp_path, files, codes=["LS314"])] == confidences
+
+
+def test_a_merge_that_is_told_does_not_excuse_an_export(tmp_path: Path) -> None:
+    files = {"train.py": HEAD + MAIN + made() + SAVE, "merge.py": MERGE.replace("SCALE", "(alpha / rank) * ")}
+    assert [item.confidence for item in lint_files(tmp_path, files, codes=["LS314"])] == ["high"]
