@@ -91,8 +91,9 @@ class MergeDropsAlpha(Rule):
     Silent for names without an alpha in their format (`lora_A` / `lora_B` alone) unless every layer of
     the project that keeps both names is seen to scale; where anything that
     the function calls or is called by uses an alpha or a scaling, and where the product meets any
-    factor that is not a plain number, parameter or strength. Setters of layers that are given no
-    alpha are LS301's.
+    factor that is not a plain number, parameter or strength. Of medium confidence where the product meets
+    a number other than 1, which may be alpha / rank spelled out, and the file has no alpha for each module.
+    Setters of layers that are given no alpha are LS301's.
 
     ## References
 
@@ -134,6 +135,7 @@ class MergeDropsAlpha(Rule):
         self, ledger: Ledger, found: list[Fate], fate: Fate, place: Apply | Norm, stated: Stated
     ) -> Finding:
         verb = "measured by their norm"
+        weighted = isinstance(place, Apply) and place.scale.coefficient != 1
         if isinstance(place, Apply):
             verb = "applied" if place.kind == "forward" else "merged"
         pair = fate.trial.sample.pair
@@ -144,6 +146,7 @@ class MergeDropsAlpha(Rule):
         return self.at(
             place.spot,
             f"factors of an adapter file are {verb} in `{place.spot.name}` without their alpha",
+            confidence="medium" if weighted and not stated.per_module else "high",
             effect=effect_of(ONE),
             trace=[
                 (stated.spot, stated.text),

@@ -413,3 +413,31 @@ def test_alpha_is_folded_where_the_factors_are_renamed(tmp_path: Path) -> None:
     before = f'found[name + ".lora_A.weight"] = {down}'
     assert texts == {"lora_merge.py": source.replace(before, folded)}
     assert left == ()
+
+
+WEIGHTED = """
+import torch
+
+def merge(weights, path):
+    adapter = torch.load(path)
+    for name in weights:
+        up = adapter[f"base_model.model.{name}.lora_{up}.weight"]
+        down = adapter[f"base_model.model.{name}.lora_{down}.weight"]
+        weights[name] = weights[name] + {weight}(up @ down)
+"""
+
+
+@pytest.mark.parametrize(
+    ("down", "up", "weight", "confidence"),
+    [
+        ("A", "B", "0.7 * ", "medium"),  # it may be alpha / rank
+        ("A", "B", "", "high"),
+        ("down", "up", "0.7 * ", "high"),  # which has an alpha for each module
+    ],
+)
+def test_a_number_that_may_be_the_scale(
+    down: str, up: str, weight: str, confidence: str, tmp_path: Path
+) -> None:
+    source = WEIGHTED.replace("{up}", up).replace("{down}", down).replace("{weight}", weight)
+    found = lint_files(tmp_path, {"merge.py": source}, codes=["LS310"])
+    assert [item.confidence for item in found] == [confidence]
