@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lorascale_lint.collecting import rarely_collected
-from lorascale_lint.examination import examine_sources, modules_of
+from lorascale_lint.examination import examine_sources, modules_of, room
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.ledger import Ledger
@@ -69,9 +69,10 @@ def _lint(
     found: dict[tuple[object, ...], Finding] = {}
     for rule in chosen:
         try:
-            for finding in rule.examine(ledger):
-                if finding.span.filename in wanted:
-                    found.setdefault((finding.code, finding.span), finding)
+            with room():
+                for finding in rule.examine(ledger):
+                    if finding.span.filename in wanted:
+                        found.setdefault((finding.code, finding.span), finding)
         except Exception:
             failures.append(_failure_in(f"<rule {rule.code}>", f"in {rule.code} {rule.name}"))
     seen = [one for one in applications(ledger) if one.spot.file.filename in wanted]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -92,15 +93,22 @@ def _run(
     *,
     around: bool = False,
 ) -> Machine:
-    """The machine that has looked at ``chosen``, with room for its frames."""
+    """The machine that has looked at ``chosen``."""
     texts, wanted = Texts(sources), [str(path) for path in chosen]
     program = Program(texts, {str(path): module for path, module in modules.items()})
     if around:
         wanted += companions(program, texts, wanted)
+    with room():
+        return examine_program(program, wanted, progress, watched)
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Room for the frames that a deep expression takes, where it is followed and where it is written out."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, FRAMES))
     try:
-        return examine_program(program, wanted, progress, watched)
+        yield
     finally:
         sys.setrecursionlimit(before)
 

@@ -6,7 +6,7 @@ import ast
 
 from lorascale_lint.knowledge.interfaces import ADAPTER_FILES, CONFIGURATION_CLASSES
 from lorascale_lint.knowledge.operations import OPERATIONS
-from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, A, B, role_of, words
+from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, A, B, key_role, role_of, words
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.ledger import Ledger
@@ -69,13 +69,20 @@ def _of_peft(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
 def _keeps_entry(ledger: Ledger, family: Family, side: str) -> bool:
     """Does the class keep a factor that it found under some key of a table?"""
     return any(
-        ("[{" in value.origin and value.kind == side)
+        (_is_entry(value.origin) and value.kind == side)
         if isinstance(value, Tensor)
-        else role_of(store.field, True) == side and "[{" in getattr(value, "path", "")
+        else role_of(store.field, True) == side and _is_entry(getattr(value, "path", ""))
         for store in ledger.stores
         if store.spot.cls in family.members
         for value in (option.value for option in options(store.value))
     )
+
+
+def _is_entry(path: str) -> bool:
+    """Does a value come from under a key that may be a factor's: one of all, or one that ends like it?"""
+    inside = path.partition("[{")[2]
+    end = inside.rpartition("}")[2].rstrip("]")
+    return bool(inside) and (not end or key_role(end) is not None)
 
 
 def _gives_settings(use: Use, loaded: Use) -> bool:

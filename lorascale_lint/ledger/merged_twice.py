@@ -14,7 +14,7 @@ from lorascale_lint.ledger.backups import weight_of
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo, dotted
 from lorascale_lint.linking.results import arms
 from lorascale_lint.provenance.values import WALKED, Tensor, options
 
@@ -68,7 +68,7 @@ def _of_layers(ledger: Ledger) -> Iterator[MergedTwice]:
             continue
         if store.spot.chain or not any(_is_merged(option.value) for option in options(store.value)):
             continue
-        target = ast.unparse(store.spot.node)
+        target = dotted(store.spot.node)
         given = [(node, owner) for node, owner, name in _calls(function) if _gives_delta(name)]
         for merge, layer, name in _calls(function):
             if name not in INTO_WEIGHTS or (layer == "self" and name == function.name):
@@ -98,7 +98,7 @@ def _calls(function: FunctionInfo) -> Iterator[tuple[ast.Call, str, str]]:
     for node in ast.walk(function.node):
         match node:
             case ast.Call(func=ast.Attribute(value=owner, attr=name)):
-                yield node, ast.unparse(owner), name
+                yield node, dotted(owner), name
             case _:
                 pass
 

@@ -125,7 +125,7 @@ def _reaches(ledger: Ledger, application: Application, field: str) -> bool:
         return False
     read = function.attributes_read
     methods = (m for own in ledger.lineage(cls) for name, m in own.methods.items() if name in read)
-    return field in read or any(field in method.attributes_read for method in methods)
+    return any(field in method.attributes_read for method in methods)
 
 
 def _given_away(ledger: Ledger, family: Family) -> bool:

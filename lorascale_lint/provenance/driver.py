@@ -72,7 +72,12 @@ def examine_file(machine: Machine, file: FileInfo) -> None:
         for owner in owners:
             _run(machine, info, owner)
         _unused_parameters(machine, info)
-        if not is_itself(machine, info):
+        machine.steps = 0
+        try:
+            unchanged = is_itself(machine, info)
+        except (OutOfSteps, RecursionError):
+            unchanged = False
+        if not unchanged:
             machine.ledger.changed.add(info)
     _run_top_level(machine, file)
     if defaults.may_hold(file.source):
