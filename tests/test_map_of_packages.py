@@ -55,7 +55,12 @@ EXPECTED: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("BaseLayerWithLoRA.merge_lora_weights", "merge", "1"),
     ],
     ("fastvideo==0.2.1", "fastvideo/layers/lora/linear.py"): [
-        ("BaseLayerWithLoRA.forward", "forward", "alpha / rank * strength | strength"),
+        # in training the factors are those of the constructor, and the strength is still 1
+        (
+            "BaseLayerWithLoRA.forward",
+            "forward",
+            "alpha / rank | alpha / rank * strength | 1 | strength",
+        ),
         ("BaseLayerWithLoRA.merge_lora_weights", "merge", "alpha / rank * strength | strength"),
     ],
 }
@@ -82,6 +87,9 @@ WHOLE: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str]]] = {
         ("LoRACompatibleLinear._fuse_lora", "merge", DIFFUSERS),
         ("LoRACompatibleLinear._unfuse_lora", "unmerge", "alpha / rank * multiplier | multiplier"),
         ("LoRACompatibleLinear.forward", "forward", DIFFUSERS),
+        ("PatchedLoraProjection._fuse_lora", "fold", "alpha / rank"),
+        ("LoRACompatibleConv._fuse_lora", "fold", "alpha / rank"),
+        ("LoRACompatibleLinear._fuse_lora", "fold", "alpha / rank"),
     ],
     ("lycoris-lora==3.4.0", ("lycoris/modules/locon.py",)): [  # `self.scalar` is the gate
         ("LoConModule.get_merged_weight", "merge", LYCORIS.format(strength="")),  # with DoRA
