@@ -81,7 +81,7 @@ def _keeps_entry(ledger: Ledger, family: Family, side: str) -> bool:
 def _is_entry(path: str) -> bool:
     """Does a value come from under a key that may be a factor's: one of all, or one that ends like it?"""
     inside = path.partition("[{")[2]
-    end = inside.rpartition("}")[2].rstrip("]")
+    end = inside.rpartition("}")[2].partition("]")[0]
     return bool(inside) and (not end or key_role(end) is not None)
 
 
