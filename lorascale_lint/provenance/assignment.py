@@ -27,18 +27,15 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
             assign(m, inner, value)
         case ast.Attribute(value=owner, attr=name):
             store_attribute(m, m.evaluate(owner), name, value, target)
-        case ast.Subscript(value=ast.Name() | ast.Attribute() as owner) if (
-            filled := _filled(m.evaluate(owner), value)
-        ) is not None:
-            assign(m, owner, filled)
         case ast.Subscript(value=owner, slice=key):
-            if isinstance(key, ast.Slice):
-                m.evaluate(owner)
-                return
             held = m.evaluate(owner)
-            store_item(m, held, m.evaluate(key), value, target)
-            if _is_buffer(held) and isinstance(value, Number) and value.scale.powers:
-                assign(m, owner, value)  # ones and zeros with a place for each adapter's number
+            filled = _filled(held, value) if isinstance(owner, ast.Name | ast.Attribute) else None
+            if filled is not None:
+                assign(m, owner, filled)
+            elif not isinstance(key, ast.Slice):
+                store_item(m, held, m.evaluate(key), value, target)
+                if _is_buffer(held) and isinstance(value, Number) and value.scale.powers:
+                    assign(m, owner, value)  # ones and zeros with a place for each adapter's number
         case _:
             pass
 

@@ -52,22 +52,16 @@ def function(m: Machine, info: FunctionInfo) -> Value:
             names.local[name] = Closure(owner.methods[name])
     frame = Frame(info.file, None, names, owner=owner)
     frame.lora = m.speaks(None, info.file, owner)
-    m.enter(frame)
-    journals, m.heap.journals = m.heap.journals, []
-    frame.journal = 0
-    recording, m.recording = m.recording, False
-    paused = m.memory.pause()
-    done = False
-    try:
-        made = m.decorated[info] = decorated(m, node, plain)
-        done = True
-    finally:
-        if not done:
+    with m.aside():
+        m.enter(frame)
+        try:
+            m.decorated[info] = decorated(m, node, plain)
+        except BaseException:
             del m.decorated[info]
-        m.recording, m.heap.journals = recording, journals
-        m.memory.resume(paused)
-        m.stack.pop()
-    return made
+            raise
+        finally:
+            m.leave(frame)
+    return m.decorated[info]
 
 
 def method(m: Machine, info: FunctionInfo, owner: ClassInfo, receiver: Value | None) -> Value:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -106,6 +107,18 @@ class Machine(Recorder):
         while len(self.heap.journals) > frame.journal:
             self.heap.keep()
         self.stack.pop()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What runs in it belongs to no call that runs: it is not recorded, and no branch takes it back."""
+        journals, self.heap.journals = self.heap.journals, []
+        recording, self.recording = self.recording, False
+        paused = self.memory.pause()
+        try:
+            yield
+        finally:
+            self.recording, self.heap.journals = recording, journals
+            self.memory.resume(paused)
 
     # ---- bounds -----------------------------------------------------------------------
 

@@ -44,26 +44,20 @@ def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
         return Place(name)
     frame = Frame(file, None, Names({}))
     frame.lora = m.speaks(None, file, None) or True
-    m.enter(frame)
-    journals, m.heap.journals = m.heap.journals, []
-    frame.journal = 0
-    recording, m.recording = m.recording, False
-    paused = m.memory.pause()
-    try:
-        for statement in file.bindings[name]:
-            if isinstance(statement, ast.For):
-                continue
-            before = frame.names.local.get(name)
-            m.block([statement])
-            after = frame.names.local.get(name)
-            if statement in file.perhaps and before is not None and after is not None:
-                frame.names.local[name] = join([(before, ()), (after, ())])
-        return frame.names.local.get(name, Place(name))
-    finally:
-        m.recording = recording
-        m.heap.journals = journals
-        m.memory.resume(paused)
-        m.stack.pop()
+    with m.aside():
+        m.enter(frame)
+        try:
+            for statement in file.bindings[name]:
+                if isinstance(statement, ast.For):
+                    continue
+                before = frame.names.local.get(name)
+                m.block([statement])
+                after = frame.names.local.get(name)
+                if statement in file.perhaps and before is not None and after is not None:
+                    frame.names.local[name] = join([(before, ()), (after, ())])
+            return frame.names.local.get(name, Place(name))
+        finally:
+            m.leave(frame)
 
 
 def meaning(m: Machine, found: Any, name: str = "") -> Value:

@@ -121,18 +121,14 @@ def instance(m: Machine, cls: ClassInfo) -> Ref:
     known = m.instances.get(cls)
     if known is not None:
         return known
-    journals, m.heap.journals = m.heap.journals, []
-    recording, m.recording = m.recording, False
     stack, m.stack = m.stack, []
     steps, m.steps = m.steps, 0
-    paused = m.memory.pause()
-    made = new_object(m, cls, "self")
-    m.instances[cls] = made
     try:
-        _settle(m, cls, made)
+        with m.aside():
+            made = m.instances[cls] = new_object(m, cls, "self")
+            _settle(m, cls, made)
     finally:
-        m.heap.journals, m.recording, m.stack, m.steps = journals, recording, stack, steps
-        m.memory.resume(paused)
+        m.stack, m.steps = stack, steps
     return made
 
 
