@@ -1,0 +1,98 @@
+"""Programs of ``benchmarks/blind`` that corrected a mechanism: found, and silent once mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+
+PROGRAMS = Path(__file__).parents[1] / "benchmarks" / "blind"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A program, the one finding that is right, and what has to be replaced for none to be right."""
+
+    program: str
+    code: str
+    row: int
+    edits: tuple[tuple[str, str], ...]
+
+
+CASES = (
+    Case(
+        "second/fold_into_base",
+        "LS107",
+        31,
+        (('alpha=cfg["lora_alpha"]', 'alpha=cfg["lora_alpha"] / cfg["r"]'),),
+    ),
+    Case("first/alpha_int", "LS204", 10, (("int(v.item())", "float(v.item())"),)),
+    Case(
+        "first/serving_bmm_ignores_scaling",
+        "LS119",
+        19,
+        (("out + torch.bmm(", "out + self.scalings[idx] * torch.bmm("),),
+    ),
+    Case(
+        "first/resize_svd_keeps_alpha",
+        "LS308",
+        21,
+        (('".alpha"] = alpha', '".alpha"] = alpha * new_rank / down.shape[0]'),),
+    ),
+    Case("first/double_forward_scale", "LS121", 16, ((" * self.scale)\n", ")\n"),)),
+    Case("first/mlx_fuse", "LS105", 24, (("weight + (self.", "weight + self.scale * (self."),)),
+    Case("first/partial_delta", "LS108", 17, (("lora_delta(up, down)\n", "lora_delta(up, down, scale)\n"),)),
+    Case("first/two_multipliers", "LS118", 22, (("+= multiplier * block", "+= block"),)),
+    Case(
+        "first/conv_branch_unscaled",
+        "LS113",
+        19,
+        (("unsqueeze(2).unsqueeze(3)\n", "unsqueeze(2).unsqueeze(3) * scale\n"),),
+    ),
+    Case("first/sqrt_wrong", "LS121", 15, (("lora_alpha / r / math.sqrt(r)", "lora_alpha / math.sqrt(r)"),)),
+    Case("first/rank_wrong_axis", "LS120", 13, (("up.size(0)", "down.size(0)"),)),
+    Case(
+        "first/jax_lora",
+        "LS119",
+        19,
+        (("jnp.dot(p.a, p.b)", "jnp.dot(p.a, p.b) * (p.alpha / p.a.shape[1])"),),
+    ),
+    Case(
+        "first/loop_leftover",
+        "LS208",
+        9,
+        (('        if f"{name}.alpha" in sd:', '        scale = 1.0\n        if f"{name}.alpha" in sd:'),),
+    ),
+    Case("second/slot_bank", "LS121", 33, (("copy_(b * factor)", "copy_(b)"),)),
+    Case(
+        "first/unfuse_diff_strength",
+        "LS109",
+        26,
+        (("def unfuse(self, loras)", "def unfuse(self, loras, strength)"), ("-= self", "-= strength * self")),
+    ),
+)
+
+
+def findings(text: str, folder: Path) -> set[tuple[str, int]]:
+    """Codes and rows; the copy lies outside a folder of tests."""
+    path = folder / "lora_program.py"
+    path.write_text(text)
+    return {(finding.code, finding.span.start.row) for finding in lint([path], []).findings}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.program)
+def test_found(case: Case, tmp_path: Path) -> None:
+    text = (PROGRAMS / f"{case.program}.py").read_text()
+    assert findings(text, tmp_path) == {(case.code, case.row)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.program)
+def test_silent_once_corrected(case: Case, tmp_path: Path) -> None:
+    text = (PROGRAMS / f"{case.program}.py").read_text()
+    for old, new in case.edits:
+        assert old in text
+        text = text.replace(old, new)
+    assert findings(text, tmp_path) == set()
