@@ -69,3 +69,11 @@ TRIAL_LIMIT = 3
 """Trials of one function: places where a file comes in, times the conventions that its code names."""
 OPTION_LIMIT = 8
 """Alternatives kept of one value: rsLoRA, DoRA and a missing alpha together make eight."""
+COMMIT_FILES = 16
+"""Linted files, more of which are no commit but a project; they are looked at beside each other."""
+IMPORT_REACH = 2
+"""Imports on the way to a file that is looked at beside one that is linted."""
+IMPORTER_LIMIT = 8
+"""Files that import a linted one and are looked at beside it, those in the nearest folders first."""
+COMPANION_BYTES = 64 * 2**10
+"""Of all these files for one that is linted: a commit hook must answer while a person waits."""

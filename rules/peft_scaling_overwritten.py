@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Confidence, Finding
-from lorascale_lint.knowledge.roles import ALPHA, BASE, MULTIPLIER, RANK, SCALING, STRENGTH
+from lorascale_lint.knowledge.roles import ALPHA, BASE, RANK, SCALING, STRENGTH, STRENGTHS
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol
@@ -120,7 +120,7 @@ def _confidence(value: Value) -> Confidence | None:
         if scale.constant is not None:
             return "medium" if scale.constant else None
         symbol = only_symbol(scale)
-        if symbol is not None and symbol.role in (STRENGTH, MULTIPLIER):
+        if symbol is not None and symbol.role in STRENGTHS:
             return "high" if symbol.role == STRENGTH else "medium"
     return None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
+from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.given_twice import given_twice
@@ -118,4 +118,4 @@ class StrengthSquared(Rule):
 
 
 def _squared(scale: Scale) -> Symbol | None:
-    return next((s for s, power in scale.powers if s.role in (STRENGTH, MULTIPLIER) and power >= 2), None)
+    return next((s for s, power in scale.powers if s.role in STRENGTHS and power >= 2), None)

@@ -111,9 +111,8 @@ class TrainedScalePower(Rule):
             found = _wrong(application)
             if found is None or (found[1] == UNUSED and not _keeps_alpha(ledger, application)):
                 continue
-            branch, why = found
+            branch, why, alone = found
             scale = branch.scale
-            alone = all(_excess(other) for other in application.branches)
             yield self.at(
                 next((step.spot for step in reversed(branch.steps) if _brings(step)), application.spot),
                 f"effective scale {scale.formula()} in `{application.spot.name}`: {why}",
@@ -125,15 +124,16 @@ class TrainedScalePower(Rule):
             )
 
 
-def _wrong(application: Application) -> tuple[Branch, str] | None:
-    """The first branch that is wrong, and why; one beside right ones must have a part too often."""
+def _wrong(application: Application) -> tuple[Branch, str, bool] | None:
+    """The first branch that is wrong, why, and whether all are; beside right ones it has a part too often."""
     if any(branch.reasons for branch in application.branches):
         return None
     found = [(branch, _excess(branch)) for branch in application.branches]
     wrong = [(branch, why) for branch, why in found if why is not None]
-    if len(wrong) < len(found):
+    alone = len(wrong) == len(found)
+    if not alone:
         wrong = [(branch, why) for branch, why in wrong if why != UNUSED]
-    return wrong[0] if wrong else None
+    return (*wrong[0], alone) if wrong else None
 
 
 def _excess(branch: Branch) -> str | None:

@@ -21,3 +21,13 @@ def sets(name: str) -> bool:
 def on_purpose(text: str) -> bool:
     """Does a comment or docstring say that what stands beside it is left out on purpose?"""
     return _ON_PURPOSE.search(text) is not None
+
+
+SAVES = frozenset({"save", "state", "export", "checkpoint"})
+"""Words of a function's name by which it makes what is written to a file."""
+
+APPLIES = frozenset({"load", "merge", "fuse", "apply", "add", "into"})
+"""Words by which a call with LoRA in its name puts an adapter into a model."""
+
+OF_ADAPTERS = frozenset({"peft", "lora", "adapter"})
+"""Words by which a class says that its fields are those of an adapter."""

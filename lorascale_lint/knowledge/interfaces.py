@@ -242,6 +242,9 @@ NO_MODEL = frozenset({"tokenizer", "processor", "image_processor", "scheduler", 
 DECIDES_SCALE = frozenset({"use_rslora", "rank_pattern", "alpha_pattern"})
 """What decides the scale of an adapter beside ``r`` and ``lora_alpha``: peft tuners/lora/config.py."""
 
+DEFAULT_ALPHA = 8
+"""``lora_alpha`` of peft's LoraConfig where nobody gives it: peft/tuners/lora/config.py."""
+
 ADAPTER_FIELDS = frozenset(
     "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r "
     "target_modules exclude_modules lora_alpha lora_dropout fan_in_fan_out bias use_rslora modules_to_save "

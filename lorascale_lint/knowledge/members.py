@@ -58,3 +58,9 @@ ANY_ATTRIBUTE = frozenset({"__getattr__", "__getattribute__"})
 
 EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
 """Methods after which a factor, or a table of factors, is not what it was."""
+
+CALLED_BY_FRAMEWORK = ("forward", "__call__", "call")
+"""Methods of a layer that nobody needs to call by name."""
+
+MERGED_FIELDS = frozenset({"weight", "bias", "data"})
+"""Fields of a layer that a merge changes."""

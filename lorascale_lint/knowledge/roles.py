@@ -29,6 +29,8 @@ DROPOUT = "dropout"
 """The probability of a dropout; the correction by it is no scale."""
 
 NUMBERS = frozenset({ALPHA, RANK, SCALING, STRENGTH, GATE, MULTIPLIER, DROPOUT})
+STRENGTHS = (STRENGTH, MULTIPLIER)
+"""What whoever uses an adapter chooses."""
 FACTORS = frozenset({A, B})
 NAMED = (ALPHA, RANK, SCALING, STRENGTH, MULTIPLIER, A, B, BASE, DELTA, MAGNITUDE, GATE)
 """What a project can say that one of its names is."""

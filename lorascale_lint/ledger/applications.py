@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, A, B
+from lorascale_lint.knowledge.roles import STRENGTHS, A, B
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -164,7 +164,7 @@ _Powers = tuple[tuple[Symbol, Fraction], ...]
 
 
 def _without_strength(scale: Scale) -> _Powers:
-    return tuple(item for item in scale.powers if item[0].role not in (STRENGTH, MULTIPLIER))
+    return tuple(item for item in scale.powers if item[0].role not in STRENGTHS)
 
 
 def products(ledger: Ledger) -> list[Product]:
@@ -261,8 +261,4 @@ def _class(spot: Spot) -> ClassInfo | None:
 
 def _leads_to(spot: Spot, calls: set[str]) -> bool:
     """Is a call in the rows of the spot's function on the way to an application?"""
-    if spot.function is None:
-        return False
-    node = spot.function.node
-    rows = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-    return any(f"{spot.file.filename}:{row}" in calls for row in rows)
+    return spot.function is not None and not spot.function.steps.isdisjoint(calls)

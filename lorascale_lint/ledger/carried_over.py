@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.ledger.entries import Apply, Bind
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import loops_of
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Guards, options
+from lorascale_lint.provenance.values import Guards, Multiplied, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +31,7 @@ def carried_over(ledger: Ledger) -> Iterator[CarriedOver]:
     for bind in ledger.binds:
         if bind.spot.function is not None and not bind.spot.chain and not bind.spot.file.is_test:
             names[bind.spot.function, bind.name].append(bind)
+    own = ledger.once(ByFunction)
     for (function, name), binds in names.items():
         inside = [bind for bind in binds if loops_of(bind.guards)]
         taken = inside[0] if inside else None
@@ -40,17 +42,18 @@ def carried_over(ledger: Ledger) -> Iterator[CarriedOver]:
         if not before or not conditions or not _is_trained(taken):
             continue
         without = {(atom, not holds) for atom, holds in conditions}
-        for apply in ledger.applies:
+        for apply in own.applies.get(function, ()):
             loops = loops_of(taken.guards) <= loops_of(apply.guards)
             bare = not without.isdisjoint(apply.guards) and apply.spot.row > taken.spot.row
-            if apply.spot.function is function and loops and bare and _multiplies(ledger, apply, name):
+            if loops and bare and _multiplies(own.multiplied.get(function, ()), name):
                 yield CarriedOver(before[-1], taken, apply)
                 break
 
 
 def _after_the_loop(guards: Guards) -> Guards:
     """The conditions of the innermost loop's body."""
-    last = max(index for index, (name, _) in enumerate(guards) if name in loops_of(guards))
+    loops = loops_of(guards)
+    last = max(index for index, (name, _) in enumerate(guards) if name in loops)
     return guards[last + 1 :]
 
 
@@ -59,11 +62,11 @@ def _is_trained(bind: Bind) -> bool:
     return any(trained(scale) for scale in scales)
 
 
-def _multiplies(ledger: Ledger, apply: Apply, name: str) -> bool:
-    """Is the number of that name multiplied onto the delta?"""
+def _multiplies(steps: Iterable[Multiplied], name: str) -> bool:
+    """Is the number of that name multiplied onto something?"""
     return any(
         isinstance(part, ast.Name) and part.id == name
-        for step in ledger.multiplied
-        if step.spot.function is apply.spot.function and step.number is not None
+        for step in steps
+        if step.number is not None
         for part in ast.walk(step.number)
     )

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, CONFIGURATION_CLASSES
+from lorascale_lint.knowledge.intent import OF_ADAPTERS
+from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, CONFIGURATION_CLASSES, DEFAULT_ALPHA
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,9 +16,6 @@ from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import is_share
 from lorascale_lint.provenance.values import Const, Number, Place, Text, Value, options
-
-LIBRARY_DEFAULT = 8
-"""`lora_alpha` of PEFT's LoraConfig where nobody gives it: peft/tuners/lora/config.py."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +58,7 @@ def _configurations(ledger: Ledger) -> Iterator[ChosenRank]:
         if ALPHA in roles or RANK not in roles or not _is_chosen(use.given.get("r")):
             continue
         seen.add(call)
-        yield ChosenRank(argument_of(use, "r") or use.spot, LIBRARY_DEFAULT, None, name)
+        yield ChosenRank(argument_of(use, "r") or use.spot, DEFAULT_ALPHA, None, name)
 
 
 def _settings(ledger: Ledger) -> Iterator[ChosenRank]:
@@ -73,9 +71,9 @@ def _settings(ledger: Ledger) -> Iterator[ChosenRank]:
         fields = {name for item in ledger.lineage(cls) for name in item.attributes}
         options_ = {name for name in fields & ADAPTER_FIELDS if name.startswith("target")}
         others = {role for name in fields if (role := role_of(name, True)) in NUMBERS - {RANK}}
-        named = {"peft", "lora", "adapter"} & set(words(cls.name))
+        named = OF_ADAPTERS & set(words(cls.name))
         if options_ and named and not others:
-            yield ChosenRank(default.spot, LIBRARY_DEFAULT, None, cls.name)
+            yield ChosenRank(default.spot, DEFAULT_ALPHA, None, cls.name)
 
 
 def _is_chosen(value: Value | None) -> bool:

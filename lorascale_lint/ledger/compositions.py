@@ -11,13 +11,13 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.conditions import explains, parting, test_of
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Apply, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import bare, scale_of, trained
-from lorascale_lint.ledger.one_sided import CALLED_BY_FRAMEWORK
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.scale_stores import field_name, scale_stores
 from lorascale_lint.ledger.spots import Spot

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.intent import sets
-from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, STRENGTH
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, STRENGTHS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.scale_stores import uses_former
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Ref, options
-
-_CHOSEN = (STRENGTH, MULTIPLIER)
 
 
 def compounding(ledger: Ledger) -> Iterator[tuple[Store, str]]:
@@ -26,25 +25,11 @@ def compounding(ledger: Ledger) -> Iterator[tuple[Store, str]]:
         owner = store.owner.cls if isinstance(store.owner, Ref) else None
         if function is None or not sets(function.name) or (owner, store.field) not in kept:
             continue
-        chosen = _multiplied_by(store, function.parameters) if _reads_itself(store) else None
+        again = uses_former(store.spot, store.field)
+        chosen = _multiplied_by(store, function.parameters) if again else None
         if chosen is not None and id(store.spot.node) not in seen and not _put_back_before(ledger, store):
             seen.add(id(store.spot.node))
             yield store, chosen
-
-
-def _reads_itself(store: Store) -> bool:
-    """Does the statement read the field that it sets?"""
-    function = store.spot.function
-    for node in ast.walk(function.node) if function is not None else ():
-        match node:
-            case ast.AugAssign(target=target, op=ast.Mult()) if target is store.spot.node:
-                return True
-            case ast.Assign(targets=[target], value=value) if target is store.spot.node:
-                read = (part.attr for part in ast.walk(value) if isinstance(part, ast.Attribute))
-                return store.field in read
-            case _:
-                pass
-    return False
 
 
 def _multiplied_by(store: Store, parameters: list[str]) -> str | None:
@@ -58,20 +43,19 @@ def _multiplied_by(store: Store, parameters: list[str]) -> str | None:
             if rest is None or rest.coefficient != 1 or len(rest.powers) != 1:
                 continue
             symbol, power = rest.powers[0]
-            if power == 1 and symbol.role in ("", *_CHOSEN) and symbol.origin in parameters:
+            if power == 1 and symbol.role in ("", *STRENGTHS) and symbol.origin in parameters:
                 return symbol.origin
     return None
 
 
 def _is_trained(scale: Scale) -> bool:
     roles = {symbol.role for symbol, _ in scale.powers}
-    return not roles.isdisjoint((ALPHA, SCALING)) and roles <= {ALPHA, RANK, SCALING, *_CHOSEN}
+    return not roles.isdisjoint((ALPHA, SCALING)) and roles <= {ALPHA, RANK, SCALING, *STRENGTHS}
 
 
 def _put_back_before(ledger: Ledger, store: Store) -> bool:
     """Does the function set the field to something else first?"""
     return any(
         other.field == store.field and other.spot.row < store.spot.row and not other.spot.chain
-        for other in ledger.stores
-        if other.spot.function is store.spot.function
+        for other in ledger.once(ByFunction).stores[store.spot.function]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, NUMBERS, STRENGTH, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, role_of, speaks_of_lora
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.values import Place, options
@@ -29,7 +29,7 @@ def given_twice(ledger: Ledger) -> Iterator[GivenTwice]:
             continue
         roles = {name: role_of(name, True) for name in use.given if not name.isdigit()}
         alphas = [name for name, role in roles.items() if role == ALPHA]
-        strengths = [name for name, role in roles.items() if role in (STRENGTH, MULTIPLIER)]
+        strengths = [name for name, role in roles.items() if role in STRENGTHS]
         if len(alphas) != 1 or len(strengths) != 1 or not speaks_of_lora(f"{use.name} {' '.join(use.given)}"):
             continue
         names = [_number(use, name) for name in (alphas[0], strengths[0])]

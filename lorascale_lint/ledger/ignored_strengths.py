@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
-from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, STRENGTH, role_of
+from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, STRENGTHS, role_of
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
@@ -73,10 +73,8 @@ def _holds(scale: Scale, name: str) -> bool:
 
 def _called(ledger: Ledger, function: FunctionInfo) -> Iterator[Apply]:
     """Where the functions that ``function`` calls apply a delta for it."""
-    node = function.node
-    rows = {f"{function.file.filename}:{row}" for row in range(node.lineno, (node.end_lineno or 0) + 1)}
     for entry in ledger.applies:
-        if entry.spot.chain and entry.spot.chain[0] in rows:
+        if entry.spot.chain and entry.spot.chain[0] in function.steps:
             yield entry
 
 
@@ -87,7 +85,7 @@ def _share(ledger: Ledger, function: FunctionInfo, name: str) -> Spot | None:
         for option in options(value) if value is not None else ():
             scale = scale_of(option.value)
             symbol = None if scale is None else only_symbol(undivided(scale))
-            if symbol is not None and symbol.role in (STRENGTH, MULTIPLIER):
+            if symbol is not None and symbol.role in STRENGTHS:
                 return use.spot
     return None
 

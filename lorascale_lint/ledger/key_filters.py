@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.intent import SAVES
 from lorascale_lint.knowledge.interfaces import WHOLE_STATES, WRITES_TENSORS
 from lorascale_lint.knowledge.roles import FACTORS, words
 from lorascale_lint.ledger.conditions import expression
@@ -15,8 +16,6 @@ from lorascale_lint.ledger.magnitudes import Magnitudes
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import LOOP, ROUND, Hole, Ref, Tensor, Text, options
-
-_SAVES = frozenset({"save", "state", "export", "checkpoint"})
 
 MODULE = "blocks.0.attn.to_q"
 
@@ -45,7 +44,7 @@ def magnitudes_filtered_out(ledger: Ledger) -> Iterator[FilteredOut]:
             seen = {side: _passes(first, store.field) for side, store in factors.items()}
             if seen.keys() >= FACTORS and all(seen.values()) and _passes(first, made.field) is False:
                 function = first.spot.function
-                named = function is not None and not _SAVES.isdisjoint(words(function.name))
+                named = function is not None and not SAVES.isdisjoint(words(function.name))
                 written = any(use.name.rpartition(".")[2] in WRITES_TENSORS for use in table.uses)
                 yield FilteredOut(first, cls, made, factors, named or written)
                 break

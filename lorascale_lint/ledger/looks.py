@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
 
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Return, Store, Use
+from lorascale_lint.ledger.entries import Apply, KeyRead, KeyWrite, Return, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.values import Multiplied
+
+Entry = TypeVar("Entry", Apply, Multiplied, Store, Use)
 
 
 @dataclass(slots=True)
@@ -21,6 +27,40 @@ class Look:
     stores: list[Store] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
+
+
+class ByFunction:
+    """Entries by the function in which they stand, also where it was called from elsewhere."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @cached_property
+    def applies(self) -> Mapping[FunctionInfo | None, list[Apply]]:
+        """Where deltas meet their base."""
+        return _grouped(self._ledger.applies)
+
+    @cached_property
+    def multiplied(self) -> Mapping[FunctionInfo | None, list[Multiplied]]:
+        """Where numbers are multiplied onto tensors."""
+        return _grouped(self._ledger.multiplied)
+
+    @cached_property
+    def stores(self) -> Mapping[FunctionInfo | None, list[Store]]:
+        """Where fields are set."""
+        return _grouped(self._ledger.stores)
+
+    @cached_property
+    def uses(self) -> Mapping[FunctionInfo | None, list[Use]]:
+        """Where something is called."""
+        return _grouped(self._ledger.uses)
+
+
+def _grouped(entries: Iterable[Entry]) -> Mapping[FunctionInfo | None, list[Entry]]:
+    found: dict[FunctionInfo | None, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        found[entry.spot.function].append(entry)
+    return found
 
 
 def looks(ledger: Ledger, *, callees: bool = False) -> list[Look]:

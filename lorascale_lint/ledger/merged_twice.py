@@ -13,6 +13,7 @@ from lorascale_lint.knowledge.roles import DELTA, role_of
 from lorascale_lint.ledger.backups import weight_of
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo, dotted
 from lorascale_lint.linking.results import arms
@@ -43,19 +44,20 @@ def _of_models(ledger: Ledger) -> Iterator[MergedTwice]:
         base = weight_of(apply.base) or ""
         if apply.kind != "merge" or function is None or spot.chain or not walked or spot.file.is_test:
             continue
-        for use in ledger.uses if base.startswith(f"{model}.{WALKED}") else ():
+        if not base.startswith(f"{model}.{WALKED}") or _is_emptied(ledger, function, apply):
+            continue
+        for use in ledger.once(ByFunction).uses.get(function, ()):
             owner, _, name = use.name.rpartition(".")
-            later = use.spot.function is function and not use.spot.chain and use.spot.row > spot.row
+            later = not use.spot.chain and use.spot.row > spot.row
             merges = later and owner == model and name.startswith(INTO_WEIGHTS)
-            once = not merges or _is_emptied(ledger, function, apply)
-            if not once and _together(function, spot.node, use.spot.node):
+            if merges and _together(function, spot.node, use.spot.node):
                 yield MergedTwice("the model", spot, spot, use.spot)
                 break
 
 
 def _is_emptied(ledger: Ledger, function: FunctionInfo, apply: Apply) -> bool:
     """Does the function set the factors to something else behind the sum?"""
-    stored = (store.spot for store in ledger.stores if store.spot.function is function)
+    stored = (store.spot for store in ledger.once(ByFunction).stores.get(function, ()))
     called = (node for node, _, name in _calls(function) if name in EMPTIES)
     row = apply.spot.row
     return any(spot.row > row for spot in stored) or any(node.lineno > row for node in called)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import STRENGTH
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.conditions import explains, expression, parting, test_of
@@ -20,8 +21,6 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unscaled import unscaled
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
-
-CALLED_BY_FRAMEWORK = ("forward", "__call__", "call")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

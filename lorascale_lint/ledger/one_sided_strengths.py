@@ -7,14 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.intent import APPLIES
 from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.roles import (
     ALPHA,
     EXPLAINS_SCALE,
     GATE,
-    MULTIPLIER,
     RANK,
     STRENGTH,
+    STRENGTHS,
     key_role,
     role_of,
     words,
@@ -28,8 +29,6 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import arms
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Multiplied, Place, options
-
-CHOSEN = (STRENGTH, MULTIPLIER)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +60,7 @@ def one_sided_strengths(ledger: Ledger) -> Iterator[OneSidedStrength]:
 def _pairs(function: FunctionInfo, own: list[End]) -> Iterator[OneSidedStrength]:
     strong = [(end, name) for end in own if trained(end.scale) and (name := _strength(end.scale))]
     for weak in own:
-        if any(symbol.role in CHOSEN for symbol, _ in weak.scale.powers) or weak.scale.coefficient == 0:
+        if any(symbol.role in STRENGTHS for symbol, _ in weak.scale.powers) or weak.scale.coefficient == 0:
             continue
         if any(parting(weak.guards, other.guards) is None for other, _ in strong):
             continue  # the strength may be there as well
@@ -75,7 +74,7 @@ def _pairs(function: FunctionInfo, own: list[End]) -> Iterator[OneSidedStrength]
 
 def _strength(scale: Scale) -> str:
     """The number that a caller chooses, if it is in the scale once."""
-    found = [symbol.origin for symbol, power in scale.powers if symbol.role in CHOSEN and power == 1]
+    found = [symbol.origin for symbol, power in scale.powers if symbol.role in STRENGTHS and power == 1]
     return found[0] if len(found) == 1 else ""
 
 
@@ -86,7 +85,7 @@ def _explains(node: ast.expr, strength: str) -> bool:
     names += [part.attr for part in parts if isinstance(part, ast.Attribute)]
     literals = [part.value for part in parts if isinstance(part, ast.Constant)]
     roles = {role_of(name, True) for name in names}
-    if not names or roles & {*CHOSEN, GATE} or strength.rpartition(".")[2] in names:
+    if not names or roles & {*STRENGTHS, GATE} or strength.rpartition(".")[2] in names:
         return True
     if any(key_role(text) not in (None, ALPHA) for text in literals if isinstance(text, str)):
         return True
@@ -133,7 +132,7 @@ def left_on_branches(ledger: Ledger) -> Iterator[LeftOnBranch]:
 def _applies(use: Use) -> bool:
     """Is it a call that is named after applying or loading LoRA?"""
     parts = words(use.name.rpartition(".")[2])
-    return "lora" in parts and bool({"load", "merge", "fuse", "apply", "add", "into"} & set(parts))
+    return "lora" in parts and not APPLIES.isdisjoint(parts)
 
 
 def _given_strength(use: Use) -> str:

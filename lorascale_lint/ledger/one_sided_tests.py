@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
+from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.entries import Ask, KeyWrite, Return, Store
 from lorascale_lint.ledger.ignored_strengths import comes_from
 from lorascale_lint.ledger.ledger import Ledger
@@ -77,7 +77,7 @@ def _name(ledger: Ledger, ask: Ask, value: Value) -> str | None:
     """What the strength is called, here or in a loop over the list that it is an element of."""
     scale = scale_of(value)
     symbol = None if scale is None else only_symbol(scale)
-    if symbol is not None and symbol.role in (STRENGTH, MULTIPLIER):
+    if symbol is not None and symbol.role in STRENGTHS:
         return symbol.origin.rpartition(".")[2]
     if not isinstance(value, Place):
         return None
@@ -85,7 +85,7 @@ def _name(ledger: Ledger, ask: Ask, value: Value) -> str | None:
         known = scale_of(bind.value)
         one = None if known is None else only_symbol(known)
         same = one is not None and one.origin.replace("[*]", "[0]", 1) == value.path
-        if one is not None and same and one.role in (STRENGTH, MULTIPLIER):
+        if one is not None and same and one.role in STRENGTHS:
             return bind.name
     return None
 

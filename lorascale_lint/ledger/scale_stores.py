@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.linking.results import statement_of
 from lorascale_lint.provenance.values import Ref
 
 
@@ -36,6 +39,17 @@ def factor_fields(ledger: Ledger) -> dict[ClassInfo, set[str]]:
         if isinstance(entry.owner, Ref) and entry.spot.cls is not None and side in (A, B):
             found[entry.spot.cls].add(side)
     return found
+
+
+def uses_former(spot: Spot, field: str) -> bool | None:
+    """Is a field set, or an entry of one, by what it held before? None where no assignment sets it."""
+    match statement_of(spot.function, spot.node) if spot.function is not None else None:
+        case ast.AugAssign():
+            return True
+        case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+            return any(isinstance(part, ast.Attribute) and part.attr == field for part in ast.walk(value))
+        case _:
+            return None
 
 
 def field_name(entry: Store | KeyWrite) -> str:

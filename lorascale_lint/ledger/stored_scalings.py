@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
-from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTH, role_of
+from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTHS, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.powers import HALF, powers_of, trained_part
-from lorascale_lint.ledger.scale_stores import field_name
+from lorascale_lint.ledger.scale_stores import field_name, uses_former
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import TRAINED, Scale
@@ -109,16 +108,12 @@ def forgotten(ledger: Ledger) -> Iterator[tuple[Writer, Writer, Writer]]:
 
 def _is_fresh(writer: Writer) -> bool:
     """Is the field set to what is computed without its former value?"""
-    for node in ast.walk(writer.function.node):
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno == writer.spot.row:
-            names = ast.walk(node.value) if node.value is not None else ()
-            return not any(isinstance(part, ast.Attribute) and part.attr == writer.field for part in names)
-    return False
+    return uses_former(writer.spot, writer.field) is False
 
 
 def _is_given(scale: Scale) -> bool:
     """Is it alpha / rank times one number that is chosen?"""
-    rest = Scale(scale.coefficient, tuple(i for i in scale.powers if i[0].role in (STRENGTH, MULTIPLIER)))
+    rest = Scale(scale.coefficient, tuple(i for i in scale.powers if i[0].role in STRENGTHS))
     return trained_part(scale).by_role() == TRAINED and only_symbol(rest) is not None
 
 

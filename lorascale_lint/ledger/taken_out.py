@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, A, B
+from lorascale_lint.knowledge.roles import STRENGTHS, A, B
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Ref, Tensor, options
-
-CHOSEN = (STRENGTH, MULTIPLIER)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,9 +37,10 @@ def taken_out(ledger: Ledger) -> Iterator[TakenOut]:
     for out in steps:
         function, inverse = out.spot.function, out.scale.inverse()
         symbol = None if inverse is None else only_symbol(inverse)
-        if function is None or function in seen or symbol is None or symbol.role not in CHOSEN:
+        if function is None or function in seen or symbol is None or symbol.role not in STRENGTHS:
             continue
-        stored = next((s for s in ledger.stores if _sets(s, out, symbol.origin)), None)
+        stores = ledger.once(ByFunction).stores.get(function, ())
+        stored = next((s for s in stores if _sets(s, out, symbol.origin)), None)
         again = any(_is_in(step, function) and _multiplies(step) for step in ledger.multiplied)
         folded = next((step for step in steps if _folds(step, out)), None)
         if stored is not None and folded is not None and not again:
@@ -50,7 +50,7 @@ def taken_out(ledger: Ledger) -> Iterator[TakenOut]:
 
 def _sets(store: Store, out: Multiplied, origin: str) -> bool:
     """Does the same method set the field that the strength was read from, behind the division?"""
-    own = isinstance(store.owner, Ref) and store.spot.function is out.spot.function and not store.spot.chain
+    own = isinstance(store.owner, Ref) and not store.spot.chain
     field = origin.partition("=")[0].rpartition(".")[2]
     read = any(isinstance(store.owner, Ref) and name == store.field for name in (field, _attribute(out)))
     return own and read and store.spot.row > out.spot.row and not _is_literal(store)
@@ -64,11 +64,7 @@ def _is_literal(store: Store) -> bool:
 
 def _is_in(step: Multiplied, function: FunctionInfo) -> bool:
     """Does it happen in the function, or in what it calls?"""
-    if step.spot.function is function:
-        return True
-    node = function.node
-    rows = {f"{function.file.filename}:{row}" for row in range(node.lineno, (node.end_lineno or 0) + 1)}
-    return not rows.isdisjoint(step.spot.chain)
+    return step.spot.function is function or not function.steps.isdisjoint(step.spot.chain)
 
 
 def _attribute(step: Multiplied) -> str:
@@ -76,7 +72,7 @@ def _attribute(step: Multiplied) -> str:
 
 
 def _multiplies(step: Multiplied) -> bool:
-    return any(symbol.role in CHOSEN and power > 0 for symbol, power in step.scale.powers)
+    return any(symbol.role in STRENGTHS and power > 0 for symbol, power in step.scale.powers)
 
 
 def _folds(step: Multiplied, out: Multiplied) -> bool:

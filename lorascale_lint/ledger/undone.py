@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.inverses import stem, taken_back, unmerges
+from lorascale_lint.knowledge.members import MERGED_FIELDS
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.entries import Rescale
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
-_CHANGED = frozenset({"weight", "bias", "data"})
 _OPERATORS: dict[type[ast.operator], str] = {ast.Mult: "multiply", ast.Div: "divide"}
 
 
@@ -42,7 +42,7 @@ def repeated(ledger: Ledger) -> Iterator[Repeated]:
     seen: set[FunctionInfo] = set()
     for store in ledger.stores:
         function = store.spot.function
-        if store.field not in _CHANGED or function is None or function.owner is None or function in seen:
+        if store.field not in MERGED_FIELDS or function is None or function.owner is None or function in seen:
             continue
         seen.add(function)
         name = stem(function.name)

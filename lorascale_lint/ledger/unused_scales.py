@@ -10,13 +10,14 @@ from lorascale_lint.findings import Confidence
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.interfaces import LAYER_LIBRARIES, PLAIN_BASES
 from lorascale_lint.knowledge.members import ANY_ATTRIBUTE
-from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH
+from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH, STRENGTHS
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.class_fields import Field, Kept
 from lorascale_lint.ledger.entries import Bind, Product, Unused, Use
 from lorascale_lint.ledger.exits import Exit, exits_of
 from lorascale_lint.ledger.families import Family, families, in_one_line, is_folded, is_read
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.numbers import bare, trained
 from lorascale_lint.ledger.spots import Spot, name_spot
 from lorascale_lint.ledger.unscaled import unscaled
@@ -90,16 +91,12 @@ class Deltas:
 
     def applied(self, function: FunctionInfo) -> list[Spot]:
         """Where a function applies deltas, which others may have made for it."""
-        return [entry.spot for entry in self.ledger.applies if entry.spot.function is function]
+        return [entry.spot for entry in self.ledger.once(ByFunction).applies.get(function, ())]
 
     def scales(self, functions: Iterable[FunctionInfo]) -> list[Scale]:
         """At which scales deltas of the functions are applied and given back."""
         made = set(functions)
-        rows = {
-            f"{function.file.filename}:{row}"
-            for function in made
-            for row in range(function.node.lineno, (function.node.end_lineno or function.node.lineno) + 1)
-        }
+        rows = {step for function in made for step in function.steps}
         found = [
             entry.scale
             for entry in self.ledger.applies
@@ -119,7 +116,7 @@ class Deltas:
         scales = self.scales(held)
         if not scales or folded or not all(map(bare, scales)):
             return False
-        return role not in (STRENGTH, MULTIPLIER) or all(
+        return role not in STRENGTHS or all(
             symbol.role != STRENGTH for scale in scales for symbol, _ in scale.powers
         )
 
@@ -186,8 +183,7 @@ def is_read_after(bind: Bind) -> bool:
 def _is_one_for_equal(scales: Iterable[Scale]) -> bool:
     """Is the scale made of alpha and the rank alone?"""
     return all(
-        scale.coefficient == 1 and not any(s.role in (STRENGTH, MULTIPLIER) for s, _ in scale.powers)
-        for scale in scales
+        scale.coefficient == 1 and not any(s.role in STRENGTHS for s, _ in scale.powers) for scale in scales
     )
 
 
@@ -303,7 +299,7 @@ def _fields(ledger: Ledger, deltas: Deltas, family: Family) -> Iterator[LostScal
             continue
         products, applied = _of_class(ledger, deltas, family, cls)
         makers = {product.spot.function for product in products if product.spot.function is not None}
-        role = STRENGTH if field.role in (STRENGTH, MULTIPLIER) and not field.is_trained else ALPHA
+        role = STRENGTH if field.role in STRENGTHS and not field.is_trained else ALPHA
         if not makers or not deltas.is_bare(makers, role):
             continue
         peer = _peer_that_reads(ledger, deltas, cls, field.name)

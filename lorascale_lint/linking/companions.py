@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import PurePath
 
+from lorascale_lint.bounds import COMMIT_FILES, COMPANION_BYTES, IMPORT_REACH, IMPORTER_LIMIT
 from lorascale_lint.knowledge.roles import may_hold_lora_code, speaks_of_lora
 from lorascale_lint.linking.definitions import FileInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.sources.texts import Texts
 
-FILES = 16
-"""Linted files, more of which are no commit but a project; they are looked at beside each other."""
-REACH = 2
-"""Imports on the way to a file that is looked at beside one that is linted."""
-IMPORTERS = 8
-"""Files that import a linted one and are looked at beside it, those in the nearest folders first."""
-ROOM = 64 * 2**10
-"""Bytes of all these files for one that is linted: a commit hook must answer while a person waits."""
-
 
 def companions(program: Program, texts: Texts, targets: Collection[str]) -> list[str]:
     """Files without which less is known of ``targets``: a layer of its loader, a loader of its layer."""
     found: set[str] = set()
-    if len(targets) > FILES:
+    if len(targets) > COMMIT_FILES:
         return []
     for target in targets:
-        room = ROOM
+        room = COMPANION_BYTES
         for name in _around(program, texts, target):
             if name not in targets and len(texts.sources[name]) <= room:
                 room -= len(texts.sources[name])
@@ -38,7 +30,7 @@ def _around(program: Program, texts: Texts, target: str) -> list[str]:
     """The files around one, the nearest first: imported, importing, imported by what is imported."""
     found: dict[str, None] = {}
     edge = [target]
-    for step in range(REACH):
+    for step in range(IMPORT_REACH):
         files = [file for name in edge if (file := program.file(name)) is not None]
         names = {name for file in files for name in program.imported(file)} - {target, *found}
         edge = sorted(name for name in names if _speaks(texts, name))
@@ -61,7 +53,7 @@ def _importers(program: Program, texts: Texts, target: str) -> list[str]:
         file: FileInfo | None = program.file(name)
         if file is not None and target in program.imported(file):
             found.append(name)
-            if len(found) == IMPORTERS:
+            if len(found) == IMPORTER_LIMIT:
                 break
     return found
 

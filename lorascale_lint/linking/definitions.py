@@ -71,6 +71,11 @@ class FunctionInfo:
         """Names that the body uses as dictionaries: under a text, by their items or keys."""
         return _mappings(self)
 
+    @property
+    def steps(self) -> frozenset[str]:
+        """``file:row`` of each row of the function; a chain of calls that leads through it has one."""
+        return _steps(self)
+
     def default(self, parameter: str) -> ast.expr | None:
         """What the parameter is where a call does not give it; None where it must be given."""
         args = self.node.args
@@ -180,6 +185,12 @@ def _names_read(function: FunctionInfo) -> frozenset[str]:
             found.add(node.id)
         pending.extend(ast.iter_child_nodes(node))
     return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def _steps(function: FunctionInfo) -> frozenset[str]:
+    first, last = function.node.lineno, function.node.end_lineno or function.node.lineno
+    return frozenset(f"{function.file.filename}:{row}" for row in range(first, last + 1))
 
 
 @lru_cache(maxsize=4096)

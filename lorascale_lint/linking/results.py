@@ -44,6 +44,15 @@ def arms(function: FunctionInfo, node: ast.AST) -> list[Arm]:
     return found
 
 
+def statement_of(function: FunctionInfo, node: ast.AST) -> ast.stmt | None:
+    """The statement of the function in which ``node`` stands."""
+    parents = _parents(function)
+    found: ast.AST | None = node
+    while found is not None and not isinstance(found, ast.stmt):
+        found = parents.get(id(found))
+    return found
+
+
 def only_computes(function: FunctionInfo) -> bool:
     """Does the function give something back and change nothing that can be seen from outside?"""
     returns = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import role_of
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
@@ -56,7 +57,7 @@ def _is_input(m: Machine, value: Place) -> bool:
     """Is the value what a layer is given? ``lora_out = self.dropout(x)`` makes no delta of it."""
     function = m.frame.function
     inputs = function.parameters[1:2] if function is not None and function.owner is not None else []
-    return function is not None and function.name in ("forward", "__call__", "call") and value.path in inputs
+    return function is not None and function.name in CALLED_BY_FRAMEWORK and value.path in inputs
 
 
 def rank_for_alpha(m: Machine, value: Value, name: str) -> Value:

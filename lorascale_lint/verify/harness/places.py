@@ -10,12 +10,11 @@ from pathlib import Path
 from lorascale_lint.config import Configs
 from lorascale_lint.errors import InputError
 from lorascale_lint.examination import examine_paths
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.sources.discovery import discover, display_path
 from lorascale_lint.verify.harness.description import Action, Place, Sketch
 from lorascale_lint.verify.harness.sketches import relative, sketches_in
-
-_FORWARD = ("forward", "__call__", "call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ class Places:
         if scope.is_class:
             return ()
         method = scope.name.rpartition(".")[2]
-        action = Action.FORWARD if method in _FORWARD else Action.MERGE
+        action = Action.FORWARD if method in CALLED_BY_FRAMEWORK else Action.MERGE
         place = Place(file, scope.name, scope.first, action, owner=scope.owner)
         return sketches_in(self._ledger, (), self._root, ((filename, place),))
 
