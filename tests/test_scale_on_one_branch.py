@@ -316,3 +316,50 @@ def merge_lora(layers, lora_sd):
         item.fix is None
         for item in lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS113", "LS310", "LS101"])
     )
+
+
+MODE = """\
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class LoraLinear(nn.Module):
+    def __init__(self, inputs, outputs, r, alpha):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.lora_A = nn.Parameter(torch.empty(r, inputs))
+        self.lora_B = nn.Parameter(torch.zeros(outputs, r))
+        self.r = r
+        self.scaling = alpha / r
+        self.fast = False
+
+    def start(self):
+        self.fast = True
+        u, s, v = torch.svd_lowrank(self.weight.data, self.r)
+        lora_A = torch.diag(torch.sqrt(s)) @ v.t()
+        lora_B = u @ torch.diag(torch.sqrt(s))
+        self.lora_A.data = lora_A
+        self.lora_B.data = lora_B
+{taken}
+
+    def forward(self, x):
+        if self.fast:
+            return F.linear(x, self.weight) + F.linear(F.linear(x, self.lora_A), self.lora_B)
+        return F.linear(x, self.weight) + self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+"""
+
+
+UNSCALED = ["LS101", "LS102", "LS113", "LS119"]
+
+
+@pytest.mark.parametrize(
+    ("taken", "count"),
+    [
+        ("        self.weight.data = self.weight.data - lora_B @ lora_A", 0),  # PiSSA: scale 1 puts it back
+        ("", 1),
+    ],
+)
+def test_a_mode_without_scale(taken: str, count: int, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": MODE.format(taken=taken)}, codes=UNSCALED)
+    assert len(found) == count

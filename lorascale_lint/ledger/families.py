@@ -162,14 +162,18 @@ def _mode(ledger: Ledger, family: Family, application: Application) -> Guards:
     ``self.pissa = True`` beside ``weight -= B @ A``, where each forward of that mode is bare as well.
     """
     own = {guard for branch in application.branches for guard in branch.guards}
-    found: set[tuple[str, bool]] = set()
-    for start in family.holders:
-        flags = _flags_set(ledger, start) if is_bare(start) else set()
-        if start is application:
-            found |= flags & _bare_under(family, start)
-        elif start.kind == "unmerge":
-            found |= flags & own
+    found = scale_free_modes(ledger, family, but=application) & own
+    if is_bare(application):
+        found |= _flags_set(ledger, application) & _bare_under(family, application)
     return tuple(sorted(found))
+
+
+def scale_free_modes(
+    ledger: Ledger, family: Family, *, but: Application | None = None
+) -> set[tuple[str, bool]]:
+    """Flags of methods, other than that of ``but``, that take the bare product out of the weight first."""
+    starts = (start for start in family.holders if start is not but and start.kind == "unmerge")
+    return {flag for start in starts if is_bare(start) for flag in _flags_set(ledger, start)}
 
 
 def _flags_set(ledger: Ledger, application: Application) -> set[tuple[str, bool]]:

@@ -13,6 +13,7 @@ from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.conditions import explains, expression, parting, test_of
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.families import family_of_class, scale_free_modes
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import bare, scale_of, trained
 from lorascale_lint.ledger.powers import text_of
@@ -46,7 +47,7 @@ def one_sided(ledger: Ledger) -> Iterator[OneSided]:
     told = [found.application for found in unscaled(ledger)]
     told += [found.application for found in scaled_sums(ledger)]
     reported = {id(application.spot.node) for application in told}
-    for found in (*_branches(made), *_methods(ledger, made), *_classes(ledger, made)):
+    for found in (*_branches(ledger, made), *_methods(ledger, made), *_classes(ledger, made)):
         silent = found.spot.file.is_test or found.spot.function in ledger.changed
         if id(found.spot.node) not in reported and not silent:
             reported.add(id(found.spot.node))
@@ -66,8 +67,10 @@ def _is_plain(end: End) -> bool:
 # ---- branches of one function ---------------------------------------------------------------
 
 
-def _branches(made: dict[FunctionInfo, list[End]]) -> Iterator[OneSided]:
+def _branches(ledger: Ledger, made: dict[FunctionInfo, list[End]]) -> Iterator[OneSided]:
     for function, own in made.items():
+        family = family_of_class(ledger, function.owner)
+        modes = scale_free_modes(ledger, family) if family is not None else set()
         scaled = [(end, step) for end in own if (step := end.trained) is not None]
         for end in own:
             if not _is_plain(end):
@@ -82,6 +85,8 @@ def _branches(made: dict[FunctionInfo, list[End]]) -> Iterator[OneSided]:
                 if condition is None or test is None or any(explains(name) for name, _ in own_guards):
                     continue
                 name, holds = condition
+                if (name.partition("@")[0], holds) in modes:
+                    continue
                 same = other.spot.node is end.spot.node
                 yield OneSided(
                     end.spot,
