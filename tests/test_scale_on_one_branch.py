@@ -363,3 +363,43 @@ UNSCALED = ["LS101", "LS102", "LS113", "LS119"]
 def test_a_mode_without_scale(taken: str, count: int, tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_layer.py": MODE.format(taken=taken)}, codes=UNSCALED)
     assert len(found) == count
+
+
+HEIRS = """\
+import torch
+import torch.nn as nn
+
+
+class LoraLayer:
+    def __init__(self, r, alpha):
+        self.r = r
+        self.scaling = alpha / r
+
+    def product(self):
+        return self.lora_B @ self.lora_A
+
+    def merge(self):
+        for name in self.names:
+            getattr(self, name).data += self.product() * self.scaling
+
+
+class Plain(nn.Linear, LoraLayer):
+    def forward(self, x):
+        return nn.Linear.forward(self, x) + (x @ self.product().T) * self.scaling
+
+
+class Padded(nn.Linear, LoraLayer):
+    def {name}(self):
+        return self.padded(self.lora_B @ self.lora_A)
+
+    def padded(self, x):
+        made = x.new_zeros((len(self.rows), x.shape[1]))
+        made[self.rows] = x
+        return made
+"""
+
+
+@pytest.mark.parametrize(("name", "count"), [("product", 0), ("delta_weight", 1)])
+def test_what_an_heir_gives_its_ancestors_is_scaled_there(name: str, count: int, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": HEIRS.format(name=name)}, codes=["LS113"])
+    assert len(found) == count

@@ -191,6 +191,8 @@ def _classes(ledger: Ledger, made: dict[FunctionInfo, list[End]]) -> Iterator[On
         line = ledger.lineage(cls)
         if not all(_is_bare(end) for end in own) or any(f.spot.cls in line for f in ledger.folds):
             continue
+        if all(_is_for_ancestors(end, line[1:]) for end in own):
+            continue
         for sibling, theirs in by_class.items():
             shared = [item for item in ledger.lineage(sibling) if item in line[1:]]
             if sibling in line or cls in ledger.lineage(sibling) or not shared:
@@ -211,6 +213,14 @@ def _classes(ledger: Ledger, made: dict[FunctionInfo, list[End]]) -> Iterator[On
                 tuple(own),
             )
             break
+
+
+def _is_for_ancestors(end: End, above: list[ClassInfo]) -> bool:
+    """Does it leave a method that overrides one of an ancestor, whose other methods scale what that gives?"""
+    function = end.spot.function
+    return end.kind == "return" and any(
+        function is not None and function.name in cls.methods for cls in above
+    )
 
 
 def _keeper(ledger: Ledger, shared: list[ClassInfo], step: Multiplied) -> Store | None:
