@@ -116,7 +116,10 @@ class MergeDropsAlpha(Rule):
         used = {a.spot.node for fate, a in told if not fate.drops_alpha(a)}
         scaling = [fate for fate in found if fate.alpha_of_settings_goes_on or fate.is_rescaled]
         scaled = {
-            function for fate in scaling for function in fate.ran if function is not fate.trial.function
+            place.spot.function
+            for fate in scaling
+            for place in (*fate.applies, *fate.measured)
+            if place.spot.function is not fate.trial.function
         }
         seen: set[object] = set()
         for fate in found:

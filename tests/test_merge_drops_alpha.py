@@ -441,3 +441,35 @@ def test_a_number_that_may_be_the_scale(
     source = WEIGHTED.replace("{up}", up).replace("{down}", down).replace("{weight}", weight)
     found = lint_files(tmp_path, {"merge.py": source}, codes=["LS310"])
     assert [item.confidence for item in found] == [confidence]
+
+
+BASE_BESIDE = """\
+import torch
+from safetensors.torch import load_file
+
+
+class Model:
+    def load(self, path, lora_path, scale=1.0):
+        kept = {}
+        for key, value in load_file(path).items():
+            kept[key] = value if key != "alpha" else torch.zeros_like(value)
+        with open_file(lora_path) as local:
+            kept = self.merge_pairs(kept, load_file(local), scale)
+        self.load_state_dict(kept)
+
+    def merge_pairs(self, weights, lora, scale=1.0):
+        pairs = {}
+        for key, value in lora.items():
+            if "alpha" in key:
+                continue
+            module, _, kind = key.partition(".lora_")
+            pairs.setdefault(module + ".weight", {})[kind] = value
+        for key, pair in pairs.items():
+            weights[key] += scale * torch.matmul(pair["up.weight"], pair["down.weight"])
+        return weights
+"""
+
+
+def test_a_checkpoint_that_is_handed_on_beside_says_nothing_of_the_adapter(tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_model.py": BASE_BESIDE}, codes=["LS310"])
+    assert [finding.span.start.row for finding in found] == [22]

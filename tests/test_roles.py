@@ -135,6 +135,7 @@ def test_words(name: str, parts: tuple[str, ...]) -> None:
         ("down_blocks.0.attentions.weight", None),
         ("up_blocks.0.resnets.bias", None),
         ("a sentence about lora_A", None),
+        ("--lora_scaling", None),  # an option of a program
     ],
 )
 def test_the_role_of_a_key(key: str, role: str | None) -> None:

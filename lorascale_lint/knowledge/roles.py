@@ -245,7 +245,7 @@ _NEUTRAL_PARTS = frozenset({"weight", "default", "data", "blocks", "value", "ker
 @lru_cache(maxsize=50_000)
 def key_role(key: str) -> str | None:
     """The role of the tensor under ``key`` (or a part of one) in an adapter dictionary."""
-    if len(key) > 200 or " " in key:
+    if len(key) > 200 or " " in key or key.startswith("-"):  # `--lora_scaling`: an option of a program
         return None
     for part in reversed([piece for piece in re.split(r"[.\[\]'\"*]+", key) if piece]):
         if part in _NEUTRAL_PARTS or part.isdigit():
