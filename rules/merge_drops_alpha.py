@@ -118,13 +118,12 @@ class MergeDropsAlpha(Rule):
         scaled = {
             place.spot.function
             for fate in scaling
-            for place in (*fate.applies, *fate.measured)
+            for place in _places(fate)
             if place.spot.function is not fate.trial.function
         }
         seen: set[object] = set()
         for fate in found:
-            places: list[Apply | Norm] = [*fate.applies, *fate.measured]
-            for place in places:
+            for place in _places(fate):
                 elsewhere = isinstance(place, Apply) and place.spot.function in scaled - {None}
                 if place.spot.node in used | seen or elsewhere or not fate.drops_alpha(place):
                     continue
@@ -161,3 +160,8 @@ class MergeDropsAlpha(Rule):
                 None if renamed is None else fold_alpha(ledger, fate.trial, renamed.down),
             ),
         )
+
+
+def _places(fate: Fate) -> list[Apply | Norm]:
+    """Where the factors of the trial meet a base, and where a norm is taken of their product."""
+    return [*fate.applies, *fate.measured]
