@@ -115,16 +115,12 @@ class MergeDropsAlpha(Rule):
         ]
         used = {a.spot.node for fate, a in told if not fate.drops_alpha(a)}
         scaling = [fate for fate in found if fate.alpha_of_settings_goes_on or fate.is_rescaled]
-        scaled = {
-            place.spot.function
-            for fate in scaling
-            for place in _places(fate)
-            if place.spot.function is not fate.trial.function
-        }
+        scaled = {way for fate in scaling for way in fate.handed if way[0] is not fate.trial.function}
         seen: set[object] = set()
         for fate in found:
             for place in _places(fate):
-                elsewhere = isinstance(place, Apply) and place.spot.function in scaled - {None}
+                ways = {way for way in fate.handed if way[0] is place.spot.function}
+                elsewhere = isinstance(place, Apply) and ways & scaled
                 if place.spot.node in used | seen or elsewhere or not fate.drops_alpha(place):
                     continue
                 stated = stated_alpha(ledger, fate, found)

@@ -59,6 +59,19 @@ class Fate:
         return list(found)
 
     @cached_property
+    def handed(self) -> set[tuple[FunctionInfo | None, str | None]]:
+        """The functions of the project that get the factors, and the parameter that holds them."""
+        wanted = {self.down, self.up}
+        found = {
+            (use.callee, name)
+            for use in self.ledger.uses
+            if isinstance(use.callee, FunctionInfo)
+            for name, value in use.given.items()
+            if wanted & set(self._held(value, set()))
+        }
+        return {(self.trial.function, self.trial.parameter), *found}
+
+    @cached_property
     def outputs(self) -> list[Output]:
         """Dictionaries with both factors as they were in the file, which go on."""
         return [table for table in self.all_tables if self.goes_on(table.container)]
