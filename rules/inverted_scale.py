@@ -83,7 +83,7 @@ class InvertedScale(Rule):
 
             yield self.at(
                 found.spot,
-                f"scale is `{ast.unparse(found.spot.node)}` in `{found.spot.name}`, which is rank / alpha",
+                f"scale `{ast.unparse(found.spot.node)}` in `{found.spot.name}` is rank / alpha, upside down",
                 effect="4.00x too strong for alpha=64, rank=128",
                 trace=[
                     (found.spot, f"`{text_of(found.rank)}` is the rank, `{text_of(found.alpha)}` is alpha"),

@@ -24,7 +24,7 @@ from lorascale_lint.report.terminal import printable
 _TITLE = "Adapter files and the scale they were trained with"
 _CLASSES = {
     Outcome.WRONG: "wrong",
-    Outcome.NOTHING: "wrong",
+    Outcome.NOTHING: "nothing",
     Outcome.REFUSED: "nothing",
     Outcome.UNKNOWN: "none",
     Outcome.DEPENDS: "none",
@@ -86,7 +86,7 @@ def _examples(names: Sequence[str]) -> str:
 def _loaders(predictions: Sequence[Prediction]) -> Iterator[str]:
     told = [item for item in predictions if item.outcome is not Outcome.UNKNOWN]
     if told:
-        yield '<div class="wide"><table><caption>What loaders make of it</caption><thead><tr>'
+        yield '<div class="wide" tabindex="0"><table><caption>What loaders make of it</caption><thead><tr>'
         yield from (
             f'<th scope="col">{name}</th>'
             for name in ("loader", "applies", "that is", "pass", "why", "source")
@@ -105,7 +105,7 @@ def _loaders(predictions: Sequence[Prediction]) -> Iterator[str]:
 def _modules(inspection: Inspection, norms: Mapping[str, float]) -> Iterator[str]:
     modules = sorted(inspection.adapter.modules, key=lambda item: _by_number(item.name))
     yield f"<details><summary>All {len(modules)} modules</summary>"
-    yield '<div class="wide"><table><thead><tr>'
+    yield '<div class="wide" tabindex="0"><table><thead><tr>'
     for name in ("module", "kind", "rank", "alpha", "trained scale", "norm"):
         yield f'<th scope="col">{name}</th>'
     yield "</tr></thead><tbody>"

@@ -40,7 +40,6 @@ nav ul { padding-left: 1.2rem; }
 nav li, .place { overflow-wrap: anywhere; }
 del, ins { text-decoration: none; } del::before { content: "- "; } ins::before { content: "+ "; }
 ins { font-weight: 700; }
-a, summary { color: inherit; } a:focus-visible, summary:focus-visible { outline: 3px solid var(--ink); }
 </style>"""
 
 
@@ -51,7 +50,7 @@ def render(report: Report, read: Read, style: Style) -> str:
 
 def _body(report: Report, read: Read) -> Iterator[str]:
     yield _STYLE
-    yield f"<p>{_text(render_summary(report).strip())}</p>"
+    yield f"<p>{'<br>'.join(map(_text, render_summary(report).splitlines()))}</p>"
     if report.failures:
         yield "<h2>Not checked</h2><ul>"
         for failure in report.failures:

@@ -19,6 +19,11 @@ body { background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sa
 h1 { font-size: 1.25rem; margin: 0 0 .3rem; }
 h2 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
+.wide th[scope=row] { position: sticky; left: 0; background: var(--page); }
+code { overflow-wrap: anywhere; }
+td code { overflow-wrap: normal; }
+a, summary { color: inherit; }
+:focus-visible { outline: 3px solid var(--ink); outline-offset: 2px; }
 table { border-collapse: collapse; margin-top: 1rem; }
 caption { text-align: left; padding-bottom: .5rem; }
 th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: center; white-space: nowrap; }
@@ -30,8 +35,15 @@ td.nothing { background: var(--soft); }
 td.none { color: var(--quiet); font-style: italic; }
 figure { margin: 1rem 0; max-width: 60rem; }
 figcaption { font-size: .9em; }
-svg { width: 100%; height: auto; }
+svg { width: 100%; height: auto; overflow: visible; }
 summary { cursor: pointer; margin-top: 1rem; }
+@media (max-width: 40rem) {
+  body { margin: 1rem; }
+  th, td { padding: .2rem .35rem; font-size: .9em; white-space: normal; }
+  th[scope=row] { min-width: 6rem; overflow-wrap: anywhere; }
+  figure text { font-size: 22px; }
+  figure circle { r: 6px; }
+}
 @page { size: landscape; margin: 1cm; }
 @media print {
   body { font-size: 9px; margin: 0; }

@@ -145,7 +145,7 @@ def render_html(matrix: Matrix) -> str:
 
 
 def _body(matrix: Matrix) -> Iterator[str]:
-    yield '<div class="wide"><table>'
+    yield '<div class="wide" tabindex="0"><table>'
     yield f"<caption>{html.escape(_caption(matrix))}</caption>"
     yield '<thead><tr><th scope="col">file</th><th scope="col">expected</th>'
     for column in matrix.columns:
