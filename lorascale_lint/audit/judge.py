@@ -28,6 +28,8 @@ _FEW = 0.01
 _FEWEST = 3
 _ALIKE = 0.02
 _MOST_RANGES = 6
+# Residuals of a fit below this may be the rounding of its float32 sums.
+_HIDDEN = 1e-2
 _RANK_LEFT = {"F32": 1e-4, "F16": 1e-2, "BF16": 1e-2}
 
 
@@ -38,6 +40,8 @@ def judge(measurement: Measurement) -> Judgement:
     observed, residual = fit.scales(unit.expected.scales)
     if unit.shape is not Shape.SUM:
         observed, residual = (measurement.decomposition(),), _dora_residual(fit)
+    elif fit.unequal and residual < _HIDDEN:
+        residual = measurement.remainder(way, observed, math.sqrt(float(np.diag(fit.gram).max())))
     found = Judgement(
         unit.name,
         unit.merged.name,

@@ -192,6 +192,19 @@ class Measurement:
                 found.unequal += int(np.count_nonzero(self._unequal(block, products, replay, expected, way)))
         return found
 
+    def remainder(self, way: Way, scales: Sequence[float], largest: float) -> float:
+        """What is left of the change beside the products at these scales, relative to the largest product.
+
+        `Fit.scales` subtracts sums of squares, and what float32 rounds off them hides a small remainder.
+        """
+        left = 0.0
+        with np.errstate(all="ignore"):
+            for block in self.blocks(self.all_rows):
+                products = self._made(block, way)
+                _, rest = self._replay_and_rest(block, products, Hypothesis("", tuple(scales)), way)
+                left += float(np.dot(rest, rest))
+        return float(np.sqrt(left)) / largest
+
     def _gram(self) -> Wide:
         # <BA, DC> of low-rank products needs no pass; NaN says that one is needed.
         products = self.products(Way())

@@ -143,7 +143,7 @@ def _table(items: Sequence[Judgement]) -> Iterator[str]:
             item.name,
             _scales(item.expected),
             _scales(item.observed),
-            "-" if item.residual is None else f"{item.residual:.1e}",
+            _residual(item.residual),
             item.verdict.value,
             item.detail,
         )
@@ -153,6 +153,13 @@ def _table(items: Sequence[Judgement]) -> Iterator[str]:
     for row in cells:
         numbers = "  ".join(row[column].rjust(widths[column]) for column in (1, 2, 3))
         yield f"  {row[0].ljust(widths[0])}  {numbers}  {row[4].ljust(widths[4])}  {row[5]}".rstrip()
+
+
+def _residual(value: float | None) -> str:
+    """Two figures; float32 can't tell less than the bound from nothing."""
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if value >= 1e-6 or value == 0 else "<1e-06"
 
 
 def _scales(values: Sequence[float]) -> str:

@@ -398,3 +398,15 @@ def test_a_joint_fit_is_that_of_verify(tmp_path: Path) -> None:
     expected = fit(stored, products)
     assert item.observed == pytest.approx(expected.scales, rel=1e-5)
     assert item.residual == pytest.approx(expected.residual, rel=1e-4)
+
+
+def test_a_residual_is_no_rounding_of_sums(tmp_path: Path) -> None:
+    base = {"layers.0.q.weight": weight(48, 32)}
+    path, deltas = adapter(tmp_path / "one", {"layers.0.q": (48, 32)})
+    file = write(tmp_path / "base.safetensors", base)
+    merged = {"layers.0.q.weight": base["layers.0.q.weight"] + 3 * deltas["layers.0.q"].astype(np.float32)}
+    result = audit(file, write(tmp_path / "merged.safetensors", merged), path)
+    (item,) = result.judgements
+    assert item.residual is not None
+    assert 0 < item.residual < 1e-6
+    assert "<1e-06" in render_text(result)
