@@ -15,7 +15,7 @@ from pathlib import Path
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import Action, Role, Sketch
-from lorascale_lint.verify.harness.uses import OF_LAYERS, attributes_asked
+from lorascale_lint.verify.harness.uses import OF_LAYERS, UNUSED, uses_in
 
 # What the functions of a driver are given (`own`), by role. An alpha that is not stated is None.
 _GIVEN: Mapping[Role, str] = {
@@ -177,7 +177,7 @@ def _arguments(
     node: ast.FunctionDef | ast.AsyncFunctionDef, roles: Mapping[str, Role], *, skip: int, base: str
 ) -> Iterator[_Argument]:
     """What is given to each parameter that has no default, and to those whose meaning is known."""
-    parameters, asked = node.args, attributes_asked(node)
+    parameters, asked = node.args, uses_in(node)
     plain = [*parameters.posonlyargs, *parameters.args]
     optional = {item.arg for item in plain[len(plain) - len(parameters.defaults) :]}
     keywords = zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True)
@@ -193,7 +193,7 @@ def _arguments(
             continue
         elif item.arg in words.HARMLESS:
             yield _Argument(item.arg, repr(words.HARMLESS[item.arg]))
-        elif asked.get(item.arg, frozenset()) & OF_LAYERS:
+        elif asked.get(item.arg, UNUSED).attributes & OF_LAYERS:
             yield _Argument(item.arg, _MADE)
         else:
             yield _Argument(

@@ -47,6 +47,15 @@ class _StubType(type):
         setattr(cls, name, child)
         return child
 
+    def __getitem__(cls, _item: Any) -> Any:
+        # Annotations such as `Float[Tensor, "b n"]`.
+        return cls
+
+    def __or__(cls, other: Any) -> Any:
+        return object
+
+    __ror__ = __or__
+
     def __bool__(cls) -> bool:
         return not cls._path.endswith("()")
 

@@ -17,16 +17,12 @@ from lorascale_lint.errors import InputError
 from lorascale_lint.verify.arrays import as_float64
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import Form, FunctionCase, Role, Sketch, Value
-from lorascale_lint.verify.harness.guess import parameters_of, uses_of, value_of
-from lorascale_lint.verify.harness.subjects import (
-    CodeError,
-    FunctionSubject,
-    Seen,
-    called,
-    no_gradients,
-    roles_in,
-)
-from lorascale_lint.verify.harness.values import Array, CannotBuildError, Setting, build, written
+from lorascale_lint.verify.harness.guess import parameters_of, uses_of, values_of
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.subjects import FunctionSubject, called, no_gradients, roles_in
+from lorascale_lint.verify.harness.uses import UNUSED
+from lorascale_lint.verify.harness.values import Array, Setting, build, written
 from lorascale_lint.verify.reference import fit
 
 _ROLES = (Role.A, Role.B, Role.ALPHA)
@@ -47,12 +43,12 @@ def conversion_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[F
             arguments[name] = Value(Role.TABLE, form)
         elif name in words.OUTPUTS and parameter.default is parameter.empty:
             arguments[name] = Value(Role.OUTPUT)
-        elif name in words.CONFIGURATION and (parts := tuple(_options(uses.get(name, frozenset())))):
+        elif name in words.CONFIGURATION and (parts := tuple(_options(uses.get(name, UNUSED).attributes))):
             arguments[name] = Value(Role.OBJECT, parts=parts)
         else:
-            value = value_of(name, parameter, known, told.get(name), uses.get(name, frozenset()))
-            if value is not None:
-                arguments[name] = value
+            values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
+            if values:
+                arguments[name] = values[0]
     if not any(role is Role.TABLE for role in roles_in(arguments.values())):
         raise CannotBuildError("no parameter is known to take an adapter, or the path of one")
     for alpha, count in product((Form.TENSOR, Form.PLAIN), (2, 1)):

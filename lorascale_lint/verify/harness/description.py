@@ -30,12 +30,14 @@ class Role(StrEnum):
     BASE_OUTPUT = "output of the base"
     IN_FEATURES = "in features"
     OUT_FEATURES = "out features"
+    BOTH_FEATURES = "in and out features"
     ADAPTER = "adapter name"
     LITERAL = "literal"
     OBJECT = "object"
     TABLE = "table"
     OUTPUT = "file to write"
     LIST = "list"
+    CLASS = "class"
 
 
 class Form(StrEnum):
@@ -43,7 +45,8 @@ class Form(StrEnum):
 
     PLAIN: a tensor or a number. MODULE: a layer that holds the tensor as its weight. MODEL: a model with all
     modules under their names. TENSOR: a number as a tensor without dimensions. BY_ADAPTER: a dictionary with
-    the adapter's name as its key. FILE: a table in a file, whose path is given.
+    the adapter's name as its key. FILE: a table in a file, whose path is given. BATCH, GRID:
+    inputs with one more dimension before them, or two.
     """
 
     PLAIN = "plain"
@@ -52,6 +55,8 @@ class Form(StrEnum):
     TENSOR = "tensor"
     BY_ADAPTER = "by adapter"
     FILE = "file"
+    BATCH = "batch"
+    GRID = "grid"
 
 
 class Geometry(StrEnum):
@@ -60,6 +65,13 @@ class Geometry(StrEnum):
     LINEAR = "linear"
     CONVOLUTION = "convolution"
     EMBEDDING = "embedding"
+    CONVOLUTION_1D = "convolution over one dimension"
+    CONVOLUTION_3D = "convolution over three dimensions"
+
+    @property
+    def extents(self) -> int:
+        """Over how many dimensions a kernel goes; 0 for what is no convolution."""
+        return {"CONVOLUTION": 2, "CONVOLUTION_1D": 1, "CONVOLUTION_3D": 3}.get(self.name, 0)
 
 
 class Action(StrEnum):
@@ -75,7 +87,8 @@ class Action(StrEnum):
 class Value:
     """How one value is made.
 
-    `literal` is that of a LITERAL, or the class of an OBJECT ("module:Class"; None: anything with fields).
+    `literal` is that of a LITERAL, a CLASS ("module:Class"), or the class of an OBJECT (None: anything with
+    fields).
 
     `transposed`: in x out instead of out x in. `modules` are the modules that it belongs to, by number; a
     base of several is fused of them, one below the other. `parts` are what an OBJECT, TABLE or LIST is made
@@ -146,7 +159,9 @@ class LayerCase:
     """A class whose objects are layers.
 
     `base` is the path of the layer's weight ("": it has none, and gives the delta alone). `factors` put an
-    adapter in, after the constructor; `prepare` is called then, before a forward.
+    adapter in, after the constructor; `prepare` is called then, before a forward. `modules` is of how many
+    the base is fused, `adapted` which of them have an adapter; `square` layers have as many outputs as
+    inputs.
     """
 
     place: Place
@@ -161,6 +176,9 @@ class LayerCase:
     prepare: Call | None = None
     transposed: bool = False
     geometry: Geometry = Geometry.LINEAR
+    modules: int = 1
+    adapted: tuple[int, ...] = (0,)
+    square: bool = False
 
 
 Case = FunctionCase | LayerCase
@@ -218,6 +236,9 @@ def _case(data: dict[str, Any]) -> Described:
         bias=data["bias"],
         transposed=data["transposed"],
         geometry=geometry,
+        modules=data["modules"],
+        adapted=tuple(data["adapted"]),
+        square=data["square"],
         **steps,  # type: ignore[arg-type]
     )
 

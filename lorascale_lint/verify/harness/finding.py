@@ -20,9 +20,10 @@ from lorascale_lint.verify.harness.description import (
 from lorascale_lint.verify.harness.guess import function_cases, layer_cases
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.measuring import applies, first_seen
+from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
-from lorascale_lint.verify.harness.values import CannotBuildError
+from lorascale_lint.verify.harness.whole_models import ModelSubject, classes_named, model_case
 from lorascale_lint.verify.reference import TOLERANCES, is_close
 from lorascale_lint.verify.verdicts import Verdict
 
@@ -40,6 +41,8 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
     place = described.place
     if not isinstance(described, Sketch):
         return _subject(described, loading)
+    if not place.owner and place.name.rpartition(".")[2].startswith("test_"):
+        raise CannotLoadError("it is a test of the project's own")
     found = loading.find(place.file, place.owner or place.name)
     if not callable(found):
         raise CannotLoadError(f"{place.name} is no function")
@@ -47,16 +50,54 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
         cases = conversion_cases(described, found)
         return _first_that_works(cases, loading, seed, states_alpha=described.states_alpha)
     if not place.owner:
-        return _first_that_works(function_cases(described, found), loading, seed)
+        try:
+            return _first_that_works(function_cases(described, found), loading, seed)
+        except CannotBuildError:
+            if (subject := _over_model(described, found, loading, seed)) is None:
+                raise
+            return subject
     try:
-        return _first_that_works(layer_cases(described, found), loading, seed)
+        return _layer(described, found, loading, seed)
     except CannotBuildError as error:
         # A class that others complete, as one for convolutions of any dimension.
         for heir in _heirs(found):
             owned = replace(described, place=replace(place, owner=heir.__qualname__))
             with contextlib.suppress(CannotBuildError):
-                return _first_that_works(layer_cases(owned, heir), loading, seed)
+                return _layer(owned, heir, loading, seed)
         raise error
+
+
+def _layer(sketch: Sketch, cls: Any, loading: Loading, seed: int) -> Subject:
+    try:
+        return _first_that_works(layer_cases(sketch, cls), loading, seed, cls)
+    except CannotBuildError:
+        if not getattr(cls, "__abstractmethods__", None):
+            raise
+        # What a class leaves to others matters to this application or it does not: it says so when it is run.
+        missing = dict.fromkeys(cls.__abstractmethods__, _undone)
+        whole = type(cls.__name__, (cls,), missing)
+        return _first_that_works(layer_cases(sketch, whole), loading, seed, whole)
+
+
+def _undone(*_arguments: Any, **_named: Any) -> None:
+    """A method that a class leaves to those made of it."""
+
+
+def _over_model(sketch: Sketch, function: Any, loading: Loading, seed: int) -> Subject | None:
+    """A function that merges the project's own layers in the model that it is given."""
+    with contextlib.suppress(CannotBuildError):
+        case = model_case(sketch, function)
+        for cls in classes_named(function):
+            place = replace(sketch.place, owner=cls.__qualname__, name=f"{cls.__qualname__}.forward")
+            inner = Sketch(replace(place, action=Action.FORWARD, formula=""))
+            with contextlib.suppress(CannotBuildError):
+                layer = _layer(inner, cls, loading, seed)
+                assert isinstance(layer, LayerSubject)
+                subject = ModelSubject(case, function, layer)
+                answer = ask(Property.SCALE, subject, seed)
+                if answer.verdict not in (*_UNCONVINCING, Verdict.NOT_RUN) and applies(subject, seed):
+                    return subject
+    return None
 
 
 def _heirs(cls: Any) -> list[type]:
@@ -65,23 +106,26 @@ def _heirs(cls: Any) -> list[type]:
     return [heir for heir in found if heir.__module__ == cls.__module__][:_MOST_HEIRS]
 
 
-def _subject(case: Case, loading: Loading) -> Subject:
-    found = loading.find(case.place.file, case.place.owner or case.place.name)
+def _subject(case: Case, loading: Loading, found: Any = None) -> Subject:
+    found = found or loading.find(case.place.file, case.place.owner or case.place.name)
     if isinstance(case, FunctionCase) and case.place.action is Action.CONVERT:
         return ConversionSubject(case, found)
     return FunctionSubject(case, found) if isinstance(case, FunctionCase) else LayerSubject(case, found)
 
 
 def _first_that_works(
-    cases: Iterable[Case], loading: Loading, seed: int, *, states_alpha: bool = False
+    cases: Iterable[Case], loading: Loading, seed: int, found: Any = None, *, states_alpha: bool = False
 ) -> Subject:
-    """`states_alpha`: the alphas in tables are not invented, for all such files have one."""
+    """`states_alpha`: the alphas in tables are not invented, for all such files have one.
+
+    `found` is the class or function, where it is not the one that the cases name.
+    """
     reason = unconvincing = ""
     spoiled: Subject | None = None
     for number, case in enumerate(cases):
         if number == _MOST_TRIES:
             break
-        subject = _subject(case, loading)
+        subject = _subject(case, loading, found)
         try:
             answer = ask(Property.SCALE, subject, seed)
         except CannotBuildError as error:
@@ -90,7 +134,7 @@ def _first_that_works(
         plainer = None if states_alpha else _without_invented_alpha(case)
         if answer.verdict is Verdict.ALPHA_IGNORED and plainer:
             # That the code has no use for what we made up is no mistake of the code.
-            without = _subject(plainer, loading)
+            without = _subject(plainer, loading, found)
             if isinstance(without, FunctionSubject) and isinstance(subject, FunctionSubject):
                 without.with_file_alpha = subject if Role.TABLE in subject.roles else None
             # Code that wants the alpha, and then ignores it, does make a mistake.

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from lorascale_lint.knowledge.roles import words as word_list
@@ -27,11 +27,17 @@ from lorascale_lint.verify.harness.description import (
     Sketch,
     Value,
 )
-from lorascale_lint.verify.harness.layers import described_layer
-from lorascale_lint.verify.harness.uses import OF_LAYERS, attributes_asked
-from lorascale_lint.verify.harness.values import CannotBuildError
+from lorascale_lint.verify.harness.factors import numbers_of
+from lorascale_lint.verify.harness.layers import Build, described_layer
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.subjects import roles_in
+from lorascale_lint.verify.harness.unknown import annotation_of, fields_of, packed, possible
+from lorascale_lint.verify.harness.uses import UNUSED, Used, uses_in
 
 Arguments = tuple[tuple[str, Value], ...]
+_NUMBERS = (Role.ALPHA, Role.RANK, Role.SCALE)
+# Combinations of what unknown parameters may be.
+_MOST_CHOICES = 12
 
 _ADAPTER_KEYS = (
     (
@@ -63,10 +69,32 @@ def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[Fun
     known = getattr(inspect.unwrap(function), "__globals__", {})
     told, uses = dict(sketch.roles), uses_of(function)
     found = {
-        name: value_of(name, parameter, known, told.get(name), uses.get(name, frozenset()))
+        name: values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
         for name, parameter in parameters.items()
     }
-    arguments = {name: value for name, value in found.items() if value is not None}
+    problem: CannotBuildError | None = None
+    works = False
+    for arguments in _choices(found):
+        try:
+            for case in _function_cases(sketch, arguments, parameters):
+                works = True
+                yield case
+        except CannotBuildError as error:
+            problem = problem or error
+    if problem is not None and not works:
+        raise problem
+
+
+def _choices(found: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
+    """One of the possibilities for each parameter; those without any are left out."""
+    given = {name: values for name, values in found.items() if values}
+    for values in islice(product(*given.values()), _MOST_CHOICES):
+        yield dict(zip(given, values, strict=True))
+
+
+def _function_cases(
+    sketch: Sketch, arguments: dict[str, Value], parameters: dict[str, inspect.Parameter]
+) -> Iterator[FunctionCase]:
     roles = {value.role for value in arguments.values()}
     tables = [name for name, value in arguments.items() if value.role is Role.TABLE]
     if tables:
@@ -83,85 +111,96 @@ def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[Fun
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """By name. What a constructor hands on to those of its bases belongs to it, if it must be given."""
     try:
-        return dict(inspect.signature(function).parameters)
+        found = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
         raise CannotBuildError(f"its parameters are not known: {error}") from error
+    rest = next((name for name, item in found.items() if item.kind is item.VAR_KEYWORD), None)
+    if rest is None or not isinstance(function, type):
+        return found
+    for base in function.__mro__[1:]:
+        if "__init__" not in vars(base) or base.__module__.startswith(("torch.", "builtins")):
+            continue
+        own = dict(inspect.signature(base).parameters)
+        for name, item in own.items():
+            if name not in found and item.default is item.empty and item.kind is item.POSITIONAL_OR_KEYWORD:
+                found[name] = item
+        if all(item.kind is not item.VAR_KEYWORD for item in own.values()):
+            break
+    return found
 
 
-def value_of(
-    name: str,
-    parameter: inspect.Parameter,
-    known: dict[str, Any],
-    told: Role | None,
-    used: frozenset[str] = frozenset(),
-) -> Value | None:
-    """What a parameter is given; None: it is left out. Raises CannotBuildError for one that is needed.
+def values_of(
+    name: str, parameter: inspect.Parameter, known: dict[str, Any], told: Role | None, used: Used = UNUSED
+) -> tuple[Value, ...]:
+    """What a parameter may be given; (): it is left out. Raises CannotBuildError for one that is needed.
 
-    `told` is its role as the analysis has seen it; a name that is clear says more. `used` are the attributes
-    that it is asked for.
+    `told` is its role as the analysis has seen it; a name that is clear says more. `used` is what the code
+    does with it.
     """
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        return None
+        return ()
     optional = parameter.default is not parameter.empty
-    annotation = _annotation(parameter)
+    if (value := _by_name(name, parameter, known, told, used)) is not None:
+        return (value,)
+    if optional:
+        return ()
+    if name in words.HARMLESS:
+        return (Value(Role.LITERAL, literal=words.HARMLESS[name]),)
+    if name in words.SHAPES:
+        extents = (("0", Value(Role.OUT_FEATURES)), ("1", Value(Role.IN_FEATURES)))
+        return (Value(Role.LIST, parts=extents),)
+    if found := possible(name, parameter, used):
+        return found
+    annotation = annotation_of(parameter)
+    raise CannotBuildError(
+        f"nobody knows what the parameter `{name}` is{f': {annotation}' if annotation else ''}"
+    )
+
+
+def _by_name(
+    name: str, parameter: inspect.Parameter, known: dict[str, Any], told: Role | None, used: Used
+) -> Value | None:
+    optional = parameter.default is not parameter.empty
+    annotation = annotation_of(parameter)
     role = words.role_of(name) or told
     if name in words.MODELS and "dict" not in annotation.lower():
         return Value(Role.BASE, Form.MODEL)
     if (
         name in words.TABLES
         or (name in words.BASE_TABLES and "dict" in annotation)
-        or "dict[str" in annotation
+        or "dict[str" in annotation.lower()
     ):
         return Value(Role.TABLE)
     if role is Role.SCALE and parameter.default == 1.0 and isinstance(parameter.default, float):
         role = Role.STRENGTH
     if role is Role.RANK and annotation and "int" not in annotation and "float" not in annotation:
         role = None
-    if role is not None and role is not Role.ADAPTER:
+    if role in (Role.A, Role.B) and annotation in ("int", "float", "str", "bool"):
+        role = None
+    if role in _NUMBERS and ("list" in annotation.lower() or (not annotation and used.iterated)):
+        return Value(Role.LIST, parts=(("0", Value(role)),))
+    if role is not None and (role is not Role.ADAPTER or not optional):
         return Value(role)
-    if role is Role.ADAPTER and not optional:
-        return Value(role)
-    if name in words.CONFIGURATION and parameter.default is parameter.empty:
-        return configuration(parameter, known)
-    if not optional and name in words.FILES and _packed(annotation) is None:
+    if name in words.CONFIGURATION and not optional:
+        return configuration(parameter, known, used)
+    if not optional and name in words.FILES and packed(annotation) is None:
         return Value(Role.TABLE, Form.FILE)
-    if optional:
-        return None
-    if name in words.HARMLESS:
-        return Value(Role.LITERAL, literal=words.HARMLESS[name])
-    if annotation == "bool":
-        return Value(Role.LITERAL, literal=False)
-    if name in words.SHAPES:
-        extents = (("0", Value(Role.OUT_FEATURES)), ("1", Value(Role.IN_FEATURES)))
-        return Value(Role.LIST, parts=extents)
-    if _packed(annotation) is Form.MODULE or (not annotation and used & OF_LAYERS):
-        return Value(Role.BASE, Form.MODULE)
-    if {"weight", "layer", "linear", "module"} & {*word_list(name)[-1:]} and _packed(annotation) is not None:
-        return Value(Role.BASE)
-    raise CannotBuildError(
-        f"nobody knows what the parameter `{name}` is{f': {annotation}' if annotation else ''}"
-    )
+    return None
 
 
-def uses_of(function: Callable[..., Any]) -> dict[str, frozenset[str]]:
-    """Which attributes of its parameters a function, or a class's constructor, asks for."""
-    body = getattr(function, "__init__") if isinstance(function, type) else inspect.unwrap(function)  # noqa: B009
+def uses_of(function: Callable[..., Any]) -> dict[str, Used]:
+    """What a function, or a class with all its methods, does with its parameters."""
+    body = function if isinstance(function, type) else inspect.unwrap(function)
     try:
-        return attributes_asked(ast.parse(textwrap.dedent(inspect.getsource(body))))
+        return uses_in(ast.parse(textwrap.dedent(inspect.getsource(body))))
     except (OSError, TypeError, SyntaxError, ValueError):
         return {}
 
 
-def _annotation(parameter: inspect.Parameter) -> str:
-    if parameter.annotation is parameter.empty:
-        return ""
-    found = parameter.annotation
-    return (found if isinstance(found, str) else getattr(found, "__name__", "") or str(found)).strip()
-
-
-def configuration(parameter: inspect.Parameter, known: dict[str, Any]) -> Value:
-    """An object of the class that the code names, else one with the fields that are usual.
+def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Used) -> Value:
+    """An object of the class that the code names, else one with the fields that are usual or asked for.
 
     Fields of the code's own class keep their defaults where they are not alpha, rank or a dropout.
     """
@@ -170,24 +209,26 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any]) -> Value:
         cls = known.get(cls.strip("'\" "))
     fields = words.FIELDS
     reference = None
+    asked = tuple((name, value) for name, value in fields_of(used) if name not in fields)
     own = isinstance(cls, type) and cls is not parameter.empty and cls.__module__ != "builtins"
     if own and "<" not in cls.__qualname__:
         taken = parameters_of(cls)
         kept = {name: field for name, field in fields.items() if name in taken}
         fields = {name: field for name, field in kept.items() if isinstance(field, (Role, float))}
         reference = f"{cls.__module__}:{cls.__qualname__}"
+        asked = tuple((name, value) for name, value in asked if name in taken)
     parts = tuple(
         (name, Value(field) if isinstance(field, Role) else Value(Role.LITERAL, literal=field))
         for name, field in fields.items()
     )
-    return Value(Role.OBJECT, literal=reference, parts=parts)
+    return Value(Role.OBJECT, literal=reference, parts=(*parts, *asked))
 
 
 def _variants(
     arguments: dict[str, Value], parameters: dict[str, inspect.Parameter]
 ) -> Iterator[dict[str, Value]]:
     """Tensors, then layers that hold them; the factors as files have them, then the other way round."""
-    told = {name: _packed(_annotation(parameters[name])) for name in arguments}
+    told = {name: packed(annotation_of(parameters[name])) for name in arguments}
 
     def of(name: str, value: Value, layers: frozenset[Role], transposed: bool) -> Value:
         if value.role not in (Role.BASE, Role.A, Role.B) or value.form is Form.MODEL:
@@ -209,16 +250,6 @@ def _variants(
         if variant not in seen:
             seen.append(variant)
             yield variant
-
-
-def _packed(annotation: str) -> Form | None:
-    if any(word in annotation for word in ("Module", "Linear", "Conv", "Embedding")):
-        return Form.MODULE
-    return (
-        Form.PLAIN
-        if any(word in annotation for word in ("Tensor", "Parameter", "ndarray", "Array"))
-        else None
-    )
 
 
 def _table_cases(
@@ -274,32 +305,73 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     """Descriptions of a class of layers, the most likely first. Raises CannotBuildError."""
     parameters = parameters_of(cls)
     known = getattr(getattr(cls, "__init__", None), "__globals__", {})
-    found: dict[str, Value] = {}
+    found: dict[str, tuple[Value, ...]] = {}
     told, uses = dict(sketch.roles), uses_of(cls)
     for name, parameter in parameters.items():
-        value = value_of(name, parameter, known, told.get(name), uses.get(name, frozenset()))
-        if value is not None and not (value.role is Role.BIAS and parameter.default is not parameter.empty):
-            found[name] = value
-    if any(value.role is Role.IN_FEATURES for value in found.values()):
-        # Beside sizes it says whether there is one.
-        no = Value(Role.LITERAL, literal=False)
-        found = {name: no if value.role is Role.BIAS else value for name, value in found.items()}
+        values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
+        if values and not (values[0].role is Role.BIAS and parameter.default is not parameter.empty):
+            found[name] = values
     problem = CannotBuildError("it cannot be made")
-    works = False
-    for variant in _variants(found, parameters):
-        base_first = {
-            name: replace(value, form=Form.MODULE)
-            if value.role is Role.BASE and value.form is Form.PLAIN and not name.endswith("weight")
-            else value
-            for name, value in variant.items()
-        }
-        for arguments, geometry in product(
-            (base_first, variant) if base_first != variant else (variant,), Geometry
-        ):
-            try:
-                yield described_layer(sketch, cls, tuple(arguments.items()), geometry)
-                works = True
-            except CannotBuildError as error:
-                problem = error if problem.args == ("it cannot be made",) else problem
-    if not works:
+    made = list[LayerCase]()
+    for build in _builds(found, parameters):
+        try:
+            case = described_layer(sketch, cls, build)
+        except CannotBuildError as error:
+            problem = error if problem.args == ("it cannot be made",) else problem
+            continue
+        made.append(case)
+        yield case
+    if not made:
         raise problem
+    # Attention has its inputs in batches, and vision in grids.
+    for case, form in product(made, (Form.BATCH, Form.GRID)):
+        if case.forward is not None and case.geometry is Geometry.LINEAR:
+            inputs = tuple(
+                (name, replace(value, form=form) if value.role is Role.INPUT else value)
+                for name, value in case.forward.arguments
+            )
+            yield replace(case, forward=replace(case.forward, arguments=inputs))
+
+
+def _builds(
+    found: Mapping[str, tuple[Value, ...]], parameters: dict[str, inspect.Parameter]
+) -> Iterator[Build]:
+    """Ways to make a layer: of one module, then of three that are fused."""
+    seen = list[Build]()
+    for chosen in _choices(found):
+        if any(value.role is Role.IN_FEATURES for value in chosen.values()):
+            # Beside sizes it says whether there is one.
+            no = Value(Role.LITERAL, literal=False)
+            chosen = {name: no if value.role is Role.BIAS else value for name, value in chosen.items()}
+        square = any(role is Role.BOTH_FEATURES for role in roles_in(chosen.values()))
+        for variant in _variants(chosen, parameters):
+            base_first = {
+                name: replace(value, form=Form.MODULE)
+                if value.role is Role.BASE and value.form is Form.PLAIN and not name.endswith("weight")
+                else value
+                for name, value in variant.items()
+            }
+            for arguments, geometry in product(
+                (base_first, variant) if base_first != variant else (variant,), Geometry
+            ):
+                build = Build(tuple(arguments.items()), geometry, square)
+                if build not in seen:
+                    seen.append(build)
+                    yield build
+    for build in [item for item in seen if item.geometry is Geometry.LINEAR]:
+        yield replace(build, constructor=_fused(build.constructor), square=True, modules=3)
+
+
+def _fused(constructor: Arguments) -> Arguments:
+    """The same for a layer of q, k and v."""
+    names = {name: value.role for name, value in constructor if value.role in (Role.A, Role.B)}
+    numbers = numbers_of(names)
+    return tuple(
+        (
+            name,
+            replace(value, modules=(0, 1, 2))
+            if value.role in (Role.BASE, Role.OUT_FEATURES)
+            else replace(value, modules=(numbers.get(name, 0),)),
+        )
+        for name, value in constructor
+    )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
+from lorascale_lint.knowledge import roles
+from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import (
     Action,
     Assignment,
     Call,
+    Form,
     Geometry,
     LayerCase,
     Role,
@@ -18,47 +22,76 @@ from lorascale_lint.verify.harness.description import (
     Step,
     Value,
 )
-from lorascale_lint.verify.harness.subjects import CodeError, made_object
-from lorascale_lint.verify.harness.values import RANK, CannotBuildError, Setting, make_setting
+from lorascale_lint.verify.harness.factors import assignments, role_at
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.seen import CodeError
+from lorascale_lint.verify.harness.subjects import made_object
+from lorascale_lint.verify.harness.values import RANK, Setting, make_setting
 
 Arguments = tuple[tuple[str, Value], ...]
 _DEPTH = 3
 _MOST_HIDDEN = 4
-_OTHER = {Role.A: Role.B, Role.B: Role.A}
 
 
-def described_layer(
-    sketch: Sketch, cls: Callable[..., Any], constructor: Arguments, geometry: Geometry
-) -> LayerCase:
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How a layer is built: what its constructor gets, and what kind of layer its base is."""
+
+    constructor: Arguments
+    geometry: Geometry = Geometry.LINEAR
+    square: bool = False
+    modules: int = 1
+
+    def setting(self) -> Setting:
+        """Numbers to build one with."""
+        return make_setting(0, self.modules, self.geometry, fused=self.modules > 1, square=self.square)
+
+
+def described_layer(sketch: Sketch, cls: Callable[..., Any], build: Build) -> LayerCase:
     """Make a layer and look at it. Raises CannotBuildError."""
-    setting = make_setting(0, 1, geometry)
+    setting = build.setting()
     try:
-        layer = made_object(cls, constructor, setting)
+        layer = made_object(cls, build.constructor, setting)
     except CodeError as error:
         raise CannotBuildError(f"making one raises {error}") from error
     tensors = dict(_tensors(layer, "", _DEPTH))
-    factors: tuple[Step, ...] = tuple(_assignments(tensors, setting))
-    if len(factors) < 2:
+    told = dict(sketch.roles)
+    factors: tuple[Step, ...] = assignments(tensors, setting, told)
+    adapted = tuple(sorted({number for step in factors for number in _modules_of(step)})) or (0,)
+    if not factors:
         factors = _setter(layer) or tuple(_unset(layer))
     if not factors:
         raise CannotBuildError("it has no attribute and no method that is known to take the factors")
+    factors += tuple(_neutral(layer))
     method = sketch.place.name.rpartition(".")[2]
     forward = _call(layer, method) if sketch.place.action is Action.FORWARD else _call(layer, "forward")
-    base, transposed = _base(tensors, setting, needed=forward is None)
+    merge = _action(layer, sketch.merge, words.MERGE)
+    if sketch.place.action is Action.MERGE and (given := _of_weight(layer, method)) is not None:
+        # A parametrization, or a factor pair that is told which weight to go into.
+        forward, merge = (None if method == "forward" else forward), given
+    without = forward is not None or (merge is not None and merge.arguments)
+    base, transposed = _base(tensors, setting, told, needed=not without)
     return LayerCase(
         place=sketch.place,
-        constructor=constructor,
+        constructor=build.constructor,
         base=base,
         factors=factors,
         bias=_bias(tensors, base, setting),
         forward=forward,
-        merge=_action(layer, sketch.merge, words.MERGE),
+        merge=merge,
         unmerge=_action(layer, sketch.unmerge, words.UNMERGE),
         strength=_strength(layer),
         prepare=_action(layer, "", words.PREPARE),
         transposed=transposed,
-        geometry=geometry,
+        geometry=build.geometry,
+        modules=build.modules,
+        adapted=adapted,
+        square=build.square,
     )
+
+
+def _modules_of(step: Step) -> tuple[int, ...]:
+    return step.value.modules if isinstance(step, Assignment) else ()
 
 
 def _tensors(owner: Any, prefix: str, depth: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -87,48 +120,28 @@ def _holds_tensors(value: Any) -> bool:
     return not isinstance(value, type) and callable(getattr(value, "named_parameters", None))
 
 
-def _assignments(tensors: dict[str, tuple[int, ...]], setting: Setting) -> Iterator[Assignment]:
-    named: dict[Role, tuple[str, tuple[int, ...]]] = {}
-    for path, shape in tensors.items():
-        role = _role(path, setting)
-        if role in (Role.A, Role.B):
-            named.setdefault(role, (path, shape))
-    # Some call the factor on the output's side A.
-    turned = len(named) == 2 and all(
-        _lies(shape, role, setting) is None and _lies(shape, _OTHER[role], setting) is not None
-        for role, (_, shape) in named.items()
-    )
-    for role, (path, shape) in named.items():
-        meant = _OTHER[role] if turned else role
-        transposed = _lies(shape, meant, setting)
-        if transposed is None:
-            raise CannotBuildError(f"`{path}` has the shape {shape}, which is no factor's of rank {RANK}")
-        yield Assignment(_with_adapter(path, setting), Value(meant, transposed=transposed))
+def _neutral(layer: Any) -> Iterator[Assignment]:
+    """Ones for learned numbers between A and B, one for each rank, and for the lengths that DoRA learns.
+
+    The first leave the product alone, the second its direction.
+    """
+    if not callable(getattr(layer, "named_parameters", None)):
+        return
+    for name, value in layer.named_parameters():
+        shape = tuple(value.shape)
+        between = shape and max(shape) == RANK and sorted(shape)[:-1] == [1] * (len(shape) - 1)
+        if between or roles.role_of(name.rpartition(".")[2], lora_context=True) == roles.MAGNITUDE:
+            yield Assignment(name, Value(Role.LITERAL, literal=1.0))
 
 
-def _lies(shape: tuple[int, ...], role: Role, setting: Setting) -> bool | None:
-    """Whether a tensor of that shape is this factor transposed; None: it is not this factor."""
-    module = setting.modules[0]
-    right = module.shape.native(role, module.a if role is Role.A else module.b).shape
-    if shape == right:
-        return False
-    return True if shape == (*right[1::-1], *right[2:]) else None
-
-
-def _role(path: str, setting: Setting) -> Role | None:
-    steps = [step for step in path.split(".") if step not in ("weight", "data", setting.adapter)]
-    return words.role_of(steps[-1]) if steps else None
-
-
-def _with_adapter(path: str, setting: Setting) -> str:
-    return ".".join("{adapter}" if step == setting.adapter else step for step in path.split("."))
-
-
-def _base(tensors: dict[str, tuple[int, ...]], setting: Setting, *, needed: bool) -> tuple[str, bool]:
+def _base(
+    tensors: dict[str, tuple[int, ...]], setting: Setting, told: Mapping[str, Role], *, needed: bool
+) -> tuple[str, bool]:
     """The path of the base, and whether it is transposed; "" for a layer that gives the delta alone."""
     module = setting.modules[0]
-    right = module.shape.native(Role.BASE, module.weight).shape
-    others = [path for path in tensors if _role(path, setting) not in (Role.A, Role.B)]
+    first, *rest = module.shape.native(Role.BASE, module.weight).shape
+    right = (first * len(setting.modules), *rest)
+    others = [path for path in tensors if role_at(path, setting, told) not in (Role.A, Role.B)]
     for wanted, transposed in ((right, False), ((*right[1::-1], *right[2:]), True)):
         fitting = [path for path in others if tensors[path] == wanted]
         if fitting:
@@ -143,7 +156,21 @@ def _bias(tensors: dict[str, tuple[int, ...]], base: str, setting: Setting) -> s
         return ""
     beside = base.rpartition(".")[0]
     path = f"{beside}.bias" if beside else "bias"
-    return path if tensors.get(path) == (setting.modules[0].shape.out,) else ""
+    return path if tensors.get(path) == (sum(item.shape.out for item in setting.modules),) else ""
+
+
+def _of_weight(layer: Any, method: str) -> Call | None:
+    """A method that is given the weight, or the layer that holds it, and nothing else that it insists on."""
+    function = _method(layer, method)
+    needed = _needed(function) if function is not None else []
+    if function is None or len(needed) != 1 or words.role_of(needed[0]) is Role.INPUT:
+        return None
+    annotation = str(_parameters(function)[needed[0]].annotation)
+    # Whoever is told of a weight does not call it a module, nor the other way round.
+    holds = any(word in annotation for word in ("Module", "Linear", "Conv", "Embedding"))
+    is_layer = holds or bool({"module", "layer", "linear"} & {*word_list(needed[0])[-1:]})
+    form = Form.MODULE if is_layer else Form.PLAIN
+    return Call(method, ((needed[0], Value(Role.BASE, form)),))
 
 
 def _call(layer: Any, method: str) -> Call | None:

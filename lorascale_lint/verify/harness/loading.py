@@ -7,12 +7,15 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lorascale_lint.verify.harness.elsewhere import at_hand
 from lorascale_lint.verify.stubs import StubFinder
 
 # A stand-in for it would make torch believe that there is a compiler.
@@ -83,18 +86,28 @@ class Loading:
         for place in map(str, places):
             if place not in sys.path:
                 sys.path.insert(0, place)
+        if b"torch" in path.read_bytes():
+            with contextlib.suppress(Exception):
+                importlib.import_module("torch")
         if self._stubs not in sys.meta_path:
             # Behind all others: what can be had is never replaced.
             sys.meta_path.append(self._stubs)
+        beside = False
         for _ in range(_MOST_STUBS):
             try:
-                with contextlib.redirect_stdout(io.StringIO()), self._stubs.importing():
+                start = self._root if beside else None
+                quiet = contextlib.redirect_stdout(io.StringIO())
+                with quiet, _inside(start), self._stubs.importing(), at_hand():
                     return _import(name, path)
             except ModuleNotFoundError as error:
                 if not self._provide(error.name or "", path):
                     raise CannotLoadError(f"the package {error.name} is missing") from error
             except (Exception, SystemExit) as error:
                 if isinstance(error, ImportError) and self._complete(error, path):
+                    continue
+                if isinstance(error, FileNotFoundError) and not beside:
+                    # Some read their settings by a path from the top of the project.
+                    beside = True
                     continue
                 text = " ".join(str(error).split())[:200]
                 raise CannotLoadError(f"the import raises {type(error).__name__}: {text}") from error
@@ -136,6 +149,18 @@ class Loading:
     def _above(self, path: Path) -> list[Path]:
         root = self._root.resolve()
         return [folder for folder in path.parents if folder == root or root in folder.parents]
+
+
+@contextlib.contextmanager
+def _inside(folder: Path | None) -> Iterator[None]:
+    """Meanwhile relative paths start in this folder."""
+    before = os.getcwd()
+    if folder is not None:
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _lies_in(folder: Path, top: str) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorascale_lint.verify.harness.description import Action, Case, LayerCase
-from lorascale_lint.verify.harness.subjects import CodeError, LayerSession, LayerSubject, Seen, Subject
-from lorascale_lint.verify.harness.values import RANK, CannotBuildError, Setting, make_setting
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.subjects import LayerSession, LayerSubject, Subject
+from lorascale_lint.verify.harness.values import RANK, Setting, make_setting
 from lorascale_lint.verify.reference import TOLERANCES, is_close
 from lorascale_lint.verify.verdicts import Verdict
 
@@ -42,7 +44,16 @@ class NotOfferedError(Exception):
 
 def setting_of(case: Case, seed: int, alpha: float | None = ALPHA, rank: int = RANK) -> Setting:
     if isinstance(case, LayerCase):
-        return make_setting(seed, 1, case.geometry, alpha=alpha, rank=rank)
+        return make_setting(
+            seed,
+            case.modules,
+            case.geometry,
+            fused=case.modules > 1,
+            square=case.square,
+            adapted=case.adapted,
+            alpha=alpha,
+            rank=rank,
+        )
     fused = any(len(value.modules) > 1 for _, value in case.arguments)
     return make_setting(seed, case.modules, case.geometry, fused=fused, alpha=alpha, rank=rank)
 

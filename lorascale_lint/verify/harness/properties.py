@@ -30,7 +30,8 @@ from lorascale_lint.verify.harness.measuring import (
     setting_of,
     shape_problem,
 )
-from lorascale_lint.verify.harness.subjects import CodeError, FunctionSubject, LayerSubject, Seen, Subject
+from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.values import RANK, Setting
 from lorascale_lint.verify.reference import explanations, is_close, wrong_scales
 from lorascale_lint.verify.verdicts import Verdict

@@ -14,10 +14,10 @@ from lorascale_lint.verify.harness.description import Described, Role, read
 from lorascale_lint.verify.harness.finding import find_subject
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.measuring import Answer, NotOfferedError
+from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.reached import reached_rows
 from lorascale_lint.verify.harness.subjects import Subject
-from lorascale_lint.verify.harness.values import CannotBuildError
 from lorascale_lint.verify.protocol import (
     Capability,
     Layer,

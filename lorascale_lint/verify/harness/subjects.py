@@ -6,47 +6,22 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from lorascale_lint.verify.harness import elsewhere
 from lorascale_lint.verify.harness.description import (
     Action,
     Assignment,
     Call,
     FunctionCase,
-    Geometry,
     LayerCase,
     Role,
     Step,
     Value,
 )
-from lorascale_lint.verify.harness.values import (
-    Array,
-    CannotBuildError,
-    Setting,
-    arrays_in,
-    build,
-    fill,
-)
-from lorascale_lint.verify.reference import fit
-
-
-class CodeError(Exception):
-    """The code raised, or gave back nothing that can be looked at; the text is the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What an array is made of: `base` times the base, `scale` times B @ A.
-
-    `residual` is what remains, relative to the larger of the two.
-    """
-
-    base: float
-    scale: float
-    residual: float
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.seen import CodeError, Seen, first_of, seen_output, seen_weight
+from lorascale_lint.verify.harness.values import Setting, arrays_in, build, fill
 
 
 class FunctionSubject:
@@ -74,11 +49,11 @@ class FunctionSubject:
             if value.role in (Role.BASE, Role.TABLE, Role.OBJECT, Role.LIST):
                 candidates += arrays_in(arguments[name])
         if self.case.place.action is Action.FORWARD or Role.INPUT in self.roles:
-            outputs = (_seen_output(item, setting) for item in candidates)
-            return (_first(outputs, "no output of the expected shape"),)
+            outputs = (seen_output(item, setting) for item in candidates)
+            return (first_of(outputs, "no output of the expected shape"),)
         fused = any(len(value.modules) > 1 for _, value in self.case.arguments)
         return tuple(
-            _seen_weight(candidates, setting, number, fused) for number in range(len(setting.modules))
+            seen_weight(candidates, setting, number, fused) for number in range(len(setting.modules))
         )
 
 
@@ -110,13 +85,16 @@ class LayerSession:
         self.case = case
         self.layer = layer
         self.setting = setting
+        # Weights that its merge was given as arguments.
+        self._given: list[Any] = []
         # What its merge gave back: some merge into a new layer.
         self._merged: Any = None
         if case.base:
-            self._put(case.base, Value(Role.BASE, transposed=case.transposed))
-        if case.bias:
+            modules = tuple(range(case.modules))
+            self._put(case.base, Value(Role.BASE, transposed=case.transposed, modules=modules))
+        if case.base and case.bias:
             with contextlib.suppress(CannotBuildError):
-                self._put(case.bias, Value(Role.BIAS))
+                self._put(case.bias, Value(Role.BIAS, modules=modules))
         self.set_factors(setting)
         if case.prepare is not None and case.place.action is Action.FORWARD:
             self._call(case.prepare, layer)
@@ -154,17 +132,17 @@ class LayerSession:
                 answer = called(lambda: self._merged(inputs))
         else:
             answer = self._call(self.case.forward, self.layer)
-        found = (_seen_output(item, self.setting) for item in arrays_in(answer))
-        return _first(found, "the forward gave back nothing of the expected shape")
+        found = (seen_output(item, self.setting) for item in arrays_in(answer))
+        return first_of(found, "the forward gave back nothing of the expected shape")
 
     def weight(self) -> Seen:
         """What its base weight is made of now."""
-        candidates = list(arrays_in(self._merged))
+        candidates = list(arrays_in([self._merged, *self._given]))
         if self.case.base:
             candidates += arrays_in(_at(self.layer, fill(self.case.base, self.setting)))
         if not candidates:
             raise CannotBuildError("it has no weight of its own")
-        return _seen_weight(candidates, self.setting, 0, fused=False)
+        return seen_weight(candidates, self.setting, self.case.adapted[0], fused=self.case.modules > 1)
 
     @property
     def is_merged(self) -> bool:
@@ -203,6 +181,7 @@ class LayerSession:
     def _call(self, call: Call, owner: Any) -> Any:
         method = _at(owner, call.method)
         arguments = {name: build(value, self.setting) for name, value in call.arguments}
+        self._given = [arguments[name] for name, value in call.arguments if value.role is Role.BASE]
         with no_gradients():
             return called(lambda: _call_with(method, arguments))
 
@@ -213,7 +192,10 @@ class LayerSession:
         old = _step_in(owner, last)
         if hasattr(old, "weight") and hasattr(new, "shape"):
             owner, last, old = old, "weight", old.weight
-        if hasattr(old, "copy_") and hasattr(new, "shape"):
+        if hasattr(old, "fill_") and isinstance(new, float):
+            with no_gradients():
+                old.data.fill_(new)
+        elif hasattr(old, "copy_") and hasattr(new, "shape"):
             with no_gradients():
                 if old.shape != new.shape:
                     raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {tuple(new.shape)}")
@@ -303,7 +285,8 @@ def _call_with(function: Callable[..., Any], arguments: Mapping[str, Any]) -> An
 def called(action: Callable[[], Any]) -> Any:
     """What it gives back; what it raises becomes a CodeError."""
     try:
-        return action()
+        with elsewhere.at_hand():
+            return action()
     except (CannotBuildError, CodeError):
         raise
     except (Exception, SystemExit) as error:  # Whatever it raises is an answer.
@@ -315,7 +298,9 @@ def _where(error: BaseException) -> str:
     trace = error.__traceback__
     last = None
     while trace is not None:
-        last, trace = trace, trace.tb_next
+        if trace.tb_frame.f_code.co_filename != elsewhere.__file__:
+            last = trace
+        trace = trace.tb_next
     if last is None:
         return ""
     file = last.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
@@ -328,73 +313,3 @@ def no_gradients() -> contextlib.AbstractContextManager[Any]:
     if torch is None:
         return contextlib.nullcontext()
     return torch.no_grad()  # type: ignore[no-any-return]
-
-
-def _seen(found: Array, parts: Sequence[Array]) -> Seen:
-    """`parts`: the base, the product, and what else is allowed."""
-    used = [part for part in parts if np.any(part)]
-    fitted = fit(found, used)
-    scales = dict(zip(map(id, used), fitted.scales, strict=True))
-    return Seen(scales.get(id(parts[0]), 0.0), scales.get(id(parts[1]), 0.0), fitted.residual)
-
-
-def _seen_weight(candidates: Sequence[Array], setting: Setting, number: int, fused: bool) -> Seen:
-    module = setting.modules[number]
-    unchanged = None
-    for candidate in candidates:
-        matrix = _as_matrix(candidate, setting, number, fused)
-        if matrix is None:
-            continue
-        seen = _seen(matrix, [module.weight, module.product])
-        if not (abs(seen.scale) < 1e-9 and abs(seen.base - 1) < 1e-9):
-            return seen
-        unchanged = seen
-    if unchanged is None:
-        raise CodeError("it gave back no weight of the expected shape")
-    return unchanged
-
-
-def _as_matrix(found: Array, setting: Setting, number: int, fused: bool) -> Array | None:
-    module = setting.modules[number]
-    shape = module.shape
-    wanted = shape.native(Role.BASE, module.weight).shape
-    rows = sum(item.shape.out for item in setting.modules) if fused else wanted[0]
-    whole = (rows, *wanted[1:])
-    if found.shape == whole[::-1] and found.shape != whole:
-        found = found.T
-    if found.shape != whole and found.size == int(np.prod(whole)) and found.ndim == 2:
-        # A delta that is not brought into a convolution's shape.
-        found = found.reshape(whole) if found.shape[0] == whole[0] else found
-    if found.shape != whole:
-        return None
-    if fused:
-        first = sum(item.shape.out for item in setting.modules[:number])
-        found = found[first : first + shape.out]
-    return shape.matrix(found)
-
-
-def _seen_output(found: Array, setting: Setting) -> Seen | None:
-    x, out = _samples(setting), sum(item.shape.out for item in setting.modules)
-    if found.ndim == 4 and found.shape[1] == out:
-        # With padding there are more outputs than the one that has seen the whole patch.
-        found = found[:, :, found.shape[2] // 2, found.shape[3] // 2]
-    if found.shape != (len(x), out):
-        return None
-    weight = np.concatenate([item.weight for item in setting.modules])
-    product = np.concatenate([item.product for item in setting.modules])
-    bias = np.concatenate([item.bias for item in setting.modules])
-    return _seen(found, [x @ weight.T, x @ product.T, np.broadcast_to(bias, found.shape)])
-
-
-def _samples(setting: Setting) -> Array:
-    inputs = setting.inputs()
-    if setting.modules[0].shape.geometry is Geometry.EMBEDDING:
-        return np.eye(len(inputs))
-    return inputs.reshape(len(inputs), -1)
-
-
-def _first(found: Iterator[Seen | None], otherwise: str) -> Seen:
-    for item in found:
-        if item is not None:
-            return item
-    raise CodeError(otherwise)

@@ -10,7 +10,7 @@ import copy
 import importlib
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lorascale_lint.verify.arrays import as_float64
 from lorascale_lint.verify.harness.description import Form, Geometry, Role, Value
+from lorascale_lint.verify.harness.models import CannotBuildError, layer_of, model_of
 from lorascale_lint.verify.inputs import generator_for, make_factors, random_array
 
 Array = NDArray[np.float64]
@@ -33,12 +34,11 @@ RANK = 8
 _MODULES = (("blocks.0.attn.to_q", 35, 24), ("blocks.1.ffn.fc_in", 27, 44), ("blocks.1.attn.to_v", 49, 26))
 # A layer that is fused has one input.
 _FUSED_INPUT = 24
+# In and out of layers that have one size for both; it can be shared out among five heads.
+_SQUARE = 35
 _KERNEL = 3
-_SAMPLES = 7
-
-
-class CannotBuildError(Exception):
-    """A value that this harness cannot make; the text is the reason."""
+# More than any layer has inputs, so that outputs say the whole weight.
+_SAMPLES = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Shape:
     @property
     def columns(self) -> int:
         """Of the matrix: a convolution's flattened patch."""
-        return self.inputs * (_KERNEL * _KERNEL if self.geometry is Geometry.CONVOLUTION else 1)
+        return self.inputs * int(_KERNEL**self.geometry.extents)
 
     def native(self, role: Role, matrix: Array) -> Array:
         """A weight (out x in) or factor as a layer of this geometry keeps it."""
-        if self.geometry is Geometry.CONVOLUTION:
-            kernel = (1, 1) if role is Role.B else (_KERNEL, _KERNEL)
+        if extents := self.geometry.extents:
+            kernel = (1 if role is Role.B else _KERNEL,) * extents
             return matrix.reshape(matrix.shape[0], -1, *kernel)
         if self.geometry is Geometry.EMBEDDING and role is Role.BASE:
             return matrix.T
@@ -66,7 +66,7 @@ class Shape:
 
     def matrix(self, weight: Array) -> Array:
         """The inverse of `native` for a weight."""
-        if self.geometry is Geometry.CONVOLUTION:
+        if self.geometry.extents:
             return weight.reshape(weight.shape[0], -1)
         return weight.T if self.geometry is Geometry.EMBEDDING else weight
 
@@ -121,7 +121,8 @@ class Setting:
                 (item.shape.out, item.shape.columns),
                 rank,
             )
-            changed.append(replace(item, a=made.a, b=made.b))
+            # One without an adapter stays so.
+            changed.append(replace(item, a=made.a, b=made.b if np.any(item.b) else np.zeros_like(made.b)))
         return replace(self, modules=tuple(changed))
 
     def padded(self, rank: int) -> Setting:
@@ -140,9 +141,8 @@ class Setting:
         if shape.geometry is Geometry.EMBEDDING:
             return np.arange(shape.inputs, dtype=np.float64)
         generator = generator_for(self.seed, "harness", "inputs")
-        if shape.geometry is Geometry.CONVOLUTION:
-            return random_array(generator, _SAMPLES, shape.inputs, _KERNEL, _KERNEL)
-        return random_array(generator, _SAMPLES, shape.inputs)
+        patch = (_KERNEL,) * shape.geometry.extents
+        return random_array(generator, _SAMPLES, shape.inputs, *patch)
 
 
 def make_setting(
@@ -151,19 +151,26 @@ def make_setting(
     geometry: Geometry,
     *,
     fused: bool = False,
+    square: bool = False,
+    adapted: Collection[int] | None = None,
     alpha: float | None = 4.0,
     rank: int = RANK,
 ) -> Setting:
-    """A fresh setting for so many modules. Raises CannotBuildError if there are too many."""
+    """A fresh setting for so many modules. Raises CannotBuildError if there are too many.
+
+    Modules that are not `adapted` have a B of zeros.
+    """
     if count > len(_MODULES):
         raise CannotBuildError(f"{count} modules in one call")
     modules = []
-    for name, out, inputs in _MODULES[:count]:
-        shape = Shape(name, out, _FUSED_INPUT if fused else inputs, geometry)
+    for number, (name, *sizes) in enumerate(_MODULES[:count]):
+        out, inputs = (_SQUARE, _SQUARE) if square else sizes
+        shape = Shape(name, out, _FUSED_INPUT if fused and not square else inputs, geometry)
         generator = generator_for(seed, "harness", name)
         made = make_factors(generator, (out, shape.columns), rank)
         weight, bias = random_array(generator, out, shape.columns), random_array(generator, out)
-        modules.append(ModuleInput(shape, weight, bias, made.a, made.b, alpha))
+        b = made.b if adapted is None or number in adapted else np.zeros_like(made.b)
+        modules.append(ModuleInput(shape, weight, bias, made.a, b, alpha))
     return Setting(tuple(modules), seed=seed)
 
 
@@ -182,10 +189,13 @@ def build(value: Value, setting: Setting) -> Any:
         made = tensor(float(made))
     if value.form is Form.MODEL:
         return _model(value, setting)
+    if value.form in (Form.BATCH, Form.GRID) and hasattr(made, "reshape"):
+        return made.reshape(*(1,) * (1 if value.form is Form.BATCH else 2), *made.shape)
     if value.form is Form.FILE:
         return written(made)
     if value.form is Form.MODULE:
-        made = _module(made, setting.modules[value.modules[0]].shape, value.role)
+        geometry = setting.modules[value.modules[0]].shape.geometry
+        made = layer_of(made, geometry, value.role)
     if value.form is Form.BY_ADAPTER:
         made = {setting.adapter: made}
     return made
@@ -217,11 +227,30 @@ def _plain(value: Value, setting: Setting) -> Any:
         Role.SCALE: first.trained,
         Role.STRENGTH: setting.strength,
         Role.IN_FEATURES: first.shape.inputs,
+        Role.BOTH_FEATURES: first.shape.inputs,
         Role.OUT_FEATURES: sum(item.shape.out for item in modules),
         Role.ADAPTER: setting.adapter,
         Role.LITERAL: copy.deepcopy(value.literal),
     }
-    return numbers[role]
+    return _referred(value.literal) if role is Role.CLASS else numbers[role]
+
+
+def _model(value: Value, setting: Setting) -> Any:
+    """A model in which every module of the setting lies under its name."""
+    layers = {}
+    for number, item in enumerate(setting.modules):
+        own = _plain(replace(value, form=Form.PLAIN, modules=(number,)), setting)
+        layers[item.shape.name] = layer_of(own, item.shape.geometry, Role.BASE)
+    return model_of(layers)
+
+
+def _referred(reference: str) -> Any:
+    """What "module:name" stands for. Raises CannotBuildError."""
+    module, _, name = reference.partition(":")
+    try:
+        return attrgetter(name)(importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise CannotBuildError(f"there is no {name} in {module}") from error
 
 
 def written(tensors: dict[str, Any]) -> str:
@@ -252,9 +281,9 @@ def _composed(value: Value, setting: Setting) -> Any:
             if found is not None or part.role is not Role.ALPHA or value.role is Role.OBJECT:
                 made[fill(name, setting, number)] = found
     if value.role is Role.OBJECT and value.literal:
-        module, _, name = value.literal.partition(":")
+        name = value.literal.partition(":")[2]
         try:
-            return attrgetter(name)(importlib.import_module(module))(**made)
+            return _referred(value.literal)(**made)
         except Exception as error:  # Whatever its constructor does not like.
             raise CannotBuildError(f"a {name} cannot be made: {type(error).__name__}: {error}") from error
     return made if value.role is Role.TABLE else Configuration(**made)
@@ -289,45 +318,6 @@ def fill(name: str, setting: Setting, number: int = 0) -> str:
     module = setting.modules[number].shape.name
     filled = name.replace("{module}", module).replace("{flat_module}", module.replace(".", "_"))
     return filled.replace("{adapter}", setting.adapter)
-
-
-def _module(weight: Any, shape: Shape, role: Role) -> Any:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return SimpleNamespace(weight=weight)
-    nn = torch.nn
-    # Most code copies the bias of the layer that it wraps; zeros change nothing.
-    biased = role is Role.BASE
-    if shape.geometry is Geometry.CONVOLUTION:
-        kernel = weight.shape[-1]
-        made = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, bias=biased)
-    elif shape.geometry is Geometry.EMBEDDING and role is Role.BASE:
-        made = nn.Embedding(*weight.shape)
-    else:
-        made = nn.Linear(weight.shape[1], weight.shape[0], bias=biased)
-    with torch.no_grad():
-        if biased and getattr(made, "bias", None) is not None:
-            made.bias.zero_()
-        made.weight.copy_(weight)
-    return made.eval()
-
-
-def _model(value: Value, setting: Setting) -> Any:
-    """A model in which every module of the setting lies under its name."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        raise CannotBuildError("a model needs torch")
-    model = torch.nn.Module()
-    for number, item in enumerate(setting.modules):
-        owner = model
-        *path, last = item.shape.name.split(".")
-        for step in path:
-            if not hasattr(owner, step):
-                owner.add_module(step, torch.nn.Module())
-            owner = getattr(owner, step)
-        own = replace(value, form=Form.PLAIN, modules=(number,))
-        owner.add_module(last, _module(_plain(own, setting), item.shape, Role.BASE))
-    return model.eval()
 
 
 def arrays_in(found: Any, depth: int = 3) -> Iterable[Array]:

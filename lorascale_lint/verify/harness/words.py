@@ -28,8 +28,8 @@ _NAMES: dict[Role, frozenset[str]] = {
         "tensor param".split()
     ),
     # Of a layer that is known to apply a delta.
-    Role.A: frozenset("w_a linear_a mat_a proj_a a_proj lora_linear_a".split()),
-    Role.B: frozenset("w_b linear_b mat_b proj_b b_proj lora_linear_b".split()),
+    Role.A: frozenset(["w_a"]),
+    Role.B: frozenset(["w_b"]),
     Role.INPUT: frozenset(
         "x input inputs hidden_states hidden_state tokens input_ids ids activations features input_ "
         "input_tensor hidden inp".split()
@@ -76,6 +76,8 @@ HARMLESS: dict[str, float | bool | str | None] = {
     **dict.fromkeys(("prefix", "name", "module_name", "layer_name"), "layer"),
     "dtype": None,
 }
+# Last words of names of texts.
+TEXTS = frozenset({"name", "prefix", "key", "path", "id"})
 TABLES = frozenset(
     "state_dict sd lora_sd lora_state_dict lora_weights lora lora_dict adapter_state_dict "
     "adapter_weights weights_sd model_sd model_state_dict base_sd base_state_dict lora_params "

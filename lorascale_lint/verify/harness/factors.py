@@ -1,0 +1,136 @@
+"""Which tensors of a layer are its factors: by what the analysis saw put there, by name, and by shape."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from lorascale_lint.knowledge.roles import words as word_list
+from lorascale_lint.verify.harness import words
+from lorascale_lint.verify.harness.description import Assignment, Role, Value
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.values import RANK, Setting
+
+Shapes = Mapping[str, tuple[int, ...]]
+_OTHER = {Role.A: Role.B, Role.B: Role.A}
+# Which part of a fused layer a name speaks of.
+_PARTS = {"q": 0, "query": 0, "k": 1, "key": 1, "v": 2, "value": 2}
+
+
+def assignments(tensors: Shapes, setting: Setting, told: Mapping[str, Role]) -> tuple[Assignment, ...]:
+    """Both factors of each module that has an adapter; () if there are none to be seen.
+
+    Raises CannotBuildError for tensors that are called factors and are none.
+    """
+    named = {path: role for path in tensors if (role := role_at(path, setting, told)) in (Role.A, Role.B)}
+    if len(setting.modules) > 1:
+        return tuple(_fused(tensors, named, setting))
+    problem = None
+    try:
+        found = tuple(_pair(tensors, named, setting))
+    except CannotBuildError as error:
+        found, problem = (), error
+    if len(found) < 2:
+        found = tuple(_pair(tensors, dict(_by_shape(tensors, setting)), setting))
+    if len(found) < 2 and problem is not None:
+        raise problem
+    return found if len(found) == 2 else ()
+
+
+def role_at(path: str, setting: Setting, told: Mapping[str, Role]) -> Role | None:
+    """What lies at a path, by the last step that says anything, and by what was seen to be put there."""
+    steps = [step for step in path.split(".") if step not in ("weight", "data", setting.adapter)]
+    if not steps:
+        return None
+    return words.role_of(steps[-1]) or told.get(steps[-1]) or told.get(steps[0])
+
+
+def _pair(tensors: Shapes, named: Mapping[str, Role], setting: Setting) -> Iterator[Assignment]:
+    """The first tensor of each role that has the shape of a factor."""
+    found: dict[Role, str] = {}
+    # Some call the factor on the output's side A.
+    for turned in (False, True):
+        fitting: dict[Role, str] = {}
+        for path, role in named.items():
+            meant = _OTHER[role] if turned else role
+            if _lies(tensors[path], meant, setting) is not None:
+                fitting.setdefault(meant, path)
+        found = max(found, fitting, key=len)
+    if len(found) < 2 and len(set(named.values())) == 2:
+        path = next(iter(named))
+        raise CannotBuildError(f"`{path}` has the shape {tensors[path]}, which is no factor's of rank {RANK}")
+    for role, path in found.items():
+        transposed = bool(_lies(tensors[path], role, setting))
+        yield Assignment(_with_adapter(path, setting), Value(role, transposed=transposed))
+
+
+def _by_shape(tensors: Shapes, setting: Setting) -> Iterator[tuple[str, Role]]:
+    """No two sizes of a layer are alike, so that a tensor of rank x in can only be A."""
+    shape = setting.modules[0].shape
+    if len({shape.out, shape.inputs, RANK}) < 3:
+        return
+    for role in (Role.A, Role.B):
+        fitting = [path for path, found in tensors.items() if _lies(found, role, setting) is not None]
+        if len(fitting) == 1:
+            yield fitting[0], role
+
+
+def _fused(tensors: Shapes, named: Mapping[str, Role], setting: Setting) -> Iterator[Assignment]:
+    """One pair for each part of a fused layer, as their names tell them apart."""
+    groups: dict[str, dict[Role, str]] = defaultdict(dict)
+    for path, role in named.items():
+        if _lies(tensors[path], role, setting) is not None:
+            groups[_part(_without_adapter(path, setting))].setdefault(role, path)
+    whole = {name: pair for name, pair in groups.items() if len(pair) == 2}
+    if not whole:
+        raise CannotBuildError("its factors are not those of one part each")
+    for number, pair in zip(_numbers(list(whole), len(setting.modules)), whole.values(), strict=True):
+        for role, path in pair.items():
+            transposed = bool(_lies(tensors[path], role, setting))
+            value = Value(role, transposed=transposed, modules=(number,))
+            yield Assignment(_with_adapter(path, setting), value)
+
+
+def numbers_of(named: Mapping[str, Role]) -> Mapping[str, int]:
+    """Which part of a fused layer each parameter for a factor belongs to."""
+    parts = {name: _part(name) for name in named}
+    groups = list(dict.fromkeys(parts.values()))
+    try:
+        numbers = dict(zip(groups, _numbers(groups, 3), strict=True))
+    except CannotBuildError:
+        return {}
+    return {name: numbers[part] for name, part in parts.items()}
+
+
+def _part(path: str) -> str:
+    """What of a path is not its role."""
+    said = [word for step in path.split(".") for word in word_list(step)]
+    return " ".join(word for word in said if word in _PARTS) or " ".join(
+        word for word in said if words.role_of(word) is None
+    )
+
+
+def _numbers(parts: Sequence[str], count: int) -> Sequence[int]:
+    known = [_PARTS.get(part) for part in parts]
+    if all(number is not None for number in known) and len(set(known)) == len(known):
+        return [number for number in known if number is not None]
+    if len(parts) > count:
+        raise CannotBuildError(f"it has {len(parts)} pairs of factors")
+    return range(len(parts))
+
+
+def _lies(shape: Collection[int], role: Role, setting: Setting) -> bool | None:
+    """Whether a tensor of that shape is this factor transposed; None: it is not this factor."""
+    module = setting.modules[0]
+    right = module.shape.native(role, module.a if role is Role.A else module.b).shape
+    if tuple(shape) == right:
+        return False
+    return True if tuple(shape) == (*right[1::-1], *right[2:]) else None
+
+
+def _with_adapter(path: str, setting: Setting) -> str:
+    return ".".join("{adapter}" if step == setting.adapter else step for step in path.split("."))
+
+
+def _without_adapter(path: str, setting: Setting) -> str:
+    return ".".join(step for step in path.split(".") if step != setting.adapter)

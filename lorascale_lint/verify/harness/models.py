@@ -1,0 +1,52 @@
+"""Layers of torch that hold a given weight, and small models of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from lorascale_lint.verify.harness.description import Geometry, Role
+
+
+class CannotBuildError(Exception):
+    """A value that this harness cannot make; the text is the reason."""
+
+
+def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
+    """A layer with this weight; only a base has a bias, of zeros: most code copies that of what it wraps."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return SimpleNamespace(weight=weight)
+    nn = torch.nn
+    biased = role is Role.BASE
+    if geometry.extents:
+        convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[geometry.extents - 1]
+        made = convolution(weight.shape[1], weight.shape[0], weight.shape[-1], bias=biased)
+    elif geometry is Geometry.EMBEDDING and role is Role.BASE:
+        made = nn.Embedding(*weight.shape)
+    else:
+        made = nn.Linear(weight.shape[1], weight.shape[0], bias=biased)
+    with torch.no_grad():
+        if biased and getattr(made, "bias", None) is not None:
+            made.bias.zero_()
+        made.weight.copy_(weight)
+    return made.eval()
+
+
+def model_of(layers: Mapping[str, Any]) -> Any:
+    """A model in which every layer lies under its dotted name."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        raise CannotBuildError("a model needs torch")
+    model = torch.nn.Module()
+    for name, layer in layers.items():
+        owner = model
+        *path, last = name.split(".")
+        for step in path:
+            if not hasattr(owner, step):
+                owner.add_module(step, torch.nn.Module())
+            owner = getattr(owner, step)
+        owner.add_module(last, layer)
+    return model.eval()

@@ -1,0 +1,85 @@
+"""Functions that are given a model with the project's own layers in it, and merge them all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import CodeType
+from typing import Any
+
+from lorascale_lint.verify.harness.description import Form, FunctionCase, Role, Sketch, Value
+from lorascale_lint.verify.harness.guess import parameters_of, uses_of, values_of
+from lorascale_lint.verify.harness.models import CannotBuildError, model_of
+from lorascale_lint.verify.harness.seen import Seen, seen_weight
+from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, called, no_gradients
+from lorascale_lint.verify.harness.uses import UNUSED
+from lorascale_lint.verify.harness.values import Setting, arrays_in, build
+
+_MOST_CLASSES = 4
+
+
+def model_case(sketch: Sketch, function: Callable[..., Any]) -> FunctionCase:
+    """A description whose model is not made yet. Raises CannotBuildError."""
+    known = getattr(inspect.unwrap(function), "__globals__", {})
+    told, uses = dict(sketch.roles), uses_of(function)
+    arguments = []
+    for name, parameter in parameters_of(function).items():
+        values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
+        arguments += [(name, value) for value in values[:1]]
+    if sum(_is_model(value) for _, value in arguments) != 1:
+        raise CannotBuildError("no parameter is known to be A or B, nor a model that holds them")
+    return FunctionCase(sketch.place, tuple(arguments))
+
+
+def _is_model(value: Value) -> bool:
+    return value.form is Form.MODEL or (value.role is Role.BASE and value.form is Form.MODULE)
+
+
+def classes_named(function: Callable[..., Any]) -> list[type]:
+    """The project's own classes of layers that a function looks for."""
+    plain = inspect.unwrap(function)
+    known = getattr(plain, "__globals__", {})
+    own = known.get("__name__", "").partition(".")[0]
+    found = [known.get(name) for name in _names(plain.__code__)] if hasattr(plain, "__code__") else []
+    found += [item for value in getattr(plain, "__defaults__", None) or () for item in _items(value)]
+    classes = [
+        item
+        for item in found
+        if isinstance(item, type)
+        and callable(getattr(item, "named_parameters", None))
+        and (item.__module__.partition(".")[0] == own or not item.__module__.startswith("torch"))
+    ]
+    return list(dict.fromkeys(classes))[:_MOST_CLASSES]
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple, set)) else [value]
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+class ModelSubject(FunctionSubject):
+    """A function over a model that holds one layer with an adapter."""
+
+    def __init__(self, case: FunctionCase, function: Callable[..., Any], layer: LayerSubject) -> None:
+        told = replace(case, geometry=layer.case.geometry)
+        super().__init__(told, function)
+        self._layer = layer
+        self.roles |= layer.roles
+
+    def apply(self, setting: Setting) -> tuple[Seen, ...]:
+        """Call it. Raises CannotBuildError, CodeError."""
+        model = model_of({setting.modules[0].shape.name: self._layer.made(setting).layer})
+        arguments: Mapping[str, Any] = {
+            name: model if _is_model(value) else build(value, setting) for name, value in self.case.arguments
+        }
+        with no_gradients():
+            answer = called(lambda: self.call(arguments))
+        candidates = [*arrays_in(answer), *arrays_in(model)]
+        return (seen_weight(candidates, setting, 0, fused=False),)
