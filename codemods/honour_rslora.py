@@ -20,6 +20,8 @@ def honour_rslora(ledger: Ledger, meeting: Meeting) -> Fix | None:
     Where alpha and rank part before they are divided, alpha is multiplied by ``sqrt(config.r)`` instead,
     which comes to the same. Unsafe: an rsLoRA adapter with alpha = rank changes.
     """
+    if meeting.rank is None:
+        return None
     alpha, rank = meeting.alpha.spot, meeting.rank.spot
     rewrites = Rewrites(ledger.read_source)
     rewrite = rewrites.of(alpha.file.filename)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.contracts import Contracts
+from lorascale_lint.ledger.contracts import Contracts, Meeting
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
 from lorascale_lint.rule import Rule
 
@@ -19,7 +20,8 @@ class RsloraIgnored(Rule):
 
     `lora_alpha` and `r` of a loaded PEFT configuration (`adapter_config.json`, or an object from
     `PeftConfig.from_pretrained`) that meet in a quotient, or go together to the function that makes
-    the adapter, where no code before or behind names rsLoRA, neither to use nor to refuse it.
+    the adapter, where no code before or behind uses or refuses rsLoRA (a message about it is neither).
+    Also its `lora_alpha` alone, written as the alpha of a file that has no such flag (`.alpha` keys, GGUF).
 
     ## Why it is wrong
 
@@ -43,6 +45,8 @@ class RsloraIgnored(Rule):
         def __init__(self, folder, tensors):
             with open(os.path.join(folder, "adapter_config.json")) as file:
                 config = json.load(file)
+            if config.get("rank_pattern") or config.get("alpha_pattern"):
+                raise ValueError("modules with a scale of their own")
             self.rank = config["r"]
             self.lora_alpha = config["lora_alpha"]
             self.scaling = self.lora_alpha / self.rank
@@ -67,6 +71,8 @@ class RsloraIgnored(Rule):
         def __init__(self, folder, tensors):
             with open(os.path.join(folder, "adapter_config.json")) as file:
                 config = json.load(file)
+            if config.get("rank_pattern") or config.get("alpha_pattern"):
+                raise ValueError("modules with a scale of their own")
             self.rank = config["r"]
             rslora_factor = config["r"] ** 0.5 if config.get("use_rslora", False) else 1
             self.lora_alpha = config["lora_alpha"] * rslora_factor
@@ -89,6 +95,7 @@ class RsloraIgnored(Rule):
     Silent on configurations that the program made itself, on `model.peft_config` of a model in
     training, on code that shows no more of a PEFT adapter than these two fields, and wherever a file
     that imports the loader, is imported by it or lies beside it reads the flag, takes it or keeps it.
+    An alpha that is written into another file is reported with `--preview` only.
     Where the project makes adapters itself, none of them with rsLoRA, seen with `--preview` only: its
     loader may never meet another one.
 
@@ -109,31 +116,38 @@ class RsloraIgnored(Rule):
         for meeting in contracts.meetings():
             alpha = meeting.alpha.spot
             place = (alpha.function or alpha.file, meeting.path)
-            origin = contracts.loaded(meeting) if place not in seen else None
+            origin = contracts.loaded(meeting) if place not in seen and not meeting.flagged else None
             if origin is None or not contracts.takes_any_adapter(meeting, origin):
                 continue
             known = contracts.knows_flag(meeting, origin)
             if known and not contracts.is_apart(meeting, origin):
                 continue
             seen.add(place)
-            met = (
-                f"`{meeting.told}` gets both and cannot know the flag"
-                if meeting.told
-                else "alpha / rank is formed here, for every adapter"
-            )
+            sure = not known and not contracts.trains_without_flag and meeting.rank is not None
             from lorascale_lint.codemods.honour_rslora import honour_rslora
 
             yield self.at(
                 alpha,
-                f"`{alpha.name}` reads `lora_alpha` and `r` of an adapter configuration and ignores "
-                "`use_rslora`",
-                confidence="medium" if known or contracts.trains_without_flag else "high",
+                f"`{alpha.name}` {_reads(meeting)} of an adapter configuration and ignores `use_rslora`",
+                confidence="high" if sure else "medium",
                 effect=f"for an rsLoRA adapter: {effect_of(TRAINED, TRAINED_RS)}",
-                trace=(
-                    (origin, "the configuration is loaded here"),
-                    (alpha, "alpha is read"),
-                    (meeting.rank.spot, "the rank is read"),
-                    (meeting.spot, met),
-                ),
+                trace=_steps(meeting, origin),
                 fix=honour_rslora(ledger, meeting),
             )
+
+
+def _reads(meeting: Meeting) -> str:
+    return "reads `lora_alpha` and `r`" if meeting.rank is not None else "writes the `lora_alpha`"
+
+
+def _steps(meeting: Meeting, origin: Spot) -> list[tuple[Spot, str]]:
+    """How the numbers come together."""
+    met = "alpha / rank is formed here, for every adapter"
+    if meeting.rank is None:
+        met = "it is written as it is, and readers of the file divide it by the rank"
+    elif meeting.told:
+        met = f"`{meeting.told}` gets both and cannot know the flag"
+    steps = [(origin, "the configuration is loaded here"), (meeting.alpha.spot, "alpha is read")]
+    if meeting.rank is not None:
+        steps.append((meeting.rank.spot, "the rank is read"))
+    return [*steps, (meeting.spot, met)]

@@ -122,6 +122,18 @@ WRITES_TENSORS = frozenset(
 )
 """Calls that write tensors: safetensors' save_file, torch.save, mlx's save_safetensors, numpy's savez."""
 
+WRITES_ENTRY = frozenset({"add_float32", "add_float64"})
+"""Methods that put a number under a key into the file that is written: gguf/gguf_writer.py, GGUFWriter."""
+
+WRITERS = frozenset({"GGUFWriter"})
+"""Classes of which an object is such a file: gguf."""
+
+NAMED_TEXTS = {"Keys.Adapter.LORA_ALPHA": "adapter.lora.alpha"}
+"""Constants of libraries that are keys, by the end of their dotted name: gguf/constants.py."""
+
+FILE_ALPHAS = (".alpha",)
+"""How keys of files end whose alpha every reader divides by the rank: kohya, ComfyUI, gguf."""
+
 WHOLE_STATES = (
     "state_dict(",
     "named_parameters(",
@@ -269,6 +281,11 @@ READS_SETTINGS = frozenset({"load", "loads", "from_json_file", "safe_load"})
 
 ASKS_FOR_ANY = ADAPTER_FIELDS - frozenset("r lora_alpha bias revision inference_mode task_type".split())
 """Fields that are read by code that takes adapters as peft writes them, whoever trained them."""
+
+PARAMETERS = {
+    "update_layer": ("adapter_name", "r", "lora_alpha", "lora_dropout"),  # LoraLayer, tuners/lora/layer.py
+}
+"""Methods of peft that people call with arguments by position, by what peft calls these."""
 
 CONFIGURATION_CLASSES = frozenset({"PeftConfig", "LoraConfig"})
 """The classes of such a configuration: peft/config.py, tuners/lora/config.py."""

@@ -66,3 +66,11 @@ _RSLORA = re.compile(r"(?i)rs_?lora|rank_?stabili[sz]ed")
 def speaks_of_rslora(text: str) -> bool:
     """Is rsLoRA, the root of the rank as divisor, named in ``text``?"""
     return _RSLORA.search(text) is not None
+
+
+_PATTERNS = re.compile(r"(?i)(rank|alpha|r)s?_?patterns?(?![a-z])")
+
+
+def speaks_of_patterns(text: str) -> bool:
+    """Are the tables named that give single modules a rank or an alpha of their own?"""
+    return _PATTERNS.search(text) is not None

@@ -16,20 +16,23 @@ from lorascale_lint.knowledge.interfaces import (
     CONFIGURATION_CLASSES,
     CONFIGURATIONS,
     FETCHES_ADAPTERS,
+    FILE_ALPHAS,
+    PARAMETERS,
     PEFT_ALONE,
     READS_SETTINGS,
 )
-from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.knowledge.kinds import speaks_of_patterns, speaks_of_rslora
 from lorascale_lint.knowledge.members import CONTAINER_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, named_arguments
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import quotient_scales, scale_of
+from lorascale_lint.ledger.numbers import only_symbol, quotient_scales, scale_of
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import Surroundings, around, literal_of, scope_of
+from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
-from lorascale_lint.provenance.values import Place, Tup, Value, options
+from lorascale_lint.provenance.values import Place, Text, Tup, Value, options
 
 _FIELDS = {ALPHA: "lora_alpha", RANK: "r"}
 _RESULTS = 8
@@ -38,18 +41,23 @@ _RESULTS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Meeting:
-    """Alpha and rank of one configuration are divided at ``spot``, or both given to ``told`` there."""
+    """Alpha and rank of one configuration are divided at ``spot``, or both given to ``told`` there.
+
+    Without a rank, its alpha is written there into a file whose readers divide it.
+    """
 
     path: str
     alpha: KeyRead
-    rank: KeyRead
+    rank: KeyRead | None
     spot: Spot
     told: str = ""
+    flagged: bool = False
+    """Is what gets both told whether it is rsLoRA?"""
 
     @property
     def spots(self) -> tuple[Spot, ...]:
         """Where the two numbers are read and where they meet."""
-        return self.alpha.spot, self.rank.spot, self.spot
+        return self.alpha.spot, self.spot, *((self.rank.spot,) if self.rank is not None else ())
 
 
 class Contracts:
@@ -66,13 +74,16 @@ class Contracts:
                     self._reads[option.value.path].append(read)
 
     def meetings(self) -> Iterator[Meeting]:
-        """Places that get alpha and rank of one configuration, the divisions first."""
+        """Places that get alpha and rank of one configuration, the divisions first, or write its alpha."""
         for quotient in self.ledger.quotients:
             if not quotient.spot.file.is_test:
                 yield from self._divided(quotient)
         for use in self.ledger.uses:
             if not use.spot.file.is_test:
                 yield from self._given(use)
+        for write in self.ledger.writes:
+            if not write.spot.file.is_test and _is_of_a_file(write):
+                yield from self._written(write)
 
     def loaded(self, meeting: Meeting) -> Spot | None:
         """Where the configuration comes from, if that is the file of an adapter; else None."""
@@ -99,7 +110,11 @@ class Contracts:
 
     def knows_flag(self, meeting: Meeting, origin: Spot) -> bool:
         """Is rsLoRA asked for, given or kept in a file that may stand before or behind the meeting?"""
-        return self.surroundings.know_rslora((*meeting.spots, origin))
+        return self.surroundings.know_of(speaks_of_rslora, (*meeting.spots, origin))
+
+    def knows_patterns(self, meeting: Meeting, origin: Spot) -> bool:
+        """Are the alphas and ranks of single modules?"""
+        return self.surroundings.know_of(speaks_of_patterns, (*meeting.spots, origin))
 
     def is_apart(self, meeting: Meeting, origin: Spot) -> bool:
         """Does one function load the configuration and divide, beside another one that divides by the root?
@@ -140,18 +155,30 @@ class Contracts:
 
     def _given(self, use: Use) -> Iterator[Meeting]:
         """Both numbers given to code out of sight by their names, or to a project's class of settings."""
-        roles = {role: value for name, value in use.given.items() if (role := role_of(name, True)) in _FIELDS}
-        if len(roles) < 2 or any(speaks_of_rslora(name) for name in use.given):
+        given = named_arguments(use)
+        roles = {role: value for name, value in given.items() if (role := role_of(name, True)) in _FIELDS}
+        if len(roles) < 2:
             return
         if use.callee is None and self._may_know_more(use):
             return
         if use.callee is not None and not self._is_told_all(use.callee):
             return
+        flagged = any(map(speaks_of_rslora, given))
         for alpha in _origins(roles[ALPHA]):
             for rank in _origins(roles[RANK]):
-                yield from self._pair(alpha, rank, use.spot, use.name.rpartition(".")[2])
+                yield from self._pair(alpha, rank, use.spot, use.name.rpartition(".")[2], flagged)
 
-    def _pair(self, alpha: str, rank: str, spot: Spot, told: str = "") -> Iterator[Meeting]:
+    def _written(self, write: KeyWrite) -> Iterator[Meeting]:
+        """The alpha of a configuration that becomes one of a file, as it is."""
+        for alpha in _origins(write.value, alone=True):
+            path = _owner(alpha)
+            read = self._read(path, alpha, write.spot) if path else None
+            if read is not None and literal_of(read.key) == "lora_alpha":
+                yield Meeting(path, read, None, write.spot)
+
+    def _pair(
+        self, alpha: str, rank: str, spot: Spot, told: str = "", flagged: bool = False
+    ) -> Iterator[Meeting]:
         path = _owner(alpha)
         if not path or path != _owner(rank):
             return
@@ -160,7 +187,7 @@ class Contracts:
             return
         if (literal_of(above.key), literal_of(below.key)) != ("lora_alpha", "r"):
             return
-        yield Meeting(path, above, below, spot, told)
+        yield Meeting(path, above, below, spot, told, flagged)
 
     def _read(self, path: str, origin: str, spot: Spot) -> KeyRead | None:
         found = [
@@ -177,6 +204,8 @@ class Contracts:
         node = use.spot.node
         if isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords):
             return True
+        if use.name.rpartition(".")[2] in CONFIGURATION_CLASSES | PARAMETERS.keys():
+            return False  # what peft makes of them is known
         if not self.surroundings.looks_factors_up(use.spot):
             return True
         paths = {_owner(origin) for value in use.given.values() for origin in _origins(value)}
@@ -254,6 +283,8 @@ class Contracts:
             return spot if self.surroundings.looks_factors_up(spot) else None
         if not {word.rpartition(".")[2] for word in words} <= CONTAINER_TYPES:
             return None
+        if meeting.told in PARAMETERS and not PEFT_ALONE.isdisjoint(self._keys(meeting)):
+            return spot
         if name in CONFIGURATIONS and not name.startswith("lora"):
             return spot if self.surroundings.looks_factors_up(spot) else None
         source = spot.file.source
@@ -308,13 +339,22 @@ def _owner(origin: str) -> str:
     return origin.rpartition("[")[0] if origin.endswith("]") else origin.rpartition(".")[0]
 
 
-def _origins(value: Value) -> list[str]:
-    """Where a number came from, for each alternative."""
+def _origins(value: Value, alone: bool = False) -> list[str]:
+    """Where a number came from, for each alternative; ``alone``: of those that are it, and no product."""
     found = []
     for option in options(value):
         scale = scale_of(option.value)
-        found += [symbol.origin for symbol, _ in scale.powers] if scale is not None else []
+        if scale is not None and (not alone or only_symbol(scale) is not None):
+            found += [symbol.origin for symbol, _ in scale.powers]
     return found
+
+
+def _is_of_a_file(write: KeyWrite) -> bool:
+    """Is the entry the alpha of a module or of a whole adapter in a file, whose readers divide it?"""
+    if key_role_of(write.key) != ALPHA or not isinstance(write.key, Text):
+        return False
+    last = write.key.parts[-1] if write.key.parts else ""
+    return isinstance(last, str) and last.endswith(FILE_ALPHAS)
 
 
 def _paths(value: Value) -> Iterator[str]:

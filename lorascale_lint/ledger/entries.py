@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lorascale_lint.knowledge.interfaces import PARAMETERS
 from lorascale_lint.knowledge.samples import Sample
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import Scale
@@ -191,6 +192,13 @@ class Use:
     given: Mapping[str, Value]
     result: Value
     guards: Guards
+
+
+def named_arguments(use: Use) -> dict[str, Value]:
+    """The arguments of a call, with those of a library's method that is known by the names it gives them."""
+    names = PARAMETERS.get(use.name.rpartition(".")[2], ()) if use.callee is None else ()
+    known = {str(index): name for index, name in enumerate(names)}
+    return {known.get(name, name): value for name, value in use.given.items()}
 
 
 def argument_of(use: Use, parameter: str) -> Spot | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from pathlib import PurePath
 
-from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.ledger.told import unheeded
 from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Text, Value
 
@@ -25,6 +25,7 @@ class Surroundings:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self._known: dict[Callable[[str], bool], frozenset[str]] = {}
 
     @cached_property
     def sides(self) -> dict[tuple[str, str], set[str]]:
@@ -46,9 +47,14 @@ class Surroundings:
         """Does the class or function around look both factors up?"""
         return self.sides[_scope(spot)] >= {"A", "B"}
 
-    def know_rslora(self, spots: Iterable[Spot]) -> bool:
-        """Is rsLoRA asked for, given or kept in a file that may stand before or behind the places?"""
-        return not self._flag_files.isdisjoint(self._connected(spots))
+    def know_of(self, speaks: Callable[[str], bool], spots: Iterable[Spot]) -> bool:
+        """Is a part asked for, given or kept in a file that may stand before or behind the places?
+
+        ``speaks`` says of a name whether it is the part's. What is only told to a person is not known.
+        """
+        if speaks not in self._known:
+            self._known[speaks] = self._files_of(speaks)
+        return not self._known[speaks].isdisjoint(self._connected(spots))
 
     @cached_property
     def files(self) -> dict[str, FileInfo]:
@@ -58,22 +64,22 @@ class Surroundings:
         spots += [s.spot for s in self.ledger.stores] + [item.spot for item in self.ledger.defaults]
         return {spot.file.filename: spot.file for spot in spots if not spot.file.is_test}
 
-    @cached_property
-    def _flag_files(self) -> frozenset[str]:
-        """Files in which rsLoRA is a field that is read or kept, an argument or a parameter."""
+    def _files_of(self, speaks: Callable[[str], bool]) -> frozenset[str]:
+        """Files in which the part is a field that is read or kept, an argument or a parameter."""
         found = set()
+        unused = unheeded(self.ledger, speaks)
         for read in (*self.ledger.reads, *self.ledger.parts):
-            if speaks_of_rslora(literal_of(read.key)):
+            if speaks(literal_of(read.key)) and read.spot.file.filename not in unused:
                 found.add(read.spot.file.filename)
         for use in self.ledger.uses:
-            if any(map(speaks_of_rslora, use.given)):
+            if any(map(speaks, use.given)):
                 found.add(use.spot.file.filename)
         for filename, file in self.files.items():
             fields = [name for cls in file.classes.values() for name in cls.attributes]
             taken = [name for function in file.all_functions for name in function.parameters]
-            if any(map(speaks_of_rslora, (*fields, *taken))):
+            if any(map(speaks, (*fields, *taken))):
                 found.add(filename)
-        found.update(s.spot.file.filename for s in self.ledger.stores if speaks_of_rslora(s.field))
+        found.update(s.spot.file.filename for s in self.ledger.stores if speaks(s.field))
         return frozenset(name for name in found if name in self.files)
 
     def _connected(self, spots: Iterable[Spot]) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from lorascale_lint.knowledge.interfaces import NAMED_TEXTS, WRITES_ENTRY
 from lorascale_lint.knowledge.operations import KEEPERS
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
@@ -26,6 +27,7 @@ from lorascale_lint.provenance.values import (
     Element,
     Keywords,
     Klass,
+    Library,
     Matched,
     Method,
     Number,
@@ -57,6 +59,8 @@ def call_method(
         return found
     if name == "clear" and node is not None and m.recording:
         m.ledger.reads.append(KeyRead(m.spot(node), receiver, UNKNOWN, UNKNOWN, "clear", m.frame.guards))
+    if name in WRITES_ENTRY and len(args) > 1 and node is not None:
+        wrote(m, node, receiver, _key(args[0]), args[1])
     if name in KEEPERS and args:
         _kept(m, receiver, name, args, node)
     if name == "clear" and isinstance(receiver, Ref):
@@ -66,6 +70,12 @@ def call_method(
             if keyword.arg in named:
                 wrote(m, keyword.value, receiver, Text((keyword.arg,)), named[keyword.arg])
     return _dispatch(m, receiver, name, args, keywords, named, node)
+
+
+def _key(value: Value) -> Value:
+    """The text that a constant of a library is."""
+    dotted = value.name if isinstance(value, Library) else ""
+    return next((Text((text,)) for end, text in NAMED_TEXTS.items() if dotted.endswith(f".{end}")), value)
 
 
 def _kept(m: Machine, receiver: Value, name: str, args: list[Value], node: ast.Call | None) -> None:

@@ -1,0 +1,119 @@
+"""LS412: a loader takes one alpha and rank of a PEFT configuration for all modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.contracts import Contracts
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.rule import Rule
+
+
+class PatternsIgnored(Rule):
+    """Adapter configuration read for alpha and rank, and not for its patterns
+
+    ## What it finds
+
+    `lora_alpha` and `r` of a loaded PEFT configuration that are divided, given to what makes a layer, or
+    written into another file, where no code before or behind looks at `alpha_pattern` and `rank_pattern`.
+
+    ## Why it is wrong
+
+    The same configuration may give single modules an alpha or a rank of their own. Such a module was
+    trained at its own alpha / rank, and is applied at that of the others.
+
+    ## Effect
+
+    For a module with alpha 64 in `alpha_pattern` beside `lora_alpha` 16: 4x too weak.
+
+    ## Bad
+
+    ```python
+    import json
+
+    from safetensors.torch import load_file
+
+
+    def deltas(folder):
+        with open(f"{folder}/adapter_config.json") as file:
+            config = json.load(file)
+        if config.get("use_rslora"):
+            raise ValueError("rsLoRA")
+        tensors = load_file(f"{folder}/adapter_model.safetensors")
+        found = {}
+        for key, down in tensors.items():
+            if key.endswith(".lora_A.weight"):
+                up = tensors[key.replace(".lora_A.", ".lora_B.")]
+                found[key] = up @ down * (config["lora_alpha"] / config["r"])
+        return found
+    ```
+
+    ## Good
+
+    ```python
+    import json
+
+    from safetensors.torch import load_file
+
+
+    def deltas(folder):
+        with open(f"{folder}/adapter_config.json") as file:
+            config = json.load(file)
+        if config.get("use_rslora") or config.get("alpha_pattern") or config.get("rank_pattern"):
+            raise ValueError("rsLoRA and patterns")
+        tensors = load_file(f"{folder}/adapter_model.safetensors")
+        found = {}
+        for key, down in tensors.items():
+            if key.endswith(".lora_A.weight"):
+                up = tensors[key.replace(".lora_A.", ".lora_B.")]
+                found[key] = up @ down * (config["lora_alpha"] / config["r"])
+        return found
+    ```
+
+    ## Fix safety
+
+    No fix: the tables hold patterns of module names, which PEFT looks up with
+    `peft.utils.other.get_pattern_key`. Look both up, or refuse adapters that have them.
+
+    ## Limits
+
+    Seen with `--preview` only: few adapters have patterns. Silent where LS401 reports the same place, and
+    in all cases in which that rule is silent but for the flag.
+
+    ## References
+
+    - PEFT `LoraConfig.alpha_pattern` and `rank_pattern`; PEFT issue 2194
+    - vllm rejects such adapters; lmdeploy and petals apply them at the alpha of all modules
+    """
+
+    code = "LS412"
+    name = "patterns-ignored"
+    fix = "none"
+    yields_to = ("LS401",)
+
+    def examine(self, ledger: Ledger) -> Iterator[Finding]:
+        """One finding for each loaded configuration, at its alpha."""
+        contracts = Contracts(ledger)
+        seen: set[tuple[object, str]] = set()
+        for meeting in contracts.meetings():
+            alpha = meeting.alpha.spot
+            place = (alpha.function or alpha.file, meeting.path)
+            origin = contracts.loaded(meeting) if place not in seen else None
+            if origin is None or not contracts.takes_any_adapter(meeting, origin):
+                continue
+            if contracts.knows_patterns(meeting, origin):
+                continue
+            seen.add(place)
+            yield self.at(
+                alpha,
+                f"`{alpha.name}` takes the `lora_alpha` of an adapter configuration for all modules and "
+                "ignores `alpha_pattern`",
+                confidence="medium",
+                effect="the module's own scale is replaced by lora_alpha / r",
+                trace=(
+                    (origin, "the configuration is loaded here"),
+                    (alpha, "the alpha of all modules is read"),
+                    (meeting.spot, "and is used for each of them"),
+                ),
+            )
