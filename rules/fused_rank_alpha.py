@@ -18,7 +18,8 @@ class FusedRankAlpha(Rule):
 
     A function that concatenates several A factors along the rank (`torch.cat(downs, dim=0)`), puts
     the B factors side by side or on a block diagonal, and writes the alpha of one of them unchanged
-    under the fused module's key. Also a function that decomposes the delta of a PEFT adapter anew
+    under the fused module's key, or gives all three back together; also where adapters are stacked, each part
+    times its weight. Also a function that decomposes the delta of a PEFT adapter anew
     (`torch.linalg.svd`), writes the new rank into its configuration, and says nothing of alpha; and one that
     writes both factors of a file anew, out of a decomposition, and copies the file's alpha.
 
@@ -127,6 +128,7 @@ class FusedRankAlpha(Rule):
             yield self.at(
                 fusion.alpha,
                 f"`{fusion.alpha.name}` fuses n factors into one of n times the rank and keeps alpha",
+                confidence="high" if fusion.sure else "medium",
                 effect="effective scale alpha / (n * rank) instead of alpha / rank: 3.00x too weak for 3",
                 trace=[
                     (fusion.down, "the A factors are concatenated: n times the rank"),

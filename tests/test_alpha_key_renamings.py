@@ -94,6 +94,87 @@ class LoRANetwork(nn.Module):
             fused[f"{name}.alpha"] = alpha
         return fused
 """
+STACK = """
+import torch
+
+def stack(one, two, u, v):
+    result = {{}}
+    for key in one:
+        if not key.endswith(".lora_down.weight"):
+            continue
+        name = key[: -len(".lora_down.weight")]
+        alpha = one[name + ".alpha"]
+        {fold}
+        result[key] = torch.cat([one[key], two[key]], dim=0)
+        result[name + ".lora_up.weight"] = torch.cat(
+            [one[name + ".lora_up.weight"] * u, two[name + ".lora_up.weight"] * v], dim=1
+        )
+        result[name + ".alpha"] = {alpha}
+    return result
+"""
+STACKED = {
+    "weights of the caller": STACK.format(fold="", alpha="alpha"),
+    "the second brought to the level of the first": STACK.format(
+        fold='v = v * (two[name + ".alpha"] / two[key].shape[0]) / (alpha / one[key].shape[0])',
+        alpha="alpha.clone()",
+    ),
+    "several branches, whose alphas are compared": """
+import torch
+
+def fuse(lora, name, branches):
+    downs = [lora[f"{name}.{b}.lora_A.weight"] for b in branches]
+    ups = [lora[f"{name}.{b}.lora_B.weight"] for b in branches]
+    alphas = {lora[f"{name}.{b}.alpha"].item() for b in branches}
+    if len(alphas) > 1:
+        raise ValueError("branches of several alphas")
+    made = {f"{name}.qkv.lora_A.weight": torch.vstack(downs)}
+    made[f"{name}.qkv.lora_B.weight"] = torch.block_diag(*ups)
+    made[f"{name}.qkv.alpha"] = torch.tensor(alphas.pop())
+    return made
+""",
+    "given back as a row": """
+import torch
+
+def lora_pair(parts):
+    first_A, first_B, alpha = parts["q_A"], parts["q_B"], parts.get("q_alpha")
+    return (
+        torch.cat([first_A, parts["k_A"], parts["v_A"]]),
+        torch.block_diag(first_B, parts["k_B"], parts["v_B"]),
+        alpha,
+    )
+""",
+}
+STACKED_RIGHT = {
+    "alpha times the common rank over its own": STACK.format(
+        fold="", alpha="alpha * result[key].shape[0] / one[key].shape[0]"
+    ),
+    "scales folded, alpha is the rank": STACK.format(
+        fold="u, v = u * alpha / one[key].shape[0], v * two[name + '.alpha'] / two[key].shape[0]",
+        alpha="torch.tensor(float(result[key].shape[0]))",
+    ),
+    "each part makes up for the common rank": STACK.format(
+        fold="n = one[key].shape[0] + two[key].shape[0]\n        "
+        "u, v = u * n / one[key].shape[0], v * n * (two[name + '.alpha'] / two[key].shape[0]) / alpha",
+        alpha="alpha",
+    ),
+    "given back with the count": """
+import torch
+
+def lora_pair(parts):
+    alpha = parts.get("q_alpha")
+    return (
+        torch.cat([parts["q_A"], parts["k_A"], parts["v_A"]]),
+        torch.block_diag(parts["q_B"], parts["k_B"], parts["v_B"]),
+        None if alpha is None else 3 * alpha,
+    )
+""",
+    "one part alone": """
+import torch
+
+def lora_pair(parts):
+    return torch.cat([parts["q_A"]]), torch.cat([parts["q_B"], parts["k_B"]], dim=0), parts["q_alpha"]
+""",
+}
 FUSIONS_SILENT = {
     "alpha times the count": FUSE.format(**{**DIAGONAL, "alpha": "alpha * count"}),
     "alpha corrected afterwards": FUSE.format(**{**DIAGONAL, "more": 'fused[f"{name}.alpha"] *= count'}),
@@ -126,4 +207,16 @@ def test_fusion_fires_once(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FUSIONS_SILENT)
 def test_fusion_silent(name: str, tmp_path: Path) -> None:
     found = [finding.code for finding in lint_files(tmp_path, {"convert.py": FUSIONS_SILENT[name]})]
+    assert "LS308" not in found
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_stacked_pair_fires_once(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"convert.py": STACKED[name]})]
+    assert found.count("LS308") == 1
+
+
+@pytest.mark.parametrize("name", STACKED_RIGHT)
+def test_stacked_pair_silent(name: str, tmp_path: Path) -> None:
+    found = [finding.code for finding in lint_files(tmp_path, {"convert.py": STACKED_RIGHT[name]})]
     assert "LS308" not in found

@@ -48,6 +48,9 @@ _SILENT_OF_NUMBERS = frozenset(
 )
 """Words beside a number's name: an `out_dim` is no `dim`."""
 
+_LAYERS = frozenset("w1 w2 w3".split())
+"""Layers of a gated block, as Llama calls them: `w1_A` is a factor of `w1`, and `w1_a` one of LoHa's."""
+
 _NO_FACTOR = frozenset(
     "scale scales scaling scalings alpha alphas rank ranks name names key keys bias dtype shape shapes grad grads index "
     "indices idx ptr ptrs id ids path paths dim dims magnitude lr dropout config cfg size sizes count len length "
@@ -210,6 +213,8 @@ def role_of(name: str, lora_context: bool) -> str | None:
         return A if joined == "loraa" else B
     if not lora_context:
         return None
+    if name.endswith(("_A", "_B")) and all(word in _LAYERS for word in parts[:-1]):
+        return _SIDES[parts[-1]]
     weak = _WEAK.get(joined) or _WEAK_FACTORS.get(joined)
     if weak is not None:
         return weak

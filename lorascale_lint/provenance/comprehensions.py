@@ -11,6 +11,7 @@ from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import element_of
 from lorascale_lint.provenance.lookups import wrote
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.sequences import new_set
 from lorascale_lint.provenance.values import LOOP, Value
 
 
@@ -66,5 +67,5 @@ def comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorEx
         frame.guards = guards
         return made
     if isinstance(node, ast.SetComp):
-        values = list(dict.fromkeys(values))
+        return new_set(m, values, state["open"])
     return m.new_list(values, state["open"])

@@ -25,6 +25,7 @@ from lorascale_lint.provenance.meanings import joined
 from lorascale_lint.provenance.names import attribute, global_value
 from lorascale_lint.provenance.numbers import asked
 from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.sequences import new_set
 from lorascale_lint.provenance.shapes import tensor_item
 from lorascale_lint.provenance.tensors import multiply, number
 from lorascale_lint.provenance.values import (
@@ -132,7 +133,7 @@ def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
     open_ = open_ or len(node.elts) > DISPLAY_LIMIT
     if isinstance(node, ast.Tuple) and not open_:
         return Tup(tuple(values))
-    return m.new_list(values, open_)
+    return new_set(m, values, open_) if isinstance(node, ast.Set) else m.new_list(values, open_)
 
 
 def _dict(m: Machine, node: ast.Dict) -> Value:

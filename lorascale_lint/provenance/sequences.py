@@ -7,8 +7,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from lorascale_lint.linking.definitions import dotted
-from lorascale_lint.provenance import tensors
+from lorascale_lint.provenance import keys, tensors
 from lorascale_lint.provenance.containers import element_of
+from lorascale_lint.provenance.literals import plain_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.running import has_role
 from lorascale_lint.provenance.scale import CLIPPED, Scale
@@ -173,7 +174,20 @@ def call_set(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     held = m.elements(args[0]) if args else None
     if held is None:
         return call_list(m, args, named, node)
-    return m.new_list(list(dict.fromkeys(held[0])), held[1])
+    return new_set(m, *held)
+
+
+def new_set(m: Machine, values: list[Value], open_: bool) -> Value:
+    """Each of the values once; how many they are is not known where two of them may be the same."""
+    kept = list(dict.fromkeys(values))
+    alike = any(_may_be_same(one, two) for i, one in enumerate(kept) for two in kept[:i])
+    return m.new_list(kept, open_ or alike)
+
+
+def _may_be_same(one: Value, two: Value) -> bool:
+    if isinstance(one, Text) and isinstance(two, Text):
+        return keys.may_equal(one, two) is not False
+    return plain_of(one) is None or plain_of(two) is None
 
 
 def call_sorted(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:

@@ -73,7 +73,8 @@ def _extent(receiver: Value, key: Value) -> Value:
             place = 1
         axis = place % 2 if not found.transposed else 1 - place % 2
         role = "rank" if (found.kind, axis) in (("A", 0), ("B", 1)) else "extent"
-        return Number(Scale.of(role, f"{axis} of {found.kind} <{found.origin}>"))
+        others = " and others" if axis in found.joined else ""  # not the extent of the first part
+        return Number(Scale.of(role, f"{axis} of {found.kind} <{found.origin}{others}>"))
     if found.kind == "half":
         return rank_number(found.origin) if place == -1 else Number(Scale.of("", "an extent"))
     return Number(Scale.of("", f"an extent of {found.origin or found.kind}"))

@@ -22,7 +22,8 @@ def stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
         return Tensor("data", origin=name)
     made = _stacked(name, held)
     if isinstance(made, Tensor) and made.kind in ("A", "B") and (held[1] or len(held[0]) > 1 or spread):
-        return replace(made, joined=_axes(name, args, keywords))
+        scales = (known.scale for value in held[0] if (known := tensor(value)) is not None)
+        return replace(made, joined=_axes(name, args, keywords), parts=tuple(scales))
     return made
 
 

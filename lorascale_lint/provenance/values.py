@@ -124,6 +124,8 @@ class Tensor(Value):
     """What was multiplied onto it, and onto what it was made of, in order."""
     joined: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
     """Axes along which it is several factors side by side."""
+    parts: tuple[Scale, ...] = field(default=(), compare=False, repr=False)
+    """What was multiplied onto each of these factors."""
     norm: Norm | None = field(default=None, compare=False, repr=False)
     """What divides it; of a norm, that norm."""
     length: Tensor | None = field(default=None, compare=False, repr=False)
