@@ -8,9 +8,10 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.applications import applications, products
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Scale, Symbol
-from lorascale_lint.provenance.values import Tensor, options
+from lorascale_lint.provenance.values import Tensor, Value, options
 from lorascale_lint.rule import Rule
 
 
@@ -83,8 +84,25 @@ class RankFromWrongAxis(Rule):
                 f"which is the layer's size and not the rank",
                 effect=f"alpha / extent {axis} of {factor} instead of alpha / rank: too weak by the "
                 "layer's size over the rank",
-                trace=[(spot, "the product sums over the other axis of this factor")],
+                trace=[*_ways(ledger, symbol), (spot, "the product sums over the other axis of this factor")],
             )
+
+
+def _ways(ledger: Ledger, symbol: Symbol) -> Iterator[tuple[Spot, str]]:
+    """Where the extent gets a name, and where alpha is divided by it."""
+    for bind in ledger.binds:
+        if any(_holds(option.value, symbol) for option in options(bind.value)):
+            yield bind.spot, f"`{bind.name}` is this extent"
+            break
+    for quotient in ledger.quotients:
+        if any(_holds(option.value, symbol) for option in options(quotient.by)):
+            yield quotient.spot, "and alpha is divided by it"
+            break
+
+
+def _holds(value: Value, symbol: Symbol) -> bool:
+    scale = scale_of(value)
+    return scale is not None and any(own.origin == symbol.origin for own, _ in scale.powers)
 
 
 def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Scale, str]]:
