@@ -114,13 +114,14 @@ class StaleAlpha(Rule):
                 ],
             )
         for carried in carried_over(ledger):
+            start = [] if carried.start is None else [(carried.start.spot, "it is set once, before the loop")]
             yield self.at(
                 carried.taken.spot,
                 f"`{carried.taken.name}` is set for modules that have an alpha only, and the next module "
                 "without one gets it too",
                 effect="alpha / rank of the module before instead of 1",
                 trace=[
-                    (carried.start.spot, "it is set once, before the loop"),
+                    *start,
                     (carried.taken.spot, "here for the module at hand, under a condition"),
                     (carried.used.spot, "and here it multiplies in any case, with what the last round left"),
                 ],

@@ -49,6 +49,12 @@ CASES = (
         29,
         (('"] = first[name + ".alpha"].clone()', '"] = a1 * (d1.shape[0] + d2.shape[0]) / d1.shape[0]'),),
     ),
+    Case(
+        "second/walk_state",
+        "LS208",
+        26,
+        (("        elif alpha is None:", "        else:"),),
+    ),
     Case("second/conv_delta", "LS120", 28, (("rank = down.shape[1]", "rank = down.shape[0]"),)),
     Case("first/double_forward_scale", "LS121", 16, ((" * self.scale)\n", ")\n"),)),
     Case("first/mlx_fuse", "LS105", 24, (("weight + (self.", "weight + self.scale * (self."),)),

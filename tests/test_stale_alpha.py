@@ -168,3 +168,75 @@ def add_deltas(q, k, xs, lora_A, lora_B, scalings):
 def test_the_name_of_a_former_loop(own: str, things: str, used: str, count: int, tmp_path: Path) -> None:
     source = FORMER.format(own=own, things=things, used=used)
     assert len(findings(source, tmp_path, "LS208")) == count
+
+
+ROUNDS = """\
+def bake(model, state, names, ratio):
+    {before}
+    for name in names:
+        up, down = state[f"{{name}}.lora_up.weight"], state[f"{{name}}.lora_down.weight"]
+        rank = down.shape[0]
+{body}
+        model[name].weight.data += ratio * {scale} * (up @ down)
+"""
+LEFT_BEHIND = {
+    "the rank only as long as there was none": ROUNDS.format(
+        before="alpha = None",
+        body='        if f"{name}.alpha" in state:\n            alpha = state[f"{name}.alpha"].item()\n'
+        "        elif alpha is None:\n            alpha = rank",
+        scale="(alpha / rank)",
+    ),
+    "a default before the loop": ROUNDS.format(
+        before="factor = 1.0",
+        body='        alpha = state.get(f"{name}.alpha")\n        if alpha is not None:\n'
+        "            factor = alpha / rank",
+        scale="factor",
+    ),
+    "two spellings of the key": ROUNDS.format(
+        before="alpha = 1.0",
+        body='        if f"{name}.alpha" in state:\n            alpha = state[f"{name}.alpha"]\n'
+        '        elif f"{name}.lora_alpha" in state:\n            alpha = state[f"{name}.lora_alpha"]',
+        scale="(alpha / rank)",
+    ),
+    "a way out of the round before it is set": ROUNDS.format(
+        before="alpha = None",
+        body='        try:\n            alpha = state[f"{name}.alpha"]\n'
+        "        except KeyError:\n            pass",
+        scale="(alpha / rank if alpha is not None else 1.0)",
+    ),
+}
+SET_IN_EACH_ROUND = {
+    "reset in each round": ROUNDS.format(
+        before="alpha = None",
+        body='        alpha = None\n        if f"{name}.alpha" in state:\n'
+        '            alpha = state[f"{name}.alpha"].item()\n'
+        "        if alpha is None:\n            alpha = rank",
+        scale="(alpha / rank)",
+    ),
+    "set on both branches": ROUNDS.format(
+        before="alpha = None",
+        body='        if f"{name}.alpha" in state:\n            alpha = state[f"{name}.alpha"].item()\n'
+        "        else:\n            alpha = rank",
+        scale="(alpha / rank)",
+    ),
+    "modules without one are passed over": ROUNDS.format(
+        before="alpha = None",
+        body='        if f"{name}.alpha" not in state:\n            continue\n'
+        '        alpha = state[f"{name}.alpha"].item()',
+        scale="(alpha / rank)",
+    ),
+    "one of the file for all, as it is meant": ROUNDS.format(
+        before='alpha = state["lora_alpha"]', body="", scale="(alpha / rank)"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_BEHIND)
+def test_left_by_the_round_before(name: str, tmp_path: Path) -> None:
+    found = findings(LEFT_BEHIND[name], tmp_path, "LS208")
+    assert [finding.code for finding in found] == ["LS208"]
+
+
+@pytest.mark.parametrize("name", SET_IN_EACH_ROUND)
+def test_set_in_each_round_is_silent(name: str, tmp_path: Path) -> None:
+    assert findings(SET_IN_EACH_ROUND[name], tmp_path, "LS208") == ()

@@ -2,71 +2,71 @@
 
 from __future__ import annotations
 
-import ast
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.ledger.entries import Apply, Bind
+from lorascale_lint.knowledge.roles import ALPHA
+from lorascale_lint.ledger.entries import Apply, Bind, Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import loops_of
-from lorascale_lint.ledger.looks import ByFunction
-from lorascale_lint.ledger.numbers import scale_of, trained
+from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Guards, Multiplied, options
+from lorascale_lint.provenance.scale import LEFT, Scale
+from lorascale_lint.provenance.values import Guards, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CarriedOver:
-    """``start`` is before the loop, ``taken`` in it under a condition, and ``used`` also without that."""
+    """``taken`` is in a loop under a condition, ``used`` also without that, and ``start`` before the loop."""
 
-    start: Bind
     taken: Bind
-    used: Apply
+    used: Apply | Fold
+    start: Bind | None
 
 
 def carried_over(ledger: Ledger) -> Iterator[CarriedOver]:
-    """One for each name that is set before a loop and, in it, only for modules that have an alpha."""
-    names: dict[tuple[FunctionInfo, str], list[Bind]] = defaultdict(list)
-    for bind in ledger.binds:
-        if bind.spot.function is not None and not bind.spot.chain and not bind.spot.file.is_test:
-            names[bind.spot.function, bind.name].append(bind)
-    own = ledger.once(ByFunction)
-    for (function, name), binds in names.items():
-        inside = [bind for bind in binds if loops_of(bind.guards)]
-        taken = inside[0] if inside else None
-        if taken is None or any(bind.spot.node is not taken.spot.node for bind in inside):
+    """One for each name under which the round before has left an alpha to the next module."""
+    seen: set[tuple[FunctionInfo | None, str]] = set()
+    for used in (*ledger.applies, *ledger.folds):
+        function = used.spot.function
+        if used.spot.chain or used.spot.file.is_test:
             continue
-        conditions = _after_the_loop(taken.guards)
-        before = [bind for bind in binds if not loops_of(bind.guards) and bind.spot.row < taken.spot.row]
-        if not before or not conditions or not _is_trained(taken):
-            continue
-        without = {(atom, not holds) for atom, holds in conditions}
-        for apply in own.applies.get(function, ()):
-            loops = loops_of(taken.guards) <= loops_of(apply.guards)
-            bare = not without.isdisjoint(apply.guards) and apply.spot.row > taken.spot.row
-            if loops and bare and _multiplies(own.multiplied.get(function, ()), name):
-                yield CarriedOver(before[-1], taken, apply)
-                break
+        for origin in filter(_is_of_a_module, _left(used.scale)):
+            own = [b for b in ledger.binds if b.spot.function is function and not b.spot.chain]
+            found = [bind for bind in own if loops_of(bind.guards) and _holds(bind, origin)]
+            taken = next((b for b in found if _after_the_loop(b.guards)), found[0] if found else None)
+            if taken is None or (function, taken.name) in seen or not _is_without(used.guards, taken):
+                continue
+            seen.add((function, taken.name))
+            start = [b for b in own if b.name == taken.name and b.spot.row < taken.spot.row]
+            yield CarriedOver(taken, used, next((b for b in start if not loops_of(b.guards)), None))
+
+
+def _left(scale: Scale) -> Iterator[str]:
+    """Origins of the alphas above that the round before has left; no other alpha stands beside them."""
+    above = [symbol.origin for symbol, power in scale.powers if symbol.role == ALPHA and power > 0]
+    if all(origin.startswith(LEFT) for origin in above):
+        yield from (origin.partition(": ")[2] for origin in above)
+
+
+def _is_of_a_module(origin: str) -> bool:
+    """Was it asked for by the name of a module, and not met among all keys or in a configuration?"""
+    return "[" in origin and not origin.endswith("}]") and ("{" in origin or "[*]" in origin)
+
+
+def _holds(bind: Bind, origin: str) -> bool:
+    scales = [scale for option in options(bind.value) if (scale := scale_of(option.value)) is not None]
+    return any(symbol.origin == origin for scale in scales for symbol, _ in scale.powers)
 
 
 def _after_the_loop(guards: Guards) -> Guards:
-    """The conditions of the innermost loop's body."""
+    """The conditions of the innermost loop's body; none outside of a loop."""
     loops = loops_of(guards)
-    last = max(index for index, (name, _) in enumerate(guards) if name in loops)
+    last = max((index for index, (name, _) in enumerate(guards) if name in loops), default=len(guards))
     return guards[last + 1 :]
 
 
-def _is_trained(bind: Bind) -> bool:
-    scales = [scale for option in options(bind.value) if (scale := scale_of(option.value)) is not None]
-    return any(trained(scale) for scale in scales)
-
-
-def _multiplies(steps: Iterable[Multiplied], name: str) -> bool:
-    """Is the number of that name multiplied onto something?"""
-    return any(
-        isinstance(part, ast.Name) and part.id == name
-        for step in steps
-        if step.number is not None
-        for part in ast.walk(step.number)
-    )
+def _is_without(guards: Guards, taken: Bind) -> bool:
+    """Is it used where the module has no alpha, and not only where the first round is over?"""
+    inside = {name.partition("@")[0] for name, _ in _after_the_loop(guards)}
+    return loops_of(taken.guards) <= loops_of(guards) and bool(inside - {taken.name})

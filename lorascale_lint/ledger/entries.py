@@ -236,7 +236,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bind:
-    """A local name that says what a number means (``alpha``, ``scale``) is given a value."""
+    """A local name is given a value: one that says what a number means (``scale``), or has alpha in it."""
 
     spot: Spot
     name: str

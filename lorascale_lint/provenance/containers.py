@@ -26,7 +26,7 @@ from lorascale_lint.provenance.lookups import (
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.meanings import by_name, load_entry
 from lorascale_lint.provenance.objects import load_attribute
-from lorascale_lint.provenance.scale import Scale, earlier
+from lorascale_lint.provenance.scale import EARLIER, Scale
 from lorascale_lint.provenance.shapes import extent, tensor_item
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
@@ -165,7 +165,7 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
                     return  # `if name not in groups: groups[name] = {}`, where another key made the group
                 loop = _loop_around(m, base, node)
                 if loop is not None:
-                    value = each(value, partial(_of_earlier, loop))
+                    value = each(value, partial(of_earlier, loop))
                 m.heap.write(base.key, "entries", with_entry(entries, key, held_as(m, base, key, value)))
         case Ref(kind="list"):
             held, index = m.heap.read(base.key, "items"), number(key)
@@ -207,11 +207,12 @@ def _loop_around(m: Machine, base: Ref, node: ast.AST) -> int | None:
     return next((row for row, born in m.frame.loops if born >= base.key), None)
 
 
-def _of_earlier(loop: int, value: Value) -> Value:
+def of_earlier(loop: int, value: Value, how: str = EARLIER) -> Value:
+    """A number as that of an earlier round of the loop in row ``loop``."""
     if isinstance(value, Number):
-        return replace(value, scale=value.scale.of_earlier(loop))
+        return replace(value, scale=value.scale.of_earlier(loop, how))
     if isinstance(value, Place) and value.role in NUMBERS:
-        return replace(value, path=f"{earlier(loop)}{value.path}")
+        return replace(value, path=f"{how}{loop}: {value.path}")
     return value
 
 

@@ -34,8 +34,8 @@ def compared(m: Machine, node: ast.Compare, op: ast.cmpop, left: Value, right: V
 
 
 def bound(m: Machine, target: ast.AST, name: str, value: Value) -> None:
-    """Writes down that a local name of a number is set."""
-    if m.recording and role_of(name, m.frame.lora) in NUMBERS:
+    """Writes down that a local name of a number is set, or any name to a number with alpha in it."""
+    if m.recording and (role_of(name, m.frame.lora) in NUMBERS or ALPHA in _roles(value)):
         m.ledger.binds.append(Bind(m.spot(target), name, value, m.frame.guards))
 
 

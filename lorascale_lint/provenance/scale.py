@@ -93,11 +93,10 @@ class Scale:
                 return (" and ".join(origin for _, origin in held) + f": {role} of two adapters",)
         return ()
 
-    def of_earlier(self, loop: int) -> Scale:
+    def of_earlier(self, loop: int, how: str = "") -> Scale:
         """The scale where its numbers are those of an earlier round of the loop in row ``loop``."""
-        powers = (
-            (Symbol(symbol.role, earlier(loop) + symbol.origin), power) for symbol, power in self.powers
-        )
+        before = f"{how or EARLIER}{loop}: "
+        powers = ((Symbol(symbol.role, before + symbol.origin), power) for symbol, power in self.powers)
         return Scale(self.coefficient, tuple(sorted(powers)))
 
     @property
@@ -208,13 +207,10 @@ RANK_AXES = {
 """Which extent of a factor is the rank, by the way in which the factors lie."""
 
 
-def earlier(loop: int) -> str:
-    """How the origin of a number begins that an earlier round of the loop in this row has left."""
-    return f"{EARLIER}{loop}: "
-
-
 EARLIER = "of an earlier round of the loop in row "
 """How the origin of a number begins that an earlier round of a loop has left; its row follows."""
+LEFT = "left by the round before of the loop in row "
+"""How the origin of a number begins that a local name has from the round before; the loop's row follows."""
 LENGTH = "a length"
 """The origin of a length; that of what is counted follows, where it is known."""
 STAND_IN = "the rank, where there is no alpha: "

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import ast
 
-from lorascale_lint.bounds import MORE_STEPS, STEP_LIMIT, UNROLL_LIMIT
+from lorascale_lint.bounds import MORE_STEPS, STEP_LIMIT
 from lorascale_lint.ledger.entries import Return
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import _import as collect
 from lorascale_lint.provenance.arithmetic import binary
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test
-from lorascale_lint.provenance.containers import element_of, remove_item
+from lorascale_lint.provenance.containers import remove_item
 from lorascale_lint.provenance.decorators import decorated
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.lookups import read_entry, wrote
+from lorascale_lint.provenance.loops import for_loop, join_names, while_loop
 from lorascale_lint.provenance.machine import Machine, OutOfSteps, hole
 from lorascale_lint.provenance.names import meaning
 from lorascale_lint.provenance.patterns import pattern
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
-    LOOP,
     NONE,
-    ROUND,
     Closure,
-    Guards,
     Klass,
     Place,
     Ref,
     Value,
-    join,
     options,
 )
 
@@ -94,13 +91,9 @@ def run(m: Machine, node: ast.stmt) -> bool:
         case ast.If():
             return _if(m, node)
         case ast.For() | ast.AsyncFor():
-            return _for(m, node)
+            return for_loop(m, node)
         case ast.While():
-            m.frame.loops.append((node.lineno, m.heap.count))
-            try:
-                _repeat(m, node.body, f"{LOOP}{node.lineno}")
-            finally:
-                m.frame.loops.pop()
+            while_loop(m, node)
         case ast.With() | ast.AsyncWith():
             for item in node.items:
                 held = m.evaluate(item.context_expr)
@@ -239,7 +232,7 @@ def _if(m: Machine, node: ast.If) -> bool:
         frame.names.local = after_then
         return False
     m.heap.apply([(made_then, inside), (made_else, outside)])
-    frame.names.local = _join_names([(after_then, inside), (frame.names.local, outside)])
+    frame.names.local = join_names([(after_then, inside), (frame.names.local, outside)])
     return False
 
 
@@ -251,83 +244,6 @@ def _is_not_one(m: Machine, test: ast.expr) -> bool:
             return all((known := number(value)) is not None and bool(known.scale.powers) for value in asked)
         case _:
             return False
-
-
-def _join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]]) -> dict[str, Value]:
-    joined: dict[str, Value] = {}
-    for name in dict.fromkeys(name for names, _ in ways for name in names):
-        held = [(names[name], guards) for names, guards in ways if name in names]
-        first = held[0][0]
-        joined[name] = first if all(value is first for value, _ in held) else join(held)
-    return joined
-
-
-def _for(m: Machine, node: ast.For | ast.AsyncFor) -> bool:
-    source = m.evaluate(node.iter)
-    m.frame.loops.append((node.lineno, m.heap.count))
-    try:
-        return _rounds(m, node, source)
-    finally:
-        m.frame.loops.pop()
-
-
-def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
-    held = m.elements(source)
-    if held is not None and not held[1] and len(held[0]) <= UNROLL_LIMIT:
-        for item in held[0]:
-            frame = m.frame
-            guards = frame.guards
-            breaks, frame.breaks = frame.breaks, []
-            before = dict(frame.names.local)
-            assign(m, node.target, item)
-            m.assume(f"{ROUND}{node.lineno}", True)
-            ended = block(m, node.body)
-            left, stopped = ended and not frame.breaks, ended and len(frame.breaks) == 1 and frame.broke
-            _rejoin(m, before if left else None, ended)
-            frame.breaks = breaks
-            frame.guards = guards
-            if left or stopped:
-                return left
-        return block(m, node.orelse)
-    if held is not None and not held[0] and not held[1]:
-        return False
-    element = element_of(m, source)
-    _repeat(m, node.body, f"{LOOP}{node.lineno}", node.target, element)
-    block(m, node.orelse)
-    return False
-
-
-def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool) -> None:
-    """Join what names were where ``continue`` and ``break`` left the body."""
-    frame = m.frame
-    ways: list[tuple[dict[str, Value], Guards]] = [] if ended else [(frame.names.local, ())]
-    ways += [(names, guards[-2:]) for names, guards in frame.breaks]
-    if ways:
-        frame.names.local = _join_names(ways)
-    elif instead is not None:
-        frame.names.local = instead
-
-
-def _repeat(
-    m: Machine, body: list[ast.stmt], name: str, target: ast.expr | None = None, element: Value | None = None
-) -> None:
-    frame = m.frame
-    guards, before = frame.guards, dict(frame.names.local)
-    breaks, frame.breaks = frame.breaks, []
-    m.heap.begin()
-    if target is not None and element is not None:
-        assign(m, target, element)
-    m.assume(name, True)
-    ended = block(m, body)
-    _rejoin(m, before, ended)
-    frame.breaks = breaks
-    after = frame.names.local
-    for cell, value in m.heap.changes().items():  # what one round appends, others append too
-        if isinstance(value, Items) and not value.open:
-            m.heap.write(*cell, Items(value.values, True))
-    m.heap.keep()
-    frame.guards = guards
-    frame.names.local = _join_names([(after, ((name, True),)), (before, ((name, False),))])
 
 
 def _try(m: Machine, node: ast.Try | ast.TryStar) -> bool:
@@ -350,7 +266,7 @@ def _try(m: Machine, node: ast.Try | ast.TryStar) -> bool:
     frame.guards = guards
     if ways:
         m.heap.apply(made)  # type: ignore[arg-type]
-        frame.names.local = _join_names(ways)  # type: ignore[arg-type]
+        frame.names.local = join_names(ways)  # type: ignore[arg-type]
     return block(m, node.finalbody) or not ways
 
 
@@ -383,5 +299,5 @@ def _match(m: Machine, node: ast.Match) -> bool:
     if not ways:
         return True
     m.heap.apply(made)  # type: ignore[arg-type]
-    frame.names.local = _join_names(ways)  # type: ignore[arg-type]
+    frame.names.local = join_names(ways)  # type: ignore[arg-type]
     return False

@@ -1,0 +1,149 @@
+"""Loops: item by item where the items are known, else one round, and another for what it leaves."""
+
+from __future__ import annotations
+
+import ast
+
+from lorascale_lint.bounds import UNROLL_LIMIT
+from lorascale_lint.knowledge.roles import ALPHA, SCALING
+from lorascale_lint.linking.rounds import Loop, left_to_next_round
+from lorascale_lint.provenance.assignment import assign
+from lorascale_lint.provenance.containers import element_of, of_earlier
+from lorascale_lint.provenance.heap import Items
+from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.scale import LEFT
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.values import LOOP, ROUND, Guards, Value, join, options
+
+
+def for_loop(m: Machine, node: ast.For | ast.AsyncFor) -> bool:
+    """A loop over what is iterated; True if control never goes on behind it."""
+    source = m.evaluate(node.iter)
+    m.frame.loops.append((node.lineno, m.heap.count))
+    try:
+        return _rounds(m, node, source)
+    finally:
+        m.frame.loops.pop()
+
+
+def while_loop(m: Machine, node: ast.While) -> None:
+    """A loop of unknown length without a target."""
+    m.frame.loops.append((node.lineno, m.heap.count))
+    try:
+        _repeat(m, node)
+    finally:
+        m.frame.loops.pop()
+
+
+def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
+    held = m.elements(source)
+    if held is not None and not held[1] and len(held[0]) <= UNROLL_LIMIT:
+        for item in held[0]:
+            frame = m.frame
+            guards = frame.guards
+            breaks, frame.breaks = frame.breaks, []
+            before = dict(frame.names.local)
+            assign(m, node.target, item)
+            m.assume(f"{ROUND}{node.lineno}", True)
+            ended = m.block(node.body)
+            left, stopped = ended and not frame.breaks, ended and len(frame.breaks) == 1 and frame.broke
+            _rejoin(m, before if left else None, ended)
+            frame.breaks = breaks
+            frame.guards = guards
+            if left or stopped:
+                return left
+        return m.block(node.orelse)
+    if held is not None and not held[0] and not held[1]:
+        return False
+    element = element_of(m, source)
+    _repeat(m, node, node.target, element)
+    m.block(node.orelse)
+    return False
+
+
+def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool) -> None:
+    """Join what names were where ``continue`` and ``break`` left the body."""
+    frame = m.frame
+    ways: list[tuple[dict[str, Value], Guards]] = [] if ended else [(frame.names.local, ())]
+    ways += [(names, guards[-2:]) for names, guards in frame.breaks]
+    if ways:
+        frame.names.local = join_names(ways)
+    elif instead is not None:
+        frame.names.local = instead
+
+
+def _repeat(m: Machine, node: Loop, target: ast.expr | None = None, element: Value | None = None) -> None:
+    frame, name = m.frame, f"{LOOP}{node.lineno}"
+    guards, before = frame.guards, dict(frame.names.local)
+    m.heap.begin()
+    _round(m, node, target, element)
+    after = frame.names.local
+    for cell, value in m.heap.changes().items():  # what one round appends, others append too
+        if isinstance(value, Items) and not value.open:
+            m.heap.write(*cell, Items(value.values, True))
+    left = _left(node, before, after)
+    if left:
+        _next_round(m, node, target, element, guards, {**before, **left})
+    else:
+        m.heap.keep()
+    frame.guards = guards
+    frame.names.local = join_names([(after, ((name, True),)), (before, ((name, False),))])
+
+
+def _next_round(
+    m: Machine,
+    node: Loop,
+    target: ast.expr | None,
+    element: Value | None,
+    guards: Guards,
+    names: dict[str, Value],
+) -> None:
+    """A round that differs from the first by what that left under ``names``; what it stores is not kept."""
+    made = m.heap.changes()
+    m.heap.undo()
+    m.frame.guards, m.frame.names.local = guards, names
+    m.heap.begin()
+    _round(m, node, target, element)
+    m.heap.undo()
+    m.heap.apply([(made, ())])
+
+
+def _round(m: Machine, node: Loop, target: ast.expr | None, element: Value | None) -> None:
+    frame = m.frame
+    before, breaks, frame.breaks = dict(frame.names.local), frame.breaks, []
+    if target is not None and element is not None:
+        assign(m, target, element)
+    m.assume(f"{LOOP}{node.lineno}", True)
+    ended = m.block(node.body)
+    _rejoin(m, before, ended)
+    frame.breaks = breaks
+
+
+def _left(node: Loop, before: dict[str, Value], after: dict[str, Value]) -> dict[str, Value]:
+    """Scales that a round may read under the names that the round before has set."""
+    made = {}
+    for name in left_to_next_round(node):
+        if name in before and name in after and after[name] != before[name] and _is_scale(after[name]):
+            held = [(of_earlier(node.lineno, option.value, LEFT), ()) for option in options(after[name])]
+            made[name] = join(held)  # under whatever conditions: they were those of another round
+    return made
+
+
+def _is_scale(value: Value) -> bool:
+    found = (number(option.value) for option in options(value))
+    return any(
+        symbol.role in (ALPHA, SCALING) and power > 0
+        for one in found
+        if one is not None
+        for symbol, power in one.scale.powers
+    )
+
+
+def join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]]) -> dict[str, Value]:
+    """What names are where several ways meet, each under its conditions."""
+    joined: dict[str, Value] = {}
+    for name in dict.fromkeys(name for names, _ in ways for name in names):
+        held = [(names[name], guards) for names, guards in ways if name in names]
+        first = held[0][0]
+        joined[name] = first if all(value is first for value, _ in held) else join(held)
+    return joined
