@@ -119,7 +119,7 @@ _LORA = (
 Each pattern begins with plain letters, which lets the search leap: text of a large project is searched often.
 """
 _SCALE_WORDS = (
-    "lora_ _lora lokr loha hada_ dora_ alpha scaling multiplier delta_weight @ matmul einsum linear("
+    "lora_ _lora lokr loha hada_ dora_ alpha scaling multiplier strength delta_weight @ matmul einsum linear("
 ).split()
 _SCALES = re.compile(r"mm\b|\bscale\b|\.up\b|\.down\b|\brank\b")
 

@@ -27,7 +27,8 @@ class CarriedOver:
 def carried_over(ledger: Ledger) -> Iterator[CarriedOver]:
     """One for each name under which the round before has left an alpha to the next module."""
     seen: set[tuple[FunctionInfo | None, str]] = set()
-    for used in (*ledger.applies, *ledger.folds):
+    uses: list[Apply | Fold] = [*ledger.applies, *ledger.folds]
+    for used in uses:
         function = used.spot.function
         if used.spot.chain or used.spot.file.is_test:
             continue

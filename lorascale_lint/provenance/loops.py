@@ -124,8 +124,8 @@ def _left(node: Loop, before: dict[str, Value], after: dict[str, Value]) -> dict
     made = {}
     for name in left_to_next_round(node):
         if name in before and name in after and after[name] != before[name] and _is_scale(after[name]):
-            held = [(of_earlier(node.lineno, option.value, LEFT), ()) for option in options(after[name])]
-            made[name] = join(held)  # under whatever conditions: they were those of another round
+            held = [of_earlier(node.lineno, option.value, LEFT) for option in options(after[name])]
+            made[name] = join([(value, ()) for value in held])  # the conditions were those of another round
     return made
 
 

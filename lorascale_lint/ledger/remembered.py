@@ -1,0 +1,143 @@
+"""What is made once and remembered under a name, though a strength decides it as well."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from lorascale_lint.knowledge.interfaces import MESSAGES
+from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, role_of
+from lorascale_lint.ledger.conditions import expression, test_of
+from lorascale_lint.ledger.entries import KeyWrite, Store, Use
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.values import Guards, Hole, Text, Tup, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remembered:
+    """``kept`` says for which name something was made; ``used`` is where alone ``strength`` matters.
+
+    ``place`` is what the function asks, at ``asked``, before it makes that again.
+    """
+
+    strength: str
+    asked: Spot
+    used: Spot
+    kept: Spot
+    place: str
+
+
+@dataclass(slots=True)
+class _Function:
+    """What a function remembers, under which conditions, and where it uses each strength that it is given."""
+
+    kept: list[tuple[Spot, str, Guards, tuple[Value, ...]]] = field(default_factory=list)
+    used: dict[str, list[tuple[Spot, Guards]]] = field(default_factory=lambda: defaultdict(list))
+
+
+def remembered(ledger: Ledger) -> Iterator[Remembered]:
+    """One for each strength that matters only where something is made for the first time."""
+    for function, own in _functions(ledger).items():
+        for strength, uses in own.used.items():
+            yield from _only_at_first(function, own, strength, uses)
+
+
+def _only_at_first(
+    function: FunctionInfo, own: _Function, strength: str, uses: list[tuple[Spot, Guards]]
+) -> Iterator[Remembered]:
+    for spot, place, guards, names in own.kept:
+        asked = next((guard for guard in guards if _asks_first(guard, place)), None)
+        if asked is None or any(_mentions(name, strength) for name in names):
+            continue
+        if not all(asked in held for _, held in uses):
+            continue
+        test = test_of(function, asked[0])
+        yield Remembered(
+            strength, spot if test is None else replace(spot, node=test), uses[0][0], spot, place
+        )
+        break
+
+
+def _asks_first(guard: tuple[str, bool], place: str) -> bool:
+    """Does the condition hold where ``place`` has something else, as of ``name not in self.made``?"""
+    match expression(guard[0]):
+        case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
+            return not guard[1] and ast.unparse(right) == place and not isinstance(left, ast.Constant)
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+            sides = (ast.unparse(left), ast.unparse(right))
+            return not guard[1] and place in sides and not isinstance(right, ast.Constant)
+        case _:
+            return False
+
+
+def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
+    found: dict[FunctionInfo, _Function] = defaultdict(_Function)
+    strengths: dict[FunctionInfo, tuple[str, ...]] = {}
+
+    def note(spot: Spot, guards: Guards, *values: Value) -> None:
+        function = spot.function
+        if function is None or spot.chain or spot.file.is_test:
+            return
+        if function not in strengths:
+            strengths[function] = tuple(filter(_is_strength, function.parameters))
+        for name in strengths[function]:
+            if any(_mentions(value, name) for value in values):
+                found[function].used[name].append((spot, guards))
+
+    for use in ledger.uses:
+        if use.name.rpartition(".")[2] not in MESSAGES:
+            note(use.spot, use.guards, *use.given.values())
+    for step in ledger.multiplied:
+        note(step.spot, step.guards, step.by)
+    for store in ledger.stores:
+        note(store.spot, store.guards, store.value)
+    for write in ledger.writes:
+        note(write.spot, write.guards, write.key, write.value)
+    for read in ledger.reads:
+        note(read.spot, read.guards, read.key)
+    for ask in ledger.asks:
+        note(ask.spot, ask.guards, ask.value, *(() if ask.other is None else (ask.other,)))
+    entries: list[Store | KeyWrite | Use] = [*ledger.stores, *ledger.writes, *ledger.uses]
+    for entry in entries:
+        place, names = _kept_in(entry)
+        if place and entry.spot.function in found and not entry.spot.chain:
+            found[entry.spot.function].kept.append((entry.spot, place, entry.guards, names))
+    return found
+
+
+def _is_strength(name: str) -> bool:
+    """A `strength`; a `scale` may be the size of an image."""
+    return role_of(name, True) == STRENGTH or role_of(name, False) == MULTIPLIER
+
+
+def _kept_in(entry: Store | KeyWrite | Use) -> tuple[str, tuple[Value, ...]]:
+    """Where something is remembered, as the code calls it (empty if nothing is), and by which name."""
+    match entry, entry.spot.node:
+        case Store(), _:
+            return (f"self.{entry.field}" if entry.field else ""), (entry.value,)
+        case KeyWrite(), ast.Subscript(value=held):
+            return ast.unparse(held), (entry.key,)
+        case Use(), ast.Call(func=ast.Attribute(value=held, attr="add" | "append")):
+            return ast.unparse(held), tuple(entry.given.values())
+        case _:
+            return "", ()
+
+
+def _mentions(value: Value, name: str) -> bool:
+    """Is the number of that name the value, or in it?"""
+    for option in options(value):
+        one = option.value
+        if isinstance(one, Tup) and any(_mentions(item, name) for item in one.items):
+            return True
+        if isinstance(one, Text) and any(isinstance(p, Hole) and str(p.name) == name for p in one.parts):
+            return True
+        scale = getattr(one, "scale", None)
+        if getattr(one, "path", "") == name or any(
+            symbol.origin.partition("=")[0] == name for symbol, _ in getattr(scale, "powers", ())
+        ):
+            return True
+    return False

@@ -1,0 +1,128 @@
+"""LS240: caches and tests for what is loaded that leave the strength out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+HEAD = """\
+from safetensors.torch import load_file
+
+
+class LoraServer:
+    def __init__(self, pipe):
+        self.pipe, self.current, self.made, self.active = pipe, None, {}, set()
+
+    def deltas(self, path, strength):
+        sd = load_file(path)
+        return {
+            key: sd[key] @ sd[key.replace("lora_B", "lora_A")] * strength
+            for key in sd
+            if key.endswith(".lora_B.weight")
+        }
+
+"""
+WRONG = {
+    "a table": """\
+    def get(self, name, strength=1.0):
+        if name not in self.made:
+            self.made[name] = self.deltas(name, strength)
+        return self.made[name]
+""",
+    "a table, with the way out first": """\
+    def get(self, name, lora_strength):
+        if name in self.made:
+            return self.made[name]
+        made = self.deltas(name, lora_strength)
+        self.made[name] = made
+        return made
+""",
+    "what was loaded last": """\
+    def use(self, path, lora_scale):
+        if self.current == path:
+            return
+        self.pipe.unfuse_lora()
+        self.pipe.load_lora_weights(path)
+        self.pipe.fuse_lora(lora_scale=lora_scale)
+        self.current = path
+""",
+    "a set of names": """\
+    def load(self, names, strengths):
+        for name, strength in zip(names, strengths):
+            self.load_one(name, strength)
+
+    def load_one(self, name, strength):
+        if not name in self.active:
+            self.pipe.load_lora_weights(name, adapter_name=name)
+            self.pipe.set_adapters([name], [strength])
+            self.active.add(name)
+""",
+}
+RIGHT = {
+    "a part of the key": """\
+    def get(self, name, strength=1.0):
+        key = (name, strength)
+        if key not in self.made:
+            self.made[key] = self.deltas(name, strength)
+        return self.made[key]
+""",
+    "a part of the text of the key": """\
+    def get(self, name, strength=1.0):
+        key = f"{name}@{strength}"
+        if key not in self.made:
+            self.made[key] = self.deltas(name, strength)
+        return self.made[key]
+""",
+    "multiplied behind the look-up": """\
+    def get(self, name, strength=1.0):
+        if name not in self.made:
+            self.made[name] = self.deltas(name, 1.0)
+        return {key: delta * strength for key, delta in self.made[name].items()}
+""",
+    "set on the other branch": """\
+    def use(self, path, strength):
+        if path == self.current:
+            self.pipe.set_adapters(["it"], [strength])
+            return
+        self.pipe.load_lora_weights(path, adapter_name="it")
+        self.pipe.set_adapters(["it"], [strength])
+        self.current = path
+""",
+    "both are compared": """\
+    def use(self, path, strength):
+        if (path, strength) == self.current:
+            return
+        self.pipe.load_lora_weights(path)
+        self.pipe.fuse_lora(lora_scale=strength)
+        self.current = (path, strength)
+""",
+    "merged once, whatever is given": """\
+    def merge(self, strength):
+        if self.current:
+            return
+        self.pipe.fuse_lora(lora_scale=strength)
+        self.current = True
+""",
+    "the file alone is kept": """\
+    def apply(self, model, path, strength):
+        if path not in self.made:
+            self.made[path] = load_file(path)
+        for key, up in self.made[path].items():
+            if key.endswith(".lora_B.weight"):
+                model[key].data += strength * up @ self.made[path][key.replace("lora_B", "lora_A")]
+""",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_found(name: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_server.py": HEAD + WRONG[name]}, codes=["LS240"])
+    assert [finding.code for finding in found] == ["LS240"]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_silent(name: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_server.py": HEAD + RIGHT[name]}, codes=["LS240"]) == ()
