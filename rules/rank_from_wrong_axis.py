@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -71,12 +72,16 @@ class RankFromWrongAxis(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Deltas whose scale has alpha above, and below an extent of a factor that is not the rank."""
-        seen: set[int] = set()
+        seen: set[ast.AST] = set()
         for spot, scale, layout in _deltas(ledger):
             symbol = _wrong_axis(scale, layout)
-            if symbol is None or id(spot.node) in seen:
+            if symbol is None:
                 continue
-            seen.add(id(spot.node))
+            ways = list(_ways(ledger, spot, symbol))
+            cause = ways[-1][0].node if ways else spot.node  # one division, of however many deltas
+            if cause in seen:
+                continue
+            seen.add(cause)
             axis, factor = symbol.origin.partition(" <")[0].split(" of ")
             yield self.at(
                 spot,
@@ -84,18 +89,24 @@ class RankFromWrongAxis(Rule):
                 f"which is the layer's size and not the rank",
                 effect=f"alpha / extent {axis} of {factor} instead of alpha / rank: too weak by the "
                 "layer's size over the rank",
-                trace=[*_ways(ledger, symbol), (spot, "the product sums over the other axis of this factor")],
+                trace=[*ways, (spot, "the product sums over the other axis of this factor")],
             )
 
 
-def _ways(ledger: Ledger, symbol: Symbol) -> Iterator[tuple[Spot, str]]:
-    """Where the extent gets a name, and where alpha is divided by it."""
+def _ways(ledger: Ledger, spot: Spot, symbol: Symbol) -> Iterator[tuple[Spot, str]]:
+    """Where the extent gets a name, and where alpha is divided by it, on the way to the delta at ``spot``."""
+
+    def leads_here(other: Spot) -> bool:
+        callee = other.chain[: len(spot.chain)] == spot.chain and len(other.chain) > len(spot.chain)
+        return callee or other.function is spot.function
+
     for bind in ledger.binds:
-        if any(_holds(option.value, symbol) for option in options(bind.value)):
+        if leads_here(bind.spot) and any(_holds(option.value, symbol) for option in options(bind.value)):
             yield bind.spot, f"`{bind.name}` is this extent"
             break
     for quotient in ledger.quotients:
-        if any(_holds(option.value, symbol) for option in options(quotient.by)):
+        by = options(quotient.by)
+        if leads_here(quotient.spot) and any(_holds(option.value, symbol) for option in by):
             yield quotient.spot, "and alpha is divided by it"
             break
 

@@ -55,7 +55,7 @@ CASES = (
         26,
         (("        elif alpha is None:", "        else:"),),
     ),
-    Case("second/conv_delta", "LS120", 28, (("rank = down.shape[1]", "rank = down.shape[0]"),)),
+    Case("second/conv_delta", "LS120", 44, (("rank = down.shape[1]", "rank = down.shape[0]"),)),
     Case("first/double_forward_scale", "LS121", 16, ((" * self.scale)\n", ")\n"),)),
     Case("first/mlx_fuse", "LS105", 24, (("weight + (self.", "weight + self.scale * (self."),)),
     Case("first/partial_delta", "LS108", 17, (("lora_delta(up, down)\n", "lora_delta(up, down, scale)\n"),)),
