@@ -225,7 +225,7 @@ def edited(draw: st.DrawFn) -> tuple[bytes, str, str, list[tuple[int, int, str]]
 
 
 @given(edited())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_only_the_edited_places_change(case):
     data, text, _, edits = case
     source = SourceText.decode(data)
@@ -250,7 +250,6 @@ def test_only_the_edited_places_change(case):
 
 
 @given(sources())
-@settings(deadline=None)
 def test_places_and_offsets_agree(case):
     source = SourceText.decode(case[0])
     inside_line_end = {i + 1 for i in range(len(source.text)) if source.text[i : i + 2] == "\r\n"}
@@ -263,7 +262,7 @@ _WORDS = st.sampled_from(["unscaled", "risky", "hopeless", "together", "fine", "
 
 
 @given(st.lists(st.lists(_WORDS, min_size=1, max_size=5), min_size=1, max_size=3), st.booleans(), _ENDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_fixing_twice_changes_nothing_and_everything_parses(files, unsafe, end):
     before = {Path(f"{number}.py"): (" ; ".join(words) + end).encode() for number, words in enumerate(files)}
     first = fix_words(before, unsafe=unsafe)
@@ -483,7 +482,7 @@ def test_a_fix_that_breaks_the_file_is_exit_2_and_writes_nothing(lint):
 
 
 @given(data=st.binary(max_size=60).map(lambda noise: noise + b"\nunscaled\n"))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_end_in_a_plain_exit_code(lint, data):
     A.write_bytes(data)
     code, _, err = lint("--fix", ".")

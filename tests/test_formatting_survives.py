@@ -12,7 +12,7 @@ from pathlib import Path
 
 import libcst as cst
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from lorascale_lint.engine import lint
 from lorascale_lint.fixing.apply import apply_fixes
@@ -80,7 +80,7 @@ def dressed(draw: st.DrawFn) -> tuple[Rule, str, list[str], str]:
     return rule, text, comments, after.replace("\n", end)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(dressed())
 def test_a_repair_leaves_everything_else(tmp_path_factory: pytest.TempPathFactory, case) -> None:
     rule, text, comments, after = case

@@ -228,7 +228,7 @@ def test_a_lost_cell_is_refused():
         read.with_text(read.text.replace("# %% cell 2\n", ""))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.text(st.sampled_from("ab%!?#= \n'\\ü{}:\u2028\r"), max_size=25), max_size=4))
 def test_unchanged_text_is_the_unchanged_file(cells):
     raw = notebook(*cells)
@@ -237,7 +237,7 @@ def test_unchanged_text_is_the_unchanged_file(cells):
     assert read.with_text(read.text) == raw
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.recursive(
         st.one_of(st.none(), st.text(max_size=5), st.integers()),

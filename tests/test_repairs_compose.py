@@ -17,7 +17,7 @@ from pathlib import Path
 
 import libcst as cst
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings, strategies as st
+from hypothesis import Phase, event, given, settings, strategies as st
 
 from lorascale_lint.engine import lint
 from lorascale_lint.fixing.apply import Outcome, apply_fixes
@@ -85,8 +85,6 @@ def repaired(paths: Mapping[Path, bytes], *, unsafe: bool) -> tuple[Outcome, Rep
 
 @settings(
     max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # each case is a run; smaller ones are no clearer
 )
 @given(st.lists(dressed(), min_size=1, max_size=3), st.booleans())

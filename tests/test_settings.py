@@ -72,7 +72,7 @@ def agree(section: dict[str, Any]) -> None:
     assert loaded == valid
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from([*_KEYS, "slect"]), _VALUES, max_size=3))
 def test_schema_and_loader_agree(section: dict[str, Any]):
     agree(section)
@@ -103,7 +103,7 @@ _KNOWLEDGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(_KNOWLEDGE)
 def test_schema_and_loader_agree_on_words(table: dict[str, Any]):
     agree({"knowledge": table})

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,7 @@ def run_to_signal(file: Path, other: Path, name: str, after: int) -> tuple[int, 
         capture_output=True,
         env=environment,
         check=False,
+        preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),  # ignored below `nohup`
     )
     return done.returncode, done.stdout
 

@@ -215,7 +215,7 @@ def test_places_outside_of_the_file(tmp_path: Path) -> None:
 
 @needs_torch
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 def test_mutated_files(data: st.DataObject, inspect: Callable[..., Output], tmp_path: Path) -> None:
     import torch
 
@@ -235,7 +235,7 @@ def test_mutated_files(data: st.DataObject, inspect: Callable[..., Output], tmp_
 
 @needs_torch
 @given(content=st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 def test_any_pickle(content: bytes, inspect: Callable[..., Output], tmp_path: Path) -> None:
     code, _, err = inspect(archive(tmp_path / "a.pt", b"\x80\x02" + content + b"."))
     assert code in (0, 2)

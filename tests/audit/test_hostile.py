@@ -19,7 +19,7 @@ from lorascale_lint.adapters.factors import CARRIERS, NUMBERS
 Output = tuple[int, str, str]
 Audit = Callable[..., Output]
 NAME = "model.layers.0.q_proj"
-QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
 @pytest.fixture

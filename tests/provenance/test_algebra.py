@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING, STRENGTH
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol, settled, undivided
@@ -18,10 +18,6 @@ scales = st.builds(
 )
 
 
-ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@ANY_MACHINE
 @given(scales, scales, scales)
 def test_products_are_associative_and_commute(a: Scale, b: Scale, c: Scale) -> None:
     assert (a * b) * c == a * (b * c)
@@ -29,7 +25,6 @@ def test_products_are_associative_and_commute(a: Scale, b: Scale, c: Scale) -> N
     assert hash(a * b) == hash(b * a)
 
 
-@ANY_MACHINE
 @given(scales)
 def test_one_changes_nothing_and_an_inverse_takes_back(a: Scale) -> None:
     assert a * ONE == ONE * a == a
@@ -39,7 +34,6 @@ def test_one_changes_nothing_and_an_inverse_takes_back(a: Scale) -> None:
     assert inverse.inverse() == a
 
 
-@ANY_MACHINE
 @given(scales, st.integers(-3, 3), st.integers(-3, 3))
 def test_powers_add_up_and_multiply(a: Scale, m: int, n: int) -> None:
     first, second, both, nested = (a.power(Fraction(k)) for k in (m, n, m + n, m * n))
@@ -49,7 +43,6 @@ def test_powers_add_up_and_multiply(a: Scale, m: int, n: int) -> None:
     assert first.power(Fraction(n)) == nested
 
 
-@ANY_MACHINE
 @given(scales)
 def test_powers_are_sorted_and_hold_no_zero(a: Scale) -> None:
     product = a * a
@@ -71,7 +64,6 @@ def test_what_has_no_inverse_or_root() -> None:
     assert Scale(Fraction(4)).power(Fraction(1, 2)) == Scale(Fraction(2))
 
 
-@ANY_MACHINE
 @given(scales)
 def test_a_formula_forgets_origins_only(a: Scale) -> None:
     assert a.by_role().formula() == a.formula() or a.unknowns()
