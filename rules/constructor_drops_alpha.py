@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.dropped_alphas import dropped_alphas
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.unread_options import unread_options
 from lorascale_lint.rule import Rule
 
 
@@ -99,6 +100,18 @@ class ConstructorDropsAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls of functions that speak of LoRA which leave an alpha at its default."""
+        for option in unread_options(ledger):
+            if not option.is_flag:
+                yield self.at(
+                    option.build.spot,
+                    f"`{option.name}` is an option, and the adapter is made without it",
+                    confidence="medium",
+                    effect="effective scale default / rank instead of alpha / rank",
+                    trace=[
+                        (option.spot, "the option is declared here, and nothing reads it"),
+                        (option.build.spot, "the rank declared beside it is given, alpha is not"),
+                    ],
+                )
         for dropped in dropped_alphas(ledger):
             spot = dropped.use.spot
             arguments = dropped.arguments

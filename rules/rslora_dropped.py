@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.flags import Flags, LostFlag
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.misread_flags import misread_flags
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.unread_options import unread_options
 from lorascale_lint.rule import Rule
 
 
@@ -24,6 +26,8 @@ class RsloraDropped(Rule):
       function that has the flag and does not pass it.
     - A configuration that is asked for the flag under one name and read under another, which nothing
       else in the file names.
+    - An option of the command line, or a field of the settings, that nothing reads, while the rank declared
+      beside it makes a `LoraConfig` (`--preview`).
     - A call that gives `use_rslora` to a function which swallows it in `**kwargs` and divides alpha by
       the rank.
 
@@ -99,6 +103,18 @@ class RsloraDropped(Rule):
                 trace=steps,
                 fix=fix,
             )
+        for option in unread_options(ledger):
+            if option.is_flag:
+                yield self.at(
+                    option.build.spot,
+                    f"`{option.name}` is an option, and `{_last(option.build)}` is made without it",
+                    confidence="medium",
+                    effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
+                    trace=[
+                        (option.spot, "the option is declared here, and nothing reads it"),
+                        (option.build.spot, "the rank declared beside it is given, the flag is not"),
+                    ],
+                )
         for found in misread_flags(ledger):
             yield self.at(
                 found.spot,
@@ -109,6 +125,10 @@ class RsloraDropped(Rule):
                     (found.spot, f"and takes `{found.read}`, which nothing else names"),
                 ],
             )
+
+
+def _last(use: Use) -> str:
+    return use.name.rpartition(".")[2]
 
 
 def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tuple[Spot, str]]]:

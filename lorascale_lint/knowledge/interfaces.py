@@ -152,6 +152,12 @@ STATE_CLASSES = frozenset({"Parameter", "UninitializedParameter"})
 CONFIG_CLASSES = frozenset({"LoraConfig", "LoraConfigData", "LoHaConfig", "LoKrConfig"})
 """Configurations of adapters of peft whose ``save_pretrained`` writes adapter_config.json."""
 
+TURNS_TO_DICTIONARY = frozenset({"vars", "asdict", "model_dump", "dict", "to_dict", "to_container"})
+"""Calls that make a dictionary of all settings: Python, dataclasses, pydantic, transformers, omegaconf."""
+
+BUILDS_ADAPTERS = frozenset({"LoraConfig", "get_peft_model"})
+"""Calls that take rank, alpha and ``use_rslora``: peft's configuration, unsloth's FastLanguageModel."""
+
 SETTINGS_KEYS = frozenset(
     {"peft_type", "target_modules", "base_model_name_or_path", "ss_network_module", "ss_network_dim"}
 )

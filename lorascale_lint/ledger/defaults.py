@@ -45,12 +45,12 @@ def _options(ledger: Ledger) -> Iterator[Default]:
     for use in ledger.uses:
         argument = OPTION_CALLS.get(use.name.rpartition(".")[2])
         if argument is not None and argument in use.given:
-            for name in _names(use):
+            for name in option_names(use):
                 yield Default(use.spot, name, use.given[argument], "option")
 
 
-def _names(use: Use) -> Iterator[str]:
-    """``lora_alpha`` of ``--lora-alpha``."""
+def option_names(use: Use) -> Iterator[str]:
+    """The names under which an option is read: ``lora_alpha`` of ``--lora-alpha``."""
     for argument in ("dest", *map(str, range(4))):
         given = use.given.get(argument)
         literal = given.literal if isinstance(given, Text) else None

@@ -1,0 +1,179 @@
+"""Options of a program that decide the scale of an adapter, and that nobody reads where one is built."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.interfaces import (
+    BUILDS_ADAPTERS,
+    OPTION_CALLS,
+    SETTINGS_NAMES,
+    TURNS_TO_DICTIONARY,
+)
+from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.ledger.defaults import option_names
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.left_at_default import has_star
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo
+from lorascale_lint.provenance.values import Ref, Text, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnreadOption:
+    """``name`` is declared at ``spot`` beside the rank that ``build`` is given, and nothing reads it."""
+
+    name: str
+    spot: Spot
+    build: Use
+    is_flag: bool
+    """Is it the one for rsLoRA? Else it is alpha."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Options that are declared together, by name; ``cls`` if they are fields."""
+
+    declared: dict[str, Spot]
+    cls: ClassInfo | None = None
+
+
+def unread_options(ledger: Ledger) -> Iterator[UnreadOption]:
+    """Options for rsLoRA, or for alpha, that end where they are declared."""
+    builds = [use for use in ledger.uses if _builds(use)]
+    if not builds:
+        return
+    files = dict.fromkeys(spot.file for spot in _spots(ledger))
+    if any(map(_spreads, files)):
+        return
+    read = {name for file in files for name in _attributes(file)}
+    read.update(name for file in files for function in file.all_functions for name in function.parameters)
+    keys = (item.key for item in ledger.reads if item.how != "attribute")
+    read.update(key.literal or "" for key in keys if isinstance(key, Text))
+    seen: set[tuple[str, int]] = set()
+    for group in (*_parsers(ledger), *_records(files)):
+        for name, spot in group.declared.items():
+            is_flag = speaks_of_rslora(name)
+            if not (is_flag or role_of(name, True) == ALPHA) or name in read:
+                continue
+            build = next((use for use in builds if _of_group(use, group) and _lacks(use, is_flag)), None)
+            place = (spot.file.filename, spot.row)
+            if build is None or place in seen or ledger.read_elsewhere(name):
+                continue
+            if group.cls is None or not _goes_on_whole(ledger, group.cls):
+                seen.add(place)
+                yield UnreadOption(name, spot, build, is_flag)
+
+
+def _attributes(file: FileInfo) -> Iterator[str]:
+    """Attributes that the file reads, but for one that is only the default of an option."""
+    defaults: set[ast.AST] = set()
+    for node in ast.walk(file.tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name), keywords=keywords) if name in OPTION_CALLS:
+                defaults.update(keyword.value for keyword in keywords if keyword.arg == OPTION_CALLS[name])
+            case ast.Attribute(attr=name, ctx=ast.Load()) if node not in defaults:
+                yield name
+            case ast.Call(
+                func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str() as name), *_]
+            ):
+                yield name
+            case _:
+                pass
+
+
+def _builds(use: Use) -> bool:
+    node = use.spot.node
+    return (
+        use.name.rpartition(".")[2] in BUILDS_ADAPTERS
+        and use.callee is None
+        and not use.spot.file.is_test
+        and isinstance(node, ast.Call)
+        and not has_star(node)
+    )
+
+
+def _lacks(use: Use, is_flag: bool) -> bool:
+    """Is nothing given for the flag, or no alpha that is more than a literal?"""
+    if is_flag:
+        return not any(map(speaks_of_rslora, use.given))
+    alphas = [value for name, value in use.given.items() if role_of(name, True) == ALPHA]
+    return all(scale is not None and not scale.powers for scale in map(scale_of, alphas))
+
+
+def _of_group(use: Use, group: _Group) -> bool:
+    """Is the rank that is given one of the options?"""
+    ranks = [value for name, value in use.given.items() if role_of(name, True) == RANK]
+    return any(_last_name(symbol) in group.declared for value in ranks for symbol in _origins(value))
+
+
+def _origins(value: Value) -> list[str]:
+    scales = [scale_of(option.value) for option in options(value)]
+    return [symbol.origin for scale in scales if scale is not None for symbol, _ in scale.powers]
+
+
+def _last_name(origin: str) -> str:
+    return origin.partition("=")[0].removesuffix("]").rpartition(".")[2].rpartition("[")[2]
+
+
+def _parsers(ledger: Ledger) -> Iterator[_Group]:
+    """Options that are declared by calls of one function or file."""
+    found: dict[object, dict[str, Spot]] = defaultdict(dict)
+    for use in ledger.uses:
+        if use.name.rpartition(".")[2] in OPTION_CALLS and not use.spot.chain and not use.spot.file.is_test:
+            for name in option_names(use):
+                found[use.spot.function or use.spot.file.filename][name] = use.spot
+    yield from map(_Group, found.values())
+
+
+def _records(files: Iterable[FileInfo]) -> Iterator[_Group]:
+    """Fields of the project's classes of settings."""
+    for cls in (cls for file in files for cls in file.classes.values()):
+        if cls.file.is_test or RANK not in {role_of(name, True) for name in cls.attributes}:
+            continue
+        declared = {
+            node.target.id: Spot(cls.file, None, cls, node)
+            for node in cls.node.body
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        }
+        yield _Group(declared, cls)
+
+
+def _spots(ledger: Ledger) -> Iterator[Spot]:
+    yield from (item.spot for item in ledger.defaults)
+    yield from (use.spot for use in ledger.uses)
+
+
+def _goes_on_whole(ledger: Ledger, cls: ClassInfo) -> bool:
+    """Is an object of the class given to code out of sight, which may read any of its fields?"""
+    return any(
+        isinstance(option.value, Ref) and option.value.cls is cls
+        for use in ledger.uses
+        if use.callee is None
+        for value in use.given.values()
+        for option in options(value)
+    )
+
+
+def _spreads(file: FileInfo) -> bool:
+    """Does the file hand settings on behind two stars?"""
+    return any(
+        isinstance(node, ast.keyword) and node.arg is None and _is_whole(node.value)
+        for node in ast.walk(file.tree)
+    )
+
+
+def _is_whole(node: ast.expr) -> bool:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in SETTINGS_NAMES or name == "__dict__"
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name in TURNS_TO_DICTIONARY
+        case _:
+            return False

@@ -1,0 +1,133 @@
+"""LS409 and LS206: an option that decides the scale is declared, and what builds the adapter has it not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+PARSER = """
+import argparse
+
+from peft import LoraConfig, get_peft_model
+
+
+def options():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lora_rank", type=int, default=16)
+    parser.add_argument("--lora_alpha", type=int, default=32)
+    parser.add_argument("--use_rslora", action="store_true")
+    return parser.parse_args()
+
+
+def adapted(model):
+    args = options()
+    return get_peft_model(model, LoraConfig(r=args.lora_rank, lora_alpha=args.lora_alpha))
+"""
+
+RECORD = {
+    "settings.py": """
+    from pydantic import BaseModel
+
+
+    class LoraSettings(BaseModel):
+        rank: int = 8
+        alpha: float = 16.0
+        rank_stabilized: bool = False
+    """,
+    "build.py": """
+    from peft import LoraConfig
+
+    from settings import LoraSettings
+
+
+    def lora_config(settings: LoraSettings):
+        return LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules="all-linear")
+    """,
+}
+
+UNSLOTH = """
+import click
+from dataclasses import dataclass
+from unsloth import FastLanguageModel
+
+
+@dataclass
+class Recipe:
+    lora_r: int = 16
+    lora_alpha: int = 16
+    use_rslora: bool = True
+
+
+def lora_model(model, recipe: Recipe):
+    return FastLanguageModel.get_peft_model(model, r=recipe.lora_r, lora_alpha=recipe.lora_alpha)
+"""
+
+ALPHA = PARSER.replace(", lora_alpha=args.lora_alpha", "").replace(
+    '    parser.add_argument("--use_rslora", action="store_true")\n', ""
+)
+LITERAL = ALPHA.replace("r=args.lora_rank", "r=args.lora_rank, lora_alpha=16")
+
+
+def found(folder: Path, files: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Code, confidence and file of what the two rules find."""
+    return [
+        (finding.code, finding.confidence, Path(finding.span.filename).name)
+        for finding in lint_files(folder, files)
+        if finding.code in ("LS206", "LS409")
+    ]
+
+
+@pytest.mark.parametrize("source", [PARSER, UNSLOTH], ids=["parser", "unsloth"])
+def test_the_flag_reaches_what_builds_the_adapter(source: str, tmp_path: Path) -> None:
+    assert found(tmp_path, {"lora_train.py": source}) == [("LS409", "medium", "lora_train.py")]
+
+
+def test_a_field_of_settings_in_another_file(tmp_path: Path) -> None:
+    assert found(tmp_path, RECORD) == [("LS409", "medium", "build.py")]
+
+
+@pytest.mark.parametrize("source", [ALPHA, LITERAL], ids=["left", "a literal"])
+def test_alpha_reaches_what_builds_the_adapter(source: str, tmp_path: Path) -> None:
+    assert found(tmp_path, {"lora_train.py": source}) == [("LS206", "medium", "lora_train.py")]
+
+
+def test_a_default_taken_from_a_field_is_no_use(tmp_path: Path) -> None:
+    source = PARSER.replace("def options():", "def options(base):").replace("options()\n", "options(BASE)\n")
+    source = source.replace('"--use_rslora", action', '"--use_rslora", default=base.use_rslora, action')
+    assert found(tmp_path, {"lora_train.py": source}) == [("LS409", "medium", "lora_train.py")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("lora_alpha=args.lora_alpha", "lora_alpha=args.lora_alpha, use_rslora=args.use_rslora"),
+        ("lora_alpha=args.lora_alpha", "lora_alpha=args.lora_alpha, **more(args)"),
+        ("LoraConfig(r", "build(**vars(args)) or LoraConfig(r"),
+        ("    args = options()", "    args = options()\n    if args.use_rslora:\n        raise SystemExit"),
+        ("r=args.lora_rank, lora_alpha=args.lora_alpha", "r=8, lora_alpha=16"),
+        ("    args = options()", "    args = options()\n    flag = getattr(args, 'use_rslora', False)"),
+    ],
+    ids=["given", "more", "spread", "refused", "another rank", "getattr"],
+)
+def test_a_flag_that_is_read_or_handed_on(old: str, new: str, tmp_path: Path) -> None:
+    source = PARSER.replace(old, new)
+    assert source != PARSER
+    assert found(tmp_path, {"lora_train.py": source}) == []
+
+
+def test_the_parameter_of_a_command_is_read_by_its_name(tmp_path: Path) -> None:
+    source = """
+    import click
+    from peft import LoraConfig
+
+
+    @click.command()
+    @click.option("--lora-rank", default=8)
+    @click.option("--use-rslora", is_flag=True)
+    def train(lora_rank, use_rslora):
+        return LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, use_rslora=use_rslora)
+    """
+    assert found(tmp_path, {"lora_train.py": source}) == []
