@@ -16,7 +16,7 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, rol
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import looks
+from lorascale_lint.ledger.looks import looks, row_in
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Alternative, Place, options
@@ -28,9 +28,9 @@ class AlphaFixedWhereLoaded(Rule):
 
     ## What it finds
 
-    Code that makes LoRA layers with a literal alpha and rank and loads trained factors into them, in a
+    Code that makes LoRA layers with a literal alpha and loads trained factors into them, in a
     project whose training takes alpha from an option or a configuration; or by the same call as the training,
-    with neither alpha nor rank.
+    without an alpha.
 
     ## Why it is wrong
 
@@ -100,24 +100,32 @@ class AlphaFixedWhereLoaded(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Literal alphas in code that loads, where other code takes alpha from its settings."""
-        chosen = _chosen(ledger)
-        if chosen is None:
+        every = list(_chosen(ledger))
+        if not every:
             return
+        chosen, trainers = every[0], {use.spot.function for use in every}
         loaders = {u.spot.function for u in ledger.uses if _last(u) in LOADS_INTO_MODEL}
-        training = {use.spot.file.filename for use in ledger.uses if _last(use) in TRAINS}
         opens = {u.spot.function for u in ledger.uses if any(map(_is_file, options(u.result)))}
-        for look in looks(ledger):
-            made = next((u for u in look.uses if _is_literal(u) or _is_left_out(u, chosen)), None)
-            if made is None or made.spot.file.is_test or made.spot.file.filename in training:
+        seen: set[tuple[str, int]] = set()
+        for look in looks(ledger, callees=True):
+            own = [use for use in look.uses if use.spot.function not in trainers]
+            made = next((u for u in own if _is_literal(u) or _is_left_out(u, every)), None)
+            if made is None or made.spot.file.is_test or look.function in trainers:
                 continue
-            after = [use for use in look.uses if use.spot.row > made.spot.row]
+            if any(_last(use) in TRAINS for use in look.uses):
+                continue
+            after = [use for use in look.uses if row_in(look, use.spot) > row_in(look, made.spot)]
             loads = next((u for u in after if _last(u) in LOADS_INTO_MODEL or u.callee in loaders), None)
             if loads is None and made.spot.function in opens and not _is_literal(made):
                 loads = next((u for u in after if _last(u) in UPDATES), None)
-            if loads is None or made.spot.function is chosen.spot.function:
+            place = (made.spot.file.filename, made.spot.row)
+            if loads is None or place in seen:
                 continue
-            if any(_last(use) in WRITES_TENSORS and use.spot.row < loads.spot.row for use in after):
+            if any(
+                _last(u) in WRITES_TENSORS and row_in(look, u.spot) < row_in(look, loads.spot) for u in after
+            ):
                 continue  # it loads what it has saved, to check it
+            seen.add(place)
             alpha = _given(made, ALPHA)
             where = f"with alpha {alpha.formula()}" if alpha else "with the constructor's own alpha"
             yield self.at(
@@ -133,7 +141,7 @@ class AlphaFixedWhereLoaded(Rule):
             )
 
 
-def _chosen(ledger: Ledger) -> Use | None:
+def _chosen(ledger: Ledger) -> Iterator[Use]:
     """Where layers are made with an alpha and a rank that are settings (``args.lora_alpha``)."""
     defaults = Defaults(ledger)
     for use in ledger.uses:
@@ -152,21 +160,21 @@ def _chosen(ledger: Ledger) -> Use | None:
             )
             own = symbol.origin.startswith("self.")  # which may be anything that the object was given
             if symbol.role == ALPHA and power == 1 and setting and rank.powers and not own:
-                return use
-    return None
+                yield use
 
 
 def _is_literal(use: Use) -> bool:
     if not speaks_of_lora(_last(use)):
         return False
     alpha, rank = _given(use, ALPHA), _given(use, RANK)
-    return alpha is not None and rank is not None and not alpha.powers and not rank.powers
+    return alpha is not None and rank is not None and not alpha.powers
 
 
-def _is_left_out(use: Use, chosen: Use) -> bool:
-    """Does a call make the same layers as the training does, and say nothing of their scale?"""
-    said = {role_of(name, True) for name in use.given} & {ALPHA, RANK, SCALING, MULTIPLIER}
-    return use.name == chosen.name and use.spot.node is not chosen.spot.node and not said
+def _is_left_out(use: Use, chosen: list[Use]) -> bool:
+    """Does a call make the same layers as the training does, and say nothing of their scale but the rank?"""
+    said = {role_of(name, True) for name in use.given} & {ALPHA, SCALING, MULTIPLIER}
+    same = [other for other in chosen if other.name == use.name]
+    return bool(same) and all(use.spot.node is not other.spot.node for other in same) and not said
 
 
 def _is_file(option: Alternative) -> bool:

@@ -79,7 +79,8 @@ class ExporterDropsAlpha(Rule):
 
     ## Limits
 
-    Silent where alpha is the rank or defaults to it, where anything on the way of the save speaks of
+    Silent where alpha is the rank, or is it by default (medium where it is the rank only as long as nobody
+    chooses another one: `args.alpha or args.rank`), where anything on the way of the save speaks of
     alpha or metadata or hands a configuration on, and for adapters that PEFT's `save_pretrained` saves.
     Medium where `get_peft_model` wraps the model: such code often loads with the same configuration.
 
@@ -98,7 +99,7 @@ class ExporterDropsAlpha(Rule):
             yield self.at(
                 save.spot,
                 f"`{save.spot.name}` saves the factors of an adapter without its alpha",
-                confidence="medium" if training.wrapped else "high",
+                confidence="medium" if training.wrapped or training.sometimes else "high",
                 effect=effect_of(ONE),
                 trace=[
                     (training.spot, "the adapter is trained with this alpha"),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.interfaces import SETTINGS_KEYS, WRITES_TENSORS, WRITES_TEXT
+from lorascale_lint.findings import Confidence, Finding
+from lorascale_lint.knowledge.interfaces import SETTINGS_KEYS, WRITERS, WRITES_TENSORS, WRITES_TEXT
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.strengths import alphas_in_use
 from lorascale_lint.ledger.tables import Table, constant, is_real_factor, tables
-from lorascale_lint.provenance.values import Value, options
+from lorascale_lint.ledger.trained_adapters import ranks_saved
+from lorascale_lint.provenance.values import Place, Value, options
 from lorascale_lint.rule import Rule
 
 
@@ -22,7 +23,8 @@ class MadeUpAlphaSaved(Rule):
 
     A literal number (0, 1, 8, 16) that is written as alpha of an adapter: into the settings beside it
     (`adapter_config.json`, metadata) although the rank there is read from somewhere, or as the `.alpha`
-    of factors that come from elsewhere.
+    of factors that come from elsewhere, or of a GGUF file (`--preview`). Also the rank, written as alpha by
+    code that trains with another alpha (`--preview`).
 
     ## Why it is wrong
 
@@ -97,6 +99,17 @@ class MadeUpAlphaSaved(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Dictionaries with a literal alpha beside a rank, or factors, that are not literal."""
+        for training, write in ranks_saved(ledger):
+            yield self.at(
+                write.spot,
+                "the rank is saved as alpha of an adapter that was trained with another one",
+                confidence="medium",
+                effect="scale 1 instead of the trained alpha / rank",
+                trace=[
+                    (training.spot, "the adapter is trained with this alpha"),
+                    (write.spot, "and its file says that alpha is the rank"),
+                ],
+            )
         own = alphas_in_use(ledger)
         for table in tables(ledger):
             alphas = table.by_role(ALPHA)
@@ -107,17 +120,22 @@ class MadeUpAlphaSaved(Rule):
                 continue
             if _is_saved_settings(table):
                 yield self._report(alphas[0], "the rank beside it is read, and not made up")
+            elif _is_of_writer(table):
+                yield self._report(
+                    alphas[0], "the file that it is written to holds trained factors", "medium"
+                )
             elif _has_real_factors(table) and _goes_to(table, WRITES_TENSORS):
                 yield self._report(
                     alphas[0], "the factors beside it were trained, with an alpha of their own"
                 )
 
-    def _report(self, write: KeyWrite, beside: str) -> Finding:
+    def _report(self, write: KeyWrite, beside: str, confidence: Confidence = "high") -> Finding:
         number = constant(write.value)
         effect = "the adapter does nothing" if number == 0 else f"{number:g} / rank, whatever was trained"
         return self.at(
             write.spot,
             f"an adapter is saved with a made-up alpha of {number:g}",
+            confidence=confidence,
             effect=f"scale {number:g}: {effect}" if number == 0 else f"scale {effect}",
             trace=[(write.spot, f"alpha is {number:g} for every adapter; {beside}")],
         )
@@ -128,6 +146,11 @@ def _is_saved_settings(table: Table) -> bool:
     if not ranks or any(_is_literal(write.value) for write in ranks):
         return False
     return bool(table.named(*SETTINGS_KEYS)) or _goes_to(table, WRITES_TEXT)
+
+
+def _is_of_writer(table: Table) -> bool:
+    """Is it no dictionary, but what writes the file itself?"""
+    return isinstance(table.container, Place) and table.container.path.removesuffix("()") in WRITERS
 
 
 def _is_literal(value: Value) -> bool:

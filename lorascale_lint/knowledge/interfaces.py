@@ -178,8 +178,20 @@ diffusers loaders: ``save_lora_weights(..., transformer_lora_adapter_metadata=)`
 EXPORTER = "diffusers"
 """The library whose pipelines have these calls."""
 
-FACTOR_GETTERS = frozenset({"get_peft_model_state_dict", "lora_state_dict"})
-"""Calls that give the factors of a model and no alpha: peft.utils, loralib."""
+FACTOR_GETTERS = frozenset(
+    {
+        "get_peft_model_state_dict",
+        "lora_state_dict",
+        "convert_state_dict_to_diffusers",
+        "convert_state_dict_to_peft",
+        "convert_unet_state_dict_to_peft",
+        "convert_state_dict_to_kohya",
+    }
+)
+"""Calls that give the factors of a model and not its alpha: peft.utils, loralib, diffusers.utils.
+
+The last one writes the rank as alpha: diffusers/utils/state_dict_utils.py.
+"""
 
 ATTACHES = frozenset({"inject_adapter_in_model", "add_adapter", "get_peft_model"})
 """Calls that put an adapter into a model, by its configuration: peft, diffusers' PeftAdapterMixin."""

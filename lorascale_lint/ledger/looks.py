@@ -98,6 +98,11 @@ def looks(ledger: Ledger, *, callees: bool = False) -> list[Look]:
     return list(found.values())
 
 
+def row_in(look: Look, spot: Spot) -> int:
+    """The row of the function that is looked at in which something happened, also on its behalf."""
+    return spot.row if not spot.chain else int(spot.chain[0].rpartition(":")[2])
+
+
 class _Rows:
     """Which function stands in a row of a file."""
 

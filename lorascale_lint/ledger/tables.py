@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
-from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.knowledge.roles import ALPHA, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.keys import role_in
@@ -49,6 +49,13 @@ def _identity(container: Value, entry: KeyWrite | Use) -> object:
         return container.key
     path = container.path if isinstance(container, Place) else "?"
     return (path, entry.spot.file.filename, entry.spot.name, entry.spot.chain)
+
+
+def tells_nothing(table: Table) -> bool:
+    """Is a table of metadata the same for every adapter, with no alpha in it: ``{"format": "pt"}``?"""
+    return not table.by_role(ALPHA) and all(
+        isinstance(write.value, Text) and write.value.literal is not None for write in table.writes
+    )
 
 
 def key_role_of(key: Value) -> str | None:

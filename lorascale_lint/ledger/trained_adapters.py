@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.interfaces import (
     ALPHA_OF_EXPORTS,
@@ -20,13 +20,13 @@ from lorascale_lint.knowledge.interfaces import (
     WRITES_TEXT,
 )
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora, words
-from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
-from lorascale_lint.ledger.tables import Table, key_role_of, tables
+from lorascale_lint.ledger.tables import Table, key_role_of, tables, tells_nothing
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, STAND_IN
 from lorascale_lint.provenance.values import NONE, Hole, Place, Ref, Text, Value, contradict, options
@@ -37,10 +37,14 @@ Group = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Where the configuration of an adapter is made; ``wrapped`` if its user gets a model of peft."""
+    """Where the configuration of an adapter is made.
+
+    ``wrapped`` if its user gets a model of peft, ``sometimes`` if alpha is the rank where nobody chooses one.
+    """
 
     spot: Spot
     wrapped: bool
+    sometimes: bool
 
 
 def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
@@ -52,7 +56,9 @@ def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
     for look in looks(ledger, callees=True):
         if look.function is not None:
             groups[_group(look.function)].append(look)
-    selected = [table.container for table in tables(ledger) if _is_selected(table)]
+    held = tables(ledger)
+    selected = [table.container for table in held if _is_selected(table)]
+    silent = {t.container.key for t in held if isinstance(t.container, Ref) and tells_nothing(t)}
     factors = {container.key for container in selected if isinstance(container, Ref)}
     cleared = (read.spot.function for read in ledger.reads if read.how == "clear")
     emptied = {function for function in cleared if function is not None and function.name in SAVE_HOOKS}
@@ -60,14 +66,40 @@ def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
     seen: set[tuple[str, int]] = set()
     for group, training in trained.items():
         near = groups[group]
-        if group[0] in used or any(_tells(look, anywhere=False) for look in near):
+        if group[0] in used or any(_tells(look, silent, anywhere=False) for look in near):
             continue
         for look in near:
             saves = [use for use in look.uses if _saves(use, factors, emptied)]
-            for use in saves if not _tells(look, anywhere=True) else ():
+            for use in saves if not _tells(look, silent, anywhere=True) else ():
                 if (use.spot.file.filename, use.spot.row) not in seen:
                     seen.add((use.spot.file.filename, use.spot.row))
                     yield training, use
+
+
+def ranks_saved(ledger: Ledger) -> Iterator[tuple[Training, KeyWrite]]:
+    """What trains, and the entry for an alpha beside it, in a file, that is given the rank in its place."""
+    trained = _trainings(ledger)
+    seen: set[tuple[str, int]] = set()
+    for write in ledger.writes if trained else ():
+        function, place = write.spot.function, (write.spot.file.filename, write.spot.row)
+        training = trained.get(_group(function)) if function is not None else None
+        if training is None or place in seen or key_role_of(write.key) != ALPHA or not _is_open(write.key):
+            continue
+        if all(_is_rank(option.value) for option in options(write.value)):
+            seen.add(place)
+            yield training, write
+
+
+def _is_open(key: Value) -> bool:
+    """Is the key one of a file, made of another one, and no name of a setting?"""
+    return isinstance(key, Text) and any(isinstance(part, Hole) for part in key.parts)
+
+
+def _is_rank(value: Value) -> bool:
+    """Is it the rank, or an extent of a tensor, and nothing else?"""
+    scale = scale_of(value)
+    symbol = None if scale is None else only_symbol(scale)
+    return symbol is not None and (symbol.role == RANK or symbol.origin.endswith(".shape"))
 
 
 def _trainings(ledger: Ledger) -> dict[Group, Training]:
@@ -78,8 +110,9 @@ def _trainings(ledger: Ledger) -> dict[Group, Training]:
         if use.spot.function is None or use.spot.file.is_test:
             continue
         group = _group(use.spot.function)
-        if _last(use) in CONFIG_CLASSES and _is_apart(use):
-            found.setdefault(group, Training(use.spot, wrapped=True))
+        apart = _apart(use) if _last(use) in CONFIG_CLASSES else set()
+        if True in apart:
+            found.setdefault(group, Training(use.spot, wrapped=True, sometimes=False in apart))
         elif _last(use) in ATTACHES:
             given = {way.value for value in use.given.values() for way in options(value)}
             if any(_is_configuration(value) for value in given):
@@ -87,31 +120,32 @@ def _trainings(ledger: Ledger) -> dict[Group, Training]:
     for store in ledger.stores:
         if _is_configuration(store.value) and store.spot.function is not None:
             made[_group(store.spot.function)].add(store.field)
-    return {g: Training(t.spot, made[g] <= WRAPS) for g, t in found.items() if made[g]}
+    return {g: replace(t, wrapped=made[g] <= WRAPS) for g, t in found.items() if made[g]}
 
 
 def _is_configuration(value: Value) -> bool:
     return isinstance(value, Place) and value.path.removesuffix("()") in CONFIG_CLASSES
 
 
-def _is_apart(use: Use) -> bool:
-    """Is the alpha another number than the rank, whatever is given to the function around?"""
+def _apart(use: Use) -> set[bool]:
+    """Is the alpha another number than the rank, for each way that is known; nothing if one is not."""
     roles = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
+    found: set[bool] = set()
     if ALPHA not in roles or RANK not in roles:
-        return False
+        return found
     for above in options(roles[ALPHA]):
         if above.value == NONE:
-            return False  # nobody in sight gives one
+            return set()  # nobody in sight gives one
         for below in options(roles[RANK]):
             alpha, rank = scale_of(above.value), scale_of(below.value)
             inverse = None if rank is None else rank.inverse()
             if contradict(above.guards, below.guards):
                 continue
-            if alpha is None or inverse is None or (alpha * inverse).unknowns() or alpha * inverse == ONE:
-                return False
-            if any(symbol.origin.startswith(STAND_IN) for symbol, _ in alpha.powers):
-                return False
-    return True
+            if alpha is None or inverse is None or (alpha * inverse).unknowns():
+                return set()
+            stands_in = any(symbol.origin.startswith(STAND_IN) for symbol, _ in alpha.powers)
+            found.add(not stands_in and alpha * inverse != ONE)
+    return found
 
 
 def _group(function: FunctionInfo) -> Group:
@@ -157,7 +191,7 @@ def _is_of_lora(key: Value) -> bool:
     return any(word == TRAINABLE or speaks_of_lora(word) for hole in holes for word in hole.has)
 
 
-def _tells(look: Look, anywhere: bool) -> bool:
+def _tells(look: Look, silent: set[int], anywhere: bool) -> bool:
     """Does the function, with what it calls, write an alpha or hand a configuration on that has one?
 
     With ``anywhere`` any call may write what it is given; else those that are known to.
@@ -165,8 +199,11 @@ def _tells(look: Look, anywhere: bool) -> bool:
     if any(key_role_of(write.key) == ALPHA for write in look.writes):
         return True
     for use in look.uses:
+        if _last(use) in ATTACHES:
+            continue  # what trains gets the configuration, no file does
         endings = ALPHA_OF_EXPORTS.get(_last(use), ("metadata",))
-        if _last(use) in SAVES_CONFIGURATION or any(name.endswith(endings) for name in use.given):
+        given = [value for name, value in use.given.items() if name.endswith(endings)]
+        if _last(use) in SAVES_CONFIGURATION or not all(_is_of(value, silent) for value in given):
             return True
         writes = _last(use) in WRITES_TEXT | {"write"}
         if (anywhere and _last(use) in WRITES_TEXT) or (
@@ -174,6 +211,10 @@ def _tells(look: Look, anywhere: bool) -> bool:
         ):
             return True
     return False
+
+
+def _is_of(value: Value, keys: set[int]) -> bool:
+    return all(isinstance(o.value, Ref) and o.value.key in keys for o in options(value))
 
 
 def _is_settings(value: Value) -> bool:
