@@ -9,7 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.given_twice import given_twice
+from lorascale_lint.ledger.given_twice import given_twice, scaled_before
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.rule import Rule
@@ -105,6 +105,16 @@ class StrengthSquared(Rule):
                     trace=[(application.spot, f"here the delta arrives at scale {branch.scale.formula()}")],
                 )
                 break
+        for before in scaled_before(ledger):
+            yield self.at(
+                before.use.spot,
+                f"`{before.strength}` is given to `{before.use.name}` with deltas that have it already",
+                effect=f"`{before.strength}` squared",
+                trace=[
+                    (before.step.spot, f"`{before.strength}` is multiplied onto the delta"),
+                    (before.use.spot, "and the library multiplies by it once more"),
+                ],
+            )
         for given in given_twice(ledger):
             yield self.at(
                 given.use.spot,

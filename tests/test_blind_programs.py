@@ -55,6 +55,18 @@ CASES = (
         26,
         (("        elif alpha is None:", "        else:"),),
     ),
+    Case("second/stack_loader_node", "LS118", 38, (("* factor * strength_model", "* factor"),)),
+    Case(
+        "second/delta_cache",
+        "LS240",
+        33,
+        (
+            (
+                "(adapter, strength)\n            return self._cache[adapter]",
+                "(adapter, 1.0)\n            return {n: d * strength for n, d in self._cache[adapter].items()}",
+            ),
+        ),
+    ),
     Case("second/conv_delta", "LS120", 44, (("rank = down.shape[1]", "rank = down.shape[0]"),)),
     Case("first/double_forward_scale", "LS121", 16, ((" * self.scale)\n", ")\n"),)),
     Case("first/mlx_fuse", "LS105", 24, (("weight + (self.", "weight + self.scale * (self."),)),

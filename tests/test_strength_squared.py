@@ -77,3 +77,38 @@ def test_one_number_for_two_parameters(given: str, expected: list[str], tmp_path
     source += f"    self.apply_lora(lora_weights, {given})\n"
     findings = lint_files(tmp_path, {"lora_wrapper.py": source}, codes=["LS118"])
     assert [finding.code for finding in findings] == expected
+
+
+NODE = """
+import comfy.utils
+import torch
+
+
+class LoraNode:
+    def load(self, model, sd, keys, strength_model, other):
+        patches = {{}}
+        for name, target in keys.items():
+            up, down = sd[f"{{name}}.lora_up.weight"], sd[f"{{name}}.lora_down.weight"]
+            scale = sd[f"{{name}}.alpha"].item() / down.shape[0]
+            patches[target] = {patch}
+        patched = model.clone()
+        patched.add_patches(patches, {given})
+        return patched
+"""
+
+
+@pytest.mark.parametrize(
+    ("patch", "given", "count"),
+    [
+        ('("diff", (up @ down * (scale * strength_model),))', "strength_model", 1),
+        ('("lora", (up * strength_model, down, scale * down.shape[0]))', "strength_model", 1),
+        ("(torch.mm(up, down).mul(strength_model) * scale,)", "strength_patch=strength_model", 1),
+        ('("diff", (up @ down * scale,))', "strength_model", 0),
+        ('("diff", (up @ down * (scale * strength_model),))', "1.0", 0),
+        ('("diff", (up @ down * (scale * other),))', "strength_model", 0),
+        ('("lora", (up, down, sd[f"{name}.alpha"].item(), None))', "strength_model", 0),
+    ],
+)
+def test_a_library_multiplies_again(patch: str, given: str, count: int, tmp_path: Path) -> None:
+    source = NODE.format(patch=patch, given=given)
+    assert len(lint_files(tmp_path, {"lora_node.py": source}, codes=["LS118"])) == count

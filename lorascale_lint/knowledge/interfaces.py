@@ -44,6 +44,8 @@ STRENGTH_ARGUMENTS = (
     StrengthArgument("peft", "add_weighted_adapter", ("weights",), 1),
     # ComfyUI comfy/sd.py
     StrengthArgument("comfy", "load_lora_for_models", ("strength_model",), 3),
+    # ComfyUI comfy/model_patcher.py: ModelPatcher.add_patches multiplies each patch
+    StrengthArgument("comfy", "add_patches", ("strength_patch",), 1),
     # nunchaku models/transformers/transformer_flux.py
     StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
 )

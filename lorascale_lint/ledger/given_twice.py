@@ -1,14 +1,17 @@
-"""Numbers that a call is given as an alpha and as a strength."""
+"""Numbers that a call is given twice: as alpha and as a strength, or as a strength of what has it already."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, A, B, role_of, speaks_of_lora
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.provenance.values import Place, options
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.strengths import given_strengths
+from lorascale_lint.provenance.values import Multiplied, Place, Ref, Tensor, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,3 +46,47 @@ def _number(use: Use, parameter: str) -> str:
     found = [option.value for option in options(use.given[parameter])]
     plain = [value.path for value in found if isinstance(value, Place) and value.role in NUMBERS]
     return plain[0] if len(plain) == len(found) == 1 else ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaledBefore:
+    """A library is given ``strength`` to multiply by, with deltas that have it since ``step``."""
+
+    use: Use
+    strength: str
+    step: Multiplied
+
+
+def scaled_before(ledger: Ledger) -> Iterator[ScaledBefore]:
+    """Each call of a library once whose deltas all have the strength that it is given."""
+    held: dict[int, list[Value]] = defaultdict(list)
+    for write in ledger.writes:
+        if isinstance(write.container, Ref):
+            held[write.container.key].append(write.value)
+    seen: set[object] = set()
+    for given in given_strengths(ledger):
+        use, scale = given.use, scale_of(given.value)
+        symbol = None if scale is None else only_symbol(scale)
+        if symbol is None or use.spot.node in seen or use.spot.file.is_test:
+            continue
+        others = [value for value in use.given.values() if value is not given.value]
+        found: dict[str, list[Tensor]] = defaultdict(list)
+        for tensor in (tensor for value in others for tensor in _tensors(value, held)):
+            found[tensor.kind].append(tensor)
+        for tensors in found.values():  # of a pair, one factor has it
+            steps = [step for tensor in tensors for step in tensor.steps if symbol in dict(step.scale.powers)]
+            if steps and all(dict(tensor.scale.powers).get(symbol, 0) >= 1 for tensor in tensors):
+                seen.add(use.spot.node)
+                yield ScaledBefore(use, symbol.origin, steps[-1])
+                break
+
+
+def _tensors(value: Value, held: Mapping[int, list[Value]], depth: int = 3) -> Iterator[Tensor]:
+    """Deltas and factors in what is given, and in the tables and rows in it."""
+    for option in options(value):
+        one = option.value
+        if isinstance(one, Tensor) and one.kind in ("delta", A, B):
+            yield one
+        elif isinstance(one, Tup | Ref) and depth:
+            for item in one.items if isinstance(one, Tup) else held.get(one.key, ()):
+                yield from _tensors(item, held, depth - 1)
