@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.entries import Apply, KeyWrite
+from lorascale_lint.ledger.kept_multiples import other_multiples
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import Place, Value
+from lorascale_lint.ledger.set_while_merged import set_while_merged
 from lorascale_lint.rule import Rule
 
 
@@ -20,7 +17,8 @@ class UnmergeByAnotherMultiple(Rule):
     ## What it finds
 
     A delta of stored factors that is subtracted times a number kept for each adapter, where a function
-    writes another number there than it multiplies the same factors by when it adds them.
+    writes another number there than it multiplies the same factors by when it adds them. Also an unmerge by a
+    field of the layer that another method sets, whether the delta is in the weight or not.
 
     ## Why it is wrong
 
@@ -65,7 +63,8 @@ class UnmergeByAnotherMultiple(Rule):
 
     ## Fix safety
 
-    No fix: keep the number that multiplies the delta, or multiply by the number that is kept.
+    No fix: keep the number that multiplies the delta, or multiply by the number that is kept. A setter of a
+    layer that may be merged takes the delta out first, or the merge keeps its own copy for the unmerge.
 
     ## Limits
 
@@ -83,68 +82,27 @@ class UnmergeByAnotherMultiple(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Merges whose multiple is not the number that the function keeps for the unmerge."""
-        undone = _undone(ledger)
-        kept: dict[tuple[object, str], KeyWrite] = {}
-        for item in ledger.writes:
-            kept[item.spot.function, _path(item.container)] = item
-        reported: set[tuple[str, int]] = set()
-        for entry in ledger.applies:
-            if entry.kind != "merge" or entry.spot.chain:
-                continue
-            unmerge = undone.get((entry.spot.file.filename, _root(entry.factors)))
-            write = kept.get((entry.spot.function, _multiple(unmerge) or "")) if unmerge else None
-            if unmerge is None or write is None or not entry.scale.powers:
-                continue
-            place = (entry.spot.file.filename, entry.spot.row)
-            if place in reported or _same(entry.scale, write.value):
-                continue
-            reported.add(place)
+        for found in set_while_merged(ledger):
+            setter, taken = found.store.spot, found.unmerge.spot
             yield self.at(
-                entry.spot,
-                f"`{entry.spot.name}` adds another multiple of the delta than `{unmerge.spot.name}` "
-                f"takes away: `{_multiple(unmerge)}` keeps another number",
+                taken,
+                f"`{taken.name}` takes the delta back at the `{found.field}` of now, which `{setter.name}` "
+                "may have set since the merge",
+                confidence="medium",
+                effect="the difference of both multiples of the delta stays in the weight",
                 trace=[
-                    (write.spot, "this number is kept"),
-                    (unmerge.spot, "it multiplies what is taken away"),
+                    (found.merge.spot, f"the merge multiplies by `{found.field}`"),
+                    (setter, "this sets it, whether the delta is merged or not"),
+                    (taken, "and what it is now is taken away"),
                 ],
             )
-
-
-def _undone(ledger: Ledger) -> dict[tuple[str, str], Apply]:
-    """Unmerges by a kept number, by file and the place of their factors."""
-    return {
-        (entry.spot.file.filename, _root(entry.factors)): entry
-        for entry in ledger.applies
-        if entry.kind == "unmerge" and _multiple(entry) and "[" in entry.factors
-    }
-
-
-def _multiple(entry: Apply) -> str | None:
-    """The dictionary whose entry alone multiplies the delta."""
-    if len(entry.scale.powers) != 1 or entry.scale.coefficient != 1:
-        return None
-    symbol, power = entry.scale.powers[0]
-    return _root(symbol.origin) if power == 1 and "[" in symbol.origin else None
-
-
-def _root(path: str) -> str:
-    return path.partition("[")[0]
-
-
-def _path(container: Value) -> str:
-    return container.path if isinstance(container, Place) else ""
-
-
-def _same(scale: Scale, value: Value) -> bool:
-    """Is the kept value the scale, as far as both are known?"""
-    known = number(value)
-    held = known.scale if known is not None else None
-    if held is None and isinstance(value, Place):
-        held = Scale.of("", value.path)
-    inverse = held.inverse() if held is not None else None
-    if inverse is None:
-        return True
-    rest: dict[str, Fraction] = {}
-    for symbol, power in (scale * inverse).powers:  # one number may have a role here and none there
-        rest[symbol.origin] = rest.get(symbol.origin, Fraction(0)) + power
-    return (scale * inverse).coefficient == ONE.coefficient and not any(rest.values())
+        for other in other_multiples(ledger):
+            yield self.at(
+                other.merge.spot,
+                f"`{other.merge.spot.name}` adds another multiple of the delta than `{other.unmerge.spot.name}` "
+                f"takes away: `{other.kept_in}` keeps another number",
+                trace=[
+                    (other.write.spot, "this number is kept"),
+                    (other.unmerge.spot, "it multiplies what is taken away"),
+                ],
+            )

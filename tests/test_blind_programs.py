@@ -55,6 +55,12 @@ CASES = (
         26,
         (("        elif alpha is None:", "        else:"),),
     ),
+    Case(
+        "second/switcher",
+        "LS221",
+        35,
+        (("        self.multiplier = value", "        self.unmerge()\n        self.multiplier = value"),),
+    ),
     Case("second/stack_loader_node", "LS118", 38, (("* factor * strength_model", "* factor"),)),
     Case(
         "second/delta_cache",
@@ -63,7 +69,8 @@ CASES = (
         (
             (
                 "(adapter, strength)\n            return self._cache[adapter]",
-                "(adapter, 1.0)\n            return {n: d * strength for n, d in self._cache[adapter].items()}",
+                "(adapter, 1.0)\n            made = self._cache[adapter]\n"
+                "            return {n: d * strength for n, d in made.items()}",
             ),
         ),
     ),

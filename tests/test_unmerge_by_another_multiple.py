@@ -78,3 +78,76 @@ def test_found(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_fuse.py": UNFUSE + RIGHT[name]}, codes=["LS221"]) == ()
+
+
+LAYER = """
+import torch
+
+
+class LoraLayer(torch.nn.Module):
+    def __init__(self, base, rank, alpha, multiplier=1.0):
+        super().__init__()
+        self.base, self.scale, self.multiplier, self.merged = base, alpha / rank, multiplier, False
+        self.lora_down = torch.nn.Linear(base.in_features, rank, bias=False)
+        self.lora_up = torch.nn.Linear(rank, base.out_features, bias=False)
+
+    def delta(self):
+        return self.lora_up.weight @ self.lora_down.weight * self.scale
+
+    def set_multiplier(self, value):
+        {setter}
+
+    def merge(self):
+        if not self.merged:
+            {merge}
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            {unmerge}
+            self.merged = False
+"""
+PLAIN = {
+    "setter": "self.multiplier = float(value)",
+    "merge": "self.base.weight.data += self.delta() * self.multiplier",
+    "unmerge": "self.base.weight.data -= self.delta() * self.multiplier",
+}
+SET_WHILE_MERGED = {
+    "set at any time": PLAIN,
+    "in place": {
+        **PLAIN,
+        "merge": "self.base.weight.data.add_(self.delta(), alpha=self.multiplier)",
+        "unmerge": "self.base.weight.data.sub_(self.delta(), alpha=self.multiplier)",
+    },
+    "the whole scale": {
+        "setter": "self.scale = value",
+        "merge": "self.base.weight.data += self.delta()",
+        "unmerge": "self.base.weight.data -= self.delta()",
+    },
+}
+SET_WITH_CARE = {
+    "refused while merged": {
+        **PLAIN,
+        "setter": "assert not self.merged, 'merged'\n        self.multiplier = value",
+    },
+    "merged anew": {**PLAIN, "setter": "self.unmerge()\n        self.multiplier = value"},
+    "a copy of what was merged": {
+        **PLAIN,
+        "merge": "self.put = self.multiplier\n            self.base.weight.data += self.delta() * self.put",
+        "unmerge": "self.base.weight.data -= self.delta() * self.put",
+    },
+    "the number of nothing that is merged": {**PLAIN, "setter": "self.other = value"},
+}
+
+
+@pytest.mark.parametrize("name", SET_WHILE_MERGED)
+def test_a_multiple_that_is_set_while_merged(name: str, tmp_path: Path) -> None:
+    source = LAYER.format(**SET_WHILE_MERGED[name])
+    found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS221"])
+    assert [(finding.code, finding.confidence) for finding in found] == [("LS221", "medium")]
+
+
+@pytest.mark.parametrize("name", SET_WITH_CARE)
+def test_a_multiple_that_is_set_with_care(name: str, tmp_path: Path) -> None:
+    source = LAYER.format(**SET_WITH_CARE[name])
+    assert lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS221"]) == ()

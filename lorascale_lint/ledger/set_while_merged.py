@@ -1,0 +1,76 @@
+"""Numbers that a merge and its inverse multiply by, and that may be set between the two."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.operations import INITIALISERS
+from lorascale_lint.ledger.entries import Apply, Store
+from lorascale_lint.ledger.inverses import pairs
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.switches import constant_flags, is_own
+from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.values import Const
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetWhileMerged:
+    """``merge`` and ``unmerge`` multiply by ``field``, which ``store`` sets whether merged or not."""
+
+    field: str
+    merge: Apply
+    unmerge: Apply
+    store: Store
+
+
+def set_while_merged(ledger: Ledger) -> Iterator[SetWhileMerged]:
+    """One for each field of a layer that keeps in a flag whether its delta is in the weight."""
+    sets, clears = constant_flags(ledger, True), constant_flags(ledger, False)
+    seen: set[tuple[FunctionInfo, str]] = set()
+    for merges, unmerges in pairs(ledger):
+        for merge, unmerge in ((one, two) for one in merges for two in unmerges):
+            put, taken = merge.spot.function, unmerge.spot.function
+            if put is None or taken is None or put is taken or merge.spot.chain or unmerge.spot.chain:
+                continue
+            flags = sets[put] & clears[taken]
+            for field in _fields(merge) & _fields(unmerge):
+                store = next(_setters(ledger, field, (put, taken), flags), None)
+                if flags and store is not None and (taken, field) not in seen:
+                    seen.add((taken, field))
+                    yield SetWhileMerged(field, merge, unmerge, store)
+
+
+def _fields(apply: Apply) -> set[str]:
+    """Fields of the object itself that multiply the delta or a factor as they are."""
+    numbers = [step.number for step in apply.steps if step.spot.cls is apply.spot.cls]
+    return {
+        part.attr
+        for number in numbers
+        if number is not None
+        for part in ast.walk(number)
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
+    }
+
+
+def _setters(
+    ledger: Ledger, field: str, pair: tuple[FunctionInfo, FunctionInfo], flags: Iterable[str]
+) -> Iterator[Store]:
+    """Where another method of the class sets the field, and neither asks a flag nor merges anew."""
+    for store in ledger.stores:
+        function = store.spot.function
+        if store.field != field or function is None or not is_own(store) or isinstance(store.value, Const):
+            continue
+        if function in pair or function.name in INITIALISERS or store.spot.file.is_test:
+            continue
+        if store.spot.chain or function.owner is None or function.owner is not pair[0].owner:
+            continue
+        text = function.file.text(function.node)
+        if not any(flag in text for flag in flags) and not _merges(ledger, function, pair):
+            yield store
+
+
+def _merges(ledger: Ledger, function: FunctionInfo, pair: tuple[FunctionInfo, FunctionInfo]) -> bool:
+    return any(use.callee in pair for use in ledger.once(ByFunction).uses.get(function, ()))
