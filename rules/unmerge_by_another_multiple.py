@@ -99,8 +99,8 @@ class UnmergeByAnotherMultiple(Rule):
         for other in other_multiples(ledger):
             yield self.at(
                 other.merge.spot,
-                f"`{other.merge.spot.name}` adds another multiple of the delta than `{other.unmerge.spot.name}` "
-                f"takes away: `{other.kept_in}` keeps another number",
+                f"`{other.merge.spot.name}` adds another multiple of the delta than "
+                f"`{other.unmerge.spot.name}` takes away: `{other.kept_in}` keeps another number",
                 trace=[
                     (other.write.spot, "this number is kept"),
                     (other.unmerge.spot, "it multiplies what is taken away"),
