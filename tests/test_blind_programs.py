@@ -61,6 +61,18 @@ CASES = (
         35,
         (("        self.multiplier = value", "        self.unmerge()\n        self.multiplier = value"),),
     ),
+    Case(
+        "first/none_alpha",
+        "LS241",
+        9,
+        (("lora_alpha / rank", "1.0 if lora_alpha is None else lora_alpha / rank"),),
+    ),
+    Case(
+        "first/hotswap_scaling",
+        "LS242",
+        12,
+        (("            m.scale_layer(w)\n    return", "            m.unscale_layer(w)\n    return"),),
+    ),
     Case("second/stack_loader_node", "LS118", 38, (("* factor * strength_model", "* factor"),)),
     Case(
         "second/delta_cache",

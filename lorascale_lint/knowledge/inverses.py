@@ -5,6 +5,31 @@ Source: PEFT, diffusers (``unfuse_lora``), adapters, ComfyUI (``unpatch_model``)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaling:
+    """A function of a library that multiplies a scaling that is kept, and the one that divides it again.
+
+    ``position`` and ``keyword`` are those of the number in both; ``needs_number`` if the inverse does nothing
+    without it.
+    """
+
+    call: str
+    inverse: str
+    position: int
+    keyword: str
+    needs_number: bool
+
+
+RESCALINGS = (
+    # peft tuners/lora/layer.py: unscale_layer(None) puts alpha / r back
+    Rescaling("scale_layer", "unscale_layer", 0, "scale", needs_number=False),
+    # diffusers utils/peft_utils.py: unscale_lora_layers(model, None) returns at once
+    Rescaling("scale_lora_layers", "unscale_lora_layers", 1, "weight", needs_number=True),
+)
+
 PUTS_IN = ("merge", "fuse", "fold", "apply", "patch", "load", "add")
 """What puts a delta into a weight, as the first word of a name."""
 
