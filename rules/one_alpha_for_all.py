@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import left_overs
+from lorascale_lint.ledger.of_the_first import of_the_first
 from lorascale_lint.rule import Rule
 
 
@@ -16,7 +17,8 @@ class OneAlphaForAll(Rule):
     ## What it finds
 
     A loop over an adapter dictionary that keeps one alpha (or one alpha / rank) of the keys that it
-    meets, and a second loop over the tensors that uses this one number for each of them.
+    meets, and a second loop over the tensors that uses this one number for each of them. Also the scale of
+    one of several adapters, taken by its place, in a loop over all of them.
 
     ## Why it is wrong
 
@@ -101,3 +103,14 @@ class OneAlphaForAll(Rule):
                         ),
                     ],
                 )
+        for one in of_the_first(ledger):
+            yield self.at(
+                one.bound,
+                f"`{one.name}` is the scale of one of `{one.several}`, and multiplies each of them",
+                confidence="medium",
+                effect="effective scale of one adapter instead of each one's own",
+                trace=[
+                    (one.bound, "the scale of one of them is taken, before the loop"),
+                    (one.used, f"this loop goes through `{one.several}`, and each meets that scale"),
+                ],
+            )

@@ -73,6 +73,17 @@ CASES = (
         12,
         (("            m.scale_layer(w)\n    return", "            m.unscale_layer(w)\n    return"),),
     ),
+    Case(
+        "second/adapter_manager",
+        "LS307",
+        41,
+        (
+            (
+                "self.up[name](self.down[name](x)) * s",
+                "self.up[name](self.down[name](x)) * self.scaling[name]",
+            ),
+        ),
+    ),
     Case("second/stack_loader_node", "LS118", 38, (("* factor * strength_model", "* factor"),)),
     Case(
         "second/delta_cache",

@@ -182,3 +182,49 @@ def test_fires_once(name: str, tmp_path: Path) -> None:
 def test_silent(name: str, tmp_path: Path) -> None:
     found = [finding.code for finding in lint_files(tmp_path, {"convert.py": SILENT[name]})]
     assert "LS307" not in found
+
+
+LAYER = """\
+import torch
+from torch import nn
+
+
+class MultiLora(nn.Module):
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.down, self.up = base, nn.ModuleDict(), nn.ModuleDict()
+        self.scaling, self.active = {{}}, []
+
+    def add(self, name, r, lora_alpha):
+        self.down[name] = nn.Linear(self.base.in_features, r, bias=False)
+        self.up[name] = nn.Linear(r, self.base.out_features, bias=False)
+        self.scaling[name] = lora_alpha / r
+
+    def forward(self, x):
+        y = self.base(x)
+        {taken}
+        for {loop}:
+            {inside}
+            y = y + self.up[name](self.down[name](x)) * scale
+        return y
+"""
+
+
+@pytest.mark.parametrize(
+    ("taken", "loop", "inside", "count"),
+    [
+        ("scale = self.scaling[self.active[0]]", "name in self.active", "pass", 1),
+        ("scale = self.scaling[next(iter(self.active))]", "name in self.active", "pass", 1),
+        ("scale = next(iter(self.scaling.values()))", "name, _ in self.scaling.items()", "pass", 1),
+        ("scale = self.scaling[self.active[-1]]", "i, name in enumerate(self.active)", "pass", 1),
+        ("pass", "name in self.active", "scale = self.scaling[name]", 0),
+        ("scale = self.scaling[self.active[0]]", "name in self.active[:1]", "pass", 0),
+        ("scale = 0.0", "name in self.active", "scale = self.scaling[name]", 0),
+        ("pass", "name, scale in self.scaling.items()", "pass", 0),
+    ],
+)
+def test_the_scale_of_the_first_adapter(
+    taken: str, loop: str, inside: str, count: int, tmp_path: Path
+) -> None:
+    source = LAYER.format(taken=taken, loop=loop, inside=inside)
+    assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS307"])) == count

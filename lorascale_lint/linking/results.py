@@ -44,6 +44,18 @@ def arms(function: FunctionInfo, node: ast.AST) -> list[Arm]:
     return found
 
 
+def loops_around(function: FunctionInfo, node: ast.AST) -> list[ast.For | ast.AsyncFor]:
+    """The loops in whose body ``node`` stands, innermost first."""
+    parents = _parents(function)
+    found: list[ast.For | ast.AsyncFor] = []
+    above = parents.get(id(node))
+    while above is not None:
+        if isinstance(above, ast.For | ast.AsyncFor) and node in above.body:
+            found.append(above)
+        node, above = above, parents.get(id(above))
+    return found
+
+
 def statement_of(function: FunctionInfo, node: ast.AST) -> ast.stmt | None:
     """The statement of the function in which ``node`` stands."""
     parents = _parents(function)
