@@ -136,6 +136,12 @@ SET_WITH_CARE = {
         "merge": "self.put = self.multiplier\n            self.base.weight.data += self.delta() * self.put",
         "unmerge": "self.base.weight.data -= self.delta() * self.put",
     },
+    "an adapter that is chosen": {
+        **PLAIN,
+        "setter": "self.active = value",
+        "merge": "self.base.weight.data += self.delta() * self.multipliers[self.active]",
+        "unmerge": "self.base.weight.data -= self.delta() * self.multipliers[self.active]",
+    },
     "the number of nothing that is merged": {**PLAIN, "setter": "self.other = value"},
 }
 

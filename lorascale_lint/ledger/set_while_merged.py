@@ -46,13 +46,21 @@ def set_while_merged(ledger: Ledger) -> Iterator[SetWhileMerged]:
 def _fields(apply: Apply) -> set[str]:
     """Fields of the object itself that multiply the delta or a factor as they are."""
     numbers = [step.number for step in apply.steps if step.spot.cls is apply.spot.cls]
-    return {
-        part.attr
-        for number in numbers
-        if number is not None
-        for part in ast.walk(number)
-        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
-    }
+    return {name for number in numbers if number is not None for name in _read(number)}
+
+
+def _read(node: ast.expr) -> Iterator[str]:
+    """Fields in a product of numbers; the name of an adapter in ``scaling[self.active]`` is none."""
+    match node:
+        case ast.Attribute(value=ast.Name(id="self"), attr=name):
+            yield name
+        case ast.BinOp(left=left, right=right):
+            yield from _read(left)
+            yield from _read(right)
+        case ast.Call(args=[only]):
+            yield from _read(only)
+        case _:
+            pass
 
 
 def _setters(
@@ -63,7 +71,7 @@ def _setters(
         function = store.spot.function
         if store.field != field or function is None or not is_own(store) or isinstance(store.value, Const):
             continue
-        if function in pair or function.name in INITIALISERS or store.spot.file.is_test:
+        if function in pair or function.name in (*INITIALISERS, "__init__") or store.spot.file.is_test:
             continue
         if store.spot.chain or function.owner is None or function.owner is not pair[0].owner:
             continue
