@@ -20,11 +20,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+class _Check(functools.partial[Any]):
+    """Adds no frame to a traceback; pytest shows an argument of a failing test by its representation."""
+
+    def __repr__(self) -> str:
+        return "<checks the scale of a delta>"
+
+
 @pytest.fixture
 def lora_scale_check(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Check the scale of a delta: `lora_scale_check(merge_adapter)`; see `assert_effective_scale`."""
     from lorascale_lint.testing import assert_effective_scale
 
-    return functools.partial(
-        assert_effective_scale, seed=request.config.getoption("--lora-scale-seed", default=None)
-    )
+    return _Check(assert_effective_scale, seed=request.config.getoption("--lora-scale-seed", default=None))

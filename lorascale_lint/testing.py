@@ -125,21 +125,24 @@ def assert_effective_scale(
     if shape is not None and len(shape) < 2:
         raise ValueError("a weight has at least two dimensions, out x in")
     chosen = secrets.randbelow(2**31) if seed is None else seed
-    print(f"lora scale seed {chosen}")
     cases = [(alpha, 1.0) for alpha in alphas]
     if accepts(apply, "strength"):
         cases.append((0.75 * rank, 0.5))
     if arrays == "torch":
         import torch  # noqa: F401 (what `as_offered` looks for)
     tensors = None if arrays is None else arrays == "torch"
-    with _poisoned():
-        found = tuple(
-            _Case(apply, _FORMS[form], rslora, rank, shape, dtype, device, tensors, chosen).measure(
-                alpha, strength
+    try:
+        with _poisoned():
+            found = tuple(
+                _Case(apply, _FORMS[form], rslora, rank, shape, dtype, device, tensors, chosen).measure(
+                    alpha, strength
+                )
+                for dtype in dtypes
+                for alpha, strength in cases
             )
-            for dtype in dtypes
-            for alpha, strength in cases
-        )
+    except Exception as error:
+        error.add_note(f"repeat with seed={chosen}")
+        raise
     wrong = [item for item in found if item.verdict is not Verdict.OK]
     if wrong:
         lines = "\n".join(f"  {item}" for item in found)

@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 
+from lorascale_lint.cli import COMMANDS, cli
 from tests.documents import write_examples
 
 ROOT = Path(__file__).parents[1]
@@ -26,10 +32,23 @@ PAGES = [
     "docs/too-strong.md",
     "docs/write-a-rule.md",
     "docs/write-a-driver.md",
+    "docs/drivers.md",
+    "docs/harness.md",
+    "docs/prove.md",
+    "docs/python-api.md",
+    "docs/testing.md",
     "docs/adapters.md",
     "docs/audit.md",
     pytest.param("docs/fix-fastvideo.md", marks=pytest.mark.network),
 ]
+# Commands that are printed for people and not run here, and what they need.
+NOT_RUN = {
+    "README.md": "the package index, and a folder of the reader's",
+    "docs/accuracy.md": "the list of bugs and clones of the repositories it names, or minutes",
+    "docs/reliability.md": "minutes; tests/benchmarks and tests/test_fix_command.py run the same with less",
+    "docs/repairs.md": "the list of bugs, clones of the repositories it names, and wheels of nine packages",
+    "docs/speed.md": "an idle machine; tests/benchmarks/test_many_classes.py runs the same with less",
+}
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -59,6 +78,7 @@ def with_outputs(page: Path, folder: Path) -> str:
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "XDG_CACHE_HOME": str(folder / "cache"),
         "COLUMNS": "100",
+        "PYTHONWARNINGS": "ignore",  # of plug-ins of pytest that are at hand here
         "PIP_NO_BUILD_ISOLATION": "0",  # with what is installed, not from the network
         "PIP_NO_DEPS": "1",
     }
@@ -99,6 +119,67 @@ def test_the_picture_of_a_finding_is_what_the_command_prints(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "screenshot.py"), str(drawn)]
     subprocess.run(command, check=True, cwd=tmp_path)
     assert drawn.read_text() == (ROOT / "docs" / "assets" / "finding.svg").read_text(), command
+
+
+def documents() -> dict[str, str]:
+    """The text of every page, by its name."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    return {page.relative_to(ROOT).as_posix(): page.read_text() for page in pages}
+
+
+def test_every_page_with_commands_is_run_or_named():
+    run = {name if isinstance(name, str) else str(name.values[0]) for name in PAGES}
+    found = {name for name, text in documents().items() if "\n```console\n$ " in text}
+    assert found - run - {"CONTRIBUTING.md"} == {*NOT_RUN}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/accuracy.md"])
+def test_figures_of_first_sight_are_what_the_command_prints(page):
+    text = documents()[page]
+    for sheet in set(re.findall(r"benchmarks/first_sight.py score (\S+\.jsonl)", text)):
+        command = [sys.executable, "benchmarks/first_sight.py", "score", sheet]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        printed = re.sub(r"^  LS\d+: .*\n", "", printed, flags=re.MULTILINE)
+        if page != "README.md":
+            shown = re.sub(r"\n\n(preview only: [^\n]*\n).*", r"\n\1", printed, flags=re.DOTALL)
+            assert f"score {sheet}\n{shown}```" in text
+            continue
+        (default,) = re.findall(r"^default: (\d+ of \d+)", printed, re.MULTILINE)
+        own, *_ = re.findall(r"own code: +(\d+ of \d+)", printed)
+        assert f"**{default} findings true**" in text
+        assert f"| {own} |" in text
+
+
+def written_commands() -> list[tuple[str, str]]:
+    """Every `lorascale-lint ...` of the documents, with the name of its page."""
+    found = []
+    for name, text in documents().items():
+        outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        lines = re.findall(r"^(?:\$ |docker run .*? )?(lorascale-lint .*)$", text, re.MULTILINE)
+        found += [(name, line) for line in [*lines, *re.findall(r"`(lorascale-lint [^`]*)`", outside)]]
+    return found
+
+
+def test_options_in_the_documents_exist():
+    assert len(written_commands()) > 60
+    for page, line in written_commands():
+        words = shlex.split(re.split(r" [|>] | && |; ", line)[0].split(" # ")[0])[1:]
+        name = words[0] if words and words[0] in COMMANDS else "check"
+        command = cli.get_command(click.Context(cli), name)
+        assert command
+        parameters = (*command.params, *cli.params)
+        known = {option for item in parameters for option in (*item.opts, *item.secondary_opts, "--help")}
+        given = {word.split("=")[0] for word in words if word.startswith("--")}
+        assert given <= known, f"{page}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("language", "read"), [("json", json.loads), ("toml", tomllib.loads), ("yaml", yaml.safe_load)]
+)
+def test_settings_in_the_documents_can_be_read(language, read):
+    for name, text in documents().items():
+        for block in re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            assert block.startswith("--8<--") or read(block), name
 
 
 def test_links_lead_somewhere():

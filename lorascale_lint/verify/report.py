@@ -134,7 +134,7 @@ def _lines(report: VerifyReport) -> Iterator[str]:
         yield report.problem.message
         yield f"verify {target.path}: {_conclusion(report)}"
         return
-    yield f"verify {target.path} ({target.name} {target.version})"
+    yield f"verify {target.path} ({f'{target.name} {target.version}'.strip()})"
     yield EXECUTES
     yield ""
     real = bool(report.rows) and report.rows[0].group == "adapter"
