@@ -38,6 +38,9 @@ def answer(adapter: Adapter, predictions: Sequence[Prediction]) -> str:
     assumed = [item for item in adapter.scaled if item.assumed]
     if assumed:
         parts.append(_if_rank(adapter, _best(adapter, right)))
+        # Where nobody is known to apply it right, the first who is known not to.
+        unable = [item for item in ordered if item.outcome is Outcome.WRONG and item.factor is None]
+        parts += [_own(item) for item in unable if not right][:1]
     elif right:
         parts.append(_passed(_best(adapter, right)))
     else:
@@ -60,8 +63,11 @@ def _best(adapter: Adapter, right: Sequence[Prediction]) -> list[Prediction]:
 
 def _passed(right: Sequence[Prediction]) -> str:
     """`alpha=1.0` to one loader, strength 1 to the next."""
-    asked = [f"`{item.argument}` to {_name(item)}" for item in right if item.argument]
-    silent = [_name(item) for item in right if not item.argument]
+    given: dict[str, list[str]] = {}
+    for item in right:
+        given.setdefault(item.argument, []).append(_name(item))
+    asked = [f"`{argument}` to {_listed(names)}" for argument, names in given.items() if argument]
+    silent = given.get("", [])
     told = [f"pass {', '.join(asked)}"] if asked else []
     if silent:
         told.append(f"{_listed(silent)} {'apply' if len(silent) > 1 else 'applies'} it right as it is")

@@ -55,4 +55,6 @@ def _names_fit(adapter: Adapter, files: Files) -> bool:
         return False
     if files.inside and not any(word in item.name for item in modules for word in files.inside):
         return False
+    if files.ends and not any(item.name.endswith(files.ends) for item in modules):
+        return False
     return not files.with_part or any(files.with_part in item.factors.keys for item in modules)

@@ -69,6 +69,7 @@ class Files:
     begin: tuple[str, ...] = ()  # what the modules' names begin with
     but_not: tuple[str, ...] = ()  # and what none begins with
     inside: tuple[str, ...] = ()  # one of these is in a name of the file
+    ends: tuple[str, ...] = ()  # one of these ends a name of the file
     with_part: str = ""  # a module has a tensor in this role
     some_without: str = ""  # a tensor's name lacks this word; DoRA's `.dora_scale` aside
     name: str = ""  # the file's own name

@@ -214,3 +214,40 @@ def _pipeline(diffusers: Any, pipeline: Pipeline) -> Callable[..., Any]:
             return {pipeline.component: getattr(self, pipeline.component)}
 
     return Tiny
+
+
+def count_of_foreign(pipeline: Pipeline, other: Pipeline, layout: Layout, file: Path) -> int | None:
+    """How many modules the pipeline takes of a file for another model; None if it refuses the file.
+
+    Raises NameError if its model has a layer of such a name.
+    """
+    import diffusers
+
+    model = getattr(diffusers, pipeline.model)(**pipeline.config)
+    tensors: dict[str, Any] = {}
+    flat = layout.prefix == "lora_unet_"
+    for own, original in other.names:
+        name = original if layout.original else own
+        if any(name in known for known, _ in model.named_modules()):
+            raise NameError(name)
+        module = layout.prefix + (name.replace(".", "_") if flat else name)
+        a, b = np.ones((RANK, 16), np.float32), np.ones((16, RANK), np.float32)
+        tensors |= _factors(module, layout.factors, a, b)
+        if layout.alpha == "alpha":
+            tensors[f"{module}.alpha"] = np.array(ALPHA, np.float32)
+    save_file(tensors, file, metadata={"format": "pt"})
+    loaded = _pipeline(diffusers, pipeline)(**{pipeline.component: model})
+    try:
+        loaded.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name="a")
+    except Exception:
+        return None
+    return sum("a" in getattr(layer, "lora_A", {}) for layer in model.modules())
+
+
+def foreign_layouts(other: Pipeline) -> Iterator[Layout]:
+    """The layouts in which the adapters of a model are published most."""
+    yield Layout(False, f"{other.component}.", "A/B")
+    yield Layout(True, "lora_unet_", "down/up", "alpha")
+    for prefix in ("", "diffusion_model."):
+        yield Layout(True, prefix, "A/B")
+        yield Layout(True, prefix, "down/up", "alpha")

@@ -27,7 +27,7 @@ SETTINGS = {"peft_type": "LORA", "r": 8, "lora_alpha": 4}
          "Pass `strength_model=1.0` to ComfyUI; DiffSynth-Studio 1.x would apply it 2 times too strong (pass "
          "`alpha=0.5`) and FastVideo up to 0.1.6 would apply it 2 times too strong"),
         (pair(FLAT, 8, alpha=16), {}, None,
-         "Pass `multiplier=1.0` to kohya sd-scripts, `multiplier=1.0` to musubi-tuner, `strength_model=1.0` "
+         "Pass `multiplier=1.0` to kohya sd-scripts and musubi-tuner, `strength_model=1.0` "
          "to ComfyUI"),
         (peft_pair(PEFT, 8), {}, SETTINGS,
          "Pass `scale_layer(1.0)` to PEFT; vLLM and SGLang (language models) apply it right as it is; "

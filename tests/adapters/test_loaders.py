@@ -19,6 +19,7 @@ from tests.adapters.test_conventions import HADA, longcat, lycoris, mlx
 FAST = {alpha: pair(NAMES, 8, "lora_A", "lora_B", alpha, "lora_alpha") for alpha in (0.5, 2.4, 4)}
 LYCORIS = tuple(name.replace("lora_unet_", "lycoris_") for name in FLAT)
 PEFT = tuple("base_model.model." + name for name in NAMES)
+BFL = ("diffusion_model.double_blocks.0.img_attn.proj",)
 COMFY = tuple("diffusion_model." + name for name in NAMES)
 WAN = tuple(f"blocks.{block}.self_attn.{name}" for block in range(2) for name in ("q", "v"))
 QWEN = tuple(f"transformer_blocks.{block}.attn.to_q" for block in range(2))
@@ -52,7 +53,7 @@ def config(**settings: Any) -> dict[str, Any]:
         ("a1111", pair(LYCORIS, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
         ("a1111", lycoris(FLAT, **HADA), None, Outcome.RIGHT, 0.5, "<lora:NAME:1.0>"),
         ("forge", pair(LYCORIS, 8, alpha=4), None, Outcome.RIGHT, 0.5, "<lora:NAME:1.0>"),
-        ("forge", peft_pair(COMFY, 8, 4), None, Outcome.RIGHT, 0.5, "<lora:NAME:1.0>"),
+        ("forge", peft_pair(BFL, 8, 4), None, Outcome.RIGHT, 0.5, "<lora:NAME:1.0>"),
         ("forge", pair(FLAT, 8, alpha=0.25, alpha_key="scale"), None, Outcome.WRONG, 1, "<lora:NAME:0.25>"),
         ("forge", peft_pair(PEFT, 8), config(), Outcome.NOTHING, 0, ""),
         ("forge", pair(NAMES, 8, alpha=4), None, Outcome.NOTHING, 0, ""),
@@ -201,5 +202,5 @@ def test_text_encoders_beside_the_model(tmp_path: Path) -> None:
     names = ["lora_unet_double_blocks_0_img_mlp_0", "lora_te1_text_model_encoder_layers_0_mlp_fc1"]
     found = predicted(write(tmp_path / "a.safetensors", pair(names, 8, alpha=4)))
     assert found["musubi-tuner"].outcome is Outcome.RIGHT
-    for loader in ("diffsynth-1", "diffsynth-2", "diffusers-flux2", "diffusers-qwen", "diffusers-wan"):
+    for loader in ("diffsynth-1", "diffsynth-2", "diffusers-flux2"):
         assert found[loader].outcome is Outcome.UNKNOWN, loader

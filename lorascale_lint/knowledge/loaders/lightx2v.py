@@ -26,6 +26,10 @@ LIGHTX2V = Loader(
             Skips(f"{_SOURCE}:249-253, :369: of what stands before names, only three words are taken away"),
         ),
         Case(
+            Files(begin=("unet.down_blocks.", "unet.up_blocks.", "unet.mid_block.")),
+            Skips(f"{_SOURCE}:369: its models have no such layers"),
+        ),
+        Case(
             Files(pairs=(DOWN_UP, A_B, LORA_DOWN_UP, BARE_A_B, LAYER_DOWN_UP, NAMED_A_B)),
             Scales(
                 f"{_SOURCE}:259-261, :390-395: .alpha over the rows of A, 1 without it or where it is 0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.layer_names import UNET
 from lorascale_lint.knowledge.reading import Case, Divisor, Files, Loader, Refuses, Scales, Skips, Statement
 
 _SOURCE = "VideoX-Fun @ 063db15f videox_fun/utils/lora_utils.py merge_lora"
@@ -22,6 +23,7 @@ VIDEOX_FUN = Loader(
         *(Case(Files(with_part=part), Refuses(_SOURCE, _ENDS)) for part in _OTHER_PARTS),
         *(Case(Files(with_part=part), Refuses(_SOURCE, _ENDS)) for part in _OTHER_FACTORS),
         Case(Files(pairs=(BARE_A_B,)), Refuses(_SOURCE, _ENDS)),
+        Case(Files(inside=UNET), Skips(f"{_SOURCE}: prints that it can't load the layer")),
         Case(
             Files(begin=("base_model.", "transformer.", "unet.", "text_encoder", "lycoris_"), pairs=_READ),
             Skips(f"{_SOURCE}: prints that it can't load the layer"),

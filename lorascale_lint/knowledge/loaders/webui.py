@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.kinds import KRONECKER, LOW_RANK, Kind
+from lorascale_lint.knowledge.layer_names import FLUX, QWEN, WAN_ENDS
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Magnitude, Scales, Skips, Statement, Unsaid
 
 _KINDS = LOW_RANK | KRONECKER | {Kind.GLORA}
@@ -10,11 +11,15 @@ _ARGUMENT = "<lora:NAME:{}>"
 _SUFFIXES = (".safetensors", ".pt", ".ckpt")
 _A1111 = "stable-diffusion-webui 1.10 extensions-builtin/Lora/networks.py load_network"
 
+_NO_MATCH = Skips(f"{_A1111}: keys that match none of its layers are counted and left")
+
 A1111 = Loader(
     "a1111",
     "A1111",
     _ARGUMENT,
     (
+        Case(Files(begin=("lora_unet_",), ends=WAN_ENDS), _NO_MATCH),
+        Case(Files(begin=("lora_unet_",), inside=(*FLUX, *QWEN)), _NO_MATCH),
         Case(
             Files(begin=("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")),
             Scales(
@@ -64,11 +69,17 @@ def _read(only: str = "") -> Scales:
     )
 
 
+_NO_KEY = Skips(f"{_FORGE} extensions-builtin/sd_forge_lora/networks.py:15-30: keys that its map lacks")
+_OTHER_CODE = tuple(f"diffusion_model.{name}." for name in ("blocks", "layers", "transformer_blocks"))
+
 FORGE = Loader(
     "forge",
     "Forge",
     _ARGUMENT,
     (
+        Case(Files(begin=("lora_unet_",), ends=WAN_ENDS), _NO_KEY),
+        Case(Files(begin=("lora_unet_",), inside=QWEN), _NO_KEY),
+        Case(Files(begin=_OTHER_CODE), _NO_KEY),
         Case(
             Files(begin=("lora_unet_", "lora_te", "lycoris_", "diffusion_model.")),
             _read(),
@@ -79,10 +90,7 @@ FORGE = Loader(
             Files(begin=("unet.", "text_encoder", "down_blocks.", "mid_block.", "up_blocks.", "lora_prior_")),
             Unsaid("it depends on the kind of model"),
         ),
-        Case(
-            Files(),
-            Skips(f"{_FORGE} extensions-builtin/sd_forge_lora/networks.py:15-30: keys that its map lacks"),
-        ),
+        Case(Files(), _NO_KEY),
     ),
     suffixes=_SUFFIXES,
 )
