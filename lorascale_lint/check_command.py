@@ -28,7 +28,15 @@ from lorascale_lint.report.summary import count, render_fixed, render_summary
 from lorascale_lint.report.terminal import Style, printable
 from lorascale_lint.report.text import render_failure
 from lorascale_lint.selection import Catalog, Choice, Selection
-from lorascale_lint.sources.discovery import Sources, discover, discover_text, display_path
+from lorascale_lint.sources.discovery import (
+    MissingPath,
+    Sources,
+    discover,
+    discover_text,
+    display_path,
+)
+
+_NO_BASELINE = "--write-baseline needs --baseline FILE, or the setting `baseline`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,12 @@ class _Check:
                 else Sources((STDIN,), ())
             )
         else:
-            self.sources = discover(map(Path, options.paths), configs, notebooks=True)
+            try:
+                self.sources = discover(map(Path, options.paths), configs, notebooks=True)
+            except MissingPath as error:
+                # `--write-baseline FILE` reads well, and takes the file for a path.
+                forgotten = options.write_baseline and options.baseline is None
+                raise (InputError(f"{error}; {_NO_BASELINE}") if forgotten else error) from error
         leave_out(*map(str, self.sources.roots))
         self.notebooks, self.sources = Notebooks.read(self.sources, self.stdin)
         folder = self._cache()
@@ -89,7 +102,7 @@ class _Check:
         self.reader = checker.reader
         baseline = options.baseline or (None if self.stdin is not None else self._baseline(configs))
         if options.write_baseline and baseline is None:
-            raise InputError("--write-baseline needs --baseline FILE, or the setting `baseline`")
+            raise InputError(_NO_BASELINE)
         self.known = Known(checker, baseline, options.diff_base, new=options.write_baseline)
 
     def _baseline(self, configs: Configs) -> Path | None:

@@ -333,3 +333,12 @@ def test_the_baseline_of_the_settings(lint):
     assert known(Path("known.json")) == {"pkg/a.py": {"LS101": {"": 1}}}
     assert lint("pkg/a.py", "-q") == (0, "", "")
     assert lint("--isolated", "-q")[0] == 1
+
+
+def test_a_file_behind_write_baseline_is_told_where_it_belongs(lint):
+    assert lint("--write-baseline", "known.json") == (
+        2,
+        "",
+        "error: known.json: no such file or folder; "
+        "--write-baseline needs --baseline FILE, or the setting `baseline`\n",
+    )

@@ -211,6 +211,12 @@ def test_markdown():
     assert rendered(Report((), checked=3), "markdown") == "**lorascale-lint**: No findings in 3 files.\n"
 
 
+@pytest.mark.parametrize(("output_format", "between"), [("markdown", " "), ("html", "<br>")])
+def test_what_was_judged_is_said_in_a_line_of_its_own(output_format, between):
+    text = rendered(Report((), checked=3, judged=5), output_format)
+    assert f"No findings in 3 files.{between}5 applications judged." in text
+
+
 class _Page(HTMLParser):
     """Collects what a page would load, and checks that its elements are closed in order."""
 

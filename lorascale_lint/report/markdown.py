@@ -11,7 +11,7 @@ from lorascale_lint.report.terminal import Style, printable
 
 def render(report: Report, read: Read, style: Style) -> str:
     """The closing line, then a table of failures and findings."""
-    text = f"**lorascale-lint**: {_escaped(render_summary(report).strip())}\n"
+    text = f"**lorascale-lint**: {' '.join(map(_escaped, render_summary(report).splitlines()))}\n"
     rows = [
         (item.filename, item.position.row, f"{item.code} {item.name}", item.message, "")
         for item in report.failures
