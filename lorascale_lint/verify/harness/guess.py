@@ -145,7 +145,9 @@ def values_of(
     if (value := _by_name(name, parameter, known, told, used)) is not None:
         return (value,)
     if optional:
-        return ()
+        # It changes the scale, and is asked for.
+        asked = parameter.default is False and words.is_rslora(name)
+        return (Value(Role.LITERAL, literal=False),) if asked else ()
     if name in words.HARMLESS:
         return (Value(Role.LITERAL, literal=words.HARMLESS[name]),)
     if name in words.SHAPES:

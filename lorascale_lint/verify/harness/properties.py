@@ -30,6 +30,7 @@ from lorascale_lint.verify.harness.measuring import (
     setting_of,
     shape_problem,
 )
+from lorascale_lint.verify.harness.rslora import rslora
 from lorascale_lint.verify.harness.seen import CodeError, Seen
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.values import RANK, Setting
@@ -55,6 +56,7 @@ class Property(StrEnum):
     SWITCHED = "adapter A, then B, then A"
     SETTER = "another adapter set, with an alpha of its own"
     SAVED = "saved and loaded"
+    RSLORA = "alpha / sqrt(rank) where rsLoRA is asked for"
 
 
 _ASKED: Mapping[Action, tuple[Property, ...]] = {
@@ -267,4 +269,5 @@ _QUESTIONS: Mapping[Property, Callable[[Subject, int], Answer]] = {
     Property.SWITCHED: layer_questions.switched,
     Property.SETTER: layer_questions.setter,
     Property.SAVED: layer_questions.saved_and_loaded,
+    Property.RSLORA: rslora,
 }

@@ -29,20 +29,20 @@ class FunctionSubject:
 
     def __init__(self, case: FunctionCase, function: Callable[..., Any]) -> None:
         self.case = case
-        self._function = function
+        self.made_by = function
         self.roles = frozenset(roles_in(value for _, value in case.arguments))
         # The same with an alpha in its tables, where it has none because the code does not read it.
         self.with_file_alpha: FunctionSubject | None = None
 
     def call(self, arguments: Mapping[str, Any]) -> Any:
         """Call it with these arguments; what it raises goes through."""
-        return _call_with(self._function, arguments)
+        return _call_with(self.made_by, arguments)
 
     def apply(self, setting: Setting) -> tuple[Seen, ...]:
         """Call it; one answer for each module. Raises CannotBuildError, CodeError."""
         arguments = {name: build(value, setting) for name, value in self.case.arguments}
         with no_gradients():
-            answer = called(lambda: _call_with(self._function, arguments))
+            answer = called(lambda: _call_with(self.made_by, arguments))
         candidates = list(arrays_in(answer))
         for name, value in self.case.arguments:
             # A weight that is changed in place. Several weights may lie in one object.
@@ -62,7 +62,7 @@ class LayerSubject:
 
     def __init__(self, case: LayerCase, cls: Callable[..., Any]) -> None:
         self.case = case
-        self._class = cls
+        self.made_by = cls
         steps = [*case.factors, *([case.strength] if case.strength else [])]
         self.roles = frozenset(
             roles_in(
@@ -75,7 +75,7 @@ class LayerSubject:
 
     def made(self, setting: Setting) -> LayerSession:
         """A fresh layer. Raises CannotBuildError, CodeError."""
-        return LayerSession(self.case, made_object(self._class, self.case.constructor, setting), setting)
+        return LayerSession(self.case, made_object(self.made_by, self.case.constructor, setting), setting)
 
 
 class LayerSession:

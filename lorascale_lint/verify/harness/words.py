@@ -122,3 +122,8 @@ def role_of(name: str) -> Role | None:
         return meant
     # Somebody who calls the code has fewer things in mind than one who reads it.
     return next((role for role, names in _NAMES.items() if name.lower() in names), meant)
+
+
+def is_rslora(name: str) -> bool:
+    """Whether a flag says that alpha is divided by the square root of the rank."""
+    return "rslora" in "".join(roles.words(name))

@@ -75,6 +75,7 @@ _SWITCHED = _where(Property.SWITCHED, Verdict.RESIDUAL_AFTER_SWITCH)
 _OWN = _where(Property.OWN_SCALES, Verdict.ONE_SCALE_FOR_ALL)
 _SETTER = Claim(Property.SETTER, frozenset({Verdict.STALE_ALPHA}), convention=True)
 _SAVED = _where(Property.SAVED, Verdict.LOST_WHEN_SAVED)
+_RSLORA = _where(Property.RSLORA, Verdict.RSLORA_IGNORED)
 _NO_ALPHA = Claim(Property.MISSING_ALPHA, right=1.0)
 
 CLAIMS: Mapping[str, tuple[Claim, ...]] = {
@@ -98,6 +99,12 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS119": (_SCALE, _MERGED),
     "LS120": (_SCALE,),
     "LS121": (_SCALE,),
+    "LS123": (_MERGED,),
+    "LS124": (_STRENGTH,),
+    "LS125": (_SOMETIMES, _MERGED),
+    "LS126": (_AGAIN, _STRENGTH),
+    "LS201": (_NO_ALPHA,),
+    "LS202": (_NO_ALPHA,),
     "LS203": (_SETTER, _SOMETIMES, _SWITCHED),
     "LS204": (_SCALE,),
     "LS205": (Claim(Property.ZERO_ALPHA, right=0.0),),
@@ -108,6 +115,9 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS210": (_NO_ALPHA, _SOMETIMES),
     "LS220": (_IGNORED, _AGAIN),
     "LS221": (_UNMERGED,),
+    "LS222": (_AGAIN,),
+    "LS223": (_AGAIN,),
+    "LS224": (_AGAIN,),
     "LS301": (_FILE, _SOMETIMES),
     "LS302": (_SCALE, _FILE),
     "LS303": (_SCALE, _FILE),
@@ -115,6 +125,12 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS305": (_FILE, _SOMETIMES),
     "LS307": (_OWN,),
     "LS310": (_FILE, _SOMETIMES),
+    "LS308": (_SCALE, _FILE),
+    "LS312": (_SCALE, _FILE),
     "LS313": (_SAVED,),
+    "LS316": (_SCALE, _FILE),
+    "LS401": (_RSLORA,),
+    "LS407": (_SOMETIMES,),
+    "LS409": (_RSLORA,),
     "LS503": (_AGAIN,),
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+from pathlib import Path
 
 import pytest
 
+from lorascale_lint.verify.harness.properties import Property
 from lorascale_lint.verify.report import VerifyReport
 from lorascale_lint.verify.run import run_verify
 from lorascale_lint.verify.verdicts import Verdict
@@ -287,3 +290,32 @@ def test_a_function_that_merges_all_layers_of_a_model(report: VerifyReport) -> N
     ]
     told = {row.group.partition(":")[0]: row.verdict for row in merges}
     assert told == {"whole_model.py": Verdict.OK, "wrong_whole_model.py": Verdict.INVERTED}
+
+
+RSLORA = """
+class LoRAOption(nn.Module):
+    def __init__(self, base: nn.Linear, r: int, lora_alpha: float, use_rslora: bool = False):
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Linear(base.in_features, r, bias=False)
+        self.lora_B = nn.Linear(r, base.out_features, bias=False)
+        self.scaling = lora_alpha / math.sqrt(r) if use_rslora else lora_alpha / r
+
+    def forward(self, x):
+        return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+
+
+def test_rslora_is_asked_where_there_is_an_option_for_it(tmp_path: Path) -> None:
+    wrong = RSLORA.replace("lora_alpha / math.sqrt(r) if use_rslora else ", "")
+    (tmp_path / "right.py").write_text(HEAD + RSLORA)
+    (tmp_path / "wrong.py").write_text(HEAD + wrong)
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    told = {
+        row.group.partition(":")[0]: (row.verdict, row.expected, row.observed)
+        for row in report.rows
+        if row.scenario.endswith(f": {Property.RSLORA}")
+    }
+    assert told["right.py"] == (Verdict.OK, pytest.approx(math.sqrt(2)), pytest.approx(math.sqrt(2)))
+    assert told["wrong.py"] == (Verdict.RSLORA_IGNORED, pytest.approx(math.sqrt(2)), pytest.approx(0.5))
+    assert scale_of(report, "right.py:") is scale_of(report, "wrong.py:") is Verdict.OK
