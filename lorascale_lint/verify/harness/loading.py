@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from lorascale_lint.verify.harness.elsewhere import at_hand
+from lorascale_lint.verify.harness.pieces import defined_in
 from lorascale_lint.verify.stubs import StubFinder
 
 # A stand-in for it would make torch believe that there is a compiler.
@@ -38,6 +39,7 @@ class Loading:
         self._stubs = StubFinder(())
         self._failed: dict[Path, str] = {}
         self._modules: dict[Path, ModuleType] = {}
+        self._pieces: dict[Path, ModuleType | None] = {}
 
     @property
     def stubs(self) -> dict[str, list[str]]:
@@ -48,7 +50,13 @@ class Loading:
         """The function or class of a file. Raises CannotLoadError."""
         if "<locals>" in name:
             raise CannotLoadError("it is defined inside a function")
-        found: Any = self._module((self._root / file).resolve())
+        path = (self._root / file).resolve()
+        try:
+            found: Any = self._module(path)
+        except CannotLoadError:
+            found = self._pieces_of(path)
+            if not hasattr(found, name.partition(".")[0]):
+                raise
         for part in name.split("."):
             try:
                 found = getattr(found, part)
@@ -78,6 +86,15 @@ class Loading:
                 self._failed[path] = str(error)
                 raise
         return self._modules[path]
+
+    def _pieces_of(self, path: Path) -> ModuleType | None:
+        if path not in self._pieces:
+            quiet = contextlib.redirect_stdout(io.StringIO())
+            with quiet, contextlib.redirect_stderr(io.StringIO()), self._stubs.importing(), at_hand():
+                self._pieces[path] = defined_in(
+                    path, _dotted(path)[1], lambda error: self._provide(error.name or "", path)
+                )
+        return self._pieces[path]
 
     def _imported(self, path: Path) -> ModuleType:
         top, name = _dotted(path)

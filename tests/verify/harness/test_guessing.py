@@ -319,3 +319,24 @@ def test_rslora_is_asked_where_there_is_an_option_for_it(tmp_path: Path) -> None
     assert told["right.py"] == (Verdict.OK, pytest.approx(math.sqrt(2)), pytest.approx(math.sqrt(2)))
     assert told["wrong.py"] == (Verdict.RSLORA_IGNORED, pytest.approx(math.sqrt(2)), pytest.approx(0.5))
     assert scale_of(report, "right.py:") is scale_of(report, "wrong.py:") is Verdict.OK
+
+
+SCRIPT = """
+import argparse
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lora_path", required=True)
+options = parser.parse_args()
+for step in range(10**12):
+    options.step = step
+
+
+def apply_lora(weight, lora_A, lora_B, alpha, rank):
+    return weight + lora_B @ lora_A * (alpha / rank)
+"""
+
+
+def test_a_function_of_a_script_that_wants_arguments(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(HEAD + SCRIPT)
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    assert scale_of(report, "script.py:") is Verdict.OK
