@@ -128,6 +128,10 @@ class StubFinder(MetaPathFinder, Loader):
             self._record.importing = before
             importlib.util.find_spec = look
 
+    def note(self, dotted: str) -> None:
+        """Put on record what somebody else put in the place of a package."""
+        self._record.note(dotted)
+
     def put_into(self, module: ModuleType, name: str) -> None:
         """A stand-in for something that an installed module lacks, being of another version."""
         setattr(module, name, _make_stub(f"{module.__name__}.{name}", self._record))

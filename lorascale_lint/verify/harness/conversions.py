@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -14,9 +15,10 @@ from lorascale_lint.adapters.adapter import understand
 from lorascale_lint.adapters.products import NotMade, make_product
 from lorascale_lint.adapters.source import read_source
 from lorascale_lint.errors import InputError
+from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.arrays import as_float64
 from lorascale_lint.verify.harness import words
-from lorascale_lint.verify.harness.description import Form, FunctionCase, Role, Sketch, Value
+from lorascale_lint.verify.harness.description import Action, Form, FunctionCase, Role, Sketch, Value
 from lorascale_lint.verify.harness.guess import parameters_of, uses_of, values_of
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen
@@ -62,6 +64,59 @@ def conversion_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[F
         )
         given = tuple((name, _with_file(value, parts)) for name, value in arguments.items())
         yield FunctionCase(sketch.place, given, modules=count)
+
+
+def combination_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[FunctionCase]:
+    """Functions that make one adapter of two: the second one has nothing, or another module.
+
+    Raises CannotBuildError.
+    """
+    parameters = parameters_of(function)
+    known = getattr(function, "__globals__", getattr(getattr(function, "__func__", None), "__globals__", {}))
+    uses, told = uses_of(function), dict(sketch.roles)
+    tables, arguments = [], {}
+    for name, parameter in parameters.items():
+        if _is_adapter(name, parameter.annotation):
+            tables.append(name)
+        elif values := values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED)):
+            arguments[name] = values[0]
+    if len(tables) < 2:
+        raise CannotBuildError("no two parameters are known to take adapters")
+    # The strengths of the others multiply what is not there.
+    strengths = [name for name, value in arguments.items() if value.role in (Role.STRENGTH, Role.SCALE)]
+    first = strengths[:1]
+    arguments |= {name: Value(Role.LITERAL, literal=1.0) for name in strengths[1:]}
+    arguments |= {name: Value(Role.STRENGTH) for name in first}
+    for keys, form in product(_CONVENTIONS, (Form.TENSOR, Form.PLAIN)):
+        parts = tuple(
+            (key.format(number), Value(role, form if role is Role.ALPHA else Form.PLAIN, modules=(number,)))
+            for number in (0, 1)
+            for key, role in zip(keys, _ROLES, strict=True)
+        )
+        half = len(parts) // 2
+        for others in (parts[half:], ()):
+            given = {**arguments, **{name: Value(Role.TABLE, parts=others) for name in tables}}
+            given[tables[0]] = Value(Role.TABLE, parts=parts[:half])
+            place = replace(sketch.place, action=Action.CONVERT, owner="")
+            ordered = tuple((name, given[name]) for name in parameters if name in given)
+            yield FunctionCase(place, ordered, modules=2 if others else 1)
+
+
+_CONVENTIONS = tuple(
+    (f"{start}.{a}.weight", f"{start}.{b}.weight", f"{start}.alpha")
+    for start, a, b in (
+        ("lora_unet_blocks_{}_to_q", "lora_down", "lora_up"),
+        ("diffusion_model.blocks.{}.to_q", "lora_A", "lora_B"),
+    )
+)
+
+
+def _is_adapter(name: str, annotation: Any) -> bool:
+    if words.is_table(name):
+        return True
+    said = {*word_list(name.rstrip("_0123456789"))}
+    untold = annotation in (inspect.Parameter.empty, Any)
+    return bool(said & {"lora", "adapter"}) and (untold or "dict" in str(annotation).lower())
 
 
 def _options(asked: Collection[str]) -> Iterator[tuple[str, Value]]:
@@ -168,4 +223,6 @@ def _of_module(wanted: Array, deltas: Sequence[tuple[float, Array]], name: str) 
             fitted = fit(delta, [wanted])
             if fitted.residual < _OTHER:
                 return Seen(0.0, scale * fitted.scales[0], fitted.residual)
+    if any(delta.shape == wanted.shape and not np.any(delta) for _, delta in deltas):
+        return Seen(0.0, 0.0, 0.0)
     raise CodeError(f"the delta of {name} is not in what came out")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from lorascale_lint.verify.harness.conversions import ConversionSubject, conversion_cases
+from lorascale_lint.verify.harness.conversions import ConversionSubject, combination_cases, conversion_cases
 from lorascale_lint.verify.harness.description import (
     Action,
     Case,
@@ -21,6 +21,7 @@ from lorascale_lint.verify.harness.guess import function_cases, layer_cases
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.measuring import applies, first_seen
 from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.owners import unbound
 from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.whole_models import ModelSubject, classes_named, model_case
@@ -50,21 +51,32 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
         cases = conversion_cases(described, found)
         return _first_that_works(cases, loading, seed, states_alpha=described.states_alpha)
     if not place.owner:
-        try:
-            return _first_that_works(function_cases(described, found), loading, seed)
-        except CannotBuildError:
-            if (subject := _over_model(described, found, loading, seed)) is None:
-                raise
-            return subject
+        return _function(described, found, loading, seed)
     try:
         return _layer(described, found, loading, seed)
     except CannotBuildError as error:
+        method = unbound(found, place.name.rpartition(".")[2])
+        if method is not None:
+            with contextlib.suppress(CannotBuildError):
+                return _function(replace(described, place=replace(place, owner="")), method, loading, seed)
         # A class that others complete, as one for convolutions of any dimension.
         for heir in _heirs(found):
             owned = replace(described, place=replace(place, owner=heir.__qualname__))
             with contextlib.suppress(CannotBuildError):
                 return _layer(owned, heir, loading, seed)
         raise error
+
+
+def _function(sketch: Sketch, function: Any, loading: Loading, seed: int) -> Subject:
+    try:
+        return _first_that_works(function_cases(sketch, function), loading, seed, function)
+    except CannotBuildError:
+        subject = _over_model(sketch, function, loading, seed)
+        if subject is None:
+            with contextlib.suppress(CannotBuildError):
+                return _first_that_works(combination_cases(sketch, function), loading, seed, function)
+            raise
+        return subject
 
 
 def _layer(sketch: Sketch, cls: Any, loading: Loading, seed: int) -> Subject:

@@ -111,22 +111,28 @@ def _function_cases(
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """By name. What a constructor hands on to those of its bases belongs to it, if it must be given."""
     try:
-        found = dict(inspect.signature(function).parameters)
+        return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
         raise CannotBuildError(f"its parameters are not known: {error}") from error
-    rest = next((name for name, item in found.items() if item.kind is item.VAR_KEYWORD), None)
-    if rest is None or not isinstance(function, type):
-        return found
-    for base in function.__mro__[1:]:
+
+
+def inherited_by(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """What the constructors of its bases insist on, if it hands its keywords on to them."""
+    found: dict[str, inspect.Parameter] = {}
+    own = parameters_of(cls)
+    if not isinstance(cls, type) or all(item.kind is not item.VAR_KEYWORD for item in own.values()):
+        return {}
+    for base in cls.__mro__[1:]:
         if "__init__" not in vars(base) or base.__module__.startswith(("torch.", "builtins")):
             continue
-        own = dict(inspect.signature(base).parameters)
-        for name, item in own.items():
-            if name not in found and item.default is item.empty and item.kind is item.POSITIONAL_OR_KEYWORD:
-                found[name] = item
-        if all(item.kind is not item.VAR_KEYWORD for item in own.values()):
+        theirs = parameters_of(base)
+        found |= {
+            name: item
+            for name, item in theirs.items()
+            if name not in own and item.default is item.empty and item.kind is item.POSITIONAL_OR_KEYWORD
+        }
+        if all(item.kind is not item.VAR_KEYWORD for item in theirs.values()):
             break
     return found
 
@@ -170,7 +176,7 @@ def _by_name(
     if name in words.MODELS and "dict" not in annotation.lower():
         return Value(Role.BASE, Form.MODEL)
     if (
-        name in words.TABLES
+        words.is_table(name)
         or (name in words.BASE_TABLES and "dict" in annotation)
         or "dict[str" in annotation.lower()
     ):
@@ -209,7 +215,9 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Use
     cls: Any = parameter.annotation
     if isinstance(cls, str):
         cls = known.get(cls.strip("'\" "))
-    fields = words.FIELDS
+    # A flag that changes the scale is nothing to invent.
+    read = used.attributes | used.keys
+    fields = {name: role for name, role in words.FIELDS.items() if not words.is_rslora(name) or name in read}
     reference = None
     asked = tuple((name, value) for name, value in fields_of(used) if name not in fields)
     own = isinstance(cls, type) and cls is not parameter.empty and cls.__module__ != "builtins"
@@ -217,6 +225,7 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Use
         taken = parameters_of(cls)
         kept = {name: field for name, field in fields.items() if name in taken}
         fields = {name: field for name, field in kept.items() if isinstance(field, (Role, float))}
+        fields |= {name: False for name in taken if words.is_rslora(name)}
         reference = f"{cls.__module__}:{cls.__qualname__}"
         asked = tuple((name, value) for name, value in asked if name in taken)
     parts = tuple(
@@ -305,26 +314,25 @@ def _fitting(keys: Sequence[tuple[str, Role]], patterns: Sequence[str]) -> int:
 
 def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     """Descriptions of a class of layers, the most likely first. Raises CannotBuildError."""
-    parameters = parameters_of(cls)
-    known = getattr(getattr(cls, "__init__", None), "__globals__", {})
-    found: dict[str, tuple[Value, ...]] = {}
-    told, uses = dict(sketch.roles), uses_of(cls)
-    for name, parameter in parameters.items():
-        values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
-        if values and not (values[0].role is Role.BIAS and parameter.default is not parameter.empty):
-            found[name] = values
-    problem = CannotBuildError("it cannot be made")
+    own, more = parameters_of(cls), inherited_by(cls)
+    problem: CannotBuildError | None = None
     made = list[LayerCase]()
-    for build in _builds(found, parameters):
+    for parameters in (own, {**own, **more}) if more else (own,):
         try:
-            case = described_layer(sketch, cls, build)
+            for build in _builds(_constructor(sketch, cls, parameters), parameters):
+                try:
+                    case = described_layer(sketch, cls, build)
+                except CannotBuildError as error:
+                    problem = problem or error
+                    continue
+                made.append(case)
+                yield case
         except CannotBuildError as error:
-            problem = error if problem.args == ("it cannot be made",) else problem
-            continue
-        made.append(case)
-        yield case
+            problem = problem or error
+        if made:
+            break
     if not made:
-        raise problem
+        raise problem or CannotBuildError("it cannot be made")
     # Attention has its inputs in batches, and vision in grids.
     for case, form in product(made, (Form.BATCH, Form.GRID)):
         if case.forward is not None and case.geometry is Geometry.LINEAR:
@@ -333,6 +341,19 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
                 for name, value in case.forward.arguments
             )
             yield replace(case, forward=replace(case.forward, arguments=inputs))
+
+
+def _constructor(
+    sketch: Sketch, cls: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, tuple[Value, ...]]:
+    known = getattr(getattr(cls, "__init__", None), "__globals__", {})
+    told, uses = dict(sketch.roles), uses_of(cls)
+    found: dict[str, tuple[Value, ...]] = {}
+    for name, parameter in parameters.items():
+        values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
+        if values and not (values[0].role is Role.BIAS and parameter.default is not parameter.empty):
+            found[name] = values
+    return found
 
 
 def _builds(

@@ -15,8 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lorascale_lint.verify.harness import quantised
 from lorascale_lint.verify.harness.elsewhere import at_hand
 from lorascale_lint.verify.harness.pieces import defined_in
+from lorascale_lint.verify.harness.quantised import stand_in
 from lorascale_lint.verify.stubs import StubFinder
 
 # A stand-in for it would make torch believe that there is a compiler.
@@ -106,6 +108,8 @@ class Loading:
         if b"torch" in path.read_bytes():
             with contextlib.suppress(Exception):
                 importlib.import_module("torch")
+        if not self._modules and stand_in(self._root):
+            self._stubs.note(quantised.NAME)
         if self._stubs not in sys.meta_path:
             # Behind all others: what can be had is never replaced.
             sys.meta_path.append(self._stubs)

@@ -28,6 +28,8 @@ def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
         made = nn.Embedding(*weight.shape)
     else:
         made = nn.Linear(weight.shape[1], weight.shape[0], bias=biased)
+        # What layers of GPTQ are asked for.
+        made.infeatures, made.outfeatures = made.in_features, made.out_features
     with torch.no_grad():
         if biased and getattr(made, "bias", None) is not None:
             made.bias.zero_()

@@ -11,7 +11,7 @@ import importlib
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
@@ -282,11 +282,24 @@ def _composed(value: Value, setting: Setting) -> Any:
                 made[fill(name, setting, number)] = found
     if value.role is Role.OBJECT and value.literal:
         name = value.literal.partition(":")[2]
+        cls = _referred(value.literal)
         try:
-            return _referred(value.literal)(**made)
+            return cls(**made)
         except Exception as error:  # Whatever its constructor does not like.
+            if is_dataclass(cls):
+                # What it checks of fields that have nothing to do with the scale.
+                return _unchecked(cls, made)
             raise CannotBuildError(f"a {name} cannot be made: {type(error).__name__}: {error}") from error
     return made if value.role is Role.TABLE else Configuration(**made)
+
+
+def _unchecked(cls: Any, given: dict[str, Any]) -> Any:
+    """An object of a dataclass with its defaults, less what its `__post_init__` does."""
+    made = object.__new__(cls)
+    for field in fields(cls):
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        object.__setattr__(made, field.name, given.get(field.name, None if default is MISSING else default))
+    return made
 
 
 class Configuration(SimpleNamespace):

@@ -116,12 +116,22 @@ STRENGTHS = (
 
 
 def role_of(name: str) -> Role | None:
-    """What a parameter or attribute of that name is; None: nobody knows."""
+    """What a parameter or attribute of that name is, or one of several (`strength2`); None: nobody knows."""
+    return _role_of(name) or _role_of(name.rstrip("_0123456789"))
+
+
+def _role_of(name: str) -> Role | None:
     meant = _MEANT.get(roles.role_of(name, lora_context=True) or "")
     if meant in (Role.A, Role.B):
         return meant
     # Somebody who calls the code has fewer things in mind than one who reads it.
     return next((role for role, names in _NAMES.items() if name.lower() in names), meant)
+
+
+def is_table(name: str) -> bool:
+    """Whether a parameter takes tensors by their keys."""
+    plain = name.rstrip("_0123456789")
+    return plain in TABLES or plain.endswith(("state_dict", "_sd"))
 
 
 def is_rslora(name: str) -> bool:

@@ -116,8 +116,6 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS220": (_IGNORED, _AGAIN),
     "LS221": (_UNMERGED,),
     "LS222": (_AGAIN,),
-    "LS223": (_AGAIN,),
-    "LS224": (_AGAIN,),
     "LS301": (_FILE, _SOMETIMES),
     "LS302": (_SCALE, _FILE),
     "LS303": (_SCALE, _FILE),

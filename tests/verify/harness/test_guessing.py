@@ -340,3 +340,101 @@ def test_a_function_of_a_script_that_wants_arguments(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(HEAD + SCRIPT)
     report = run_verify(tmp_path, driver="harness", seed=3)
     assert scale_of(report, "script.py:") is Verdict.OK
+
+
+COMBINED = """
+class Combine:
+    def __init__(self, registry):
+        self.registry = registry.copy()
+
+    def linear(self, lora1, lora2, strength1, strength2):
+        merged = {}
+        for lora, strength in ((lora1, strength1), (lora2, strength2)):
+            for key in lora.keys():
+                merged[key] = lora[key] * strength if "lora_up" in key or "lora_B" in key else lora[key]
+        return merged
+"""
+
+
+def test_a_strength_that_goes_into_both_factors(tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(HEAD + COMBINED)
+    twice = COMBINED.replace(' if "lora_up" in key or "lora_B" in key else lora[key]', "")
+    (tmp_path / "twice.py").write_text(HEAD + twice)
+    found = {}
+    for name in ("right", "twice"):
+        path = tmp_path / f"{name}.py"
+        row = path.read_text().splitlines().index("        merged = {}") + 1
+        report = run_verify(tmp_path, driver="harness", only=f"{path}:{row}", seed=3)
+        found[name] = {item.scenario.rpartition(": ")[2]: item.verdict for item in report.rows}
+    assert found["right"][str(Property.STRENGTH)] is Verdict.OK
+    assert found["twice"][str(Property.STRENGTH)] is Verdict.STRENGTH_NOT_LINEAR
+
+
+FRUGAL = """
+class Embedded(nn.Embedding):
+    def __init__(self, num_embeddings, embedding_dim, r=8, lora_alpha=1, **kwargs):
+        nn.Embedding.__init__(self, num_embeddings, embedding_dim, **kwargs)
+        self.lora_A = nn.Parameter(torch.zeros(r, num_embeddings))
+        self.lora_B = nn.Parameter(torch.zeros(embedding_dim, r))
+        self.scaling = lora_alpha / r
+
+    def forward(self, x):
+        return F.embedding(x, self.weight) + (F.embedding(x, self.lora_A.T) @ self.lora_B.T) * self.scaling
+
+
+@dataclasses.dataclass
+class LoraSettings:
+    r: int = 8
+    lora_alpha: float = 16.0
+    total_step: int = None
+
+    def __post_init__(self):
+        if self.total_step is None:
+            raise ValueError("total_step")
+
+
+class Checked(nn.Module):
+    def __init__(self, base: nn.Linear, config: LoraSettings):
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Linear(base.in_features, config.r, bias=False)
+        self.lora_B = nn.Linear(config.r, base.out_features, bias=False)
+        self.scaling = config.lora_alpha / config.r
+
+    def forward(self, x):
+        return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+
+
+def test_constructors_that_hand_on_keywords_and_settings_that_want_more(tmp_path: Path) -> None:
+    (tmp_path / "frugal.py").write_text("import dataclasses\n" + HEAD + FRUGAL)
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    told = [row.verdict for row in report.rows if row.scenario.endswith(": trained scale")]
+    assert told == [Verdict.OK, Verdict.OK]
+
+
+QUANTISED = """
+import importlib.util
+
+if importlib.util.find_spec("bitsandbytes") is not None:
+    import bitsandbytes as bnb
+
+    class LoRALinear8bit(nn.Module):
+        def __init__(self, base_layer, rank, alpha):
+            super().__init__()
+            sizes = base_layer.in_features, base_layer.out_features
+            self.base = bnb.nn.Linear8bitLt(*sizes, has_fp16_weights=False)
+            self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+            self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+            self.scaling = alpha / rank
+
+        def forward(self, x):
+            return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+
+
+def test_layers_of_a_package_for_quantised_weights(tmp_path: Path) -> None:
+    (tmp_path / "quantised.py").write_text(HEAD + QUANTISED)
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    assert scale_of(report, "quantised.py:") is Verdict.OK
+    assert "bitsandbytes" in report.target.stubs
