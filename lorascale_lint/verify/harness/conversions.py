@@ -19,9 +19,10 @@ from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.arrays import as_float64
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import Action, Form, FunctionCase, Role, Sketch, Value
-from lorascale_lint.verify.harness.guess import parameters_of, uses_of, values_of
+from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.signatures import parameters_of, uses_of
 from lorascale_lint.verify.harness.subjects import FunctionSubject, called, no_gradients, roles_in
 from lorascale_lint.verify.harness.uses import UNUSED
 from lorascale_lint.verify.harness.values import Array, Setting, build, written

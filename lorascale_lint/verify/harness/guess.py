@@ -7,9 +7,7 @@ first: whoever tries them takes the first one that works.
 
 from __future__ import annotations
 
-import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
@@ -30,9 +28,10 @@ from lorascale_lint.verify.harness.description import (
 from lorascale_lint.verify.harness.factors import numbers_of
 from lorascale_lint.verify.harness.layers import Build, described_layer
 from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.signatures import inherited_by, parameters_of, uses_of
 from lorascale_lint.verify.harness.subjects import roles_in
 from lorascale_lint.verify.harness.unknown import annotation_of, fields_of, packed, possible
-from lorascale_lint.verify.harness.uses import UNUSED, Used, uses_in
+from lorascale_lint.verify.harness.uses import UNUSED, Used
 
 Arguments = tuple[tuple[str, Value], ...]
 _NUMBERS = (Role.ALPHA, Role.RANK, Role.SCALE)
@@ -110,33 +109,6 @@ def _function_cases(
             yield FunctionCase(sketch.place, tuple(forms.items()), geometry=geometry)
 
 
-def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    try:
-        return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError) as error:
-        raise CannotBuildError(f"its parameters are not known: {error}") from error
-
-
-def inherited_by(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """What the constructors of its bases insist on, if it hands its keywords on to them."""
-    found: dict[str, inspect.Parameter] = {}
-    own = parameters_of(cls)
-    if not isinstance(cls, type) or all(item.kind is not item.VAR_KEYWORD for item in own.values()):
-        return {}
-    for base in cls.__mro__[1:]:
-        if "__init__" not in vars(base) or base.__module__.startswith(("torch.", "builtins")):
-            continue
-        theirs = parameters_of(base)
-        found |= {
-            name: item
-            for name, item in theirs.items()
-            if name not in own and item.default is item.empty and item.kind is item.POSITIONAL_OR_KEYWORD
-        }
-        if all(item.kind is not item.VAR_KEYWORD for item in theirs.values()):
-            break
-    return found
-
-
 def values_of(
     name: str, parameter: inspect.Parameter, known: dict[str, Any], told: Role | None, used: Used = UNUSED
 ) -> tuple[Value, ...]:
@@ -173,6 +145,8 @@ def _by_name(
     optional = parameter.default is not parameter.empty
     annotation = annotation_of(parameter)
     role = words.role_of(name) or told
+    if not optional and "Path" in annotation and name not in words.OUTPUTS:
+        return Value(Role.TABLE, Form.FILE, literal="Path")
     if name in words.MODELS and "dict" not in annotation.lower():
         return Value(Role.BASE, Form.MODEL)
     if (
@@ -196,15 +170,6 @@ def _by_name(
     if not optional and name in words.FILES and packed(annotation) is None:
         return Value(Role.TABLE, Form.FILE)
     return None
-
-
-def uses_of(function: Callable[..., Any]) -> dict[str, Used]:
-    """What a function, or a class with all its methods, does with its parameters."""
-    body = function if isinstance(function, type) else inspect.unwrap(function)
-    try:
-        return uses_in(ast.parse(textwrap.dedent(inspect.getsource(body))))
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return {}
 
 
 def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Used) -> Value:
@@ -284,7 +249,7 @@ def _table_cases(
         parts = tuple((key, Value(role, form if role is Role.ALPHA else Form.PLAIN)) for key, role in keys)
         own = () if has_base else (("{module}.weight", Value(Role.BASE)),)
         told = dict(arguments)
-        told[adapters[0]] = Value(Role.TABLE, arguments[adapters[0]].form, parts=(*own, *parts))
+        told[adapters[0]] = replace(arguments[adapters[0]], parts=(*own, *parts))
         for name in (*([base_name] if base_name else ()), *(models if as_table else ())):
             told[name] = Value(Role.TABLE, parts=(("{module}.weight", Value(Role.BASE)),))
         single = any(value.role is Role.BASE and value.form is not Form.MODEL for value in arguments.values())

@@ -13,6 +13,7 @@ from lorascale_lint.verify.harness.description import (
     Action,
     Assignment,
     Call,
+    Form,
     FunctionCase,
     LayerCase,
     Role,
@@ -22,6 +23,9 @@ from lorascale_lint.verify.harness.description import (
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen, first_of, seen_output, seen_weight
 from lorascale_lint.verify.harness.values import Setting, arrays_in, build, fill
+
+# A smaller scale is rounding.
+_NO_DELTA = 1e-7
 
 
 class FunctionSubject:
@@ -52,9 +56,33 @@ class FunctionSubject:
             outputs = (seen_output(item, setting) for item in candidates)
             return (first_of(outputs, "no output of the expected shape"),)
         fused = any(len(value.modules) > 1 for _, value in self.case.arguments)
-        return tuple(
-            seen_weight(candidates, setting, number, fused) for number in range(len(setting.modules))
-        )
+        numbers = range(len(setting.modules))
+        found = tuple(seen_weight(candidates, setting, number, fused) for number in numbers)
+        if all(abs(item.scale) < _NO_DELTA for item in found):
+            models = [arguments[name] for name, value in self.case.arguments if value.form is Form.MODEL]
+            return _seen_in_model([*models, answer], setting) or found
+        return found
+
+
+def _seen_in_model(models: Sequence[Any], setting: Setting) -> tuple[Seen, ...]:
+    """What layers do that code has put into a model, where others were; () if it has put none there."""
+    for model in models:
+        if not callable(getattr(model, "get_submodule", None)):
+            continue
+        with contextlib.suppress(AttributeError):
+            layers = [model.get_submodule(item.shape.name) for item in setting.modules]
+            plain = all(type(layer).__module__.startswith("torch.nn") for layer in layers)
+            return () if plain else tuple(map(_seen_in_layer, layers, setting.each()))
+    return ()
+
+
+def _seen_in_layer(layer: Any, setting: Setting) -> Seen:
+    _switch_off_dropout(layer)
+    inputs = build(Value(Role.INPUT), setting)
+    with no_gradients():
+        answer = called(lambda: layer(inputs))
+    found = (seen_output(item, setting) for item in arrays_in(answer))
+    return first_of(found, "a layer of the model gave back nothing of the expected shape")
 
 
 class LayerSubject:

@@ -67,6 +67,10 @@ def _possible(name: str, annotation: str, used: Used) -> Iterator[Value]:
         yield from _numbers(said, annotation)
         if not annotation and said & _LAYER_WORDS:
             yield Value(Role.BASE, Form.MODULE)
+    elif plain.lower().startswith(("list", "sequence", "iterable", "set", "tuple")):
+        yield Value(Role.LITERAL, literal=())
+    elif plain.lower().startswith(("dict", "mapping")):
+        yield Value(Role.TABLE)
     if {"weight", "layer", "linear", "module"} & {*last} and packed(annotation) is not None:
         yield Value(Role.BASE)
 

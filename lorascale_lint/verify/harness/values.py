@@ -125,6 +125,10 @@ class Setting:
             changed.append(replace(item, a=made.a, b=made.b if np.any(item.b) else np.zeros_like(made.b)))
         return replace(self, modules=tuple(changed))
 
+    def each(self) -> Sequence[Setting]:
+        """One for each module."""
+        return [replace(self, modules=(item,)) for item in self.modules]
+
     def padded(self, rank: int) -> Setting:
         """The same delta with rows and columns of zeros, and alpha grown as the rank has."""
         changed = []
@@ -192,7 +196,8 @@ def build(value: Value, setting: Setting) -> Any:
     if value.form in (Form.BATCH, Form.GRID) and hasattr(made, "reshape"):
         return made.reshape(*(1,) * (1 if value.form is Form.BATCH else 2), *made.shape)
     if value.form is Form.FILE:
-        return written(made)
+        path = written(made, setting.modules[0])
+        return Path(path) if value.literal == "Path" else path
     if value.form is Form.MODULE:
         geometry = setting.modules[value.modules[0]].shape.geometry
         made = layer_of(made, geometry, value.role)
@@ -253,13 +258,20 @@ def _referred(reference: str) -> Any:
         raise CannotBuildError(f"there is no {name} in {module}") from error
 
 
-def written(tensors: dict[str, Any]) -> str:
-    """The path of a new safetensors file with these tensors. The child's temporary folder goes with it."""
+def written(tensors: dict[str, Any], module: ModuleInput | None = None) -> str:
+    """The path of a new safetensors file with these tensors. The child's temporary folder goes with it.
+
+    The numbers of `module` stand in its head, as kohya's scripts write them.
+    """
     from safetensors.numpy import save_file
+
+    told = {} if module is None or module.alpha is None else {"ss_network_alpha": f"{module.alpha:g}"}
+    if module is not None:
+        told["ss_network_dim"] = str(module.rank)
 
     path = Path(tempfile.mkdtemp()) / "adapter.safetensors"
     arrays = {key: np.ascontiguousarray(as_float64(item), np.float32) for key, item in tensors.items()}
-    save_file(arrays, path)
+    save_file(arrays, path, told)
     return str(path)
 
 

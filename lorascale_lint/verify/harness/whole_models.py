@@ -9,9 +9,10 @@ from types import CodeType
 from typing import Any
 
 from lorascale_lint.verify.harness.description import Form, FunctionCase, Role, Sketch, Value
-from lorascale_lint.verify.harness.guess import parameters_of, uses_of, values_of
+from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.models import CannotBuildError, model_of
 from lorascale_lint.verify.harness.seen import Seen, seen_weight
+from lorascale_lint.verify.harness.signatures import parameters_of, uses_of
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, called, no_gradients
 from lorascale_lint.verify.harness.uses import UNUSED
 from lorascale_lint.verify.harness.values import Setting, arrays_in, build

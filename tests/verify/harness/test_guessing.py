@@ -438,3 +438,57 @@ def test_layers_of_a_package_for_quantised_weights(tmp_path: Path) -> None:
     report = run_verify(tmp_path, driver="harness", seed=3)
     assert scale_of(report, "quantised.py:") is Verdict.OK
     assert "bitsandbytes" in report.target.stubs
+
+
+INJECTED = """
+from pathlib import Path
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, base: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base = base
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return self.base(x) + self.lora_up(self.lora_down(x)) * self.scale
+
+
+def load_adapter(model, adapter: Path):
+    weights = load_file(str(adapter))
+    with safe_open(str(adapter), framework="pt") as handle:
+        metadata = handle.metadata() or {}
+    for key in [key for key in weights if key.endswith(".lora_down.weight")]:
+        name = key.removeprefix("diffusion_model.").removesuffix(".lora_down.weight")
+        down = weights[key]
+        up = weights[key.replace("lora_down", "lora_up")]
+        alpha = float(metadata.get("ss_network_alpha", len(down)))
+        layer = LoRALinear(model.get_submodule(name), len(down), alpha)
+        layer.lora_down.weight.data.copy_(down)
+        layer.lora_up.weight.data.copy_(up)
+        owner, _, last = name.rpartition(".")
+        setattr(model.get_submodule(owner), last, layer)
+    return len(weights)
+"""
+
+
+def test_a_loader_that_puts_layers_into_a_model(tmp_path: Path) -> None:
+    (tmp_path / "injected.py").write_text(HEAD + INJECTED)
+    cut = INJECTED.replace("float(metadata.get(", "whole(metadata.get(")
+    assert cut != INJECTED
+    cut = cut.replace(
+        "def load_adapter", "def whole(text):\n    return int(float(text))\n\n\ndef load_adapter"
+    )
+    (tmp_path / "truncated.py").write_text(HEAD + cut)
+    found = {}
+    for name in ("injected", "truncated"):
+        path = tmp_path / f"{name}.py"
+        row = path.read_text().splitlines().index("    weights = load_file(str(adapter))") + 1
+        report = run_verify(tmp_path, driver="harness", only=f"{path}:{row}", seed=3)
+        found[name] = {item.scenario.rpartition(": ")[2]: (item.verdict, item.detail) for item in report.rows}
+    assert found["injected"]["trained scale"] == (Verdict.OK, "observed: alpha / rank")
+    assert found["truncated"]["trained scale"][0] is Verdict.TRUNCATED

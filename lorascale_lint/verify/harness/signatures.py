@@ -1,0 +1,48 @@
+"""What a function or constructor can be given, and what it does with it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.uses import Used, uses_in
+
+
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError) as error:
+        raise CannotBuildError(f"its parameters are not known: {error}") from error
+
+
+def inherited_by(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """What the constructors of its bases insist on, if it hands its keywords on to them."""
+    found: dict[str, inspect.Parameter] = {}
+    own = parameters_of(cls)
+    if not isinstance(cls, type) or all(item.kind is not item.VAR_KEYWORD for item in own.values()):
+        return {}
+    for base in cls.__mro__[1:]:
+        if "__init__" not in vars(base) or base.__module__.startswith(("torch.", "builtins")):
+            continue
+        theirs = parameters_of(base)
+        found |= {
+            name: item
+            for name, item in theirs.items()
+            if name not in own and item.default is item.empty and item.kind is item.POSITIONAL_OR_KEYWORD
+        }
+        if all(item.kind is not item.VAR_KEYWORD for item in theirs.values()):
+            break
+    return found
+
+
+def uses_of(function: Callable[..., Any]) -> dict[str, Used]:
+    """What a function, or a class with all its methods, does with its parameters."""
+    body = function if isinstance(function, type) else inspect.unwrap(function)
+    try:
+        return uses_in(ast.parse(textwrap.dedent(inspect.getsource(body))))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return {}
