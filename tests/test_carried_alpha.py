@@ -74,6 +74,45 @@ def lora_output(x, entry: LoraEntry):
     return F.linear(F.linear(x, entry.lora_a), entry.lora_b) * {scale}
 """
 
+PARSER = """
+import torch
+import torch.nn.functional as F
+
+class Pairs:
+    def __init__(self):
+        self.rows = {{}}
+
+    def put(self, name, down, up, alpha=1.0):
+        self.rows[name] = (down, up, alpha)
+
+def parse_lora(state_dict, names, strength):
+    groups = {{}}
+    for name in names:
+        groups[name] = {{
+            "down": state_dict[name + ".lora_down.weight"],
+            "up": state_dict[name + ".lora_up.weight"],
+            "alpha": state_dict.get(name + ".alpha"),
+        }}
+    pairs = Pairs()
+    for name, group in groups.items():
+        alpha = group["alpha"]
+        scale = {scale} if alpha is not None else 1.0
+        pairs.put(name, group["down"], group["up"], scale * strength)
+    return pairs
+
+def add_lora(x, down, up, alpha, output):
+    output.add_(F.linear(F.linear(x, down), up), alpha=alpha)
+
+class PatchedLinear(torch.nn.Linear):
+    lora_patches = ()
+
+    def forward(self, x):
+        out = super().forward(x)
+        for down, up, alpha in self.lora_patches:
+            out.add_(F.linear(F.linear(x, down), up), alpha=alpha)
+        return out
+"""
+
 FIRING = {
     "a list": LIST.format(**PLAIN),
     "a list, by index": LIST.format(
@@ -83,9 +122,11 @@ FIRING = {
     "a table": TABLE.format(**ENTRY),
     "a table with a default": TABLE.format(**ENTRY | {"alpha": 'state_dict.get(name + ".alpha", 1.0)'}),
     "a record": RECORD.format(alpha='tensors[f"{name}.alpha"].item()', scale="entry.alpha"),
+    "a row of a parser that divides nothing": PARSER.format(scale="float(alpha)"),
 }
 
 SILENT = {
+    "a row of a parser that divides": PARSER.format(scale='float(alpha) / group["down"].shape[0]'),
     "divided where it is stored": LIST.format(
         **PLAIN | {"alpha": 'lora_alphas.get(name + ".alpha", 1.0) / lora_A.shape[0]'}
     ),

@@ -108,7 +108,7 @@ def _is_real(ledger: Ledger, symbol: Symbol, step: Multiplied) -> Witness | None
     if settings is not None:
         return settings, "the settings that state alpha state the rank beside it"
     carried = ledger.once(_carried).get(_last_part(symbol.origin))
-    if carried is not None and _same_row(symbol, step):
+    if carried is not None and _same_row(symbol, step) and not _divided_elsewhere(ledger, symbol):
         return carried, "the alpha of the file is kept beside the factors"
     stored = _stored(ledger, step.spot.cls, symbol)
     if stored is not None:
@@ -152,6 +152,16 @@ def _same_row(symbol: Symbol, step: Multiplied) -> bool:
     return not owner or not _owner(factor) or owner == _owner(factor)
 
 
+def _divided_elsewhere(ledger: Ledger, symbol: Symbol) -> bool:
+    """Is it a bare name, which no row holds in sight, while the file's alpha is divided on its way?"""
+    return not _owner(symbol.origin) and any(
+        origin in ledger.once(_file_alphas)
+        for quotient in ledger.quotients
+        for option in options(quotient.value)
+        for origin in _origins(option.value)
+    )
+
+
 def _file_alphas(ledger: Ledger) -> dict[str, Spot]:
     """Where alphas are read from entries of a state dict, by the origin of the number."""
     found: dict[str, Spot] = {}
@@ -185,6 +195,7 @@ def _settings_alphas(ledger: Ledger) -> dict[str, Spot]:
 def _carried(ledger: Ledger) -> dict[str, Spot]:
     """Where both factors of a file and their alpha are put into one row, by the name of alpha there."""
     found: dict[str, Spot] = {}
+    finished: set[str] = set()
     files = ledger.once(_file_alphas)
     for spot, row in _rows(ledger):
         sides = {
@@ -197,10 +208,12 @@ def _carried(ledger: Ledger) -> dict[str, Spot]:
         for name, value in row.items():
             origins = [origin for option in options(value) for origin in _origins(option.value)]
             scales = [scale_of(option.value) for option in options(value)]
+            if any(s is not None and powers_of(s).alpha and powers_of(s).below > 0 for s in scales):
+                finished.add(name)  # rows of one name are told apart by nothing here
             pure = all(s is None or s.constant is not None or only_symbol(s) is not None for s in scales)
             if sides == {A, B} and pure and any(origin in files for origin in origins):
                 found.setdefault(name, spot)
-    return found
+    return {name: spot for name, spot in found.items() if name not in finished}
 
 
 def _rows(ledger: Ledger) -> Iterator[tuple[Spot, dict[str, Value]]]:
