@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import STRENGTH
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.renormed import has_role, renormed, step_with
+from lorascale_lint.ledger.renormed import fixed_when_made, has_role, renormed, step_with
 from lorascale_lint.rule import Rule
 
 
@@ -93,6 +93,8 @@ class DoraStrengthInsideNorm(Rule):
                 continue
             seen.add(of.summed.node)
             step = step_with(of, STRENGTH)
+            if step is not None and fixed_when_made(step, STRENGTH):
+                continue
             yield self.at(
                 of.summed,
                 f"`{of.summed.name}` multiplies the strength onto a delta that DoRA normalises afterwards",

@@ -93,6 +93,8 @@ class StrengthOnOnePath(Rule):
                 other = next((item for item in strong if item.kind != application.kind), None)
                 if other is None or application.spot.function in careful or application.kind == "unmerge":
                     continue
+                if all(branch.steps and not branch.scale.powers for branch in application.branches):
+                    continue  # the callers in sight made the layer with numbers, so the scale is one
                 from lorascale_lint.codemods.multiply_strength import multiply_strength
 
                 yield self.at(

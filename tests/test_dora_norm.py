@@ -228,3 +228,42 @@ def init_dora(weight):
 )
 def test_correct_decompositions_are_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, lora_dora=source) == []
+
+
+BLOCK = """\
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def weight_norm(base_weight, lora_A, lora_B, scaling):
+    return torch.linalg.norm(base_weight + scaling * (lora_B @ lora_A), dim=1)
+
+
+class DoraLinear(nn.Module):
+    def __init__(self, original, rank, alpha, weight=1.0, strength=1.0):
+        super().__init__()
+        self.scaling = {kept}
+        self.strength = strength
+        self.base_weight = original.weight.detach()
+        self.lora_A = nn.Parameter(torch.empty(rank, original.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(original.out_features, rank))
+        self.magnitude = nn.Parameter(weight_norm(self.base_weight, self.lora_A, self.lora_B, self.scaling))
+
+    def forward(self, x):
+        base = F.linear(x, self.base_weight)
+        norm = weight_norm(self.base_weight, self.lora_A, self.lora_B, {given}).detach()
+        share = (self.magnitude / norm).view(1, -1)
+        delta = (x @ self.lora_A.T) @ self.lora_B.T * {given}
+        return base + (share - 1) * base + share * delta
+"""
+
+
+def test_a_weight_that_the_constructor_folds_into_the_trained_scale(tmp_path: Path) -> None:
+    fixed = BLOCK.format(kept="alpha / rank * weight", given="self.scaling")
+    assert codes(tmp_path, lora_dora=fixed) == []
+
+
+def test_a_strength_beside_the_trained_scale_in_the_norm(tmp_path: Path) -> None:
+    chosen = BLOCK.format(kept="alpha / rank", given="self.scaling * self.strength")
+    assert codes(tmp_path, lora_dora=chosen) == ["LS403"]

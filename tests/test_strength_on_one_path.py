@@ -79,3 +79,39 @@ def load(model, path, rank, alpha):
 def test_a_caller_that_gives_the_strength_one(delta: str, codes: list[str], tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_layer.py": BUILT.format(delta=delta)}, codes=["LS105"])
     assert [finding.code for finding in found] == codes
+
+
+KEPT = """\
+class LoRALinear(nn.Module):
+    def __init__(self, original, rank=64, alpha=1.0, weight=1.0):
+        super().__init__()
+        self.scaling = (alpha / rank) * weight
+        self.weight = weight
+        self.register_buffer("base_weight", original.weight.detach())
+        self.lora_A = nn.Parameter(torch.empty(rank, original.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(original.out_features, rank))
+
+    def forward(self, x):
+        return F.linear(x, self.base_weight) + (x @ self.lora_A.T) @ (self.lora_B.T * self.scaling)
+
+    def merge(self):
+        self.base_weight.copy_(self.base_weight + (self.lora_B @ self.lora_A) * self.scaling)
+"""
+HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
+MADE = f"{HEAD}from lora_layer import LoRALinear\n\n\nlayer = LoRALinear(nn.Linear(16, 8), rank=4, alpha=8.0)\n"
+CALLED = f"{MADE}print(layer(torch.randn(2, 16)))\n"
+
+
+@pytest.mark.parametrize("name", ["demo.py", "unit_tests/layers.py"])
+def test_a_layer_that_a_script_makes_with_numbers(name: str, tmp_path: Path) -> None:
+    """Its scale is a number in `forward`, and symbols in `merge`, which nobody calls."""
+    files = {"lora_layer.py": HEAD + KEPT, name: CALLED}
+    assert not [f for f in lint_files(tmp_path, files, codes=["LS105"]) if f.code == "LS105"]
+
+
+def test_a_merge_that_has_the_weight_once_more_than_forward(tmp_path: Path) -> None:
+    wrong = KEPT.replace("self.scaling = (alpha / rank) * weight", "self.scaling = alpha / rank").replace(
+        "@ self.lora_A) * self.scaling", "@ self.lora_A) * self.scaling * self.weight"
+    )
+    files = {"lora_layer.py": HEAD + wrong, "unit_tests/layers.py": CALLED}
+    assert [f.code for f in lint_files(tmp_path, files, codes=["LS105"])] == ["LS105"]

@@ -53,6 +53,18 @@ def step_with(value: Tensor, *roles: str) -> Multiplied | None:
     return next((step for step in value.steps if has_role(step.scale, *roles)), None)
 
 
+def fixed_when_made(step: Multiplied, role: str) -> bool:
+    """Is the number in that role part of the trained scale that a constructor keeps, as a block's weight is?
+
+    Nobody chooses it at run time, and the layer is trained with it.
+    """
+    made = [inner for inner in getattr(step.by, "steps", ()) if has_role(inner.scale, role)]
+    kept = [inner.spot.function for inner in made]
+    return bool(made) and has_role(step.scale, ALPHA, SCALING) and all(
+        function is not None and function.name == "__init__" for function in kept
+    )
+
+
 def has_role(scale: Scale, *roles: str) -> bool:
     """Is a number in one of the roles in the scale?"""
     return any(symbol.role in roles for symbol, _ in scale.powers)

@@ -16,7 +16,8 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 def is_test(filename: str) -> bool:
     """Is it the path of a test?"""
     path = PurePath(filename)
-    return path.name.startswith(("test_", "conftest")) or path.stem.endswith("_test") or "tests" in path.parts
+    beside = any(part == "tests" or part.endswith(("_tests", "-tests")) for part in path.parts)
+    return beside or path.name.startswith(("test_", "conftest")) or path.stem.endswith("_test")
 
 
 @dataclass(eq=False, slots=True)
