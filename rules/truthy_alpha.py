@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, speaks_of_kohya, speaks_of_letters
-from lorascale_lint.ledger.choices import Choice, choices, divided
+from lorascale_lint.ledger.choices import Choice, choices, divided, rank_stands_in
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
@@ -24,8 +24,9 @@ class TruthyAlpha(Rule):
 
     `alpha / rank if alpha and rank else 1.0` (or the same as a branch) at an application, or where its
     scale is made: where alpha is 0, the delta is applied unscaled. An alpha that is looked up in an
-    adapter counts as well; a parameter that nobody applies in sight is of medium confidence. So is an alpha
-    or a strength in whose place a constant is taken where it is false: `lora_alpha or 16`, `strength or 1.0`.
+    adapter counts as well; a parameter, or an entry of settings, that nobody applies in sight is of medium
+    confidence. So is an alpha or a strength in whose place a constant is taken where it is false:
+    `lora_alpha or 16`, `strength or 1.0`.
 
     ## Why it is wrong
 
@@ -84,7 +85,8 @@ class TruthyAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications, and scales made beforehand, whose trained branch is chosen by the truth of alpha."""
-        asks = _truths(ledger, ALPHA)
+        ranked = rank_stands_in(ledger)
+        asks = {atom: asked for atom, asked in _truths(ledger, ALPHA).items() if atom not in ranked}
         reported: set[ast.AST] = set()
         found = list(choices(ledger))
         for choice in found:
@@ -94,7 +96,8 @@ class TruthyAlpha(Rule):
             reported.add(ask.spot.node)
             named = isinstance(ask.spot.node, ast.Name)
             parameter = named and ask.spot.function is not None and _name(ask) in ask.spot.function.parameters
-            unsure = (parameter and not choice.applied) or _may_mean_rank(ask)
+            made = not choice.applied and (parameter or _of_settings(ask))
+            unsure = made or _may_mean_rank(ask)
             from lorascale_lint.codemods.compare_with_none import compare_with_none
 
             yield self.at(
@@ -109,15 +112,15 @@ class TruthyAlpha(Rule):
                 else None,
             )
 
-        yield from self._replaced(ledger, found, reported)
+        yield from self._replaced(ledger, found, reported, ranked)
 
     def _replaced(
-        self, ledger: Ledger, found: list[Choice], reported: Collection[ast.AST]
+        self, ledger: Ledger, found: list[Choice], reported: Collection[ast.AST], ranked: Collection[str]
     ) -> Iterator[Finding]:
         """Alphas and strengths in whose place a constant is taken where they are 0; never a rank."""
         seen = set(reported)
         for role, word in ((ALPHA, "alpha"), (STRENGTH, "strength")):
-            asks = _truths(ledger, role)
+            asks = {atom: asked for atom, asked in _truths(ledger, role).items() if atom not in ranked}
             for choice in found:
                 constant, ask = _substitute(choice, asks, role)
                 if ask is None or ask.spot.node in seen or choice.spot.file.is_test:
@@ -131,6 +134,13 @@ class TruthyAlpha(Rule):
                     trace=[(choice.spot, f"{float(constant):g} takes the place of a false {word}")],
                     fix=None,
                 )
+
+
+def _of_settings(ask: Ask) -> bool:
+    """Is it an entry of settings (``config["lora_alpha"]``), where nobody puts 0?"""
+    symbols = (only_symbol(scale) for o in options(ask.value) if (scale := scale_of(o.value)) is not None)
+    origins = (s.origin.rpartition("[") for s in symbols if s is not None and s.origin.endswith("]"))
+    return any(bracket and key[:-1].isidentifier() for _, bracket, key in origins)
 
 
 def _may_mean_rank(ask: Ask) -> bool:

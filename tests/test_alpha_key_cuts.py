@@ -153,3 +153,30 @@ def scale_of(alpha: int, rank: int):
     found = lint_files(tmp_path, {"convert_lora.py": source})
     assert [item.code for item in found] == ["LS204"]  # int() of a tensor of the file
     assert found[0].span.start.row == 16
+
+
+RENAMED = """
+def convert(lora_sd):
+    renamed = {{}}
+    for key, weight in lora_sd.items():
+        body = key.split(".", 1)[1].replace(".", "_")
+        key = f"lora_unet_{{body}}".replace("_lora_A_", ".lora_down.").replace("_lora_B_", ".lora_up.")
+        renamed[key] = weight
+    return merge(renamed, {{}})
+
+
+def merge(lora_sd, weights):
+    for key in [k for k in lora_sd if "{filtered}" in k]:
+        down, up = lora_sd[key], lora_sd[key.replace("lora_down", "lora_up").replace("lora_A", "lora_B")]
+        alpha = lora_sd.get(key[: {length}] + "alpha", down.shape[0])
+        weights[key] = weights[key] + (up @ down) * (alpha / down.shape[0])
+    return weights
+"""
+
+
+def test_a_cut_that_fits_the_new_names_of_a_renaming_is_right(tmp_path: Path) -> None:
+    source = RENAMED.format(filtered="lora_down", length='key.index("lora_down")')
+    assert not [item for item in lint_files(tmp_path, {"new.py": source}) if "cut from" in item.message]
+    source = RENAMED.format(filtered="lora_", length='-len("lora_down.weight")')
+    source = source.replace("return merge(renamed, {})", "return merge(lora_sd, {})")
+    assert [item for item in lint_files(tmp_path, {"old.py": source}) if "cut from" in item.message]

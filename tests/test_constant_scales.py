@@ -228,3 +228,34 @@ def test_a_caller_without_an_alpha_does_not_make_a_layer_unscaled(tmp_path: Path
     source = NO_ALPHA_GIVEN if right else NO_ALPHA_GIVEN.replace(" * self.scaling", "")
     codes = {finding.code for finding in found(tmp_path, source) if finding.confidence == "high"}
     assert bool(codes & {"LS101", "LS102", "LS108"}) is not right
+
+
+KEPT_ALPHA = """
+import torch
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, in_features, out_features, rank=4, alpha=16):
+        super().__init__()
+        self.base_layer = nn.Linear(in_features, out_features)
+        self.lora_alpha = alpha
+        {former}
+        self.scaling = 1
+        self.lora_A = nn.Parameter(torch.zeros(rank, in_features))
+        self.lora_B = nn.Parameter(torch.zeros(out_features, rank))
+
+    def forward(self, x):
+        delta = (x @ self.lora_A.T) @ self.lora_B.T
+        return self.base_layer(x) + delta * self.scaling
+"""
+
+
+@pytest.mark.parametrize(
+    ("former", "codes"),
+    [("# self.scaling = alpha / rank", []), ("# no change at the start", ["LS102"])],
+    ids=["the formula is a comment beside it", "another comment"],
+)
+def test_a_constant_that_replaces_the_formula(former: str, codes: list[str], tmp_path: Path) -> None:
+    files = {"lora_layer.py": KEPT_ALPHA.format(former=former)}
+    assert [f.code for f in lint_files(tmp_path, files) if f.code in ("LS102", "LS108")] == codes

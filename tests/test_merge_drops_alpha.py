@@ -473,3 +473,32 @@ class Model:
 def test_a_checkpoint_that_is_handed_on_beside_says_nothing_of_the_adapter(tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_model.py": BASE_BESIDE}, codes=["LS310"])
     assert [finding.span.start.row for finding in found] == [22]
+
+
+MOMENTS = """
+import numpy as np
+from safetensors.torch import load_file
+
+
+def kurtosis(matrix):
+    flat = matrix.float().numpy().flatten()
+    mean = np.mean(flat)
+    return float(np.mean(((flat - mean) / np.std(flat)) ** 4))
+
+
+def look_at(path, base):
+    tensors = load_file(path + "/adapter_model.safetensors")
+    for name in [key for key in tensors if "lora_A" in key]:
+        delta = tensors[name.replace("lora_A", "lora_B")] @ tensors[name]
+        print({use})
+"""
+
+
+@pytest.mark.parametrize(
+    ("use", "codes"),
+    [("kurtosis(delta)", []), ('base[name.replace("lora_A.", "")] - delta', ["LS310"])],
+    ids=["moments", "taken from a base"],
+)
+def test_moments_of_a_product(use: str, codes: list[str], tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_look.py": MOMENTS.format(use=use)})
+    assert [finding.code for finding in found if finding.code == "LS310"] == codes

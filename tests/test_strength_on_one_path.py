@@ -98,7 +98,7 @@ class LoRALinear(nn.Module):
         self.base_weight.copy_(self.base_weight + (self.lora_B @ self.lora_A) * self.scaling)
 """
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
-MADE = f"{HEAD}from lora_layer import LoRALinear\n\n\nlayer = LoRALinear(nn.Linear(16, 8), rank=4, alpha=8.0)\n"
+MADE = f"{HEAD}from lora_layer import LoRALinear\n\nlayer = LoRALinear(nn.Linear(16, 8), rank=4, alpha=8.0)\n"
 CALLED = f"{MADE}print(layer(torch.randn(2, 16)))\n"
 
 

@@ -58,6 +58,11 @@ def test_truth_chooses_the_scale_of_a_layer(made: str, used: str, confidence: st
         ("self.scale = network_alpha / rank if network_alpha is not None else 1.0", "out = out * self.scale"),
         ("self.alpha = network_alpha if network_alpha else rank", "out = out * (self.alpha / self.rank)"),
         ("self.alpha = network_alpha or rank", "out = out * (self.alpha / self.rank)"),
+        (
+            "self.info = settings",
+            'r = self.info.get("rank", 16)\n        alpha = self.info.get("alpha") or r\n'
+            "        out *= alpha / r",
+        ),
         ("self.scale = network_alpha / rank if rank else 1.0", "out = out * self.scale"),
         ("self.name = f'lora-{network_alpha}' if network_alpha else 'lora'", "pass"),
     ],

@@ -32,7 +32,10 @@ class Misfit:
 
 
 def misfits(ledger: Ledger) -> Iterator[Misfit]:
-    """Look-ups that say nothing when they miss, where both spellings come to them."""
+    """Look-ups that say nothing when they miss, where both spellings come to them.
+
+    An alpha that is looked up beside the name which a renaming gave to its factors is cut right.
+    """
     found: dict[ast.AST, dict[str, list[tuple[bool, KeyRead]]]] = defaultdict(lambda: defaultdict(list))
     for fate in fates(ledger):
         sample = fate.trial.sample
@@ -40,11 +43,13 @@ def misfits(ledger: Ledger) -> Iterator[Misfit]:
             continue  # nothing is cut off from `lora_A.weight`
         renamed = {shown(write.key) for write in fate.ledger.writes if fate.is_alpha(write.value)}
         kept = {sample.alpha_key, *renamed}
+        modules = {sample.module, *(_module(shown(t.down.key), shown(t.up.key)) for t in fate.all_tables)}
+        fitting = {key for module in modules if module for key in _alphas_of(module)}
         for read in fate.ledger.reads:
             key = read.key.literal if isinstance(read.key, Text) else None
             if key is None or read.how not in ("get", "pop", "in") or not key.endswith("alpha"):
                 continue
-            well_formed = key in kept or key in {f"{sample.module}.{suffix}" for suffix in ALPHA_SUFFIXES}
+            well_formed = key in kept or key in fitting
             whole = key in ALPHA_SUFFIXES  # the part of one module: nothing was cut
             if whole or isinstance(read.container, Text) or (well_formed and key not in kept):
                 continue

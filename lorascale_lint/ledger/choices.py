@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import SCALING
+from lorascale_lint.knowledge.roles import RANK, SCALING
 from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
+from lorascale_lint.provenance.scale import STAND_IN, TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Guards, Tensor, Value, options
 
 
@@ -39,6 +39,19 @@ def choices(ledger: Ledger) -> Iterator[Choice]:
     for use in ledger.uses:
         for value in use.given.values():
             yield from _of_value(use.spot, value, use.guards)
+
+
+def rank_stands_in(ledger: Ledger) -> set[str]:
+    """Conditions whose no puts the rank in the place of alpha: kohya's rule, ``alpha or rank``."""
+    found = set()
+    kept_in: list[Bind | Store] = [*ledger.binds, *ledger.stores]
+    for kept in kept_in:
+        for option in options(kept.value):
+            scale = scale_of(option.value) if option.guards else None
+            symbol = None if scale is None else only_symbol(scale)
+            if symbol is not None and (symbol.role == RANK or symbol.origin.startswith(STAND_IN)):
+                found.update(atom for atom, holds in option.guards if not holds)
+    return found
 
 
 def divided(scale: Scale, other: Scale) -> bool:

@@ -77,9 +77,22 @@ class Field:
         return all(scale.constant is not None for k in self.kept for scale in k.scales)
 
     @property
+    def was_replaced(self) -> bool:
+        """Does a literal stand beside the formula that it replaces, which is a comment now?"""
+        return any(replaces_comment(kept.spot, self.name) for kept in self.kept)
+
+    @property
     def is_trained(self) -> bool:
         """Does some code put a trained scale, or a part of one, there?"""
         return any(trained(scale) for k in self.kept for scale in k.scales)
+
+
+def replaces_comment(spot: Spot, name: str) -> bool:
+    """Does an assignment to ``name`` that is a comment now stand above or below?"""
+    lines, row = spot.file.lines, spot.row
+    around = [line.strip() for line in (*lines[max(0, row - 2) : row - 1], *lines[row : row + 1])]
+    former = (line.lstrip("# ").partition("=") for line in around if line.startswith("#"))
+    return any(equals and target.strip().rpartition(".")[2] == name for target, equals, _ in former)
 
 
 def field_of(ledger: Ledger, cls: ClassInfo, name: str) -> Field | None:

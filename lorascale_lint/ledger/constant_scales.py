@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.intent import on_purpose
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, A, B, role_of
+from lorascale_lint.ledger.class_fields import replaces_comment
 from lorascale_lint.ledger.entries import Bind
 from lorascale_lint.ledger.families import family_of_class, is_read, opposed
 from lorascale_lint.ledger.ledger import Ledger
@@ -46,6 +47,8 @@ def constant_scales(ledger: Ledger) -> Iterator[LostScale]:
     for found in _constants(ledger):
         function, place = found.spot.function, (found.spot.file.filename, found.spot.row)
         if function is None or place in seen or found.spot.file.is_test:
+            continue
+        if replaces_comment(found.spot, found.name):
             continue
         if (
             function in known

@@ -60,8 +60,10 @@ def fixed_when_made(step: Multiplied, role: str) -> bool:
     """
     made = [inner for inner in getattr(step.by, "steps", ()) if has_role(inner.scale, role)]
     kept = [inner.spot.function for inner in made]
-    return bool(made) and has_role(step.scale, ALPHA, SCALING) and all(
-        function is not None and function.name == "__init__" for function in kept
+    return (
+        bool(made)
+        and has_role(step.scale, ALPHA, SCALING)
+        and all(function is not None and function.name == "__init__" for function in kept)
     )
 
 

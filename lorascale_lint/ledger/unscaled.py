@@ -108,7 +108,8 @@ def _evidence(ledger: Ledger, family: Family, application: Application) -> Step 
         if not sibling.apart_by_scale and not sibling.other_mode:
             text = f"`{sibling.spot.name}` applies the same delta at {sibling.scale.formula()}"
             return sibling.spot, text
-    if not family.is_understood or (family.scaling is not None and not family.scaling.is_constant):
+    kept = family.scaling
+    if not family.is_understood or (kept is not None and (not kept.is_constant or kept.was_replaced)):
         return None
     if _given_away(ledger, family):
         return None

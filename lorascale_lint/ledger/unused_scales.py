@@ -295,6 +295,8 @@ def _fields(ledger: Ledger, deltas: Deltas, family: Family) -> Iterator[LostScal
     for field, kept in unread:
         cls = kept.spot.cls
         alpha = field.role == ALPHA
+        if alpha and family.scaling is not None and family.scaling.was_replaced:
+            continue
         if cls is None or is_open(ledger, cls) or (alpha and (len(unread) > 1 or cls in deltas.classes)):
             continue
         products, applied = _of_class(ledger, deltas, family, cls)

@@ -101,8 +101,16 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     variant = one.variant if one.variant != "lora" else two.variant
     if set(kinds) == {"A", "B"}:
         origin = one.origin if one.kind == B else two.origin
+        turned = ordered and layout == ("out_in" if one.kind == A else "in_out")
         return Tensor(
-            "delta", scale, space="weight", rows=rows, variant=variant, layout=layout, origin=origin
+            "delta",
+            scale,
+            space="weight",
+            transposed=turned,  # A.T @ B.T is (B @ A).T
+            rows=rows,
+            variant=variant,
+            layout=layout,
+            origin=origin,
         )
     for a, b in ((one, two), (two, one)):
         if a.kind in (A, B):

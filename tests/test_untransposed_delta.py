@@ -1,0 +1,47 @@
+"""LS103: products of the factors in either layout, as the activation and the merged weight take them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LAYER = """\
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, linear, rank, alpha):
+        super().__init__()
+        self.linear = linear
+        self.lora_a = nn.Linear(linear.in_features, rank, bias=False)
+        self.lora_b = nn.Linear(rank, linear.out_features, bias=False)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        delta = {forward}
+        return self.linear(x) + (x @ delta) * self.scaling
+
+    def merge(self):
+        delta = {merged}
+        self.linear.weight.data += delta * self.scaling
+"""
+TURNED = "self.lora_a.weight.T @ self.lora_b.weight.T"
+PLAIN = "self.lora_b.weight @ self.lora_a.weight"
+
+
+@pytest.mark.parametrize(
+    ("forward", "merged", "codes"),
+    [
+        (TURNED, f"({TURNED}).T", []),
+        (TURNED, PLAIN, []),
+        (f"({PLAIN}).T", PLAIN, []),
+        (PLAIN, PLAIN, ["LS103"]),
+        (PLAIN, f"({TURNED}).T", ["LS103"]),
+    ],
+)
+def test_layouts(forward: str, merged: str, codes: list[str], tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": LAYER.format(forward=forward, merged=merged)})
+    assert [finding.code for finding in found if finding.code in ("LS103", "LS109")] == codes
