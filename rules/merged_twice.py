@@ -1,4 +1,4 @@
-"""LS125: a delta is written into a layer's weight by hand, and the layer merges it again."""
+"""LS125: a delta is written into a layer's weight twice: by hand and by the layer, or at each call."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.merged_each_call import merged_each_call
 from lorascale_lint.ledger.merged_twice import merged_twice
 from lorascale_lint.rule import Rule
 
 
 class MergedTwice(Rule):
-    """Delta written into a weight by hand and merged by the layer again
+    """Delta written into a weight that has it already
 
     ## What it finds
 
     A function that takes the delta of a layer, writes weight and delta into the layer's weight, and then
     tells the same layer to merge; and one that adds the products of the factors of a model's modules to their
-    weights, and then tells the model to merge.
+    weights, and then tells the model to merge. And a `forward` that puts the sum of the layer's weight and
+    its delta back into the weight: the second call adds the delta to the sum of the first.
 
     ## Why it is wrong
 
@@ -26,7 +28,7 @@ class MergedTwice(Rule):
 
     ## Effect
 
-    2.00x too strong while it is merged.
+    2.00x too strong while it is merged; in a `forward`, once more at each call.
 
     ## Bad
 
@@ -55,7 +57,8 @@ class MergedTwice(Rule):
     ## Limits
 
     Both must stand in one function and name the layer alike. Silent where the function changes the factors
-    in between.
+    in between; in a `forward`, where it sets the weight again, calls what may put it back, or asks for a
+    flag before.
 
     ## References
 
@@ -66,7 +69,7 @@ class MergedTwice(Rule):
     name = "merged-twice"
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
-        """Calls that merge a layer behind a sum of its weight and its delta."""
+        """Calls that merge a layer whose weight has its delta already, and forwards that keep the sum."""
         seen: set[object] = set()
         for found in merged_twice(ledger):
             if found.merge.node in seen:
@@ -82,3 +85,12 @@ class MergedTwice(Rule):
                     (found.merge, "then the layer adds it once more"),
                 ],
             )
+        for apply in merged_each_call(ledger):
+            if apply.spot.node not in seen:
+                seen.add(apply.spot.node)
+                yield self.at(
+                    apply.spot,
+                    f"`{apply.spot.name}` leaves the delta in the weight and adds it again at each call",
+                    effect="2.00x too strong at the second call, 3.00x at the third",
+                    trace=[(apply.spot, "the sum is kept, and nothing here takes the delta out")],
+                )

@@ -62,3 +62,59 @@ def export(model, out):
 def test_models_that_merge(between: str, merge: str, count: int, tmp_path: Path) -> None:
     source = EXPORT.format(between=between, merge=merge)
     assert len(lint_files(tmp_path, {"export_lora.py": source}, codes=["LS125"])) == count
+
+
+LAYER = """
+import torch
+from torch import nn
+
+
+class LoRAConv(nn.Module):
+    def __init__(self, conv, r, lora_alpha):
+        super().__init__()
+        self.conv = conv
+        self.merged = False
+        self.lora_A = nn.Parameter(torch.zeros(r, conv.in_channels))
+        self.lora_B = nn.Parameter(torch.zeros(conv.out_channels, r))
+        self.scaling = lora_alpha / r
+
+    def delta(self):
+        return (self.lora_B @ self.lora_A).view(self.conv.weight.shape) * self.scaling
+
+    def restore(self):
+        self.conv.weight.data = self.backup
+
+    def forward(self, x):
+        {body}
+        return self.conv(x)
+"""
+EACH_CALL = {
+    "an assignment": "self.conv.weight.data = self.conv.weight.data + self.delta()",
+    "in place": "self.conv.weight.data += self.delta()",
+    "add_": "with torch.no_grad():\n            self.conv.weight.add_(self.delta())",
+    "by a parameter": "if x.dim() == 4:\n            self.conv.weight.data += self.delta()",
+}
+PUT_BACK = {
+    "a local": "weight = self.conv.weight.data + self.delta()\n        return torch.conv2d(x, weight)",
+    "a flag": "if not self.merged:\n            self.conv.weight.data += self.delta()\n"
+    "            self.merged = True",
+    "returned before": "if self.merged:\n            return self.conv(x)\n"
+    "        self.conv.weight.data += self.delta()\n        self.merged = True",
+    "taken out": "self.conv.weight.data += self.delta()\n        out = self.conv(x)\n"
+    "        self.conv.weight.data -= self.delta()\n        return out",
+    "kept before": "kept = self.conv.weight.data.clone()\n        self.conv.weight.data += self.delta()\n"
+    "        out = self.conv(x)\n        self.conv.weight.data = kept\n        return out",
+    "a method": "self.restore()\n        self.conv.weight.data += self.delta()",
+    "of a backup": "self.conv.weight.data = self.backup + self.delta()",
+}
+
+
+@pytest.mark.parametrize("body", EACH_CALL.values(), ids=EACH_CALL)
+def test_a_forward_that_keeps_the_sum_adds_the_delta_at_each_call(body: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_conv.py": LAYER.format(body=body)}, codes=["LS125"])
+    assert [finding.code for finding in found] == ["LS125"]
+
+
+@pytest.mark.parametrize("body", PUT_BACK.values(), ids=PUT_BACK)
+def test_a_forward_that_puts_the_weight_back_is_silent(body: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_conv.py": LAYER.format(body=body)}, codes=["LS125"]) == ()
