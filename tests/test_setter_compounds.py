@@ -44,3 +44,41 @@ def test_setting_twice_multiplies_twice(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert not lint_files(tmp_path, {"lora_layer.py": LAYER + RIGHT[name]}, codes=["LS222"])
+
+
+BUFFER = """\
+import torch
+
+
+class Lora(torch.nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base, self.trained = base, alpha / r
+        self.lora_a = torch.nn.Linear(base.in_features, r, bias=False)
+        self.lora_b = torch.nn.Linear(r, base.out_features, bias=False)
+        self.register_buffer("lora_scale", torch.tensor(alpha / r))
+
+    def forward(self, x):
+        return self.base(x) + self.lora_b(self.lora_a(x)) * self.lora_scale
+
+
+def set_strength(model, strength):
+    for m in model.modules():
+        if isinstance(m, Lora):
+            {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("m.lora_scale.mul_(strength)", 1),
+        ("m.lora_scale *= strength", 1),
+        ("m.lora_scale.copy_(m.lora_scale * strength)", 1),
+        ("m.lora_scale.fill_(m.trained * strength)", 0),
+        ("m.lora_scale.fill_(m.trained)\n            m.lora_scale.mul_(strength)", 0),
+    ],
+)
+def test_a_buffer_that_is_changed_in_place(body: str, count: int, tmp_path: Path) -> None:
+    source = BUFFER.format(body=body)
+    assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS222"])) == count

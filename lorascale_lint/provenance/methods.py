@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.interfaces import NAMED_TEXTS, WRITES_ENTRY
-from lorascale_lint.knowledge.operations import KEEPERS
+from lorascale_lint.knowledge.operations import KEEPERS, OPERATIONS
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
 from lorascale_lint.provenance.decorators import method
@@ -19,7 +19,7 @@ from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.regexes import of_pattern
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.shapes import extent
-from lorascale_lint.provenance.tensor_methods import of_module, of_place, of_tensor
+from lorascale_lint.provenance.tensor_methods import of_module, of_place, of_tensor, write_back
 from lorascale_lint.provenance.text_methods import of_text
 from lorascale_lint.provenance.values import (
     NONE,
@@ -148,6 +148,11 @@ def _dispatch(
             ):
                 return receiver
             made = operation(m, name, [receiver, *args], named, node)
+            effect = OPERATIONS.get(name)
+            if name.endswith("_") and args and isinstance(made, Number) and effect in ("multiply", "divide"):
+                write_back(m, node, made)  # a buffer that keeps a scale
+            elif name == "fill_" or effect == "copy_into":
+                write_back(m, node, args[0] if args else UNKNOWN)
             return made if made is not None else UNKNOWN
         case _:
             return UNKNOWN

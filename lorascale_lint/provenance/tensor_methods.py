@@ -123,9 +123,9 @@ def of_tensor(
             if m.recording and node is not None:  # the weight keeps its name, whatever is put there
                 m.ledger.stores.append(Store(m.spot(node), value, "data", args[0], value, m.frame.guards))
         elif OPERATIONS.get(name) != "fill":
-            _write_back(m, node, made_)
+            write_back(m, node, made_)
         elif args and value.kind == "fresh" and (known := number(args[0])) is not None and known.scale.powers:
-            _write_back(m, node, known)  # a number that a tensor keeps
+            write_back(m, node, known)  # a number that a tensor keeps
         return made_
     return made_
 
@@ -139,7 +139,7 @@ def opaque_method(value: Tensor) -> Value:
     )
 
 
-def _write_back(m: Machine, node: ast.Call | None, value: Value) -> None:
+def write_back(m: Machine, node: ast.Call | None, value: Value) -> None:
     """``x.mul_(s)`` changes ``x``, also where ``x`` is ``self.lora_A.weight.data``."""
     if node is None or not isinstance(node.func, ast.Attribute):
         return
@@ -242,7 +242,7 @@ def of_place(
                 (isinstance(made_, Tensor) and made_.kind not in ("adapted", "base", "data"))
                 or (isinstance(made_, Number) and effect in ("multiply", "divide"))  # an activation, maybe
             ):
-                _write_back(m, node, made_)
+                write_back(m, node, made_)
             return made_
     made = call_place(m, m.place(name, value if isinstance(value, Place) else None), args, keywords, node)
     record_use(m, node, f"{path}.{name}", None, args, keywords, made)
