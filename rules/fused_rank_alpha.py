@@ -20,7 +20,8 @@ class FusedRankAlpha(Rule):
     the B factors side by side or on a block diagonal, and writes the alpha of one of them unchanged
     under the fused module's key, or gives all three back together; also where adapters are stacked, each part
     times its weight. Also a function that decomposes the delta of a PEFT adapter anew
-    (`torch.linalg.svd`), writes the new rank into its configuration, and says nothing of alpha; and one that
+    (`torch.linalg.svd`) or joins several, writes the new rank into its configuration, and says nothing of
+    alpha; and one that
     writes both factors of a file anew, out of a decomposition, and copies the file's alpha.
 
     ## Why it is wrong
@@ -104,10 +105,16 @@ class FusedRankAlpha(Rule):
         for found in resized(ledger):
             yield self.at(
                 found.rank,
-                f"`{found.rank.name}` decomposes an adapter to another rank and keeps its alpha",
-                effect="effective scale alpha / new rank: 4.00x too strong from rank 64 to 16",
+                f"`{found.rank.name}` joins adapters of several ranks and keeps the alpha of one"
+                if found.joined
+                else f"`{found.rank.name}` decomposes an adapter to another rank and keeps its alpha",
+                confidence="medium" if found.joined else "high",
+                effect="effective scale alpha / new rank instead of alpha / rank",
                 trace=[
-                    (found.decomposed, "the delta is decomposed into new factors"),
+                    (
+                        found.decomposed,
+                        "factors are put side by side" if found.joined else "the delta is decomposed anew",
+                    ),
                     (found.rank, "their rank is written, `lora_alpha` stays"),
                     (found.saved, "and the configuration is handed on with both"),
                 ],

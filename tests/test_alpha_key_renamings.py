@@ -220,3 +220,37 @@ def test_stacked_pair_fires_once(name: str, tmp_path: Path) -> None:
 def test_stacked_pair_silent(name: str, tmp_path: Path) -> None:
     found = [finding.code for finding in lint_files(tmp_path, {"convert.py": STACKED_RIGHT[name]})]
     assert "LS308" not in found
+
+
+JOINED = """
+import json
+import torch
+from safetensors.torch import load_file, save_file
+
+def join_lora(one, two, out):
+    first = load_file(one + "/adapter_model.safetensors")
+    second = load_file(two + "/adapter_model.safetensors")
+    config = json.load(open(one + "/adapter_config.json"))
+    ranks = [json.load(open(path + "/adapter_config.json"))["r"] for path in (one, two)]
+    made = {{}}
+    for key in first:
+        made[key] = torch.cat([first[key], second[key]], dim=0 if "lora_A" in key else 1)
+    config["r"] = sum(ranks)
+    {more}
+    json.dump(config, open(out + "/adapter_config.json", "w"))
+    save_file(made, out + "/adapter_model.safetensors")
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "count"),
+    [
+        ("pass", 1),
+        ('config["lora_dropout"] = 0.0', 1),
+        ('config["lora_alpha"] = config["lora_alpha"] * sum(ranks) / ranks[0]', 0),
+        ('config["lora_alpha"] = sum(ranks)', 0),
+    ],
+)
+def test_joined_adapters_and_their_configuration(more: str, count: int, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"join.py": JOINED.format(more=more)}, codes=["LS308"])
+    assert len(found) == count

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.operations import DECOMPOSITIONS
+from lorascale_lint.knowledge.operations import CONCATENATES, DECOMPOSITIONS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, A, B, role_of
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use
 from lorascale_lint.ledger.fusions import is_read_alpha
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
@@ -15,16 +15,17 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of
 from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.values import Place, Tensor, Text, Value, options
+from lorascale_lint.provenance.values import Place, Tensor, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True)
 class Resized:
-    """A configuration gets another rank, and keeps its alpha, beside a decomposition."""
+    """A configuration gets another rank, and keeps its alpha, beside a decomposition or a concatenation."""
 
     decomposed: Spot
     rank: Spot
     saved: Spot
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,9 @@ def recuts(ledger: Ledger) -> Iterator[Recut]:
 
 
 def resized(ledger: Ledger) -> Iterator[Resized]:
-    """Functions that decompose an adapter anew, write its rank, and know nothing of alpha or of a scale."""
+    """Functions that change an adapter's rank, write it, and know nothing of alpha or of a scale."""
     for look in looks(ledger, callees=True):
-        cuts = [use for use in look.uses if use.name.rpartition(".")[2] in DECOMPOSITIONS]
+        cuts = [use for use in look.uses if use.name.rpartition(".")[2] in DECOMPOSITIONS or _joins(use)]
         if not cuts or cuts[0].spot.file.is_test or _knows_alpha(look):
             continue
         if not all(_is_unscaled(value) for cut in cuts for value in cut.given.values()):
@@ -70,7 +71,15 @@ def resized(ledger: Ledger) -> Iterator[Resized]:
                 later = [use for use in look.uses if use.spot.row > write.spot.row]
                 saved = [use for use in later if write.container in use.given.values()]
                 if saved:
-                    yield Resized(cuts[0].spot, write.spot, saved[0].spot)
+                    yield Resized(cuts[0].spot, write.spot, saved[0].spot, _joins(cuts[0]))
+
+
+def _joins(use: Use) -> bool:
+    """Does a call put tensors of adapter files side by side?"""
+    if use.name.rpartition(".")[2] not in CONCATENATES:
+        return False
+    held = [item for value in use.given.values() if isinstance(value, Tup) for item in value.items]
+    return any(is_real_factor(item) or getattr(item, "path", "").startswith("file(") for item in held)
 
 
 def _knows_alpha(look: Look) -> bool:

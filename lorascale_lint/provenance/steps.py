@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lorascale_lint.bounds import STEP_COUNT
-from lorascale_lint.knowledge.roles import STRENGTH, A, B
+from lorascale_lint.knowledge.roles import DIFF, STRENGTH, A, B, key_role
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import LINEAR, factor_of, tensor
@@ -109,6 +109,8 @@ def _marked(
         if m.recording and second is not None and _in_place(node):  # of an entry that nobody knows more of
             m.ledger.multiplied.append(second)
         return replace(made, steps=found) if found else made
+    if m.recording and isinstance(made, Tensor):
+        _of_difference(m, node, left, right, guards)
     if not isinstance(made, Tensor) or made.kind not in (*LINEAR, "number"):
         return made
     onto, other = tensor(left[0]), tensor(right[0])
@@ -125,6 +127,21 @@ def _marked(
     if m.recording and made.kind in LINEAR:
         m.ledger.multiplied.append(last)
     return replace(made, steps=(*before.steps, last)[-STEP_COUNT:])
+
+
+def is_difference(value: Value) -> bool:
+    """Is the value a raw difference of a weight, by the key of an adapter under which it stands?"""
+    if isinstance(value, Tensor):
+        return value.kind == "data" and key_role(value.origin) == DIFF
+    return isinstance(value, Place) and value.role == DIFF
+
+
+def _of_difference(m: Machine, node: ast.AST, left: Side, right: Side, guards: Guards) -> None:
+    """Writes down that a number is multiplied onto a raw difference, as adapters hold them beside factors."""
+    for onto, by in ((left, right), (right, left)):
+        if is_difference(onto[0]):
+            step = _step(m, node, by, onto, False, guards)
+            m.ledger.multiplied += [step] if step is not None else []
 
 
 def _step(
