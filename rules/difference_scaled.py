@@ -16,7 +16,7 @@ class DifferenceScaled(Rule):
 
     ## What it finds
 
-    An entry `.diff`, `.diff_b`, `.w_norm` or `.b_norm` of an adapter that is multiplied by alpha / rank before
+    An entry `.diff`, `.diff_b`, `.w_norm` or `.b_norm` of an adapter, multiplied by alpha / rank before
     it is added to its weight.
 
     ## Why it is wrong

@@ -132,7 +132,8 @@ def _marked(
 def is_difference(value: Value) -> bool:
     """Is the value a raw difference of a weight, by the key of an adapter under which it stands?"""
     if isinstance(value, Tensor):
-        return value.kind == "data" and key_role(value.origin) == DIFF
+        last = value.origin.rpartition(".")[2].removesuffix("]")
+        return value.kind == "data" and value.origin.endswith("]") and key_role(last) == DIFF
     return isinstance(value, Place) and value.role == DIFF
 
 
