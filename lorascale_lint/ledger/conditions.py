@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 
 from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
 from lorascale_lint.linking.definitions import FunctionInfo
@@ -18,26 +19,30 @@ def expression(name: str) -> ast.expr | None:
         return None
 
 
-def explains(name: str) -> bool:
-    """May the condition itself say why there is no scale: a flag of the caller, a format without alpha?
+def explains(
+    condition: str, roles: Collection[str] = NUMBERS, *, told: Collection[str] = (), named: str = ""
+) -> bool:
+    """May the condition itself say why a number is missing: a flag of the caller, a format without alpha?
 
-    A bare name is what a caller gives, or what was computed for the purpose.
+    ``roles`` are those of the missing numbers, ``told`` those that say nothing of them, and ``named``
+    is one of the missing ones. A bare name is what a caller gives, or what was computed for the purpose.
     """
-    node = expression(name)
+    node = expression(condition)
     if node is None:
-        key, present, _ = name.rpartition(" in ")
-        return bool(present) and key_role(key.rpartition("}")[2]) in NUMBERS
+        key, present, _ = condition.rpartition(" in ")
+        return bool(present) and key_role(key.rpartition("}")[2]) in roles
     parts = list(ast.walk(node))
     names = [part.id for part in parts if isinstance(part, ast.Name)]
     called = [part.func for part in parts if isinstance(part, ast.Call)]  # `weight.dim()` asks for no rank
     names += [part.attr for part in parts if isinstance(part, ast.Attribute) and part not in called]
-    literals = [part.value for part in parts if isinstance(part, ast.Constant)]
-    if not names or any(key_role(text) is not None for text in literals if isinstance(text, str)):
+    keys = {key_role(p.value) for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)}
+    if not names or named in names or keys - {None, *told}:
         return True
-    if any(role_of(part, True) in NUMBERS or not EXPLAINS_SCALE.isdisjoint(words(part)) for part in names):
+    if any(role_of(part, True) in roles or not EXPLAINS_SCALE.isdisjoint(words(part)) for part in names):
         return True
-    asked = [node.left, *node.comparators] if isinstance(node, ast.Compare) else [node]
-    return any(isinstance(part, ast.Name) for part in asked)
+    whole = isinstance(node, ast.Compare) and not told
+    asked = [node.left, *node.comparators] if whole and isinstance(node, ast.Compare) else [node]
+    return any(isinstance(part, ast.Name) and role_of(part.id, True) not in told for part in asked)
 
 
 def parting(left: Guards, right: Guards) -> tuple[str, bool] | None:

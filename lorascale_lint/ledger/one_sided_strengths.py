@@ -11,16 +11,13 @@ from lorascale_lint.knowledge.intent import APPLIES
 from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.roles import (
     ALPHA,
-    EXPLAINS_SCALE,
     GATE,
     RANK,
     STRENGTH,
     STRENGTHS,
-    key_role,
-    role_of,
     words,
 )
-from lorascale_lint.ledger.conditions import expression, parting
+from lorascale_lint.ledger.conditions import explains, expression, parting
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -68,7 +65,7 @@ def _pairs(function: FunctionInfo, own: list[End]) -> Iterator[OneSidedStrength]
             parted = parting(weak.guards, other.guards)
             node = None if parted is None else expression(parted[0])
             step = next((step for step in other.steps if _strength(step.scale) == name), None)
-            if parted and node is not None and step is not None and not _explains(node, name):
+            if parted and node is not None and step is not None and not _explains(parted[0], name):
                 yield OneSidedStrength(function, name, weak, other, step, node, parted[1])
 
 
@@ -78,20 +75,10 @@ def _strength(scale: Scale) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def _explains(node: ast.expr, strength: str) -> bool:
+def _explains(condition: str, strength: str) -> bool:
     """May the condition say why there is no strength? Whether alpha is known says nothing of it."""
-    parts = list(ast.walk(node))
-    names = [part.id for part in parts if isinstance(part, ast.Name)]
-    names += [part.attr for part in parts if isinstance(part, ast.Attribute)]
-    literals = [part.value for part in parts if isinstance(part, ast.Constant)]
-    roles = {role_of(name, True) for name in names}
-    if not names or roles & {*STRENGTHS, GATE} or strength.rpartition(".")[2] in names:
-        return True
-    if any(key_role(text) not in (None, ALPHA) for text in literals if isinstance(text, str)):
-        return True
-    if any(not EXPLAINS_SCALE.isdisjoint(words(name)) for name in names):
-        return True
-    return isinstance(node, ast.Name) and not roles & {ALPHA, RANK}  # a flag that the caller gives
+    last = strength.rpartition("[")[2].rpartition(".")[2].removesuffix("]")
+    return explains(condition, (*STRENGTHS, GATE), told=(ALPHA, RANK), named=last)
 
 
 # ---- strengths that one of two calls gets ------------------------------------------------------
@@ -124,7 +111,7 @@ def left_on_branches(ledger: Ledger) -> Iterator[LeftOnBranch]:
             again = [item for item in uses if item is not use and _is_given(item, name)]
             left = next((item for item in beside if _applies(item)), None)
             asked = ast.unparse(here[0][0].test)
-            if left is not None and not again and not _explains(ast.parse(asked, mode="eval").body, name):
+            if left is not None and not again and not _explains(asked, name):
                 yield LeftOnBranch(name, use, left)
                 break
 
