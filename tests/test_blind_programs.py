@@ -84,6 +84,12 @@ CASES = (
             ),
         ),
     ),
+    Case(
+        "first/moe_experts",
+        "LS102",
+        22,
+        (('"br,bor->bo", h, b)', '"br,bor->bo", h, b) * self.scaling'),),
+    ),
     Case("second/stack_loader_node", "LS118", 38, (("* factor * strength_model", "* factor"),)),
     Case(
         "second/delta_cache",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import lint_files
 
 LAYER = """
 import torch
@@ -70,3 +71,41 @@ def test_start_values_may_be_moved_to_a_device(tmp_path: Path) -> None:
 )
 def test_other_parameters_are_no_factors(second: str, tmp_path: Path) -> None:
     assert codes(tmp_path, "first", "second", made_second=second) == []
+
+
+EXPERTS = """\
+import torch
+from torch import nn
+
+
+class LoraExperts(nn.Module):
+    def __init__(self, n, d_in, d_out, r, lora_alpha):
+        super().__init__()
+        self.shared_a = nn.Parameter(torch.zeros(r, d_in))
+        self.shared_b = nn.Parameter(torch.zeros(d_out, r))
+        self.expert_{a} = nn.Parameter(torch.zeros(n, r, d_in))
+        self.expert_{b} = nn.Parameter(torch.zeros(n, d_out, r))
+        self.scaling = lora_alpha / r
+
+    def shared(self, x, out):
+        return out + (x @ self.shared_a.T) @ self.shared_b.T * self.scaling
+
+    def experts(self, x, out, idx):
+        h = torch.einsum("bd,brd->br", x, self.expert_{a}[idx])
+        return out + torch.einsum("br,bor->bo", h, self.expert_{b}[idx]){scale}
+"""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "scale", "count"),
+    [
+        ("a", "b", "", 1),
+        ("down", "up", "", 1),
+        ("a", "b", " * self.scaling", 0),
+        ("query", "key", "", 0),  # no word of a factor: nobody knows what the two are
+    ],
+)
+def test_factors_of_several_experts(a: str, b: str, scale: str, count: int, tmp_path: Path) -> None:
+    source = EXPERTS.format(a=a, b=b, scale=scale)
+    found = lint_files(tmp_path, {"lora_experts.py": source}, codes=["LS102"])
+    assert len(found) == count

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
-from lorascale_lint.knowledge.roles import role_of
+from lorascale_lint.knowledge.roles import FACTORS, role_of, words
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
-from lorascale_lint.provenance.products import by_shape, side_by_extents
+from lorascale_lint.provenance.products import by_shape, is_rank, side_by_extents
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale
 from lorascale_lint.provenance.states import is_fresh
 from lorascale_lint.provenance.tensors import number
@@ -100,10 +100,16 @@ def by_extents(value: Tensor) -> str | None:
     return found.kind if found.kind in ("A", "B") else None
 
 
+def _by_last_word(name: str, value: Tensor, lora: bool) -> str | None:
+    """The factor that a trained tensor is, one of whose extents is the rank: ``expert_a``, n x rank x in."""
+    ranks = [dim for dim in value.dims if is_rank(dim)]
+    parts = words(name)
+    role = role_of(parts[-1], lora) if value.learned and len(ranks) == 1 and len(parts) > 1 else None
+    return role if role in FACTORS else None
+
+
 def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
     """A tensor made here becomes what its field is called; unknown values get their role from the field."""
-    from lorascale_lint.knowledge.roles import role_of
-
     lora = m.frame.lora
     holder = owner.cls if isinstance(owner, Ref) and owner.cls is not None else None
     if holder is None and isinstance(owner, Ref):
@@ -117,7 +123,7 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         shaped = by_extents(value)
         if not value.scale.powers:
             value = replace(value, scale=ONE)  # the spread of an initialisation
-        factor = role if role in ("A", "B") else shaped
+        factor = role if role in FACTORS else shaped or _by_last_word(name, value, lora)
         if factor is not None:  # whatever multiplies a start value is its spread, and no scale
             return Tensor(factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned)
         if role == "magnitude" and not value.module:

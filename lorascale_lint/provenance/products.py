@@ -10,21 +10,22 @@ from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
 from lorascale_lint.provenance.values import Number, Tensor, Value
 
 
-def _is_rank(value: Value) -> bool:
+def is_rank(value: Value) -> bool:
+    """Is an extent the rank, and nothing else?"""
     known = number(value)
     return known is not None and len(known.scale.powers) == 1 and known.scale.powers[0][0].role == "rank"
 
 
 def side_by_extents(value: Tensor) -> str | None:
     """A (r x in) or B (out x r), by which of two extents is the rank."""
-    first, second = _is_rank(value.dims[0]), _is_rank(value.dims[1])
+    first, second = is_rank(value.dims[0]), is_rank(value.dims[1])
     return None if first == second else A if first else B
 
 
 def by_shape(value: Tensor) -> Tensor:
     """A nameless tensor or module made here, one of whose extents is the rank, as the factor that it is."""
     if value.kind == "fresh" and len(value.dims) >= 2 and value.module:
-        first, second = _is_rank(value.dims[0]), _is_rank(value.dims[1])
+        first, second = is_rank(value.dims[0]), is_rank(value.dims[1])
         if first != second:
             return replace(value, kind=A if first else B)
     return value
@@ -180,13 +181,13 @@ def _by_contraction(one: Tensor, two: Tensor, swap: bool) -> Tensor | None:
     """What extents alone say: both tensors were made here, and the rank is summed over or left."""
     dims = tuple(reversed(two.dims)) if swap else two.dims
     both = one.kind == two.kind == "fresh" and len(one.dims) == len(dims) == 2
-    if both and _is_rank(one.dims[1]) and _is_rank(dims[0]):
+    if both and is_rank(one.dims[1]) and is_rank(dims[0]):
         return Tensor("delta")
     if two.kind == "fresh" and len(dims) == 2 and one.kind in ("data", "half", "mask"):
-        if _is_rank(dims[1]) and not _is_rank(dims[0]) and one.kind == "data":
+        if is_rank(dims[1]) and not is_rank(dims[0]) and one.kind == "data":
             return Tensor("half", side=A, space="activation")
-        wide = not _is_rank(dims[1]) and number(dims[1]) != Number(ONE)  # no core, no gate for each rank
-        if _is_rank(dims[0]) and wide and one.kind == "half":
+        wide = not is_rank(dims[1]) and number(dims[1]) != Number(ONE)  # no core, no gate for each rank
+        if is_rank(dims[0]) and wide and one.kind == "half":
             return Tensor("delta", space="activation")
     return None
 
