@@ -9,7 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.applications import applications, products
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Scale, Symbol
 from lorascale_lint.provenance.values import Tensor, Value, options
@@ -98,17 +98,25 @@ def _ways(ledger: Ledger, spot: Spot, symbol: Symbol) -> Iterator[tuple[Spot, st
 
     def leads_here(other: Spot) -> bool:
         callee = other.chain[: len(spot.chain)] == spot.chain and len(other.chain) > len(spot.chain)
-        return callee or other.function is spot.function
+        of_class = spot.cls is not None and other.cls is spot.cls
+        return callee or of_class or other.function is spot.function
 
-    for bind in ledger.binds:
-        if leads_here(bind.spot) and any(_holds(option.value, symbol) for option in options(bind.value)):
-            yield bind.spot, f"`{bind.name}` is this extent"
+    named = [(bind.spot, bind.name, bind.value) for bind in ledger.binds]
+    named += [(given.spot, given.spot.name, given.value) for given in ledger.returns]
+    for place, name, value in named:
+        if leads_here(place) and any(_is(option.value, symbol) for option in options(value)):
+            yield place, f"`{name}` is this extent"
             break
     for quotient in ledger.quotients:
         by = options(quotient.by)
         if leads_here(quotient.spot) and any(_holds(option.value, symbol) for option in by):
             yield quotient.spot, "and alpha is divided by it"
             break
+
+
+def _is(value: Value, symbol: Symbol) -> bool:
+    scale = scale_of(value)
+    return scale is not None and only_symbol(scale) == symbol
 
 
 def _holds(value: Value, symbol: Symbol) -> bool:

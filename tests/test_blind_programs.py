@@ -103,6 +103,7 @@ CASES = (
             ),
         ),
     ),
+    Case("second/network_patch", "LS120", 26, (("return self.up.shape[0]", "return self.down.shape[0]"),)),
     Case("second/conv_delta", "LS120", 44, (("rank = down.shape[1]", "rank = down.shape[0]"),)),
     Case("first/double_forward_scale", "LS121", 16, ((" * self.scale)\n", ")\n"),)),
     Case("first/mlx_fuse", "LS105", 24, (("weight + (self.", "weight + self.scale * (self."),)),

@@ -228,3 +228,16 @@ def test_the_scale_of_the_first_adapter(
 ) -> None:
     source = LAYER.format(taken=taken, loop=loop, inside=inside)
     assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS307"])) == count
+
+
+def test_alphas_brought_to_that_of_the_first(tmp_path: Path) -> None:
+    source = """
+def to_one_alpha(lora_parts):
+    up_1, down_1, alpha_1 = lora_parts[0]
+    out = []
+    for lora_up, lora_down, alpha in lora_parts:
+        lora_up = lora_up * (alpha / alpha_1)
+        out.append((lora_up, lora_down, alpha_1))
+    return out
+"""
+    assert lint_files(tmp_path, {"lora_parts.py": source}, codes=["LS307"]) == ()

@@ -69,3 +69,43 @@ def test_factors_by_other_names(axis: int, codes: list[str], tmp_path: Path) -> 
     """The one that the activation meets first is called B."""
     found = lint_files(tmp_path, {"lora.py": OUTPUT_IS_CALLED_A.format(axis=axis)}, codes=["LS120"])
     assert [finding.code for finding in found] == codes
+
+
+RECORD = """\
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+
+
+@dataclass
+class Patch:
+    up: torch.Tensor
+    down: torch.Tensor
+    alpha: Optional[float] = None
+
+    @property
+    def dim(self) -> int:
+        return self.{extent}
+
+    def delta(self, strength):
+        scale = 1.0 if self.alpha is None else self.alpha / self.dim
+        return (self.up @ self.down) * scale * strength
+
+
+def collect(state):
+    return {{
+        name: Patch(state[name + ".lora_up.weight"], state[name + ".lora_down.weight"])
+        for name in {{key.split(".lora_")[0] for key in state}}
+    }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("extent", "count"),
+    [("up.shape[0]", 1), ("down.size(1)", 1), ("up.shape[1]", 0), ("down.shape[0]", 0)],
+)
+def test_a_property_of_a_record(extent: str, count: int, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_patch.py": RECORD.format(extent=extent)}, codes=["LS120"])
+    assert len(found) == count
+    assert all("`Patch.dim` is this extent" in step.message for one in found for step in one.trace[:1])

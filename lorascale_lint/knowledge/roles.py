@@ -11,6 +11,7 @@ identifier counts over 23 LoRA repositories that the project started from.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -221,6 +222,13 @@ def role_of(name: str, lora_context: bool) -> str | None:
     kept = " ".join(word for word in parts if word not in _SILENT)
     number = " ".join(word for word in parts if word not in _SILENT_OF_NUMBERS)
     return _WEAK_FACTORS.get(kept) or (_WEAK.get(number) if number else None)
+
+
+def keeps_factors(cls: ast.ClassDef) -> bool:
+    """Are the declared fields of a record both factors and alpha or the rank, by the weak names of LoRA code?"""
+    fields = [item.target for item in cls.body if isinstance(item, ast.AnnAssign)]
+    roles = {role_of(field.id, True) for field in fields if isinstance(field, ast.Name)}
+    return roles >= FACTORS and not roles.isdisjoint((ALPHA, RANK, SCALING))
 
 
 _NO_LAYERS = frozenset(

@@ -31,8 +31,8 @@ def of_the_first(ledger: Ledger) -> Iterator[OfTheFirst]:
     uses: list[Apply | Fold] = [*ledger.applies, *ledger.folds]
     for used in uses if chosen else ():
         function = used.spot.function
-        if function is None or used.spot.chain or used.spot.file.is_test:
-            continue
+        if function is None or used.spot.chain or used.spot.file.is_test or not trained(used.scale):
+            continue  # each one's alpha over that of the first: brought to one level
         numbers = [part for s in used.steps if s.number is not None for part in ast.walk(s.number)]
         names = {part.id for part in numbers if isinstance(part, ast.Name)}
         for bind, several in chosen:

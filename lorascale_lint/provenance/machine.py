@@ -11,7 +11,7 @@ from typing import Any
 
 from lorascale_lint.bounds import GUARD_LIMIT, MORE_STEPS, MORE_TIMES, STEP_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.members import NEUTRAL
-from lorascale_lint.knowledge.roles import role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import keeps_factors, role_of, speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.frames import Frame
@@ -186,7 +186,8 @@ class Machine(Recorder):
             return True
         if cls is not None and any(self._says(item.file, item.node) for item in self.program.mro(cls)):
             return True
-        return function is not None and self._says(file, file.tree)
+        keeps_pair = function is None and cls is not None and keeps_factors(cls.node)
+        return (function is not None or keeps_pair) and self._says(file, file.tree)
 
     def _says(self, file: FileInfo, node: ast.AST) -> bool:
         known = self._lora.get(node)
