@@ -77,3 +77,7 @@ IMPORTER_LIMIT = 8
 """Files that import a linted one and are looked at beside it, those in the nearest folders first."""
 COMPANION_BYTES = 64 * 2**10
 """Of all these files for one that is linted: a commit hook must answer while a person waits."""
+CLUSTER_SECONDS = 20
+"""For a scheduler of a cluster to answer, and to have a worker."""
+SHARD_BYTES = 2**31
+"""Of what one share of a run has seen; all of diffusers has a hundredth of it."""

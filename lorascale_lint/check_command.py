@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorascale_lint.adoption.baseline import BaselineError
 from lorascale_lint.adoption.ignores import add_ignores
@@ -38,6 +39,10 @@ from lorascale_lint.sources.discovery import (
 
 _NO_BASELINE = "--write-baseline needs --baseline FILE, or the setting `baseline`"
 
+if TYPE_CHECKING:
+    from lorascale_lint.workers.executors import Workers
+    from lorascale_lint.workers.shards import Shard
+
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
@@ -63,11 +68,24 @@ class CheckOptions:
     quiet: bool = False
     cache: bool = True
     stdin_filename: str | None = None
+    workers: Workers | None = None
 
 
 def run_check(options: CheckOptions) -> int:
     """Check, and fix or show a diff if asked to; the exit code. Raises `InputError`."""
     return _Check(options).run()
+
+
+def run_shard(options: CheckOptions, shard: Shard) -> int:
+    """Look at a share of the files, and write what is seen to the output file. Raises `InputError`."""
+    assert options.output_file is not None
+    check = _Check(replace(options, workers=shard, cache=False, output_file=None))
+    report = check.known.check({path: data for path, data in check.contents.items() if data is not None})
+    check._complain(report)
+    shard.write(options.output_file, options.paths)
+    seen = sum(map(len, shard.answers))
+    check.console.note(f"Looked at {count(seen, 'file')} with LoRA code.\n")
+    return 2 if report.failures else 0
 
 
 class _Check:
@@ -99,6 +117,7 @@ class _Check:
         self.output = replace(self.output, notebooks=self.notebooks, cache=folder)
         self.contents = dict.fromkeys(self.sources.targets, self.stdin) | self.notebooks.texts
         checker = Checker(self.sources, self.selection, folder, self.console.progress, self.notebooks)
+        checker = replace(checker, workers=options.workers)
         self.reader = checker.reader
         baseline = options.baseline or (None if self.stdin is not None else self._baseline(configs))
         if options.write_baseline and baseline is None:

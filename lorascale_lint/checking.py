@@ -22,6 +22,7 @@ from lorascale_lint.suppress import Suppressions
 if TYPE_CHECKING:
     from lorascale_lint.dead_suppressions import Mention
     from lorascale_lint.results import LintResult
+    from lorascale_lint.workers.executors import Workers
 
 STDIN = Path("-")
 """What standard input is called when nobody gives it a name."""
@@ -38,6 +39,8 @@ class Checker:
     notebooks: Notebooks = field(default_factory=Notebooks)
     repairs: bool = True
     """Whether those of the findings that are reported are made at once, to tell which of them fail."""
+    workers: Workers | None = None
+    """Who looks at the files in place of this process."""
 
     def reader(self, overlay: Mapping[Path, bytes]) -> Read:
         """Reads files, and the Python of notebooks, by their names in findings, each file once."""
@@ -111,6 +114,7 @@ class Checker:
             overlay=overlay,
             cache_dir=self.cache_dir,
             progress=self.progress,
+            workers=self.workers,
         )
 
     def _failures(

@@ -16,8 +16,20 @@ from lorascale_lint.commands.options import examples
 from lorascale_lint.console import complain, discard, open_missing
 from lorascale_lint.errors import InputError
 
-COMMANDS = ("check", "map", "inspect", "audit", "verify", "rule", "config", "server", "clean", "completion")
-"""In the order of `--help`; each is `command` in the file of that name."""
+COMMANDS = (
+    "check",
+    "merge-reports",
+    "map",
+    "inspect",
+    "audit",
+    "verify",
+    "rule",
+    "config",
+    "server",
+    "clean",
+    "completion",
+)
+"""In the order of `--help`; each is `command` in the file of that name, a dash being an underscore."""
 
 
 class _Commands(click.Group):
@@ -29,7 +41,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"lorascale_lint.commands.{cmd_name}").command
+        command = importlib.import_module(f"lorascale_lint.commands.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

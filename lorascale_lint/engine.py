@@ -6,15 +6,21 @@ import traceback
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorascale_lint.collecting import rarely_collected
-from lorascale_lint.examination import examine_sources, modules_of, room
+from lorascale_lint.errors import InputError
+from lorascale_lint.examination import examine_sources, modules_of
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.reading import read_all
 from lorascale_lint.results import LintResult, ResultCache
+from lorascale_lint.rooms import room
 from lorascale_lint.rule import Rule, all_rules
+
+if TYPE_CHECKING:
+    from lorascale_lint.workers.executors import Workers
 
 
 def lint(
@@ -25,15 +31,17 @@ def lint(
     overlay: Mapping[Path, bytes] | None = None,
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    workers: Workers | None = None,
 ) -> LintResult:
     """Lint ``targets``; files of ``context`` are read for linking only.
 
     ``codes`` are the rules to run (all if None). ``overlay`` gives the bytes of files whose
-    content is not (or not yet) on disk. ``progress`` is called with (files done, files in all).
+    content is not (or not yet) on disk. ``progress`` is called with (files done, files in all). ``workers``
+    look at the files in place of this process; what is found is the same.
     """
     sources, unread = read_all({*targets, *context}, overlay or {})
     modules = modules_of(sources)
-    again = partial(_lint, sources, modules, unread, targets, codes, progress)
+    again = partial(_lint, sources, modules, unread, targets, codes, progress, workers)
     if cache_dir is None or unread:
         return again()
     results = ResultCache(cache_dir)
@@ -55,14 +63,17 @@ def _lint(
     targets: Collection[Path],
     codes: Collection[str] | None,
     progress: Callable[[int, int], None] | None,
+    workers: Workers | None,
 ) -> LintResult:
     wanted = {str(path) for path in targets}
     failures = list(unread)
     ledger = Ledger()
     try:
         present = [path for path in targets if path in sources]
-        ledger, refused = examine_sources(sources, modules, present, progress, around=True)
+        ledger, refused = examine_sources(sources, modules, present, progress, around=True, workers=workers)
         failures += refused
+    except InputError:  # there are no workers
+        raise
     except Exception:
         failures.append(_failure_in("<examination>", "while the code was followed"))
     chosen = [rule for rule in all_rules() if codes is None or rule.code in codes]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lorascale_lint.bounds import FRAMES
 from lorascale_lint.findings import FileFailure, Position
 from lorascale_lint.knowledge.interfaces import SETTINGS_NAMES
 from lorascale_lint.knowledge.roles import may_hold_lora_code
@@ -18,12 +16,17 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.companions import companions
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.driver import examine_program
+from lorascale_lint.provenance.interpreter import machine_for
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.show import show
 from lorascale_lint.reading import read_all
 from lorascale_lint.refusals import refused
+from lorascale_lint.rooms import room
 from lorascale_lint.sources.modules import module_name
 from lorascale_lint.sources.texts import Texts
+
+if TYPE_CHECKING:
+    from lorascale_lint.workers.executors import Workers
 
 
 def examine_sources(
@@ -33,15 +36,17 @@ def examine_sources(
     progress: Callable[[int, int], None] | None = None,
     *,
     around: bool = False,
+    workers: Workers | None = None,
 ) -> tuple[Ledger, list[FileFailure]]:
     """What happens in ``targets``; the other files of ``sources`` are read where the code leads there.
 
-    With ``around``, also what happens in the files with LoRA code next to them.
+    With ``around``, also what happens in the files with LoRA code next to them. ``workers`` look at the files
+    in place of this process.
 
     Also those among the targets that could not be read, and functions on which the engine itself failed.
     """
     looked_for = [path for path in sorted(targets) if path in sources and may_hold_lora_code(sources[path])]
-    machine = _run(sources, modules, looked_for, progress, around=around)
+    machine, lost = _run(sources, modules, looked_for, progress, around=around, workers=workers)
     ledger = machine.ledger
     ledger.read_source, ledger.lineage = lambda name: sources[Path(name)], machine.program.mro
     others = [data for path, data in sources.items() if str(path) not in machine.looked_at]
@@ -49,8 +54,9 @@ def examine_sources(
     failures = [
         failure
         for path in looked_for
-        if str(path) not in machine.looked_at and (failure := refused(path, sources[path]))
+        if str(path) not in machine.looked_at | {*lost} and (failure := refused(path, sources[path]))
     ]
+    failures += [FileFailure(name, why, code="LS000") for name, why in lost.items()]
     failures += [
         FileFailure(name, message, Position(row, 1)) for (name, row), message in ledger.left_out.items()
     ]
@@ -79,7 +85,7 @@ def look_at(
     """What the expressions in one row are worth, in the order in which they were computed."""
     sources, failures = read_all({*targets, *context, path}, {})
     chosen = [name for name in {*targets, path} if name in sources and may_hold_lora_code(sources[name])]
-    machine = _run(sources, modules_of(sources), chosen, watched=(str(path), row))
+    machine, _ = _run(sources, modules_of(sources), chosen, watched=(str(path), row))
     found = [Sight(text, show(value), chain) for text, value, chain in machine.sights]
     return list(dict.fromkeys(found)), failures
 
@@ -92,25 +98,20 @@ def _run(
     watched: tuple[str, int] | None = None,
     *,
     around: bool = False,
-) -> Machine:
-    """The machine that has looked at ``chosen``."""
+    workers: Workers | None = None,
+) -> tuple[Machine, dict[str, str]]:
+    """The machine that has looked at ``chosen``, and the files of which nothing is known, and why."""
     texts, wanted = Texts(sources), [str(path) for path in chosen]
     program = Program(texts, {str(path): module for path, module in modules.items()})
     if around:
         wanted += companions(program, texts, wanted)
     with room():
-        return examine_program(program, wanted, progress, watched)
+        if workers is None:
+            return examine_program(program, wanted, progress, watched), {}
+        from lorascale_lint.workers.gathering import gather
 
-
-@contextmanager
-def room() -> Iterator[None]:
-    """Room for the frames that a deep expression takes, where it is followed and where it is written out."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, FRAMES))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
+        whole = machine_for(program)
+        return whole, gather(workers, whole, sources, modules, sorted(wanted), progress)
 
 
 def _is_read(name: str, sources: Iterable[bytes]) -> bool:

@@ -72,6 +72,7 @@ class FakeEngine:
         overlay: Mapping[Path, bytes] | None = None,
         cache_dir: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
+        workers: object = None,
     ) -> LintResult:
         self.calls.append({"targets": targets, "context": context, "codes": codes, "cache_dir": cache_dir})
         sources: dict[str, SourceText] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,16 @@ class _Check(click.Command):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="With --prove: interpreter of the environment that the code is run in.",
 )
+@click.option(
+    "--executor",
+    metavar="WHERE",
+    help="Have files looked at elsewhere: processes:N, or dask:SCHEDULER for a Dask cluster.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Look at the I-th of N shares of the files, and write what is seen to -o FILE, for merge-reports.",
+)
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of facts.")
@@ -121,7 +132,23 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
         raise click.UsageError("- (standard input) can't be mixed with other paths")
     if options["stdin_filename"] is not None and paths != ("-",):
         raise click.UsageError("--stdin-filename needs - as the only path")
-    from lorascale_lint.check_command import CheckOptions, run_check
+    executor, shard = options.pop("executor"), options.pop("shard")
+    if executor is not None and shard is not None:
+        raise click.UsageError("--executor and --shard exclude each other")
+    if shard is not None and (
+        options["output_file"] is None or "-" in paths or any(options[mode] for mode in (*modes, "prove"))
+    ):
+        raise click.UsageError("--shard goes with files and -o FILE, and without options that change files")
+    from lorascale_lint.check_command import CheckOptions, run_check, run_shard
 
     choice, overrides = selection_of(options)
-    return run_check(CheckOptions(paths, choice=choice, overrides=overrides, cache=not no_cache, **options))
+    given = CheckOptions(paths, choice=choice, overrides=overrides, cache=not no_cache, **options)
+    if shard is not None:
+        from lorascale_lint.workers.shards import Shard
+
+        return run_shard(given, Shard.parse(shard))
+    if executor is not None:
+        from lorascale_lint.workers.executors import workers_of
+
+        given = replace(given, workers=workers_of(executor))
+    return run_check(given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeVar
 
 from lorascale_lint.ledger.entries import (
@@ -93,3 +93,12 @@ class Ledger:
         if make not in self.readings:
             self.readings[make] = make(self)
         return self.readings[make]  # type: ignore[return-value]
+
+    def add(self, other: Ledger) -> None:
+        """Write down, behind what is here, what was seen elsewhere."""
+        for item in fields(self):
+            mine, others = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, list):
+                mine += others
+            elif isinstance(mine, set | dict):
+                mine.update(others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import PurePath
@@ -167,6 +168,15 @@ class FileInfo:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.partition(".")[0])
         return frozenset(found)
+
+    def definitions(self) -> Iterator[FunctionInfo | ClassInfo]:
+        """The functions, methods and classes that are in no function."""
+        yield from self.all_functions
+        pending = [*self.classes.values()]
+        while pending:
+            cls = pending.pop()
+            yield cls
+            pending += cls.inner.values()
 
     def text(self, node: ast.AST) -> str:
         """Source rows of ``node``."""

@@ -37,6 +37,10 @@ class Program:
             )
         return self._files[filename]
 
+    def parsed(self) -> list[FileInfo]:
+        """The files that were parsed so far."""
+        return [file for file in self._files.values() if file is not None]
+
     def module_file(self, module: str) -> FileInfo | None:
         """The file of a dotted module name; also by the end of its path where the root is another folder."""
         filename = self._named(module)

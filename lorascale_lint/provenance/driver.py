@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import count, groupby
+from pathlib import PurePath
 
 from lorascale_lint.bounds import HEIR_LIMIT, MORE_TIMES
 from lorascale_lint.knowledge.roles import NUMBERS, moves_tensors, role_of, speaks_of_lora, speaks_of_scales
@@ -21,6 +23,8 @@ from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.unseen import instance, run_unknown
 
 TOP = "<module>"
+SHARE = 2**32
+"""Objects and frames: one share can't make as many."""
 
 
 def examine(
@@ -45,18 +49,56 @@ def examine_program(
     ``progress`` is called with the number of files that are done, and how many there are. ``watched`` is a
     file and row of which every value is kept.
     """
+    whole = machine_for(program)
+    done = count()
+
+    def begin() -> None:
+        if progress is not None:
+            progress(next(done), len(targets))
+
+    for number, share in enumerate(shares(targets)):
+        whole.add(examine_share(program, share, number, watched, begin))
+    begin()
+    return whole
+
+
+def shares(targets: Collection[str]) -> list[tuple[str, ...]]:
+    """The files of each folder: what is looked at together.
+
+    What is seen in files that are looked at together may depend on all of them, for a call is run once. So
+    this depends on the names of the files alone, and not on who looks at them.
+    """
+    return [
+        tuple(files) for _, files in groupby(sorted(targets, key=_in_folder), key=lambda n: _in_folder(n)[0])
+    ]
+
+
+def _in_folder(filename: str) -> tuple[str, str]:
+    return str(PurePath(filename).parent), filename
+
+
+def examine_share(
+    program: Program,
+    share: Iterable[str],
+    number: int,
+    watched: tuple[str, int] | None = None,
+    begin: Callable[[], None] = lambda: None,
+) -> Machine:
+    """A machine that has looked at a share and at nothing else: it may be made anywhere, in any order.
+
+    What machines of different ``number`` make has different keys, so that it can be put together. ``begin``
+    is called before each file.
+    """
     machine = machine_for(program)
     machine.watched = watched
-    for done, filename in enumerate(sorted(targets)):
-        if progress is not None:
-            progress(done, len(targets))
+    machine.frames = machine.heap.count = number * SHARE
+    for filename in share:
+        begin()
         if not speaks_of_lora(program.sources.get(filename, "")):
             continue
-        file = machine.program.file(filename)
+        file = program.file(filename)
         if file is not None:
             examine_file(machine, file)
-    if progress is not None:
-        progress(len(targets), len(targets))
     return machine
 
 

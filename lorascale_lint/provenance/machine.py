@@ -120,6 +120,12 @@ class Machine(Recorder):
             self.recording, self.heap.journals = recording, journals
             self.memory.resume(paused)
 
+    def add(self, other: Machine) -> None:
+        """Take over what another machine has seen in other files."""
+        self.ledger.add(other.ledger)
+        self.looked_at |= other.looked_at
+        self.sights += other.sights
+
     # ---- bounds -----------------------------------------------------------------------
 
     def tick(self) -> None:

@@ -36,6 +36,9 @@ class Scale:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type[Scale], tuple[object, ...]]:
+        return Scale, (self.coefficient, self.powers)  # hashes are others in other processes
+
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True

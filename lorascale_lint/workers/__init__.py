@@ -1,0 +1,1 @@
+"""Examine the files of a project in other processes, here or on other machines."""

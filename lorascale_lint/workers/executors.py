@@ -1,0 +1,126 @@
+"""Where files are looked at: in processes of this machine, or in a Dask cluster.
+
+Both stand behind `concurrent.futures`: `Workers.open` gives a function that takes a share of the files and
+gives a future.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from lorascale_lint.bounds import CLUSTER_SECONDS
+from lorascale_lint.errors import InputError
+from lorascale_lint.workers.projects import Project, Received
+
+Submit = Callable[[int, tuple[str, ...]], "Future[bytes]"]
+"""Has a share of the files looked at, by its number and their names."""
+
+
+class Workers(Protocol):
+    """Processes that look at files."""
+
+    @property
+    def deaths(self) -> tuple[type[Exception], ...]:
+        """What a future raises whose process died, for which another process may be tried."""
+        ...
+
+    def open(self, project: Project, shares: Sequence[tuple[str, ...]]) -> AbstractContextManager[Submit]:
+        """Have processes ready for a project, of which they will look at ``shares``.
+
+        Raises `InputError` where there are none.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """So many processes of this machine.
+
+    They are forked: what they import is what this process would, and the project need not be sent.
+    """
+
+    count: int
+    deaths: tuple[type[Exception], ...] = (BrokenProcessPool,)
+
+    @contextmanager
+    def open(self, project: Project, shares: Sequence[tuple[str, ...]]) -> Iterator[Submit]:
+        """Have them ready."""
+        try:
+            context = multiprocessing.get_context("fork")
+        except ValueError:
+            raise InputError("processes can't be forked here") from None
+        pool = ProcessPoolExecutor(self.count, context, _receive, (project,))
+        try:
+            yield lambda number, share: pool.submit(_examine, number, share)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_received: list[Received] = []
+
+
+def _receive(project: Project) -> None:
+    _received[:] = [Received(project)]
+
+
+def _examine(number: int, share: tuple[str, ...]) -> bytes:
+    return _received[0].examine(number, share)
+
+
+@dataclass(frozen=True, slots=True)
+class Dask:
+    """The workers of a Dask cluster, by the address of its scheduler.
+
+    A worker that dies is replaced by the cluster. The project is a task as well, so that it is made again
+    where the last worker that had it is gone.
+    """
+
+    scheduler: str
+
+    @property
+    def deaths(self) -> tuple[type[Exception], ...]:
+        """What a task raises with which several workers died."""
+        from distributed import KilledWorker
+
+        return (KilledWorker,)
+
+    @contextmanager
+    def open(self, project: Project, shares: Sequence[tuple[str, ...]]) -> Iterator[Submit]:
+        """Connect to the cluster, and send the project."""
+        try:
+            from distributed import Client
+        except ImportError:
+            raise InputError("--executor dask: needs the extra `cluster`") from None
+        try:
+            client: Any = Client(self.scheduler, timeout=CLUSTER_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.scheduler}: no Dask scheduler answers there: {error}") from error
+        with client:
+            if not client.scheduler_info()["workers"]:
+                raise InputError(f"{self.scheduler}: the cluster has no worker")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a large graph: the project is as large as it is
+                held = client.submit(Received.of, project.sent(), pure=False)
+            executor = client.get_executor(pure=False)
+            try:
+                yield partial(executor.submit, Received.examine, held)
+            finally:
+                executor.shutdown(wait=False)
+
+
+def workers_of(text: str) -> Workers:
+    """``processes:N`` or ``dask:SCHEDULER``. Raises `InputError`."""
+    kind, _, rest = text.partition(":")
+    if kind == "processes" and rest.isdecimal() and int(rest) > 0:
+        return Processes(int(rest))
+    if kind == "dask" and rest:
+        return Dask(rest)
+    raise InputError(f"--executor {text}: is neither processes:N nor dask:SCHEDULER")
