@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -16,6 +17,7 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, rol
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.left_at_default import has_star
 from lorascale_lint.ledger.looks import looks, row_in
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.provenance.scale import Scale
@@ -172,6 +174,8 @@ def _is_literal(use: Use) -> bool:
 
 def _is_left_out(use: Use, chosen: list[Use]) -> bool:
     """Does a call make the same layers as the training does, and say nothing of their scale but the rank?"""
+    if isinstance(use.spot.node, ast.Call) and has_star(use.spot.node):
+        return False
     said = {role_of(name, True) for name in use.given} & {ALPHA, SCALING, MULTIPLIER}
     same = [other for other in chosen if other.name == use.name]
     return bool(same) and all(use.spot.node is not other.spot.node for other in same) and not said

@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.loaders import Loading, loadings
+from lorascale_lint.ledger.patches import bare_patches
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 
@@ -22,7 +23,8 @@ class LoaderDropsAlpha(Rule):
     `.lora_alpha` or `.alpha_scale` key, no `adapter_config.json`, no file metadata. Also a loader that knows
     alpha as `.lora_alpha` only, while it takes names of formats that spell it `.alpha` (`diffusion_model.`,
     `lora_down` ...). With `--preview`, also one that looks alpha up as `.lora_alpha` and never into
-    `adapter_config.json` or the metadata, and one whose layers keep no alpha at all.
+    `adapter_config.json` or the metadata, one whose layers keep no alpha at all, and a patch for ComfyUI
+    that has None in the place of alpha.
 
     ## Why it is wrong
 
@@ -158,6 +160,14 @@ class LoaderDropsAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Setter calls without alpha in loaders that read none, or know it under one name only."""
+        for patch in bare_patches(ledger):
+            yield self.at(
+                patch.spot,
+                "a patch is made of the factors of a file, with None in the place of alpha",
+                confidence="medium",
+                effect=effect_of(ONE) + ", for files that state one",
+                trace=[(patch.spot, "files with such keys have `.alpha` beside them")],
+            )
         seen: set[object] = set()
         for loading in loadings(ledger):
             if loading.function not in seen:

@@ -161,3 +161,35 @@ def test_a_loader_that_leaves_alpha_to_the_default(tmp_path: Path) -> None:
 def test_a_trainer_that_resumes_is_no_other_loader(tmp_path: Path) -> None:
     source = LOADER.format(alpha="1").replace("    return model\n", "    model.loss().backward()\n", 1)
     assert found(tmp_path, {"lora_run.py": source}, "LS315") == []
+
+
+@pytest.mark.parametrize(
+    ("equated", "expected"),
+    [
+        ('if "alpha" in settings:\n        raise ValueError\n    settings["alpha"] = settings["rank"]', []),
+        ('settings["alpha"] = settings["rank"]', []),
+        ('if settings["alpha"] is None:\n        settings["alpha"] = settings["rank"]', [("medium", 11)]),
+    ],
+    ids=["refused", "always", "by default"],
+)
+def test_settings_whose_alpha_another_file_sets_to_the_rank(
+    equated: str, expected: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    model = """
+    from peft import LoraConfig, get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+
+    class LoraModel:
+        def add_adapter(self, settings):
+            self.net.add_adapter(LoraConfig(r=settings["rank"], lora_alpha=settings["alpha"]))
+
+        def save(self, path):
+            save_file(get_peft_model_state_dict(self.net), path)
+    """
+    main = f"""
+def configure_lora(settings):
+    {equated}
+    return settings
+"""
+    assert found(tmp_path, {"lora_model.py": model, "lora_main.py": main}, "LS309") == expected

@@ -89,6 +89,24 @@ GIVES_SCALED_DELTA = frozenset({"get_delta_weight"})
 PEFT_LAYERS = frozenset({"LoraLayer", "BaseTunerLayer"})
 """Classes of layers of peft that have the table."""
 
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A tuple by which a library is told a delta: the places of the first factor and of alpha in it."""
+
+    first: int
+    alpha: int
+
+
+PATCHES = {
+    # ComfyUI comfy/lora.py, calculate_weight: up, down, alpha, mid, dora_scale, reshape; None is scale 1
+    "lora": Patch(0, 2),
+}
+"""By the word that stands before the tuple."""
+
+PATCH_CLASSES = frozenset({"LoRAAdapter"})
+"""Classes that are given such a tuple second: comfy/weight_adapter/lora.py."""
+
 LEAST_ALPHA = 8
 """The least whole number that is taken for an alpha: sliders are used at strengths up to 5 or so."""
 
@@ -276,6 +294,9 @@ DECIDES_SCALE = frozenset({"use_rslora", "rank_pattern", "alpha_pattern"})
 
 DEFAULT_ALPHA = 8
 """``lora_alpha`` of peft's LoraConfig where nobody gives it: peft/tuners/lora/config.py."""
+
+ADAPTER_TYPE = "peft_type"
+"""The field without which peft takes a file for no configuration of an adapter: peft/config.py."""
 
 ADAPTER_FIELDS = frozenset(
     "task_type peft_type auto_mapping peft_version base_model_name_or_path revision inference_mode r "

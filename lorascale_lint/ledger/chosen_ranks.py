@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.intent import OF_ADAPTERS
-from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, CONFIGURATION_CLASSES, DEFAULT_ALPHA
+from lorascale_lint.knowledge.interfaces import (
+    ADAPTER_FIELDS,
+    ADAPTER_TYPE,
+    CONFIGURATION_CLASSES,
+    DEFAULT_ALPHA,
+    WRITES_TEXT,
+)
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import has_star, left_alphas
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.surroundings import literal_of
+from lorascale_lint.ledger.tables import tables
 from lorascale_lint.provenance.scale import is_share
 from lorascale_lint.provenance.values import Const, Number, Place, Text, Value, options
 
@@ -43,6 +51,33 @@ def chosen_ranks(ledger: Ledger) -> Iterator[ChosenRank]:
         ):
             yield ChosenRank(given[0], float(default), left.declared, left.target.name)  # type: ignore[arg-type]
     yield from _settings(ledger)
+    yield from _written(ledger)
+
+
+def _written(ledger: Ledger) -> Iterator[ChosenRank]:
+    """Settings of an adapter that are written as text, with a rank and without an alpha."""
+    for table in tables(ledger):
+        ranks, types = table.by_role(RANK), table.named(ADAPTER_TYPE)
+        if not types or len(ranks) != 1 or table.by_role(ALPHA) or types[0].spot.file.is_test:
+            continue
+        known = all(literal_of(write.key) for write in table.writes) and not _is_spread(types[0].spot)
+        written = any(use.name.rpartition(".")[2] in WRITES_TEXT for use in table.uses)
+        handed = any(use.callee is not None for use in table.uses)
+        if known and written and not handed and _is_chosen(ranks[0].value):
+            yield ChosenRank(ranks[0].spot, DEFAULT_ALPHA, None, "adapter_config.json")
+
+
+def _is_spread(spot: Spot) -> bool:
+    """Are entries of another dictionary put into one around, behind two stars or by ``update``?"""
+    for node in ast.walk(spot.function.node if spot.function is not None else spot.file.tree):
+        match node:
+            case ast.Dict(keys=keys) if None in keys:
+                return True
+            case ast.keyword(arg=None) | ast.Call(func=ast.Attribute(attr="update"), args=[_, *_]):
+                return True
+            case _:
+                pass
+    return False
 
 
 def _configurations(ledger: Ledger) -> Iterator[ChosenRank]:

@@ -97,7 +97,9 @@ class Contracts:
                 return use.spot
             if last in READS_SETTINGS and self._is_adapters(meeting, use.spot):
                 return use.spot
-        return self._declared(meeting) if not made else None
+        if made or meeting.told in CONFIGURATION_CLASSES:
+            return None  # settings of a trainer have the same fields
+        return self._declared(meeting)
 
     def takes_any_adapter(self, meeting: Meeting, origin: Spot) -> bool:
         """Is it a reader of adapters as PEFT writes them, and not only of two fields of one trainer's?"""

@@ -29,7 +29,7 @@ from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, key_role_of, tables, tells_nothing
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, STAND_IN
-from lorascale_lint.provenance.values import NONE, Hole, Place, Ref, Text, Value, contradict, options
+from lorascale_lint.provenance.values import NONE, Guards, Hole, Place, Ref, Text, Value, contradict, options
 
 Group = tuple[str, str]
 """File and class; an empty class for the functions of a script."""
@@ -106,13 +106,16 @@ def _trainings(ledger: Ledger) -> dict[Group, Training]:
     """Configurations with an alpha that is not the rank, that a model gets."""
     found: dict[Group, Training] = {}
     made: dict[Group, set[str]] = defaultdict(set)
+    equated = _set_to_rank(ledger)
     for use in ledger.uses:
         if use.spot.function is None or use.spot.file.is_test:
             continue
         group = _group(use.spot.function)
         apart = _apart(use) if _last(use) in CONFIG_CLASSES else set()
-        if True in apart:
-            found.setdefault(group, Training(use.spot, wrapped=True, sometimes=False in apart))
+        ways = {equated[name] for name in _alphas_of(use) if name in equated} if apart else set()
+        if True in apart and False not in ways:
+            sometimes = False in apart or bool(ways)
+            found.setdefault(group, Training(use.spot, wrapped=True, sometimes=sometimes))
         elif _last(use) in ATTACHES:
             given = {way.value for value in use.given.values() for way in options(value)}
             if any(_is_configuration(value) for value in given):
@@ -121,6 +124,32 @@ def _trainings(ledger: Ledger) -> dict[Group, Training]:
         if _is_configuration(store.value) and store.spot.function is not None:
             made[_group(store.spot.function)].add(store.field)
     return {g: replace(t, wrapped=made[g] <= WRAPS) for g, t in found.items() if made[g]}
+
+
+def _set_to_rank(ledger: Ledger) -> dict[str, bool]:
+    """Names of settings for alpha that code sets to the rank: only where nobody has chosen one?"""
+    found: dict[str, bool] = {}
+    for write in ledger.writes:
+        name = (write.key.literal or "") if isinstance(write.key, Text) else ""
+        if name.isidentifier() and role_of(name, True) == ALPHA and _is_rank(write.value):
+            found[name] = found.get(name, True) and _asks_for_none(write.guards)
+    for store in ledger.stores:
+        if role_of(store.field, True) == ALPHA and _is_rank(store.value):
+            found[store.field] = found.get(store.field, True) and _asks_for_none(store.guards)
+    return found
+
+
+def _asks_for_none(guards: Guards) -> bool:
+    return any(name.endswith(" is None") and holds for name, holds in guards)
+
+
+def _alphas_of(use: Use) -> Iterator[str]:
+    """The names under which the alphas that are given are kept: ``alpha`` of ``settings['alpha']``."""
+    for name, value in use.given.items():
+        for way in options(value) if role_of(name, True) == ALPHA else ():
+            scale = scale_of(way.value)
+            for symbol, _ in scale.powers if scale is not None else ():
+                yield symbol.origin.removesuffix("]").rpartition("[")[2].rpartition(".")[2]
 
 
 def _is_configuration(value: Value) -> bool:
