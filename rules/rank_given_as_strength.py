@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.interfaces import looks_like_alpha
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, scale_of
+from lorascale_lint.ledger.scaled_already import scaled_already
 from lorascale_lint.ledger.strengths import GivenStrength, Variable, given_strengths, real_uses, variable
 from lorascale_lint.rule import Rule
 
@@ -22,7 +23,8 @@ class RankGivenAsStrength(Rule):
 
     Calls of a library function whose argument multiplies the delta as it is (`fuse_lora(lora_scale=)`,
     `set_adapters(..., weights)`, DiffSynth's `load_lora(alpha=)`, PEFT's `scale_layer` ...) with an
-    alpha, a rank, 1 / rank, or for DiffSynth an integer that can only be an alpha.
+    alpha, a rank, 1 / rank, or for DiffSynth an integer that can only be an alpha. With `--preview` also
+    alpha / rank, where the same program makes the layers with that alpha.
 
     ## Why it is wrong
 
@@ -92,6 +94,18 @@ class RankGivenAsStrength(Rule):
             reasons = [_wrong(given, uses) for given in called]
             if reasons[0] is not None and None not in reasons:
                 yield self._report(ledger, called[0], reasons[0])
+        for found in scaled_already(ledger):
+            call = found.given.argument.call or found.given.use.name
+            yield self.at(
+                found.given.spot,
+                f"`{call}` is given alpha / rank, which the layers of the adapter multiply by already",
+                confidence="medium",
+                effect="(alpha / rank)^2 instead of alpha / rank",
+                trace=[
+                    (found.made, "the model gets the adapter here, with this alpha"),
+                    (found.given.spot, "and the same alpha / rank is its strength"),
+                ],
+            )
 
     def _report(self, ledger: Ledger, given: GivenStrength, reason: str) -> Finding:
         text = ast.unparse(given.spot.node)

@@ -17,7 +17,8 @@ class RankWithoutAlpha(Rule):
 
     `LoraConfig(r=rank)` with a rank that is no literal and no `lora_alpha`; a call that gives a function of
     the project another rank and leaves its alpha at a constant default; a record of PEFT's options with a
-    rank and no alpha, or an `adapter_config.json` that is written so; and a literal alpha that goes, with all tensors of a file, to code that applies them.
+    rank and no alpha, or an `adapter_config.json` that is written so; and a literal alpha that goes, with all
+    tensors of a file, to code that applies them.
 
     ## Why it is wrong
 

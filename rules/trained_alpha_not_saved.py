@@ -13,17 +13,19 @@ from lorascale_lint.knowledge.interfaces import (
     EXPORTER,
     FACTOR_GETTERS,
     LOADS_INTO_MODEL,
+    SETTINGS_WORDS,
     WRITES_TENSORS,
     WRITES_TEXT,
 )
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora, words
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import KeyWrite, Use
+from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, tables
-from lorascale_lint.provenance.scale import ONE, Scale, Symbol
+from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol
 from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
 from lorascale_lint.rule import Rule
 
@@ -145,8 +147,11 @@ class TrainedAlphaNotSaved(Rule):
 def _made_layers(ledger: Ledger) -> dict[str, tuple[Use, Scale]]:
     """By file: where layers or their configuration are made with an alpha that is not the rank."""
     found: dict[str, tuple[Use, Scale]] = {}
+    layers = {member for family in families(ledger) for member in family.members}
     for use in ledger.uses:
-        if use.spot.file.is_test or use.spot.file.filename in found or not speaks_of_lora(_last(use)):
+        if use.spot.file.is_test or use.spot.file.filename in found:
+            continue
+        if not speaks_of_lora(_last(use)) and use.callee not in layers:
             continue
         given = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
         if ALPHA not in given or RANK not in given:
@@ -163,11 +168,16 @@ def _quotient(alpha: Value, rank: Value) -> Scale | None:
     if above is None or below is None or not all(_is_setting(symbol) for symbol, _ in above.powers):
         return None
     inverse = below.inverse()
+    if any(symbol.origin.startswith(STAND_IN) for symbol, _ in above.powers):
+        return ONE
     return None if inverse is None else above * inverse
 
 
 def _is_setting(symbol: Symbol) -> bool:
-    """``args.lora_alpha``: neither the argument of a layer nor read from an adapter."""
+    """``args.lora_alpha``, ``cfg["alpha"]``: neither the argument of a layer nor read from an adapter."""
+    head, bracket, _ = symbol.origin.partition("[")
+    if bracket and not SETTINGS_WORDS.isdisjoint(words(head)[-1:]):
+        return True
     owner = symbol.origin.rpartition(".")[0]
     return owner not in ("", "self") and "[" not in symbol.origin and "file(" not in symbol.origin
 

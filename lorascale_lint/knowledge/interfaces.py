@@ -213,6 +213,9 @@ FACTOR_GETTERS = frozenset(
 The last one writes the rank as alpha: diffusers/utils/state_dict_utils.py.
 """
 
+LOADS_FILES = frozenset({"load_lora_weights", "load_lora_adapter"})
+"""Calls that make layers of what a file has, with alpha = rank where it has none: diffusers loaders."""
+
 ATTACHES = frozenset({"inject_adapter_in_model", "add_adapter", "get_peft_model"})
 """Calls that put an adapter into a model, by its configuration: peft, diffusers' PeftAdapterMixin."""
 

@@ -26,7 +26,9 @@ def bare_patches(ledger: Ledger) -> Iterator[BarePatch]:
     """Those of functions that put no alpha into any patch, each once."""
     found: dict[FunctionInfo | None, dict[int, BarePatch]] = defaultdict(dict)
     told: set[FunctionInfo | None] = set()
-    made: dict[tuple[str, ...], int] = {}  # where a patch was seen first: what is given back is kept elsewhere
+    made: dict[
+        tuple[str, ...], int
+    ] = {}  # where a patch was seen first: what is given back is kept elsewhere
     for value, spot in _values(ledger):
         for option in options(value):
             for parts, form in _patches(option.value):

@@ -1,0 +1,74 @@
+"""Strengths of alpha / rank that are given to an adapter whose layers were made with the same alpha."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from lorascale_lint.knowledge.interfaces import ATTACHES, CONFIG_CLASSES, LOADS_FILES
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import Look, looks
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.strengths import GivenStrength, given_strengths
+from lorascale_lint.provenance.values import Place, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaledAlready:
+    """``given`` is alpha / rank; the layers that it is for were made with this alpha at ``made``."""
+
+    given: GivenStrength
+    made: Spot
+
+
+def scaled_already(ledger: Ledger) -> Iterator[ScaledAlready]:
+    """Each once, in functions that make the adapter themselves and load none that has lost its alpha."""
+    found: dict[Use, list[GivenStrength]] = defaultdict(list)
+    for given in given_strengths(ledger):
+        if _alpha_by_rank(given.value) and not given.spot.file.is_test:
+            found[given.use].append(given)
+    seen: set[tuple[str, int]] = set()
+    for look in looks(ledger, callees=True) if found else ():
+        if any(_last(use) in LOADS_FILES for use in look.uses):
+            continue  # what a file has lost is given back so
+        for given in (given for use in look.uses for given in found.get(use, ())):
+            made = _made_with(look, _alpha_by_rank(given.value))
+            place = (given.spot.file.filename, given.spot.row)
+            if made is not None and place not in seen:
+                seen.add(place)
+                yield ScaledAlready(given, made)
+
+
+def _alpha_by_rank(value: Value) -> str:
+    """The origin of alpha if the value is alpha / rank and nothing else."""
+    scale = scale_of(value)
+    if scale is None or scale.coefficient != 1 or len(scale.powers) != 2:
+        return ""
+    roles = {(symbol.role, power): symbol.origin for symbol, power in scale.powers}
+    return roles.get((ALPHA, Fraction(1)), "") if (RANK, Fraction(-1)) in roles else ""
+
+
+def _made_with(look: Look, alpha: str) -> Spot | None:
+    """Where a model gets an adapter whose configuration has this alpha."""
+    owner = alpha.rpartition("[")[0] if alpha.endswith("]") else alpha.rpartition(".")[0]
+    told = [use for use in look.uses if _last(use) in CONFIG_CLASSES and alpha in _alphas(use)]
+    for use in look.uses:
+        given = {o.value.path for v in use.given.values() for o in options(v) if isinstance(o.value, Place)}
+        if _last(use) in ATTACHES and owner and (owner in given or (told and "LoraConfig()" in given)):
+            return use.spot
+    return None
+
+
+def _alphas(use: Use) -> set[str]:
+    values = [value for name, value in use.given.items() if role_of(name, True) == ALPHA]
+    scales = [scale_of(option.value) for value in values for option in options(value)]
+    return {symbol.origin for scale in scales if scale is not None for symbol, _ in scale.powers}
+
+
+def _last(use: Use) -> str:
+    return use.name.rpartition(".")[2]
