@@ -5,6 +5,7 @@ Each folder is a project. Its matrix products in functions with LoRA words are f
 What it does not list, or lists as unknown, counts as not named, with the reasons that it gives. A function
 that stands in several projects is counted once. Prints the share that is named, the share of known scales,
 and the reasons of the rest, the most frequent first. A map without products is read by its applications.
+With ``--maps FOLDER`` each map is kept there, and taken from there: a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -148,6 +149,23 @@ def _by_application(project: str, filename: str, product: Product, applications:
     return Seen(project, filename, product, "delta", item.scale)
 
 
+def mapped(folder: Path, seconds: float, maps: Path | None) -> tuple[Mapping[str, Any], float]:
+    """What `map` prints for a project, and the seconds that it took (0: kept from an earlier run).
+
+    Raises:
+        ValueError: it printed no JSON, with the reason.
+    """
+    kept = maps / f"{folder.name}.json" if maps else None
+    if kept is not None and kept.exists():
+        return json.loads(kept.read_text()), 0.0  # type: ignore[no-any-return]
+    answer = call(("map", "--output-format", "json", "."), folder, seconds)
+    record = answer.json()
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(answer.out)
+    return record, answer.seconds
+
+
 # ---- report -----------------------------------------------------------------------------------
 
 
@@ -199,6 +217,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--seconds", type=float, default=300, help="limit for the map of one folder")
+    parser.add_argument("--maps", type=Path, metavar="FOLDER", help="keep the maps here")
     parser.add_argument("--top", type=int, default=30, help="reasons to print")
     parser.add_argument("--json", type=Path, help="write every product to this file, one a line")
     parser.add_argument("--projects", action="store_true", help="print a line for each folder")
@@ -209,9 +228,9 @@ def main() -> int:
     known: set[str] = set()
     for folder in options.folders:
         found = list(products_below(folder, known))
-        answer = call(("map", "--output-format", "json", "."), folder, options.seconds)
+        took = 0.0
         try:
-            record = answer.json()
+            record, took = mapped(folder, options.seconds, options.maps)
         except ValueError as error:
             failures.append(f"{folder.name}: {error}")
             record = {"products": []}
@@ -220,7 +239,7 @@ def main() -> int:
         applications += reported_in(record)
         if options.projects:
             named = sum(item.is_named for item in fresh)
-            print(f"{folder.name:60} {named:4} of {len(fresh):4}  {answer.seconds:6.1f} s", flush=True)
+            print(f"{folder.name:60} {named:4} of {len(fresh):4}  {took:6.1f} s", flush=True)
     print(f"{len(options.folders)} folders")
     report(seen, applications, options.top)
     for failure in failures:

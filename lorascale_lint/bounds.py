@@ -81,3 +81,48 @@ CLUSTER_SECONDS = 20
 """For a scheduler of a cluster to answer, and to have a worker."""
 SHARD_BYTES = 2**31
 """Of what one share of a run has seen; all of diffusers has a hundredth of it."""
+
+NAME_STEPS = 4
+"""Names that are followed from a key to where it was found."""
+CALLS_OF_A_NAME = 8
+"""Calls of one name in a file that are looked at, beside those of the function that uses the result."""
+FLAG_REACH = 4
+"""Imports on the way to a file that may know a flag of a layer."""
+MENTION_DEPTH = 3
+"""Calls inside calls that are looked through for a word of alpha."""
+REPEATED_LIMIT = 8
+"""Times that ``[item] * n`` is written out; more are a list of unknown length."""
+FILLER_LIMIT = 8
+"""Functions of a file that are run because they fill a table of its top level."""
+CLASS_LIMIT = 4
+"""Classes that a thing out of sight may be after ``isinstance``, each with all that is stored in it."""
+PATH_LIMIT = 160
+"""Letters, from the end, of the way by which a thing out of sight is named."""
+NAME_LIMIT = 60
+"""Letters of the name of a piece of text that is not known; of a longer one a part, and a checksum of it."""
+PARTS_IN_A_NAME = 8
+"""Pieces of a text that the name of one with more than ``PART_LIMIT`` pieces tells."""
+LETTER_LIMIT = 8
+"""Letters of a text that a loop takes one by one (``for part in "qkv"``)."""
+OWNER_LIMIT = 6
+"""Classes of one family with a method by whose name an object of unknown class is known."""
+RECURSION_LIMIT = 2
+"""Times that a function runs inside itself: what it gives for a part, and for the whole."""
+STAR_DEPTH = 6
+"""Star imports within star imports on the way to a name."""
+DOTTED_DEPTH = 8
+"""Re-exports on the way to what a dotted name leads to."""
+ANCESTOR_LIMIT = 64
+"""Classes above one: bases that inherit from each other in a circle end there."""
+ANCESTOR_DEPTH = 12
+"""Bases of bases that are looked up."""
+PART_LIMIT = 64
+"""Pieces, known and unknown in turn, of which a text is made; beyond, nothing of it is known."""
+PIECE_LIMIT = 2_000
+"""Letters of one known piece of a text."""
+WORD_LIMIT = 300
+"""Letters of a word that a piece of text is remembered to hold."""
+CHAIN_LIMIT = 6
+"""Calls, the last ones, that tell one way to a function from another."""
+OWN_NAME = 6
+"""Letters of a method's name from which on it may be one that no other class has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.kinds import speaks_of_patterns
 from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
@@ -17,6 +18,8 @@ class PatternsIgnored(Rule):
 
     `lora_alpha` and `r` of a loaded PEFT configuration that are divided, given to what makes a layer, or
     written into another file, where no code before or behind looks at `alpha_pattern` and `rank_pattern`.
+    Also the `lora_alpha` of a model's own configuration that is written for each module, where the project
+    gives that configuration patterns.
 
     ## Why it is wrong
 
@@ -99,10 +102,16 @@ class PatternsIgnored(Rule):
         for meeting in contracts.meetings():
             alpha = meeting.alpha.spot
             place = (alpha.function or alpha.file, meeting.path)
-            origin = contracts.loaded(meeting) if place not in seen else None
-            if origin is None or not contracts.takes_any_adapter(meeting, origin):
+            if place in seen:
                 continue
-            if contracts.knows_patterns(meeting, origin):
+            origin = contracts.built_with(meeting, speaks_of_patterns)
+            if origin is None:
+                origin = contracts.loaded(meeting)
+                if origin is None or not contracts.takes_any_adapter(meeting, origin):
+                    continue
+                if contracts.knows_patterns(meeting, origin):
+                    continue
+            elif meeting.rank is not None or contracts.reads_patterns(meeting):
                 continue
             seen.add(place)
             yield self.at(
@@ -112,7 +121,7 @@ class PatternsIgnored(Rule):
                 confidence="medium",
                 effect="the module's own scale is replaced by lora_alpha / r",
                 trace=(
-                    (origin, "the configuration is loaded here"),
+                    (origin, "the configuration comes from here"),
                     (alpha, "the alpha of all modules is read"),
                     (meeting.spot, "and is used for each of them"),
                 ),

@@ -8,11 +8,13 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.interfaces import WRITES_TENSORS, WRITES_TEXT
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
+from lorascale_lint.ledger.surroundings import around
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Place, Text, options
 from lorascale_lint.rule import Rule
@@ -102,6 +104,24 @@ class RsloraAlphaSavedRaw(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Classes with a scale that depends on the flag and a saved alpha that does not."""
+        contracts = Contracts(ledger)
+        written: set[tuple[str, int]] = set()
+        for meeting in contracts.meetings():
+            place = (meeting.spot.file.filename, meeting.spot.row)
+            built = contracts.built_with(meeting, speaks_of_rslora) if meeting.rank is None else None
+            if built is None or place in written or speaks_of_rslora(around(meeting.spot)):
+                continue
+            written.add(place)
+            yield self.at(
+                meeting.spot,
+                "the raw alpha of a configuration that may say rsLoRA is saved",
+                confidence="medium",
+                effect=f"in every reader of the file: {effect_of(TRAINED, TRAINED_RS)}",
+                trace=(
+                    (built, "the adapter is made here, with the flag"),
+                    (meeting.spot, "the file gets alpha itself, flag or no flag"),
+                ),
+            )
         scaled: dict[object, Store] = {}
         for store in ledger.stores:
             if not store.spot.file.is_test and _depends_on_flag(store):

@@ -111,7 +111,7 @@ class RsloraDropped(Rule):
                     confidence="medium",
                     effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
                     trace=[
-                        (option.spot, "the option is declared here, and nothing reads it"),
+                        (option.spot, "the option is here, and nothing but a message reads it"),
                         (option.build.spot, "the rank declared beside it is given, the flag is not"),
                     ],
                 )

@@ -13,6 +13,7 @@ from lorascale_lint.knowledge.interfaces import (
     EXPORTER,
     FACTOR_GETTERS,
     LOADS_INTO_MODEL,
+    SAVES_CONFIGURATION,
     SETTINGS_WORDS,
     WRITES_TENSORS,
     WRITES_TEXT,
@@ -117,7 +118,8 @@ class TrainedAlphaNotSaved(Rule):
         factors = {t.container.key: t for t in held if isinstance(t.container, Ref) and _is_filtered(t)}
         savers: dict[str, dict[int, tuple[Use, Confidence]]] = defaultdict(dict)
         told = _folders_with_told_merges(ledger)
-        writes_settings = {u.spot.file.filename for u in ledger.uses if _last(u) in WRITES_TEXT}
+        writes = WRITES_TEXT | SAVES_CONFIGURATION
+        writes_settings = {u.spot.file.filename for u in ledger.uses if _last(u) in writes}
         for use in ledger.uses:
             filename = use.spot.file.filename
             if filename not in made or filename in silent or use.callee is not None:

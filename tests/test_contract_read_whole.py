@@ -171,3 +171,53 @@ def test_a_flag_that_does_something_is_heeded(heeded: str, tmp_path: Path) -> No
 def test_alpha_of_another_configuration_is_no_adapters(tmp_path: Path) -> None:
     source = KOHYA.replace("adapter_config.json", "training.json")
     assert found(tmp_path, {"lora.py": source}) == []
+
+
+OWN = """
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
+
+
+def adapted(model, options):
+    return get_peft_model(model, LoraConfig(r=options.rank, lora_alpha=options.alpha, {part}))
+
+
+def export_lora(model, path):
+    config = model.peft_config["default"]
+    result = {{}}
+    for key, value in get_peft_model_state_dict(model).items():
+        result[key] = value
+        if key.endswith("lora_A.weight"):
+            result[key.replace("lora_A.weight", "alpha")] = torch.tensor(float({alpha}))
+    save_file(result, path)
+"""
+RAW = "config.lora_alpha"
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        ("alpha_pattern=options.alphas", "LS412"),
+        ("use_rslora=options.stabilized", "LS402"),
+        ("bias='none'", None),
+    ],
+    ids=["patterns", "rsLoRA", "neither"],
+)
+def test_an_exporter_of_a_model_of_the_project(part: str, code: str | None, tmp_path: Path) -> None:
+    every = lint_files(tmp_path, {"lora_export.py": OWN.format(part=part, alpha=RAW)})
+    wanted = [finding.code for finding in every if finding.code in ("LS401", "LS402", "LS412")]
+    assert wanted == ([code] if code else [])
+
+
+def test_an_exporter_that_looks_the_parts_up(tmp_path: Path) -> None:
+    patterns = OWN.format(
+        part="alpha_pattern=options.alphas", alpha="config.alpha_pattern.get(key, config.lora_alpha)"
+    )
+    flag = OWN.format(
+        part="use_rslora=options.stabilized",
+        alpha="config.lora_alpha * (config.r**0.5 if config.use_rslora else 1)",
+    )
+    for name, source in (("patterns.py", patterns), ("flag.py", flag)):
+        every = lint_files(tmp_path, {name: source})
+        assert [finding.code for finding in every if finding.code in ("LS401", "LS402", "LS412")] == []

@@ -156,3 +156,22 @@ def test_the_alpha_of_one_module(alpha: str, given: str, count: int, tmp_path: P
     """A dictionary of one module: its alpha stays behind where the caller gives none."""
     found = lint_files(tmp_path, {"lora.py": LAYER.format(alpha=alpha, given=given)}, codes=["LS302"])
     assert [item.confidence for item in found] == ["medium"] * count
+
+
+@pytest.mark.parametrize("test", ["value.ndim", "value.dim() > 0", "value.ndim >= 2"])
+def test_a_filter_by_dimensions_drops_alpha(test: str, tmp_path: Path) -> None:
+    source = f"""
+    from safetensors.torch import load_file, save_file
+
+
+    def rename(path, out):
+        lora = load_file(path)
+        kept = {{}}
+        for key, value in lora.items():
+            if {test}:
+                kept[key.replace("lora_down", "lora_A").replace("lora_up", "lora_B")] = value.half()
+        save_file(kept, out)
+    """
+    assert [finding.code for finding in lint_files(tmp_path, {"lora_rename.py": source})] == ["LS302"]
+    right = source.replace(f"if {test}:", "if True:")
+    assert lint_files(tmp_path, {"lora_rename.py": right}) == ()

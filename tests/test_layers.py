@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 import lorascale_lint
 
@@ -80,8 +84,45 @@ def _room(name: str) -> str:
     return name.split(".")[1]
 
 
-def test_bounds_of_the_engine_stand_in_one_place() -> None:
-    for path in (PACKAGE / "provenance").glob("*.py"):
-        for node in ast.parse(path.read_text()).body:
-            whole = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            assert not (whole and type(node.value.value) is int), f"{path.name}:{node.lineno}"  # type: ignore[attr-defined]
+SMALL = 4
+"""Up to here a number in the engine is a count of arguments or parts, and no bound."""
+
+
+def _is_count(node: ast.expr | None) -> bool:
+    value = node.operand if isinstance(node, ast.UnaryOp) else node
+    return isinstance(value, ast.Constant) and type(value.value) is int and value.value > SMALL
+
+
+def _bounds(tree: ast.Module) -> Iterator[int]:
+    """Rows with a bound: a number that has a name, cuts something, or is compared with a length."""
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign):
+            values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
+            if any(type(getattr(value, "value", None)) is int for value in values):
+                yield statement.lineno
+    for node in ast.walk(tree):
+        match node:
+            case ast.Slice(lower=lower, upper=upper) if _is_count(lower) or _is_count(upper):
+                yield node.lineno
+            case ast.Compare(ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()], comparators=[right]):
+                of_length = ast.unparse(node.left).startswith("len(") or isinstance(node.left, ast.Name)
+                if of_length and _is_count(right):
+                    yield node.lineno
+
+
+@pytest.mark.parametrize("room", ["linking", "provenance", "ledger"])
+def test_bounds_of_the_engine_stand_in_one_place(room: str) -> None:
+    found = [
+        f"{path.name}:{row}"
+        for path in sorted((PACKAGE / room).glob("*.py"))
+        for row in _bounds(ast.parse(path.read_text()))
+    ]
+    assert not found
+
+
+def test_each_bound_is_explained() -> None:
+    body = ast.parse((PACKAGE / "bounds.py").read_text()).body
+    for statement, after in pairwise([*body, ast.Pass()]):
+        if isinstance(statement, ast.Assign) and not isinstance(after, ast.Assign):
+            text = getattr(getattr(after, "value", None), "value", "")
+            assert len(str(text)) > 20, f"bounds.py:{statement.lineno}"

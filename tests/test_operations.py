@@ -235,6 +235,10 @@ def one(wanted: Callable[[Any], Any]) -> Callable[[str, str], None]:
 
 def addmm(name: str, owner: str) -> None:
     """The sum of its receiver and ``alpha`` times the product."""
+    if name.strip("_") == "addmv":
+        made = tensor(call(name, owner, VECTOR, SQUARE, VECTOR, alpha=3))
+        assert made.equal(VECTOR + 3 * SQUARE @ VECTOR)
+        return
     batched = name.strip("_") in ("baddbmm", "addbmm")
     factor = SQUARE[None] if batched else SQUARE
     base = SQUARE[None] if name.strip("_") == "baddbmm" else SQUARE
@@ -337,6 +341,20 @@ def mask(name: str, owner: str) -> None:
     assert set(found.tolist()) == {0.0, 1.0}
 
 
+def decompose(name: str, owner: str) -> None:
+    """Several parts, or one, none of which is what was decomposed; together they are as large."""
+
+    def parts(of: Any) -> list[Any]:
+        found = call(name, owner, of)
+        return [found] if isinstance(found, torch.Tensor) else list(found)
+
+    symmetric = SQUARE + SQUARE.T
+    once, twice = parts(symmetric), parts(2 * symmetric)
+    assert not any(part.shape == symmetric.shape and part.equal(symmetric) for part in once)
+    grown = [b.norm() / a.norm() for a, b in zip(once, twice, strict=True)]
+    assert sorted(round(float(ratio), 4) for ratio in grown) == [1.0] * (len(once) - 1) + [2.0]
+
+
 CHECKS: dict[str, Callable[[str, str], None]] = {
     "keep": keep,
     "number": number,
@@ -362,6 +380,7 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "norm": norm,
     "statistic": statistic,
     "normalize": normalize,
+    "decompose": decompose,
     "zeros": zeros,
     "fresh": fresh,
     "fill": fill,

@@ -45,8 +45,8 @@ STRONG = {
     "dropout": ("lora_dropout", "dropout_p"),
 }
 WEAK = {
-    "A": ("down", "A", "down_weight", "w1b"),
-    "B": ("up", "B", "up_weight", "w1a"),
+    "A": ("down", "A", "down_weight", "w1b", "w_a"),
+    "B": ("up", "B", "up_weight", "w1a", "w_b"),
     "alpha": ("alpha", "alphas", "default_alpha", "ALPHA"),
     "rank": ("rank", "r", "dim"),
     "scaling": ("scaling", "scaling_factor"),

@@ -193,3 +193,15 @@ def configure_lora(settings):
     return settings
 """
     assert found(tmp_path, {"lora_model.py": model, "lora_main.py": main}, "LS309") == expected
+
+
+CAST = "{name: value.contiguous().cpu() for name, value in get_peft_model_state_dict(transformer).items()}"
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"), [("", ["LS309"]), ("\n    config.save_pretrained(args.out)", [])]
+)
+def test_factors_that_are_cast_one_by_one(after: str, expected: list[str], tmp_path: Path) -> None:
+    source = SCRIPT.format(alpha="args.alpha", save=f"save_file({CAST}, args.out){after}")
+    every = lint_files(tmp_path, {"lora_train.py": source})
+    assert [finding.code for finding in every if finding.code in ("LS309", "LS314")] == expected

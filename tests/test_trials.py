@@ -72,6 +72,18 @@ def to_peft(sd):
     ]
 
 
+def test_a_parameter_that_is_an_entry_of_a_dictionary_is_no_file(tmp_path: Path) -> None:
+    source = """
+def merge_lora(weight, lora_down, lora_up, alpha):
+    state = {"proj.lora_down.weight": lora_down, "proj.lora_up.weight": lora_up, "proj.alpha": alpha}
+    for key in list(state):
+        if key.endswith(".lora_down.weight"):
+            up, number = state["proj.lora_up.weight"], state["proj.alpha"]
+            weight += up @ state[key] * number / state[key].shape[1]
+"""
+    assert ledger_of(source, tmp_path).trials == []
+
+
 def test_the_ledger_of_the_project_knows_nothing_of_the_trial(tmp_path: Path) -> None:
     ledger = ledger_of(RENAMES, tmp_path)
     assert not any("lora_unet_blocks_0" in str(write.key) for write in ledger.writes)

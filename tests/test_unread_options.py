@@ -108,7 +108,7 @@ def test_a_default_taken_from_a_field_is_no_use(tmp_path: Path) -> None:
         ("LoraConfig(r", "build(**vars(args)) or LoraConfig(r"),
         ("    args = options()", "    args = options()\n    if args.use_rslora:\n        raise SystemExit"),
         ("r=args.lora_rank, lora_alpha=args.lora_alpha", "r=8, lora_alpha=16"),
-        ("    args = options()", "    args = options()\n    flag = getattr(args, 'use_rslora', False)"),
+        ("    args = options()", "    args = options()\n    refuse(getattr(args, 'use_rslora', False))"),
     ],
     ids=["given", "more", "spread", "refused", "another rank", "getattr"],
 )
@@ -131,3 +131,22 @@ def test_the_parameter_of_a_command_is_read_by_its_name(tmp_path: Path) -> None:
         return LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, use_rslora=use_rslora)
     """
     assert found(tmp_path, {"lora_train.py": source}) == []
+
+
+def test_a_flag_of_a_settings_file_that_is_only_told(tmp_path: Path) -> None:
+    source = """
+    import yaml
+    from peft import LoraConfig, get_peft_model
+
+
+    def build(path, model, log):
+        with open(path) as file:
+            lora = yaml.safe_load(file)["lora"]
+        log.info("r=%d, rslora=%s", lora["r"], lora.get("use_rslora", False))
+        return get_peft_model(model, LoraConfig(r=lora["r"], lora_alpha=lora["alpha"]))
+    """
+    assert found(tmp_path, {"lora_build.py": source}) == [("LS409", "medium", "lora_build.py")]
+    right = source.replace(
+        'lora_alpha=lora["alpha"]', 'lora_alpha=lora["alpha"], use_rslora=lora["use_rslora"]'
+    )
+    assert found(tmp_path, {"lora_build.py": right}) == []

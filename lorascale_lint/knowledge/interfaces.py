@@ -298,6 +298,9 @@ DECIDES_SCALE = frozenset({"use_rslora", "rank_pattern", "alpha_pattern"})
 DEFAULT_ALPHA = 8
 """``lora_alpha`` of peft's LoraConfig where nobody gives it: peft/tuners/lora/config.py."""
 
+DEFAULT_ALPHAS = {"PeftConfig": DEFAULT_ALPHA, "LoraConfig": DEFAULT_ALPHA, "get_peft_model": 16}
+"""The same by the call: unsloth's FastLanguageModel.get_peft_model has 16, unsloth/models/llama.py."""
+
 ADAPTER_TYPE = "peft_type"
 """The field without which peft takes a file for no configuration of an adapter: peft/config.py."""
 
@@ -344,6 +347,9 @@ LAYER_LIBRARIES = frozenset(
 
 PLAIN_BASES = frozenset("object ABC Module Layer Linear Generic Protocol Embedding Conv2d Parameter".split())
 """Classes of that kind, by their last name, where the import is not in sight."""
+
+OF_MODELS = ".peft_config"
+"""The attribute of a model under which peft keeps the configurations of its adapters: peft_model.py."""
 
 CONFIGURATIONS = frozenset({"peft_config", "lora_config", "adapter_config", "peft_configs", "lora_configs"})
 """How a configuration of peft is called where nobody has its class in sight."""

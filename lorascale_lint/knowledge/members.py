@@ -10,7 +10,8 @@ PLAIN_METHODS = frozenset(
 
 NEUTRAL = frozenset(
     "weight data T mT layer module base_layer default _parameters value values proj parameters params kernel "
-    "embedding active_adapter active_adapters linear tensor items get array adapter_name".split()
+    "embedding active_adapter active_adapters linear tensor items get array adapter_name "
+    "_fast_lora".split()  # unsloth/kernels/utils.py: the factor in the type of the activation
 )
 """Attributes of a thing that mean the thing itself."""
 

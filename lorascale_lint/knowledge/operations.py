@@ -29,8 +29,8 @@ OPERATIONS: dict[str, str] = {
         "expand_dims float32 float16 get value with_sharding_constraint with_logical_constraint "
         "all_gather all_reduce all_gather_into_tensor reduce_scatter tensor_model_parallel_all_gather "
         "tensor_model_parallel_all_reduce mark_sharding repeat_interleave alias float64 _to_copy "
-        "normal_init materialize dequantize_4bit dequantize_bnb_weight cast_to_device cast_to "
-        "cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take "
+        "diag diag_embed normal_init materialize dequantize_4bit dequantize_bnb_weight cast_to_device "
+        "cast_to cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take "
         "int8 int16 int32 int64 uint8 uint16 uint32 uint64 long short IntTensor LongTensor ShortTensor",
     ),
     **_table(
@@ -51,7 +51,7 @@ OPERATIONS: dict[str, str] = {
     **_table("divide", "div divide true_divide div_ divide_ true_div"),
     **_table("add", "add add_ iadd sum_to"),
     **_table("subtract", "sub subtract sub_ isub"),
-    **_table("addmm", "addmm addmm_ baddbmm baddbmm_ addbmm addbmm_ sparse_addmm"),
+    **_table("addmm", "addmm addmm_ addmv addmv_ baddbmm baddbmm_ addbmm addbmm_ sparse_addmm"),
     **_table("addcmul", "addcmul addcmul_"),
     **_table("lerp", "lerp lerp_"),
     **_table("negative", "neg negative neg_"),
@@ -70,6 +70,7 @@ OPERATIONS: dict[str, str] = {
         "full_like eye new_empty new_ones new_full truncated_normal get_parameter create_parameter "
         "add_weight param random_normal he_normal glorot_uniform arange",
     ),
+    **_table("decompose", "svd svd_lowrank pca_lowrank randomized_svd svds svdvals eigh"),
     **_table("stack", "stack cat concat concatenate hstack vstack block_diag"),
     **_table("sum", "sum fsum reduce_sum"),
     **_table("copy_into", "copy_ set_ assign load_state assign_add_ set_data"),
@@ -95,6 +96,9 @@ JOINS: dict[str, frozenset[int]] = {
     "vstack": frozenset([0]), "hstack": frozenset([1]), "block_diag": frozenset([0, 1]),
 }  # fmt: skip
 """Operations that put matrices side by side, with the axes along which they do."""
+
+PARTS = frozenset("U S V Vh".split())
+"""Fields of what decompositions of torch and numpy give."""
 
 DECOMPOSITIONS = frozenset("svd svd_lowrank pca_lowrank randomized_svd svds".split())
 """Operations that give factors of a matrix, from which another number of them can be taken."""

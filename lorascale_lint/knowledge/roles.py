@@ -69,8 +69,8 @@ _STRONG_FACTORS = {
     "lokr w1 b": A, "lokr w2 b": A, "lokr w1 a": B, "lokr w2 a": B,
 }  # fmt: skip
 _WEAK_FACTORS = {
-    "a": A, "down": A, "wa": A, "linear in": A, "a s": A, "mat a": A, "adapter a": A, "adapter down": A, "w1 b": A, "w2 b": A, "w1b": A, "w2b": A,
-    "b": B, "up": B, "wb": B, "linear out": B, "b s": B, "mat b": B, "adapter b": B, "adapter up": B, "w1 a": B, "w2 a": B, "w1a": B, "w2a": B,
+    "a": A, "down": A, "wa": A, "w a": A, "linear in": A, "a s": A, "mat a": A, "adapter a": A, "adapter down": A, "w1 b": A, "w2 b": A, "w1b": A, "w2b": A,
+    "b": B, "up": B, "wb": B, "w b": B, "linear out": B, "b s": B, "mat b": B, "adapter b": B, "adapter up": B, "w1 a": B, "w2 a": B, "w1a": B, "w2a": B,
 }  # fmt: skip
 _STRONG = {
     "lora alpha": ALPHA, "lora alphas": ALPHA, "network alpha": ALPHA, "network alphas": ALPHA, "lora network alpha": ALPHA,

@@ -6,6 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
+from lorascale_lint.bounds import MENTION_DEPTH
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.ledger import Ledger
@@ -14,15 +15,12 @@ from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Value, options
 
-DEPTH = 3
-"""Calls inside calls that are looked through."""
-
 
 def reachable(ledger: Ledger, function: FunctionInfo) -> list[FunctionInfo]:
     """The function and what it calls."""
     calls = ledger.once(_calls)
     found, last = {function: None}, [function]
-    for _ in range(DEPTH):
+    for _ in range(MENTION_DEPTH):
         last = [callee for caller in last for callee in calls.get(caller, ()) if callee not in found]
         found.update(dict.fromkeys(last))
     return list(found)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import STRENGTHS, A, B
+from lorascale_lint.knowledge.roles import ALPHA, SCALING, STRENGTHS, A, B
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -120,7 +121,7 @@ def _joined(entries: list[Apply]) -> Application:
     known = {chain: group for chain, group in chains.items() if not any(e.scale.unknowns() for e in group)}
     # Callers that are in sight say more than names; a look that knows says more than one that does not.
     called = {chain: group for chain, group in known.items() if chain}
-    looks = called or chains
+    looks = called or _with_what_is_given(chains)
     best = [entry for group in looks.values() for entry in group]
     instances = _instances([{entry.scale.by_role() for entry in group} for group in looks.values()])
     branches: dict[Scale, Branch] = {}
@@ -143,6 +144,21 @@ def _joined(entries: list[Apply]) -> Application:
         best[0].operand,
         best[0].base,
     )
+
+
+def _with_what_is_given(chains: dict[tuple[str, ...], list[Apply]]) -> dict[tuple[str, ...], list[Apply]]:
+    """The looks of callers, where these decide what it is: alone the name of a parameter would say it."""
+    alone = chains.get((), [])
+    trained = any(symbol.role in (ALPHA, SCALING) for entry in alone for symbol, _ in entry.scale.powers)
+    given = not trained and any(_is_given(entry) for entry in alone)
+    return {chain: group for chain, group in chains.items() if chain or not given} or chains
+
+
+def _is_given(entry: Apply) -> bool:
+    """Are the factors, or numbers on them, parameters of the function?"""
+    parameters = entry.spot.function.parameters if entry.spot.function is not None else ()
+    origins = [entry.factors, *(symbol.origin for symbol, _ in entry.scale.powers)]
+    return any(re.split(r"[.\[]", origin)[0] in parameters for origin in origins)
 
 
 def _by_test(chain: tuple[str, ...]) -> bool:
@@ -168,13 +184,19 @@ def _without_strength(scale: Scale) -> _Powers:
 
 
 def products(ledger: Ledger) -> list[Product]:
-    """One product for each place: the best that any look made of it."""
+    """One product for each place: the best that any look made of it, or the way that it is applied."""
     order = {"delta": 0, "half": 1, "other": 2, "unknown": 3}
-    places: dict[tuple[str, int, int], Product] = {}
+    places: dict[tuple[object, ...], Product] = {}
     for entry in ledger.products:
-        key = (entry.spot.file.filename, entry.spot.row, getattr(entry.spot.node, "col_offset", 0))
+        node = entry.spot.node
+        ends = (getattr(node, name, 0) for name in ("col_offset", "end_lineno", "end_col_offset"))
+        key = (entry.spot.file.filename, entry.spot.row, *ends)
         if key not in places or order[entry.kind] < order[places[key].kind]:
             places[key] = entry
+    applied = {(apply.spot.function, row) for apply in ledger.applies for row in apply.rows}
+    for key, entry in places.items():
+        if entry.kind == "other" and entry.reasons and (entry.spot.function, entry.spot.row) in applied:
+            places[key] = replace(entry, kind="delta", reasons=())
     return sorted(places.values(), key=lambda item: (item.spot.file.filename, item.spot.row))
 
 

@@ -10,8 +10,8 @@ from lorascale_lint.knowledge.intent import OF_ADAPTERS
 from lorascale_lint.knowledge.interfaces import (
     ADAPTER_FIELDS,
     ADAPTER_TYPE,
-    CONFIGURATION_CLASSES,
     DEFAULT_ALPHA,
+    DEFAULT_ALPHAS,
     WRITES_TEXT,
 )
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
@@ -85,7 +85,7 @@ def _configurations(ledger: Ledger) -> Iterator[ChosenRank]:
     for use in ledger.uses:
         call = use.spot.node
         name = use.name.rpartition(".")[2]
-        if name not in CONFIGURATION_CLASSES or use.callee is not None or use.spot.file.is_test:
+        if name not in DEFAULT_ALPHAS or use.callee is not None or use.spot.file.is_test:
             continue
         if not isinstance(call, ast.Call) or call in seen or has_star(call) or use.spot.chain:
             continue
@@ -93,7 +93,7 @@ def _configurations(ledger: Ledger) -> Iterator[ChosenRank]:
         if ALPHA in roles or RANK not in roles or not _is_chosen(use.given.get("r")):
             continue
         seen.add(call)
-        yield ChosenRank(argument_of(use, "r") or use.spot, DEFAULT_ALPHA, None, name)
+        yield ChosenRank(argument_of(use, "r") or use.spot, DEFAULT_ALPHAS[name], None, name)
 
 
 def _settings(ledger: Ledger) -> Iterator[ChosenRank]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from lorascale_lint.bounds import CALLS_OF_A_NAME
 from lorascale_lint.knowledge.interfaces import (
     ADAPTER_FIELDS,
     ADAPTER_FILES,
@@ -17,6 +18,7 @@ from lorascale_lint.knowledge.interfaces import (
     CONFIGURATIONS,
     FETCHES_ADAPTERS,
     FILE_ALPHAS,
+    OF_MODELS,
     PARAMETERS,
     PEFT_ALONE,
     READS_SETTINGS,
@@ -32,11 +34,9 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import Surroundings, around, literal_of, scope_of
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
-from lorascale_lint.provenance.values import Place, Text, Tup, Value, options
+from lorascale_lint.provenance.values import Const, Place, Text, Tup, Value, options
 
 _FIELDS = {ALPHA: "lora_alpha", RANK: "r"}
-_RESULTS = 8
-"""Calls of one name in a file that are looked at, beside those of the function that uses the result."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +101,17 @@ class Contracts:
             return None  # settings of a trainer have the same fields
         return self._declared(meeting)
 
+    def built_with(self, meeting: Meeting, speaks: Callable[[str], bool]) -> Spot | None:
+        """Where the project gives a part to the configuration that its model keeps, and that is read here."""
+        if OF_MODELS not in meeting.path:
+            return None
+        for use in self.ledger.uses:
+            if use.name.rpartition(".")[2] in CONFIGURATION_CLASSES and not use.spot.file.is_test:
+                given = [o.value for n, v in use.given.items() if speaks(n) for o in options(v)]
+                if any(isinstance(v, Place) or v == Const(True) for v in given):
+                    return use.spot
+        return None
+
     def takes_any_adapter(self, meeting: Meeting, origin: Spot) -> bool:
         """Is it a reader of adapters as PEFT writes them, and not only of two fields of one trainer's?"""
         text = "".join(map(around, (*meeting.spots, origin)))
@@ -117,6 +128,12 @@ class Contracts:
     def knows_patterns(self, meeting: Meeting, origin: Spot) -> bool:
         """Are the alphas and ranks of single modules?"""
         return self.surroundings.know_of(speaks_of_patterns, (*meeting.spots, origin))
+
+    def reads_patterns(self, meeting: Meeting) -> bool:
+        """Does the function that uses the alpha look the patterns up, or anything of the kind?"""
+        function = meeting.spot.function
+        reads = (*self.ledger.reads, *self.ledger.parts)
+        return any(r.spot.function is function and speaks_of_patterns(literal_of(r.key)) for r in reads)
 
     def is_apart(self, meeting: Meeting, origin: Spot) -> bool:
         """Does one function load the configuration and divide, beside another one that divides by the root?
@@ -256,7 +273,7 @@ class Contracts:
             if isinstance(use.result, Place) and use.callee is None:
                 for name in _files_of(use.spot):
                     known = found[use.result.path, name]
-                    if len(known) < _RESULTS or known[-1].spot.function is use.spot.function:
+                    if len(known) < CALLS_OF_A_NAME or known[-1].spot.function is use.spot.function:
                         known.append(use)
         return found
 
@@ -356,7 +373,7 @@ def _is_of_a_file(write: KeyWrite) -> bool:
     if key_role_of(write.key) != ALPHA or not isinstance(write.key, Text):
         return False
     last = write.key.parts[-1] if write.key.parts else ""
-    return isinstance(last, str) and last.endswith(FILE_ALPHAS)
+    return last.endswith(FILE_ALPHAS) if isinstance(last, str) else True  # made of the key of a factor
 
 
 def _paths(value: Value) -> Iterator[str]:

@@ -6,13 +6,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lorascale_lint.bounds import NAME_STEPS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, key_role, role_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
-
-_STEPS = 4
-"""Names that are followed from a key to where it was found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +78,7 @@ def _role(table: ast.expr) -> str | None:
 def _union_behind(function: FunctionInfo, key: str, use: Spot, tables: set[str]) -> ast.expr | None:
     """The union of both tables out of which the key came, followed through the names of the function."""
     wanted, seen = {key}, {key}
-    for _ in range(_STEPS):
+    for _ in range(NAME_STEPS):
         sources: list[ast.expr] = []
         for node in ast.walk(function.node):
             match node:

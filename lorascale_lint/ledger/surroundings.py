@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from pathlib import PurePath
 
+from lorascale_lint.bounds import FLAG_REACH
 from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -15,9 +16,6 @@ from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.ledger.told import unheeded
 from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Text, Value
-
-_REACH = 4
-"""Imports on the way to a file that may know the flag."""
 
 
 class Surroundings:
@@ -87,7 +85,7 @@ class Surroundings:
         files = {spot.file.filename for spot in spots}
         folders = {PurePath(name).parent for name in files}
         below, above = set(files), set(files)
-        for _ in range(_REACH):
+        for _ in range(FLAG_REACH):
             below |= {target for name in below for target in self._imported.get(name, ())}
             above |= {name for name, targets in self._imported.items() if targets & above}
         beside = {target for name in above for target in self._imported.get(name, ())}

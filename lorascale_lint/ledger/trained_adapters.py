@@ -208,11 +208,19 @@ def _is_factors(value: Value, factors: set[int]) -> bool:
 
 
 def _is_selected(table: Table) -> bool:
-    """Are all entries those of LoRA, or those that are trained, by a condition?"""
+    """Are all entries those of LoRA, those that are trained, by a condition, or what a getter gives?"""
     return all(
-        _is_of_lora(write.key) or any(TRAINABLE in name and holds for name, holds in write.guards)
+        _is_of_lora(write.key)
+        or any(TRAINABLE in name and holds for name, holds in write.guards)
+        or _is_of_getter(write.value)
         for write in table.writes
     )
+
+
+def _is_of_getter(value: Value) -> bool:
+    """Is it one of the factors that a library gives, cast or moved at most?"""
+    found = [option.value for option in options(value)]
+    return all(isinstance(one, Place) and one.path.partition("()[")[0] in FACTOR_GETTERS for one in found)
 
 
 def _is_of_lora(key: Value) -> bool:

@@ -21,13 +21,17 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import has_star
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.told import unheeded
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo
-from lorascale_lint.provenance.values import Ref, Text, Value, options
+from lorascale_lint.provenance.values import Place, Ref, Text, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnreadOption:
-    """``name`` is declared at ``spot`` beside the rank that ``build`` is given, and nothing reads it."""
+    """``name`` is declared at ``spot`` beside the rank that ``build`` is given, and nothing reads it.
+
+    Or it is read there, for a message.
+    """
 
     name: str
     spot: Spot
@@ -57,6 +61,7 @@ def unread_options(ledger: Ledger) -> Iterator[UnreadOption]:
     keys = (item.key for item in ledger.reads if item.how != "attribute")
     read.update(key.literal or "" for key in keys if isinstance(key, Text))
     seen: set[tuple[str, int]] = set()
+    yield from _only_told(ledger, builds)
     for group in (*_parsers(ledger), *_records(files)):
         for name, spot in group.declared.items():
             is_flag = speaks_of_rslora(name)
@@ -69,6 +74,27 @@ def unread_options(ledger: Ledger) -> Iterator[UnreadOption]:
             if group.cls is None or not _goes_on_whole(ledger, group.cls):
                 seen.add(place)
                 yield UnreadOption(name, spot, build, is_flag)
+
+
+def _only_told(ledger: Ledger, builds: list[Use]) -> Iterator[UnreadOption]:
+    """Flags of settings that are read for a message, where the rank beside them builds the adapter."""
+    unused = unheeded(ledger, speaks_of_rslora)
+    for read in (*ledger.reads, *ledger.parts):
+        name = (read.key.literal or "") if isinstance(read.key, Text) else ""
+        if not speaks_of_rslora(name) or read.spot.file.filename not in unused or read.spot.chain:
+            continue
+        held = {option.value.path for option in options(read.container) if isinstance(option.value, Place)}
+        for use in builds:
+            ranks = [value for key, value in use.given.items() if role_of(key, True) == RANK]
+            owners = {_owner(origin) for value in ranks for origin in _origins(value)}
+            if _lacks(use, is_flag=True) and not owners.isdisjoint(held) and not use.spot.chain:
+                yield UnreadOption(name, read.spot, use, is_flag=True)
+                return
+
+
+def _owner(origin: str) -> str:
+    """``config`` of ``config.r`` and of ``config[r]``."""
+    return origin.rpartition("[")[0] if origin.endswith("]") else origin.rpartition(".")[0]
 
 
 def _attributes(file: FileInfo) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePath
 
+from lorascale_lint.bounds import ANCESTOR_DEPTH, ANCESTOR_LIMIT, DOTTED_DEPTH, STAR_DEPTH
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo, dotted
 from lorascale_lint.sources.parsing import NestedTooDeeply, parse
 from lorascale_lint.sources.texts import Texts
@@ -103,7 +104,7 @@ class Program:
             if filename is None or not (self._mentions(filename, name) or self._hands_on(filename)):
                 continue
             module = self.file(filename)
-            if module is not None and module is not file and depth < 6:
+            if module is not None and module is not file and depth < STAR_DEPTH:
                 starred = self.lookup(module, name, depth + 1)
                 if starred is not None and not (isinstance(starred, str) and starred == name):
                     return starred
@@ -115,7 +116,7 @@ class Program:
         if module is not None:
             return module
         head, _, last = name.rpartition(".")
-        if head and depth < 8:
+        if head and depth < DOTTED_DEPTH:
             owner = self.dotted(head, depth + 1)
             if isinstance(owner, FileInfo):
                 found = self.lookup(owner, last, depth + 1)
@@ -136,12 +137,12 @@ class Program:
         self._mro[cls] = [cls]
         order: list[ClassInfo] = []
         pending = [(cls, 0)]
-        while pending and len(order) < 64:
+        while pending and len(order) < ANCESTOR_LIMIT:
             current, level = pending.pop(0)
             if current in order:
                 order.remove(current)
             order.append(current)
-            if level < 12:
+            if level < ANCESTOR_DEPTH:
                 pending.extend((base, level + 1) for base in self.bases(current))
         self._mro[cls] = order
         return order

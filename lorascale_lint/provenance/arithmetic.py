@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
+from lorascale_lint.bounds import REPEATED_LIMIT
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
 from lorascale_lint.provenance.lookups import as_text, join_one, path_of, shown
@@ -32,7 +33,8 @@ from lorascale_lint.provenance.values import (
 
 def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Value) -> Value:
     """``left op right``."""
-    left, right = operand(left), operand(right)
+    guards = m.frame.guards
+    left, right = m.given(left, is_there), m.given(right, is_there)
     match op:
         case ast.MatMult():
             return m.made_product(node, combine(left, right, product))
@@ -46,7 +48,7 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             floor = isinstance(op, ast.FloorDiv)
             made = stepwise(m, node, left, right, lambda a, b: _divided(m, node, a, b, floor), divides=True)
             m.folded(node, made)
-            divided(m, node, left, right, floor, made)
+            divided(m, node, left, right, floor, made, guards)
             return made
         case ast.Add():
             return combine_sum(m, node, left, right, 1)
@@ -75,12 +77,20 @@ def first_given(args: list[Value], keywords: dict[str, Value]) -> Value:
 
 
 def operand(value: Value) -> Value:
-    """``value`` where it takes part in arithmetic: None and what is absent would have raised."""
+    """``value`` where it is used: None and what is absent would have raised, or means nothing.
+
+    `Machine.given` takes the conditions of what is left for granted too.
+    """
     if isinstance(value, Union):
-        kept = tuple(option for option in value.options if option.value not in (NONE, ABSENT))
+        kept = tuple(option for option in value.options if is_there(option.value))
         if kept and len(kept) < len(value.options):
             return kept[0].value if len(kept) == 1 else Union(kept)
     return value
+
+
+def is_there(value: Value) -> bool:
+    """Can arithmetic be done with ``value``?"""
+    return value not in (NONE, ABSENT)
 
 
 def times(m: Machine, node: ast.AST, left: Value, right: Value) -> Value:
@@ -89,7 +99,11 @@ def times(m: Machine, node: ast.AST, left: Value, right: Value) -> Value:
         held = m.elements(many) if isinstance(many, Ref | Tup) else None
         if held is not None:
             known = number(count)
-            if known is not None and known.scale.constant is not None and known.scale.constant <= 8:
+            if (
+                known is not None
+                and known.scale.constant is not None
+                and known.scale.constant <= REPEATED_LIMIT
+            ):
                 return m.new_list(held[0] * int(known.scale.constant), held[1])
             return m.new_list(held[0], True)
     m.rescaled(node, left, right)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
+from lorascale_lint.bounds import CLASS_LIMIT
 from lorascale_lint.knowledge.interfaces import TRAINABLE
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT
@@ -24,7 +26,6 @@ from lorascale_lint.provenance.values import (
     Ref,
     Text,
     Tup,
-    Union,
     Value,
     each,
     join,
@@ -39,7 +40,9 @@ def test(m: Machine, node: ast.expr) -> bool | None:
             return None if known is None else not known
         case ast.BoolOp(op=op, values=values):
             wanted = isinstance(op, ast.Or)
+            guards = m.frame.guards
             results = [test(m, value) for value in values]
+            m.frame.guards = guards  # what one part takes for granted holds only if it was asked
             if wanted in results:
                 return wanted
             return None if None in results else not wanted
@@ -92,7 +95,7 @@ def _comparison(m: Machine, op: ast.cmpop, left: Value, right: Value) -> bool | 
             same = is_same(m, left, right)
             return None if same is None else same == isinstance(op, ast.Eq)
         case ast.In() | ast.NotIn():
-            inside = _inside(m, left, right)
+            inside = holds(m, left, right)
             return None if inside is None else inside == isinstance(op, ast.In)
         case ast.Lt() | ast.Gt() | ast.LtE() | ast.GtE():
             a, b = number(left), number(right)
@@ -124,7 +127,8 @@ def is_same(m: Machine, left: Value, right: Value) -> bool | None:
     return None
 
 
-def _inside(m: Machine, left: Value, right: Value) -> bool | None:
+def holds(m: Machine, left: Value, right: Value) -> bool | None:
+    """Is ``left`` in ``right``? None if that is not known."""
     if isinstance(left, Text) and isinstance(right, Text):
         return keys.contains(right, left.literal) if left.literal is not None else None
     held = m.elements(right)
@@ -195,20 +199,19 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
             m.assume(name or m.atom(test), holds)
 
 
-def _narrow(m: Machine, node: ast.expr, keep: object) -> None:
+def _narrow(m: Machine, node: ast.expr, keep: Callable[[Value], bool]) -> None:
     if not isinstance(node, ast.Name | ast.Attribute):
         return
     value = m.evaluate(node)
-    if isinstance(value, Union):
-        kept = [option for option in value.options if keep(option.value)]  # type: ignore[operator]
-        if kept and len(kept) < len(value.options):
-            small = kept[0].value if len(kept) == 1 else Union(tuple(kept))
-            if isinstance(node, ast.Name):
-                m.frame.names.local[node.id] = small
-            else:
-                owner = m.evaluate(node.value)
-                if isinstance(owner, Ref) and owner.kind == "object":
-                    m.heap.write(owner.key, node.attr, small)
+    small = m.given(value, keep)
+    if small is value:
+        return
+    if isinstance(node, ast.Name):
+        m.frame.names.local[node.id] = small
+    else:
+        owner = m.evaluate(node.value)
+        if isinstance(owner, Ref) and owner.kind == "object":
+            m.heap.write(owner.key, node.attr, small)
 
 
 def _present(m: Machine, key: Value, container: ast.expr, holds: bool) -> None:
@@ -285,6 +288,6 @@ def _becomes(m: Machine, subject: ast.expr, kinds: ast.expr) -> None:
     classes = [
         item.info for item in (meant.items if isinstance(meant, Tup) else (meant,)) if isinstance(item, Klass)
     ]
-    made = [(instance(m, cls), ((f"is {cls.qualname}", True),)) for cls in classes[:4]]
+    made = [(instance(m, cls), ((f"is {cls.qualname}", True),)) for cls in classes[:CLASS_LIMIT]]
     if made:
         m.frame.names.local[subject.id] = made[0][0] if len(made) == 1 else join(list(made))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
-from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.knowledge.roles import NUMBERS, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import Entries, Items
@@ -30,6 +30,7 @@ from lorascale_lint.provenance.scale import EARLIER, Scale
 from lorascale_lint.provenance.shapes import extent, tensor_item
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
+    PART,
     UNKNOWN,
     WALKED,
     Closure,
@@ -135,7 +136,7 @@ def item_at(m: Machine, value: Value, index: int) -> Value:
             return item_of(m, value, Number(Scale(Fraction(index))))
         case Method(receiver=receiver, name="shape"):
             return extent(m, receiver, Number(Scale(Fraction(index))))
-        case Tensor(kind="A" | "B"):
+        case Tensor(kind=kind, origin=origin) if kind in (A, B) or origin == PART:
             return value
         case Place():
             return place_entry(m, value, Number(Scale(Fraction(index))))

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.bounds import DISPLAY_LIMIT
-from lorascale_lint.knowledge.roles import key_role, speaks_of_scales
+from lorascale_lint.knowledge.roles import DELTA, key_role, speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.arithmetic import binary, operand
@@ -69,7 +69,7 @@ def evaluate(m: Machine, node: ast.expr) -> Value:
 
 
 def _asks_its_key(value: Value) -> bool:
-    return isinstance(value, Place) and value.role is None and value.under is not None
+    return isinstance(value, Place) and value.role in (None, DELTA) and value.under is not None
 
 
 def _by_key(m: Machine, value: Place) -> Place:
@@ -181,8 +181,10 @@ def _logic(m: Machine, node: ast.BoolOp) -> Value:
     wanted = isinstance(node.op, ast.Or)
     ways: list[tuple[Value, tuple[tuple[str, bool], ...]]] = []
     guards: tuple[tuple[str, bool], ...] = ()
+    outer = m.frame.guards
     for index, part in enumerate(node.values):
         value = evaluate(m, part)
+        m.frame.guards = outer  # what it takes for granted holds only if it was evaluated
         last = index == len(node.values) - 1
         kept = []
         passes = False

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 from zlib import crc32
 
+from lorascale_lint.bounds import NAME_LIMIT, PART_LIMIT, PARTS_IN_A_NAME, PIECE_LIMIT, WORD_LIMIT
 from lorascale_lint.knowledge.roles import key_role
 from lorascale_lint.provenance.values import Hole, Text
-
-PART_LIMIT, TEXT_LIMIT, WORD_LIMIT = 64, 2_000, 300
-"""Pieces of a text that is known in part, letters of one of them, and of what is put in: more is no key."""
 
 
 def text_of(parts: list[str | Hole]) -> Text:
@@ -22,8 +20,10 @@ def text_of(parts: list[str | Hole]) -> Text:
             joined[-1] += part
         else:
             joined.append(part)
-    if len(joined) > PART_LIMIT or any(isinstance(part, str) and len(part) > TEXT_LIMIT for part in joined):
-        return Text((Hole(short_name(tuple(joined[:8]), len(joined))),))  # doubled in each row, say
+    if len(joined) > PART_LIMIT or any(isinstance(part, str) and len(part) > PIECE_LIMIT for part in joined):
+        return Text(
+            (Hole(short_name(tuple(joined[:PARTS_IN_A_NAME]), len(joined))),)
+        )  # doubled in each row, say
     return Text(tuple(joined))
 
 
@@ -36,7 +36,11 @@ def derived(text: Text, *operation: Any, has: frozenset[str] = frozenset()) -> T
 def short_name(*parts: Any) -> Any:
     """A short name for how a text came about: names inside names would grow with every step."""
     whole = repr(parts)
-    return whole if len(whole) <= 60 else f"{whole[:40]}~{crc32(whole.encode(errors='replace')):08x}"
+    return (
+        whole
+        if len(whole) <= NAME_LIMIT
+        else f"{whole[: NAME_LIMIT - 20]}~{crc32(whole.encode(errors='replace')):08x}"
+    )
 
 
 def role_in(text: Text) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from lorascale_lint.bounds import NAME_LIMIT, PATH_LIMIT
 from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, DECIDES_SCALE
-from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.knowledge.roles import DELTA, NUMBERS, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
@@ -139,6 +140,7 @@ def place_entry(m: Machine, value: Place, key: Value) -> Value:
 def _unseen_entry(m: Machine, value: Place, key: Value) -> Place:
     role = keys.role_in(key) if isinstance(key, Text) else None
     weak = False
+    own = role is not None
     if role is None and not (
         isinstance(key, Text) and key.literal and value.role not in ("scaling", "alpha", "rank")
     ):
@@ -149,14 +151,16 @@ def _unseen_entry(m: Machine, value: Place, key: Value) -> Place:
     if role in (None, "base") and value.role in ("A", "B") and not (role is None and value.weak):
         role, weak = value.role, value.weak  # the entry of an adapter, by its name
     holes = [part for part in key.parts if isinstance(part, Hole)] if isinstance(key, Text) else []
-    under = holes[0].name if len(holes) == 1 and role is None else None
-    return Place(f"{value.path}[{shown(key)}]"[-160:], role, weak, under)
+    # A dictionary that is called after deltas may hold factors: what its keys say counts.
+    open_ = role is None or (role == DELTA and not own)
+    under = holes[0].name if len(holes) == 1 and open_ else None
+    return Place(f"{value.path}[{shown(key)}]"[-PATH_LIMIT:], role, weak, under)
 
 
 def shown(key: Value) -> str:
     match key:
         case Text(parts=parts):
-            return "".join(p if isinstance(p, str) else f"{{{str(p.name)[:60]}}}" for p in parts)
+            return "".join(p if isinstance(p, str) else f"{{{str(p.name)[:NAME_LIMIT]}}}" for p in parts)
         case Number(scale=scale):
             return scale.formula()
         case Place(path=path):

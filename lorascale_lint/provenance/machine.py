@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lorascale_lint.bounds import GUARD_LIMIT, MORE_STEPS, MORE_TIMES, STEP_LIMIT, TRIAL_STEPS
+from lorascale_lint.bounds import (
+    GUARD_LIMIT,
+    LETTER_LIMIT,
+    MORE_STEPS,
+    MORE_TIMES,
+    PATH_LIMIT,
+    STEP_LIMIT,
+    TRIAL_STEPS,
+)
 from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.roles import keeps_factors, role_of, speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -19,6 +27,8 @@ from lorascale_lint.provenance.heap import ABSENT, Cell, Entries, Heap, Items
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.recorder import Recorder
 from lorascale_lint.provenance.values import (
+    LOOP,
+    ROUND,
     Closure,
     Const,
     Guards,
@@ -184,7 +194,7 @@ class Machine(Recorder):
                 role is None and name in NEUTRAL
             ):
                 role, weak = parent.role, parent.weak
-        return Place(path[-160:], role, weak, made=made)
+        return Place(path[-PATH_LIMIT:], role, weak, made=made)
 
     def speaks(self, function: FunctionInfo | None, file: FileInfo, cls: ClassInfo | None) -> bool:
         """Does the function, its class, or for a function its file, have a word of LoRA code?"""
@@ -223,6 +233,27 @@ class Machine(Recorder):
     def assume(self, name: str, holds: bool) -> None:
         """From here on the condition holds (or not), in this frame."""
         self.frame.guards = (*self.frame.guards[-GUARD_LIMIT:], (name, holds))
+
+    def given(self, value: Value, there: Callable[[Value], bool]) -> Value:
+        """The alternatives for which ``there`` is true; what all of these hold under holds from here on.
+
+        That a loop has run is no condition of this kind: it would say that it still runs.
+        """
+        if not isinstance(value, Union):
+            return value
+        kept = tuple(option for option in value.options if there(option.value))
+        if not kept or len(kept) == len(value.options):
+            return value
+        for name, holds in kept[0].guards:
+            atom = (name, holds)
+            ran = name.startswith((LOOP, ROUND))
+            if (
+                not ran
+                and atom not in self.frame.guards
+                and all(atom in option.guards for option in kept[1:])
+            ):
+                self.assume(name, holds)
+        return kept[0].value if len(kept) == 1 else Union(kept)
 
     def seen(self, value: Value) -> Value:
         """``value`` where the conditions of this path hold."""
@@ -311,7 +342,7 @@ class Machine(Recorder):
                 if isinstance(entries, Entries):
                     return [pair[0] for pair in entries.pairs], entries.open
                 return None
-            case Text() if value.literal is not None and len(value.literal) <= 8:
+            case Text() if value.literal is not None and len(value.literal) <= LETTER_LIMIT:
                 return [Text((letter,)) for letter in value.literal], False
             case _:
                 return None

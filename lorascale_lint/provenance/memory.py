@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lorascale_lint.bounds import RESULT_VARIANTS
+from lorascale_lint.bounds import RECURSION_LIMIT, RESULT_VARIANTS
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.heap import Cell, Heap, Trace
 from lorascale_lint.provenance.values import (
@@ -109,7 +109,7 @@ class Memory:
         """
         for trace in self.open:
             own = sum(1 for inner in running[trace.depth :] if inner is function)
-            if own < 2 and trace.function is not function:
+            if own < RECURSION_LIMIT and trace.function is not function:
                 trace.lost = True
 
     def pause(self) -> list[Trace]:

@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.operations import LINEAR_MODULES
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.operations import operation
-from lorascale_lint.provenance.products import by_shape, nameless, product
+from lorascale_lint.provenance.products import by_shape, is_rank, nameless, product
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.values import (
@@ -122,6 +122,8 @@ def call_place(
 def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Value:
     """A call out of sight: a cast or helper that is given one tensor of LoRA code most likely returns it."""
     given = [*args, *(value for _, value in keywords)]
+    if len(args) > 1 and "bias" in dict(keywords) and is_rank(args[0]) != is_rank(args[1]):
+        return linear_module(m, args, dict(keywords), "")  # `self.module(rank, out, kernel, bias=False)`
     kinds = []
     for value in given:
         for option in options(value):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.bounds import DEPTH_LIMIT
 from lorascale_lint.knowledge.members import OF_WRAPPED_LAYERS, TENSOR_ATTRIBUTES
+from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.decorators import function
 from lorascale_lint.provenance.frames import Frame
@@ -14,6 +16,7 @@ from lorascale_lint.provenance.heap import ABSENT, Names
 from lorascale_lint.provenance.lookups import path_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.objects import class_attribute, load_attribute
+from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.shapes import tensor_attribute
 from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.unseen import fill
@@ -149,6 +152,8 @@ def _of_place(m: Machine, value: Place, name: str) -> Value:
     known = tensor(value)
     if known is not None and known.kind in ("A", "B") and name in TENSOR_ATTRIBUTES:
         return tensor_attribute(m, known, name)
+    if name == "ndim" and value.role == ALPHA:
+        return Number(Scale(Fraction(0)))  # a file's alpha is a single number: kohya, ComfyUI
     if name in ("shape", "ndim", "dtype", "device"):
         return Method(value, name)
     made = m.place(name, value)

@@ -11,7 +11,17 @@ from lorascale_lint.ledger.entries import Ask, Bind, KeyRead, Quotient, Rounding
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import EXTENT
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import NONE, UNKNOWN, Const, Library, Place, Text, Value, options
+from lorascale_lint.provenance.values import (
+    NONE,
+    UNKNOWN,
+    Const,
+    Guards,
+    Library,
+    Place,
+    Text,
+    Value,
+    options,
+)
 
 
 def asked(m: Machine, node: ast.AST, how: str, value: Value, other: Value | None = None) -> None:
@@ -39,10 +49,12 @@ def bound(m: Machine, target: ast.AST, name: str, value: Value) -> None:
         m.ledger.binds.append(Bind(m.spot(target), name, value, m.frame.guards))
 
 
-def divided(m: Machine, node: ast.AST, value: Value, by: Value, floor: bool, result: Value) -> None:
-    """Writes down that a number is divided by one of LoRA code."""
+def divided(
+    m: Machine, node: ast.AST, value: Value, by: Value, floor: bool, result: Value, guards: Guards
+) -> None:
+    """Writes down that a number is divided by one of LoRA code, under the conditions ``guards``."""
     if m.recording and _roles(by) & {ALPHA, RANK, EXTENT} and _is_number(value):
-        m.ledger.quotients.append(Quotient(m.spot(node), value, by, floor, result, m.frame.guards))
+        m.ledger.quotients.append(Quotient(m.spot(node), value, by, floor, result, guards))
 
 
 def rounded(

@@ -10,7 +10,7 @@ from typing import Any
 
 from lorascale_lint.knowledge.members import AXES_GIVEN
 from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
-from lorascale_lint.provenance.arithmetic import combine_sum, first_given, operand, times
+from lorascale_lint.provenance.arithmetic import combine_sum, first_given, is_there, operand, times
 from lorascale_lint.provenance.fresh_tensors import fresh, mask, zeros
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.norms import norm, normalize, statistic
@@ -22,6 +22,7 @@ from lorascale_lint.provenance.steps import alpha_of, stepwise
 from lorascale_lint.provenance.tensors import divide, multiply, number, power, tensor
 from lorascale_lint.provenance.values import (
     NONE,
+    PART,
     UNKNOWN,
     Number,
     Place,
@@ -45,10 +46,15 @@ def operation(
     if handler is None:
         return NONE
     place = node if node is not None else ast.Pass(lineno=0, end_lineno=0)
-    args = [operand(value) for value in args]
+    sure = 2 if effect in _OF_TWO else 0
+    args = [m.given(value, is_there) if n < sure else operand(value) for n, value in enumerate(args)]
     made: Value = handler(m, name, args, keywords, place)
     rounded(m, name, args, keywords, node, made)
     return made
+
+
+_OF_TWO = ("product", "multiply", "divide", "add", "subtract")
+"""Effects whose first two arguments are never left out."""
 
 
 def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -229,7 +235,10 @@ def _addmm(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
     given = [*args, *(keywords[k] for k in ("input", "mat1", "mat2", "batch1", "batch2") if k in keywords)]
     if len(given) < 3:
         return UNKNOWN
-    made = m.made_product(node, combine(given[1], given[2], product))
+    made = combine(given[1], given[2], product)
+    if name.strip("_") == "baddbmm":
+        made = each(made, _batched)
+    made = m.made_product(node, made)
     by = keywords.get("alpha")
     if by is not None:
         made = by_alpha(m, node, made, by)
@@ -297,6 +306,10 @@ def _copy_into(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
     return args[1] if len(args) > 1 else UNKNOWN
 
 
+def _decompose(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    return Tensor("data", origin=PART)  # each of the parts; none of them is what was decomposed
+
+
 def _fill(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     return first_given(args, keywords)
 
@@ -347,6 +360,7 @@ _EFFECTS: dict[str, Any] = {
     "norm": norm,
     "statistic": statistic,
     "normalize": normalize,
+    "decompose": _decompose,
     "zeros": zeros,
     "fresh": fresh,
     "stack": stack,

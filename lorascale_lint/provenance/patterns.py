@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from lorascale_lint.provenance.conditions import is_same
+from lorascale_lint.provenance.conditions import holds, is_same
 from lorascale_lint.provenance.containers import item_at, item_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.names import attribute
@@ -43,23 +43,29 @@ def pattern(m: Machine, node: ast.pattern, subject: Value) -> bool | None:
                 for index, one in enumerate(patterns)
                 if not isinstance(one, ast.MatchStar)
             ]
-            if False in results:
-                return False
-            return None if None in results or held is None else True
+            return _all([*results, True if held is not None else None])
         case ast.MatchMapping(keys=names, patterns=patterns):
-            for key, one in zip(names, patterns, strict=True):
-                pattern(m, one, item_of(m, subject, m.evaluate(key)))
-            return None
+            asked = [m.evaluate(key) for key in names]
+            there = [holds(m, key, subject) for key in asked]
+            parts = [
+                pattern(m, one, item_of(m, subject, key)) for key, one in zip(asked, patterns, strict=True)
+            ]
+            return _all([*there, *parts])
         case ast.MatchClass(kwd_attrs=names, kwd_patterns=patterns, patterns=rest, cls=cls):
             meant = m.evaluate(cls)
             if isinstance(subject, Place | Element) and isinstance(meant, Klass):
                 subject = instance(m, meant.info)
-            for name, one in zip(names, patterns, strict=True):
+            parts = [
                 pattern(m, one, attribute(m, subject, name))
-            for index, one in enumerate(rest):
-                pattern(m, one, item_at(m, subject, index))
+                for name, one in zip(names, patterns, strict=True)
+            ]
+            parts += [pattern(m, one, item_at(m, subject, index)) for index, one in enumerate(rest)]
             if isinstance(meant, Klass) and isinstance(subject, Ref) and subject.cls is not None:
-                return meant.info in m.program.mro(subject.cls)
+                return _all([meant.info in m.program.mro(subject.cls), *parts])
             return None
         case _:
             return None
+
+
+def _all(results: list[bool | None]) -> bool | None:
+    return False if False in results else None if None in results else True

@@ -7,11 +7,13 @@ from dataclasses import replace
 from lorascale_lint.knowledge.roles import GATE, KRONECKER, A, B, role_of
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
-from lorascale_lint.provenance.values import Number, Tensor, Value
+from lorascale_lint.provenance.values import KNOWN_DATA, OF_ONE_FACTOR, Number, Tensor, Value
+
+NOTHING = "a product of nothing known"
 
 
 def is_rank(value: Value) -> bool:
-    """Is an extent the rank, and nothing else?"""
+    """Is a number the rank, and nothing else?"""
     known = number(value)
     return known is not None and len(known.scale.powers) == 1 and known.scale.powers[0][0].role == "rank"
 
@@ -91,7 +93,7 @@ def product(left: Value, right: Value, *, ordered: bool = True, swap: bool = Fal
 def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     one, two = tensor(left), tensor(right)
     if one is None and two is None:
-        return Tensor("data", origin="a product of nothing known")
+        return Tensor("data", origin=NOTHING)
     one = by_shape(one) if one is not None else nameless(left)
     two = by_shape(two) if two is not None else nameless(right)
     one, two = _normed(one), _normed(two)
@@ -139,7 +141,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
                 space = "weight" if b.learned else "activation"
                 return Tensor("half", scale * learned, side=a.kind, space=space, rows=rows, variant=variant)
             if b.kind == a.kind:
-                return Tensor("data", origin="a product of one factor with itself")
+                return Tensor("data", origin=OF_ONE_FACTOR)
         if a.kind == "half" and b is two and b.zero and (made := _by_contraction(a, b, swap)) is not None:
             return replace(made, scale=scale, rows=rows, variant=variant)
         if a.kind == "half" and b.kind in ("data", "fresh", "half"):
@@ -169,7 +171,13 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         return replace(shaped, scale=scale, rows=rows)
     if "base" in kinds:
         return Tensor("base", space="activation", origin=one.origin or two.origin)
-    return Tensor("data", origin=one.origin or two.origin)
+    return Tensor("data", origin=_origin(one, two))
+
+
+def _origin(one: Tensor, two: Tensor) -> str:
+    """Where a product comes from, of which nothing is known if that is so of one operand."""
+    known = [value.origin for value in (one, two) if value.origin not in KNOWN_DATA]
+    return next(filter(None, known), NOTHING) if known else one.origin
 
 
 def _brought(value: Tensor) -> Scale:

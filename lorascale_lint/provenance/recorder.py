@@ -13,7 +13,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.scale import Scale, settled, undivided
 from lorascale_lint.provenance.tensors import tensor
-from lorascale_lint.provenance.values import Ref, Tensor, Value, options
+from lorascale_lint.provenance.values import KNOWN_DATA, Ref, Tensor, Value, options
 
 
 class Recorder:
@@ -78,7 +78,7 @@ class Recorder:
                         found.kind, "other"
                     )
                     scale, variant = found.scale, found.variant
-                    if found.kind == "data":
+                    if found.kind == "data" and found.origin not in KNOWN_DATA:
                         reasons = (found.origin,)
                 self.ledger.products.append(
                     Product(self.spot(node), kind, variant, scale, "", reasons, layout)

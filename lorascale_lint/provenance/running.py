@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 
-from lorascale_lint.bounds import DEPTH_LIMIT, SMALL_FUNCTION
+from lorascale_lint.bounds import CHAIN_LIMIT, DEPTH_LIMIT, RECURSION_LIMIT, SMALL_FUNCTION
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
@@ -71,8 +71,8 @@ def run_function(
     """Run a function of the project on these arguments."""
     info = func.info
     running = sum(1 for frame in m.stack if frame.function is info)
-    if len(m.stack) >= DEPTH_LIMIT or running >= 2:
-        if running >= 2:
+    if len(m.stack) >= DEPTH_LIMIT or running >= RECURSION_LIMIT:
+        if running >= RECURSION_LIMIT:
             m.memory.recursed(info, [frame.function for frame in m.stack])
         else:
             m.memory.lose()
@@ -120,7 +120,7 @@ def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node:
     if m.stack:
         outer = m.frame
         here = f"{outer.file.filename}:{getattr(node, 'lineno', 0)}"
-        frame.chain = (*outer.chain[-5:], here) if node is not None else outer.chain
+        frame.chain = (*outer.chain[1 - CHAIN_LIMIT :], here) if node is not None else outer.chain
         frame.guards = outer.guards
     m.enter(frame)
     initialiser = info.name in INITIALISERS

@@ -166,7 +166,7 @@ def settled(scale: Scale, layout: str) -> Scale:
     made = Scale(scale.coefficient)
     for symbol, exponent in scale.powers:
         axis = symbol.origin.partition(" <")[0]
-        if symbol.role in (RANK, EXTENT) and axis[1:5] == " of ":
+        if symbol.role in (RANK, EXTENT) and axis.startswith(" of ", 1):
             symbol = Symbol(RANK if axis in axes else EXTENT, symbol.origin)
         made = made * Scale(Fraction(1), ((symbol, exponent),))
     return made

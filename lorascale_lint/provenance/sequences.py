@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from fractions import Fraction
 
+from lorascale_lint.bounds import UNROLL_LIMIT
 from lorascale_lint.linking.definitions import dotted
 from lorascale_lint.provenance import keys, tensors
 from lorascale_lint.provenance.containers import element_of
@@ -58,7 +59,7 @@ def call_range(m: Machine, args: list[Value], named: dict[str, Value], node: ast
     ]
     if bounds and all(bound is not None and bound.denominator == 1 for bound in bounds):
         values = range(*(int(bound) for bound in bounds if bound is not None))
-        if 0 < len(values) <= 12:  # none: a method that others override gave the number
+        if 0 < len(values) <= UNROLL_LIMIT:  # none: a method that others override gave the number
             return m.new_list([whole(value) for value in values])
     return m.new_list([Number(Scale.of("", f"index in row {getattr(node, 'lineno', 0)}"))], True)
 
@@ -85,7 +86,7 @@ def call_map(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     if len(args) < 2:
         return UNKNOWN
     held = [m.elements(value) for value in args[1:]]
-    if all(item is not None and not item[1] and len(item[0]) <= 12 for item in held):
+    if all(item is not None and not item[1] and len(item[0]) <= UNROLL_LIMIT for item in held):
         rows = zip(*(item[0] for item in held if item is not None), strict=False)
         return m.new_list([m.call(args[0], list(row), [], node) for row in rows])
     given = [element_of(m, value) for value in args[1:]]
@@ -113,7 +114,7 @@ def reduce(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Cal
         return UNKNOWN
     rest = list(held[0])
     result = args[2] if len(args) > 2 else rest.pop(0)
-    for value in rest[:12]:
+    for value in rest[:UNROLL_LIMIT]:
         result = m.call(args[0], [result, value], [], node)
     return result
 

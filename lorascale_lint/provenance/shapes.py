@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lorascale_lint.knowledge.operations import PARTS
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import rank_number
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number, tensor
-from lorascale_lint.provenance.values import UNKNOWN, Method, Number, Place, Tensor, Value, each
+from lorascale_lint.provenance.values import PART, UNKNOWN, Method, Number, Place, Tensor, Value, each
 
 
 def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:
     """``tensor.name``."""
     if name in ("data", "value", "weight", "kernel", "base_layer", "_parameters", "params", "array"):
         return replace(value, module=False) if name in ("weight", "kernel") else value
+    if value.origin == PART and name in PARTS:
+        return value
     if name in ("T", "mT", "H"):
         return replace(value, transposed=not value.transposed, dims=tuple(reversed(value.dims)))
     if name in ("out_features", "out_channels", "embedding_dim", "output_size") and value.module:

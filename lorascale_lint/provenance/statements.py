@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 from lorascale_lint.bounds import MORE_STEPS, STEP_LIMIT
 from lorascale_lint.ledger.entries import Return
@@ -23,6 +24,7 @@ from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
     Closure,
+    Guards,
     Klass,
     Place,
     Ref,
@@ -274,8 +276,10 @@ def _match(m: Machine, node: ast.Match) -> bool:
     subject = m.evaluate(node.subject)
     frame = m.frame
     guards, before = frame.guards, dict(frame.names.local)
-    ways, made = [], []
+    ways: list[tuple[dict[str, Value], Guards]] = []
+    made: list[tuple[dict[Any, Any], Guards]] = []
     complete = False
+    denied: Guards = ()
     for index, case in enumerate(node.cases):
         frame.guards, frame.names.local = guards, dict(before)
         name = f"case {index} in row {node.lineno}"
@@ -283,21 +287,24 @@ def _match(m: Machine, node: ast.Match) -> bool:
         if known is False:
             continue
         m.heap.begin()
-        if known is None or case.guard is not None:
-            m.assume(name, True)
+        sure = known is True and case.guard is None
+        for atom in () if sure else (*denied, (name, True)):
+            m.assume(*atom)
+        own = denied if sure else (*denied, (name, True))
         if not block(m, case.body):
-            ways.append((frame.names.local, ((name, True),)))
-            made.append((m.heap.changes(), ((name, True),)))
+            ways.append((frame.names.local, own))
+            made.append((m.heap.changes(), own))
         m.heap.undo()
+        denied = (*denied, (name, False))
         if known is True and case.guard is None:
             complete = True
             break
     frame.guards = guards
     if not complete:
-        ways.append((before, ()))  # type: ignore[arg-type]
-        made.append(({}, ()))  # type: ignore[arg-type]
+        ways.append((before, denied))
+        made.append(({}, denied))
     if not ways:
         return True
-    m.heap.apply(made)  # type: ignore[arg-type]
-    frame.names.local = join_names(ways)  # type: ignore[arg-type]
+    m.heap.apply(made)
+    frame.names.local = join_names(ways)
     return False

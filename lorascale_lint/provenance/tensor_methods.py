@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+from fractions import Fraction
 from typing import Any
 
+from lorascale_lint.bounds import OWN_NAME, OWNER_LIMIT
 from lorascale_lint.knowledge.members import COMMON_METHODS, TEXT_METHODS
 from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE
+from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
@@ -218,6 +221,8 @@ def of_place(
             return NONE
         case "forward" | "__call__" | "_forward" | "call":
             return call_place(m, value, args, keywords, node)
+        case "dim" | "ndimension" if isinstance(value, Place) and value.role == ALPHA:
+            return Number(Scale(Fraction(0)))
         case "dim" | "numel":
             return Number(Scale.of("", f"{name} of a tensor"))
         case "norm":
@@ -256,10 +261,10 @@ def value_may_be_tensor(value: Value) -> bool:
 
 def _by_unique_name(m: Machine, name: str, value: Value, args: list[Value]) -> Value | None:
     """A method that only one family of the project's classes has, of an object of unknown type."""
-    if len(name) < 6 or name in OPERATIONS or name in COMMON_METHODS:
+    if len(name) < OWN_NAME or name in OPERATIONS or name in COMMON_METHODS:
         return None
     owners = m.program.classes_with(name, m.frame.file)
-    if not owners or len(owners) > 6:
+    if not owners or len(owners) > OWNER_LIMIT:
         return None
     roots = {m.program.mro(cls)[-1] for cls in owners}
     if len(roots) > 1 and len(owners) > 1:

@@ -20,7 +20,18 @@ from lorascale_lint.knowledge.roles import (
     B,
 )
 from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.values import UNKNOWN, Const, Multiplied, Number, Place, Tensor, Text, Value
+from lorascale_lint.provenance.values import (
+    OF_DELTA,
+    OF_FACTORS,
+    UNKNOWN,
+    Const,
+    Multiplied,
+    Number,
+    Place,
+    Tensor,
+    Text,
+    Value,
+)
 
 Report = Callable[[str, Tensor, Value, int], None]
 """Told of each application: its kind, the delta, what it is added to, and which operand the delta is."""
@@ -132,7 +143,7 @@ def multiply(left: Value, right: Value) -> Value:
             rows, steps = rows_of(one, two), steps_of(one, two)
             return replace(one, scale=one.scale * two.scale, variant="loha", rows=rows, steps=steps)
         if {one.kind, two.kind} == {"delta", "half"}:
-            return Tensor("data", origin="a product of a delta")
+            return Tensor("data", origin=OF_DELTA)
         for a, b in ((one, two), (two, one)):
             if a.kind in LINEAR and b.kind not in LINEAR:
                 if b.kind in ("magnitude", "norm") or (b.kind == "number" and "norm" in b.origin):
@@ -149,7 +160,7 @@ def multiply(left: Value, right: Value) -> Value:
             if a.kind == "base":
                 return a
         if {one.kind, two.kind} <= {"A", "B", "half"}:
-            return Tensor("data", origin="a product of factors, element by element")
+            return Tensor("data", origin=OF_FACTORS)
         if one.kind == two.kind == "data" and one.rows and two.rows:
             return replace(one, rows=rows_of(one, two), variant="loha")
         if one.kind == "fresh" and two.kind == "fresh":

@@ -148,7 +148,8 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
         if entry.spot.chain or entry.spot.file is not file or info is None or not isinstance(entry.key, Text):
             continue
         paths = [getattr(entry.container, "path", "")]
-        paths += [getattr(option.value, "path", "") for option in options(entry.value)]
+        entered = (getattr(option.value, "path", "") for option in options(entry.value))
+        paths += [path for path in entered if "[" in path]  # not a parameter that itself is an entry
         for name in info.parameters:
             if name not in ("self", "cls") and any(_is_of(path, name) for path in paths):
                 seen.setdefault((info, name), entry.spot)

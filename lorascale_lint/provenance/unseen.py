@@ -6,7 +6,7 @@ import ast
 from dataclasses import replace
 from functools import partial
 
-from lorascale_lint.bounds import FIELD_LIMIT
+from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import FACTORS, NUMBERS
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -91,7 +91,7 @@ def fill(m: Machine, file: FileInfo, name: str) -> None:
     recording, m.recording = m.recording, False
     stack, m.stack, steps = m.stack, [], m.steps
     try:
-        for info in [item for item in file.functions.values() if _fills(item, name)][:8]:
+        for info in [item for item in file.functions.values() if _fills(item, name)][:FILLER_LIMIT]:
             m.steps = 0
             run_unknown(m, info, None, None)
     except (OutOfSteps, RecursionError):

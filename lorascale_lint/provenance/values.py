@@ -254,6 +254,13 @@ class Element(Value):
 
 
 UNKNOWN = Place("?")
+PART = "a part of a decomposition"
+"""Origin of singular vectors, singular values and the like, and of products of them."""
+OF_ONE_FACTOR = "a product of one factor with itself"
+OF_FACTORS = "a product of factors, element by element"
+OF_DELTA = "a product of a delta"
+KNOWN_DATA = frozenset({PART, OF_ONE_FACTOR, OF_FACTORS, OF_DELTA})
+"""Origins of tensors that are known to be no factor and no delta."""
 LOOP = "loop in row "
 """How the condition begins that a loop of unknown length, whose place follows, is running or has run."""
 ROUND = "round of the loop in row "
@@ -348,14 +355,19 @@ def _by_meaning(scale: Scale) -> Scale:
 def widen(values: list[Value]) -> Value:
     """What several values have in common; an unknown place where that is nothing."""
     tensors = [value for value in values if isinstance(value, Tensor)]
-    if len(tensors) == len(values):
-        kinds = {(value.kind, value.side) for value in tensors}
-        scales = {value.scale for value in tensors}
+    # Beside a factor or a delta, a number and a tensor of which nothing is known may be one as well.
+    told = [value for value in tensors if value.kind not in ("data", "number")]
+    if told and all(isinstance(value, Tensor | Number | Place) for value in values):
+        kinds = {(value.kind, value.side) for value in told}
+        scales = {value.scale for value in told}
         if len(kinds) == 1:
-            if len(scales) == 1:
-                return replace(tensors[0], dims=(), rows=())
-            return replace(tensors[0], dims=(), rows=(), scale=Scale.of("", "too many ways to this place"))
-    return Place("too many ways to this place")
+            if len(scales) == 1 and len(told) == len(values):
+                return replace(told[0], dims=(), rows=())
+            return replace(told[0], dims=(), rows=(), scale=Scale.of("", MANY))
+    return Place(MANY)
+
+
+MANY = "too many ways to this place"
 
 
 def combine(left: Value, right: Value, function: Any) -> Value:

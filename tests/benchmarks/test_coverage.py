@@ -129,3 +129,17 @@ def test_a_folder_that_is_not_mapped_is_said(
     done = benchmark("coverage", tmp_path / "nowhere")
     assert done.returncode == 1
     assert "not mapped: nowhere: " in done.stdout
+
+
+def test_kept_maps_are_not_made_again(
+    tmp_path: Path, benchmark: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "layer.py").write_text(LAYER)
+    arguments = ("coverage", tmp_path / "one", "--maps", tmp_path / "maps")
+    first = benchmark(*arguments)
+    kept = tmp_path / "maps" / "one.json"
+    assert json.loads(kept.read_text())["products"]
+    assert benchmark(*arguments).stdout == first.stdout
+    kept.write_text('{"products": [], "functions": []}')
+    assert "not listed 2" in benchmark(*arguments).stdout

@@ -88,6 +88,65 @@ def test_opposite_branches_are_never_mixed() -> None:
     assert formula_of(source) == ["alpha / rank | alpha / sqrt(rank)"]
 
 
+NUMBER_OR_NONE = """
+import torch
+
+def merge(weight, lora_A, lora_B, alpha, rank, flag):
+    number, factor = None, 1.0
+    if flag:
+        number = alpha / rank
+        factor = 2.0
+    {use}
+    return weight
+"""
+
+
+@pytest.mark.parametrize(
+    ("use", "formula"),
+    [
+        ("weight += lora_B @ lora_A * (number * factor)", "2 / rank * alpha"),  # of None no product is taken
+        ("weight += lora_B @ lora_A * number * factor", "2 / rank * alpha"),
+        ("weight += torch.mul(lora_B @ lora_A, number) * factor", "2 / rank * alpha"),
+        ("delta = lora_B @ lora_A * number\n    weight += delta * factor", "2 / rank * alpha"),
+        (
+            "if number is not None:\n        weight += lora_B @ lora_A * number * factor",
+            "2 / rank * alpha",
+        ),
+        ("if number is None:\n        weight += lora_B @ lora_A * factor", "1"),
+        ("weight += lora_B @ lora_A * factor", "1 | 2"),
+    ],
+)
+def test_where_a_number_can_not_be_none_its_condition_holds(use: str, formula: str) -> None:
+    assert formula_of(NUMBER_OR_NONE.format(use=use)) == [formula]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "number and number * 2",
+        "number is not None and number * 2 > 1",
+        "[number * i for i in range(rank)]",
+        "0 if number is None else number * 2",
+    ],
+)
+def test_where_a_part_may_not_be_evaluated_no_condition_follows(use: str) -> None:
+    lines = f"used = {use}\n    weight += lora_B @ lora_A * factor"
+    assert formula_of(NUMBER_OR_NONE.format(use=lines)) == ["1 | 2"]
+
+
+def test_a_number_that_is_set_in_any_case_brings_no_condition() -> None:
+    source = """
+        def merge(weight, lora_A, lora_B, alpha, rank, flag):
+            number, factor = None, 1.0
+            if flag:
+                number, factor = alpha / rank, 2.0
+            else:
+                number = 3 * alpha / rank
+            return weight + lora_B @ lora_A * number * factor
+    """
+    assert formula_of(source) == ["2 / rank * alpha | 3 / rank * alpha"]
+
+
 def test_a_branch_that_is_not_taken_says_nothing() -> None:
     source = """
         def merge(weight, lora_A, lora_B, alpha, rank):
@@ -136,4 +195,127 @@ def test_a_chain_of_comparisons_is_asked_link_by_link() -> None:
             weight += lora_B @ lora_A * scale
     """
     assert ledger_of(source).bounds == []
+    assert formula_of(source) == ["alpha / rank"]
+
+
+PARTS = {
+    "unpacked": "u, s, v = torch.linalg.svd(delta_weight)\n    made = u[:, :r] @ torch.diag(s[:r])",
+    "named": "parts = torch.svd(delta_weight)\n    made = parts.U @ parts.S.diag()",
+    "by index": "parts = torch.svd_lowrank(weight, r)\n    made = torch.mm(parts[0], parts[1].diag())",
+    "with its root": "u, s, v = torch.linalg.svd(weight - base)\n    made = (s.sqrt().diag()) @ v",
+    "of a factor": "u, s, v = torch.linalg.svd(lora_B)\n    made = (u * s) @ v",
+}
+
+
+@pytest.mark.parametrize("way", PARTS)
+def test_parts_of_a_decomposition_are_no_delta_and_known(way: str) -> None:
+    (product,) = ledger_of(f"""
+import torch
+
+
+def extract_lora(weight, base, delta_weight, lora_B, r):
+    {PARTS[way]}
+    return made
+""").products
+    assert (product.kind, product.reasons) == ("other", ())
+
+
+def test_parts_of_a_decomposition_beside_something_unknown_are_not_known() -> None:
+    (product,) = ledger_of("""
+import torch
+
+
+def extract_lora(delta_weight, thing):
+    u, s, v = torch.linalg.svd(delta_weight)
+    return u @ thing
+""").products
+    assert (product.kind, product.reasons) == ("other", ("thing",))
+
+
+def test_factors_that_a_decomposition_gives_are_factors_by_their_names() -> None:
+    source = """
+import torch
+
+
+def merge(weight, residual, lora_alpha, rank):
+    lora_B, s, lora_A = torch.linalg.svd(residual)
+    return weight + lora_B @ lora_A * (lora_alpha / rank)
+"""
+    assert formula_of(source) == ["alpha / rank"]
+
+
+def test_a_mapping_pattern_is_asked_for_its_keys() -> None:
+    source = """
+class LoraLinear:
+    lora_alpha = 1.0
+    r = 1.0
+
+    def __init__(self, weight, lora_A, lora_B, lora_alpha, r):
+        self.weight, self.lora_A, self.lora_B = weight, lora_A, lora_B
+        match {"alpha": lora_alpha, "r": r}:
+            case {"alpha": lora_alpha, "rank": r}:
+                self.lora_alpha = 5
+            case {"alpha": lora_alpha, "r": r}:
+                self.lora_alpha = lora_alpha
+                self.r = r
+
+    def merge(self):
+        self.weight.data += self.lora_B @ self.lora_A * (self.lora_alpha / self.r)
+"""
+    assert formula_of(source) == ["alpha / rank"]
+
+
+def test_what_holds_where_no_pattern_matches_is_not_mixed_with_what_holds_where_one_does() -> None:
+    source = """
+def merge(weight, lora_A, lora_B, alpha, rank, entry):
+    number, factor = 1, 1
+    match entry:
+        case {"scaled": True}:
+            number, factor = alpha / rank, 2
+        case {"scaled": 3}:
+            number, factor = 3 * alpha / rank, 5
+    return weight + lora_B @ lora_A * number * factor
+"""
+    assert formula_of(source) == ["15 / rank * alpha | 2 / rank * alpha | 1"]
+
+
+def test_a_helper_is_not_known_where_its_caller_is_not() -> None:
+    source = """
+def apply_lora(weight, lora_A, lora_B, scale):
+    return weight + lora_B @ lora_A * scale
+
+
+def merge_lora(weight, lora_A, lora_B, alpha, thing):
+    return apply_lora(weight, lora_A, lora_B, alpha / thing)
+"""
+    assert formula_of(source) == ["unknown"]
+
+
+def test_a_method_is_known_by_its_fields_whoever_calls_it() -> None:
+    source = """
+class LoraLinear:
+    def __init__(self, weight, lora_A, lora_B, alpha, rank):
+        self.weight, self.lora_A, self.lora_B, self.scaling = weight, lora_A, lora_B, alpha / rank
+
+    def merge(self):
+        self.weight += self.lora_B @ self.lora_A * self.scaling
+
+
+def merge_all(layers, thing):
+    for layer in layers:
+        layer.scaling = thing
+        layer.merge()
+"""
+    assert formula_of(source) == ["alpha / rank"]
+
+
+def test_the_rank_of_batched_factors_is_their_second_extent() -> None:
+    source = """
+def apply_lora(weight, lora_A, lora_B):
+    weight.baddbmm_(lora_B, lora_A)
+
+
+def merge_lora(weight, lora_A, lora_B, alpha):
+    apply_lora(weight, lora_A, lora_B * (alpha / lora_A.shape[1]))
+"""
     assert formula_of(source) == ["alpha / rank"]

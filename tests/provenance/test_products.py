@@ -1,0 +1,107 @@
+"""What products are: deltas, halves of one, others, by everything that the engine sees of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lorascale_lint.ledger.applications import products
+from tests.provenance.formulas import formula_of, ledger_of
+
+
+def kinds(source: str) -> list[str]:
+    return [product.kind for product in products(ledger_of(source))]
+
+
+WALKED = """
+def merge(base, lora_diff, scaling):
+    for key, value in lora_diff.items():
+        if {asked}:
+            other = key.replace("lora_A", "lora_B")
+            base[key] += (lora_diff[other] @ value) * scaling
+"""
+
+
+@pytest.mark.parametrize("asked", ["'lora_A' in key", "key.endswith('.lora_A.weight')"])
+def test_keys_say_more_than_the_name_of_their_dictionary(asked: str) -> None:
+    assert kinds(WALKED.format(asked=asked)) == ["delta"]
+
+
+def test_an_entry_of_deltas_stays_one_where_its_key_says_nothing() -> None:
+    source = """
+def merge(base, lora_diff, scaling):
+    for key, value in lora_diff.items():
+        base[key] = base[key] + value * scaling
+"""
+    assert [apply.kind for apply in ledger_of(source).applies] == ["merge"]
+
+
+def test_a_product_that_is_applied_with_alpha_over_rank_was_a_delta() -> None:
+    source = """
+import torch
+
+
+def calculate_weight(weight, patches, lora_alpha, rank):
+    for kind, entry in patches:
+        if kind == "lora":
+            weight += (lora_alpha / rank) * torch.mm(entry[0], entry[1])
+    return weight
+"""
+    assert kinds(source) == ["delta"]
+
+
+def test_a_product_beside_one_that_is_applied_stays_what_it_is() -> None:
+    source = """
+import torch
+
+
+def attention_with_lora(x, weight, query, key, lora_A, lora_B, scaling):
+    scores = query @ key
+    return scores, x @ weight + x @ lora_A @ lora_B * scaling
+"""
+    assert kinds(source) == ["other", "other", "half", "delta"]
+
+
+def test_products_of_a_vector_and_the_copy_of_a_factor_in_another_type() -> None:
+    source = """
+import torch
+
+
+def lora_forward(out, x, lora_A, lora_B, lora_S):
+    half = torch.mv(lora_A._fast_lora, x)
+    out.addmv_(lora_B._fast_lora, half, alpha=lora_S)
+    return out
+"""
+    assert kinds(source) == ["half", "delta"]
+    assert [apply.kind for apply in ledger_of(source).applies] == ["forward"]
+
+
+def test_a_layer_out_of_sight_with_a_rank_among_its_extents_is_a_factor() -> None:
+    source = """
+from torch import nn
+from elsewhere import Base
+
+
+class LoraModule(Base):
+    def __init__(self, org_module, lora_dim, alpha):
+        self.first = self.module(org_module.in_channels, lora_dim, 1, bias=False)
+        self.second = self.module(lora_dim, org_module.out_channels, 1, bias=False)
+        self.org_module, self.scale = org_module, alpha / lora_dim
+
+    def forward(self, x):
+        return self.org_module(x) + self.second(self.first(x)) * self.scale
+"""
+    assert kinds(source) == ["half", "delta"]
+    assert formula_of(source) == ["alpha / rank"]
+
+
+def test_another_call_with_a_rank_is_none() -> None:
+    source = """
+class LoraModule:
+    def __init__(self, register, lora_dim, size):
+        self.first = register(lora_dim, size)
+        self.second = register(lora_dim, lora_dim, bias=False)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+"""
+    assert "delta" not in kinds(source)
