@@ -9,6 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.inverted import inverted
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import text_of
+from lorascale_lint.ledger.swapped_names import swapped_names
 from lorascale_lint.rule import Rule
 
 
@@ -90,4 +91,16 @@ class InvertedScale(Rule):
                     (found.used, found.text),
                 ],
                 fix=swap_quotient(ledger, found.spot),
+            )
+        for swapped in swapped_names(ledger):
+            divided = swapped.divided.spot
+            yield self.at(
+                divided,
+                f"`{ast.unparse(divided.node)}` divides a rank by an alpha: each has the other's name",
+                confidence="medium",
+                effect="rank / alpha instead of alpha / rank",
+                trace=[
+                    (swapped.bound.spot, f"`{swapped.bound.name}` is an alpha here"),
+                    (divided, "and what is called alpha, a rank, is divided by it"),
+                ],
             )

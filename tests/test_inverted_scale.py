@@ -100,3 +100,30 @@ def test_repaired(source: str, tmp_path: Path) -> None:
     texts, left = fix_files(tmp_path, {"lora_layer.py": source})
     assert not re.search(r"rank\)? / ", texts["lora_layer.py"])
     assert left == ()
+
+
+TABLE = """\
+def load_lora(model, sd, names, ranks, alphas):
+    table = {{n: ({first}, {second}) for n, r, a in zip(names, ranks, alphas)}}
+    for name, module in model.items():
+        if name in table:
+            {unpacked} = table[name]
+            up, down = sd[name + ".lora_up.weight"], sd[name + ".lora_down.weight"]
+            module.weight.data += (alpha / rank) * (up @ down)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "unpacked", "count"),
+    [
+        ("r", "a", "alpha, rank", 1),
+        ("a", "r", "rank, alpha", 1),
+        ("r", "a", "rank, alpha", 0),
+        ("a", "r", "alpha, rank", 0),
+    ],
+)
+def test_numbers_under_each_others_name(
+    first: str, second: str, unpacked: str, count: int, tmp_path: Path
+) -> None:
+    source = TABLE.format(first=first, second=second, unpacked=unpacked)
+    assert len(lint_files(tmp_path, {"lora_load.py": source}, codes=["LS111"])) == count

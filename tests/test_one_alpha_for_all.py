@@ -230,6 +230,21 @@ def test_the_scale_of_the_first_adapter(
     assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS307"])) == count
 
 
+def test_the_alpha_of_each_pair_of_a_walk(tmp_path: Path) -> None:
+    source = """
+class LoraBank:
+    def __init__(self, lora_up, lora_down, alphas):
+        self.lora_up, self.lora_down, self.alphas = lora_up, lora_down, alphas
+
+    def apply(self, weights, strength):
+        for name, alpha in self.alphas.items():
+            up, down = self.lora_up[name], self.lora_down[name]
+            up = up * (strength * alpha / down.shape[0])
+            weights[name] += up @ down
+"""
+    assert lint_files(tmp_path, {"lora_bank.py": source}) == ()
+
+
 def test_alphas_brought_to_that_of_the_first(tmp_path: Path) -> None:
     source = """
 def to_one_alpha(lora_parts):

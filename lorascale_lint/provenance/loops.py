@@ -111,9 +111,9 @@ def _next_round(
 def _round(m: Machine, node: Loop, target: ast.expr | None, element: Value | None) -> None:
     frame = m.frame
     before, breaks, frame.breaks = dict(frame.names.local), frame.breaks, []
+    m.assume(f"{LOOP}{node.lineno}", True)
     if target is not None and element is not None:
         assign(m, target, element)
-    m.assume(f"{LOOP}{node.lineno}", True)
     ended = m.block(node.body)
     _rejoin(m, before, ended)
     frame.breaks = breaks
