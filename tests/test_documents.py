@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ import pytest
 import yaml
 
 from lorascale_lint.cli import COMMANDS, cli
+from lorascale_lint.rule import all_rules
 from tests.documents import write_examples
 
 ROOT = Path(__file__).parents[1]
@@ -166,6 +168,13 @@ def test_figures_of_first_sight_are_what_the_command_prints(page):
         own, *_ = re.findall(r"own code: +(\d+ of \d+)", printed)
         assert f"**{default} findings true**" in text
         assert f"| {own} |" in text
+
+
+def test_the_readme_counts_the_rules():
+    families = Counter(rule.code[:3] for rule in all_rules())
+    numbers = [families.total(), *(families[f"LS{number}"] for number in range(1, 6))]
+    said = documents()["README.md"].partition("## What it finds\n")[2].lstrip().partition("\n\n")[0]
+    assert list(map(int, re.findall(r"(?<!\w)\d+", said))) == numbers
 
 
 def written_commands() -> list[tuple[str, str]]:
