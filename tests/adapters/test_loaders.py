@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,51 @@ def test_text_encoders_beside_the_model(tmp_path: Path) -> None:
     assert found["musubi-tuner"].outcome is Outcome.RIGHT
     for loader in ("diffsynth-1", "diffsynth-2", "diffusers-flux2"):
         assert found[loader].outcome is Outcome.UNKNOWN, loader
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "outcome"),
+    [
+        ("single_transformer_blocks.0.attn.to_q", {}, Outcome.RIGHT_IF_RANK),
+        ("single_transformer_blocks.0.attn.to_qkv_mlp_proj", {}, Outcome.RIGHT_IF_RANK),
+        (
+            "single_transformer_blocks.0.attn.to_q",
+            {"transformer.r": 8, "transformer.lora_alpha": 4},
+            Outcome.WRONG,
+        ),
+    ],
+)
+def test_invokeai_takes_the_rank_for_alpha_under_the_names_of_diffusers(
+    name: str, metadata: dict[str, int], outcome: Outcome, tmp_path: Path
+) -> None:
+    stated = {"lora_adapter_metadata": json.dumps(metadata)} if metadata else None
+    names = [f"transformer.{name}", "transformer.transformer_blocks.0.attn.add_q_proj"]
+    said = predicted(write(tmp_path / "a.safetensors", peft_pair(names, 8), stated))["invokeai"]
+    assert (said.outcome, said.low, said.high) == (outcome, 1, 1)
+    beside = predicted(write(tmp_path / "b.safetensors", peft_pair(names, 8, 4)))["invokeai"]
+    assert beside.outcome is Outcome.UNKNOWN
+
+
+def test_nunchaku_folds_alpha_beside_each_spelling_but_one(tmp_path: Path) -> None:
+    """As its converter did on these files."""
+    blocks = ("double_blocks.0.img_attn.proj", "single_blocks.0.linear2")
+    own = (
+        "transformer.transformer_blocks.0.attn.to_out.0",
+        "transformer.single_transformer_blocks.0.proj_out",
+    )
+    flat = [f"lora_unet_{name.replace('.', '_')}" for name in blocks]
+    files = (
+        (pair(flat, 8, alpha=4), 0.5),
+        (pair([f"diffusion_model.{name}" for name in blocks], 8, alpha=4), 0.5),
+        (peft_pair(own, 8, 4), 0.5),
+        (peft_pair(own, 8), 1),
+        (pair(own, 8, alpha=4), 1),
+        (peft_pair([f"base_model.model.{name}" for name in blocks], 8), 0),
+    )
+    for number, (tensors, scale) in enumerate(files):
+        said = predicted(write(tmp_path / f"{number}.safetensors", tensors))["nunchaku"]
+        assert (said.low, said.high) == (scale, scale), number
+    refused = predicted(
+        write(tmp_path / "r.safetensors", pair(own, 8, "lora_A.weight", "lora_B.weight", 4, "lora_alpha"))
+    )
+    assert refused["nunchaku"].outcome is Outcome.REFUSED

@@ -10,7 +10,12 @@ _RULE = "InvokeAI @ 8e71a8a5 backend/patches/layers/lora_layer_base.py:49-53: mi
 _WAN = "InvokeAI @ 8e71a8a5 patches/lora_conversions/wan_lora_conversion_utils.py:198-215, run"
 _QWEN = "InvokeAI @ 8e71a8a5 patches/lora_conversions/qwen_image_lora_conversion_utils.py, run"
 _FLUX = "InvokeAI @ 8e71a8a5 patches/lora_conversions/flux_aitoolkit_lora_conversion_utils.py, run"
+_DIFFUSERS = (
+    "InvokeAI @ 8e71a8a5 model_manager/load/model_loaders/lora.py:116-131: alpha=None, taken as the rank; "
+    "patches/lora_conversions/flux_diffusers_lora_conversion_utils.py:12-73"
+)
 _BEFORE = ("", "transformer.", "diffusion_model.")
+_FLUX_NAMES = ("transformer.", "base_model.model.")
 _WAN_NAMES = tuple(f"{before}blocks." for before in _BEFORE)
 _WAN_WORDS = ("attn1", "attn2", "self_attn", "cross_attn")
 _QWEN_NAMES = tuple(f"{before}transformer_blocks." for before in (*_BEFORE, "base_model.model."))
@@ -66,6 +71,16 @@ INVOKEAI = Loader(
                 conventions=("comfy",),
             ),
             Scales(_FLUX),
+        ),
+        # With `.alpha` beside them these keys are not those that it knows.
+        Case(Files(begin=_FLUX_NAMES, with_part="alpha"), Unsaid("it depends on the kind of model")),
+        Case(
+            Files(begin=_FLUX_NAMES, ends=("single_transformer_blocks.0.attn.to_q",), pairs=(A_B, NAMED_A_B)),
+            Scales(_DIFFUSERS, note="it is known by `transformer_blocks.0.attn.add_q_proj` as well"),
+        ),
+        Case(
+            Files(begin=_FLUX_NAMES, inside=("to_qkv_mlp_proj", "ff.linear_in"), pairs=(A_B, NAMED_A_B)),
+            Scales(_DIFFUSERS),
         ),
         Case(Files(), Unsaid("it depends on the kind of model")),
     ),
