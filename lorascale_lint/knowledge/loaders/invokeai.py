@@ -12,7 +12,7 @@ _QWEN = "InvokeAI @ 8e71a8a5 patches/lora_conversions/qwen_image_lora_conversion
 _FLUX = "InvokeAI @ 8e71a8a5 patches/lora_conversions/flux_aitoolkit_lora_conversion_utils.py, run"
 _DIFFUSERS = (
     "InvokeAI @ 8e71a8a5 model_manager/load/model_loaders/lora.py:116-131: alpha=None, taken as the rank; "
-    "patches/lora_conversions/flux_diffusers_lora_conversion_utils.py:12-73"
+    "patches/lora_conversions/flux_diffusers_lora_conversion_utils.py:12-73, run"
 )
 _BEFORE = ("", "transformer.", "diffusion_model.")
 _FLUX_NAMES = ("transformer.", "base_model.model.")
