@@ -61,6 +61,8 @@ SMALL_FUNCTION = 25
 KEPT_SCALES = 16_384
 """Products, inverses and scales by role that are kept: a project has a few thousand scales, and asks for
 the same ones a million times."""
+KEPT_STATEMENTS = 4_096
+"""Statements, and literals, of which is kept what is asked of them each time they run."""
 STEP_COUNT = 24
 """Multiplications remembered of one value, the last ones."""
 ROW_COUNT = 64

@@ -17,7 +17,7 @@ from lorascale_lint.report.content import Read, Report
 from lorascale_lint.selection import Selection
 from lorascale_lint.sources.discovery import Sources
 from lorascale_lint.sources.text import SourceText, UndecodableSource
-from lorascale_lint.suppress import Suppressions
+from lorascale_lint.suppress import Suppressions, may_name_rules
 
 if TYPE_CHECKING:
     from lorascale_lint.dead_suppressions import Mention
@@ -57,7 +57,14 @@ class Checker:
             return Report((), tuple(found), checked=len(self.sources.targets))
         codes = {path: self.selection.codes_for(path) for path in self.sources.targets}
         result = self._nothing() if without_code else self._lint(codes, overlay)
-        sources = {path: source for path in codes if (source := _commented(path, overlay))}
+        # Comments are looked for where they can matter: tokenizing took longer than some rules.
+        named, judged = self.selection.catalog.names, {Path(one.span.filename) for one in result.findings}
+        sources = {
+            path: source
+            for path in codes
+            if (source := _commented(path, overlay))
+            and (path in judged or may_name_rules(source.text, named))
+        }
         comments = {path: Suppressions.read(source.text) for path, source in sources.items()}
         nothing = Suppressions()
         shown: list[Finding] = []
@@ -96,7 +103,9 @@ class Checker:
     def _may_judge_comments(self, overlay: Mapping[Path, bytes]) -> bool:
         """Is there a comment, option or setting that may name rules? They are imported to know them."""
         targets = self.sources.targets
-        return not self.selection.is_default(targets) or any(_commented(path, overlay) for path in targets)
+        return not self.selection.is_default(targets) or any(
+            (source := _commented(path, overlay)) and may_name_rules(source.text) for path in targets
+        )
 
     def _nothing(self) -> LintResult:
         from lorascale_lint.results import LintResult

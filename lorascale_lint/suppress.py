@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lorascale_lint.findings import Finding, Position
@@ -26,6 +26,8 @@ _OWN = re.compile(r"#\s*lorascale:\s*(?P<word>[\w-]*)(?:\s*\[(?P<rules>[^\]#]*)\
 _NOQA = re.compile(
     r"#\s*noqa(?P<colon>\s*:)?\s*(?P<rules>[A-Z][A-Z0-9]*\d(?:[\s,]+[A-Z][A-Z0-9]*\d)*)?[^#]*", re.IGNORECASE
 )
+_LISTED = re.compile(r"noqa\s*:([^\n]*)", re.IGNORECASE)
+_ANY_CODE = re.compile(r"[A-Z]+\d+")
 _LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
@@ -99,6 +101,17 @@ class Suppressions:
     def silences(self, finding: Finding) -> bool:
         """Whether a comment that concerns the finding's statement names its rule."""
         return any(True for comment in self.comments for _ in comment.silencers(finding))
+
+
+def may_name_rules(text: str, codes: Container[str] | None = None) -> bool:
+    """Can a comment of ``text`` name a rule, one of ``codes`` if they are known, or be one of our own?
+
+    Where it can't, nothing is said of its comments, and the slow way to them is left out.
+    """
+    if "lorascale:" in text:
+        return True
+    named = (code for found in _LISTED.finditer(text) for code in _ANY_CODE.findall(found[1].upper()))
+    return any(len(code) > 4 if codes is None else code in codes for code in named)
 
 
 def _comments(tokens: Sequence[tokenize.TokenInfo]) -> Iterator[tuple[int, Comment]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lorascale_lint.findings import Finding, Position, Span
-from lorascale_lint.suppress import Suppressions
+from lorascale_lint.suppress import Suppressions, may_name_rules
 
 
 def finding(row: int = 1, rows: tuple[int, ...] = ()) -> Finding:
@@ -105,3 +105,18 @@ def test_the_whole_file():
 def test_what_does_not_tokenize_is_survived(text):
     found = Suppressions.read("# lorascale: skip-file\n" + text)
     assert found.skip_file
+
+
+@pytest.mark.parametrize(
+    ("comment", "can"),
+    [
+        ("# noqa", False),
+        ("# noqa: F401, E501", False),
+        ("# noqa: F401, LS101", True),
+        ("# NoQA:ls101", True),
+        ("# lorascale: disable", True),
+    ],
+)
+def test_only_comments_that_can_name_a_rule_are_looked_for(comment: str, can: bool) -> None:
+    assert may_name_rules(f"x = 1  {comment}\n", {"LS101": ""}) is can
+    assert may_name_rules(f"x = 1  {comment}\n") is can

@@ -39,6 +39,8 @@ class FunctionInfo:
     def decorators(self) -> tuple[str, ...]:
         """Dotted names of the decorators, without their arguments."""
         found = getattr(self.node, "decorator_list", [])
+        if not found:  # asked at every call
+            return ()
         return tuple(dotted(item.func if isinstance(item, ast.Call) else item) for item in found)
 
     @property

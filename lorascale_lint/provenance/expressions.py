@@ -6,9 +6,10 @@ import ast
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
-from lorascale_lint.bounds import DISPLAY_LIMIT
+from lorascale_lint.bounds import DISPLAY_LIMIT, KEPT_STATEMENTS
 from lorascale_lint.knowledge.roles import DELTA, key_role, speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance import keys
@@ -101,13 +102,21 @@ def _constant(m: Machine, node: ast.Constant) -> Value:
         case str() as text:
             return Text((text,)) if text else Text(())
         case int() | float() as number:
-            try:
-                exact = Fraction(str(number)) if isinstance(number, float) else Fraction(number)
-                return Number(Scale(exact), spot=m.spot(node) if m.stack else None)
-            except (ValueError, OverflowError):
+            scale = _exact(number)
+            if scale is None:
                 return Number(Scale.of("", str(number)))
+            return Number(scale, spot=m.spot(node) if m.stack else None)
         case _:
             return Const(Ellipsis)
+
+
+@lru_cache(maxsize=KEPT_STATEMENTS, typed=True)
+def _exact(literal: float) -> Scale | None:
+    """The number that is written; None for one like ``1e999``."""
+    try:
+        return Scale(Fraction(str(literal)) if isinstance(literal, float) else Fraction(literal))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _joined(m: Machine, node: ast.JoinedStr) -> Value:

@@ -125,8 +125,9 @@ class Heap:
         touched: dict[Cell, None] = {}
         for changed, _ in ways:
             touched.update(dict.fromkeys(changed))
+        cells = self.cells
         for cell in touched:
-            before = self.cells.get(cell)
+            before = cells.get(cell)
             self.write(*cell, merge([(changed.get(cell, before), guards) for changed, guards in ways]))
 
 

@@ -142,6 +142,14 @@ def _is_scale(value: Value) -> bool:
 def join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]]) -> dict[str, Value]:
     """What names are where several ways meet, each under its conditions."""
     joined: dict[str, Value] = {}
+    if len(ways) == 2:  # the branches of an ``if``: most names are what they were on both
+        (left, under), (right, other) = ways
+        for name, value in left.items():
+            beside = right.get(name, value)
+            joined[name] = value if beside is value else join([(value, under), (beside, other)])
+        for name, value in right.items():
+            joined.setdefault(name, value)
+        return joined
     for name in dict.fromkeys(name for names, _ in ways for name in names):
         held = [(names[name], guards) for names, guards in ways if name in names]
         first = held[0][0]

@@ -259,8 +259,14 @@ class Machine(Recorder):
         """``value`` where the conditions of this path hold."""
         if not isinstance(value, Union):
             return value
-        guards = self.frame.guards
-        self.memory.asked(name for option in value.options for name, _ in option.guards)
+        guards = self.stack[-1].guards
+        if self.memory.open:  # as `Memory.asked`, at every name and attribute
+            trace = self.memory.open[-1]
+            atoms = trace.atoms
+            for _, needed in value.options:
+                for name, _ in needed:
+                    if name not in atoms:
+                        atoms[name] = trace.start.get(name)
         if guards is not self._guards:
             self._guards, self._denied = guards, {(name, not holds) for name, holds in guards}
         denied = self._denied

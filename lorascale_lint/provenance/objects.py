@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from functools import partial
 
 from lorascale_lint.bounds import DEPTH_LIMIT
@@ -14,6 +13,7 @@ from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
+from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.lookups import without_absent
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import by_name, named
@@ -36,7 +36,7 @@ from lorascale_lint.provenance.values import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class SuperOf(Value):
     """``super()`` of a method."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import Any
 
-from lorascale_lint.bounds import MORE_STEPS, STEP_LIMIT
+from lorascale_lint.bounds import KEPT_STATEMENTS, MORE_STEPS, STEP_LIMIT
 from lorascale_lint.ledger.entries import Return
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import _import as collect
@@ -152,6 +153,7 @@ def _import(m: Machine, node: ast.Import | ast.ImportFrom) -> None:
         frame.names.local[name] = meaning(m, m.program.dotted(target), target)
 
 
+@lru_cache(maxsize=KEPT_STATEMENTS)
 def _last_row(node: ast.stmt) -> int:
     """The last row of a statement, or of the head of one that holds others."""
     body = getattr(node, "body", None) or getattr(node, "cases", None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lorascale_lint.bounds import OPTION_LIMIT
+from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.scale import ONE, Scale
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Atom = tuple[str, bool]
 Guards = tuple[Atom, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Value:
     """Base of all values."""
 
@@ -29,7 +30,7 @@ Keywords = list[tuple[str, Value]]
 """Arguments of a call that are given by name, in their order."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Const(Value):
     """None, True, False, Ellipsis, bytes: a literal that is neither number nor text."""
 
@@ -39,7 +40,7 @@ class Const(Value):
 NONE = Const(None)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Number(Value):
     """A number; ``truncated`` if it went through ``int`` or ``//``; ``steps`` are how it was made."""
 
@@ -53,7 +54,7 @@ class Number(Value):
     difference: bool = field(default=False, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Hole:
     """A piece of text that is not known: ``name`` tells equal pieces, ``has`` what it is known to contain."""
 
@@ -63,7 +64,7 @@ class Hole:
     """The piece of text that it was cut out of."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Text(Value):
     """A string: literal pieces and holes, in order."""
 
@@ -77,7 +78,7 @@ class Text(Value):
         return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], str) else None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Place(Value):
     """Something nobody computed in sight, by the way it is named; ``role`` by the names on that way."""
 
@@ -90,8 +91,11 @@ class Place(Value):
     made: str = ""
     """What kind of thing: ``call`` for the result of a call out of sight."""
 
+    def __hash__(self) -> int:
+        return hash((self.path, self.role))
 
-@dataclass(frozen=True, slots=True)
+
+@immutable(frozen=True, slots=True)
 class Tensor(Value):
     """A tensor, or a module that holds one (``module``).
 
@@ -135,6 +139,9 @@ class Tensor(Value):
     summed: Spot | None = field(default=None, compare=False, repr=False)
     """Where base and delta met."""
 
+    def __hash__(self) -> int:
+        return hash((self.kind, self.side, self.scale, self.rows))  # what tells most of them apart
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Multiplied:
@@ -154,14 +161,14 @@ class Multiplied:
     guards: Guards = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Tup(Value):
     """A tuple (or another fixed row of values)."""
 
     items: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Ref(Value):
     """A list, dict or object on the heap."""
 
@@ -171,7 +178,7 @@ class Ref(Value):
     cls: ClassInfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Closure(Value):
     """A function of the project: with the names around it, its receiver, and arguments given already."""
 
@@ -184,21 +191,21 @@ class Closure(Value):
     """Class on which the method was found, for ``super``."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Klass(Value):
     """A class of the project."""
 
     info: ClassInfo
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Library(Value):
     """Something of a library or of Python itself, by its dotted name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Method(Value):
     """A method, by name, of a value that is no object of the project."""
 
@@ -206,7 +213,7 @@ class Method(Value):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Partial(Value):
     """A callable with arguments given already."""
 
@@ -215,7 +222,7 @@ class Partial(Value):
     keywords: tuple[tuple[str, Value], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Regex(Value):
     """A regular expression of the checked code."""
 
@@ -223,7 +230,7 @@ class Regex(Value):
     flags: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Matched(Value):
     """What a regular expression has found: the whole first, then its groups."""
 
@@ -239,14 +246,17 @@ class Alternative(NamedTuple):  # made a million times in a project: half the ti
     guards: Guards = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Union(Value):
     """Several values, one of which it is."""
 
     options: tuple[Alternative, ...]
 
+    def __hash__(self) -> int:
+        return hash((len(self.options), self.options[0].value, self.options[-1].value))
 
-@dataclass(frozen=True, slots=True)
+
+@immutable(frozen=True, slots=True)
 class Element(Value):
     """Some element of what is iterated, out of sight."""
 
@@ -313,12 +323,20 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
                 found[value] = tuple(atom for atom in before if atom in guards)
             continue
         denied = {(name, not holds) for name, holds in guards}
-        for option in value.options:
-            if denied and not denied.isdisjoint(option.guards):
-                continue
-            own = tuple(dict.fromkeys((*guards, *option.guards))) if option.guards else guards
-            before = found.get(option.value)
-            found[option.value] = own if before is None else tuple(atom for atom in before if atom in own)
+        for inner, own in value.options:
+            if not own:
+                own = guards
+            elif not guards:
+                own = tuple(dict.fromkeys(own)) if len(own) > 1 else own
+            else:
+                if not denied.isdisjoint(own):
+                    continue
+                own = tuple(dict.fromkeys((*guards, *own)))
+            before = found.get(inner)
+            if before is None:
+                found[inner] = own
+            elif before is not own:
+                found[inner] = tuple(atom for atom in before if atom in own)
     if not found:
         return UNKNOWN
     if len(found) > OPTION_LIMIT:

@@ -1,0 +1,63 @@
+"""Processor time of two revisions: ``python benchmarks/revisions.py REVISION FOLDER [...]``.
+
+Lints each folder cold, with all rules, by the program as it was in REVISION and by the one beside this
+file, in turn, in this environment. Prints user and system time, time by the clock, peak memory, and the
+number of processors and of tasks that wanted one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = (
+    "import sys; sys.path.insert(0, sys.argv[1]); sys.argv[:] = ['lorascale-lint', *sys.argv[2:]];"
+    "from lorascale_lint import cli; cli.main()"
+)
+
+
+def timed(tree: Path, folder: Path, limit: float) -> str:
+    """One cold run of the program in ``tree``, in words."""
+    command = [sys.executable, "-c", RUN, str(tree), "--no-cache", "--quiet", str(folder)]
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    try:
+        run = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return f"over {limit:.0f} s by the clock"
+    if run.returncode not in (0, 1, 2):  # 2: a file that nobody can read
+        return f"failed: {run.stderr.decode()[-300:]}"
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    clock = time.perf_counter() - start
+    return f"{used:7.1f} s, {clock:.0f} s by the clock, {after.ru_maxrss // 1024} MB at most so far"
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("revision")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--limit", type=float, default=1200, help="seconds for one run")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        before = Path(scratch) / "before"
+        git = ["git", "-C", str(ROOT), "archive", "--format=tar", options.revision]
+        before.mkdir()
+        archive = subprocess.run(git, check=True, capture_output=True).stdout
+        subprocess.run(["tar", "x", "-C", str(before)], input=archive, check=True)
+        for folder in options.folders:
+            for name, tree in ((options.revision, before), ("now", ROOT)):
+                busy = f"{os.getloadavg()[0]:.0f} tasks on {os.cpu_count()} processors"
+                line = timed(tree, folder.absolute(), options.limit)
+                print(f"{folder.name:<20} {name:<10} {line}; {busy}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
