@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import random
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
+from datetime import date
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -19,6 +22,35 @@ from tests.fake_engine import FakeEngine
 # How long an example takes says more of what runs beside the tests than of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+STARTED = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "run the slow tests alone, those that can begin in so many seconds; each day in another order"
+    parser.addoption("--slow", type=float, metavar="SECONDS", help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests run alone, or where somebody names their file."""
+    alone = config.getoption("slow") is not None
+    if not alone and any(".py" in argument for argument in config.invocation_params.args):
+        return
+    chosen, others = [], []
+    for item in items:
+        (chosen if ("slow" in item.keywords) is alone else others).append(item)
+    if alone:
+        random.Random(date.today().toordinal()).shuffle(chosen)
+    items[:] = chosen
+    if others:
+        config.hook.pytest_deselected(items=others)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    bound = item.config.getoption("slow")
+    if bound is not None and time.monotonic() - STARTED > bound:
+        pytest.skip("the slow tests have had their time today")
 
 
 @pytest.fixture(scope="session")

@@ -20,12 +20,15 @@ def counts(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, int]]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "SIGKILL" else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_nothing_is_lost_and_nothing_left(benchmark: Run, kind: str) -> None:
     (found,) = counts(benchmark("fix_under_fire", "--moments", "4", "--only", kind)).values()
     assert found["moments"] == 4
 
 
+@pytest.mark.slow
 def test_a_full_disk(benchmark: Run) -> None:
     namespace = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]
     try:

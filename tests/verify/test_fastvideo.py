@@ -88,6 +88,7 @@ def test_everything_done_to_it_is_reported(untouched: VerifyReport) -> None:
     assert "triton" not in untouched.target.stubs
 
 
+@pytest.mark.slow
 def test_two_ranks_share_layers(fastvideo_tree: Callable[[str], Path]) -> None:
     report = run_verify(fastvideo_tree("0.2.1"), distributed=2)
     for kind in ("ReplicatedLinear, sharded weight", "ColumnParallelLinear, tensor parallel"):
