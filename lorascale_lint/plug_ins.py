@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from lorascale_lint.errors import InputError
 from lorascale_lint.rule import Rule, rules_in
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "lorascale_lint.rules"
 _CODE = re.compile(r"[A-Z]{2,8}\d{3,4}")
@@ -34,6 +40,41 @@ def rules_of_plug_ins(own: Iterable[Rule]) -> list[Rule]:
             taken |= {rule.code, rule.name}
             found.append(rule())
     return found
+
+
+def entry_points(group: str) -> Iterable[EntryPoint]:
+    """Those of installed packages, where there may be one.
+
+    Mostly there is none, and a twentieth of the time that a small file takes was the import of what asks.
+    """
+    if not _may_be_declared(group):
+        return ()
+    from importlib import metadata
+
+    return metadata.entry_points(group=group)
+
+
+def _may_be_declared(group: str) -> bool:
+    if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
+        return True
+    for folder in sys.path:
+        if folder.endswith(".egg") or os.path.isfile(folder):
+            return True  # an archive: `importlib.metadata` reads it
+        try:
+            names = os.listdir(folder or os.curdir)
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".egg"):
+                return True
+            if name.endswith((".dist-info", ".egg-info")):
+                try:
+                    with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
+                        if group.encode() in file.read():
+                            return True
+                except OSError:
+                    continue
+    return False
 
 
 def digest_of(rules: Iterable[Rule]) -> bytes:

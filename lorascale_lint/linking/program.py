@@ -13,6 +13,8 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.sources.parsing import NestedTooDeeply, parse
 from lorascale_lint.sources.texts import Texts
 
+Meaning = FunctionInfo | ClassInfo | FileInfo | str | None
+"""What a name leads to: a definition, a module's file, the dotted name of something of a library, or None."""
 _STAR = re.compile(rb"import[\s\\]*\*")
 
 
@@ -26,6 +28,8 @@ class Program:
         self._files: dict[str, FileInfo | None] = {}
         self._neighbours: dict[str, list[str]] = {}
         self._stars: dict[str, bool] = {}
+        self._dotted: dict[tuple[str, int], Meaning] = {}
+        self._library_bases: dict[ClassInfo, list[str]] = {}
         self._by_module: dict[str, str] = {}
         for filename, module in modules.items():
             self._by_module.setdefault(module, filename)
@@ -81,13 +85,8 @@ class Program:
                 found[end] = None if end in found else filename
         return {end: name for end, name in found.items() if name is not None}
 
-    def lookup(
-        self, file: FileInfo, name: str, depth: int = 0
-    ) -> FunctionInfo | ClassInfo | FileInfo | str | None:
-        """What ``name`` means at the top level of ``file``.
-
-        A definition, a module's file, the dotted name of something of a library, or None.
-        """
+    def lookup(self, file: FileInfo, name: str, depth: int = 0) -> Meaning:
+        """What ``name`` means at the top level of ``file``."""
         found = file.functions.get(name) or file.classes.get(name)
         if found is not None:
             return found
@@ -110,8 +109,14 @@ class Program:
                     return starred
         return None
 
-    def dotted(self, name: str, depth: int = 0) -> FunctionInfo | ClassInfo | FileInfo | str | None:
-        """What an absolute dotted name leads to."""
+    def dotted(self, name: str, depth: int = 0) -> Meaning:
+        """What an absolute dotted name leads to, after ``depth`` others on the way."""
+        key = (name, depth)
+        if key not in self._dotted:
+            self._dotted[key] = self._find_dotted(name, depth)
+        return self._dotted[key]
+
+    def _find_dotted(self, name: str, depth: int) -> Meaning:
         module = self.module_file(name)
         if module is not None:
             return module
@@ -163,16 +168,20 @@ class Program:
 
     def library_bases(self, cls: ClassInfo) -> list[str]:
         """Dotted names of the bases of ``cls`` and its ancestors that are no classes of the project."""
-        found = []
+        known = self._library_bases.get(cls)
+        if known is not None:
+            return known
+        found: list[str] = []
         for item in self.mro(cls):
             for base in item.node.bases:
                 name = dotted(base.value if isinstance(base, ast.Subscript) else base)
                 target = self.resolve(item.file, name)
                 if not isinstance(target, ClassInfo):
                     found.append(target if isinstance(target, str) else name)
+        self._library_bases[cls] = found
         return found
 
-    def resolve(self, file: FileInfo, name: str) -> FunctionInfo | ClassInfo | FileInfo | str | None:
+    def resolve(self, file: FileInfo, name: str) -> Meaning:
         """What a dotted name means in ``file``."""
         head, _, rest = name.partition(".")
         found = self.lookup(file, head)
