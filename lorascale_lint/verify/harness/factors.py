@@ -39,7 +39,8 @@ def assignments(tensors: Shapes, setting: Setting, told: Mapping[str, Role]) -> 
 
 def role_at(path: str, setting: Setting, told: Mapping[str, Role]) -> Role | None:
     """What lies at a path, by the last step that says anything, and by what was seen to be put there."""
-    steps = [step for step in path.split(".") if step not in ("weight", "data", setting.adapter)]
+    silent = ("weight", "data", setting.adapter)
+    steps = [step for step in path.split(".") if step not in silent and not step.isdecimal()]
     if not steps:
         return None
     return words.role_of(steps[-1]) or told.get(steps[-1]) or told.get(steps[0])

@@ -318,6 +318,10 @@ def _constructor(
         values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
         if values and not (values[0].role is Role.BIAS and parameter.default is not parameter.empty):
             found[name] = values
+    ranks = [name for name, values in found.items() if values[0].role is Role.RANK]
+    if len(ranks) > 1:
+        # A `dim` beside a `rank` is the size of the layer.
+        found |= {name: (Value(Role.BOTH_FEATURES),) for name in ranks if name in words.SIZES}
     return found
 
 

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import io
 import os
 import re
@@ -27,6 +28,7 @@ _FRAMEWORKS = frozenset({"numpy", "jax", "mlx", "keras", "tensorflow", "flax"})
 _NO_NAME = re.compile(r"cannot import name '(\w+)'")
 # A file that wants more packages than this is not the one that applies a delta.
 _MOST_STUBS = 40
+_MOST_FOLDERS = 200
 
 
 class CannotLoadError(Exception):
@@ -63,6 +65,8 @@ class Loading:
             try:
                 found = getattr(found, part)
             except AttributeError as error:
+                if inspect.isfunction(found):
+                    raise CannotLoadError("it is defined inside a function") from error
                 raise CannotLoadError(f"{file} has no {name} once it is imported") from error
         return found
 
@@ -139,7 +143,7 @@ class Loading:
         top = name.partition(".")[0]
         if not top or top in _NEVER_STUBBED or name in self._stubs.packages or top in self._stubs.packages:
             return False
-        home = next((folder for folder in self._above(path) if _lies_in(folder, top)), None)
+        home = next((folder for folder in self._homes(path) if _lies_in(folder, top)), None)
         if home is None:
             # A part that an installed package lacks belongs to another version of it.
             missing = name if name != top and importlib.util.find_spec(top) is not None else top
@@ -167,9 +171,11 @@ class Loading:
         self._stubs.put_into(module, found[1])
         return True
 
-    def _above(self, path: Path) -> list[Path]:
+    def _homes(self, path: Path) -> Iterator[Path]:
+        """Folders that may hold a package of the project: those above a file, then others like `src`."""
         root = self._root.resolve()
-        return [folder for folder in path.parents if folder == root or root in folder.parents]
+        yield from (folder for folder in path.parents if folder == root or root in folder.parents)
+        yield from sorted(folder for folder in root.iterdir() if folder.is_dir())[:_MOST_FOLDERS]
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ _LAYERS = ("Module", "Linear", "Conv", "Embedding")
 _IN, _OUT = frozenset({"in", "input", "inputs", "inp"}), frozenset({"out", "output", "outputs"})
 # Words of a name that is one number for both sides of a layer.
 _BOTH = frozenset("dim dims hidden embed embd emb model features feature size width d channels".split())
+# One of what there may be many of: experts, tasks.
+_COUNTS = frozenset({"n", "num", "number", "count", "max"})
 _LAYER_WORDS = frozenset("layer linear module conv embedding block proj projection dense fc".split())
 
 
@@ -91,6 +93,8 @@ def _numbers(said: set[str], annotation: str) -> Iterator[Value]:
         yield Value(Role.OUT_FEATURES)
     elif said & _BOTH:
         yield Value(Role.BOTH_FEATURES)
+    elif said & _COUNTS:
+        yield Value(Role.LITERAL, literal=1)
     elif annotation == "int":
         yield from (Value(Role.BOTH_FEATURES), Value(Role.RANK), Value(Role.LITERAL, literal=1))
 

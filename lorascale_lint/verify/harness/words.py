@@ -95,6 +95,8 @@ OUTPUTS = frozenset(
     "output output_path output_file out_path out_file dst dst_path save_path save_file save_to target_path "
     "destination output_lora_path dst_lora out".split()
 )
+# A rank, unless there is one beside it.
+SIZES = frozenset({"dim", "dims", "size"})
 SHAPES = frozenset({"shape", "weight_shape", "base_shape"})
 MODELS = frozenset("model unet transformer network dit denoiser text_encoder net module_tree".split())
 MERGE = ("merge", "merge_weights", "merge_lora", "merge_lora_weights", "merge_adapter", "fuse", "fuse_lora")
@@ -131,7 +133,7 @@ def _role_of(name: str) -> Role | None:
 def is_table(name: str) -> bool:
     """Whether a parameter takes tensors by their keys."""
     plain = name.rstrip("_0123456789")
-    return plain in TABLES or plain.endswith(("state_dict", "_sd"))
+    return plain in TABLES or plain.endswith(("state_dict", "_sd", "lora_weights", "adapter_weights"))
 
 
 def is_rslora(name: str) -> bool:

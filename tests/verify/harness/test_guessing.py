@@ -492,3 +492,45 @@ def test_a_loader_that_puts_layers_into_a_model(tmp_path: Path) -> None:
         found[name] = {item.scenario.rpartition(": ")[2]: (item.verdict, item.detail) for item in report.rows}
     assert found["injected"]["trained scale"] == (Verdict.OK, "observed: alpha / rank")
     assert found["truncated"]["trained scale"][0] is Verdict.TRUNCATED
+
+
+def test_a_package_of_the_project_that_lies_in_src(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "thing"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "numbers.py").write_text("def scale_of(alpha, rank):\n    return alpha / rank\n")
+    (tmp_path / "scripts").mkdir()
+    source = """
+from thing.numbers import scale_of
+
+
+def apply_lora(weight, lora_A, lora_B, alpha, rank):
+    return weight + lora_B @ lora_A * scale_of(alpha, rank)
+"""
+    (tmp_path / "scripts" / "merge.py").write_text(HEAD + source)
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    assert scale_of(report, "scripts/merge.py:") is Verdict.OK
+    assert not report.target.stubs
+
+
+EXPERTS = """
+class LoRAExperts(nn.Module):
+    def __init__(self, dim: int, n_tasks, rank: int, alpha: float):
+        super().__init__()
+        self.base = nn.Linear(dim, dim)
+        self.lora_A = nn.ModuleList([nn.Linear(dim, rank, bias=False) for _ in range(n_tasks)])
+        self.lora_B = nn.ModuleList([nn.Linear(rank, dim, bias=False) for _ in range(n_tasks)])
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        delta = sum(up(down(x)) for down, up in zip(self.lora_A, self.lora_B))
+        return self.base(x) + delta * self.scaling
+"""
+
+
+def test_one_of_several_experts_and_a_dim_beside_a_rank(tmp_path: Path) -> None:
+    (tmp_path / "experts.py").write_text(HEAD + EXPERTS)
+    (tmp_path / "inverted.py").write_text(HEAD + inverted(EXPERTS))
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    assert scale_of(report, "experts.py:") is Verdict.OK
+    assert scale_of(report, "inverted.py:") is Verdict.INVERTED
