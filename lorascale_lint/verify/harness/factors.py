@@ -84,12 +84,26 @@ def _fused(tensors: Shapes, named: Mapping[str, Role], setting: Setting) -> Iter
             groups[_part(_without_adapter(path, setting))].setdefault(role, path)
     whole = {name: pair for name, pair in groups.items() if len(pair) == 2}
     if not whole:
-        raise CannotBuildError("its factors are not those of one part each")
+        yield from _stacked(tensors, named, setting)
+        return
     for number, pair in zip(_numbers(list(whole), len(setting.modules)), whole.values(), strict=True):
         for role, path in pair.items():
             transposed = bool(_lies(tensors[path], role, setting))
             value = Value(role, transposed=transposed, modules=(number,))
             yield Assignment(_with_adapter(path, setting), value)
+
+
+def _stacked(tensors: Shapes, named: Mapping[str, Role], setting: Setting) -> Iterator[Assignment]:
+    """Pairs of several parts that lie in one tensor for each side, one below the other."""
+    shape = setting.modules[0].shape
+    for parts in ((0, 2), (0, 1, 2)):
+        right = {Role.A: (len(parts) * RANK, shape.inputs), Role.B: (len(parts) * shape.out, RANK)}
+        found = {role: path for path, role in named.items() if tensors[path] == right[role]}
+        if len(found) == 2:
+            for role, path in found.items():
+                yield Assignment(_with_adapter(path, setting), Value(role, modules=parts))
+            return
+    raise CannotBuildError("its factors are not those of one part each")
 
 
 def numbers_of(named: Mapping[str, Role]) -> Mapping[str, int]:

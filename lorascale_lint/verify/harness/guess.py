@@ -122,6 +122,8 @@ def values_of(
     optional = parameter.default is not parameter.empty
     if (value := _by_name(name, parameter, known, told, used)) is not None:
         return (value,)
+    if name in words.PARTS:
+        return (Value(Role.LITERAL, literal=words.PARTS[name]),)
     if optional:
         # It changes the scale, and is asked for.
         asked = parameter.default is False and words.is_rslora(name)
@@ -282,7 +284,7 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     own, more = parameters_of(cls), inherited_by(cls)
     problem: CannotBuildError | None = None
     made = list[LayerCase]()
-    for parameters in (own, {**own, **more}) if more else (own,):
+    for parameters in ({**own, **more}, own) if more else (own,):
         try:
             for build in _builds(_constructor(sketch, cls, parameters), parameters):
                 try:

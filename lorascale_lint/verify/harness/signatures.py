@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from lorascale_lint.verify.harness import words
+from lorascale_lint.verify.harness.description import Role
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.uses import Used, uses_in
 
@@ -20,7 +22,7 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def inherited_by(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """What the constructors of its bases insist on, if it hands its keywords on to them."""
+    """What constructors of its bases insist on, and their rank and alpha, if it hands keywords on."""
     found: dict[str, inspect.Parameter] = {}
     own = parameters_of(cls)
     if not isinstance(cls, type) or all(item.kind is not item.VAR_KEYWORD for item in own.values()):
@@ -29,14 +31,15 @@ def inherited_by(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         if "__init__" not in vars(base) or base.__module__.startswith(("torch.", "builtins")):
             continue
         theirs = parameters_of(base)
-        found |= {
-            name: item
-            for name, item in theirs.items()
-            if name not in own and item.default is item.empty and item.kind is item.POSITIONAL_OR_KEYWORD
-        }
+        found |= {name: item for name, item in theirs.items() if name not in own and _is_wanted(name, item)}
         if all(item.kind is not item.VAR_KEYWORD for item in theirs.values()):
             break
     return found
+
+
+def _is_wanted(name: str, parameter: inspect.Parameter) -> bool:
+    needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    return name != "self" and (needed or words.role_of(name) in (Role.ALPHA, Role.RANK))
 
 
 def uses_of(function: Callable[..., Any]) -> dict[str, Used]:

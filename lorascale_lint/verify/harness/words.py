@@ -95,6 +95,8 @@ OUTPUTS = frozenset(
     "output output_path output_file out_path out_file dst dst_path save_path save_file save_to target_path "
     "destination output_lora_path dst_lora out".split()
 )
+# Which parts of a fused layer have an adapter.
+PARTS = {"enable_lora": [True, False, True]}
 # A rank, unless there is one beside it.
 SIZES = frozenset({"dim", "dims", "size"})
 SHAPES = frozenset({"shape", "weight_shape", "base_shape"})

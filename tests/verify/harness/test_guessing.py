@@ -116,8 +116,8 @@ class Plain(nn.Module):
 
 
 class Heir(Plain):
-    def __init__(self, r, lora_alpha, **kwargs):
-        super().__init__(r=r, lora_alpha=lora_alpha, **kwargs)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
 
     def forward(self, x):
         return F.linear(x, self.weight) + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scaling
@@ -217,6 +217,29 @@ class Annotated(nn.Module):
     def forward(self, x: Float[torch.Tensor, "b n"] | None) -> Float[torch.Tensor, "b m"]:
         return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
 """
+STACKED = """
+class MergedLoRA(nn.Module):
+    def __init__(self, in_features, out_features, r=0, lora_alpha=1, enable_lora=[False]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+        self.enable_lora = enable_lora
+        share = out_features // len(enable_lora)
+        self.lora_A = nn.Parameter(torch.zeros(r * sum(enable_lora), in_features))
+        self.lora_B = nn.Parameter(torch.zeros(share * sum(enable_lora), r))
+        self.scaling = lora_alpha / r
+        enabled = torch.zeros(len(enable_lora), share, dtype=torch.bool)
+        enabled[enable_lora] = True
+        self.rows = enabled.view(-1)
+
+    def delta(self):
+        after = F.conv1d(self.lora_A[None], self.lora_B[..., None], groups=sum(self.enable_lora))[0]
+        whole = after.new_zeros(len(self.rows), after.shape[1])
+        whole[self.rows] = after
+        return whole
+
+    def forward(self, x):
+        return F.linear(x, self.weight) + F.linear(x, self.delta() * self.scaling)
+"""
 BETWEEN = """
 class Diagonal(nn.Module):
     def __init__(self, in_features, out_features, r, lora_alpha):
@@ -245,6 +268,7 @@ RIGHT = {
     "asked": ASKED,
     "annotated": ANNOTATED,
     "between": BETWEEN,
+    "stacked": STACKED,
 }
 _SCALE = re.compile(r"((?:self\.spec\.)?(?:lora_)?alpha) / ((?:self\.spec\.lora_)?r(?:ank)?)\b")
 
