@@ -12,7 +12,7 @@ from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.inverses import added_again, is_embedding, other_layouts, other_scales
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.undone import repeated, turned_magnitudes
+from lorascale_lint.ledger.undone import repeated, swapped, turned_magnitudes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,18 @@ def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
             "the weight keeps twice the delta instead of none",
             ((merge.spot, "the merge adds the delta"), (again.spot, "and this adds it again")),
             (again.spot,),
+        )
+    for taken, added, forward in swapped(ledger):
+        yield Asymmetry(
+            "swapped",
+            taken.spot,
+            f"`{taken.spot.name}` merges by subtracting the delta that `{forward.spot.name}` adds",
+            "a merged layer computes W - delta instead of W + delta",
+            (
+                (forward.spot, "the forward adds the delta"),
+                (taken.spot, "a layer that is not merged yet has it subtracted"),
+                (added.spot, "and one that is merged has it added"),
+            ),
         )
     yield from _dropped(ledger)
     for backup, merge in shared_backups(ledger):

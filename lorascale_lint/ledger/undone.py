@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.inverses import stem, taken_back, unmerges
-from lorascale_lint.knowledge.members import MERGED_FIELDS
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK, MERGED_FIELDS
 from lorascale_lint.knowledge.operations import OPERATIONS
-from lorascale_lint.ledger.entries import Rescale
+from lorascale_lint.ledger.backups import weight_of
+from lorascale_lint.ledger.entries import Apply, Rescale
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
@@ -123,3 +124,28 @@ def turned_magnitudes(ledger: Ledger) -> Iterator[tuple[Rescale, Rescale]]:
         ]
         if merges and all(item.magnitude.transposed != undo.magnitude.transposed for item in merges):
             yield merges[0], undo
+
+
+def swapped(ledger: Ledger) -> Iterator[tuple[Apply, Apply, Apply]]:
+    """The merge that subtracts, the unmerge that adds, and a forward of their class that adds the delta."""
+    by_class: dict[object, list[Apply]] = defaultdict(list)
+    for apply in ledger.applies:
+        if apply.spot.cls is not None and apply.spot.function is not None and not apply.spot.chain:
+            by_class[apply.spot.cls].append(apply)
+    for applies in by_class.values():
+        called = [a for a in applies if a.spot.name.rpartition(".")[2] in CALLED_BY_FRAMEWORK]
+        forward = next((a for a in called if a.kind != "unmerge"), None)
+        taken = next((a for a in applies if a.kind == "unmerge" and _is_merged(a) is False), None)
+        added = next((a for a in applies if a.kind == "merge" and _is_merged(a) and a not in called), None)
+        if forward is None or taken is None or added is None or taken in called:
+            continue
+        known = weight_of(taken.base)
+        if taken.spot.function is not added.spot.function and known == weight_of(added.base) is not None:
+            yield taken, added, forward
+
+
+def _is_merged(apply: Apply) -> bool | None:
+    """What the layer's flag says where it is done: ``if not self.merged:``."""
+    return next(
+        (holds for atom, holds in apply.guards if atom.removeprefix("self.").endswith("merged")), None
+    )
