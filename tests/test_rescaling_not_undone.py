@@ -54,6 +54,17 @@ def run(model, lora_weight, other, x):
 """,
 }
 RIGHT = {
+    "asked for None before": """\
+def run(lora_model, x, scale=None, peft=True):
+    if scale is not None and isinstance(lora_model, LoraLayer):
+        lora_model.kept = scale
+        if lora_model.text_encoder is not None:
+            scale_lora_layers(lora_model, scale)
+    y = lora_model(x)
+    if isinstance(lora_model, LoraLayer) and peft:
+        unscale_lora_layers(lora_model, scale)
+    return y
+""",
     "the same number": """\
 def run(lora_model, x, scale):
     scale_lora_layers(lora_model, scale)

@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.inverses import RESCALINGS, Rescaling
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction
-from lorascale_lint.provenance.values import NONE, Value, contradict
+from lorascale_lint.provenance.values import NONE, Value, contradict, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,13 +57,19 @@ def _pair(pair: Rescaling, done: list[Use], back: list[Use]) -> NotUndone | None
                 continue
             if given in (None, NONE) and pair.needs_number:
                 return NotUndone(first, undo, pair.inverse, "empty")
-            if given not in (None, NONE, number) and all(_number(pair, use) == number for use in done):
+            if given in (None, NONE) or not all(_number(pair, use) == number for use in done):
+                continue
+            if _numbers(given).isdisjoint(_numbers(number)):  # None is tested for on one side only
                 return NotUndone(first, undo, pair.inverse, "other")
     return None
 
 
 def _number(pair: Rescaling, use: Use) -> Value | None:
     return use.given.get(pair.keyword, use.given.get(str(pair.position)))
+
+
+def _numbers(value: Value | None) -> set[Value]:
+    return set() if value is None else {o.value for o in options(value) if o.value != NONE}
 
 
 def _receiver(pair: Rescaling, use: Use) -> object:
