@@ -134,6 +134,10 @@ SILENT = {
         save="layers = get_peft_model_state_dict(self.model)\n"
         "        FluxPipeline.save_lora_weights(path, layers, transformer_lora_adapter_metadata=self.meta())"
     ),
+    "keywords from elsewhere": trainer(
+        save="layers = get_peft_model_state_dict(self.model)\n"
+        "        FluxPipeline.save_lora_weights(path, layers, **_collate_lora_metadata({'unet': self.model}))"
+    ),
     "a configuration beside": trainer(
         save="save_file(get_peft_model_state_dict(self.model), path)\n"
         "        self.model.peft_config.save_pretrained(path)"

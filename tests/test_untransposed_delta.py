@@ -45,3 +45,35 @@ PLAIN = "self.lora_b.weight @ self.lora_a.weight"
 def test_layouts(forward: str, merged: str, codes: list[str], tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_layer.py": LAYER.format(forward=forward, merged=merged)})
     assert [finding.code for finding in found if finding.code in ("LS103", "LS109")] == codes
+
+
+PRUNED = """\
+from torch import nn
+
+
+class LoRALinear(nn.Linear):
+    def __init__(self, in_features, out_features, r, lora_alpha, kept=None):
+        super().__init__(in_features, out_features)
+        self.scatter = None
+        if kept is not None:
+            self.scatter = nn.Parameter(self.weight.new_zeros(len(kept), out_features))
+        self.lora_A = nn.Parameter(self.weight.new_zeros((r, in_features)))
+        self.lora_B = nn.Parameter(self.weight.new_zeros((out_features, r)))
+        self.scaling = lora_alpha / r
+
+    def merge(self):
+        delta = self.lora_B @ self.lora_A
+        if self.scatter is not None:
+            delta = self.scatter.T @ delta
+        self.weight.data += delta * self.scaling
+
+    def unmerge(self):
+        delta = self.lora_B @ self.lora_A
+        if self.scatter is not None:
+            delta = self.scatter.T @ delta
+        self.weight.data -= delta * self.scaling
+"""
+
+
+def test_a_learned_matrix_on_the_left_is_no_activation(tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_layer.py": PRUNED}) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -242,12 +243,21 @@ def _tells(look: Look, silent: set[int], anywhere: bool) -> bool:
         given = [value for name, value in use.given.items() if name.endswith(endings)]
         if _last(use) in SAVES_CONFIGURATION or not all(_is_of(value, silent) for value in given):
             return True
+        if _last(use) in ALPHA_OF_EXPORTS and _is_open_call(use):
+            return True
         writes = _last(use) in WRITES_TEXT | {"write"}
         if (anywhere and _last(use) in WRITES_TEXT) or (
             (anywhere or writes) and any(_is_settings(value) for value in use.given.values())
         ):
             return True
     return False
+
+
+def _is_open_call(use: Use) -> bool:
+    """Does it get keyword arguments that are written elsewhere: ``**_collate_lora_metadata(modules)``?"""
+    node = use.spot.node
+    keywords = node.keywords if isinstance(node, ast.Call) else []
+    return any(one.arg is None and not isinstance(one.value, ast.Dict) for one in keywords)
 
 
 def _is_of(value: Value, keys: set[int]) -> bool:

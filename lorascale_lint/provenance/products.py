@@ -149,7 +149,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         if a.kind == "delta" and b.kind in ("data", "base", "adapted", "fresh", "kronecker"):
             if b.kind == "kronecker":
                 return replace(a, scale=scale, variant="lokr", rows=rows)
-            if ordered and a is two and a.space == "weight" and _is_crossed(a, swap):
+            met = b.kind != "fresh" and a.space == "weight"  # by an activation, and no matrix made here
+            if ordered and a is two and met and _is_crossed(a, swap):
                 layout = f"crossed {a.layout}"
             return replace(a, scale=scale, space="activation", rows=rows, layout=layout)
         if a.kind == "adapted" and b.kind not in (A, B, "delta"):
