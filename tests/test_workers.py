@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.audit_many_tensors import make
 from lorascale_lint import cli
+from lorascale_lint.audit.command import AuditOptions, audit_checkpoint
 from lorascale_lint.engine import lint
 from lorascale_lint.errors import InputError
 from lorascale_lint.linking.program import Program
@@ -292,6 +294,23 @@ def test_a_cluster_finds_what_one_process_finds_while_workers_are_killed(
     monkeypatch.setattr("lorascale_lint.workers.executors.CLUSTER_SECONDS", 1)
     with pytest.raises(InputError, match="no Dask scheduler answers"):
         lint(project, [], workers=Dask("tcp://127.0.0.1:9"))
+
+
+def test_a_cluster_audits_as_threads_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "files", 900)
+    base, adapter, merged = (f"files/{name}.safetensors" for name in ("base", "adapter", "merged"))
+    options = AuditOptions(Path(base), (adapter,), Path(merged))
+    here = audit_checkpoint(options)
+    assert (len(here.judgements), here.exit_code) == (900, 0)
+    with cluster(tmp_path, 2) as (address, _):
+        assert audit_checkpoint(replace(options, executor=f"dask:{address}")) == here
+        Path(base).rename("gone")
+        with pytest.raises(InputError):
+            audit_checkpoint(replace(options, executor=f"dask:{address}"))
+    with pytest.raises(InputError, match="for this machine there is --jobs"):
+        audit_checkpoint(replace(options, base=Path("gone"), executor="processes:2"))
 
 
 def test_workers_of_another_version_are_refused(project: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,30 @@ def test_an_edit_that_comes_just_before_the_new_content_is_kept(
     assert not [name for name in names(file.parent) if name.startswith(".")]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no open file is replaced there")
+@pytest.mark.parametrize("new_edit", [False, True])
+def test_an_edit_by_a_program_that_had_the_file_open_is_brought_back(
+    file: Path, monkeypatch: pytest.MonkeyPatch, new_edit: bool
+) -> None:
+    replace = Temporary.replace
+    file.chmod(0o640)
+
+    def edit(temporary: Temporary, target: Path) -> None:
+        monkeypatch.setattr(Temporary, "replace", replace)
+        with file.open("ab") as editor:
+            replace(temporary, target)
+            editor.write(b"edited = 3\n")
+        if new_edit:
+            file.write_bytes(b"edited = 4\n")
+
+    monkeypatch.setattr(Temporary, "replace", edit)
+    with pytest.raises(WriteError, match="has changed meanwhile"):
+        write_group([Change(file, OLD, b"new\n")])
+    assert file.read_bytes() == (b"edited = 4\n" if new_edit else OLD + b"edited = 3\n")
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert names(file.parent) == ["layer.py"]
+
+
 def test_what_another_run_has_written_already_is_no_error(file: Path) -> None:
     file.write_bytes(b"new\n")
     write_group([Change(file, OLD, b"new\n")])

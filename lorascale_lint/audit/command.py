@@ -13,7 +13,7 @@ from lorascale_lint.audit.checkpoint import open_checkpoint
 from lorascale_lint.audit.mapping import OwnRules, read_rules
 from lorascale_lint.audit.plan import make_plan, open_adapter
 from lorascale_lint.audit.report import Audit, render_json, render_text
-from lorascale_lint.audit.run import run
+from lorascale_lint.audit.run import run, run_elsewhere
 from lorascale_lint.console import Console
 from lorascale_lint.errors import InputError
 
@@ -27,6 +27,7 @@ class AuditOptions:
     merged: Path
     map_file: Path | None = None
     jobs: int = 1
+    executor: str | None = None
 
 
 def run_audit(options: AuditOptions, *, as_json: bool) -> int:
@@ -55,7 +56,15 @@ def audit_checkpoint(options: AuditOptions, console: Console | None = None) -> A
                 f"{left:.0f} s left"
             )
 
-    judgements = run(plan, options.jobs, progress)
+    if options.executor is None:
+        judgements = run(plan, options.jobs, progress)
+    else:
+        from lorascale_lint.workers.executors import Dask, workers_of
+
+        cluster = workers_of(options.executor)
+        if not isinstance(cluster, Dask):
+            raise InputError("audit: --executor takes dask:SCHEDULER; for this machine there is --jobs")
+        judgements = run_elsewhere(plan, cluster, progress)
     return Audit(base, merged, given, tuple(judgements), plan.rules, tuple(dict.fromkeys(plan.notes)))
 
 

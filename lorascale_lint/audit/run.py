@@ -6,9 +6,10 @@ Threads are enough: reading, sums and products leave the interpreter to the othe
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from lorascale_lint.audit.measure import Measurement
 from lorascale_lint.audit.plan import Given, Plan, Task
 from lorascale_lint.audit.units import make_units
 from lorascale_lint.audit.verdicts import Judgement, Verdict
+from lorascale_lint.errors import InputError
+
+if TYPE_CHECKING:
+    from lorascale_lint.workers.executors import Dask
 
 _PIECE = 1 << 20
 _MOST_TASKS = 256
@@ -56,6 +61,44 @@ def run(plan: Plan, jobs: int, progress: Progress) -> list[Judgement]:
         finally:
             for buffers in opened:
                 buffers.reader.close()
+    return _all_of(plan, found)
+
+
+def run_elsewhere(plan: Plan, cluster: Dask, progress: Progress) -> list[Judgement]:
+    """The same, made by the workers of a cluster, which see the same files under the same names.
+
+    Raises InputError if a file can't be read there, or nobody answers.
+    """
+    total = sum(task.size for task in plan.tasks)
+    done = 0
+    found: dict[int, list[Judgement]] = {}
+    with cluster.connected() as (executor, hold):
+        given = hold(tuple, plan.given)
+        batches = {
+            executor.submit(judge_tasks, [plan.tasks[index] for index in batch], given): batch
+            for batch in _batches(plan.tasks)
+        }
+        for future in as_completed(batches):
+            batch = batches[future]
+            try:
+                found.update(zip(batch, future.result(), strict=True))
+            except (CancelledError, *cluster.deaths) as error:
+                raise InputError(f"the workers have gone: {error}") from error
+            done += sum(plan.tasks[index].size for index in batch)
+            progress(done, total)
+    return _all_of(plan, found)
+
+
+def judge_tasks(tasks: Sequence[Task], given: Sequence[Given]) -> list[list[Judgement]]:
+    """What is found for some weights. Raises InputError if a file can't be read."""
+    buffers = Buffers()
+    try:
+        return [judge_task(task, given, buffers) for task in tasks]
+    finally:
+        buffers.reader.close()
+
+
+def _all_of(plan: Plan, found: Mapping[int, list[Judgement]]) -> list[Judgement]:
     judged = [*plan.judged, *(item for index in range(len(plan.tasks)) for item in found[index])]
     return [_perhaps_adapted(item) for item in judged] if plan.unplaced else judged
 

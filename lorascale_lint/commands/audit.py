@@ -34,6 +34,9 @@ from lorascale_lint.commands.options import examples, text_or_json
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), default=None, help="Threads; one for each core by default."
 )
+@click.option(
+    "--executor", metavar="dask:SCHEDULER", help="Compare in a Dask cluster, which sees the same files."
+)
 @text_or_json
 def command(output_format: str, jobs: int | None, **options: Any) -> int:
     """Show whether a merged checkpoint holds an adapter at its trained strength.

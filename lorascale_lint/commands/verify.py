@@ -15,9 +15,9 @@ _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 def _device(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
     kind, colon, number = value.partition(":")
-    if value in ("auto", "cpu") or (kind == "cuda" and (number.isdecimal() if colon else True)):
+    if value in ("auto", "cpu", "standin") or (kind == "cuda" and (number.isdecimal() if colon else True)):
         return value
-    raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N")
+    raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, standin")
 
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -82,8 +82,8 @@ def _size(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     default="cpu",
     show_default=True,
     callback=_device,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="Where the code is run.",
+    metavar="auto|cpu|cuda|cuda:N|standin",
+    help="Where the code is run; standin computes on the CPU and minds devices as a GPU does.",
 )
 @click.option(
     "--dtype",

@@ -105,9 +105,27 @@ class _Staged:
         if self.in_place:
             self._write_in_place()
         else:
-            self.compare()  # nothing may stand between this and the next line
-            self.temporary.replace(self.target)
-            _sync_folder(self.target.parent)
+            # Windows replaces no file that is open.
+            with contextlib.nullcontext() if os.name == "nt" else self.target.open("rb", buffering=0) as old:
+                self.compare()  # nothing may stand between this and the next line
+                self.temporary.replace(self.target)
+                _sync_folder(self.target.parent)
+                written = self.change.before if old is None else old.readall()
+            if not self._is_known(written):
+                self._bring_back(written)
+
+    def _bring_back(self, written: bytes) -> None:
+        """Put back what a program has written meanwhile that had the old file open. Raises `OSError`."""
+        status = self.target.stat()
+        back = Temporary(self.target.parent, NEW)
+        try:
+            back.write(written)
+            if self.target.read_bytes() == self.change.after and _takes_after(back, self.target, status):
+                back.sync()
+                back.replace(self.target)
+        finally:
+            back.discard()
+        raise _HasChanged
 
     def _write_in_place(self) -> None:
         flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)

@@ -40,8 +40,13 @@ def device_of_rank(first: str, rank: int) -> str:
 
 
 def device_in_use() -> str:
-    """Where arrays are put: "cpu" or "cuda:N"."""
+    """Where arrays are put: "cpu", "cuda:N", or "standin:0"."""
     return _DEVICE[0]
+
+
+def is_card() -> bool:
+    """Is that a graphics card?"""
+    return device_in_use().startswith("cuda")
 
 
 def use_compiler() -> str:
@@ -127,7 +132,7 @@ def poison_torch() -> tuple[str, ...]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
     warnings.filterwarnings("ignore", message=".*deterministic.*")
-    if device_in_use() != "cpu":
+    if is_card():
         # TF32 keeps 10 bits of a product: what it rounds away would be taken for a wrong scale.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -141,9 +146,11 @@ def framework() -> str:
     if torch is None:
         return f"NumPy {np.__version__}"
     place = ""
-    if device_in_use() != "cpu":
+    if is_card():
         name = torch.cuda.get_device_name(device_in_use())
         place = f" (CUDA {torch.version.cuda}, driver {_driver_version()}) on {device_in_use()}, {name}"
+    elif device_in_use() != "cpu":
+        place = f" on {device_in_use()}, a stand-in that computes on the CPU"
     return f"torch {torch.__version__}{place}"
 
 

@@ -22,6 +22,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lorascale_lint.verify import stand_in
 from lorascale_lint.verify.arrays import device_of_rank, use_compiler, use_device
 from lorascale_lint.verify.examination import examine
 from lorascale_lint.verify.file_kinds import file_scenarios
@@ -86,6 +87,8 @@ def main(arguments: list[str]) -> int:
     results.event("started", python=platform.python_version())
 
     use_device(device_of_rank(order.device, int(os.environ.get("LOCAL_RANK", 0))))
+    if order.device.startswith(stand_in.NAME):
+        stand_in.register()
     try:
         if order.factory.rpartition(":")[0].endswith(".py"):
             make_importable(Path(order.package))

@@ -25,14 +25,16 @@ def cuda_devices() -> int:
 
 
 def choose_device(wanted: str, entry: DriverEntry, ranks: int = 1) -> str | Problem:
-    """The device for "auto", "cpu", "cuda" or "cuda:N", or why there is none ("could not be judged").
+    """The device for "auto", "cpu", "cuda", "cuda:N" or "standin", or why there is none.
 
-    Several ranks take a device each, the one named and those after it.
+    That is "could not be judged". Several ranks take a device each, the one named and those after it.
     """
     if wanted == "cpu":
         return "cpu"
     if "cuda" not in entry.devices:
         return "cpu" if wanted == "auto" else Problem(3, f"The driver {entry.name} runs on the CPU only.")
+    if wanted == "standin":
+        return "standin:0"
     count = cuda_devices()
     if wanted == "auto":
         return "cuda:0" if count >= ranks else "cpu"

@@ -456,7 +456,7 @@ class _Session:
 
     def _child(self, state: _Progress, mode: str) -> str:
         """Run one child to its end; returns how it ended, for a person."""
-        cards = self.blank.device != "cpu"
+        cards = self.blank.device.startswith("cuda")
         room = Room.new(self.containment, size=self.limits.size, cards=cards)
         order = replace(
             self.blank,
@@ -566,7 +566,11 @@ def _exit_words(status: int) -> str:
 
 def _environment(home: Path, order: Order) -> dict[str, str]:
     """A small environment of the child's own: no network, no other device, nothing written outside `home`."""
-    kept = _KEPT_ENVIRONMENT if order.device == "cpu" else (*_KEPT_ENVIRONMENT, "CUDA_VISIBLE_DEVICES")
+    kept = (
+        _KEPT_ENVIRONMENT
+        if not order.device.startswith("cuda")
+        else (*_KEPT_ENVIRONMENT, "CUDA_VISIBLE_DEVICES")
+    )
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment |= {
         "HOME": str(home),
@@ -595,7 +599,7 @@ def _environment(home: Path, order: Order) -> dict[str, str]:
     if order.ranks > 1:
         # torchrun starts its processes without -P.
         environment["PYTHONSAFEPATH"] = "1"
-    if order.device == "cpu":
+    if not order.device.startswith("cuda"):
         environment["CUDA_VISIBLE_DEVICES"] = ""
     if sys.platform == "linux":
         # gloo otherwise looks up this machine's name, which may not resolve.

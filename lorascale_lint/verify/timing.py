@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lorascale_lint.verify.arrays import device_in_use
+from lorascale_lint.verify.arrays import device_in_use, is_card
 
 _SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # The fastest of so many copies: the first ones touch memory that was never used.
@@ -49,5 +49,5 @@ def _copy_seconds(size: int) -> float:
 
 
 def _wait() -> None:
-    if device_in_use() != "cpu":
+    if is_card():
         sys.modules["torch"].cuda.synchronize(device_in_use())

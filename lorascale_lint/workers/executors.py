@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -95,6 +95,13 @@ class Dask:
     @contextmanager
     def open(self, project: Project, shares: Sequence[tuple[str, ...]]) -> Iterator[Submit]:
         """Connect to the cluster, and send the project."""
+        with self.connected() as (executor, hold):
+            held = hold(Received.of, project.sent())
+            yield partial(executor.submit, Received.examine, held)
+
+    @contextmanager
+    def connected(self) -> Iterator[tuple[Executor, Callable[..., object]]]:
+        """An executor, and what makes something that many calls are given: a task, not a value."""
         try:
             from distributed import Client
         except ImportError:
@@ -106,12 +113,11 @@ class Dask:
         with client:
             if not client.scheduler_info()["workers"]:
                 raise InputError(f"{self.scheduler}: the cluster has no worker")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a large graph: the project is as large as it is
-                held = client.submit(Received.of, project.sent(), pure=False)
             executor = client.get_executor(pure=False)
             try:
-                yield partial(executor.submit, Received.examine, held)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of a large graph: what is held is as large as it is
+                    yield executor, partial(client.submit, pure=False)
             finally:
                 executor.shutdown(wait=False)
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lorascale_lint.verify.arrays import compiled, device_in_use, framework, poison_torch
+from lorascale_lint.verify.arrays import compiled, device_in_use, framework, is_card, poison_torch
 from lorascale_lint.verify.protocol import (
     Capability,
     LayerKind,
@@ -85,10 +85,6 @@ def _tensor(values: Weights, dtype: torch.dtype = torch.float32) -> Any:
     return torch.from_numpy(np.array(values, dtype=np.float32)).to(device=device_in_use(), dtype=dtype)
 
 
-def _on_device() -> bool:
-    return device_in_use() != "cpu"
-
-
 def _array(tensor: Any) -> Weights:
     return np.array(tensor.detach().to(torch.float64).cpu().numpy())
 
@@ -122,13 +118,13 @@ class _Importer:
 
     def run(self) -> None:
         self._poison_memory()
-        if _on_device():
+        if is_card():
             self._name_device()
         self._look_before_stubbing()
         self.stub_finder = stub_if_unusable(["torchvision"])
         if self.import_mode == "lean":
             self._replace_first_party()
-            if not _on_device():
+            if not is_card():
                 self._name_platform()
         else:
             sys.meta_path.insert(0, PackageFinder(_PACKAGE, str(self.package)))
@@ -137,10 +133,11 @@ class _Importer:
         self.pipeline = self._import("pipelines.lora_pipeline")
         self.mappings = self._import("configs.models.dits.wanvideo").WanVideoArchConfig()
         self.names_mapping = vars(self.pipeline).get("get_param_names_mapping")
-        if not _on_device():
-            self._force_cpu()
+        if not is_card():
+            self._force_device()
             self._unpin_offload()
-            self._separate_backups()
+            if device_in_use() == "cpu":
+                self._separate_backups()
         self._start_process_group()
 
     def _import(self, name: str) -> Any:
@@ -204,17 +201,18 @@ class _Importer:
         sys.modules[name] = module
         self.replaced.append(f"{name} (empty {', '.join(classes)})")
 
-    def _force_cpu(self) -> None:
+    def _force_device(self) -> None:
         # Without CUDA the target answers "mps" on every machine.
         def get_local_torch_device() -> torch.device:
-            return torch.device("cpu")
+            return torch.device(device_in_use())
 
         count = 0
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] == _PACKAGE and "get_local_torch_device" in vars(module):
                 vars(module)["get_local_torch_device"] = get_local_torch_device
                 count += 1
-        self.interventions.append(f"get_local_torch_device() is the CPU in the {count} modules that have it")
+        place = "the CPU" if device_in_use() == "cpu" else device_in_use()
+        self.interventions.append(f"get_local_torch_device() is {place} in the {count} modules that have it")
 
     def _unpin_offload(self) -> None:
         policy = vars(self.linear).get("CPUOffloadPolicy")
@@ -227,7 +225,7 @@ class _Importer:
         # torchrun tells each of several processes its rank, and where the others are.
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         name, local_rank = "gloo", rank
-        if _on_device():
+        if is_card():
             name, local_rank = "nccl", int(os.environ["LOCAL_RANK"])
         if world > 1:
             distributed.init_process_group(name)
