@@ -82,8 +82,10 @@ def run_elsewhere(plan: Plan, cluster: Dask, progress: Progress) -> list[Judgeme
             batch = batches[future]
             try:
                 found.update(zip(batch, future.result(), strict=True))
-            except (CancelledError, *cluster.deaths) as error:
-                raise InputError(f"the workers have gone: {error}") from error
+            except Exception as error:
+                if isinstance(error, (CancelledError, *cluster.deaths)):
+                    raise InputError(f"the workers have gone: {error}") from error
+                raise
             done += sum(plan.tasks[index].size for index in batch)
             progress(done, total)
     return _all_of(plan, found)

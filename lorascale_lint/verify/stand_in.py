@@ -24,7 +24,7 @@ def register() -> None:
     from torch.utils import _pytree as pytree
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend as set_up
 
-    set_up(NAME)  # type: ignore[no-untyped-call]
+    set_up(NAME)
     device = torch.device(NAME, 0)
 
     class StandIn(torch.Tensor):
@@ -53,14 +53,14 @@ def register() -> None:
         def data(self, value: torch.Tensor) -> None:
             if not isinstance(value, StandIn):
                 raise NotImplementedError(f"{NAME}: the data of a tensor can't move to {value.device}")
-            torch.Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
+            torch.Tensor.data.__set__(self, value)
             self.held = value.held
 
         def __tensor_flatten__(self) -> tuple[list[str], None]:  # so that Module.to swaps tensors
             return ["held"], None
 
         @staticmethod
-        def __tensor_unflatten__(inner: dict[str, torch.Tensor], *_: object) -> StandIn:
+        def __tensor_unflatten__(inner: dict[str, torch.Tensor], *_: object) -> Any:
             return StandIn(inner["held"])
 
         @classmethod

@@ -97,10 +97,10 @@ class Dask:
         """Connect to the cluster, and send the project."""
         with self.connected() as (executor, hold):
             held = hold(Received.of, project.sent())
-            yield partial(executor.submit, Received.examine, held)
+            yield lambda number, share: executor.submit(Received.examine, held, number, share)
 
     @contextmanager
-    def connected(self) -> Iterator[tuple[Executor, Callable[..., object]]]:
+    def connected(self) -> Iterator[tuple[Executor, Callable[..., Any]]]:
         """An executor, and what makes something that many calls are given: a task, not a value."""
         try:
             from distributed import Client

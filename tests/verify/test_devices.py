@@ -88,9 +88,16 @@ def test_the_report_names_device_and_driver(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch (extra verify)")
-@pytest.mark.parametrize(("device", "backend", "local_rank"), [("cpu", "gloo", 0), ("cuda:1", "nccl", 1)])
+@pytest.mark.parametrize(
+    ("device", "backend", "local_rank", "changed"),
+    [
+        ("cpu", "gloo", 0, ("_force_device", "_unpin_offload", "_separate_backups")),
+        ("standin:0", "gloo", 0, ("_force_device", "_unpin_offload")),
+        ("cuda:1", "nccl", 1, ()),
+    ],
+)
 def test_fastvideo_is_changed_for_the_cpu_only(
-    device: str, backend: str, local_rank: int, monkeypatch: pytest.MonkeyPatch
+    device: str, backend: str, local_rank: int, changed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -105,7 +112,7 @@ def test_fastvideo_is_changed_for_the_cpu_only(
         init_distributed_environment=start, initialize_model_parallel=lambda *_: None, LoRAPipeline=None
     )
     state.WanVideoArchConfig = lambda: None
-    changes = ("_force_cpu", "_unpin_offload", "_separate_backups")
+    changes = ("_force_device", "_unpin_offload", "_separate_backups")
     for name in (*changes, "_poison_memory", "_look_before_stubbing"):
         monkeypatch.setattr(_Importer, name, lambda _, name=name: started.append((name,)))
     monkeypatch.setattr(_Importer, "_import", lambda *_: state)
@@ -118,10 +125,8 @@ def test_fastvideo_is_changed_for_the_cpu_only(
         _Importer(Path("nowhere"), "full").run()
     finally:
         use_device("cpu")
-    assert {(name,) for name in changes} & set(started) == (
-        {(name,) for name in changes} if device == "cpu" else set()
-    )
-    assert ((device,) in started) == (device != "cpu")
+    assert {(name,) for name in changes} & set(started) == {(name,) for name in changed}
+    assert ((device,) in started) == (backend == "nccl")
     assert started[-2:] == [(backend,), (backend, local_rank)]
 
 
