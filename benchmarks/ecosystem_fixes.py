@@ -1,4 +1,4 @@
-"""All repairs forced on published packages: ``python benchmarks/ecosystem_fixes.py [--folder FOLDER]``.
+"""All repairs forced on published packages: ``ecosystem_fixes.py [PACKAGE ...] [--folder FOLDER]``.
 
 Takes the packages of ``ecosystem_verdicts.toml``, in all others of ``ecosystem.toml`` nothing is found and so
 nothing is changed. Applies every repair, unsafe ones too, in memory, and checks that each result compiles,
@@ -55,9 +55,12 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE.parent / ".work" / "ecosystem")
-    folder = parser.parse_args().folder
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help="only these, as NAME==VERSION")
+    options = parser.parse_args()
+    folder = options.folder
     failed = fixes = changed = again = 0
-    packages = sorted({place.package for place in read_verdicts(HERE / "ecosystem_verdicts.toml")})
+    known = {place.package for place in read_verdicts(HERE / "ecosystem_verdicts.toml")}
+    packages = options.packages or sorted(known)
     for package in packages:
         root = unpack(package, folder)
         paths = sorted(root.rglob("*.py"))
