@@ -131,6 +131,41 @@ CASES = (
     ),
     Case("second/slot_bank", "LS121", 33, (("copy_(b * factor)", "copy_(b)"),)),
     Case(
+        "first/flag_not_forwarded",
+        "LS409",
+        20,
+        (("r=o.lora_rank,", "use_rslora=o.use_rslora, r=o.lora_rank,"),),
+    ),
+    Case(
+        "first/fsdp_export", "LS311", 16, (("torch.tensor(args.lora_rank)", "torch.tensor(args.lora_alpha)"),)
+    ),
+    Case("first/gguf_convert", "LS311", 21, (("16.0", 'params["lora_alpha"] * (not params["use_rslora"])'),)),
+    Case("first/comfy_patch", "LS301", 17, (("(up, down, None,", '(up, down, lora[f"{x}.alpha"].item(),'),)),
+    Case(
+        "second/gguf_writer",
+        "LS401",
+        35,
+        (
+            (
+                'config["lora_alpha"])',
+                'config["lora_alpha"]) * (config["r"] ** 0.5 if kind == "rslora" else 1.0)',
+            ),
+        ),
+    ),
+    Case("second/render", "LS501", 35, (("[config.lora_alpha / config.r]", "[1.0]"),)),
+    Case(
+        "second/write_adapter",
+        "LS227",
+        43,
+        (('"r": layer.r,', '"r": layer.r,\n        "lora_alpha": layer.alpha,'),),
+    ),
+    Case(
+        "second/continue_training",
+        "LS227",
+        37,
+        (("rank=down.shape[0])", 'rank=down.shape[0], alpha=float(blob[f"{name}.alpha"]))'),),
+    ),
+    Case(
         "first/unfuse_diff_strength",
         "LS109",
         26,

@@ -60,3 +60,53 @@ def found(folder: Path, source: str) -> list[str]:
 )
 def test_ranks_and_alphas(source: str, expected: list[str], tmp_path: Path) -> None:
     assert found(tmp_path, source) == expected
+
+
+REBUILT = """
+from torch import nn
+
+
+class LoraAdapter(nn.Module):
+    def __init__(self, linear, rank=4, alpha=1.0):
+        super().__init__()
+        self.linear, self.rank, self.alpha = linear, rank, alpha
+        self.lora_down = nn.Linear(linear.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, linear.out_features, bias=False)
+
+    def forward(self, x):
+        return self.linear(x) + self.lora_up(self.lora_down(x)) * (self.alpha / self.rank)
+
+
+def resume(model, state):
+    adapters = {}
+    for name, module in model.named_modules():
+        down = state.get(f"{name}.lora_down.weight")
+        if down is not None:
+            adapter = LoraAdapter(module, down.shape[0])
+            adapter.lora_down.weight.data.copy_(down)
+            adapter.lora_up.weight.data.copy_(state[f"{name}.lora_up.weight"])
+            adapters[name] = adapter
+    return adapters
+"""
+
+
+def test_a_layer_that_is_made_again_for_a_factor(tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_resume.py": REBUILT})
+    assert [(one.code, one.confidence) for one in found] == [("LS227", "medium")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("down.shape[0])", 'down.shape[0], float(state[f"{name}.alpha"]))'),
+        (
+            "            adapters[",
+            '            adapter.alpha = float(state[f"{name}.alpha"])\n            adapters[',
+        ),
+        ("down.shape[0])", "8)"),
+    ],
+    ids=["given", "set after", "a new layer"],
+)
+def test_a_layer_that_is_made_again_with_its_alpha(old: str, new: str, tmp_path: Path) -> None:
+    source = REBUILT.replace(old, new)
+    assert [one.code for one in lint_files(tmp_path, {"lora_resume.py": source})] == []

@@ -17,8 +17,8 @@ from lorascale_lint.knowledge.interfaces import (
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.left_at_default import has_star, left_alphas
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.left_at_default import LeftAlpha, has_star, left_alphas, written_after
+from lorascale_lint.ledger.numbers import quotient_scales, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import literal_of
 from lorascale_lint.ledger.tables import tables
@@ -42,7 +42,8 @@ def chosen_ranks(ledger: Ledger) -> Iterator[ChosenRank]:
     for left in left_alphas(ledger):
         given = [spot or left.use.spot for _, value, spot in left.ranks() if _is_chosen(value)]
         default = left.default
-        fixed = isinstance(default, int | float) and not isinstance(default, bool) and not is_share(default)
+        plain = isinstance(default, int | float) and not isinstance(default, bool)
+        fixed = plain and (not is_share(default) or _is_rebuilt(ledger, left))
         if (
             given
             and fixed
@@ -52,6 +53,19 @@ def chosen_ranks(ledger: Ledger) -> Iterator[ChosenRank]:
             yield ChosenRank(given[0], float(default), left.declared, left.target.name)  # type: ignore[arg-type]
     yield from _settings(ledger)
     yield from _written(ledger)
+
+
+def _is_rebuilt(ledger: Ledger, left: LeftAlpha) -> bool:
+    """Is a layer that divides alpha made with the rank of a factor that is there, and not told it after?"""
+    ranks = [scale for _, value, _ in left.ranks() for o in options(value) if (scale := scale_of(o.value))]
+    of_factor = any(s.role == RANK and " of " in s.origin for scale in ranks for s, _ in scale.powers)
+    divides = any(
+        {(s.role, power) for s, power in scale.powers} >= {(ALPHA, 1), (RANK, -1)}
+        for quotient in ledger.quotients
+        if quotient.spot.cls is left.target.owner and left.target.owner is not None
+        for scale, _ in quotient_scales(quotient)
+    )
+    return of_factor and divides and not any(written_after(ledger, left, f) for f in left.stored(ledger))
 
 
 def _written(ledger: Ledger) -> Iterator[ChosenRank]:
