@@ -22,7 +22,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-PEERS = ("ruff", "ast-grep-cli", "semgrep", "torchfix")
+PEERS = ("ruff==0.17.6", "ast-grep-cli==0.51.1", "semgrep==1.185.0", "torchfix==0.7.0")
 PATTERN = "$W += $B @ $A"
 SEMGREP_RULE = f"""\
 rules:

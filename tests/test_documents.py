@@ -41,7 +41,8 @@ PAGES = [
     "docs/testing.md",
     "docs/adapters.md",
     "docs/audit.md",
-    pytest.param("docs/fix-fastvideo.md", marks=pytest.mark.network),
+    # The commands of scripts/main-job, of which others test the parts.
+    pytest.param("docs/fix-fastvideo.md", marks=[pytest.mark.network, pytest.mark.slow]),
 ]
 # Commands that are printed for people and not run here, and what they need.
 NOT_RUN = {
