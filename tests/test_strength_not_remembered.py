@@ -40,6 +40,22 @@ WRONG = {
         self.made[name] = made
         return made
 """,
+    "a table that is asked with get": """\
+    def get(self, name, strength=1.0):
+        hit = self.made.get(name)
+        if hit is None:
+            hit = self.deltas(name, strength)
+            self.made[name] = hit
+        return hit
+""",
+    "a table that is asked with get, with the way out first": """\
+    def get(self, name, strength=1.0):
+        hit = self.made.get(name)
+        if hit is not None:
+            return hit
+        self.made[name] = self.deltas(name, strength)
+        return self.made[name]
+""",
     "what was loaded last": """\
     def use(self, path, lora_scale):
         if self.current == path:
@@ -75,6 +91,13 @@ RIGHT = {
         if key not in self.made:
             self.made[key] = self.deltas(name, strength)
         return self.made[key]
+""",
+    "asked with get for both": """\
+    def get(self, name, strength=1.0):
+        hit = self.made.get((name, strength))
+        if hit is None:
+            hit = self.made[name, strength] = self.deltas(name, strength)
+        return hit
 """,
     "multiplied behind the look-up": """\
     def get(self, name, strength=1.0):

@@ -50,7 +50,7 @@ def _only_at_first(
     function: FunctionInfo, own: _Function, strength: str, uses: list[tuple[Spot, Guards]]
 ) -> Iterator[Remembered]:
     for spot, place, guards, names in own.kept:
-        asked = next((guard for guard in guards if _asks_first(guard, place)), None)
+        asked = next((guard for guard in guards if _asks_first(function, guard, place)), None)
         if asked is None or any(_mentions(name, strength) for name in names):
             continue
         if not all(asked in held for _, held in uses):
@@ -62,16 +62,35 @@ def _only_at_first(
         break
 
 
-def _asks_first(guard: tuple[str, bool], place: str) -> bool:
+def _asks_first(function: FunctionInfo, guard: tuple[str, bool], place: str) -> bool:
     """Does the condition hold where ``place`` has something else, as of ``name not in self.made``?"""
-    match expression(guard[0]):
+    match expression(_plain(guard[0])):
         case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
             return not guard[1] and ast.unparse(right) == place and not isinstance(left, ast.Constant)
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.Is()]):
+            return guard[1] and _is_looked_up(function, name, place)
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
             sides = (ast.unparse(left), ast.unparse(right))
             return not guard[1] and place in sides and not isinstance(right, ast.Constant)
         case _:
             return False
+
+
+def _plain(condition: str) -> str:
+    """``hit is None`` of ``hit@3 is None``."""
+    name, _, rest = condition.partition("@")
+    return f"{name} is None" if rest.endswith("is None") else condition
+
+
+def _is_looked_up(function: FunctionInfo, name: str, place: str) -> bool:
+    """Is a local what the table has under some key, if it has: ``hit = self.made.get(name)``?"""
+    return any(
+        isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == f"{place}.get"
+        for node in ast.walk(function.node)
+    )
 
 
 def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
