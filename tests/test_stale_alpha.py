@@ -240,3 +240,20 @@ def test_left_by_the_round_before(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SET_IN_EACH_ROUND)
 def test_set_in_each_round_is_silent(name: str, tmp_path: Path) -> None:
     assert findings(SET_IN_EACH_ROUND[name], tmp_path, "LS208") == ()
+
+
+def test_a_sum_of_deltas_each_times_its_own_scale(tmp_path: Path) -> None:
+    source = """\
+def bake_lora(weights, adapters, configs):
+    for path in sorted({key.split(".lora_A")[0] for sd in adapters for key in sd}):
+        delta = None
+        for sd, config in zip(adapters, configs):
+            if f"{path}.lora_A.weight" not in sd:
+                continue
+            rank = config["r"]
+            alpha = float(config.get("lora_alpha", rank))
+            one = alpha / rank * (sd[f"{path}.lora_B.weight"] @ sd[f"{path}.lora_A.weight"])
+            delta = one if delta is None else delta + one
+        weights[path] = weights[path] + delta
+"""
+    assert findings(source, tmp_path, "LS208") == ()

@@ -13,7 +13,18 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import LENGTH, ONE, Scale
-from lorascale_lint.provenance.values import LOOP, NONE, ROUND, Guards, Place, Tensor, Text, Value, options
+from lorascale_lint.provenance.values import (
+    LOOP,
+    NONE,
+    ROUND,
+    Guards,
+    Multiplied,
+    Place,
+    Tensor,
+    Text,
+    Value,
+    options,
+)
 
 Loops = frozenset[str]
 
@@ -135,11 +146,14 @@ def _uses(ledger: Ledger) -> Iterator[tuple[Spot, Scale, Guards]]:
             if scale is not None and any(symbol.role == RANK for symbol, _ in scale.powers):
                 yield quotient.spot, scale, quotient.guards
     for apply in ledger.applies:
-        yield apply.spot, apply.scale, apply.guards
+        if not _has_it_from_inside(apply.steps, apply.guards):
+            yield apply.spot, apply.scale, apply.guards
     for write in ledger.writes:
         for option in options(write.value):
-            scale = option.value.scale if isinstance(option.value, Tensor) else scale_of(option.value)
-            if scale is not None:
+            held = option.value
+            scale = held.scale if isinstance(held, Tensor) else scale_of(held)
+            inside = isinstance(held, Tensor) and _has_it_from_inside(held.steps, write.guards)
+            if scale is not None and not inside:
                 yield write.spot, scale, write.guards
     for use in ledger.uses:
         if any(_is_factor(value) for value in use.given.values()):
@@ -148,6 +162,12 @@ def _uses(ledger: Ledger) -> Iterator[tuple[Spot, Scale, Guards]]:
                     scale = scale_of(option.value)
                     if scale is not None:
                         yield use.spot, scale, use.guards
+
+
+def _has_it_from_inside(steps: tuple[Multiplied, ...], guards: Guards) -> bool:
+    """Did a tensor get its alpha in a loop that has ended: a sum of deltas, each times its own scale?"""
+    scaled = [step for step in steps if any(symbol.role == ALPHA for symbol, _ in step.scale.powers)]
+    return any(loops_of(step.guards) - loops_of(guards) for step in scaled)
 
 
 def _is_factor(value: Value) -> bool:
