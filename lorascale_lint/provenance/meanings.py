@@ -16,6 +16,7 @@ from lorascale_lint.provenance.states import is_fresh
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
+    PART,
     Guards,
     Number,
     Place,
@@ -133,6 +134,10 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         if role == "base" and value.module:
             return Tensor("base", module=True, dims=value.dims, origin=name)
         return Tensor(**{**_fields(value), "origin": name})
+    if isinstance(value, Tensor) and value.origin == PART and value.kind == "data":  # start values
+        held = isinstance(owner, Place) and name in ("data", "weight")
+        role = owner.role if isinstance(owner, Place) and held else role_of(name, False)
+        return Tensor(role, origin=origin, learned=value.learned) if role in ("A", "B") else value
     if isinstance(value, Tensor) and value.kind == "norm" and role_of(name, lora) == "magnitude":
         return Tensor("magnitude", origin=origin, learned=True, length=value)
     if isinstance(value, Place) and value.role is None:

@@ -105,3 +105,27 @@ class LoraModule:
         return self.second(self.first(x))
 """
     assert "delta" not in kinds(source)
+
+
+STARTS = {
+    "a field": "module.lora_B, module.lora_A = Parameter(u[:, :r]), Parameter(v[:r])",
+    "its data": "module.lora_B.data, module.lora_A.data = u[:, :r] * s[:r], v[:r]",
+    "its weight": "module.lora_B.weight.data = u[:, :r]\n    module.lora_A.weight.data = v[:r]",
+}
+
+
+@pytest.mark.parametrize("way", STARTS)
+def test_factors_that_start_as_parts_of_a_decomposition_are_factors(way: str) -> None:
+    ending = ".weight" if "weight" in STARTS[way] else ""
+    source = f"""
+import torch
+from torch.nn import Parameter
+
+
+def reinit_lora(module, r):
+    u, s, v = torch.linalg.svd(module.weight)
+    {STARTS[way]}
+    module.weight.data -= module.lora_B{ending} @ module.lora_A{ending} * module.scaling
+"""
+    assert kinds(source) == ["delta"]
+    assert formula_of(source) == ["scaling"]
