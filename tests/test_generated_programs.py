@@ -46,6 +46,13 @@ def test_the_plain_program_is_right() -> None:
     assert elsewhere == 0
 
 
+def test_a_fold_beside_the_application_is_no_answer_for_it() -> None:
+    composed = compose(with_choices(site="fold B", strength="argument", form="accumulated"))
+    check(composed)
+    (answer,), elsewhere = compare(composed)
+    assert (answer.verdict, answer.reported, elsewhere) == ("right", ("alpha / rank * strength",), 1)
+
+
 @pytest.mark.parametrize("axis", AXES)
 def test_each_choice_is_written_by_some_program(axis: str) -> None:
     missing = set(AXES[axis])

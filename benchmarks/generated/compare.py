@@ -129,6 +129,8 @@ def compare(composed: Composed) -> tuple[list[Answer], int]:
     for kind, scenarios in composed.scenarios.items():
         marks = [mark for mark in composed.marks if mark.kind == kind]
         found = [item for mark in marks for item in _at(reported, mark, composed.marks)]
+        # A factor that is scaled in a row beside it is no answer to what the application's scale is.
+        found = [item for item in found if item.kind != "fold"] or found
         met |= set(found)
         texts = tuple(item.scale for item in found)
         wanted = " | ".join(dict.fromkeys(str(item.formula) for item in scenarios if item.required))
