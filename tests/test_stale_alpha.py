@@ -120,6 +120,19 @@ def test_alpha_left_over_from_a_loop_fires(tmp_path: Path, body: str) -> None:
         ),
         LOOPS.format(body="        model.add(other)\n    report(alpha)"),
         """\
+def bake(weights, adapters, configs):
+    baked = dict(weights)
+    for path in {key.removesuffix(".lora_A.weight") for adapter in adapters for key in adapter}:
+        lora_delta = None
+        for adapter, config in zip(adapters, configs):
+            r = int(config.get("r", 16))
+            alpha = float(config.get("lora_alpha", r))
+            one = alpha / r * (adapter[path + ".lora_B.weight"] @ adapter[path + ".lora_A.weight"])
+            lora_delta = one if lora_delta is None else lora_delta + one
+        baked[path] = baked[path] + lora_delta
+    return baked
+""",
+        """\
 def apply_lora(model, sd, lora_names):
     for name in lora_names:
         alpha = None
