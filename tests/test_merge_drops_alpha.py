@@ -502,3 +502,34 @@ def look_at(path, base):
 def test_moments_of_a_product(use: str, codes: list[str], tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_look.py": MOMENTS.format(use=use)})
     assert [finding.code for finding in found if finding.code == "LS310"] == codes
+
+
+COMPARED = """
+import safetensors.torch
+import torch
+
+
+def compare_error(orig_state_dict, new_state_dict):
+    for key in orig_state_dict:
+        if "lora_A.weight" in key or "lora_down.weight" in key:
+            if "lora_A.weight" in key:
+                down, up = key, key.replace("lora_A.weight", "lora_B.weight")
+            else:
+                down, up = key, key.replace("lora_down.weight", "lora_up.weight")
+            lora_A_old, lora_B_old = orig_state_dict[down], orig_state_dict[up]
+            lora_A_new, lora_B_new = new_state_dict[down], new_state_dict[up]
+            delta_old = (lora_B_old @ lora_A_old).to("cuda")
+            delta_new = lora_B_new @ lora_A_new
+            print(torch.norm(delta_old - delta_new, p="fro") / torch.norm(delta_old, p="fro"))
+
+
+def main(path, other):
+    compare_error(safetensors.torch.load_file(path), safetensors.torch.load_file(other))
+"""
+
+
+@pytest.mark.parametrize("difference", ["delta_old - delta_new", "delta_new - delta_old"])
+def test_two_products_are_compared(difference: str, tmp_path: Path) -> None:
+    source = COMPARED.replace("delta_old - delta_new", difference)
+    found = lint_files(tmp_path, {"lora_compare.py": source})
+    assert "LS310" not in {finding.code for finding in found}

@@ -269,6 +269,8 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             return Tensor("data")
         if sign < 0 and place == 0 and b is not None and b.kind == "data" and b.origin == a.origin != "":
             return a  # its own mean is taken from it: moments of the delta, and no base
+        if sign < 0 and b is not None and b.origin == "a product of nothing known":
+            return Tensor("data")  # two products are compared
         plain = number(other)
         if plain is not None and not isinstance(other, Place) and plain.scale.constant is not None:
             return a
