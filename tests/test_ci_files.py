@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def loaded(path: Path) -> Any:
     [
         (ROOT / "action.yml", "vendor.github-actions"),
         (EXAMPLES / "github.yml", "vendor.github-workflows"),
+        (EXAMPLES / "shards.yml", "vendor.github-workflows"),
+        (EXAMPLES / "python-versions.yml", "vendor.github-workflows"),
         (EXAMPLES / "gitlab.yml", "vendor.gitlab-ci"),
     ],
 )
@@ -42,6 +45,16 @@ def test_the_example_gives_only_inputs_that_the_action_has():
     action = loaded(ROOT / "action.yml")
     (job,) = loaded(EXAMPLES / "github.yml")["jobs"].values()
     assert job["steps"][-1]["with"].keys() <= action["inputs"].keys()
+
+
+def test_every_python_that_the_package_names_has_a_job():
+    names = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    versions = [
+        name.rpartition(" ")[2] for name in names if name.startswith("Programming Language :: Python :: 3.")
+    ]
+    (job,) = loaded(EXAMPLES / "python-versions.yml")["jobs"].values()
+    assert job["strategy"]["matrix"]["python"] == versions
+    assert len(versions) == 4
 
 
 def test_the_dockerfile_is_clean():
