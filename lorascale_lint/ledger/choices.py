@@ -43,7 +43,7 @@ def choices(ledger: Ledger) -> Iterator[Choice]:
 
 def rank_stands_in(ledger: Ledger) -> set[str]:
     """Conditions whose no puts the rank in the place of alpha: kohya's rule, ``alpha or rank``."""
-    found = set()
+    found: set[str] = set()
     kept_in: list[Bind | Store] = [*ledger.binds, *ledger.stores]
     for kept in kept_in:
         for option in options(kept.value):
