@@ -10,6 +10,7 @@ from tests.projects import lint_files
 
 LAYER = """\
 from torch import nn
+from torch.nn import functional as F
 
 
 class LoRALinear(nn.Module):
@@ -30,6 +31,7 @@ class LoRALinear(nn.Module):
 """
 TURNED = "self.lora_a.weight.T @ self.lora_b.weight.T"
 PLAIN = "self.lora_b.weight @ self.lora_a.weight"
+CHANNELS = "F.conv1d(self.lora_a.weight.unsqueeze(0), self.lora_b.weight.unsqueeze(-1)).squeeze(0)"  # B @ A
 
 
 @pytest.mark.parametrize(
@@ -38,8 +40,10 @@ PLAIN = "self.lora_b.weight @ self.lora_a.weight"
         (TURNED, f"({TURNED}).T", []),
         (TURNED, PLAIN, []),
         (f"({PLAIN}).T", PLAIN, []),
+        (f"({CHANNELS}).T", CHANNELS, []),
         (PLAIN, PLAIN, ["LS103"]),
         (PLAIN, f"({TURNED}).T", ["LS103"]),
+        (CHANNELS, CHANNELS, ["LS103"]),
     ],
 )
 def test_layouts(forward: str, merged: str, codes: list[str], tmp_path: Path) -> None:

@@ -104,12 +104,14 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     variant = one.variant if one.variant != "lora" else two.variant
     if set(kinds) == {"A", "B"}:
         origin = one.origin if one.kind == B else two.origin
+        # A.T @ B.T is (B @ A).T; a convolution over A as channels is not, and both factors must say so.
         turned = ordered and layout == ("out_in" if one.kind == A else "in_out")
+        turned = turned and _layout_by_sum(one, True, swap) == layout
         return Tensor(
             "delta",
             scale,
             space="weight",
-            transposed=turned,  # A.T @ B.T is (B @ A).T
+            transposed=turned,
             rows=rows,
             variant=variant,
             layout=layout,
