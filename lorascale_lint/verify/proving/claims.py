@@ -98,7 +98,7 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS118": (_STRENGTH,),
     "LS119": (_SCALE, _MERGED),
     "LS120": (_SCALE,),
-    "LS121": (_SCALE,),
+    "LS121": (_SOMETIMES,),
     "LS123": (_MERGED,),
     "LS124": (_STRENGTH,),
     "LS125": (_SOMETIMES, _MERGED),
