@@ -135,6 +135,8 @@ def _chosen(family: Family, ask: Ask) -> Application | None:
         return None
     if {ALPHA, RANK} != roles(ask.value) | roles(ask.other) or roles(ask.value) == roles(ask.other):
         return None
+    if any(name.endswith(" is None") and not holds and name[:-8] in ask.atom for name, holds in ask.guards):
+        return None  # one of them is set
     for application in family.applications:
         for branch in application.branches:
             if trained(branch.scale) and (ask.atom, signs[ask.how]) in branch.guards:

@@ -41,7 +41,12 @@ def test(m: Machine, node: ast.expr) -> bool | None:
         case ast.BoolOp(op=op, values=values):
             wanted = isinstance(op, ast.Or)
             guards = m.frame.guards
-            results = [test(m, value) for value in values]
+            results = []
+            for value in values:
+                results.append(test(m, value))
+                name, sign = _named(m, value)
+                if name.endswith(" is None"):  # the parts behind it are asked only then
+                    m.frame.guards = (*m.frame.guards, (name, sign != wanted))
             m.frame.guards = guards  # what one part takes for granted holds only if it was asked
             if wanted in results:
                 return wanted
@@ -68,17 +73,21 @@ def test(m: Machine, node: ast.expr) -> bool | None:
             return _assumed(m, node) if known is None else known
 
 
-def _assumed(m: Machine, node: ast.expr) -> bool | None:
-    name, holds = m.atom(node), True
+def _named(m: Machine, node: ast.expr) -> tuple[str, bool]:
+    """What guards call a condition, and what it says of that."""
     match node:
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
-            name = f"{m.atom(left)} is None"
+            return f"{m.atom(left)} is None", True
         case ast.Compare(left=left, ops=[ast.IsNot()], comparators=[ast.Constant(value=None)]):
-            name, holds = f"{m.atom(left)} is None", False
-        case ast.Call():
-            return None
+            return f"{m.atom(left)} is None", False
         case _:
-            pass
+            return m.atom(node), True
+
+
+def _assumed(m: Machine, node: ast.expr) -> bool | None:
+    if isinstance(node, ast.Call):
+        return None
+    name, holds = _named(m, node)
     m.memory.asked((name,))
     for atom, value in reversed(m.frame.guards):
         if atom == name:
