@@ -198,7 +198,17 @@ class Written:
         return Path.unlink, ("x",)  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("thing", [Evil(), Written(), eval, lint, subprocess.Popen, 5], ids=repr)
+THINGS = {
+    "a command": Evil(),
+    "a file": Written(),
+    "eval": eval,
+    "lint": lint,
+    "Popen": subprocess.Popen,
+    "5": 5,
+}
+
+
+@pytest.mark.parametrize("thing", THINGS.values(), ids=THINGS)
 def test_what_was_seen_can_not_have_anything_called(thing: object) -> None:
     with pytest.raises(InputError, match="what was seen elsewhere can't be read"):
         packing.unpacked(pickle.dumps((set(), thing)), packing.Places(Program({}, {})))
