@@ -27,6 +27,7 @@ from lorascale_lint.provenance.heap import ABSENT, Cell, Entries, Heap, Items
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.recorder import Recorder
 from lorascale_lint.provenance.values import (
+    AFTER,
     LOOP,
     ROUND,
     Closure,
@@ -237,7 +238,8 @@ class Machine(Recorder):
     def given(self, value: Value, there: Callable[[Value], bool]) -> Value:
         """The alternatives for which ``there`` is true; what all of these hold under holds from here on.
 
-        That a loop has run is no condition of this kind: it would say that it still runs.
+        That a loop has run, or a method, is no condition of this kind: it would say that it still runs, and
+        nothing that the code asks.
         """
         if not isinstance(value, Union):
             return value
@@ -246,7 +248,7 @@ class Machine(Recorder):
             return value
         for name, holds in kept[0].guards:
             atom = (name, holds)
-            ran = name.startswith((LOOP, ROUND))
+            ran = name.startswith((AFTER, LOOP, ROUND))
             if (
                 not ran
                 and atom not in self.frame.guards

@@ -30,7 +30,7 @@ from lorascale_lint.provenance.states import (
     open_strengths,
     stores,
 )
-from lorascale_lint.provenance.values import NONE, Const, Guards, Klass, Place, Ref, Value, join
+from lorascale_lint.provenance.values import AFTER, NONE, Const, Guards, Klass, Place, Ref, Value, join
 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
@@ -185,7 +185,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                 for cell in changed:
                     if _of_argument(cell, info):
                         given.setdefault(cell, m.heap.cells.get(cell))
-                guard = ((f"after {name}()", True),)
+                guard = ((f"{AFTER}{name}()", True),)
                 kept = {
                     cell: value
                     for cell, value in changed.items()
@@ -201,7 +201,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                 for cell, value in first.items():
                     m.heap.write(*cell, Place(f"self.{cell[1]}") if is_flag(value) else value)
                     del kept[cell]
-                m.heap.apply([(kept, guard), ({}, ((f"after {name}()", False),))])
+                m.heap.apply([(kept, guard), ({}, ((f"{AFTER}{name}()", False),))])
     open_strengths(m, cls, made)
 
 

@@ -278,6 +278,9 @@ ROUND = "round of the loop in row "
 WALKED = "<module>"
 """Ends the path of any module in a walk over all modules of a model."""
 
+AFTER = "after "
+"""How guards call it that a method has left an object as it is: ``after set_lora()``."""
+
 FILLED = " was filled"
 """How the condition ends that a field of a record holds no longer what it started with."""
 
