@@ -208,3 +208,32 @@ def test_every_branch_is_an_application_of_its_own() -> None:
 def test_no_application(line: str) -> None:
     body = indent(f"def other(self, x):\n{indent(line, '    ')}\n", "    ")
     assert formula_of(LAYER + body) == []
+
+
+HEIRS = """
+    def merge(self):
+        delta = self.product(self.lora_A, self.lora_B)
+        self.base_layer.weight.data += delta * (self.lora_alpha / self.lora_rank)
+
+
+class LoRAConv1d(LoRALinear):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.product = F.conv1d
+
+
+class LoRAConv2d(LoRALinear):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.product = {second}
+"""
+
+
+@pytest.mark.parametrize(
+    ("second", "formulas"),
+    [("F.conv2d", {"alpha / rank"}), ("load(args)", {"alpha / rank", "unknown"})],
+)
+def test_what_a_class_leaves_to_its_heirs(second: str, formulas: set[str]) -> None:
+    """The product is out of sight in the class that merges, and known in all that inherit from it, or not."""
+    (application,) = applications(ledger_of(LAYER + HEIRS.format(second=second)))
+    assert set(application.formula.split(" | ")) == formulas

@@ -113,6 +113,7 @@ def _place(entry: Apply) -> tuple[str, int, int, str]:
 
 
 def _joined(entries: list[Apply]) -> Application:
+    entries = _where_heirs_know(entries)
     chains: dict[tuple[str, ...], list[Apply]] = defaultdict(list)
     for entry in entries:
         chains[entry.spot.chain].append(entry)
@@ -144,6 +145,17 @@ def _joined(entries: list[Apply]) -> Application:
         best[0].operand,
         best[0].base,
     )
+
+
+def _where_heirs_know(entries: list[Apply]) -> list[Apply]:
+    """Without what a class leaves open, where all that inherit the method know: it may be abstract."""
+    function = entries[0].spot.function
+    own = None if function is None else function.owner
+    unsure = {entry.spot.cls for entry in entries if entry.scale.unknowns()}
+    heirs = {entry.spot.cls for entry in entries} - {own}
+    if own not in unsure or not heirs or heirs & unsure:
+        return entries
+    return [entry for entry in entries if entry.spot.cls is not own or not entry.scale.unknowns()]
 
 
 def _with_what_is_given(chains: dict[tuple[str, ...], list[Apply]]) -> dict[tuple[str, ...], list[Apply]]:

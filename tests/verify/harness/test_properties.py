@@ -63,6 +63,7 @@ def test_what_is_offered_is_asked(tmp_path: Path) -> None:
         Property.AGAIN,
         Property.FILE_ALPHA,
         Property.SETTER,
+        Property.RSLORA,
     }
 
 
