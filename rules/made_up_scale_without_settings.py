@@ -51,6 +51,8 @@ class MadeUpScaleWithoutSettings(Rule):
             if os.path.isdir(path):
                 with open(os.path.join(path, "adapter_config.json")) as file:
                     config = json.load(file)
+                if config.get("alpha_pattern") or config.get("rank_pattern"):
+                    raise ValueError("an alpha or rank for single modules")
                 self.scale = config["lora_alpha"] / config["r"]
                 path = os.path.join(path, "adapter_model.safetensors")
             tensors = load_file(path)

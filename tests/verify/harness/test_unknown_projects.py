@@ -124,8 +124,6 @@ def test_a_stub_that_is_called_at_import_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("raise RuntimeError('only on a GPU')", "RuntimeError: only on a GPU"),
-        ("import sys; sys.exit('no')", "SystemExit: no"),
         ("import os; os._exit(3)", "exit status 3"),
         ("import os; os.abort()", "SIGABRT"),
     ],
@@ -138,6 +136,16 @@ def test_an_import_out_of_hand_costs_its_file(statement: str, words: str, tmp_pa
     assert len(lost) == 1
     assert words in lost[0].detail
     assert verdicts(report, "other.py")["trained scale"] is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["raise RuntimeError('only on a GPU')", "import sys; sys.exit('no')"],
+    ids=["raises", "exits"],
+)
+def test_functions_behind_an_import_that_ends_early_are_run(statement: str, tmp_path: Path) -> None:
+    report = run(tmp_path, f"{statement}\n{PLAIN}")
+    assert verdicts(report, "program.py")["trained scale"] is Verdict.OK
 
 
 def test_a_package_is_imported_as_a_package(tmp_path: Path) -> None:
