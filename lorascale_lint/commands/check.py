@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from lorascale_lint.commands import reporting
 from lorascale_lint.commands.options import examples, paths_or_here
 from lorascale_lint.commands.selection import selection_of, selection_options
-from lorascale_lint.report.names import FOR_PEOPLE, FORMATS
+from lorascale_lint.report.names import FOR_PEOPLE
 
 
 class _Check(click.Command):
@@ -38,29 +39,12 @@ class _Check(click.Command):
 @click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also fixes that change behaviour.")
 @click.option("--diff", is_flag=True, help="Show what --fix would change as a patch; write nothing.")
 @selection_options
-@click.option(
-    "--output-format",
-    type=click.Choice([*FORMATS]),
-    default="text",
-    show_default=True,
-    help="How findings are printed.",
-)
-@click.option(
-    "--output-file",
-    "-o",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the report, or the patch of --diff, to a file.",
-)
-@click.option("--statistics", is_flag=True, help="Count the findings of each rule; text or json.")
-@click.option(
-    "--baseline",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Do not report the findings listed in FILE, and take out of it those that are gone.",
-)
+@reporting.output_format
+@reporting.output_file("Write the report, or the patch of --diff, to a file.")
+@reporting.statistics
+@reporting.baseline("Do not report the findings listed in FILE, and take out of it those that are gone.")
 @click.option("--write-baseline", is_flag=True, help="List all findings in the file of --baseline.")
-@click.option("--diff-base", metavar="REVISION", help="Report only what came since a git revision.")
+@reporting.diff_base
 @click.option(
     "--add-ignore",
     is_flag=False,
@@ -95,8 +79,8 @@ class _Check(click.Command):
     metavar="I/N",
     help="Look at the I-th of N shares of the files, and write what is seen to -o FILE, for merge-reports.",
 )
-@click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
-@click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
+@reporting.exit_zero
+@reporting.quiet
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache of facts.")
 @click.option("--stdin-filename", metavar="PATH", help="What the text on standard input (-) is to be called.")
 def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
@@ -116,8 +100,7 @@ def command(paths: tuple[str, ...], *, no_cache: bool, **options: Any) -> int:
         raise click.UsageError("--fix, --diff and --write-baseline exclude one another")
     if options["write_baseline"] and options["diff_base"] is not None:
         raise click.UsageError("--write-baseline and --diff-base exclude each other")
-    if options["statistics"] and options["output_format"] not in ("text", "json"):
-        raise click.UsageError("--statistics is printed as text or json")
+    reporting.expect_statistics_printable(options)
     if "-" in paths and (options["baseline"] or options["diff_base"]):
         raise click.UsageError("--baseline and --diff-base go with files, not with standard input")
     if options["add_ignore"] is not None and ("-" in paths or any(options[mode] for mode in modes)):

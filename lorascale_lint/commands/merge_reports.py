@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from lorascale_lint.commands import reporting
 from lorascale_lint.commands.options import examples
 from lorascale_lint.commands.selection import selection_of, selection_options
-from lorascale_lint.report.names import FORMATS
 
 
 @click.command(
@@ -25,30 +25,13 @@ from lorascale_lint.report.names import FORMATS
     "reports", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @selection_options
-@click.option(
-    "--output-format",
-    type=click.Choice([*FORMATS]),
-    default="text",
-    show_default=True,
-    help="How findings are printed.",
-)
-@click.option(
-    "--output-file",
-    "-o",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the report to a file.",
-)
-@click.option(
-    "--baseline",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Do not report the findings listed in FILE.",
-)
-@click.option("--diff-base", metavar="REVISION", help="Report only what came since a git revision.")
-@click.option("--statistics", is_flag=True, help="Count the findings of each rule; text or json.")
-@click.option("--exit-zero", is_flag=True, help="Exit with 0 when findings remain.")
-@click.option("--quiet", "-q", is_flag=True, help="Print only findings and errors.")
+@reporting.output_format
+@reporting.output_file("Write the report to a file.")
+@reporting.baseline("Do not report the findings listed in FILE.")
+@reporting.diff_base
+@reporting.statistics
+@reporting.exit_zero
+@reporting.quiet
 def command(reports: tuple[Path, ...], **options: Any) -> int:
     """Report what the REPORTS of `check --shard I/N -o REPORT` have seen, one of each share.
 
@@ -58,8 +41,7 @@ def command(reports: tuple[Path, ...], **options: Any) -> int:
     from lorascale_lint.check_command import CheckOptions, run_check
     from lorascale_lint.workers.shards import Merged
 
-    if options["statistics"] and options["output_format"] not in ("text", "json"):
-        raise click.UsageError("--statistics is printed as text or json")
+    reporting.expect_statistics_printable(options)
     merged = Merged.read(reports)
     choice, overrides = selection_of(options)
     return run_check(
