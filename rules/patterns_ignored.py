@@ -97,9 +97,9 @@ class PatternsIgnored(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each loaded configuration, at its alpha."""
-        contracts = Contracts(ledger)
+        contracts = ledger.once(Contracts)
         seen: set[tuple[object, str]] = set()
-        for meeting in contracts.meetings():
+        for meeting in contracts.meetings:
             alpha = meeting.alpha.spot
             place = (alpha.function or alpha.file, meeting.path)
             if place in seen:

@@ -104,9 +104,9 @@ class RsloraAlphaSavedRaw(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Classes with a scale that depends on the flag and a saved alpha that does not."""
-        contracts = Contracts(ledger)
+        contracts = ledger.once(Contracts)
         written: set[tuple[str, int]] = set()
-        for meeting in contracts.meetings():
+        for meeting in contracts.meetings:
             place = (meeting.spot.file.filename, meeting.spot.row)
             built = contracts.built_with(meeting, speaks_of_rslora) if meeting.rank is None else None
             if built is None or place in written or speaks_of_rslora(around(meeting.spot)):

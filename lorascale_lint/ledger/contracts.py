@@ -73,8 +73,12 @@ class Contracts:
                 if isinstance(option.value, Place) and read.how != "del":
                     self._reads[option.value.path].append(read)
 
-    def meetings(self) -> Iterator[Meeting]:
+    @cached_property
+    def meetings(self) -> tuple[Meeting, ...]:
         """Places that get alpha and rank of one configuration, the divisions first, or write its alpha."""
+        return tuple(self._meetings())
+
+    def _meetings(self) -> Iterator[Meeting]:
         for quotient in self.ledger.quotients:
             if not quotient.spot.file.is_test:
                 yield from self._divided(quotient)

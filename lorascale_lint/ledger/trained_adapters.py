@@ -50,7 +50,7 @@ class Training:
 
 def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
     """What trains, and the call beside it that saves the factors while nothing there tells their alpha."""
-    trained = _trainings(ledger)
+    trained = ledger.once(_trainings)
     if not trained:
         return
     groups: dict[Group, list[Look]] = defaultdict(list)
@@ -79,7 +79,7 @@ def saved_alone(ledger: Ledger) -> Iterator[tuple[Training, Use]]:
 
 def ranks_saved(ledger: Ledger) -> Iterator[tuple[Training, KeyWrite]]:
     """What trains, and the entry for an alpha beside it, in a file, that is given the rank in its place."""
-    trained = _trainings(ledger)
+    trained = ledger.once(_trainings)
     seen: set[tuple[str, int]] = set()
     for write in ledger.writes if trained else ():
         function, place = write.spot.function, (write.spot.file.filename, write.spot.row)

@@ -48,20 +48,24 @@ class _Group:
     cls: ClassInfo | None = None
 
 
-def unread_options(ledger: Ledger) -> Iterator[UnreadOption]:
+def unread_options(ledger: Ledger) -> list[UnreadOption]:
     """Options for rsLoRA, or for alpha, that end where they are declared."""
+    return ledger.once(_unread_options)
+
+
+def _unread_options(ledger: Ledger) -> list[UnreadOption]:
     builds = [use for use in ledger.uses if _builds(use)]
     if not builds:
-        return
+        return []
     files = dict.fromkeys(spot.file for spot in _spots(ledger))
     if any(map(_spreads, files)):
-        return
+        return []
     read = {name for file in files for name in _attributes(file)}
     read.update(name for file in files for function in file.all_functions for name in function.parameters)
     keys = (item.key for item in ledger.reads if item.how != "attribute")
     read.update(key.literal or "" for key in keys if isinstance(key, Text))
     seen: set[tuple[str, int]] = set()
-    yield from _only_told(ledger, builds)
+    found = list(_only_told(ledger, builds))
     for group in (*_parsers(ledger), *_records(files)):
         for name, spot in group.declared.items():
             is_flag = speaks_of_rslora(name)
@@ -73,7 +77,8 @@ def unread_options(ledger: Ledger) -> Iterator[UnreadOption]:
                 continue
             if group.cls is None or not _goes_on_whole(ledger, group.cls):
                 seen.add(place)
-                yield UnreadOption(name, spot, build, is_flag)
+                found.append(UnreadOption(name, spot, build, is_flag))
+    return found
 
 
 def _only_told(ledger: Ledger, builds: list[Use]) -> Iterator[UnreadOption]:
