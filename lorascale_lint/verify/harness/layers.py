@@ -26,6 +26,7 @@ from lorascale_lint.verify.harness.factors import assignments, role_at
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.subjects import made_object
+from lorascale_lint.verify.harness.unknown import packed
 from lorascale_lint.verify.harness.values import RANK, Setting, make_setting
 
 Arguments = tuple[tuple[str, Value], ...]
@@ -165,9 +166,8 @@ def _of_weight(layer: Any, method: str) -> Call | None:
     needed = _needed(function) if function is not None else []
     if function is None or len(needed) != 1 or words.role_of(needed[0]) is Role.INPUT:
         return None
-    annotation = str(_parameters(function)[needed[0]].annotation)
+    holds = packed(str(_parameters(function)[needed[0]].annotation)) is Form.MODULE
     # Whoever is told of a weight does not call it a module, nor the other way round.
-    holds = any(word in annotation for word in ("Module", "Linear", "Conv", "Embedding"))
     is_layer = holds or bool({"module", "layer", "linear"} & {*word_list(needed[0])[-1:]})
     form = Form.MODULE if is_layer else Form.PLAIN
     return Call(method, ((needed[0], Value(Role.BASE, form)),))
@@ -179,16 +179,13 @@ def _call(layer: Any, method: str) -> Call | None:
     if function is None:
         return None
     arguments: list[tuple[str, Value]] = []
-    for name, parameter in _parameters(function).items():
-        needed = parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        )
-        if not arguments and (needed or words.role_of(name) is Role.INPUT):
+    needed = _needed(function)
+    for name in _parameters(function):
+        if not arguments and (name in needed or words.role_of(name) is Role.INPUT):
             arguments.append((name, Value(Role.INPUT)))
         elif len(arguments) == 1 and name in words.BASE_OUTPUTS:
             arguments.append((name, Value(Role.BASE_OUTPUT)))
-        elif needed:
+        elif name in needed:
             return None
     return Call(method, tuple(arguments)) if arguments else None
 

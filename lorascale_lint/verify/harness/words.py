@@ -27,9 +27,6 @@ _NAMES: dict[Role, frozenset[str]] = {
         "org orig org_layer target target_module target_weight model_weight linear_layer base_linear mod "
         "tensor param".split()
     ),
-    # Of a layer that is known to apply a delta.
-    Role.A: frozenset(["w_a"]),
-    Role.B: frozenset(["w_b"]),
     Role.INPUT: frozenset(
         "x input inputs hidden_states hidden_state tokens input_ids ids activations features input_ "
         "input_tensor hidden inp".split()
