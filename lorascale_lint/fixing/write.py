@@ -116,15 +116,13 @@ class _Staged:
 
     def _bring_back(self, written: bytes) -> None:
         """Put back what a program has written meanwhile that had the old file open. Raises `OSError`."""
-        status = self.target.stat()
-        back = Temporary(self.target.parent, NEW)
-        try:
-            back.write(written)
-            if self.target.read_bytes() == self.change.after and _takes_after(back, self.target, status):
-                back.sync()
-                back.replace(self.target)
-        finally:
-            back.discard()
+        back = _written_beside(self.target, written, self.target.stat())
+        if back is not None:
+            try:
+                if self.target.read_bytes() == self.change.after:
+                    back.replace(self.target)
+            finally:
+                back.discard()
         raise _HasChanged
 
     def _write_in_place(self) -> None:
@@ -148,17 +146,28 @@ def _stage(change: Change) -> _Staged:
         raise _HasChanged
     status = target.stat()
     if status.st_nlink == 1:
-        temporary = Temporary(target.parent, NEW)
-        try:
-            temporary.write(change.after)
-            if _takes_after(temporary, target, status):
-                temporary.sync()
-                return _Staged(change, target, temporary, in_place=False)
-        except BaseException:
-            temporary.discard()
-            raise
-        temporary.discard()
+        temporary = _written_beside(target, change.after, status)
+        if temporary is not None:
+            return _Staged(change, target, temporary, in_place=False)
     return _Staged(change, target, stage_undo(target, change.before, change.after), in_place=True)
+
+
+def _written_beside(target: Path, content: bytes, status: os.stat_result) -> Temporary | None:
+    """A new file with that content which can take the place of ``target``; None if none can without a loss.
+
+    Raises `OSError`.
+    """
+    temporary = Temporary(target.parent, NEW)
+    try:
+        temporary.write(content)
+        if _takes_after(temporary, target, status):
+            temporary.sync()
+            return temporary
+    except BaseException:
+        temporary.discard()
+        raise
+    temporary.discard()
+    return None
 
 
 def _takes_after(temporary: Temporary, target: Path, status: os.stat_result) -> bool:
