@@ -21,6 +21,7 @@ from lorascale_lint.knowledge.roles import (
 )
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import (
+    NOTHING,
     OF_DELTA,
     OF_FACTORS,
     UNKNOWN,
@@ -269,7 +270,7 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             return Tensor("data")
         if sign < 0 and place == 0 and b is not None and b.kind == "data" and b.origin == a.origin != "":
             return a  # its own mean is taken from it: moments of the delta, and no base
-        if sign < 0 and b is not None and b.origin == "a product of nothing known":
+        if sign < 0 and b is not None and b.origin == NOTHING:
             return Tensor("data")  # two products are compared
         plain = number(other)
         if plain is not None and not isinstance(other, Place) and plain.scale.constant is not None:

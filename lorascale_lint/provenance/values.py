@@ -266,6 +266,7 @@ class Element(Value):
 UNKNOWN = Place("?")
 PART = "a part of a decomposition"
 """Origin of singular vectors, singular values and the like, and of products of them."""
+NOTHING = "a product of nothing known"
 OF_ONE_FACTOR = "a product of one factor with itself"
 OF_FACTORS = "a product of factors, element by element"
 OF_DELTA = "a product of a delta"
