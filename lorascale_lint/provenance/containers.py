@@ -26,7 +26,7 @@ from lorascale_lint.provenance.lookups import (
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.meanings import by_name, load_entry
 from lorascale_lint.provenance.objects import load_attribute
-from lorascale_lint.provenance.scale import EARLIER, Scale
+from lorascale_lint.provenance.scale import EARLIER, Scale, of_round
 from lorascale_lint.provenance.shapes import extent, tensor_item
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
@@ -211,9 +211,9 @@ def _loop_around(m: Machine, base: Ref, node: ast.AST) -> int | None:
 def of_earlier(loop: int, value: Value, how: str = EARLIER) -> Value:
     """A number as that of an earlier round of the loop in row ``loop``."""
     if isinstance(value, Number):
-        return replace(value, scale=value.scale.of_earlier(loop, how))
+        return replace(value, scale=value.scale.of_earlier(of_round(how, loop)))
     if isinstance(value, Place) and value.role in NUMBERS:
-        return replace(value, path=f"{how}{loop}: {value.path}")
+        return replace(value, path=of_round(how, loop) + value.path)
     return value
 
 

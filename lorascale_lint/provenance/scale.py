@@ -96,9 +96,8 @@ class Scale:
                 return (" and ".join(origin for _, origin in held) + f": {role} of two adapters",)
         return ()
 
-    def of_earlier(self, loop: int, how: str = "") -> Scale:
-        """The scale where its numbers are those of an earlier round of the loop in row ``loop``."""
-        before = f"{how or EARLIER}{loop}: "
+    def of_earlier(self, before: str) -> Scale:
+        """The scale where its numbers are those of an earlier round of a loop, as `of_round` says it."""
         powers = ((Symbol(symbol.role, before + symbol.origin), power) for symbol, power in self.powers)
         return Scale(self.coefficient, tuple(sorted(powers)))
 
@@ -208,6 +207,11 @@ RANK_AXES = {
     "batched in_out": ("2 of A", "1 of B"),
 }
 """Which extent of a factor is the rank, by the way in which the factors lie."""
+
+
+def of_round(how: str, loop: int) -> str:
+    """How the origin of a number begins that a round of the loop in this row has left."""
+    return f"{how}{loop}: "
 
 
 EARLIER = "of an earlier round of the loop in row "
