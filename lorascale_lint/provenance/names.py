@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.bounds import DEPTH_LIMIT
@@ -16,8 +15,7 @@ from lorascale_lint.provenance.heap import ABSENT, Names
 from lorascale_lint.provenance.lookups import path_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.objects import class_attribute, load_attribute
-from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.shapes import tensor_attribute
+from lorascale_lint.provenance.shapes import NDIM_OF_ALPHA, tensor_attribute
 from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.unseen import fill
 from lorascale_lint.provenance.values import (
@@ -153,7 +151,7 @@ def _of_place(m: Machine, value: Place, name: str) -> Value:
     if known is not None and known.kind in ("A", "B") and name in TENSOR_ATTRIBUTES:
         return tensor_attribute(m, known, name)
     if name == "ndim" and value.role == ALPHA:
-        return Number(Scale(Fraction(0)))  # a file's alpha is a single number: kohya, ComfyUI
+        return NDIM_OF_ALPHA
     if name in ("shape", "ndim", "dtype", "device"):
         return Method(value, name)
     made = m.place(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 from lorascale_lint.knowledge.operations import PARTS
 from lorascale_lint.provenance.machine import Machine
@@ -43,6 +44,10 @@ def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:
     ):
         return Place(f"{value.origin or value.kind}.{name}")
     return Method(value, name)
+
+
+NDIM_OF_ALPHA = Number(Scale(Fraction(0)))
+"""A file's alpha is a single number: kohya, ComfyUI."""
 
 
 def _dim(value: Tensor, index: int) -> Value:

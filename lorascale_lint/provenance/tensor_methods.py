@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from fractions import Fraction
 from typing import Any
 
 from lorascale_lint.bounds import OWN_NAME, OWNER_LIMIT
@@ -25,7 +24,7 @@ from lorascale_lint.provenance.objects import new_object, store_attribute
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.shapes import extent
+from lorascale_lint.provenance.shapes import NDIM_OF_ALPHA, extent
 from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.text_methods import of_text
 from lorascale_lint.provenance.unseen import instance
@@ -222,7 +221,7 @@ def of_place(
         case "forward" | "__call__" | "_forward" | "call":
             return call_place(m, value, args, keywords, node)
         case "dim" | "ndimension" if isinstance(value, Place) and value.role == ALPHA:
-            return Number(Scale(Fraction(0)))
+            return NDIM_OF_ALPHA
         case "dim" | "numel":
             return Number(Scale.of("", f"{name} of a tensor"))
         case "norm":
