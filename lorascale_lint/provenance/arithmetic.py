@@ -28,6 +28,8 @@ from lorascale_lint.provenance.values import (
     combine,
     contradict,
     join,
+    one_of,
+    some_of,
 )
 
 
@@ -81,11 +83,8 @@ def operand(value: Value) -> Value:
 
     `Machine.given` takes the conditions of what is left for granted too.
     """
-    if isinstance(value, Union):
-        kept = tuple(option for option in value.options if is_there(option.value))
-        if kept and len(kept) < len(value.options):
-            return kept[0].value if len(kept) == 1 else Union(kept)
-    return value
+    kept = some_of(value, is_there)
+    return one_of(kept) if kept else value
 
 
 def is_there(value: Value) -> bool:

@@ -46,7 +46,9 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
     contradict,
+    one_of,
     select,
+    some_of,
 )
 
 DEEP = "nested too deeply: not followed"
@@ -241,10 +243,8 @@ class Machine(Recorder):
         That a loop has run, or a method, is no condition of this kind: it would say that it still runs, and
         nothing that the code asks.
         """
-        if not isinstance(value, Union):
-            return value
-        kept = tuple(option for option in value.options if there(option.value))
-        if not kept or len(kept) == len(value.options):
+        kept = some_of(value, there)
+        if not kept:
             return value
         for name, holds in kept[0].guards:
             atom = (name, holds)
@@ -255,7 +255,7 @@ class Machine(Recorder):
                 and all(atom in option.guards for option in kept[1:])
             ):
                 self.assume(name, holds)
-        return kept[0].value if len(kept) == 1 else Union(kept)
+        return one_of(kept)
 
     def seen(self, value: Value) -> Value:
         """``value`` where the conditions of this path hold."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -303,8 +304,19 @@ def select(value: Value, guards: Guards) -> Value:
     if not isinstance(value, Union) or not guards:
         return value
     kept = tuple(option for option in value.options if not contradict(option.guards, guards))
-    if not kept:
-        return value
+    return one_of(kept) if kept else value
+
+
+def some_of(value: Value, there: Callable[[Value], bool]) -> tuple[Alternative, ...]:
+    """The alternatives for which ``there`` is true; empty where that leaves all of them, or none."""
+    if not isinstance(value, Union):
+        return ()
+    kept = tuple(option for option in value.options if there(option.value))
+    return kept if len(kept) < len(value.options) else ()
+
+
+def one_of(kept: tuple[Alternative, ...]) -> Value:
+    """What is one of some alternatives."""
     return kept[0].value if len(kept) == 1 else Union(kept)
 
 
