@@ -139,7 +139,7 @@ def _is_scale(value: Value) -> bool:
     )
 
 
-def join_names(ways: list[tuple[dict[str, Value], tuple[tuple[str, bool], ...]]]) -> dict[str, Value]:
+def join_names(ways: list[tuple[dict[str, Value], Guards]]) -> dict[str, Value]:
     """What names are where several ways meet, each under its conditions."""
     joined: dict[str, Value] = {}
     if len(ways) == 2:  # the branches of an ``if``: most names are what they were on both

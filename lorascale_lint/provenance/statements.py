@@ -255,8 +255,8 @@ def _try(m: Machine, node: ast.Try | ast.TryStar) -> bool:
     guards, before = frame.guards, dict(frame.names.local)
     m.heap.begin()
     ended = block(m, node.body) or block(m, node.orelse)
-    ways = [] if ended else [(frame.names.local, ())]
-    made = [] if ended else [(m.heap.changes(), ())]
+    ways: list[tuple[dict[str, Value], Guards]] = [] if ended else [(frame.names.local, ())]
+    made: list[tuple[dict[Any, Any], Guards]] = [] if ended else [(m.heap.changes(), ())]
     m.heap.undo()
     for index, handler in enumerate(node.handlers):
         frame.guards, frame.names.local = guards, dict(before)
@@ -264,13 +264,13 @@ def _try(m: Machine, node: ast.Try | ast.TryStar) -> bool:
         m.heap.begin()
         m.assume(name, True)
         if not block(m, handler.body):
-            ways.append((frame.names.local, ((name, True),)))  # type: ignore[arg-type]
-            made.append((m.heap.changes(), ((name, True),)))  # type: ignore[arg-type]
+            ways.append((frame.names.local, ((name, True),)))
+            made.append((m.heap.changes(), ((name, True),)))
         m.heap.undo()
     frame.guards = guards
     if ways:
-        m.heap.apply(made)  # type: ignore[arg-type]
-        frame.names.local = join_names(ways)  # type: ignore[arg-type]
+        m.heap.apply(made)
+        frame.names.local = join_names(ways)
     return block(m, node.finalbody) or not ways
 
 
@@ -290,15 +290,15 @@ def _match(m: Machine, node: ast.Match) -> bool:
             continue
         m.heap.begin()
         sure = known is True and case.guard is None
-        for atom in () if sure else (*denied, (name, True)):
-            m.assume(*atom)
         own = denied if sure else (*denied, (name, True))
+        for atom in () if sure else own:
+            m.assume(*atom)
         if not block(m, case.body):
             ways.append((frame.names.local, own))
             made.append((m.heap.changes(), own))
         m.heap.undo()
         denied = (*denied, (name, False))
-        if known is True and case.guard is None:
+        if sure:
             complete = True
             break
     frame.guards = guards
