@@ -37,11 +37,11 @@ from lorascale_lint.sources.discovery import (
     display_path,
 )
 
-_NO_BASELINE = "--write-baseline needs --baseline FILE, or the setting `baseline`"
-
 if TYPE_CHECKING:
     from lorascale_lint.workers.executors import Workers
     from lorascale_lint.workers.shards import Shard
+
+_NO_BASELINE = "--write-baseline needs --baseline FILE, or the setting `baseline`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,14 @@ class _Check:
         folder = self._cache()
         self.output = replace(self.output, notebooks=self.notebooks, cache=folder)
         self.contents = dict.fromkeys(self.sources.targets, self.stdin) | self.notebooks.texts
-        checker = Checker(self.sources, self.selection, folder, self.console.progress, self.notebooks)
-        checker = replace(checker, workers=options.workers)
+        checker = Checker(
+            self.sources,
+            self.selection,
+            folder,
+            self.console.progress,
+            self.notebooks,
+            workers=options.workers,
+        )
         self.reader = checker.reader
         baseline = options.baseline or (None if self.stdin is not None else self._baseline(configs))
         if options.write_baseline and baseline is None:
