@@ -22,9 +22,8 @@ from lorascale_lint.verify.harness.description import Action, Form, FunctionCase
 from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen
-from lorascale_lint.verify.harness.signatures import parameters_of, uses_of
+from lorascale_lint.verify.harness.signatures import Signature
 from lorascale_lint.verify.harness.subjects import FunctionSubject, called, no_gradients, roles_in
-from lorascale_lint.verify.harness.uses import UNUSED
 from lorascale_lint.verify.harness.values import Array, Setting, build, written
 from lorascale_lint.verify.reference import fit
 
@@ -36,33 +35,25 @@ _DEPTH = 3
 
 def conversion_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[FunctionCase]:
     """Descriptions of a converter, the most likely first. Raises CannotBuildError with what nobody knows."""
-    parameters = parameters_of(function)
-    known = getattr(function, "__globals__", {})
-    uses, told = uses_of(function), dict(sketch.roles)
+    signature = Signature.of(sketch, function)
     arguments: dict[str, Value] = {}
-    for name, parameter in parameters.items():
+    for name, parameter in signature.parameters.items():
         if name == sketch.table or (not sketch.table and name in words.FILES):
             form = Form.PLAIN if name == sketch.table else Form.FILE
             arguments[name] = Value(Role.TABLE, form)
         elif name in words.OUTPUTS and parameter.default is parameter.empty:
             arguments[name] = Value(Role.OUTPUT)
-        elif name in words.CONFIGURATION and (parts := tuple(_options(uses.get(name, UNUSED).attributes))):
+        elif name in words.CONFIGURATION and (parts := tuple(_options(signature.used(name).attributes))):
             arguments[name] = Value(Role.OBJECT, parts=parts)
-        else:
-            values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
-            if values:
-                arguments[name] = values[0]
+        elif values := values_of(name, signature):
+            arguments[name] = values[0]
     if not any(role is Role.TABLE for role in roles_in(arguments.values())):
         raise CannotBuildError("no parameter is known to take an adapter, or the path of one")
     for alpha, count in product((Form.TENSOR, Form.PLAIN), (2, 1)):
         modules = [sketch.keys, _second(sketch.keys)][:count]
         if count == 2 and modules[0] == modules[1]:
             continue
-        parts = tuple(
-            (key, Value(role, alpha if role is Role.ALPHA else Form.PLAIN, modules=(number,)))
-            for number, keys in enumerate(modules)
-            for key, role in zip(keys, _ROLES, strict=True)
-        )
+        parts = _parts(modules, alpha)
         given = tuple((name, _with_file(value, parts)) for name, value in arguments.items())
         yield FunctionCase(sketch.place, given, modules=count)
 
@@ -72,14 +63,12 @@ def combination_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[
 
     Raises CannotBuildError.
     """
-    parameters = parameters_of(function)
-    known = getattr(function, "__globals__", getattr(getattr(function, "__func__", None), "__globals__", {}))
-    uses, told = uses_of(function), dict(sketch.roles)
+    signature = Signature.of(sketch, function)
     tables, arguments = [], {}
-    for name, parameter in parameters.items():
+    for name, parameter in signature.parameters.items():
         if _is_adapter(name, parameter.annotation):
             tables.append(name)
-        elif values := values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED)):
+        elif values := values_of(name, signature):
             arguments[name] = values[0]
     if len(tables) < 2:
         raise CannotBuildError("no two parameters are known to take adapters")
@@ -89,18 +78,23 @@ def combination_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[
     arguments |= {name: Value(Role.LITERAL, literal=1.0) for name in strengths[1:]}
     arguments |= {name: Value(Role.STRENGTH) for name in first}
     for keys, form in product(_CONVENTIONS, (Form.TENSOR, Form.PLAIN)):
-        parts = tuple(
-            (key.format(number), Value(role, form if role is Role.ALPHA else Form.PLAIN, modules=(number,)))
-            for number in (0, 1)
-            for key, role in zip(keys, _ROLES, strict=True)
-        )
+        parts = _parts([[key.format(number) for key in keys] for number in (0, 1)], form)
         half = len(parts) // 2
         for others in (parts[half:], ()):
             given = {**arguments, **{name: Value(Role.TABLE, parts=others) for name in tables}}
             given[tables[0]] = Value(Role.TABLE, parts=parts[:half])
             place = replace(sketch.place, action=Action.CONVERT, owner="")
-            ordered = tuple((name, given[name]) for name in parameters if name in given)
+            ordered = tuple((name, given[name]) for name in signature.parameters if name in given)
             yield FunctionCase(place, ordered, modules=2 if others else 1)
+
+
+def _parts(modules: Sequence[Sequence[str]], alpha: Form) -> tuple[tuple[str, Value], ...]:
+    """What a table holds, by the keys of A, B and alpha of each module."""
+    return tuple(
+        (key, Value(role, alpha if role is Role.ALPHA else Form.PLAIN, modules=(number,)))
+        for number, keys in enumerate(modules)
+        for key, role in zip(keys, _ROLES, strict=True)
+    )
 
 
 _CONVENTIONS = tuple(

@@ -28,10 +28,10 @@ from lorascale_lint.verify.harness.description import (
 from lorascale_lint.verify.harness.factors import numbers_of
 from lorascale_lint.verify.harness.layers import Build, described_layer
 from lorascale_lint.verify.harness.models import CannotBuildError
-from lorascale_lint.verify.harness.signatures import inherited_by, parameters_of, uses_of
+from lorascale_lint.verify.harness.signatures import Signature, inherited_by, parameters_of
 from lorascale_lint.verify.harness.subjects import roles_in
 from lorascale_lint.verify.harness.unknown import annotation_of, fields_of, packed, possible
-from lorascale_lint.verify.harness.uses import UNUSED, Used
+from lorascale_lint.verify.harness.uses import Used
 
 Arguments = tuple[tuple[str, Value], ...]
 _NUMBERS = (Role.ALPHA, Role.RANK, Role.SCALE)
@@ -64,18 +64,13 @@ _ADAPTER_KEYS = (
 
 def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[FunctionCase]:
     """Descriptions of a function, the most likely first. Raises CannotBuildError with what nobody knows."""
-    parameters = parameters_of(function)
-    known = getattr(inspect.unwrap(function), "__globals__", {})
-    told, uses = dict(sketch.roles), uses_of(function)
-    found = {
-        name: values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
-        for name, parameter in parameters.items()
-    }
+    signature = Signature.of(sketch, function)
+    found = {name: values_of(name, signature) for name in signature.parameters}
     problem: CannotBuildError | None = None
     works = False
     for arguments in _choices(found):
         try:
-            for case in _function_cases(sketch, arguments, parameters):
+            for case in _function_cases(sketch, arguments, signature.parameters):
                 works = True
                 yield case
         except CannotBuildError as error:
@@ -109,18 +104,13 @@ def _function_cases(
             yield FunctionCase(sketch.place, tuple(forms.items()), geometry=geometry)
 
 
-def values_of(
-    name: str, parameter: inspect.Parameter, known: dict[str, Any], told: Role | None, used: Used = UNUSED
-) -> tuple[Value, ...]:
-    """What a parameter may be given; (): it is left out. Raises CannotBuildError for one that is needed.
-
-    `told` is its role as the analysis has seen it; a name that is clear says more. `used` is what the code
-    does with it.
-    """
+def values_of(name: str, signature: Signature) -> tuple[Value, ...]:
+    """What a parameter may be given; (): it is left out. Raises CannotBuildError for one that is needed."""
+    parameter = signature.parameters[name]
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return ()
     optional = parameter.default is not parameter.empty
-    if (value := _by_name(name, parameter, known, told, used)) is not None:
+    if (value := _by_name(name, signature)) is not None:
         return (value,)
     if name in words.PARTS:
         return (Value(Role.LITERAL, literal=words.PARTS[name]),)
@@ -133,7 +123,7 @@ def values_of(
     if name in words.SHAPES:
         extents = (("0", Value(Role.OUT_FEATURES)), ("1", Value(Role.IN_FEATURES)))
         return (Value(Role.LIST, parts=extents),)
-    if found := possible(name, parameter, used):
+    if found := possible(name, parameter, signature.used(name)):
         return found
     annotation = annotation_of(parameter)
     raise CannotBuildError(
@@ -141,12 +131,12 @@ def values_of(
     )
 
 
-def _by_name(
-    name: str, parameter: inspect.Parameter, known: dict[str, Any], told: Role | None, used: Used
-) -> Value | None:
+def _by_name(name: str, signature: Signature) -> Value | None:
+    parameter, used = signature.parameters[name], signature.used(name)
     optional = parameter.default is not parameter.empty
     annotation = annotation_of(parameter)
-    role = words.role_of(name) or told
+    # A name that is clear says more than what the analysis has seen.
+    role = words.role_of(name) or signature.told.get(name)
     if not optional and "Path" in annotation and name not in words.OUTPUTS:
         return Value(Role.TABLE, Form.FILE, literal="Path")
     if name in words.MODELS and "dict" not in annotation.lower():
@@ -168,7 +158,7 @@ def _by_name(
     if role is not None and (role is not Role.ADAPTER or not optional):
         return Value(role)
     if name in words.CONFIGURATION and not optional:
-        return configuration(parameter, known, used)
+        return configuration(parameter, signature.names, used)
     if not optional and name in words.FILES and packed(annotation) is None:
         return Value(Role.TABLE, Form.FILE)
     return None
@@ -281,12 +271,13 @@ def _fitting(keys: Sequence[tuple[str, Role]], patterns: Sequence[str]) -> int:
 
 def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     """Descriptions of a class of layers, the most likely first. Raises CannotBuildError."""
-    own, more = parameters_of(cls), inherited_by(cls)
+    signature, more = Signature.of(sketch, cls), inherited_by(cls)
+    own = signature.parameters
     problem: CannotBuildError | None = None
     made = list[LayerCase]()
     for parameters in ({**own, **more}, own) if more else (own,):
         try:
-            for build in _builds(_constructor(sketch, cls, parameters), parameters):
+            for build in _builds(_constructor(replace(signature, parameters=parameters)), parameters):
                 try:
                     case = described_layer(sketch, cls, build)
                 except CannotBuildError as error:
@@ -310,14 +301,10 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
             yield replace(case, forward=replace(case.forward, arguments=inputs))
 
 
-def _constructor(
-    sketch: Sketch, cls: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
-) -> dict[str, tuple[Value, ...]]:
-    known = getattr(getattr(cls, "__init__", None), "__globals__", {})
-    told, uses = dict(sketch.roles), uses_of(cls)
+def _constructor(signature: Signature) -> dict[str, tuple[Value, ...]]:
     found: dict[str, tuple[Value, ...]] = {}
-    for name, parameter in parameters.items():
-        values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
+    for name, parameter in signature.parameters.items():
+        values = values_of(name, signature)
         if values and not (values[0].role is Role.BIAS and parameter.default is not parameter.empty):
             found[name] = values
     ranks = [name for name, values in found.items() if values[0].role is Role.RANK]

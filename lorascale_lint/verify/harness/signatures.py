@@ -6,12 +6,38 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lorascale_lint.verify.harness import words
-from lorascale_lint.verify.harness.description import Role
+from lorascale_lint.verify.harness.description import Role, Sketch
 from lorascale_lint.verify.harness.models import CannotBuildError
-from lorascale_lint.verify.harness.uses import Used, uses_in
+from lorascale_lint.verify.harness.uses import UNUSED, Used, uses_in
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The parameters of a function or constructor, and what can be known of them.
+
+    `names` are those that its code can see, `told` the roles that the analysis has seen, `uses` what the code
+    does with parameters.
+    """
+
+    parameters: dict[str, inspect.Parameter]
+    names: dict[str, Any]
+    told: dict[str, Role]
+    uses: dict[str, Used]
+
+    @classmethod
+    def of(cls, sketch: Sketch, function: Callable[..., Any]) -> Signature:
+        """Raises CannotBuildError."""
+        body = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+        names = getattr(inspect.unwrap(body), "__globals__", {})
+        return cls(parameters_of(function), names, dict(sketch.roles), uses_of(function))
+
+    def used(self, name: str) -> Used:
+        """What the code does with a parameter."""
+        return self.uses.get(name, UNUSED)
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

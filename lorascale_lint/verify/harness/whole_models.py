@@ -12,9 +12,8 @@ from lorascale_lint.verify.harness.description import Form, FunctionCase, Role, 
 from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.models import CannotBuildError, model_of
 from lorascale_lint.verify.harness.seen import Seen, seen_weight
-from lorascale_lint.verify.harness.signatures import parameters_of, uses_of
+from lorascale_lint.verify.harness.signatures import Signature
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, called, no_gradients
-from lorascale_lint.verify.harness.uses import UNUSED
 from lorascale_lint.verify.harness.values import Setting, arrays_in, build
 
 _MOST_CLASSES = 4
@@ -22,12 +21,8 @@ _MOST_CLASSES = 4
 
 def model_case(sketch: Sketch, function: Callable[..., Any]) -> FunctionCase:
     """A description whose model is not made yet. Raises CannotBuildError."""
-    known = getattr(inspect.unwrap(function), "__globals__", {})
-    told, uses = dict(sketch.roles), uses_of(function)
-    arguments = []
-    for name, parameter in parameters_of(function).items():
-        values = values_of(name, parameter, known, told.get(name), uses.get(name, UNUSED))
-        arguments += [(name, value) for value in values[:1]]
+    signature = Signature.of(sketch, function)
+    arguments = [(name, value) for name in signature.parameters for value in values_of(name, signature)[:1]]
     if sum(_is_model(value) for _, value in arguments) != 1:
         raise CannotBuildError("no parameter is known to be A or B, nor a model that holds them")
     return FunctionCase(sketch.place, tuple(arguments))
