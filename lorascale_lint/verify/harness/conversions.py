@@ -23,7 +23,7 @@ from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen
 from lorascale_lint.verify.harness.signatures import Signature
-from lorascale_lint.verify.harness.subjects import FunctionSubject, called, no_gradients, roles_in
+from lorascale_lint.verify.harness.subjects import FunctionSubject, roles_in
 from lorascale_lint.verify.harness.values import Array, Setting, build, written
 from lorascale_lint.verify.reference import fit
 
@@ -142,8 +142,7 @@ class ConversionSubject(FunctionSubject):
         arguments = {name: build(value, setting) for name, value in self.case.arguments}
         given = [arguments[name] for name, value in self.case.arguments if value.role is Role.TABLE]
         before = [dict(item) if isinstance(item, dict) else item for item in given]
-        with no_gradients():
-            answer = called(lambda: self.call(arguments))
+        answer = self.call(arguments)
         found = list(_tables(answer, _DEPTH))
         found += [
             {key: as_float64(value) for key, value in item.items()}

@@ -181,7 +181,7 @@ def _with_strength(subject: Subject, setting: Setting, strength: float) -> tuple
         session = subject.made(setting)
         session.set_strength(strength)
         return (effect_of(session),)
-    return observe(subject, Setting(setting.modules, strength, setting.adapter, setting.seed))
+    return observe(subject, replace(setting, strength=strength))
 
 
 def _own_scales(subject: Subject, seed: int) -> Answer:

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lorascale_lint.verify.harness import elsewhere
@@ -39,14 +40,14 @@ class FunctionSubject:
         self.with_file_alpha: FunctionSubject | None = None
 
     def call(self, arguments: Mapping[str, Any]) -> Any:
-        """Call it with these arguments; what it raises goes through."""
-        return _call_with(self.made_by, arguments)
+        """Call it with these arguments. Raises CannotBuildError, CodeError."""
+        with no_gradients():
+            return called(lambda: _call_with(self.made_by, arguments))
 
     def apply(self, setting: Setting) -> tuple[Seen, ...]:
         """Call it; one answer for each module. Raises CannotBuildError, CodeError."""
         arguments = {name: build(value, setting) for name, value in self.case.arguments}
-        with no_gradients():
-            answer = called(lambda: _call_with(self.made_by, arguments))
+        answer = self.call(arguments)
         candidates = list(arrays_in(answer))
         for name, value in self.case.arguments:
             # A weight that is changed in place. Several weights may lie in one object.
@@ -138,7 +139,7 @@ class LayerSession:
         """Set the strength, with the step that the class has for it."""
         if self.case.strength is None:
             raise CannotBuildError("no strength")
-        self.setting = Setting(self.setting.modules, strength, self.setting.adapter, self.setting.seed)
+        self.setting = replace(self.setting, strength=strength)
         self.do(self.case.strength)
 
     def do(self, step: Step | None) -> None:

@@ -13,7 +13,7 @@ from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.models import CannotBuildError, model_of
 from lorascale_lint.verify.harness.seen import Seen, seen_weight
 from lorascale_lint.verify.harness.signatures import Signature
-from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, called, no_gradients
+from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject
 from lorascale_lint.verify.harness.values import Setting, arrays_in, build
 
 _MOST_CLASSES = 4
@@ -75,7 +75,6 @@ class ModelSubject(FunctionSubject):
         arguments: Mapping[str, Any] = {
             name: model if _is_model(value) else build(value, setting) for name, value in self.case.arguments
         }
-        with no_gradients():
-            answer = called(lambda: self.call(arguments))
+        answer = self.call(arguments)
         candidates = [*arrays_in(answer), *arrays_in(model)]
         return (seen_weight(candidates, setting, 0, fused=False),)
