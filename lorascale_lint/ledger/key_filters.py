@@ -15,7 +15,8 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.magnitudes import Magnitudes
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import ClassInfo
-from lorascale_lint.provenance.values import LOOP, ROUND, Hole, Ref, Tensor, Text, options
+from lorascale_lint.provenance.marks import LOOP, ROUND
+from lorascale_lint.provenance.values import Hole, Ref, Tensor, Text, options
 
 MODULE = "blocks.0.attn.to_q"
 

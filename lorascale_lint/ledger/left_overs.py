@@ -12,19 +12,9 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.scale import LENGTH, ONE, Scale
-from lorascale_lint.provenance.values import (
-    LOOP,
-    NONE,
-    ROUND,
-    Guards,
-    Multiplied,
-    Place,
-    Tensor,
-    Text,
-    Value,
-    options,
-)
+from lorascale_lint.provenance.values import NONE, Guards, Multiplied, Place, Tensor, Text, Value, options
 
 Loops = frozenset[str]
 

@@ -17,7 +17,8 @@ from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo, dotted
 from lorascale_lint.linking.results import arms
-from lorascale_lint.provenance.values import WALKED, Tensor, options
+from lorascale_lint.provenance.marks import WALKED
+from lorascale_lint.provenance.values import Tensor, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

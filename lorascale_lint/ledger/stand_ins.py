@@ -15,18 +15,9 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.marks import FILLED
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol, is_share
-from lorascale_lint.provenance.values import (
-    FILLED,
-    Const,
-    Guards,
-    Number,
-    Text,
-    Tup,
-    Value,
-    contradict,
-    options,
-)
+from lorascale_lint.provenance.values import Const, Guards, Number, Text, Tup, Value, contradict, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

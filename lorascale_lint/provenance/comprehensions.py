@@ -11,8 +11,9 @@ from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import element_of
 from lorascale_lint.provenance.lookups import wrote
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import LOOP
 from lorascale_lint.provenance.sequences import new_set
-from lorascale_lint.provenance.values import LOOP, Value
+from lorascale_lint.provenance.values import Value
 
 
 def comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:

@@ -11,12 +11,12 @@ from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT
 from lorascale_lint.provenance.lookups import entry, may_be_absent, presence
 from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.marks import WALKED
 from lorascale_lint.provenance.numbers import asked, compared
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
     NONE,
-    WALKED,
     Const,
     Element,
     Hole,

@@ -24,15 +24,14 @@ from lorascale_lint.provenance.lookups import (
     without_absent,
 )
 from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.marks import PART, WALKED
 from lorascale_lint.provenance.meanings import by_name, load_entry
 from lorascale_lint.provenance.objects import load_attribute
 from lorascale_lint.provenance.scale import EARLIER, Scale, of_round
 from lorascale_lint.provenance.shapes import extent, tensor_item
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
-    PART,
     UNKNOWN,
-    WALKED,
     Closure,
     Const,
     Element,

@@ -11,9 +11,10 @@ from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.containers import element_of, of_earlier
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.scale import LEFT
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import LOOP, ROUND, Guards, Value, join, options
+from lorascale_lint.provenance.values import Guards, Value, join, options
 
 
 def for_loop(m: Machine, node: ast.For | ast.AsyncFor) -> bool:

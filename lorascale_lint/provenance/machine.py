@@ -24,12 +24,10 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Cell, Entries, Heap, Items
+from lorascale_lint.provenance.marks import AFTER, LOOP, ROUND
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.recorder import Recorder
 from lorascale_lint.provenance.values import (
-    AFTER,
-    LOOP,
-    ROUND,
     Closure,
     Const,
     Guards,

@@ -10,13 +10,13 @@ from lorascale_lint.knowledge.roles import FACTORS, role_of, words
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import PART
 from lorascale_lint.provenance.products import by_shape, is_rank, side_by_extents
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale
 from lorascale_lint.provenance.states import is_fresh
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
-    PART,
     Guards,
     Number,
     Place,

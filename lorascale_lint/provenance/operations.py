@@ -13,6 +13,7 @@ from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
 from lorascale_lint.provenance.arithmetic import combine_sum, first_given, is_there, operand, times
 from lorascale_lint.provenance.fresh_tensors import fresh, mask, zeros
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import PART
 from lorascale_lint.provenance.norms import norm, normalize, statistic
 from lorascale_lint.provenance.numbers import rounded
 from lorascale_lint.provenance.products import outer, product
@@ -22,7 +23,6 @@ from lorascale_lint.provenance.steps import alpha_of, stepwise
 from lorascale_lint.provenance.tensors import divide, multiply, number, power, tensor
 from lorascale_lint.provenance.values import (
     NONE,
-    PART,
     UNKNOWN,
     Number,
     Place,

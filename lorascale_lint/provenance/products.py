@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lorascale_lint.knowledge.roles import GATE, KRONECKER, A, B, role_of
+from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_ONE_FACTOR
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
-from lorascale_lint.provenance.values import KNOWN_DATA, NOTHING, OF_ONE_FACTOR, Number, Tensor, Value
+from lorascale_lint.provenance.values import Number, Tensor, Value
 
 
 def is_rank(value: Value) -> bool:

@@ -11,9 +11,10 @@ from lorascale_lint.ledger.entries import Apply, BiasSum, FactorSum, FieldRead, 
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.frames import Frame
+from lorascale_lint.provenance.marks import KNOWN_DATA
 from lorascale_lint.provenance.scale import Scale, settled, undivided
 from lorascale_lint.provenance.tensors import tensor
-from lorascale_lint.provenance.values import KNOWN_DATA, Ref, Tensor, Value, options
+from lorascale_lint.provenance.values import Ref, Tensor, Value, options
 
 
 class Recorder:

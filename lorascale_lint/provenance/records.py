@@ -8,9 +8,10 @@ from lorascale_lint.knowledge.roles import ALPHA, FACTORS, role_of
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.fields import filled_from_outside
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import FILLED
 from lorascale_lint.provenance.objects import class_attribute, in_class, load_attribute
 from lorascale_lint.provenance.states import is_start
-from lorascale_lint.provenance.values import FILLED, NONE, Place, Ref, Value, join
+from lorascale_lint.provenance.values import NONE, Place, Ref, Value, join
 
 
 def open_records(m: Machine, cls: ClassInfo, made: Ref) -> None:

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 from lorascale_lint.knowledge.operations import PARTS
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import PART
 from lorascale_lint.provenance.meanings import rank_number
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number, tensor
-from lorascale_lint.provenance.values import PART, UNKNOWN, Method, Number, Place, Tensor, Value, each
+from lorascale_lint.provenance.values import UNKNOWN, Method, Number, Place, Tensor, Value, each
 
 
 def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:

@@ -18,6 +18,7 @@ from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import presence, read_all
 from lorascale_lint.provenance.machine import Machine, hole
+from lorascale_lint.provenance.marks import WALKED
 from lorascale_lint.provenance.modules import apply_module, call_place
 from lorascale_lint.provenance.norms import norm_of, statistic_of
 from lorascale_lint.provenance.objects import new_object, store_attribute
@@ -31,7 +32,6 @@ from lorascale_lint.provenance.unseen import instance
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
-    WALKED,
     Keywords,
     Method,
     Number,

@@ -19,20 +19,9 @@ from lorascale_lint.knowledge.roles import (
     A,
     B,
 )
+from lorascale_lint.provenance.marks import NOTHING, OF_DELTA, OF_FACTORS
 from lorascale_lint.provenance.scale import ONE, Scale
-from lorascale_lint.provenance.values import (
-    NOTHING,
-    OF_DELTA,
-    OF_FACTORS,
-    UNKNOWN,
-    Const,
-    Multiplied,
-    Number,
-    Place,
-    Tensor,
-    Text,
-    Value,
-)
+from lorascale_lint.provenance.values import UNKNOWN, Const, Multiplied, Number, Place, Tensor, Text, Value
 
 Report = Callable[[str, Tensor, Value, int], None]
 """Told of each application: its kind, the delta, what it is added to, and which operand the delta is."""

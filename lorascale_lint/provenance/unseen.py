@@ -13,6 +13,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Cell, Names
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
+from lorascale_lint.provenance.marks import AFTER
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
 from lorascale_lint.provenance.objects import class_attribute, in_class, new_object, record_fields
@@ -30,7 +31,7 @@ from lorascale_lint.provenance.states import (
     open_strengths,
     stores,
 )
-from lorascale_lint.provenance.values import AFTER, NONE, Const, Guards, Klass, Place, Ref, Value, join
+from lorascale_lint.provenance.values import NONE, Const, Guards, Klass, Place, Ref, Value, join
 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:

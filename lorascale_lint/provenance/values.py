@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lorascale_lint.bounds import OPTION_LIMIT
 from lorascale_lint.provenance.immutable import immutable
+from lorascale_lint.provenance.marks import MANY
 from lorascale_lint.provenance.scale import ONE, Scale
 
 if TYPE_CHECKING:
@@ -265,26 +266,6 @@ class Element(Value):
 
 
 UNKNOWN = Place("?")
-PART = "a part of a decomposition"
-"""Origin of singular vectors, singular values and the like, and of products of them."""
-NOTHING = "a product of nothing known"
-OF_ONE_FACTOR = "a product of one factor with itself"
-OF_FACTORS = "a product of factors, element by element"
-OF_DELTA = "a product of a delta"
-KNOWN_DATA = frozenset({PART, OF_ONE_FACTOR, OF_FACTORS, OF_DELTA})
-"""Origins of tensors that are known to be no factor and no delta."""
-LOOP = "loop in row "
-"""How the condition begins that a loop of unknown length, whose place follows, is running or has run."""
-ROUND = "round of the loop in row "
-"""How the condition begins that one item of several that are known is at hand."""
-WALKED = "<module>"
-"""Ends the path of any module in a walk over all modules of a model."""
-
-AFTER = "after "
-"""How guards call it that a method has left an object as it is: ``after set_lora()``."""
-
-FILLED = " was filled"
-"""How the condition ends that a field of a record holds no longer what it started with."""
 
 
 def options(value: Value) -> tuple[Alternative, ...]:
@@ -294,9 +275,7 @@ def options(value: Value) -> tuple[Alternative, ...]:
 
 def contradict(left: Guards, right: Guards) -> bool:
     """Do two lists of conditions hold opposite branches of one?"""
-    if not left or not right:
-        return False
-    return any((name, not holds) in right for name, holds in left)
+    return bool(left and right) and any((name, not holds) in right for name, holds in left)
 
 
 def select(value: Value, guards: Guards) -> Value:
@@ -309,10 +288,9 @@ def select(value: Value, guards: Guards) -> Value:
 
 def some_of(value: Value, there: Callable[[Value], bool]) -> tuple[Alternative, ...]:
     """The alternatives for which ``there`` is true; empty where that leaves all of them, or none."""
-    if not isinstance(value, Union):
-        return ()
-    kept = tuple(option for option in value.options if there(option.value))
-    return kept if len(kept) < len(value.options) else ()
+    found = value.options if isinstance(value, Union) else ()
+    kept = tuple(option for option in found if there(option.value))
+    return kept if len(kept) < len(found) else ()
 
 
 def one_of(kept: tuple[Alternative, ...]) -> Value:
@@ -399,9 +377,6 @@ def widen(values: list[Value]) -> Value:
                 return replace(told[0], dims=(), rows=())
             return replace(told[0], dims=(), rows=(), scale=Scale.of("", MANY))
     return Place(MANY)
-
-
-MANY = "too many ways to this place"
 
 
 def combine(left: Value, right: Value, function: Any) -> Value:

@@ -1,0 +1,24 @@
+"""Texts by which origins and conditions tell what they are."""
+
+from __future__ import annotations
+
+PART = "a part of a decomposition"
+"""Origin of singular vectors, singular values and the like, and of products of them."""
+NOTHING = "a product of nothing known"
+OF_ONE_FACTOR = "a product of one factor with itself"
+OF_FACTORS = "a product of factors, element by element"
+OF_DELTA = "a product of a delta"
+KNOWN_DATA = frozenset({PART, OF_ONE_FACTOR, OF_FACTORS, OF_DELTA})
+"""Origins of tensors that are known to be no factor and no delta."""
+LOOP = "loop in row "
+"""How the condition begins that a loop of unknown length, whose place follows, is running or has run."""
+ROUND = "round of the loop in row "
+"""How the condition begins that one item of several that are known is at hand."""
+WALKED = "<module>"
+"""Ends the path of any module in a walk over all modules of a model."""
+AFTER = "after "
+"""How guards call it that a method has left an object as it is: ``after set_lora()``."""
+FILLED = " was filled"
+"""How the condition ends that a field of a record holds no longer what it started with."""
+MANY = "too many ways to this place"
+"""What a value is called that has more alternatives than are kept."""
