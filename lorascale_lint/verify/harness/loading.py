@@ -112,7 +112,7 @@ class Loading:
         if b"torch" in path.read_bytes():
             with contextlib.suppress(Exception):
                 importlib.import_module("torch")
-        if not self._modules and stand_in(self._root):
+        if stand_in(self._root):
             self._stubs.note(quantised.NAME)
         if self._stubs not in sys.meta_path:
             # Behind all others: what can be had is never replaced.

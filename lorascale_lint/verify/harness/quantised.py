@@ -6,6 +6,7 @@ that is not quantised.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
@@ -22,8 +23,7 @@ def stand_in(root: Path) -> bool:
     torch = sys.modules.get("torch")
     if torch is None or NAME in sys.modules or importlib.util.find_spec(NAME) is not None:
         return False
-    files = sorted(root.rglob("*.py"))[:_MOST_FILES]
-    if not any(NAME.encode() in _source(path) for path in files):
+    if not _is_named_below(root):
         return False
     package = _module(NAME)
     package.nn = _layers(torch)
@@ -32,6 +32,12 @@ def stand_in(root: Path) -> bool:
     package.functional.int8_vectorwise_dequant = lambda weight, *_rest: weight
     package.optim = _module(f"{NAME}.optim")
     return True
+
+
+@functools.cache
+def _is_named_below(root: Path) -> bool:
+    files = sorted(root.rglob("*.py"))[:_MOST_FILES]
+    return any(NAME.encode() in _source(path) for path in files)
 
 
 def _source(path: Path) -> bytes:

@@ -458,6 +458,10 @@ if importlib.util.find_spec("bitsandbytes") is not None:
 
 
 def test_layers_of_a_package_for_quantised_weights(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text(
+        "import numpy as np\n\n\ndef apply_lora(weight, lora_A, lora_B, alpha, rank):\n"
+        "    return weight + lora_B @ lora_A * (alpha / rank)\n"
+    )
     (tmp_path / "quantised.py").write_text(HEAD + QUANTISED)
     report = run_verify(tmp_path, driver="harness", seed=3)
     assert scale_of(report, "quantised.py:") is Verdict.OK
