@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ _PIECE = 1 << 20
 _MOST_TASKS = 256
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Found = list[list[Judgement]]  # for each of some weights
 
 
 def run(plan: Plan, jobs: int, progress: Progress) -> list[Judgement]:
@@ -37,31 +38,23 @@ def run(plan: Plan, jobs: int, progress: Progress) -> list[Judgement]:
     local = threading.local()
     opened: list[Buffers] = []
 
-    def work(batch: Sequence[int]) -> int:
+    def work(batch: Sequence[int]) -> Found:
         buffers: Buffers | None = getattr(local, "buffers", None)
         if buffers is None:
             buffers = local.buffers = Buffers()
             opened.append(buffers)
-        for index in batch:
-            found[index] = judge_task(plan.tasks[index], plan.given, buffers)
-        return sum(plan.tasks[index].size for index in batch)
+        return [judge_task(plan.tasks[index], plan.given, buffers) for index in batch]
 
-    total = sum(task.size for task in plan.tasks)
-    done = 0
-    found: dict[int, list[Judgement]] = {}
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(work, batch) for batch in _batches(plan.tasks)]
+        batches = {pool.submit(work, batch): batch for batch in _batches(plan.tasks)}
         try:
-            for future in as_completed(futures):
-                done += future.result()
-                progress(done, total)
+            return _gathered(plan, batches, progress)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
         finally:
             for buffers in opened:
                 buffers.reader.close()
-    return _all_of(plan, found)
 
 
 def run_elsewhere(plan: Plan, cluster: Dask, progress: Progress) -> list[Judgement]:
@@ -69,29 +62,20 @@ def run_elsewhere(plan: Plan, cluster: Dask, progress: Progress) -> list[Judgeme
 
     Raises InputError if a file can't be read there, or nobody answers.
     """
-    total = sum(task.size for task in plan.tasks)
-    done = 0
-    found: dict[int, list[Judgement]] = {}
     with cluster.connected() as (executor, hold):
         given = hold(tuple, plan.given)
         batches = {
             executor.submit(judge_tasks, [plan.tasks[index] for index in batch], given): batch
             for batch in _batches(plan.tasks)
         }
-        for future in as_completed(batches):
-            batch = batches[future]
-            try:
-                found.update(zip(batch, future.result(), strict=True))
-            except Exception as error:
-                if isinstance(error, (CancelledError, *cluster.deaths)):
-                    raise InputError(f"the workers have gone: {error}") from error
-                raise
-            done += sum(plan.tasks[index].size for index in batch)
-            progress(done, total)
-    return _all_of(plan, found)
+        gone: tuple[type[Exception], ...] = (CancelledError, *cluster.deaths)
+        try:
+            return _gathered(plan, batches, progress)
+        except gone as error:
+            raise InputError(f"the workers have gone: {error}") from error
 
 
-def judge_tasks(tasks: Sequence[Task], given: Sequence[Given]) -> list[list[Judgement]]:
+def judge_tasks(tasks: Sequence[Task], given: Sequence[Given]) -> Found:
     """What is found for some weights. Raises InputError if a file can't be read."""
     buffers = Buffers()
     try:
@@ -100,7 +84,17 @@ def judge_tasks(tasks: Sequence[Task], given: Sequence[Given]) -> list[list[Judg
         buffers.reader.close()
 
 
-def _all_of(plan: Plan, found: Mapping[int, list[Judgement]]) -> list[Judgement]:
+def _gathered(
+    plan: Plan, batches: Mapping[Future[Found], Sequence[int]], progress: Progress
+) -> list[Judgement]:
+    total = sum(task.size for task in plan.tasks)
+    done = 0
+    found: dict[int, list[Judgement]] = {}
+    for future in as_completed(batches):
+        batch = batches[future]
+        found.update(zip(batch, future.result(), strict=True))
+        done += sum(plan.tasks[index].size for index in batch)
+        progress(done, total)
     judged = [*plan.judged, *(item for index in range(len(plan.tasks)) for item in found[index])]
     return [_perhaps_adapted(item) for item in judged] if plan.unplaced else judged
 
