@@ -12,6 +12,8 @@ def _table(effect: str, names: str) -> dict[str, str]:
     return dict.fromkeys(names.split(), effect)
 
 
+_SVDS = "svd svd_lowrank pca_lowrank randomized_svd svds"
+
 OPERATIONS: dict[str, str] = {
     # the same value: another type, device, shape or copy
     **_table(
@@ -70,7 +72,7 @@ OPERATIONS: dict[str, str] = {
         "full_like eye new_empty new_ones new_full truncated_normal get_parameter create_parameter "
         "add_weight param random_normal he_normal glorot_uniform arange",
     ),
-    **_table("decompose", "svd svd_lowrank pca_lowrank randomized_svd svds svdvals eigh"),
+    **_table("decompose", f"{_SVDS} svdvals eigh"),
     **_table("stack", "stack cat concat concatenate hstack vstack block_diag"),
     **_table("sum", "sum fsum reduce_sum"),
     **_table("copy_into", "copy_ set_ assign load_state assign_add_ set_data"),
@@ -100,7 +102,7 @@ JOINS: dict[str, frozenset[int]] = {
 PARTS = frozenset("U S V Vh".split())
 """Fields of what decompositions of torch and numpy give."""
 
-DECOMPOSITIONS = frozenset("svd svd_lowrank pca_lowrank randomized_svd svds".split())
+DECOMPOSITIONS = frozenset(_SVDS.split())
 """Operations that give factors of a matrix, from which another number of them can be taken."""
 
 WHOLE_TYPES = frozenset("int int8 int16 int32 int64 uint8 uint16 uint32 uint64 long short".split())
