@@ -1,4 +1,4 @@
-"""Names of layers that are those of one kind of model, as files with flat names (kohya's) have them."""
+"""Names of layers that are those of one kind of model, in files with flat names (kohya's) and others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ UNET = tuple(
     for name in ("down_blocks", "up_blocks", "mid_block", "input_blocks", "output_blocks", "middle_block")
 )
 """Stable Diffusion up to SDXL: diffusers' names, and those of its first code."""
-FLUX = ("lora_unet_double_blocks", "lora_unet_single_blocks")
+DOUBLE_BLOCKS = ("double_blocks", "single_blocks")
+"""Flux's own code, and models after it."""
+FLUX = tuple(f"lora_unet_{name}" for name in DOUBLE_BLOCKS)
 """Flux, Flux.2 and HunyuanVideo."""
 QWEN = ("lora_unet_transformer_blocks",)
+WAN_BLOCKS = ("attn1", "attn2", "self_attn", "cross_attn")
+"""Attention in blocks of Wan, in diffusers' names and in its own."""
 WAN_ENDS = (
     *(f"{kind}_{letter}" for kind in ("self_attn", "cross_attn") for letter in "qkvo"),
     *("_ffn_0", "_ffn_2"),

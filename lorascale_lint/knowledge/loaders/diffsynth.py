@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
 from lorascale_lint.knowledge.kinds import LINEAR
+from lorascale_lint.knowledge.layer_names import DOUBLE_BLOCKS
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Scales, Skips, Statement, Unsaid
 
 _NAMES = ("base_model.model.", "lora___lorahyphen___", "lycoris_", "transformer.", "unet.", "text_encoder.")
@@ -17,7 +18,7 @@ _FLUX = Case(
     Unsaid("its loader for Flux converts such names", "DiffSynth-Studio @ fed7b18f utils/lora/flux.py"),
 )
 _KOHYA_FLUX = Case(
-    Files(begin=("lora_",), inside=("double_blocks", "single_blocks")),
+    Files(begin=("lora_",), inside=DOUBLE_BLOCKS),
     Unsaid("its loader for Flux converts such names", "DiffSynth-Studio @ fed7b18f utils/lora/flux.py"),
 )
 _KOHYA = Case(

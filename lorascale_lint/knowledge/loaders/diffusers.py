@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
+from lorascale_lint.knowledge.layer_names import DOUBLE_BLOCKS
 from lorascale_lint.knowledge.reading import (
     Case,
     Files,
@@ -27,9 +28,7 @@ WITH_METADATA = Case(
 )
 
 
-# Words in the layers' names of other models than the pipeline's.
-DOUBLE_BLOCKS = ("double_blocks", "single_blocks")
-WAN_BLOCKS = ("attn1", "attn2", "self_attn", "cross_attn")
+# Words in flat names of other models than the pipeline's.
 _OTHER_FLAT = (*DOUBLE_BLOCKS, "lora_unet_blocks_", "lora_unet_transformer_blocks_", "lora_unet_layers_")
 OF_ANOTHER_MODEL = Refuses(RUN, "these are names of another model's layers")
 UNET = Case(Files(begin=("unet.",), pairs=(A_B,)), Skips(RUN))
@@ -38,6 +37,15 @@ UNET = Case(Files(begin=("unet.",), pairs=(A_B,)), Skips(RUN))
 def names_of_another_model(*words: str) -> Case:
     """Files with names that the pipeline's model has not."""
     return Case(Files(inside=words), Unsaid("these are names of another model"))
+
+
+def converted_of_another_model(flat: tuple[str, ...], *names: str) -> tuple[Case, Case]:
+    """Files of another model that a converter would have to know, flat and with names of its first code."""
+    code = tuple(f"diffusion_model.{name}." for name in names)
+    return (
+        Case(Files(begin=("lora_unet_", "lora_te"), inside=flat, pairs=(DOWN_UP,)), OF_ANOTHER_MODEL),
+        Case(Files(begin=code, pairs=(A_B, DOWN_UP)), OF_ANOTHER_MODEL),
+    )
 
 
 def transformer_of_another_model(*words: str) -> Case:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
-from lorascale_lint.knowledge.layer_names import UNET as UNET_FLAT
+from lorascale_lint.knowledge.layer_names import DOUBLE_BLOCKS, UNET as UNET_FLAT, WAN_BLOCKS
 from lorascale_lint.knowledge.loaders.diffusers import (
-    DOUBLE_BLOCKS,
     LEGACY,
     NO_LORA_IN_NAME,
     OF_ANOTHER_MODEL,
     RUN,
     UNET,
-    WAN_BLOCKS,
     WITH_METADATA,
     component,
     names_of_another_model,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
-from lorascale_lint.knowledge.layer_names import UNET as UNET_FLAT
+from lorascale_lint.knowledge.layer_names import DOUBLE_BLOCKS, UNET as UNET_FLAT, WAN_BLOCKS
 from lorascale_lint.knowledge.loaders.diffusers import (
-    DOUBLE_BLOCKS,
     LEGACY,
     NO_LORA_IN_NAME,
-    OF_ANOTHER_MODEL,
     RUN,
     UNET,
-    WAN_BLOCKS,
     WITH_METADATA,
     component,
+    converted_of_another_model,
     names_of_another_model,
     transformer_of_another_model,
 )
@@ -28,9 +26,8 @@ _PLACES = (
     "lora___lorahyphen___",
     "unet.",
 )
-# Names of the first code of other models, flat and not.
+# Flat names of other models.
 _OTHER_FLAT = (*DOUBLE_BLOCKS, "lora_unet_blocks_", *UNET_FLAT)
-_OTHER_CODE = tuple(f"diffusion_model.{name}." for name in ("blocks", "layers", *DOUBLE_BLOCKS))
 _ALL = (A_B, NAMED_A_B, DOWN_UP)
 
 DIFFUSERS_QWEN = Loader(
@@ -40,8 +37,7 @@ DIFFUSERS_QWEN = Loader(
     (
         UNET,
         transformer_of_another_model(*WAN_BLOCKS),
-        Case(Files(begin=("lora_unet_", "lora_te"), inside=_OTHER_FLAT, pairs=(DOWN_UP,)), OF_ANOTHER_MODEL),
-        Case(Files(begin=_OTHER_CODE, pairs=(A_B, DOWN_UP)), OF_ANOTHER_MODEL),
+        *converted_of_another_model(_OTHER_FLAT, "blocks", "layers", *DOUBLE_BLOCKS),
         names_of_another_model("single_transformer_blocks", *DOUBLE_BLOCKS, *WAN_BLOCKS),
         Case(Files(begin=("lora_unet_",), pairs=(DOWN_UP,)), _CONVERTED),
         Case(Files(begin=("diffusion_model.",), pairs=_ALL), _CONVERTED),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
-from lorascale_lint.knowledge.layer_names import UNET as UNET_FLAT
+from lorascale_lint.knowledge.layer_names import DOUBLE_BLOCKS, UNET as UNET_FLAT
 from lorascale_lint.knowledge.loaders.diffusers import (
-    DOUBLE_BLOCKS,
     LEGACY,
     NO_LORA_IN_NAME,
-    OF_ANOTHER_MODEL,
     RUN,
     UNET,
     WITH_METADATA,
     component,
+    converted_of_another_model,
     names_of_another_model,
     transformer_of_another_model,
 )
@@ -28,9 +27,8 @@ from lorascale_lint.knowledge.reading import (
     Unsaid,
 )
 
-# Names of other models, flat and of their first code.
+# Flat names of other models.
 _OTHER_FLAT = (*DOUBLE_BLOCKS, "transformer_blocks", *UNET_FLAT)
-_OTHER_CODE = tuple(f"diffusion_model.{name}." for name in ("layers", "transformer_blocks", *DOUBLE_BLOCKS))
 _WAN = ("self_attn", "cross_attn")
 _NOTE = "a file that adapts only a part of a block may be refused"
 
@@ -41,8 +39,7 @@ DIFFUSERS_WAN = Loader(
     (
         UNET,
         transformer_of_another_model("transformer_blocks"),
-        Case(Files(begin=("lora_unet_", "lora_te"), inside=_OTHER_FLAT, pairs=(DOWN_UP,)), OF_ANOTHER_MODEL),
-        Case(Files(begin=_OTHER_CODE, pairs=(A_B, DOWN_UP)), OF_ANOTHER_MODEL),
+        *converted_of_another_model(_OTHER_FLAT, "layers", "transformer_blocks", *DOUBLE_BLOCKS),
         names_of_another_model("transformer_blocks", *DOUBLE_BLOCKS),
         Case(
             Files(begin=("lora_unet_",), inside=_WAN, pairs=(DOWN_UP,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
 from lorascale_lint.knowledge.kinds import KRONECKER, LOW_RANK
+from lorascale_lint.knowledge.layer_names import WAN_BLOCKS
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Refuses, Scales, Skips, Statement, Unsaid
 
 _RULE = "InvokeAI @ 8e71a8a5 backend/patches/layers/lora_layer_base.py:49-53: missing is 1.0"
@@ -17,7 +18,6 @@ _DIFFUSERS = (
 _BEFORE = ("", "transformer.", "diffusion_model.")
 _FLUX_NAMES = ("transformer.", "base_model.model.")
 _WAN_NAMES = tuple(f"{before}blocks." for before in _BEFORE)
-_WAN_WORDS = ("attn1", "attn2", "self_attn", "cross_attn")
 _QWEN_NAMES = tuple(f"{before}transformer_blocks." for before in (*_BEFORE, "base_model.model."))
 _NO_LAYER = "it makes no layer of such keys"
 
@@ -40,13 +40,13 @@ INVOKEAI = Loader(
             Files(conventions=("kohya",)),
             Scales(_RULE, (Statement.ALPHA,), kinds=LOW_RANK | KRONECKER, cores=True),
         ),
-        *_foreign(_WAN_NAMES, _WAN_WORDS, _WAN),
+        *_foreign(_WAN_NAMES, WAN_BLOCKS, _WAN),
         Case(
-            Files(begin=_WAN_NAMES, inside=_WAN_WORDS, pairs=(A_B, NAMED_A_B, DOWN_UP)),
+            Files(begin=_WAN_NAMES, inside=WAN_BLOCKS, pairs=(A_B, NAMED_A_B, DOWN_UP)),
             Scales(_WAN, (Statement.ALPHA,)),
         ),
         Case(
-            Files(begin=("base_model.model.blocks.",), inside=_WAN_WORDS),
+            Files(begin=("base_model.model.blocks.",), inside=WAN_BLOCKS),
             Skips(_WAN),
         ),
         *_foreign(_QWEN_NAMES, (), _QWEN),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
 from lorascale_lint.knowledge.kinds import LINEAR
+from lorascale_lint.knowledge.layer_names import DOUBLE_BLOCKS
 from lorascale_lint.knowledge.reading import Case, Files, Loader, Refuses, Scales, Skips, Statement
 
 _RUN = "nunchaku @ 3a3cc3d nunchaku/lora/flux/diffusers_converter.py to_diffusers, run with diffusers 0.42.1"
@@ -11,7 +12,6 @@ _OF_BLOCKS = (
     f"{_RUN}; nunchaku_converter.py:698-712: names of blocks, with or without `transformer.` before them"
 )
 _REST = "nunchaku @ 3a3cc3d nunchaku/models/transformers/transformer_flux.py:724-729"
-_BLOCKS = ("double_blocks", "single_blocks")
 _OWN_BLOCKS = tuple(
     f"{before}{name}."
     for before in ("transformer.", "")
@@ -34,9 +34,9 @@ NUNCHAKU = Loader(
             for part in ("lora_alpha", "alpha_scale")
         ),
         Case(Files(begin=("lora_transformer_",), pairs=(DOWN_UP,)), _FOLDED),
-        Case(Files(begin=("lora_unet_",), inside=_BLOCKS, pairs=(DOWN_UP,)), _FOLDED),
+        Case(Files(begin=("lora_unet_",), inside=DOUBLE_BLOCKS, pairs=(DOWN_UP,)), _FOLDED),
         Case(Files(begin=("lora_unet_",), pairs=(DOWN_UP,)), Refuses(_RUN, "it knows Flux's names alone")),
-        Case(Files(begin=("diffusion_model.",), inside=_BLOCKS, pairs=(DOWN_UP,)), _FOLDED),
+        Case(Files(begin=("diffusion_model.",), inside=DOUBLE_BLOCKS, pairs=(DOWN_UP,)), _FOLDED),
         Case(Files(begin=_OWN_BLOCKS, pairs=(A_B,)), Scales(_OF_BLOCKS, (Statement.ALPHA,), kinds=LINEAR)),
         Case(
             Files(begin=_OWN_BLOCKS[:2], pairs=(DOWN_UP,)),

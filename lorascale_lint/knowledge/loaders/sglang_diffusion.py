@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, NAMED_A_B
 from lorascale_lint.knowledge.kinds import LINEAR
+from lorascale_lint.knowledge.layer_names import DOUBLE_BLOCKS
 from lorascale_lint.knowledge.reading import (
     Case,
     Files,
@@ -30,7 +31,7 @@ SGLANG_DIFFUSION = Loader(
         Case(
             Files(
                 begin=("lora_unet_", "lora_te"),
-                inside=("double_blocks", "single_blocks"),
+                inside=DOUBLE_BLOCKS,
             ),
             Unsaid("a converter of diffusers takes such names"),
         ),
