@@ -14,7 +14,7 @@ from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.knowledge.roles import RANK, role_of
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.raw_alphas import RawAlpha
 from lorascale_lint.ledger.spots import Spot, loc_of
@@ -79,8 +79,7 @@ def _stored_rank(ledger: Ledger, alpha: Store, receiver: str, rewrites: Rewrites
         return None
     fields = [entry for entry in ledger.stores if entry.spot.cls is cls and isinstance(entry, Store)]
     for entry in fields:
-        scale = scale_of(entry.value)
-        symbol = None if scale is None else only_symbol(scale)
+        symbol = symbol_of(entry.value)
         if symbol is not None and symbol.role == RANK and symbol.origin == rank:
             return f"{receiver}.{entry.field}"
     rewrite = rewrites.of(alpha.spot.file.filename)

@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Default
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
+from lorascale_lint.ledger.numbers import named_outright, scale_of, symbol_of
 from lorascale_lint.ledger.strengths import GivenStrength, given_strengths, real_uses, variable
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.rule import Rule
@@ -90,8 +90,7 @@ class AlphaOptionAsStrength(Rule):
         defaults = Defaults(ledger)
         uses = real_uses(ledger)
         for given in given_strengths(ledger):
-            scale = scale_of(given.value)
-            symbol = None if scale is None else only_symbol(scale)
+            symbol = symbol_of(given.value)
             if symbol is None or uses.get(variable(symbol, given.spot)) == ALPHA:
                 continue
             default = self._alpha_by_default(given, symbol, defaults)

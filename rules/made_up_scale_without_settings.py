@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, STR
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Default, Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import options
 from lorascale_lint.rule import Rule
@@ -152,8 +152,7 @@ def _made_up(store: Store, defaults: Defaults) -> Default | None:
     if store.spot.chain or store.spot.function is None or store.spot.function.name != "__init__":
         return None
     for option in options(store.value):
-        scale = scale_of(option.value)
-        symbol = None if scale is None else only_symbol(scale)
+        symbol = symbol_of(option.value)
         for default in defaults.of(symbol.origin, store.spot) if symbol is not None else ():
             number = scale_of(default.value)
             if number is not None and number.constant not in (None, 0, 1):

@@ -9,7 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.applications import applications, products
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Scale, Symbol
 from lorascale_lint.provenance.values import Tensor, Value, options
@@ -115,8 +115,7 @@ def _ways(ledger: Ledger, spot: Spot, symbol: Symbol) -> Iterator[tuple[Spot, st
 
 
 def _is(value: Value, symbol: Symbol) -> bool:
-    scale = scale_of(value)
-    return scale is not None and only_symbol(scale) == symbol
+    return symbol_of(value) == symbol
 
 
 def _holds(value: Value, symbol: Symbol) -> bool:

@@ -12,7 +12,7 @@ from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, speaks_of_kohya, spe
 from lorascale_lint.ledger.choices import Choice, choices, divided, rank_stands_in
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import only_symbol, symbol_of
 from lorascale_lint.provenance.values import Value, options
 from lorascale_lint.rule import Rule
 
@@ -138,7 +138,7 @@ class TruthyAlpha(Rule):
 
 def _of_settings(ask: Ask) -> bool:
     """Is it an entry of settings (``config["lora_alpha"]``), where nobody puts 0?"""
-    symbols = (only_symbol(scale) for o in options(ask.value) if (scale := scale_of(o.value)) is not None)
+    symbols = (symbol_of(option.value) for option in options(ask.value))
     origins = (s.origin.rpartition("[") for s in symbols if s is not None and s.origin.endswith("]"))
     return any(bracket and key[:-1].isidentifier() for _, bracket, key in origins)
 
@@ -183,8 +183,7 @@ def _truths(ledger: Ledger, role: str) -> dict[str, list[Ask]]:
 
 
 def _has_role(value: Value, role: str) -> bool:
-    scale = scale_of(value)
-    symbol = None if scale is None else only_symbol(scale)
+    symbol = symbol_of(value)
     return symbol is not None and symbol.role == role
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import RANK, SCALING
 from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import STAND_IN, TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Guards, Tensor, Value, options
@@ -47,8 +47,7 @@ def rank_stands_in(ledger: Ledger) -> set[str]:
     kept_in: list[Bind | Store] = [*ledger.binds, *ledger.stores]
     for kept in kept_in:
         for option in options(kept.value):
-            scale = scale_of(option.value) if option.guards else None
-            symbol = None if scale is None else only_symbol(scale)
+            symbol = symbol_of(option.value) if option.guards else None
             if symbol is not None and (symbol.role == RANK or symbol.origin.startswith(STAND_IN)):
                 found.update(atom for atom, holds in option.guards if not holds)
     return found

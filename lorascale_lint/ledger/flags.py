@@ -13,7 +13,7 @@ from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, quotient_scales, scale_of
+from lorascale_lint.ledger.numbers import quotient_scales, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Const, Place, Value, options
@@ -165,8 +165,7 @@ def _mentions_flag(use: Use) -> bool:
 def _own_role(value: Value, function: FunctionInfo) -> str | None:
     """Role of a parameter of the function that is handed on as it is."""
     for option in options(value):
-        scale = scale_of(option.value)
-        symbol = None if scale is None else only_symbol(scale)
+        symbol = symbol_of(option.value)
         if symbol is not None and symbol.origin.partition("=")[0] in function.parameters:
             return symbol.role
     return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, STRENGTH, A, B
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, is_plain_factor, tables
 from lorascale_lint.provenance.scale import EXTENT, Scale
@@ -94,8 +94,7 @@ def _begin(key: Text) -> object:
 
 def is_read_alpha(value: Value) -> bool:
     """Is the value an alpha as it was read under a key, and nothing computed?"""
-    scales = [scale_of(option.value) for option in options(value)]
-    symbols = [None if scale is None else only_symbol(scale) for scale in scales]
+    symbols = [symbol_of(option.value) for option in options(value)]
     return all(symbol is not None and symbol.role == ALPHA and "{" in symbol.origin for symbol in symbols)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, A, B, role_of, speaks_of_lora
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.provenance.values import Multiplied, Place, Ref, Tensor, Tup, Value, options
 
@@ -65,8 +65,7 @@ def scaled_before(ledger: Ledger) -> Iterator[ScaledBefore]:
             held[write.container.key].append(write.value)
     seen: set[object] = set()
     for given in given_strengths(ledger):
-        use, scale = given.use, scale_of(given.value)
-        symbol = None if scale is None else only_symbol(scale)
+        use, symbol = given.use, symbol_of(given.value)
         if symbol is None or use.spot.node in seen or use.spot.file.is_test:
             continue
         others = [value for value in use.given.values() if value is not given.value]

@@ -12,7 +12,7 @@ from textwrap import dedent
 from lorascale_lint.knowledge.roles import ALPHA, RANK, layers_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import around
 from lorascale_lint.provenance.values import Guards, Place, Value, contradict, options
@@ -79,8 +79,7 @@ def _argument(node: ast.AST, index: int, parameter: str) -> ast.AST:
 
 def _name(value: Value) -> str:
     """``conv_dim`` of ``kwargs["conv_dim"]`` and of ``self.conv_dim``."""
-    scale = scale_of(value)
-    symbol = None if scale is None else only_symbol(scale)
+    symbol = symbol_of(value)
     path = value.path if isinstance(value, Place) else symbol.origin if symbol is not None else ""
     named = path.partition("=")[0].rstrip("]").removeprefix("entry ")
     return named.rpartition("[")[2].rpartition(".")[2]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import alpha_of, alphas_of, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import NONE, Guards, Text, Value, options
@@ -36,7 +36,7 @@ def none_divided(ledger: Ledger) -> Iterator[NoneDivided]:
     reads = [read for read in ledger.reads if read.how == "get" and _may_be_missing(read)]
     seen: set[tuple[str, int]] = set()
     for quotient in ledger.quotients:
-        spot, name = quotient.spot, _alpha(quotient.value)
+        spot, name = quotient.spot, alpha_of(quotient.value)
         place = (spot.file.filename, spot.row)
         if not name or spot.chain or spot.file.is_test or place in seen or not _is_by_rank(quotient.by):
             continue
@@ -51,27 +51,11 @@ def none_divided(ledger: Ledger) -> Iterator[NoneDivided]:
                 quotient, name.partition("=")[0], since, None if left_out is None else left_out.spot
             )
         read = next(
-            (r for r in reads if r.spot.function is spot.function and name in _origins(r.value)), None
+            (r for r in reads if r.spot.function is spot.function and name in alphas_of(r.value)), None
         )
         if read is not None and not _is_looked_at(ledger, spot, name):
             seen.add(place)
             yield NoneDivided(quotient, "alpha", read.spot)
-
-
-def _alpha(value: Value) -> str:
-    """The origin of the alpha that the value is, whatever the way."""
-    found = {_origin(option.value) for option in options(value)}
-    return found.pop() if len(found) == 1 else ""
-
-
-def _origin(value: Value) -> str:
-    scale = scale_of(value)
-    symbol = None if scale is None else only_symbol(scale)
-    return symbol.origin if symbol is not None and symbol.role == ALPHA else ""
-
-
-def _origins(value: Value) -> set[str]:
-    return {_origin(option.value) for option in options(value)}
 
 
 def _is_by_rank(value: Value) -> bool:
@@ -99,7 +83,7 @@ def _literal(key: Value) -> bool:
 def _is_looked_at(ledger: Ledger, spot: Spot, name: str) -> bool:
     """Does the function ask anywhere whether there is one?"""
     return any(
-        ask.spot.function is spot.function and name in _origins(ask.value)
+        ask.spot.function is spot.function and name in alphas_of(ask.value)
         for ask in ledger.asks
         if ask.how in ("none", "truth", "isinstance")
     )

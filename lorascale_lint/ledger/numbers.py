@@ -28,6 +28,24 @@ def only_symbol(scale: Scale) -> Symbol | None:
     return None
 
 
+def symbol_of(value: Value) -> Symbol | None:
+    """The symbol that a number is, as it is and once; None for what is computed, or no number."""
+    scale = scale_of(value)
+    return None if scale is None else only_symbol(scale)
+
+
+def alphas_of(value: Value) -> set[str]:
+    """The origins of the alphas that a value is; an empty one stands for each way by which it is none."""
+    symbols = [symbol_of(option.value) for option in options(value)]
+    return {symbol.origin if symbol is not None and symbol.role == ALPHA else "" for symbol in symbols}
+
+
+def alpha_of(value: Value) -> str:
+    """The origin of the one alpha that a value is, whatever the way; empty if there is none."""
+    found = alphas_of(value)
+    return found.pop() if len(found) == 1 else ""
+
+
 def trained(scale: Scale) -> bool:
     """Is alpha, or a whole trained scale, in a scale that is known?"""
     return not scale.unknowns() and any(

@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.entries import Ask, KeyWrite, Return, Store
 from lorascale_lint.ledger.ignored_strengths import comes_from
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Number, Place, Value
 
@@ -75,15 +75,13 @@ def _is_one(value: Value) -> bool:
 
 def _name(ledger: Ledger, ask: Ask, value: Value) -> str | None:
     """What the strength is called, here or in a loop over the list that it is an element of."""
-    scale = scale_of(value)
-    symbol = None if scale is None else only_symbol(scale)
+    symbol = symbol_of(value)
     if symbol is not None and symbol.role in STRENGTHS:
         return symbol.origin.rpartition(".")[2]
     if not isinstance(value, Place):
         return None
     for bind in ledger.binds:
-        known = scale_of(bind.value)
-        one = None if known is None else only_symbol(known)
+        one = symbol_of(bind.value)
         same = one is not None and one.origin.replace("[*]", "[0]", 1) == value.path
         if one is not None and same and one.role in STRENGTHS:
             return bind.name

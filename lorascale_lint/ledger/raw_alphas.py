@@ -12,7 +12,7 @@ from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.families import families, family_of_class
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of
+from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of, symbol_of
 from lorascale_lint.ledger.powers import powers_of, trained_part
 from lorascale_lint.ledger.scale_stores import field_name, scale_stores
 from lorascale_lint.ledger.spots import Spot
@@ -358,8 +358,7 @@ def _stored_alphas(ledger: Ledger) -> dict[tuple[ClassInfo, Symbol], Store]:
     for looks in places.values():
         for entry in [look for look in looks if look.spot.chain] or looks:
             for option in options(entry.value):
-                scale = scale_of(option.value)
-                symbol = None if scale is None else only_symbol(scale)
+                symbol = symbol_of(option.value)
                 if symbol is not None and symbol.role == ALPHA and entry.spot.cls is not None:
                     for cls in [entry.spot.cls, *_heirs(ledger, entry.spot.cls)]:
                         found.setdefault((cls, symbol), entry)

@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import FunctionInfo
@@ -159,8 +159,7 @@ def _own(ledger: Ledger, role: str) -> set[str]:
 
 
 def _only(value: Value, role: str) -> Symbol | None:
-    scale = scale_of(value)
-    symbol = None if scale is None else only_symbol(scale)
+    symbol = symbol_of(value)
     return symbol if symbol is not None and symbol.role == role else None
 
 

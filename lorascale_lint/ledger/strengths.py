@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.interfaces import StrengthArgument, strength_argum
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import every_number, only_symbol, scale_of
+from lorascale_lint.ledger.numbers import every_number, scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Ref, Text, Tup, Value, options
@@ -125,8 +125,7 @@ def real_uses(ledger: Ledger) -> dict[Variable, str]:
         roles = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
         if ALPHA in roles and RANK in roles:
             for role in (ALPHA, RANK):
-                scale = scale_of(roles[role])
-                symbol = None if scale is None else only_symbol(scale)
+                symbol = symbol_of(roles[role])
                 if symbol is not None:
                     found[variable(symbol, use.spot)].add(role)
     for scale, spot in every_number(ledger):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.roles import RANK, role_of
 from lorascale_lint.ledger.entries import Bind, Quotient
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import alpha_of
 from lorascale_lint.provenance.scale import STAND_IN
-from lorascale_lint.provenance.values import Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,24 +25,16 @@ def swapped_names(ledger: Ledger) -> Iterator[Swapped]:
     called = [
         (bind, origin)
         for bind in ledger.binds
-        if role_of(bind.name, True) == RANK and (origin := _origin(bind.value)) and not bind.spot.file.is_test
+        if role_of(bind.name, True) == RANK
+        and (origin := alpha_of(bind.value))
+        and not bind.spot.file.is_test
     ]
     seen: set[object] = set()
     for quotient in ledger.quotients if called else ():
-        above, below = _origin(quotient.value), _origin(quotient.by)
+        above, below = alpha_of(quotient.value), alpha_of(quotient.by)
         if not above.startswith(STAND_IN) or not below or below.startswith(STAND_IN):
             continue
         bound = next((b for b, o in called if o == below and b.spot.function is quotient.spot.function), None)
         if bound is not None and quotient.spot.node not in seen:
             seen.add(quotient.spot.node)
             yield Swapped(bound, quotient)
-
-
-def _origin(value: Value) -> str:
-    """The origin of the one alpha that the value is, whatever the way."""
-    found = set()
-    for option in options(value):
-        scale = scale_of(option.value)
-        symbol = None if scale is None else only_symbol(scale)
-        found.add(symbol.origin if symbol is not None and symbol.role == ALPHA else "")
-    return found.pop() if len(found) == 1 else ""

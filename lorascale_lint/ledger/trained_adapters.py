@@ -24,7 +24,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora,
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
-from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, key_role_of, tables, tells_nothing
@@ -98,8 +98,7 @@ def _is_open(key: Value) -> bool:
 
 def _is_rank(value: Value) -> bool:
     """Is it the rank, or an extent of a tensor, and nothing else?"""
-    scale = scale_of(value)
-    symbol = None if scale is None else only_symbol(scale)
+    symbol = symbol_of(value)
     return symbol is not None and (symbol.role == RANK or symbol.origin.endswith(".shape"))
 
 
