@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.class_fields import Field
+from lorascale_lint.ledger.conditions import none_there
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.families import Family, families
@@ -135,7 +136,7 @@ def _chosen(family: Family, ask: Ask) -> Application | None:
         return None
     if {ALPHA, RANK} != roles(ask.value) | roles(ask.other) or roles(ask.value) == roles(ask.other):
         return None
-    if any(name.endswith(" is None") and not holds and name[:-8] in ask.atom for name, holds in ask.guards):
+    if any(name in ask.atom and not is_none for name, is_none in none_there(ask.guards)):
         return None  # one of them is set
     for application in family.applications:
         for branch in application.branches:

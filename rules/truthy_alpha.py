@@ -13,6 +13,7 @@ from lorascale_lint.ledger.choices import Choice, choices, divided, rank_stands_
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, symbol_of
+from lorascale_lint.provenance.marks import none_question
 from lorascale_lint.provenance.values import Value, options
 from lorascale_lint.rule import Rule
 
@@ -160,7 +161,7 @@ def _substitute(choice: Choice, asks: Mapping[str, list[Ask]], role: str) -> tup
         for other, others in choice.branches:
             for atom, holds in others if other.constant else ():
                 if not holds and atom in asks and (atom, False) not in guards:
-                    missing = (f"{atom} is None", True) in others
+                    missing = (none_question(atom), True) in others
                     return other.constant or Fraction(0), None if missing else _nearest(asks[atom], choice)
     return Fraction(0), None
 
@@ -197,7 +198,7 @@ def _decisive(choice: Choice, asks: Mapping[str, list[Ask]]) -> Ask | None:
         # Where another alpha is a way to the same scale, only the unscaled branch tells what was asked.
         asked += [no for others in unscaled for no in others if not no[1] and no not in guards]
         for atom, in_guards in asked:
-            missing = {(atom, True), (f"{atom} is None", True)}
+            missing = {(atom, True), (none_question(atom), True)}
             others = unscaled if in_guards else [one for one in unscaled if (atom, False) in one]
             if atom in asks and any(missing.isdisjoint(one) for one in others):
                 return _nearest(asks[atom], choice)

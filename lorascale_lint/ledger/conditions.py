@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.marks import asked_for_none
 from lorascale_lint.provenance.values import Guards
 
 
@@ -43,6 +44,23 @@ def explains(
     whole = isinstance(node, ast.Compare) and not told
     asked = [node.left, *node.comparators] if whole and isinstance(node, ast.Compare) else [node]
     return any(isinstance(part, ast.Name) and role_of(part.id, True) not in told for part in asked)
+
+
+def none_there(guards: Guards) -> Guards:
+    """What the guards ask for None, and whether it is None there."""
+    return tuple((asked, holds) for name, holds in guards if (asked := asked_for_none(name)))
+
+
+def is_none(guards: Guards) -> bool:
+    """Is anything known to be None there?"""
+    return any(holds for _, holds in none_there(guards))
+
+
+def is_set(parameter: str, guards: Guards) -> bool:
+    """Is the parameter, or a part of it, true there, or known not to be None?"""
+    return any(
+        name.startswith(f"{parameter}@") and holds != bool(asked_for_none(name)) for name, holds in guards
+    )
 
 
 def parting(left: Guards, right: Guards) -> tuple[str, bool] | None:

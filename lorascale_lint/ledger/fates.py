@@ -10,6 +10,7 @@ from functools import cached_property
 
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, SCALING, STRENGTH, A, B, key_role
+from lorascale_lint.ledger.conditions import is_set
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Norm, Trial, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
@@ -130,8 +131,7 @@ class Fate:
             name
             for name in (() if function is None else function.parameters)
             for write in alphas
-            if set(origins(write.value)) == {name}
-            and any(a.startswith(f"{name}@") and holds != a.endswith(" is None") for a, holds in write.guards)
+            if set(origins(write.value)) == {name} and is_set(name, write.guards)
         }
         return names.pop() if len(names) == len(alphas) == 1 else None
 

@@ -14,6 +14,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.marks import asked_for_none, none_question
 from lorascale_lint.provenance.values import Guards, Hole, Text, Tup, Value, options
 
 
@@ -78,8 +79,8 @@ def _asks_first(function: FunctionInfo, guard: tuple[str, bool], place: str) -> 
 
 def _plain(condition: str) -> str:
     """``hit is None`` of ``hit@3 is None``."""
-    name, _, rest = condition.partition("@")
-    return f"{name} is None" if rest.endswith("is None") else condition
+    asked = asked_for_none(condition)
+    return none_question(asked.partition("@")[0]) if asked else condition
 
 
 def _is_looked_up(function: FunctionInfo, name: str, place: str) -> bool:

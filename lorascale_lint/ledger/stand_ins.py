@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
+from lorascale_lint.ledger.conditions import is_none
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -45,7 +46,7 @@ def divided_stand_ins(ledger: Ledger) -> list[StandIn]:
     own, ranks, calls = _own(ledger, ALPHA), _own(ledger, RANK), _calls(ledger)
     for quotient in ledger.quotients:
         ways = [(option.value, option.guards) for option in options(quotient.result)]
-        if any(_is_rank_by_rank(value) and not _is_none(guards) for value, guards in ways):
+        if any(_is_rank_by_rank(value) and not is_none(guards) for value, guards in ways):
             continue  # the table has been given the rank where an alpha was missing
         if _has_default(quotient.by, ranks):
             continue  # the rank has a default of its own: settings of a new layer, and no file
@@ -183,10 +184,6 @@ def _is_rank_by_rank(value: Value) -> bool:
         return False
     stands_in = [symbol for symbol, _ in value.scale.powers if symbol.origin.startswith(STAND_IN)]
     return value.scale.by_role() == ONE or bool(stands_in)  # also that of another module
-
-
-def _is_none(guards: Guards) -> bool:
-    return any(name.endswith(" is None") and holds for name, holds in guards)
 
 
 def _by_rank(scale: Scale) -> bool:

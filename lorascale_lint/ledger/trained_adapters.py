@@ -21,6 +21,7 @@ from lorascale_lint.knowledge.interfaces import (
     WRITES_TEXT,
 )
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora, words
+from lorascale_lint.ledger.conditions import is_none
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
@@ -30,7 +31,7 @@ from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, key_role_of, tables, tells_nothing
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, STAND_IN
-from lorascale_lint.provenance.values import NONE, Guards, Hole, Place, Ref, Text, Value, contradict, options
+from lorascale_lint.provenance.values import NONE, Hole, Place, Ref, Text, Value, contradict, options
 
 Group = tuple[str, str]
 """File and class; an empty class for the functions of a script."""
@@ -132,15 +133,11 @@ def _set_to_rank(ledger: Ledger) -> dict[str, bool]:
     for write in ledger.writes:
         name = (write.key.literal or "") if isinstance(write.key, Text) else ""
         if name.isidentifier() and role_of(name, True) == ALPHA and _is_rank(write.value):
-            found[name] = found.get(name, True) and _asks_for_none(write.guards)
+            found[name] = found.get(name, True) and is_none(write.guards)
     for store in ledger.stores:
         if role_of(store.field, True) == ALPHA and _is_rank(store.value):
-            found[store.field] = found.get(store.field, True) and _asks_for_none(store.guards)
+            found[store.field] = found.get(store.field, True) and is_none(store.guards)
     return found
-
-
-def _asks_for_none(guards: Guards) -> bool:
-    return any(name.endswith(" is None") and holds for name, holds in guards)
 
 
 def _alphas_of(use: Use) -> Iterator[str]:

@@ -11,7 +11,7 @@ from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT
 from lorascale_lint.provenance.lookups import entry, may_be_absent, presence
 from lorascale_lint.provenance.machine import Machine, hole
-from lorascale_lint.provenance.marks import WALKED
+from lorascale_lint.provenance.marks import WALKED, asked_for_none, none_question
 from lorascale_lint.provenance.numbers import asked, compared
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.unseen import instance
@@ -45,7 +45,7 @@ def test(m: Machine, node: ast.expr) -> bool | None:
             for value in values:
                 results.append(test(m, value))
                 name, sign = _named(m, value)
-                if name.endswith(" is None"):  # the parts behind it are asked only then
+                if asked_for_none(name):  # the parts behind it are asked only then
                     m.frame.guards = (*m.frame.guards, (name, sign != wanted))
             m.frame.guards = guards  # what one part takes for granted holds only if it was asked
             if wanted in results:
@@ -77,9 +77,9 @@ def _named(m: Machine, node: ast.expr) -> tuple[str, bool]:
     """What guards call a condition, and what it says of that."""
     match node:
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
-            return f"{m.atom(left)} is None", True
+            return none_question(m.atom(left)), True
         case ast.Compare(left=left, ops=[ast.IsNot()], comparators=[ast.Constant(value=None)]):
-            return f"{m.atom(left)} is None", False
+            return none_question(m.atom(left)), False
         case _:
             return m.atom(node), True
 
@@ -173,10 +173,10 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
             pass
     match test:
         case ast.Compare(left=left, ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None)]):
-            m.assume(f"{m.atom(left)} is None", holds)
+            m.assume(none_question(m.atom(left)), holds)
             _narrow(m, left, lambda value: (m.is_none(value) is True) == holds or m.is_none(value) is None)
         case ast.Compare(left=left, ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
-            m.assume(f"{m.atom(left)} is None", not holds)
+            m.assume(none_question(m.atom(left)), not holds)
             _narrow(m, left, lambda value: (m.is_none(value) is True) != holds or m.is_none(value) is None)
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]) if holds:
             m.assume(m.atom(test), holds)

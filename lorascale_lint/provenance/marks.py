@@ -22,3 +22,16 @@ FILLED = " was filled"
 """How the condition ends that a field of a record holds no longer what it started with."""
 MANY = "too many ways to this place"
 """What a value is called that has more alternatives than are kept."""
+
+
+_IS_NONE = " is None"
+
+
+def none_question(name: str) -> str:
+    """The condition that holds where what is called so is None."""
+    return f"{name}{_IS_NONE}"
+
+
+def asked_for_none(condition: str) -> str:
+    """``alpha@3`` of ``alpha@3 is None``; empty for a condition that asks something else."""
+    return condition.removesuffix(_IS_NONE) if condition.endswith(_IS_NONE) else ""

@@ -13,7 +13,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Cell, Names
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
-from lorascale_lint.provenance.marks import AFTER
+from lorascale_lint.provenance.marks import AFTER, none_question
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
 from lorascale_lint.provenance.objects import class_attribute, in_class, new_object, record_fields
@@ -75,7 +75,7 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     if place.role == "base" and (note in ("float", "int") or number):
         return Place(place.path, "strength", True)
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
-        guard = f"{parameter.arg}@{m.frame.number} is None"
+        guard = none_question(f"{parameter.arg}@{m.frame.number}")
         return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
     if place.role == "alpha" and place.weak and isinstance(default, ast.Constant) and is_share(default.value):
         return Place(with_share(parameter.arg), "alpha", True)  # a strength, unless a rank divides it
@@ -221,9 +221,8 @@ def _field_place(m: Machine, cls: ClassInfo, name: str) -> Value:
             node = item.attributes[name]
             place = _held_by(cls, _declared(m, item, name))
             if isinstance(node, ast.Constant) and node.value is None:
-                return join(
-                    [(place, ((f"self.{name} is None", False),)), (NONE, ((f"self.{name} is None", True),))]
-                )
+                guard = none_question(f"self.{name}")
+                return join([(place, ((guard, False),)), (NONE, ((guard, True),))])
             return place
     return _held_by(cls, m.place(name))
 
