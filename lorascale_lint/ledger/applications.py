@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -11,6 +10,7 @@ from fractions import Fraction
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, STRENGTHS, A, B
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, is_test
 from lorascale_lint.provenance.scale import Scale, Symbol
@@ -170,7 +170,7 @@ def _is_given(entry: Apply) -> bool:
     """Are the factors, or numbers on them, parameters of the function?"""
     parameters = entry.spot.function.parameters if entry.spot.function is not None else ()
     origins = [entry.factors, *(symbol.origin for symbol, _ in entry.scale.powers)]
-    return any(re.split(r"[.\[]", origin)[0] in parameters for origin in origins)
+    return any(root_of(origin) in parameters for origin in origins)
 
 
 def _by_test(chain: tuple[str, ...]) -> bool:

@@ -29,6 +29,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, named_arguments
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, quotient_scales, scale_of
+from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import Surroundings, around, literal_of, scope_of
@@ -194,7 +195,7 @@ class Contracts:
     def _written(self, write: KeyWrite) -> Iterator[Meeting]:
         """The alpha of a configuration that becomes one of a file, as it is."""
         for alpha in _origins(write.value, alone=True):
-            path = _owner(alpha)
+            path = owner_of(alpha)
             read = self._read(path, alpha, write.spot) if path else None
             if read is not None and literal_of(read.key) == "lora_alpha":
                 yield Meeting(path, read, None, write.spot)
@@ -202,8 +203,8 @@ class Contracts:
     def _pair(
         self, alpha: str, rank: str, spot: Spot, told: str = "", flagged: bool = False
     ) -> Iterator[Meeting]:
-        path = _owner(alpha)
-        if not path or path != _owner(rank):
+        path = owner_of(alpha)
+        if not path or path != owner_of(rank):
             return
         above, below = self._read(path, alpha, spot), self._read(path, rank, spot)
         if above is None or below is None:
@@ -231,7 +232,7 @@ class Contracts:
             return False  # what peft makes of them is known
         if not self.surroundings.looks_factors_up(use.spot):
             return True
-        paths = {_owner(origin) for value in use.given.values() for origin in _origins(value)}
+        paths = {owner_of(origin) for value in use.given.values() for origin in _origins(value)}
         return not paths.isdisjoint(self._going_on[use.spot.function])
 
     @cached_property
@@ -355,11 +356,6 @@ def _by_root(quotient: Quotient) -> bool:
 
 def _files_of(spot: Spot) -> set[str]:
     return {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
-
-
-def _owner(origin: str) -> str:
-    """``config`` of ``config.lora_alpha`` and of ``config[lora_alpha]``."""
-    return origin.rpartition("[")[0] if origin.endswith("]") else origin.rpartition(".")[0]
 
 
 def _origins(value: Value, alone: bool = False) -> list[str]:

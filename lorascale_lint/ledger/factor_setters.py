@@ -9,6 +9,7 @@ from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B, role_of
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options
 
@@ -24,7 +25,7 @@ class Setter:
         """The parameter that gives the factor of a side."""
         for option in options(self.factors[side].value):
             path = getattr(option.value, "path", "") or getattr(option.value, "origin", "")
-            name = path.partition(".")[0].partition("[")[0]
+            name = root_of(path)
             if name in self.function.parameters:
                 return str(name)
         return None
@@ -61,8 +62,8 @@ def _side(entry: Store) -> str | None:
     given = [option.value for option in options(entry.value)]
     names = () if entry.spot.function is None else entry.spot.function.parameters
     from_parameter = any(
-        (isinstance(value, Place) and value.path.partition(".")[0].partition("[")[0] in names)
-        or (isinstance(value, Tensor) and value.origin.partition(".")[0].partition("[")[0] in names)
+        (isinstance(value, Place) and root_of(value.path) in names)
+        or (isinstance(value, Tensor) and root_of(value.origin) in names)
         for value in given
     )
     return side if side in (A, B) and from_parameter else None

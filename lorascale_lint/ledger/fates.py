@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from lorascale_lint.ledger.conditions import is_set
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Norm, Trial, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
 from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
@@ -300,12 +300,8 @@ def _is_chosen(symbol: Symbol, parameters: Collection[str] = ()) -> bool:
 
 def _is_of_caller(apply: Apply) -> bool:
     """Are the factors an argument of the function, which is run here for itself?"""
-    function, root = apply.spot.function, _ROOT.split(apply.factors, maxsplit=1)[0]
-    return function is not None and not apply.spot.chain and root in function.parameters
-
-
-_ROOT = re.compile(r"[.\[]")
-"""What stands behind the name that a place begins with."""
+    function = apply.spot.function
+    return function is not None and not apply.spot.chain and root_of(apply.factors) in function.parameters
 
 
 def may_hold_scale(place: Apply | Norm) -> bool:

@@ -11,6 +11,7 @@ from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of, trained
+from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale, undivided
@@ -55,7 +56,7 @@ def comes_from(value: Value, name: str) -> bool:
     for option in options(value):
         match option.value:
             case Place(path=path):
-                found = path.partition(".")[0].partition("[")[0] == name
+                found = root_of(path) == name
             case Number(scale=scale) | Tensor(scale=scale):
                 found = _holds(scale, name)
             case Tup(items=items):

@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import alpha_of, alphas_of, scale_of
+from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import NONE, Guards, Text, Value, options
@@ -65,8 +66,8 @@ def _is_by_rank(value: Value) -> bool:
 
 def _is_asked(name: str, guards: Guards) -> bool:
     """Does a condition speak of the number?"""
-    last = re.split(r"[\[.]", name.partition("=")[0])[0]
-    return any(last in re.findall(r"\w+", condition) for condition, _ in guards)
+    root = root_of(name.partition("=")[0])
+    return any(root in re.findall(r"\w+", condition) for condition, _ in guards)
 
 
 def _may_be_missing(read: KeyRead) -> bool:

@@ -22,6 +22,7 @@ from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import trained
+from lorascale_lint.ledger.origins import last_of
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import arms
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -77,7 +78,7 @@ def _strength(scale: Scale) -> str:
 
 def _explains(condition: str, strength: str) -> bool:
     """May the condition say why there is no strength? Whether alpha is known says nothing of it."""
-    last = strength.rpartition("[")[2].rpartition(".")[2].removesuffix("]")
+    last = last_of(strength)
     return explains(condition, (*STRENGTHS, GATE), told=(ALPHA, RANK), named=last)
 
 
@@ -103,7 +104,7 @@ def left_on_branches(ledger: Ledger) -> Iterator[LeftOnBranch]:
         told = [(use, name) for use in uses if _applies(use) and (name := _given_strength(use))]
         for use, name in told:
             here = arms(function, use.spot.node)[:1]
-            last = name.rpartition("[")[2].rpartition(".")[2].removesuffix("]")
+            last = last_of(name)
             if not here or last in ast.unparse(here[0][0].test):
                 continue
             other = (here[0][0], not here[0][1])

@@ -13,6 +13,7 @@ from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import GivenStrength, given_strengths
 from lorascale_lint.provenance.values import Place, Value, options
@@ -55,7 +56,7 @@ def _alpha_by_rank(value: Value) -> str:
 
 def _made_with(look: Look, alpha: str) -> Spot | None:
     """Where a model gets an adapter whose configuration has this alpha."""
-    owner = alpha.rpartition("[")[0] if alpha.endswith("]") else alpha.rpartition(".")[0]
+    owner = owner_of(alpha)
     told = [use for use in look.uses if _last(use) in CONFIG_CLASSES and alpha in _alphas(use)]
     for use in look.uses:
         given = {o.value.path for v in use.given.values() for o in options(v) if isinstance(o.value, Place)}

@@ -26,6 +26,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import scale_of, symbol_of
+from lorascale_lint.ledger.origins import last_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, key_role_of, tables, tells_nothing
@@ -146,7 +147,7 @@ def _alphas_of(use: Use) -> Iterator[str]:
         for way in options(value) if role_of(name, True) == ALPHA else ():
             scale = scale_of(way.value)
             for symbol, _ in scale.powers if scale is not None else ():
-                yield symbol.origin.removesuffix("]").rpartition("[")[2].rpartition(".")[2]
+                yield last_of(symbol.origin)
 
 
 def _is_configuration(value: Value) -> bool:

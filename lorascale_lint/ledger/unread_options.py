@@ -20,6 +20,7 @@ from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import has_star
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.origins import last_of, owner_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.told import unheeded
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo
@@ -91,15 +92,10 @@ def _only_told(ledger: Ledger, builds: list[Use]) -> Iterator[UnreadOption]:
         held = {option.value.path for option in options(read.container) if isinstance(option.value, Place)}
         for use in builds:
             ranks = [value for key, value in use.given.items() if role_of(key, True) == RANK]
-            owners = {_owner(origin) for value in ranks for origin in _origins(value)}
+            owners = {owner_of(origin) for value in ranks for origin in _origins(value)}
             if _lacks(use, is_flag=True) and not owners.isdisjoint(held) and not use.spot.chain:
                 yield UnreadOption(name, read.spot, use, is_flag=True)
                 return
-
-
-def _owner(origin: str) -> str:
-    """``config`` of ``config.r`` and of ``config[r]``."""
-    return origin.rpartition("[")[0] if origin.endswith("]") else origin.rpartition(".")[0]
 
 
 def _attributes(file: FileInfo) -> Iterator[str]:
@@ -141,16 +137,14 @@ def _lacks(use: Use, is_flag: bool) -> bool:
 def _of_group(use: Use, group: _Group) -> bool:
     """Is the rank that is given one of the options?"""
     ranks = [value for name, value in use.given.items() if role_of(name, True) == RANK]
-    return any(_last_name(symbol) in group.declared for value in ranks for symbol in _origins(value))
+    return any(
+        last_of(symbol.partition("=")[0]) in group.declared for value in ranks for symbol in _origins(value)
+    )
 
 
 def _origins(value: Value) -> list[str]:
     scales = [scale_of(option.value) for option in options(value)]
     return [symbol.origin for scale in scales if scale is not None for symbol, _ in scale.powers]
-
-
-def _last_name(origin: str) -> str:
-    return origin.partition("=")[0].removesuffix("]").rpartition(".")[2].rpartition("[")[2]
 
 
 def _parsers(ledger: Ledger) -> Iterator[_Group]:
