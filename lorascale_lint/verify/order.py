@@ -38,6 +38,11 @@ class Order:
     harness: str = ""
     reached: bool = False
 
+    @property
+    def on_card(self) -> bool:
+        """Is the device a graphics card?"""
+        return self.device.startswith("cuda")
+
     def as_json(self) -> str:
         """For `read`."""
         return json.dumps(asdict(self))

@@ -456,8 +456,7 @@ class _Session:
 
     def _child(self, state: _Progress, mode: str) -> str:
         """Run one child to its end; returns how it ended, for a person."""
-        cards = self.blank.device.startswith("cuda")
-        room = Room.new(self.containment, size=self.limits.size, cards=cards)
+        room = Room.new(self.containment, size=self.limits.size, cards=self.blank.on_card)
         order = replace(
             self.blank,
             import_mode=mode,
@@ -566,11 +565,7 @@ def _exit_words(status: int) -> str:
 
 def _environment(home: Path, order: Order) -> dict[str, str]:
     """A small environment of the child's own: no network, no other device, nothing written outside `home`."""
-    kept = (
-        _KEPT_ENVIRONMENT
-        if not order.device.startswith("cuda")
-        else (*_KEPT_ENVIRONMENT, "CUDA_VISIBLE_DEVICES")
-    )
+    kept = (*_KEPT_ENVIRONMENT, "CUDA_VISIBLE_DEVICES") if order.on_card else _KEPT_ENVIRONMENT
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment |= {
         "HOME": str(home),
@@ -599,7 +594,7 @@ def _environment(home: Path, order: Order) -> dict[str, str]:
     if order.ranks > 1:
         # torchrun starts its processes without -P.
         environment["PYTHONSAFEPATH"] = "1"
-    if not order.device.startswith("cuda"):
+    if not order.on_card:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     if sys.platform == "linux":
         # gloo otherwise looks up this machine's name, which may not resolve.

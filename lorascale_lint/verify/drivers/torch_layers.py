@@ -17,6 +17,7 @@ from lorascale_lint.verify.arrays import (
     framework,
     poison_torch,
 )
+from lorascale_lint.verify.harness.models import model_of
 from lorascale_lint.verify.protocol import (
     LayerSpec,
     ModelLayer,
@@ -124,16 +125,9 @@ def copy_into(parameter: Any, values: Weights) -> None:
 
 def make_model(weights: Mapping[str, Weights], dtype: str = "float32") -> Any:
     """A module whose linear layers have these dotted names."""
-    root = torch.nn.Module()
-    for name, weight in weights.items():
-        parent = root
-        *parts, last = name.split(".")
-        for part in parts:
-            if not hasattr(parent, part):
-                parent.add_module(part, torch.nn.Module())
-            parent = getattr(parent, part)
-        parent.add_module(last, make_module(LINEAR, weight, np.zeros(len(weight)), dtype))
-    return root
+    return model_of(
+        {name: make_module(LINEAR, weight, np.zeros(len(weight)), dtype) for name, weight in weights.items()}
+    )
 
 
 def version_of(package: Path) -> str:

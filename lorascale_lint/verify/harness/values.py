@@ -246,7 +246,7 @@ def _model(value: Value, setting: Setting) -> Any:
     for number, item in enumerate(setting.modules):
         own = _plain(replace(value, form=Form.PLAIN, modules=(number,)), setting)
         layers[item.shape.name] = layer_of(own, item.shape.geometry, Role.BASE)
-    return model_of(layers)
+    return model_of(layers).eval()
 
 
 def _referred(reference: str) -> Any:

@@ -71,7 +71,7 @@ class ModelSubject(FunctionSubject):
 
     def apply(self, setting: Setting) -> tuple[Seen, ...]:
         """Call it. Raises CannotBuildError, CodeError."""
-        model = model_of({setting.modules[0].shape.name: self._layer.made(setting).layer})
+        model = model_of({setting.modules[0].shape.name: self._layer.made(setting).layer}).eval()
         arguments: Mapping[str, Any] = {
             name: model if _is_model(value) else build(value, setting) for name, value in self.case.arguments
         }
