@@ -55,26 +55,32 @@ def entry_points(group: str) -> Iterable[EntryPoint]:
 
 
 def _may_be_declared(group: str) -> bool:
-    if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
-        return True
-    for folder in sys.path:
-        if folder.endswith(".egg") or os.path.isfile(folder):
-            return True  # an archive: `importlib.metadata` reads it
-        try:
-            names = os.listdir(folder or os.curdir)
-        except OSError:
-            continue
-        for name in names:
-            if name.endswith(".egg"):
-                return True
-            if name.endswith((".dist-info", ".egg-info")):
-                try:
-                    with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
-                        if group.encode() in file.read():
-                            return True
-                except OSError:
-                    continue
-    return False
+    others = any(
+        hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder
+    )
+    return others or any(_may_declare(folder, group.encode()) for folder in sys.path)
+
+
+def _may_declare(folder: str, group: bytes) -> bool:
+    if folder.endswith(".egg") or os.path.isfile(folder):
+        return True  # an archive: `importlib.metadata` reads it
+    try:
+        names = os.listdir(folder or os.curdir)
+    except OSError:
+        return False
+    return any(
+        name.endswith(".egg")
+        or (name.endswith((".dist-info", ".egg-info")) and _declares(os.path.join(folder, name), group))
+        for name in names
+    )
+
+
+def _declares(package: str, group: bytes) -> bool:
+    try:
+        with open(os.path.join(package, "entry_points.txt"), "rb") as file:
+            return group in file.read()
+    except OSError:
+        return False
 
 
 def digest_of(rules: Iterable[Rule]) -> bytes:
