@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import lru_cache
 
 from lorascale_lint.knowledge.members import CHANGING_CALLS
@@ -34,26 +35,20 @@ def goes_nowhere(function: FunctionInfo, node: ast.AST) -> bool:
 
 def arms(function: FunctionInfo, node: ast.AST) -> list[Arm]:
     """The branches in which ``node`` stands, innermost first."""
-    parents = _parents(function)
-    found: list[Arm] = []
-    above = parents.get(id(node))
-    while above is not None:
-        if isinstance(above, ast.If) and (node in above.body or node in above.orelse):
-            found.append((above, node in above.body))
-        node, above = above, parents.get(id(above))
-    return found
+    return [
+        (above, below in above.body)
+        for below, above in _upwards(function, node)
+        if isinstance(above, ast.If) and (below in above.body or below in above.orelse)
+    ]
 
 
 def loops_around(function: FunctionInfo, node: ast.AST) -> list[ast.For | ast.AsyncFor]:
     """The loops in whose body ``node`` stands, innermost first."""
-    parents = _parents(function)
-    found: list[ast.For | ast.AsyncFor] = []
-    above = parents.get(id(node))
-    while above is not None:
-        if isinstance(above, ast.For | ast.AsyncFor) and node in above.body:
-            found.append(above)
-        node, above = above, parents.get(id(above))
-    return found
+    return [
+        above
+        for below, above in _upwards(function, node)
+        if isinstance(above, ast.For | ast.AsyncFor) and below in above.body
+    ]
 
 
 def statement_of(function: FunctionInfo, node: ast.AST) -> ast.stmt | None:
@@ -91,11 +86,9 @@ def _is_read(function: FunctionInfo, name: str, statement: ast.stmt) -> bool:
     for branch, holds in arms(function, statement):
         for sibling in branch.orelse if holds else branch.body:
             other.update(id(inner) for inner in ast.walk(sibling))
-    above: ast.AST | None = statement
-    while above is not None:
-        if isinstance(above, ast.For | ast.While | ast.AsyncFor):
-            break  # what stands before it in the loop runs behind it, too
-        above = parents.get(id(above))
+    # What stands before it in a loop runs behind it, too.
+    loops = (ast.For, ast.While, ast.AsyncFor)
+    repeated = any(isinstance(above, loops) for _, above in _upwards(function, statement))
     last = statement.end_lineno or statement.lineno
     for node in ast.walk(function.node):
         match node:
@@ -104,7 +97,7 @@ def _is_read(function: FunctionInfo, name: str, statement: ast.stmt) -> bool:
             case ast.Name(id="locals" | "vars" | "eval" | "exec"):
                 return True
             case ast.Name(id=read, ctx=ast.Load() | ast.Del()) if read == name and id(node) not in other:
-                if node.lineno > last or (above is not None and not _inside(parents, node, statement)):
+                if node.lineno > last or (repeated and not _inside(parents, node, statement)):
                     return True
             case _:
                 pass
@@ -115,6 +108,14 @@ def _inside(parents: dict[int, ast.AST], node: ast.AST | None, statement: ast.st
     while node is not None and node is not statement:
         node = parents.get(id(node))
     return node is statement
+
+
+def _upwards(function: FunctionInfo, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Each node on the way from ``node`` up to the function, with the one above it."""
+    parents = _parents(function)
+    while (above := parents.get(id(node))) is not None:
+        yield node, above
+        node = above
 
 
 @lru_cache(maxsize=1_000)
