@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
@@ -10,7 +9,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -93,11 +91,6 @@ class Browser:
         """Press the Tab key."""
         for kind in ("rawKeyDown", "keyUp"):
             self._ask("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
-
-    def picture(self, file: Path, *, whole: bool = True) -> None:
-        """Save what is seen, or the whole page."""
-        answer = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        file.write_bytes(base64.b64decode(answer["data"]))
 
     def _ask(self, method: str, **parameters: Any) -> Mapping[str, Any]:
         self._number += 1

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 
-_KIN = ({"diffusers-flux", "diffusers-flux2"},)
+_KIN = {"diffusers-flux", "diffusers-flux2"}
 
 
 def came_true(said: Prediction, scale: float | None) -> bool:
@@ -64,7 +64,7 @@ def test_adapters_of_other_models_are_not_called_right(pipeline: Pipeline, tmp_p
     loader = loader_named(pipeline.loader)
     assert loader is not None
     # The first code of Flux and Flux.2 has the same names.
-    kin = next((names for names in _KIN if pipeline.loader in names), {pipeline.loader})
+    kin = _KIN if pipeline.loader in _KIN else {pipeline.loader}
     others = [other for other in PIPELINES if other.loader not in kin]
     wrong, known = [], 0
     for number, (other, layout) in enumerate((each, way) for each in others for way in foreign_layouts(each)):
