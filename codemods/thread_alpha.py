@@ -22,7 +22,7 @@ from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
-from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.entries import Use, has_star
 from lorascale_lint.ledger.factor_setters import Setter
 from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.handed_factors import Handed, handed_factors
@@ -57,8 +57,7 @@ def passes(use: Use, parameter: str) -> bool:
     """Does the call give the setter an alpha?"""
     call = use.spot.node
     assert isinstance(call, ast.Call)
-    spread = any(keyword.arg is None for keyword in call.keywords)
-    return parameter in use.given or spread or any(isinstance(part, ast.Starred) for part in call.args)
+    return parameter in use.given or has_star(call)
 
 
 def _extend_setter(ledger: Ledger, family: Family, setter: Setter, rewrites: Rewrites) -> bool:

@@ -15,9 +15,8 @@ from lorascale_lint.knowledge.interfaces import (
 )
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of, speaks_of_lora, words
 from lorascale_lint.ledger.defaults import Defaults
-from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.entries import Use, has_star
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.left_at_default import has_star
 from lorascale_lint.ledger.looks import looks, row_in
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.provenance.scale import Scale

@@ -15,9 +15,9 @@ from lorascale_lint.knowledge.interfaces import (
     WRITES_TEXT,
 )
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
-from lorascale_lint.ledger.entries import Use, argument_of
+from lorascale_lint.ledger.entries import Use, argument_of, has_star
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.left_at_default import LeftAlpha, has_star, left_alphas, written_after
+from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas, written_after
 from lorascale_lint.ledger.numbers import quotient_scales, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import literal_of

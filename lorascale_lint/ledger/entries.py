@@ -201,6 +201,13 @@ def named_arguments(use: Use) -> dict[str, Value]:
     return {known.get(name, name): value for name, value in use.given.items()}
 
 
+def has_star(call: ast.Call) -> bool:
+    """Are some arguments out of sight, behind ``*`` or ``**``?"""
+    return any(isinstance(part, ast.Starred) for part in call.args) or any(
+        k.arg is None for k in call.keywords
+    )
+
+
 def argument_of(use: Use, parameter: str) -> Spot | None:
     """Where the argument for ``parameter`` stands in a call; None for one behind a star."""
     call, callee = use.spot.node, use.callee

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import MODULE_WORDS
 from lorascale_lint.knowledge.roles import ALPHA, role_of, words
-from lorascale_lint.ledger.entries import KeyWrite, Use
+from lorascale_lint.ledger.entries import KeyWrite, Use, has_star
 from lorascale_lint.ledger.fates import Fate, fates
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -54,7 +54,7 @@ def consumers(fate: Fate, gathered: Gathered) -> Iterator[Consumer]:
     for use in fate.ledger.uses:
         node = use.spot.node
         own = use.spot.function is fate.trial.function and not use.spot.chain and use.spot.row >= last
-        if not own or not isinstance(node, ast.Call) or _spreads(node) or use.callee is None:
+        if not own or not isinstance(node, ast.Call) or has_star(node) or use.callee is None:
             continue
         callee = use.callee.methods.get("__init__") if isinstance(use.callee, ClassInfo) else use.callee
         if callee is None:
@@ -79,10 +79,6 @@ def optional_parameters(function: FunctionInfo) -> list[str]:
         arg for arg, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value is not None
     ]
     return [arg.arg for arg in (*optional, *keyword)]
-
-
-def _spreads(call: ast.Call) -> bool:
-    return any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
 
 
 def _unread(fate: Fate) -> Iterator[Gathered]:

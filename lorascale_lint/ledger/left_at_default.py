@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, role_of
-from lorascale_lint.ledger.entries import Store, Use, argument_of
+from lorascale_lint.ledger.entries import Store, Use, argument_of, has_star
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
@@ -186,13 +186,6 @@ def default_of(function: FunctionInfo, parameter: str) -> ast.Constant | None:
     ]
     found = next((default for arg, default in both if arg.arg == parameter), None)
     return found if isinstance(found, ast.Constant) else None
-
-
-def has_star(call: ast.Call) -> bool:
-    """Are some arguments out of sight, behind ``*`` or ``**``?"""
-    return any(isinstance(part, ast.Starred) for part in call.args) or any(
-        k.arg is None for k in call.keywords
-    )
 
 
 def _parameters(function: FunctionInfo) -> list[ast.arg]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK
-from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
+from lorascale_lint.ledger.entries import KeyRead, Quotient, Use, has_star
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import alpha_of, alphas_of, scale_of
 from lorascale_lint.ledger.origins import root_of
@@ -97,9 +97,6 @@ def _calls(ledger: Ledger, spot: Spot, name: str) -> list[tuple[Use, bool]]:
         node = use.spot.node
         if use.callee is not spot.function or not isinstance(node, ast.Call) or use.spot.file.is_test:
             continue
-        spread = any(isinstance(a, ast.Starred) for a in node.args) or any(
-            k.arg is None for k in node.keywords
-        )
         given = use.given.get(name, NONE)
-        found.append((use, spread or any(option.value != NONE for option in options(given))))
+        found.append((use, has_star(node) or any(option.value != NONE for option in options(given))))
     return found

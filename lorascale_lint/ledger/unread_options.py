@@ -16,9 +16,8 @@ from lorascale_lint.knowledge.interfaces import (
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.defaults import option_names
-from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.entries import Use, has_star
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.left_at_default import has_star
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.origins import last_of, owner_of
 from lorascale_lint.ledger.spots import Spot
