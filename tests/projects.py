@@ -56,3 +56,24 @@ def places(result: LintResult | Collection[Finding], folder: Path) -> list[tuple
         (Path(item.span.filename).relative_to(folder).as_posix(), item.span.start.row, item.code)
         for item in found
     )
+
+
+LORA_CONV = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class LoRAConv(nn.Module):
+    def __init__(self, conv, r, lora_alpha):
+        super().__init__()
+        self.conv = conv
+        self.merged = False
+        self.lora_A = nn.Parameter(torch.zeros(r, conv.in_channels))
+        self.lora_B = nn.Parameter(torch.zeros(conv.out_channels, r))
+        self.scaling = lora_alpha / r
+
+    def delta(self):
+        return (self.lora_B @ self.lora_A).view(self.conv.weight.shape) * self.scaling
+"""
+"""A convolution with factors and their delta, without the methods that apply it."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import LORA_CONV, lint_files
 
 FOUND = {
     "new weight": "weight = layer.proj.weight.data.clone() + layer.proj.get_delta_weight(name)\n"
@@ -64,23 +64,9 @@ def test_models_that_merge(between: str, merge: str, count: int, tmp_path: Path)
     assert len(lint_files(tmp_path, {"export_lora.py": source}, codes=["LS125"])) == count
 
 
-LAYER = """
-import torch
-from torch import nn
-
-
-class LoRAConv(nn.Module):
-    def __init__(self, conv, r, lora_alpha):
-        super().__init__()
-        self.conv = conv
-        self.merged = False
-        self.lora_A = nn.Parameter(torch.zeros(r, conv.in_channels))
-        self.lora_B = nn.Parameter(torch.zeros(conv.out_channels, r))
-        self.scaling = lora_alpha / r
-
-    def delta(self):
-        return (self.lora_B @ self.lora_A).view(self.conv.weight.shape) * self.scaling
-
+LAYER = (
+    LORA_CONV
+    + """
     def restore(self):
         self.conv.weight.data = self.backup
 
@@ -88,6 +74,7 @@ class LoRAConv(nn.Module):
         {body}
         return self.conv(x)
 """
+)
 EACH_CALL = {
     "an assignment": "self.conv.weight.data = self.conv.weight.data + self.delta()",
     "in place": "self.conv.weight.data += self.delta()",

@@ -6,26 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import LORA_CONV, lint_files
 
-LAYER = """
-import torch
-import torch.nn.functional as F
-from torch import nn
-
-
-class LoRAConv(nn.Module):
-    def __init__(self, conv, r, lora_alpha):
-        super().__init__()
-        self.conv = conv
-        self.merged = False
-        self.lora_A = nn.Parameter(torch.zeros(r, conv.in_channels))
-        self.lora_B = nn.Parameter(torch.zeros(conv.out_channels, r))
-        self.scaling = lora_alpha / r
-
-    def delta(self):
-        return (self.lora_B @ self.lora_A).view(self.conv.weight.shape) * self.scaling
-
+LAYER = (
+    LORA_CONV
+    + """
     def train(self, mode=True):
         self.conv.train(mode)
         if self.merged:
@@ -43,6 +28,7 @@ class LoRAConv(nn.Module):
             return self.conv(x)
         return F.conv2d(x, self.conv.weight {forward} self.delta(), self.conv.bias)
 """
+)
 
 
 def codes(folder: Path, train: str, eval: str, forward: str) -> list[str]:
