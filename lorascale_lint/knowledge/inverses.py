@@ -5,6 +5,7 @@ Source: PEFT, diffusers (``unfuse_lora``), adapters, ComfyUI (``unpatch_model``)
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -60,3 +61,11 @@ def unmerges(name: str) -> bool:
     """Does the name, or a word of it, promise to take a delta out of a weight?"""
     bare = name.lower().replace("un_", "un")
     return any(f"un{word}" in bare for word in INTO_WEIGHTS)
+
+
+_PUTS_BACK = re.compile(r"un_?(?:merge|fuse|patch|load|apply)|restore|reset|revert|remove|back_?up|undo")
+
+
+def may_put_back(name: str) -> bool:
+    """May what is called so put a weight back? More than `unmerges`: it is asked to be on the safe side."""
+    return _PUTS_BACK.search(name.lower()) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection
 
 from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
@@ -18,6 +19,11 @@ def expression(name: str) -> ast.expr | None:
         return ast.parse(text, mode="eval").body
     except SyntaxError:
         return None
+
+
+def names_in(condition: str) -> list[str]:
+    """The names in a condition, of whatever kind it is."""
+    return re.findall(r"[^\W\d]\w*", condition)
 
 
 def explains(

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import FACTORS
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
@@ -45,8 +46,8 @@ def _target(node: ast.AST) -> ast.expr | None:
     match node:
         case ast.AugAssign(target=target, op=ast.Mult() | ast.Div()):
             return target
-        case ast.Call(func=ast.Attribute(value=target, attr="mul_" | "div_" | "multiply_" | "divide_")):
-            return target
+        case ast.Call(func=ast.Attribute(value=target, attr=name)) if name.endswith("_"):
+            return target if OPERATIONS.get(name) in ("multiply", "divide") else None
         case _:
             return None
 

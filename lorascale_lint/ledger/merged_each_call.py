@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
+from lorascale_lint.knowledge.inverses import may_put_back
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.ledger.backups import changed_weight, in_place, weight_of
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
+from lorascale_lint.ledger.conditions import names_in
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.linking.definitions import FunctionInfo, dotted
-
-TAKES_BACK = re.compile(r"un_?(?:merge|fuse|patch|load|apply)|restore|reset|revert|remove|back_?up|undo")
-"""Names of methods that put a weight back."""
 
 
 def merged_each_call(ledger: Ledger) -> Iterator[Apply]:
@@ -64,7 +62,7 @@ def _text(node: ast.AST) -> str:
 def _takes_back(function: FunctionInfo) -> bool:
     """Does the method call anything that may put the weight back?"""
     calls = (node.func for node in ast.walk(function.node) if isinstance(node, ast.Call))
-    return any(TAKES_BACK.search(dotted(called).lower()) for called in calls)
+    return any(may_put_back(dotted(called)) for called in calls)
 
 
 def _is_asked(ledger: Ledger, apply: Apply) -> bool:
@@ -74,5 +72,5 @@ def _is_asked(ledger: Ledger, apply: Apply) -> bool:
         for store in ledger.stores
         if store.spot.function is None or store.spot.function.name not in CONSTRUCTORS
     }
-    asked = {name for atom, _ in apply.guards for name in re.findall(r"[^\W\d]\w*", atom)}
+    asked = {name for atom, _ in apply.guards for name in names_in(atom)}
     return not asked.isdisjoint(changing | {"training"}) or any("merge" in name for name in asked)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.conditions import names_in
 from lorascale_lint.ledger.entries import KeyRead, Quotient, Use, has_star
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import alpha_of, alphas_of, scale_of
@@ -67,7 +67,7 @@ def _is_by_rank(value: Value) -> bool:
 def _is_asked(name: str, guards: Guards) -> bool:
     """Does a condition speak of the number?"""
     root = root_of(name.partition("=")[0])
-    return any(root in re.findall(r"\w+", condition) for condition, _ in guards)
+    return any(root in names_in(condition) for condition, _ in guards)
 
 
 def _may_be_missing(read: KeyRead) -> bool:
