@@ -113,7 +113,7 @@ def _saved(look: Look, thrown: KeyRead) -> Use | None:
         if isinstance(write.container, Ref) and _comes_from(write.value, path)
     }
     for use in look.uses:
-        if use.name.rpartition(".")[2] not in WRITES_TENSORS:
+        if use.called not in WRITES_TENSORS:
             continue
         for value in use.given.values():
             for option in options(value):

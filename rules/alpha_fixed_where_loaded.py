@@ -105,7 +105,7 @@ class AlphaFixedWhereLoaded(Rule):
         if not every:
             return
         chosen, trainers = every[0], {use.spot.function for use in every}
-        loaders = {u.spot.function for u in ledger.uses if _last(u) in LOADS_INTO_MODEL}
+        loaders = {u.spot.function for u in ledger.uses if u.called in LOADS_INTO_MODEL}
         opens = {u.spot.function for u in ledger.uses if any(map(_is_file, options(u.result)))}
         seen: set[tuple[str, int]] = set()
         for look in looks(ledger, callees=True):
@@ -113,17 +113,17 @@ class AlphaFixedWhereLoaded(Rule):
             made = next((u for u in own if _is_literal(u) or _is_left_out(u, every)), None)
             if made is None or made.spot.file.is_test or look.function in trainers:
                 continue
-            if any(_last(use) in TRAINS for use in look.uses):
+            if any(use.called in TRAINS for use in look.uses):
                 continue
             after = [use for use in look.uses if row_in(look, use.spot) > row_in(look, made.spot)]
-            loads = next((u for u in after if _last(u) in LOADS_INTO_MODEL or u.callee in loaders), None)
+            loads = next((u for u in after if u.called in LOADS_INTO_MODEL or u.callee in loaders), None)
             if loads is None and made.spot.function in opens and not _is_literal(made):
-                loads = next((u for u in after if _last(u) in UPDATES), None)
+                loads = next((u for u in after if u.called in UPDATES), None)
             place = (made.spot.file.filename, made.spot.row)
             if loads is None or place in seen:
                 continue
             if any(
-                _last(u) in WRITES_TENSORS and row_in(look, u.spot) < row_in(look, loads.spot) for u in after
+                u.called in WRITES_TENSORS and row_in(look, u.spot) < row_in(look, loads.spot) for u in after
             ):
                 continue  # it loads what it has saved, to check it
             seen.add(place)
@@ -165,7 +165,7 @@ def _chosen(ledger: Ledger) -> Iterator[Use]:
 
 
 def _is_literal(use: Use) -> bool:
-    if not speaks_of_lora(_last(use)):
+    if not speaks_of_lora(use.called):
         return False
     alpha, rank = _given(use, ALPHA), _given(use, RANK)
     return alpha is not None and rank is not None and not alpha.powers
@@ -187,7 +187,3 @@ def _is_file(option: Alternative) -> bool:
 def _given(use: Use, role: str) -> Scale | None:
     found = [value for name, value in use.given.items() if not name.isdigit() and role_of(name, True) == role]
     return scale_of(found[0]) if len(found) == 1 else None
-
-
-def _last(use: Use) -> str:
-    return use.name.rpartition(".")[2]

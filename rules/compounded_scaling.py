@@ -91,7 +91,7 @@ class CompoundedScaling(Rule):
             return  # what a setter of the project does is not known here
         for use in ledger.uses:
             argument = argument_of(use, SCALES_TRAINED)
-            if use.name.rpartition(".")[2] != name or argument is None or use.spot.file.is_test:
+            if use.called != name or argument is None or use.spot.file.is_test:
                 continue
             if any(degree(scale) == 1 and _holds_entry(scale) for scale in scales_of(argument[0])):
                 read = next((r for r in reads if table_of(r) is not None and _near(r.spot, use.spot)), None)

@@ -162,4 +162,4 @@ def _has_real_factors(table: Table) -> bool:
 
 
 def _goes_to(table: Table, calls: frozenset[str]) -> bool:
-    return any(use.name.rpartition(".")[2] in calls for use in table.uses)
+    return any(use.called in calls for use in table.uses)

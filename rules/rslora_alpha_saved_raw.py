@@ -178,7 +178,7 @@ def _keepers(ledger: Ledger, classes: Iterable[object]) -> set[object]:
     """Classes that keep the flag in their state, or write it; all of them if what saves files writes it."""
     kept: set[object] = {s.spot.cls for s in saved_states(ledger) if speaks_of_rslora(s.field)}
     saves = WRITES_TENSORS | WRITES_TEXT
-    savers = {use.spot.function for use in ledger.uses if use.name.rpartition(".")[2] in saves}
+    savers = {use.spot.function for use in ledger.uses if use.called in saves}
     for write in ledger.writes:
         if isinstance(write.key, Text) and speaks_of_rslora(write.key.literal or ""):
             kept.add(write.spot.cls)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lorascale_lint.findings import Finding, Repair
-from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.flags import Flags, LostFlag
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.misread_flags import misread_flags
@@ -107,7 +106,7 @@ class RsloraDropped(Rule):
             if option.is_flag:
                 yield self.at(
                     option.build.spot,
-                    f"`{option.name}` is an option, and `{_last(option.build)}` is made without it",
+                    f"`{option.name}` is an option, and `{option.build.called}` is made without it",
                     confidence="medium",
                     effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
                     trace=[
@@ -125,10 +124,6 @@ class RsloraDropped(Rule):
                     (found.spot, f"and takes `{found.read}`, which nothing else names"),
                 ],
             )
-
-
-def _last(use: Use) -> str:
-    return use.name.rpartition(".")[2]
 
 
 def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tuple[Spot, str]]]:

@@ -168,7 +168,7 @@ def _written(ledger: Ledger) -> dict[ClassInfo, KeyWrite]:
         if owner is None or owner in found:
             continue
         factors = [any(is_real_factor(w.value) for w in table.by_role(side)) for side in (A, B)]
-        if all(factors) and any(use.name.rpartition(".")[2] in WRITES_TENSORS for use in table.uses):
+        if all(factors) and any(use.called in WRITES_TENSORS for use in table.uses):
             found[owner] = alphas[0]
     return found
 
@@ -197,7 +197,7 @@ def _cares_for_alpha(look: Look) -> bool:
         any(key_role_of(read.key) in (ALPHA, SCALING) for read in look.reads)
         or any(role_of(store.field, True) in numbers for store in look.stores)
         or any(
-            use.name.rpartition(".")[2] in READS_WHOLE or any(role_of(n, True) in numbers for n in use.given)
+            use.called in READS_WHOLE or any(role_of(n, True) in numbers for n in use.given)
             for use in look.uses
         )
     )

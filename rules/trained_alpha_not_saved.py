@@ -119,7 +119,7 @@ class TrainedAlphaNotSaved(Rule):
         savers: dict[str, dict[int, tuple[Use, Confidence]]] = defaultdict(dict)
         told = _folders_with_told_merges(ledger)
         writes = WRITES_TEXT | SAVES_CONFIGURATION
-        writes_settings = {u.spot.file.filename for u in ledger.uses if _last(u) in writes}
+        writes_settings = {u.spot.file.filename for u in ledger.uses if u.called in writes}
         for use in ledger.uses:
             filename = use.spot.file.filename
             if filename not in made or filename in silent or use.callee is not None:
@@ -153,7 +153,7 @@ def _made_layers(ledger: Ledger) -> dict[str, tuple[Use, Scale]]:
     for use in ledger.uses:
         if use.spot.file.is_test or use.spot.file.filename in found:
             continue
-        if not speaks_of_lora(_last(use)) and use.callee not in layers:
+        if not speaks_of_lora(use.called) and use.callee not in layers:
             continue
         given = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
         if ALPHA not in given or RANK not in given:
@@ -202,12 +202,12 @@ def _leaves(table: Table, write: KeyWrite) -> bool:
     literal = write.key.literal if isinstance(write.key, Text) else None
     if literal is None or not literal.isidentifier() or not isinstance(table.container, Ref):
         return True
-    return any(_last(use) in WRITES_TEXT | WRITES_TENSORS for use in table.uses)
+    return any(use.called in WRITES_TEXT | WRITES_TENSORS for use in table.uses)
 
 
 def _is_export_without_alpha(use: Use) -> bool:
     """``save_lora_weights`` of a library, without a word of alpha."""
-    endings = ALPHA_OF_EXPORTS.get(_last(use))
+    endings = ALPHA_OF_EXPORTS.get(use.called)
     node = use.spot.node
     if endings is None or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
@@ -222,7 +222,7 @@ def _is_loaded_again(ledger: Ledger, saved: Use) -> bool:
     return any(
         use.spot.function is saved.spot.function and use.spot.row > saved.spot.row
         for use in ledger.uses
-        if _last(use) in LOADS_INTO_MODEL
+        if use.called in LOADS_INTO_MODEL
     )
 
 
@@ -239,7 +239,7 @@ def _folders_with_told_merges(ledger: Ledger) -> set[str]:
 
 
 def _saves_factors_only(use: Use, factors: dict[int, Table]) -> bool:
-    if _last(use) not in WRITES_TENSORS or "metadata" in use.given:
+    if use.called not in WRITES_TENSORS or "metadata" in use.given:
         return False
     first = use.given.get("0", use.given.get("tensors", use.given.get("obj")))
     for option in options(first) if first is not None else ():
@@ -257,7 +257,3 @@ def _is_filtered(table: Table) -> bool:
         and any(isinstance(p, Hole) and any(map(speaks_of_lora, p.has)) for p in write.key.parts)
         for write in table.writes
     )
-
-
-def _last(use: Use) -> str:
-    return use.name.rpartition(".")[2]

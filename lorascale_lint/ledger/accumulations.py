@@ -44,7 +44,7 @@ class Accumulation:
         others = [s.value for s in ledger.stores if s.spot.function is function and s.field not in fields]
         others += [write.value for write in ledger.writes if write.spot.function is function]
         for use in ledger.uses:
-            own = use.callee is None and (use.name.startswith("self.") or _last(use) in KEEPERS)
+            own = use.callee is None and (use.name.startswith("self.") or use.called in KEEPERS)
             if use.spot.function is function and not use.spot.chain and (own or use.callee is not None):
                 others += use.given.values()
         if any(factors.intersection(_paths(value)) for value in others):
@@ -95,7 +95,7 @@ def given_flag(ledger: Ledger, accumulation: Accumulation, function: FunctionInf
 def merged_again(ledger: Ledger, found: Accumulation) -> Use | None:
     """A call of the merge by code that gives the layer no factors and leaves the flag alone."""
     setter, merge = found.setter.function, found.merge
-    sets = {use.spot.function for use in ledger.uses if use.callee is setter or _last(use) == setter.name}
+    sets = {use.spot.function for use in ledger.uses if use.callee is setter or use.called == setter.name}
     for use in ledger.uses:
         # An element of a collection is a layer, where objects of several classes have such a method.
         known = use.callee is merge or (use.callee is None and use.name.endswith(f"].{merge.name}"))
@@ -135,7 +135,3 @@ def _paths(value: Value) -> Iterator[str]:
                     yield from _paths(item)
             case _:
                 pass
-
-
-def _last(use: Use) -> str:
-    return use.name.rpartition(".")[2]

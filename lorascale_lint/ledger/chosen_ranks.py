@@ -75,7 +75,7 @@ def _written(ledger: Ledger) -> Iterator[ChosenRank]:
         if not types or len(ranks) != 1 or table.by_role(ALPHA) or types[0].spot.file.is_test:
             continue
         known = all(literal_of(write.key) for write in table.writes) and not _is_spread(types[0].spot)
-        written = any(use.name.rpartition(".")[2] in WRITES_TEXT for use in table.uses)
+        written = any(use.called in WRITES_TEXT for use in table.uses)
         handed = any(use.callee is not None for use in table.uses)
         if known and written and not handed and _is_chosen(ranks[0].value):
             yield ChosenRank(ranks[0].spot, DEFAULT_ALPHA, None, "adapter_config.json")
@@ -98,7 +98,7 @@ def _configurations(ledger: Ledger) -> Iterator[ChosenRank]:
     seen: set[ast.AST] = set()
     for use in ledger.uses:
         call = use.spot.node
-        name = use.name.rpartition(".")[2]
+        name = use.called
         if name not in DEFAULT_ALPHAS or use.callee is not None or use.spot.file.is_test:
             continue
         if not isinstance(call, ast.Call) or call in seen or has_star(call) or use.spot.chain:

@@ -139,7 +139,7 @@ def _uses(ledger: Ledger, composition: Composition) -> Iterator[Use]:
     """Calls of the method, or of one by its name on an object that nobody knows."""
     method = composition.method
     for use in ledger.uses:
-        named = use.callee is None and use.name.rpartition(".")[2] == method.name
+        named = use.callee is None and use.called == method.name
         if (named or use.callee is method) and not use.spot.chain:
             yield use
 

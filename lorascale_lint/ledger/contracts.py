@@ -111,7 +111,7 @@ class Contracts:
         if OF_MODELS not in meeting.path:
             return None
         for use in self.ledger.uses:
-            if use.name.rpartition(".")[2] in CONFIGURATION_CLASSES and not use.spot.file.is_test:
+            if use.called in CONFIGURATION_CLASSES and not use.spot.file.is_test:
                 given = [o.value for n, v in use.given.items() if speaks(n) for o in options(v)]
                 if any(isinstance(v, Place) or v == Const(True) for v in given):
                     return use.spot
@@ -164,7 +164,7 @@ class Contracts:
         made = [
             use
             for use in self.ledger.uses
-            if use.name.rpartition(".")[2] in CONFIGURATION_CLASSES and not use.spot.file.is_test
+            if use.called in CONFIGURATION_CLASSES and not use.spot.file.is_test
         ]
         return bool(made) and not any(speaks_of_rslora(name) for use in made for name in use.given)
 
@@ -190,7 +190,7 @@ class Contracts:
         flagged = any(map(speaks_of_rslora, given))
         for alpha in _origins(roles[ALPHA]):
             for rank in _origins(roles[RANK]):
-                yield from self._pair(alpha, rank, use.spot, use.name.rpartition(".")[2], flagged)
+                yield from self._pair(alpha, rank, use.spot, use.called, flagged)
 
     def _written(self, write: KeyWrite) -> Iterator[Meeting]:
         """The alpha of a configuration that becomes one of a file, as it is."""
@@ -228,7 +228,7 @@ class Contracts:
         node = use.spot.node
         if isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords):
             return True
-        if use.name.rpartition(".")[2] in CONFIGURATION_CLASSES | PARAMETERS.keys():
+        if use.called in CONFIGURATION_CLASSES | PARAMETERS.keys():
             return False  # what peft makes of them is known
         if not self.surroundings.looks_factors_up(use.spot):
             return True

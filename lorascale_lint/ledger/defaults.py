@@ -43,7 +43,7 @@ class Defaults:
 
 def _options(ledger: Ledger) -> Iterator[Default]:
     for use in ledger.uses:
-        argument = OPTION_CALLS.get(use.name.rpartition(".")[2])
+        argument = OPTION_CALLS.get(use.called)
         if argument is not None and argument in use.given:
             for name in option_names(use):
                 yield Default(use.spot, name, use.given[argument], "option")

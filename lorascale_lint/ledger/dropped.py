@@ -96,7 +96,7 @@ def _helpers(use: Use) -> list[FunctionInfo]:
     """What is called; for an object of unknown class, the methods of that name in the file."""
     if isinstance(use.callee, FunctionInfo):
         return [use.callee]
-    name = use.name.rpartition(".")[2]
+    name = use.called
     if use.callee is not None or "." not in use.name or name in OPERATIONS:
         return []
     return [info for info in use.spot.file.all_functions if info.name == name and info.owner is not None]

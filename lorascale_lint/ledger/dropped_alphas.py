@@ -145,5 +145,5 @@ def _is_file(value: Value) -> bool:
 
 def _puts_whole(use: Use) -> bool:
     """Is a whole file given to a module?"""
-    last = use.name.rpartition(".")[2]
+    last = use.called
     return last in READS_WHOLE or (last == "update" and any(_is_file(value) for value in use.given.values()))

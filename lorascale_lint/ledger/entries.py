@@ -193,10 +193,15 @@ class Use:
     result: Value
     guards: Guards
 
+    @property
+    def called(self) -> str:
+        """The function's own name: ``fuse_lora`` of ``pipe.fuse_lora``."""
+        return self.name.rpartition(".")[2]
+
 
 def named_arguments(use: Use) -> dict[str, Value]:
     """The arguments of a call, with those of a library's method that is known by the names it gives them."""
-    names = PARAMETERS.get(use.name.rpartition(".")[2], ()) if use.callee is None else ()
+    names = PARAMETERS.get(use.called, ()) if use.callee is None else ()
     known = {str(index): name for index, name in enumerate(names)}
     return {known.get(name, name): value for name, value in use.given.items()}
 

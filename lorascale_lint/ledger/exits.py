@@ -60,7 +60,7 @@ def _escapes(ledger: Ledger, function: FunctionInfo) -> bool:
     calls = (
         value
         for use in ledger.uses
-        if use.spot.function is function and use.name.rpartition(".")[2] not in OPERATIONS
+        if use.spot.function is function and use.called not in OPERATIONS
         for value in use.given.values()
     )
     return any(_is_delta(option.value) for value in (*stores, *calls) for option in options(value))

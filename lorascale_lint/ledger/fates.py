@@ -326,7 +326,7 @@ def _literal(write: KeyWrite) -> str | None:
 
 def _is_unseen(use: Use) -> bool:
     """Is the callee out of sight, and more than a conversion or a message?"""
-    return use.callee is None and OPERATIONS.get(use.name.rpartition(".")[2]) is None
+    return use.callee is None and OPERATIONS.get(use.called) is None
 
 
 def origins(value: Value) -> Iterator[str]:

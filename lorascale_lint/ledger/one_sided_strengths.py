@@ -119,7 +119,7 @@ def left_on_branches(ledger: Ledger) -> Iterator[LeftOnBranch]:
 
 def _applies(use: Use) -> bool:
     """Is it a call that is named after applying or loading LoRA?"""
-    parts = words(use.name.rpartition(".")[2])
+    parts = words(use.called)
     return "lora" in parts and not APPLIES.isdisjoint(parts)
 
 
@@ -134,7 +134,7 @@ def _given_strength(use: Use) -> str:
 
 def _is_given(use: Use, name: str) -> bool:
     """Does a call that is no message get the number?"""
-    if use.name.rpartition(".")[2] in MESSAGES:
+    if use.called in MESSAGES:
         return False
     return any(
         name == getattr(option.value, "path", "")

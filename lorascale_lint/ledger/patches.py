@@ -48,7 +48,7 @@ def _values(ledger: Ledger) -> Iterator[tuple[Value, Spot]]:
     yield from ((given.value, given.spot) for given in ledger.returns)
     yield from ((write.value, write.spot) for write in ledger.writes)
     for use in ledger.uses:
-        if use.name.rpartition(".")[2] in PATCH_CLASSES and use.callee is None:
+        if use.called in PATCH_CLASSES and use.callee is None:
             yield Tup((Text(("lora",)), use.given.get("1", NONE))), use.spot
 
 

@@ -120,7 +120,7 @@ def _tells_roles(ledger: Ledger, path: Application) -> bool:
 def _given_numbers(ledger: Ledger) -> set[str]:
     """Calls out of sight that are given a number which is no literal: they may multiply by it."""
     return {
-        use.name.rpartition(".")[2]
+        use.called
         for use in ledger.uses
         if use.callee is None
         for value in use.given.values()

@@ -101,7 +101,7 @@ def _unseen(ledger: Ledger, step: Multiplied) -> Spot | None:
         if entry.spot.cls is step.spot.cls and entry.spot.function is not step.spot.function
     )
     for use in ledger.uses if plain else ():
-        if use.callee is None and use.name.rpartition(".")[2] == name and use.spot.cls is step.spot.cls:
+        if use.callee is None and use.called == name and use.spot.cls is step.spot.cls:
             for value in use.given.values():
                 for option in options(value):
                     if isinstance(option.value, Number) and powers_of(option.value.scale).is_trained:

@@ -109,7 +109,7 @@ def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
                 found[function].used[name].append((spot, guards))
 
     for use in ledger.uses:
-        if use.name.rpartition(".")[2] not in MESSAGES:
+        if use.called not in MESSAGES:
             note(use.spot, use.guards, *use.given.values())
     for step in ledger.multiplied:
         note(step.spot, step.guards, step.by)

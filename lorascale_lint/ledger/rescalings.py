@@ -30,8 +30,8 @@ def not_undone(ledger: Ledger) -> Iterator[NotUndone]:
     for function, uses in ledger.once(ByFunction).uses.items():
         own = [use for use in uses if use.callee is None and not use.spot.chain and not use.spot.file.is_test]
         for pair in RESCALINGS if function is not None else ():
-            done = [use for use in own if use.name.rpartition(".")[2] == pair.call]
-            back = [use for use in own if use.name.rpartition(".")[2] == pair.inverse]
+            done = [use for use in own if use.called == pair.call]
+            back = [use for use in own if use.called == pair.inverse]
             found = _pair(pair, done, back)
             if found is not None:
                 yield found

@@ -44,7 +44,7 @@ class Recut:
 def recuts(ledger: Ledger) -> Iterator[Recut]:
     """Functions that write both factors of a module anew, out of a decomposition, and copy its alpha."""
     for look in looks(ledger, callees=True):
-        cuts = [use for use in look.uses if use.name.rpartition(".")[2] in DECOMPOSITIONS]
+        cuts = [use for use in look.uses if use.called in DECOMPOSITIONS]
         if not cuts or look.function is None or cuts[0].spot.file.is_test:
             continue
         if not all(_is_unscaled(value) for cut in cuts for value in cut.given.values()):
@@ -60,7 +60,7 @@ def recuts(ledger: Ledger) -> Iterator[Recut]:
 def resized(ledger: Ledger) -> Iterator[Resized]:
     """Functions that change an adapter's rank, write it, and know nothing of alpha or of a scale."""
     for look in looks(ledger, callees=True):
-        cuts = [use for use in look.uses if use.name.rpartition(".")[2] in DECOMPOSITIONS or _joins(use)]
+        cuts = [use for use in look.uses if use.called in DECOMPOSITIONS or _joins(use)]
         if not cuts or cuts[0].spot.file.is_test or _knows_alpha(look):
             continue
         if not all(_is_unscaled(value) for cut in cuts for value in cut.given.values()):
@@ -76,7 +76,7 @@ def resized(ledger: Ledger) -> Iterator[Resized]:
 
 def _joins(use: Use) -> bool:
     """Does a call put tensors of adapter files side by side?"""
-    if use.name.rpartition(".")[2] not in CONCATENATES:
+    if use.called not in CONCATENATES:
         return False
     held = [item for value in use.given.values() if isinstance(value, Tup) for item in value.items]
     return any(is_real_factor(item) or getattr(item, "path", "").startswith("file(") for item in held)

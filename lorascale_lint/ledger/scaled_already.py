@@ -35,7 +35,7 @@ def scaled_already(ledger: Ledger) -> Iterator[ScaledAlready]:
             found[given.use].append(given)
     seen: set[tuple[str, int]] = set()
     for look in looks(ledger, callees=True) if found else ():
-        if any(_last(use) in LOADS_FILES for use in look.uses):
+        if any(use.called in LOADS_FILES for use in look.uses):
             continue  # what a file has lost is given back so
         for given in (given for use in look.uses for given in found.get(use, ())):
             made = _made_with(look, _alpha_by_rank(given.value))
@@ -57,10 +57,10 @@ def _alpha_by_rank(value: Value) -> str:
 def _made_with(look: Look, alpha: str) -> Spot | None:
     """Where a model gets an adapter whose configuration has this alpha."""
     owner = owner_of(alpha)
-    told = [use for use in look.uses if _last(use) in CONFIG_CLASSES and alpha in _alphas(use)]
+    told = [use for use in look.uses if use.called in CONFIG_CLASSES and alpha in _alphas(use)]
     for use in look.uses:
         given = {o.value.path for v in use.given.values() for o in options(v) if isinstance(o.value, Place)}
-        if _last(use) in ATTACHES and owner and (owner in given or (told and "LoraConfig()" in given)):
+        if use.called in ATTACHES and owner and (owner in given or (told and "LoraConfig()" in given)):
             return use.spot
     return None
 
@@ -69,7 +69,3 @@ def _alphas(use: Use) -> set[str]:
     values = [value for name, value in use.given.items() if role_of(name, True) == ALPHA]
     scales = [scale_of(option.value) for value in values for option in options(value)]
     return {symbol.origin for scale in scales if scale is not None for symbol, _ in scale.powers}
-
-
-def _last(use: Use) -> str:
-    return use.name.rpartition(".")[2]

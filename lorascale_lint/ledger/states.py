@@ -13,9 +13,7 @@ from lorascale_lint.ledger.ledger import Ledger
 def saved_states(ledger: Ledger) -> Iterator[Store]:
     """Fields that are persistent buffers or parameters."""
     made = {
-        (use.spot.file.filename, use.spot.statement)
-        for use in ledger.uses
-        if use.name.rpartition(".")[2] in STATE_CLASSES
+        (use.spot.file.filename, use.spot.statement) for use in ledger.uses if use.called in STATE_CLASSES
     }
     for store in ledger.stores:
         node = store.spot.node

@@ -38,7 +38,7 @@ def given_strengths(ledger: Ledger) -> Iterator[GivenStrength]:
     for use in ledger.uses:
         if use.callee is not None or not isinstance(use.spot.node, ast.Call):
             continue
-        last = use.name.rpartition(".")[2]
+        last = use.called
         for argument in strength_arguments():
             if argument.call not in ("", last) or argument.library not in use.spot.file.libraries:
                 continue

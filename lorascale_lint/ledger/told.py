@@ -32,9 +32,7 @@ def unheeded(ledger: Ledger, speaks: Callable[[str], bool]) -> frozenset[str]:
 
 def _entries(ledger: Ledger) -> Iterator[tuple[str, list[Value], Guards]]:
     """What happens beside messages, by file: the values, and the conditions under which it does."""
-    messages = {
-        (use.spot.file.filename, use.spot.row) for use in ledger.uses if use.name.rpartition(".")[2] in LOGS
-    }
+    messages = {(use.spot.file.filename, use.spot.row) for use in ledger.uses if use.called in LOGS}
     for use in ledger.uses:
         if (use.spot.file.filename, use.spot.row) not in messages:
             yield use.spot.file.filename, list(use.given.values()), use.guards

@@ -113,15 +113,15 @@ def _trainings(ledger: Ledger) -> dict[Group, Training]:
         if use.spot.function is None or use.spot.file.is_test:
             continue
         group = _group(use.spot.function)
-        apart = _apart(use) if _last(use) in CONFIG_CLASSES else set()
+        apart = _apart(use) if use.called in CONFIG_CLASSES else set()
         ways = {equated[name] for name in _alphas_of(use) if name in equated} if apart else set()
         if True in apart and False not in ways:
             sometimes = False in apart or bool(ways)
             found.setdefault(group, Training(use.spot, wrapped=True, sometimes=sometimes))
-        elif _last(use) in ATTACHES:
+        elif use.called in ATTACHES:
             given = {way.value for value in use.given.values() for way in options(value)}
             if any(_is_configuration(value) for value in given):
-                made[group].add(_last(use))
+                made[group].add(use.called)
     for store in ledger.stores:
         if _is_configuration(store.value) and store.spot.function is not None:
             made[_group(store.spot.function)].add(store.field)
@@ -185,7 +185,7 @@ def _saves(use: Use, factors: set[int], emptied: set[FunctionInfo]) -> bool:
 
     What a hook of ``emptied`` puts in the place of a whole checkpoint is written too.
     """
-    last = _last(use)
+    last = use.called
     if last in ALPHA_OF_EXPORTS:
         return any(_is_factors(value, factors) for name, value in use.given.items() if name != "0")
     first = use.given.get("0", use.given.get("tensors"))
@@ -234,16 +234,16 @@ def _tells(look: Look, silent: set[int], anywhere: bool) -> bool:
     if any(key_role_of(write.key) == ALPHA for write in look.writes):
         return True
     for use in look.uses:
-        if _last(use) in ATTACHES:
+        if use.called in ATTACHES:
             continue  # what trains gets the configuration, no file does
-        endings = ALPHA_OF_EXPORTS.get(_last(use), ("metadata",))
+        endings = ALPHA_OF_EXPORTS.get(use.called, ("metadata",))
         given = [value for name, value in use.given.items() if name.endswith(endings)]
-        if _last(use) in SAVES_CONFIGURATION or not all(_is_of(value, silent) for value in given):
+        if use.called in SAVES_CONFIGURATION or not all(_is_of(value, silent) for value in given):
             return True
-        if _last(use) in ALPHA_OF_EXPORTS and _is_open_call(use):
+        if use.called in ALPHA_OF_EXPORTS and _is_open_call(use):
             return True
-        writes = _last(use) in WRITES_TEXT | {"write"}
-        if (anywhere and _last(use) in WRITES_TEXT) or (
+        writes = use.called in WRITES_TEXT | {"write"}
+        if (anywhere and use.called in WRITES_TEXT) or (
             (anywhere or writes) and any(_is_settings(value) for value in use.given.values())
         ):
             return True
@@ -277,7 +277,3 @@ def _is_trained(value: Value) -> bool:
     """alpha / rank, which makes up for what the file lost."""
     scale = scale_of(value)
     return scale is not None and {ALPHA, RANK} <= {symbol.role for symbol, _ in scale.powers}
-
-
-def _last(use: Use) -> str:
-    return use.name.rpartition(".")[2]

@@ -117,7 +117,7 @@ def _attributes(file: FileInfo) -> Iterator[str]:
 def _builds(use: Use) -> bool:
     node = use.spot.node
     return (
-        use.name.rpartition(".")[2] in BUILDS_ADAPTERS
+        use.called in BUILDS_ADAPTERS
         and use.callee is None
         and not use.spot.file.is_test
         and isinstance(node, ast.Call)
@@ -150,7 +150,7 @@ def _parsers(ledger: Ledger) -> Iterator[_Group]:
     """Options that are declared by calls of one function or file."""
     found: dict[object, dict[str, Spot]] = defaultdict(dict)
     for use in ledger.uses:
-        if use.name.rpartition(".")[2] in OPTION_CALLS and not use.spot.chain and not use.spot.file.is_test:
+        if use.called in OPTION_CALLS and not use.spot.chain and not use.spot.file.is_test:
             for name in option_names(use):
                 found[use.spot.function or use.spot.file.filename][name] = use.spot
     yield from map(_Group, found.values())
