@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -173,7 +172,7 @@ def _is_literal(use: Use) -> bool:
 
 def _is_left_out(use: Use, chosen: list[Use]) -> bool:
     """Does a call make the same layers as the training does, and say nothing of their scale but the rank?"""
-    if isinstance(use.spot.node, ast.Call) and has_star(use.spot.node):
+    if has_star(use.spot.node):
         return False
     said = {role_of(name, True) for name in use.given} & {ALPHA, SCALING, MULTIPLIER}
     same = [other for other in chosen if other.name == use.name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -72,7 +71,7 @@ class RankFromWrongAxis(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Deltas whose scale has alpha above, and below an extent of a factor that is not the rank."""
-        seen: set[ast.AST] = set()
+        seen: set[object] = set()
         for spot, scale, layout in _deltas(ledger):
             symbol = _wrong_axis(scale, layout)
             if symbol is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from lorascale_lint.knowledge.interfaces import (
 from lorascale_lint.knowledge.kinds import speaks_of_patterns, speaks_of_rslora
 from lorascale_lint.knowledge.members import CONTAINER_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, named_arguments
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, has_two_stars, named_arguments
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, quotient_scales, scale_of
 from lorascale_lint.ledger.origins import owner_of
@@ -226,7 +225,7 @@ class Contracts:
     def _may_know_more(self, use: Use) -> bool:
         """Does a call out of sight get more than the numbers, or the whole configuration go on beside it?"""
         node = use.spot.node
-        if isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords):
+        if has_two_stars(node):
             return True
         if use.called in CONFIGURATION_CLASSES | PARAMETERS.keys():
             return False  # what peft makes of them is known

@@ -206,11 +206,16 @@ def named_arguments(use: Use) -> dict[str, Value]:
     return {known.get(name, name): value for name, value in use.given.items()}
 
 
-def has_star(call: ast.Call) -> bool:
-    """Are some arguments out of sight, behind ``*`` or ``**``?"""
-    return any(isinstance(part, ast.Starred) for part in call.args) or any(
-        k.arg is None for k in call.keywords
+def has_star(node: ast.AST) -> bool:
+    """Is it a call of which some arguments are out of sight, behind ``*`` or ``**``?"""
+    return has_two_stars(node) or (
+        isinstance(node, ast.Call) and any(isinstance(part, ast.Starred) for part in node.args)
     )
+
+
+def has_two_stars(node: ast.AST) -> bool:
+    """Is it a call of which some keyword arguments are out of sight?"""
+    return isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords)
 
 
 def argument_of(use: Use, parameter: str) -> Spot | None:

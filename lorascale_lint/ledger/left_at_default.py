@@ -74,7 +74,7 @@ def constructor(ledger: Ledger, callee: FunctionInfo | ClassInfo | None) -> Func
 def dropped_parameter(function: FunctionInfo) -> ast.arg | None:
     """The only alpha that a function is given, if it does no more with it than hand it to itself."""
     alphas = [item for item in _parameters(function) if role_of(item.arg, True) == ALPHA]
-    if len(alphas) != 1 or any(isinstance(n, ast.Call) and has_star(n) for n in ast.walk(function.node)):
+    if len(alphas) != 1 or any(map(has_star, ast.walk(function.node))):
         return None
     name = alphas[0].arg
     handed: set[ast.AST] = set()

@@ -26,9 +26,7 @@ def bare_patches(ledger: Ledger) -> Iterator[BarePatch]:
     """Those of functions that put no alpha into any patch, each once."""
     found: dict[FunctionInfo | None, dict[int, BarePatch]] = defaultdict(dict)
     told: set[FunctionInfo | None] = set()
-    made: dict[
-        tuple[str, ...], int
-    ] = {}  # where a patch was seen first: what is given back is kept elsewhere
+    made: dict[tuple[str, ...], int] = {}  # the row of a patch; what is given back was kept before
     for value, spot in _values(ledger):
         for option in options(value):
             for parts, form in _patches(option.value):
