@@ -47,6 +47,12 @@ class Layout:
         names = "original" if self.original else "model"
         return f"{self.prefix}[{names}] {self.factors} {self.alpha or 'no alpha'}"
 
+    def key(self, own: str, original: str) -> str:
+        """What the keys of a module begin with."""
+        flat = self.prefix in ("lora_unet_", "lora_transformer_", "lycoris_")
+        name = original if self.original else own
+        return self.prefix + (name.replace(".", "_") if flat else name)
+
 
 _WAN = tuple(
     (f"blocks.0.{own}.{name}", f"blocks.0.{original}.{letter}")
@@ -144,9 +150,7 @@ def measured(pipeline: Pipeline, layout: Layout, file: Path) -> float | None:
         a = generator.standard_normal((RANK, columns)).astype(np.float32)
         b = generator.standard_normal((rows, RANK)).astype(np.float32)
         products[own] = b @ a
-        flat = layout.prefix in ("lora_unet_", "lora_transformer_", "lycoris_")
-        name = original if layout.original else own
-        module = layout.prefix + (name.replace(".", "_") if flat else name)
+        module = layout.key(own, original)
         tensors |= _factors(module, layout.factors, a, b)
         if layout.alpha and not layout.alpha.endswith("metadata"):
             value: Any = ALPHA / RANK if layout.alpha == "alpha_scale" else ALPHA
@@ -154,10 +158,7 @@ def measured(pipeline: Pipeline, layout: Layout, file: Path) -> float | None:
                 value = np.ones(rows)
             tensors[f"{module}.{layout.alpha}"] = np.array(value, np.float32)
     save_file(tensors, file, metadata=_metadata(pipeline, layout))
-    loaded = _pipeline(diffusers, pipeline)(**{pipeline.component: model})
-    try:
-        loaded.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name="a")
-    except Exception:
+    if not _is_loaded(diffusers, pipeline, model, file):
         return None
     found = set()
     for own, product in products.items():
@@ -173,6 +174,16 @@ def measured(pipeline: Pipeline, layout: Layout, file: Path) -> float | None:
         found.add(round(float((delta * whole).sum() / (whole * whole).sum()), 4))
     (scale,) = found
     return scale
+
+
+def _is_loaded(diffusers: Any, pipeline: Pipeline, model: Any, file: Path) -> bool:
+    """Have the pipeline load the file into its model, as the adapter "a"; False if it refuses it."""
+    loaded = _pipeline(diffusers, pipeline)(**{pipeline.component: model})
+    try:
+        loaded.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name="a")
+    except Exception:
+        return False
+    return True
 
 
 def _factors(module: str, factors: str, a: Any, b: Any) -> dict[str, Any]:
@@ -225,21 +236,17 @@ def count_of_foreign(pipeline: Pipeline, other: Pipeline, layout: Layout, file: 
 
     model = getattr(diffusers, pipeline.model)(**pipeline.config)
     tensors: dict[str, Any] = {}
-    flat = layout.prefix == "lora_unet_"
     for own, original in other.names:
         name = original if layout.original else own
         if any(name in known for known, _ in model.named_modules()):
             raise NameError(name)
-        module = layout.prefix + (name.replace(".", "_") if flat else name)
+        module = layout.key(own, original)
         a, b = np.ones((RANK, 16), np.float32), np.ones((16, RANK), np.float32)
         tensors |= _factors(module, layout.factors, a, b)
         if layout.alpha == "alpha":
             tensors[f"{module}.alpha"] = np.array(ALPHA, np.float32)
     save_file(tensors, file, metadata={"format": "pt"})
-    loaded = _pipeline(diffusers, pipeline)(**{pipeline.component: model})
-    try:
-        loaded.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name="a")
-    except Exception:
+    if not _is_loaded(diffusers, pipeline, model, file):
         return None
     return sum("a" in getattr(layer, "lora_A", {}) for layer in model.modules())
 

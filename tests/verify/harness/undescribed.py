@@ -1,0 +1,267 @@
+"""LoRA layers that nobody has described, of all the shapes that the child finds out by itself."""
+
+from __future__ import annotations
+
+import re
+
+HEAD = "import math\nimport torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n"
+
+SIZES = """
+class Pair(nn.Module):
+    def __init__(self, k_in, k_out, rank, lora_alpha):
+        super().__init__()
+        self.weight = nn.Linear(k_in, k_out)
+        self.lora_A = nn.Parameter(torch.randn(rank, k_in))
+        self.lora_B = nn.Parameter(torch.zeros(k_out, rank))
+        self.gain = lora_alpha / rank
+
+    def forward(self, x):
+        return self.weight(x) + (x @ self.lora_A.T @ self.lora_B.T) * self.gain
+"""
+ONE_SIZE = """
+class Square(nn.Module):
+    def __init__(self, d_model: int, n_heads: int, rank: int, alpha: float):
+        super().__init__()
+        assert d_model % n_heads == 0
+        self.linear = nn.Linear(d_model, d_model)
+        self.lora_A = nn.Parameter(torch.randn(rank, d_model))
+        self.lora_B = nn.Parameter(torch.zeros(d_model, rank))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.linear(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+"""
+PARAMETRIZED = """
+class Parametrized(nn.Module):
+    def __init__(self, features_in, features_out, rank, alpha, device):
+        super().__init__()
+        self.lora_A = nn.Parameter(torch.randn(rank, features_out).to(device))
+        self.lora_B = nn.Parameter(torch.zeros(features_in, rank).to(device))
+        self.scale = alpha / rank
+
+    def forward(self, original_weights):
+        return original_weights + (self.lora_B @ self.lora_A).view(original_weights.shape) * self.scale
+"""
+FUSED = """
+class LoRAQueryValue(nn.Module):
+    def __init__(
+        self,
+        qkv: nn.Module,
+        linear_a_q: nn.Module,
+        linear_b_q: nn.Module,
+        linear_a_v: nn.Module,
+        linear_b_v: nn.Module,
+        r: int,
+        alpha: int,
+    ):
+        super().__init__()
+        self.qkv = qkv
+        self.linear_a_q, self.linear_b_q = linear_a_q, linear_b_q
+        self.linear_a_v, self.linear_b_v = linear_a_v, linear_b_v
+        self.dim = qkv.in_features
+        self.scaling = alpha / r
+
+    def forward(self, x):
+        qkv = self.qkv(x)
+        qkv[:, :, :, : self.dim] += self.linear_b_q(self.linear_a_q(x)) * self.scaling
+        qkv[:, :, :, -self.dim :] += self.linear_b_v(self.linear_a_v(x)) * self.scaling
+        return qkv
+"""
+NORMED = """
+class Normed(nn.Module):
+    def __init__(self, d_in, d_out, rank, lora_alpha):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(d_out, d_in))
+        self.m = nn.Parameter(self.weight.norm(p=2, dim=0, keepdim=True))
+        self.lora_A = nn.Parameter(torch.randn(rank, d_in))
+        self.lora_B = nn.Parameter(torch.zeros(d_out, rank))
+        self.scaling = lora_alpha / rank
+
+    def forward(self, x):
+        adapted = self.weight + self.lora_B @ self.lora_A * self.scaling
+        return F.linear(x, self.m * adapted / adapted.norm(p=2, dim=0, keepdim=True))
+"""
+BY_SHAPE = """
+class Projected(nn.Module):
+    def __init__(self, in_features: int, out_features: int, rank: int, lora_alpha: float):
+        super().__init__()
+        self.in_proj = nn.Parameter(torch.randn(in_features, rank))
+        self.out_proj = nn.Parameter(torch.zeros(rank, out_features))
+        self.scaling = lora_alpha / rank
+
+    @torch.no_grad()
+    def merge(self, module: nn.Linear):
+        module.weight.data += (self.in_proj @ self.out_proj).T * self.scaling
+        return module
+"""
+INHERITED = """
+class Plain(nn.Module):
+    def __init__(self, in_features, out_features, r=8, lora_alpha=16):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.lora_A = nn.Parameter(torch.zeros(r, in_features))
+        self.lora_B = nn.Parameter(torch.zeros(out_features, r))
+        self.scaling = lora_alpha / r
+
+
+class Heir(Plain):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+    def forward(self, x):
+        return F.linear(x, self.weight) + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scaling
+"""
+ABSTRACT = """
+from abc import ABC, abstractmethod
+
+
+class Unfinished(nn.Module, ABC):
+    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        self.scaling = alpha / rank
+
+    @abstractmethod
+    def describe(self):
+        ...
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+WHOLE_MODEL = """
+class LoRALinear(nn.Module):
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.linear = linear
+        self.lora_A = nn.Parameter(torch.randn(rank, linear.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.linear(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+
+
+def merge_lora(model: nn.Module):
+    for name, child in list(model.named_children()):
+        if isinstance(child, LoRALinear):
+            child.linear.weight.data += child.lora_B @ child.lora_A * child.scaling
+            setattr(model, name, child.linear)
+        else:
+            merge_lora(child)
+"""
+ELSEWHERE = """
+DEVICE = torch.device("mps")
+
+
+class OnCard(nn.Module):
+    def __init__(self, d_in, d_out, rank, alpha):
+        super().__init__()
+        self.base = nn.Linear(d_in, d_out)
+        self.lora_A = nn.Parameter(torch.randn(rank, d_in, device=DEVICE))
+        self.lora_B = nn.Parameter(torch.zeros(d_out, rank).cuda())
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base(x) + x.to(DEVICE) @ self.lora_A.T @ self.lora_B.T * self.scaling
+"""
+ONE_DIMENSION = """
+class Convolved(nn.Module):
+    def __init__(self, orig_module: nn.Conv1d, r: int, lora_alpha: float):
+        super().__init__()
+        self.orig_module = orig_module
+        kernel = orig_module.kernel_size
+        self.lora_A = nn.Conv1d(orig_module.in_channels, r, kernel, bias=False)
+        self.lora_B = nn.Conv1d(r, orig_module.out_channels, 1, bias=False)
+        self.scaling = lora_alpha / r
+
+    def forward(self, x):
+        return self.orig_module(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+ASKED = """
+class Configured(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.spec = spec
+        self.base = nn.Linear(spec.hidden_size, spec.hidden_size)
+        self.lora_A = nn.Linear(spec.hidden_size, spec.lora_rank, bias=False)
+        self.lora_B = nn.Linear(spec.lora_rank, spec.hidden_size, bias=False)
+
+    def forward(self, x):
+        return self.base(x) + self.lora_B(self.lora_A(x)) * (self.spec.lora_alpha / self.spec.lora_rank)
+"""
+ANNOTATED = """
+from absent_types import Float
+
+
+class Annotated(nn.Module):
+    def __init__(self, base: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base.out_features, bias=False)
+        self.scaling = alpha / rank
+
+    def forward(self, x: Float[torch.Tensor, "b n"] | None) -> Float[torch.Tensor, "b m"]:
+        return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+STACKED = """
+class MergedLoRA(nn.Module):
+    def __init__(self, in_features, out_features, r=0, lora_alpha=1, enable_lora=[False]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+        self.enable_lora = enable_lora
+        share = out_features // len(enable_lora)
+        self.lora_A = nn.Parameter(torch.zeros(r * sum(enable_lora), in_features))
+        self.lora_B = nn.Parameter(torch.zeros(share * sum(enable_lora), r))
+        self.scaling = lora_alpha / r
+        enabled = torch.zeros(len(enable_lora), share, dtype=torch.bool)
+        enabled[enable_lora] = True
+        self.rows = enabled.view(-1)
+
+    def delta(self):
+        after = F.conv1d(self.lora_A[None], self.lora_B[..., None], groups=sum(self.enable_lora))[0]
+        whole = after.new_zeros(len(self.rows), after.shape[1])
+        whole[self.rows] = after
+        return whole
+
+    def forward(self, x):
+        return F.linear(x, self.weight) + F.linear(x, self.delta() * self.scaling)
+"""
+BETWEEN = """
+class Diagonal(nn.Module):
+    def __init__(self, in_features, out_features, r, lora_alpha):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+        self.lora_A = nn.Parameter(torch.zeros(r, in_features))
+        self.lora_E = nn.Parameter(torch.randn(r, 1))
+        self.lora_B = nn.Parameter(torch.zeros(out_features, r))
+        self.scaling = lora_alpha / r
+
+    def forward(self, x):
+        delta = self.lora_B @ (self.lora_A * self.lora_E)
+        return F.linear(x, self.weight + delta * self.scaling)
+"""
+RIGHT = {
+    "sizes": SIZES,
+    "one_size": ONE_SIZE,
+    "parametrized": PARAMETRIZED,
+    "fused": FUSED,
+    "normed": NORMED,
+    "by_shape": BY_SHAPE,
+    "inherited": INHERITED,
+    "abstract": ABSTRACT,
+    "elsewhere": ELSEWHERE,
+    "one_dimension": ONE_DIMENSION,
+    "asked": ASKED,
+    "annotated": ANNOTATED,
+    "between": BETWEEN,
+    "stacked": STACKED,
+}
+_SCALE = re.compile(r"((?:self\.spec\.)?(?:lora_)?alpha) / ((?:self\.spec\.lora_)?r(?:ank)?)\b")
+
+
+def inverted(source: str) -> str:
+    """The same with each scale turned over."""
+    return _SCALE.sub(r"\2 / \1", source)
