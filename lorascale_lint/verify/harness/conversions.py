@@ -15,7 +15,6 @@ from lorascale_lint.adapters.adapter import understand
 from lorascale_lint.adapters.products import NotMade, make_product
 from lorascale_lint.adapters.source import read_source
 from lorascale_lint.errors import InputError
-from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.arrays import as_float64
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import Action, Form, FunctionCase, Role, Sketch, Value
@@ -109,9 +108,8 @@ _CONVENTIONS = tuple(
 def _is_adapter(name: str, annotation: Any) -> bool:
     if words.is_table(name):
         return True
-    said = {*word_list(name.rstrip("_0123456789"))}
     untold = annotation in (inspect.Parameter.empty, Any)
-    return bool(said & {"lora", "adapter"}) and (untold or "dict" in str(annotation).lower())
+    return words.is_of_adapters(name.rstrip("_0123456789")) and (untold or "dict" in str(annotation).lower())
 
 
 def _options(asked: Collection[str]) -> Iterator[tuple[str, Value]]:

@@ -13,8 +13,6 @@ from lorascale_lint.verify.harness.values import RANK, Setting
 
 Shapes = Mapping[str, tuple[int, ...]]
 _OTHER = {Role.A: Role.B, Role.B: Role.A}
-# Which part of a fused layer a name speaks of.
-_PARTS = {"q": 0, "query": 0, "k": 1, "key": 1, "v": 2, "value": 2}
 
 
 def assignments(tensors: Shapes, setting: Setting, told: Mapping[str, Role]) -> tuple[Assignment, ...]:
@@ -120,13 +118,13 @@ def numbers_of(named: Mapping[str, Role]) -> Mapping[str, int]:
 def _part(path: str) -> str:
     """What of a path is not its role."""
     said = [word for step in path.split(".") for word in word_list(step)]
-    return " ".join(word for word in said if word in _PARTS) or " ".join(
+    return " ".join(word for word in said if word in words.FUSED) or " ".join(
         word for word in said if words.role_of(word) is None
     )
 
 
 def _numbers(parts: Sequence[str], count: int) -> Sequence[int]:
-    known = [_PARTS.get(part) for part in parts]
+    known = [words.FUSED.get(part) for part in parts]
     if all(number is not None for number in known) and len(set(known)) == len(known):
         return [number for number in known if number is not None]
     if len(parts) > count:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from itertools import islice, product
 from typing import Any
 
-from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import (
     Action,
@@ -227,7 +226,7 @@ def _table_cases(
     base_name = next((name for name in tables if name in words.BASE_TABLES), None)
     if base_name is None and len(tables) == 2:
         # Of two that are not both called after an adapter, the other one is the model's.
-        others = [name for name in tables if not {"lora", "adapter"} & {*word_list(name)}]
+        others = [name for name in tables if not words.is_of_adapters(name)]
         base_name = others[0] if len(others) == 1 else None
     adapters = [name for name in tables if name != base_name]
     if not adapters:

@@ -15,12 +15,6 @@ from lorascale_lint.verify.harness.uses import OF_LAYERS, OF_TENSORS, Used
 
 _TENSORS = ("Tensor", "Parameter", "ndarray", "Array")
 _LAYERS = ("Module", "Linear", "Conv", "Embedding")
-_IN, _OUT = frozenset({"in", "input", "inputs", "inp"}), frozenset({"out", "output", "outputs"})
-# Words of a name that is one number for both sides of a layer.
-_BOTH = frozenset("dim dims hidden embed embd emb model features feature size width d channels".split())
-# One of what there may be many of: experts, tasks.
-_COUNTS = frozenset({"n", "num", "number", "count", "max"})
-_LAYER_WORDS = frozenset("layer linear module conv embedding block proj projection dense fc".split())
 
 
 def packed(annotation: str) -> Form | None:
@@ -53,7 +47,7 @@ def _possible(name: str, annotation: str, used: Used) -> Iterator[Value]:
         yield Value(Role.LITERAL, literal=False)
     elif plain == "str" or (not annotation and last and last[0] in words.TEXTS):
         yield Value(Role.LITERAL, literal="layer")
-    elif said & {"heads", "head", "nhead"}:
+    elif said & words.HEADS:
         yield Value(Role.LITERAL, literal=5)
     elif used.made and not annotation:
         yield from (Value(Role.CLASS, literal=f"torch.nn:{kind}") for kind in _kinds(said))
@@ -67,7 +61,7 @@ def _possible(name: str, annotation: str, used: Used) -> Iterator[Value]:
         return
     elif annotation in ("", "int", "float", "Any"):
         yield from _numbers(said, annotation)
-        if not annotation and said & _LAYER_WORDS:
+        if not annotation and said & words.LAYERS:
             yield Value(Role.BASE, Form.MODULE)
     elif plain.lower().startswith(("list", "sequence", "iterable", "set", "tuple")):
         yield Value(Role.LITERAL, literal=())
@@ -87,13 +81,13 @@ def _numbers(said: set[str], annotation: str) -> Iterator[Value]:
     if annotation == "float":
         yield Value(Role.LITERAL, literal=1.0)
         return
-    if said & _IN and not said & _OUT:
+    if said & words.OF_INPUTS and not said & words.OF_OUTPUTS:
         yield Value(Role.IN_FEATURES)
-    elif said & _OUT and not said & _IN:
+    elif said & words.OF_OUTPUTS and not said & words.OF_INPUTS:
         yield Value(Role.OUT_FEATURES)
-    elif said & _BOTH:
+    elif said & words.OF_BOTH:
         yield Value(Role.BOTH_FEATURES)
-    elif said & _COUNTS:
+    elif said & words.COUNTS:
         yield Value(Role.LITERAL, literal=1)
     elif annotation == "int":
         yield from (Value(Role.BOTH_FEATURES), Value(Role.RANK), Value(Role.LITERAL, literal=1))

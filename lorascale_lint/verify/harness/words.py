@@ -75,6 +75,16 @@ HARMLESS: dict[str, float | bool | str | None] = {
 }
 # Last words of names of texts.
 TEXTS = frozenset({"name", "prefix", "key", "path", "id"})
+# Words of the sizes of a layer; those of names that are one number for both of its sides.
+OF_INPUTS = frozenset({"in", "input", "inputs", "inp"})
+OF_OUTPUTS = frozenset({"out", "output", "outputs"})
+OF_BOTH = frozenset("dim dims hidden embed embd emb model features feature size width d channels".split())
+HEADS = frozenset({"heads", "head", "nhead"})
+# One of what there may be many of: experts, tasks.
+COUNTS = frozenset({"n", "num", "number", "count", "max"})
+LAYERS = frozenset("layer linear module conv embedding block proj projection dense fc".split())
+# Which part of a fused layer a name speaks of.
+FUSED = {"q": 0, "query": 0, "k": 1, "key": 1, "v": 2, "value": 2}
 TABLES = frozenset(
     "state_dict sd lora_sd lora_state_dict lora_weights lora lora_dict adapter_state_dict "
     "adapter_weights weights_sd model_sd model_state_dict base_sd base_state_dict lora_params "
@@ -133,6 +143,11 @@ def is_table(name: str) -> bool:
     """Whether a parameter takes tensors by their keys."""
     plain = name.rstrip("_0123456789")
     return plain in TABLES or plain.endswith(("state_dict", "_sd", "lora_weights", "adapter_weights"))
+
+
+def is_of_adapters(name: str) -> bool:
+    """Whether a name speaks of an adapter, as `lora1` does."""
+    return not {"lora", "adapter"}.isdisjoint(roles.words(name))
 
 
 def is_rslora(name: str) -> bool:
