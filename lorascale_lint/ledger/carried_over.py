@@ -9,10 +9,10 @@ from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Apply, Bind, Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import loops_of
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import number_origins
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import LEFT, Scale
-from lorascale_lint.provenance.values import Guards, options
+from lorascale_lint.provenance.values import Guards
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ def carried_over(ledger: Ledger) -> Iterator[CarriedOver]:
             continue
         for origin in filter(_is_of_a_module, _left(used.scale)):
             own = [b for b in ledger.binds if b.spot.function is function and not b.spot.chain]
-            found = [bind for bind in own if loops_of(bind.guards) and _holds(bind, origin)]
+            found = [bind for bind in own if loops_of(bind.guards) and origin in number_origins(bind.value)]
             taken = next((b for b in found if _after_the_loop(b.guards)), found[0] if found else None)
             if taken is None or (function, taken.name) in seen or not _is_without(used.guards, taken):
                 continue
@@ -53,11 +53,6 @@ def _left(scale: Scale) -> Iterator[str]:
 def _is_of_a_module(origin: str) -> bool:
     """Was it asked for by the name of a module, and not met among all keys or in a configuration?"""
     return "[" in origin and not origin.endswith("}]") and ("{" in origin or "[*]" in origin)
-
-
-def _holds(bind: Bind, origin: str) -> bool:
-    scales = [scale for option in options(bind.value) if (scale := scale_of(option.value)) is not None]
-    return any(symbol.origin == origin for scale in scales for symbol, _ in scale.powers)
 
 
 def _after_the_loop(guards: Guards) -> Guards:

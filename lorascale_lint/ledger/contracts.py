@@ -27,7 +27,7 @@ from lorascale_lint.knowledge.members import CONTAINER_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, has_two_stars, named_arguments
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import only_symbol, quotient_scales, scale_of
+from lorascale_lint.ledger.numbers import number_origins, quotient_scales, symbol_of
 from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.spots import Spot
@@ -187,15 +187,15 @@ class Contracts:
         if use.callee is not None and not self._is_told_all(use.callee):
             return
         flagged = any(map(speaks_of_rslora, given))
-        for alpha in _origins(roles[ALPHA]):
-            for rank in _origins(roles[RANK]):
+        for alpha in number_origins(roles[ALPHA]):
+            for rank in number_origins(roles[RANK]):
                 yield from self._pair(alpha, rank, use.spot, use.called, flagged)
 
     def _written(self, write: KeyWrite) -> Iterator[Meeting]:
         """The alpha of a configuration that becomes one of a file, as it is."""
-        for alpha in _origins(write.value, alone=True):
-            path = owner_of(alpha)
-            read = self._read(path, alpha, write.spot) if path else None
+        for alpha in filter(None, (symbol_of(option.value) for option in options(write.value))):
+            path = owner_of(alpha.origin)
+            read = self._read(path, alpha.origin, write.spot) if path else None
             if read is not None and literal_of(read.key) == "lora_alpha":
                 yield Meeting(path, read, None, write.spot)
 
@@ -231,7 +231,7 @@ class Contracts:
             return False  # what peft makes of them is known
         if not self.surroundings.looks_factors_up(use.spot):
             return True
-        paths = {owner_of(origin) for value in use.given.values() for origin in _origins(value)}
+        paths = {owner_of(origin) for value in use.given.values() for origin in number_origins(value)}
         return not paths.isdisjoint(self._going_on[use.spot.function])
 
     @cached_property
@@ -355,16 +355,6 @@ def _by_root(quotient: Quotient) -> bool:
 
 def _files_of(spot: Spot) -> set[str]:
     return {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
-
-
-def _origins(value: Value, alone: bool = False) -> list[str]:
-    """Where a number came from, for each alternative; ``alone``: of those that are it, and no product."""
-    found = []
-    for option in options(value):
-        scale = scale_of(option.value)
-        if scale is not None and (not alone or only_symbol(scale) is not None):
-            found += [symbol.origin for symbol, _ in scale.powers]
-    return found
 
 
 def _is_of_a_file(write: KeyWrite) -> bool:

@@ -34,6 +34,12 @@ def symbol_of(value: Value) -> Symbol | None:
     return None if scale is None else only_symbol(scale)
 
 
+def number_origins(value: Value) -> list[str]:
+    """The origins of all that the numbers in a value are made of, for each way."""
+    scales = [scale_of(option.value) for option in options(value)]
+    return [symbol.origin for scale in scales if scale is not None for symbol, _ in scale.powers]
+
+
 def alphas_of(value: Value) -> set[str]:
     """The origins of the alphas that a value is; an empty one stands for each way by which it is none."""
     symbols = [symbol_of(option.value) for option in options(value)]

@@ -12,7 +12,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import number_origins, scale_of
 from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import GivenStrength, given_strengths
@@ -67,5 +67,4 @@ def _made_with(look: Look, alpha: str) -> Spot | None:
 
 def _alphas(use: Use) -> set[str]:
     values = [value for name, value in use.given.items() if role_of(name, True) == ALPHA]
-    scales = [scale_of(option.value) for value in values for option in options(value)]
-    return {symbol.origin for scale in scales if scale is not None for symbol, _ in scale.powers}
+    return {origin for value in values for origin in number_origins(value)}

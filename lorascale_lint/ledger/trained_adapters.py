@@ -25,7 +25,7 @@ from lorascale_lint.ledger.conditions import is_none
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
-from lorascale_lint.ledger.numbers import scale_of, symbol_of
+from lorascale_lint.ledger.numbers import number_origins, scale_of, symbol_of
 from lorascale_lint.ledger.origins import last_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
@@ -144,10 +144,8 @@ def _set_to_rank(ledger: Ledger) -> dict[str, bool]:
 def _alphas_of(use: Use) -> Iterator[str]:
     """The names under which the alphas that are given are kept: ``alpha`` of ``settings['alpha']``."""
     for name, value in use.given.items():
-        for way in options(value) if role_of(name, True) == ALPHA else ():
-            scale = scale_of(way.value)
-            for symbol, _ in scale.powers if scale is not None else ():
-                yield last_of(symbol.origin)
+        if role_of(name, True) == ALPHA:
+            yield from map(last_of, number_origins(value))
 
 
 def _is_configuration(value: Value) -> bool:

@@ -18,12 +18,12 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.defaults import option_names
 from lorascale_lint.ledger.entries import Use, has_star
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import number_origins, scale_of
 from lorascale_lint.ledger.origins import last_of, owner_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.told import unheeded
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo
-from lorascale_lint.provenance.values import Place, Ref, Text, Value, options
+from lorascale_lint.provenance.values import Place, Ref, Text, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ def _only_told(ledger: Ledger, builds: list[Use]) -> Iterator[UnreadOption]:
         held = {option.value.path for option in options(read.container) if isinstance(option.value, Place)}
         for use in builds:
             ranks = [value for key, value in use.given.items() if role_of(key, True) == RANK]
-            owners = {owner_of(origin) for value in ranks for origin in _origins(value)}
+            owners = {owner_of(origin) for value in ranks for origin in number_origins(value)}
             if _lacks(use, is_flag=True) and not owners.isdisjoint(held) and not use.spot.chain:
                 yield UnreadOption(name, read.spot, use, is_flag=True)
                 return
@@ -137,13 +137,10 @@ def _of_group(use: Use, group: _Group) -> bool:
     """Is the rank that is given one of the options?"""
     ranks = [value for name, value in use.given.items() if role_of(name, True) == RANK]
     return any(
-        last_of(symbol.partition("=")[0]) in group.declared for value in ranks for symbol in _origins(value)
+        last_of(symbol.partition("=")[0]) in group.declared
+        for value in ranks
+        for symbol in number_origins(value)
     )
-
-
-def _origins(value: Value) -> list[str]:
-    scales = [scale_of(option.value) for option in options(value)]
-    return [symbol.origin for scale in scales if scale is not None for symbol, _ in scale.powers]
 
 
 def _parsers(ledger: Ledger) -> Iterator[_Group]:
