@@ -84,8 +84,9 @@ def with_outputs(page: Path, folder: Path, run_only: str = "") -> str:
     if "pip install" in "".join(_BLOCK.findall(page.read_text())):
         shutil.copytree(ROOT / "docs" / "examples" / "house_rules", project / "house_rules")
         scripts = environment_of_its_own(folder / "environment")
+    on_ci = {"CI", "BUILD_NUMBER"}  # pytest prints longer lines where they are set
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in on_ci},
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "XDG_CACHE_HOME": str(folder / "cache"),
         "COLUMNS": "100",
