@@ -37,6 +37,7 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
     """``left op right``."""
     guards = m.frame.guards
     left, right = m.given(left, is_there), m.given(right, is_there)
+    left, right = m.seen(left), m.seen(right)  # by what is given of the other one
     match op:
         case ast.MatMult():
             return m.made_product(node, combine(left, right, product))

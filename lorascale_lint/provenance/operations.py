@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -46,15 +47,23 @@ def operation(
     if handler is None:
         return NONE
     place = node if node is not None else ast.Pass(lineno=0, end_lineno=0)
-    sure = 2 if effect in _OF_TWO else 0
+    sure = _OPERANDS.get(effect, 0)
     args = [m.given(value, is_there) if n < sure else operand(value) for n, value in enumerate(args)]
+    if sure:  # what was evaluated before the condition was known
+        args = [m.seen(value) for value in args]
+        keywords = {key: m.seen(value) for key, value in keywords.items()}
     made: Value = handler(m, name, args, keywords, place)
     rounded(m, name, args, keywords, node, made)
     return made
 
 
-_OF_TWO = ("product", "multiply", "divide", "add", "subtract")
-"""Effects whose first two arguments are never left out."""
+_OPERANDS = {
+    **dict.fromkeys(("product", "outer", "multiply", "divide", "add", "subtract", "power"), 2),
+    **dict.fromkeys(("addmm", "addcmul", "lerp"), 3),
+    "index_add": 4,
+    "einsum": sys.maxsize,
+}
+"""Arguments that are never left out or None, by effect: what these hold under holds from here on."""
 
 
 def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:

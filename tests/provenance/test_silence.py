@@ -319,3 +319,46 @@ def merge_lora(weight, lora_A, lora_B, alpha):
     apply_lora(weight, lora_A, lora_B * (alpha / lora_A.shape[1]))
 """
     assert formula_of(source) == ["alpha / rank"]
+
+
+FROM_AN_ENTRY = """
+import torch
+from torch import nn
+
+
+class LoraLinear(nn.Module):
+    lora_A = None
+    lora_B = None
+    lora_alpha = 1.0
+    r = 1.0
+
+    def __init__(self, base, entry):
+        super().__init__()
+        self.base = base
+        if (lora_A := entry.get("lora_A")) is not None:
+            self.lora_A = lora_A
+            self.lora_B = entry["lora_B"]
+            self.lora_alpha = entry["lora_alpha"]
+            self.r = entry["r"]
+
+    def merge(self):
+        {merge}
+"""
+
+
+@pytest.mark.parametrize(
+    "merge",
+    [
+        'delta = torch.einsum("or,ri->oi", self.lora_B, self.lora_A)\n'
+        "        self.base.weight.data += delta * (self.lora_alpha / self.r)",
+        "weight = self.base.weight.data\n"
+        "        weight.copy_(torch.addmm(weight, self.lora_B, self.lora_A, alpha=self.lora_alpha / self.r))",
+        "scaling = self.lora_alpha / self.r\n"
+        "        self.base.weight.data += scaling * torch.einsum('ri,or->oi', self.lora_A, self.lora_B)",
+        "self.base.weight.data += self.lora_alpha / self.r * (self.lora_B @ self.lora_A)",
+        "scaled = torch.mul(torch.mm(self.lora_B, self.lora_A), self.lora_alpha)\n"
+        "        self.base.weight.data += torch.div(scaled, self.r)",
+    ],
+)
+def test_what_is_multiplied_was_there_and_so_was_what_came_with_it(merge: str) -> None:
+    assert formula_of(FROM_AN_ENTRY.format(merge=merge)) == ["alpha / rank"]
