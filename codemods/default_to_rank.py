@@ -17,7 +17,7 @@ from lorascale_lint.sources.loc import Loc
 def default_to_rank(
     read_source: Callable[[str], bytes], default: Spot, quotient: Spot, none: bool
 ) -> Fix | None:
-    """``table.get(key, 1.0)`` becomes ``table.get(key, down.shape[0])``.
+    """``table.get(key, 1.0)`` becomes ``table.get(key, down.shape[0])``; ``... if key in table else 1.0`` alike.
 
     The rank is spelled as in ``quotient``, if that stands in the same function. With ``none`` the default
     becomes None, for a function that asks for None and takes the rank then. Unsafe: files without alpha
@@ -25,30 +25,26 @@ def default_to_rank(
     """
     rewrites = Rewrites(read_source)
     rewrite = rewrites.of(default.file.filename)
-    found = rewrite.enclosing(default.loc, cst.Call)
-    if found is None or len(found[0].args) != 2:
+    number = rewrite.expression(default.loc)
+    around = None if number is None else rewrite.tree.parent(number)
+    chosen = rewrite.tree.parent(around) if isinstance(around, cst.Arg) else around
+    if number is None or not isinstance(chosen, cst.Call | cst.IfExp):
         return None
-    call, place = found
-    if rewrite.positions[call.args[1].value] != default.loc:
+    if isinstance(chosen, cst.Call) and (len(chosen.args) != 2 or chosen.args[1] is not around):
         return None
     if none:
-        text = None if _is_converted(rewrite, call) else "None"
+        text = None if _is_converted(rewrite, chosen) else "None"
     else:
-        text = _rank_text(rewrite, quotient, place) if quotient.function is default.function else None
+        text = _rank_text(rewrite, quotient, default.loc) if quotient.function is default.function else None
     if text is None:
         return None
-    value = cst.parse_expression(text)
-    rewrite.change(
-        place,
-        cst.Call,
-        lambda node: node.with_changes(args=[call.args[0], call.args[1].with_changes(value=value)]),
-    )
+    rewrite.replace(number, cst.parse_expression(text))
     return rewrites.fix("unsafe", "Default to the rank")
 
 
-def _is_converted(rewrite: Rewrite, call: cst.Call) -> bool:
+def _is_converted(rewrite: Rewrite, chosen: cst.BaseExpression) -> bool:
     """Is the result used at once, as in ``float(table.get(key, 1.0))``, which None would break?"""
-    return isinstance(rewrite.tree.parent(call), cst.Arg | cst.Attribute | cst.BinaryOperation)
+    return isinstance(rewrite.tree.parent(chosen), cst.Arg | cst.Attribute | cst.BinaryOperation)
 
 
 def _rank_text(rewrite: Rewrite, quotient: Spot, before: Loc) -> str | None:

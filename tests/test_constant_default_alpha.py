@@ -48,6 +48,10 @@ def test_constant_default_fires(tmp_path: Path, body: str) -> None:
     [
         ('sd.get(name + ".alpha", 1.0)', 'sd.get(name + ".alpha", down.shape[0])'),
         ('float(sd.pop(f"{name}.alpha", 1))', 'float(sd.pop(f"{name}.alpha", down.shape[0]))'),
+        (
+            'sd[name + ".alpha"] if name + ".alpha" in sd else 1.0',
+            'sd[name + ".alpha"] if name + ".alpha" in sd else down.shape[0]',
+        ),
     ],
 )
 def test_the_default_becomes_the_rank(tmp_path: Path, lookup: str, new: str) -> None:
@@ -394,3 +398,23 @@ def test_an_option_beside_a_table_that_has_one_for_the_rank_too(
     rank: str, count: int, tmp_path: Path
 ) -> None:
     assert len(findings(PATTERNS.format(rank=rank), tmp_path, "LS207")) == count
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ('return up @ down * ((parts["alpha"] if "alpha" in parts else 1.0) / down.shape[0])', 1),
+        ('return up @ down * (parts.get("alpha", 1) / down.shape[0])', 1),
+        ('return up @ down * ((parts["alpha"] if "alpha" in parts else rank) / rank)', 0),
+        ('return up @ down * (settings.get("alpha", 16) / rank)', 0),
+        ('return up @ down * (parts["alpha"] / rank if "alpha" in parts else 1.0)', 0),
+    ],
+)
+def test_the_alpha_beside_the_factors_of_one_module(body: str, count: int, tmp_path: Path) -> None:
+    source = f"""\
+def delta(parts, settings):
+    up, down = parts["lora_up.weight"], parts["lora_down.weight"]
+    rank = down.shape[0]
+    {body}
+"""
+    assert len(findings(source, tmp_path, "LS207")) == count

@@ -14,7 +14,7 @@ from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import tables
+from lorascale_lint.ledger.tables import key_role_of, tables
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.marks import FILLED
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol, is_share
@@ -153,9 +153,21 @@ def literal(node: ast.AST) -> float | None:
 
 
 def _own(ledger: Ledger, role: str) -> set[str]:
-    """Origins of alphas or ranks that are read under a computed key: each module has its own."""
-    read = [read.value for read in ledger.reads if not (isinstance(read.key, Text) and read.key.literal)]
-    found = (_only(option.value, role) for value in read for option in options(value))
+    """Origins of alphas or ranks that each module has its own of.
+
+    They are read under a computed key, or under a plain one from a table that holds both factors of a module.
+    """
+    plain = [read for read in ledger.reads if isinstance(read.key, Text) and read.key.literal]
+    sides: dict[Value, set[str | None]] = defaultdict(set)
+    for read in plain:
+        sides[read.container].add(key_role_of(read.key))
+    of_the_whole = {read for read in plain if not sides[read.container] >= FACTORS}
+    found = (
+        _only(option.value, role)
+        for read in ledger.reads
+        if read not in of_the_whole
+        for option in options(read.value)
+    )
     return {symbol.origin for symbol in found if symbol is not None}
 
 
