@@ -51,9 +51,10 @@ def append_parameter(function: cst.FunctionDef, name: str, annotation: str, defa
 
 
 def append_argument(call: cst.Call, name: str, value: str) -> cst.Call:
-    """``call`` with one more keyword argument, if it has not got that already."""
-    if any(given.keyword is not None and given.keyword.value == name for given in call.args):
-        return call
+    """``call`` with a keyword argument more, or in the place of what it is given under that name."""
+    for given in call.args:
+        if given.keyword is not None and given.keyword.value == name:
+            return cst.ensure_type(call.with_deep_changes(given, value=cst.parse_expression(value)), cst.Call)
     argument = cst.Arg(
         keyword=cst.Name(name),
         value=cst.parse_expression(value),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -24,6 +25,8 @@ class ConstructorDropsAlpha(Rule):
       same layers are made from a configuration for training.
     - A layer that gets the rank of a configuration and the default alpha, where a related layer of the
       same file gets the configuration's alpha too.
+    - An option for alpha, `--lora_alpha` or a field of settings, that no code reads but to print it, where the
+      rank declared beside it makes the adapter, with a constant, the rank or a default as its alpha.
 
     ## Why it is wrong
 
@@ -100,23 +103,27 @@ class ConstructorDropsAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls of functions that speak of LoRA which leave an alpha at its default."""
+        from lorascale_lint.codemods.forward_arguments import forward_arguments
+
         for option in unread_options(ledger):
-            if not option.is_flag:
-                yield self.at(
-                    option.build.spot,
-                    f"`{option.name}` is an option, and the adapter is made without it",
-                    confidence="medium",
-                    effect="effective scale default / rank instead of alpha / rank",
-                    trace=[
-                        (option.spot, "the option is declared here, and nothing reads it"),
-                        (option.build.spot, "the rank declared beside it is given, alpha is not"),
-                    ],
-                )
+            if option.is_flag:
+                continue
+            given, build = option.given, option.build.spot
+            what = "alpha is not" if given is None else f"alpha is `{ast.unparse(given.node)}`"
+            told = [(option.parameter, option.told)] if option.told else []
+            yield self.at(
+                given or build,
+                f"`{option.name}` is an option, and the adapter is made without it",
+                effect="effective scale default / rank instead of alpha / rank",
+                trace=[
+                    (option.spot, "the option is declared here, and nothing reads it"),
+                    (build, f"the rank declared beside it is given, {what}"),
+                ],
+                fix=forward_arguments(ledger, build.file.filename, build.loc, told, "unsafe"),
+            )
         for dropped in dropped_alphas(ledger):
             spot = dropped.use.spot
             arguments = dropped.arguments
-            from lorascale_lint.codemods.forward_arguments import forward_arguments
-
             yield self.at(
                 spot,
                 dropped.message,

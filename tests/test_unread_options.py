@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import lint_files
+from tests.projects import fix_files, lint_files
 
 PARSER = """
 import argparse
@@ -91,7 +91,79 @@ def test_a_field_of_settings_in_another_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", [ALPHA, LITERAL], ids=["left", "a literal"])
 def test_alpha_reaches_what_builds_the_adapter(source: str, tmp_path: Path) -> None:
-    assert found(tmp_path, {"lora_train.py": source}) == [("LS206", "medium", "lora_train.py")]
+    assert found(tmp_path, {"lora_train.py": source}) == [("LS206", "high", "lora_train.py")]
+
+
+@pytest.mark.parametrize(
+    "given", ["", ", lora_alpha=args.lora_rank", ", lora_alpha=2 * args.lora_rank", ", lora_alpha=16"]
+)
+def test_the_option_is_given_in_the_place_of_what_was(given: str, tmp_path: Path) -> None:
+    files = {"lora_train.py": ALPHA.replace("r=args.lora_rank", f"r=args.lora_rank{given}")}
+    assert (
+        "r=args.lora_rank, lora_alpha=args.lora_alpha"
+        in fix_files(tmp_path, files, unsafe=True)[0]["lora_train.py"]
+    )
+
+
+OWN = """
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass
+class Recipe:
+    rank: int = 16
+    alpha: float = 32.0
+
+
+class LowRank(nn.Module):
+    def __init__(self, base, rank, alpha=1.0):
+        super().__init__()
+        self.base = base
+        self.alpha = alpha
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+        self.scale = self.alpha / rank
+
+    def forward(self, x):
+        return self.base(x) + self.lora_up(self.lora_down(x)) * self.scale
+
+
+def wrapped(layer, recipe: Recipe):
+    print(f"rank {recipe.rank}, alpha {recipe.alpha}")
+    return LowRank(layer, recipe.rank)
+"""
+
+
+def test_a_layer_of_the_project_gets_the_rank_of_settings_alone(tmp_path: Path) -> None:
+    assert found(tmp_path, {"lora.py": OWN}) == [("LS206", "high", "lora.py")]
+    assert (
+        "LowRank(layer, recipe.rank, alpha=recipe.alpha)"
+        in fix_files(tmp_path, {"lora.py": OWN}, unsafe=True)[0]["lora.py"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LowRank(layer, recipe.rank)", "LowRank(layer, recipe.rank, recipe.alpha)"),
+        (
+            "return LowRank(layer, recipe.rank)",
+            "new = LowRank(layer, recipe.rank)\n    set_alpha(new, recipe.alpha)\n    return new",
+        ),
+        ("LowRank(layer, recipe.rank)", "LowRank(layer, layer.rank)"),
+        ("    alpha: float = 32.0\n", ""),
+        ("    print(", "    layer.options.update(vars(recipe))\n    print("),
+    ],
+    ids=["given", "set later", "another rank", "no option", "read as a whole"],
+)
+def test_a_layer_that_gets_alpha_or_cannot(old: str, new: str, tmp_path: Path) -> None:
+    source = OWN.replace(old, new).replace(
+        ", alpha {recipe.alpha}" if old.startswith("    alpha") else "\0", ""
+    )
+    assert source != OWN
+    assert found(tmp_path, {"lora.py": source}) == []
 
 
 def test_a_default_taken_from_a_field_is_no_use(tmp_path: Path) -> None:

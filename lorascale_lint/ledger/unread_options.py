@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import (
     BUILDS_ADAPTERS,
+    MESSAGES,
     OPTION_CALLS,
     SETTINGS_NAMES,
     TURNS_TO_DICTIONARY,
@@ -16,13 +17,14 @@ from lorascale_lint.knowledge.interfaces import (
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.defaults import option_names
-from lorascale_lint.ledger.entries import Use, has_star
+from lorascale_lint.ledger.entries import Use, argument_of, has_star
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas
 from lorascale_lint.ledger.numbers import number_origins, scale_of
 from lorascale_lint.ledger.origins import last_of, owner_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.told import unheeded
-from lorascale_lint.linking.definitions import ClassInfo, FileInfo
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, dotted
 from lorascale_lint.provenance.values import Place, Ref, Text, options
 
 
@@ -38,6 +40,21 @@ class UnreadOption:
     build: Use
     is_flag: bool
     """Is it the one for rsLoRA? Else it is alpha."""
+    parameter: str = "lora_alpha"
+    """What takes it where the adapter is built."""
+
+    @property
+    def given(self) -> Spot | None:
+        """What is given in its place."""
+        return argument_of(self.build, self.parameter)
+
+    @property
+    def told(self) -> str:
+        """The option as the call would read it, ``args.lora_alpha``; empty where that is not known."""
+        names = [name for name in self.build.given if role_of(name, True) == RANK]
+        places = [argument.node for name in names if (argument := argument_of(self.build, name)) is not None]
+        owners = {dotted(node.value) for node in places if isinstance(node, ast.Attribute)}
+        return f"{owners.pop()}.{self.name}" if len(owners) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +72,18 @@ def unread_options(ledger: Ledger) -> list[UnreadOption]:
 
 def _unread_options(ledger: Ledger) -> list[UnreadOption]:
     builds = [use for use in ledger.uses if _builds(use)]
+    own = {left.use: left.parameter for left in left_alphas(ledger) if _of_settings(left)}
+    builds += own
     if not builds:
         return []
     files = dict.fromkeys(spot.file for spot in _spots(ledger))
     if any(map(_spreads, files)):
         return []
     read = {name for file in files for name in _attributes(file)}
-    read.update(name for file in files for function in file.all_functions for name in function.parameters)
+    functions = (function for file in files for function in file.all_functions)
+    read.update(
+        name for function in functions if function.node.decorator_list for name in function.parameters
+    )
     keys = (item.key for item in ledger.reads if item.how != "attribute")
     read.update(key.literal or "" for key in keys if isinstance(key, Text))
     seen: set[tuple[str, int]] = set()
@@ -71,13 +93,15 @@ def _unread_options(ledger: Ledger) -> list[UnreadOption]:
             is_flag = speaks_of_rslora(name)
             if not (is_flag or role_of(name, True) == ALPHA) or name in read:
                 continue
+            if group.cls is not None and (group.cls.name, name) in ledger.fields_read:
+                continue
             build = next((use for use in builds if _of_group(use, group) and _lacks(use, is_flag)), None)
             place = (spot.file.filename, spot.row)
             if build is None or place in seen or ledger.read_elsewhere(name):
                 continue
             if group.cls is None or not _goes_on_whole(ledger, group.cls):
                 seen.add(place)
-                found.append(UnreadOption(name, spot, build, is_flag))
+                found.append(UnreadOption(name, spot, build, is_flag, own.get(build, "lora_alpha")))
     return found
 
 
@@ -98,13 +122,19 @@ def _only_told(ledger: Ledger, builds: list[Use]) -> Iterator[UnreadOption]:
 
 
 def _attributes(file: FileInfo) -> Iterator[str]:
-    """Attributes that the file reads, but for one that is only the default of an option."""
-    defaults: set[ast.AST] = set()
+    """Attributes that the file reads of others, but for a message or only as the default of an option."""
+    ignored: set[ast.AST] = set()
     for node in ast.walk(file.tree):
         match node:
             case ast.Call(func=ast.Attribute(attr=name), keywords=keywords) if name in OPTION_CALLS:
-                defaults.update(keyword.value for keyword in keywords if keyword.arg == OPTION_CALLS[name])
-            case ast.Attribute(attr=name, ctx=ast.Load()) if node not in defaults:
+                ignored.update(keyword.value for keyword in keywords if keyword.arg == OPTION_CALLS[name])
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) as call) if (
+                name in MESSAGES
+            ):
+                ignored.update(part for part in ast.walk(call) if _is_number(part))
+            case ast.Attribute(value=ast.Name(id="self")):
+                pass
+            case ast.Attribute(attr=name, ctx=ast.Load()) if node not in ignored:
                 yield name
             case ast.Call(
                 func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str() as name), *_]
@@ -112,6 +142,11 @@ def _attributes(file: FileInfo) -> Iterator[str]:
                 yield name
             case _:
                 pass
+
+
+def _is_number(node: ast.AST) -> bool:
+    """May the attribute hold alpha? A function that is called in a message may do something."""
+    return isinstance(node, ast.Attribute) and role_of(node.attr, True) == ALPHA
 
 
 def _builds(use: Use) -> bool:
@@ -126,21 +161,35 @@ def _builds(use: Use) -> bool:
 
 
 def _lacks(use: Use, is_flag: bool) -> bool:
-    """Is nothing given for the flag, or no alpha that is more than a literal?"""
+    """Is nothing given for the flag, or no alpha but a literal or what is made of the rank?"""
     if is_flag:
-        return not any(map(speaks_of_rslora, use.given))
+        return use.callee is None and not any(map(speaks_of_rslora, use.given))
     alphas = [value for name, value in use.given.items() if role_of(name, True) == ALPHA]
-    return all(scale is not None and not scale.powers for scale in map(scale_of, alphas))
+    return all(
+        scale is not None and all(symbol.role == RANK for symbol, _ in scale.powers)
+        for scale in map(scale_of, alphas)
+    )
+
+
+def _of_settings(left: LeftAlpha) -> bool:
+    """Is the rank that a layer of the project is given one of settings, by their name or their class?"""
+    arguments = left.caller.node.args
+    typed = {a.arg for a in (*arguments.posonlyargs, *arguments.args) if a.annotation is not None}
+    owners = [
+        dotted(argument.node.value)
+        for _, _, argument in left.ranks()
+        if argument is not None and isinstance(argument.node, ast.Attribute)
+    ]
+    return any(owner in typed or last_of(owner) in SETTINGS_NAMES for owner in owners)
 
 
 def _of_group(use: Use, group: _Group) -> bool:
     """Is the rank that is given one of the options?"""
-    ranks = [value for name, value in use.given.items() if role_of(name, True) == RANK]
-    return any(
-        last_of(symbol.partition("=")[0]) in group.declared
-        for value in ranks
-        for symbol in number_origins(value)
-    )
+    ranks = [name for name in use.given if role_of(name, True) == RANK]
+    names = {last_of(origin.partition("=")[0]) for r in ranks for origin in number_origins(use.given[r])}
+    places = [argument.node for name in ranks if (argument := argument_of(use, name)) is not None]
+    names.update(node.attr for node in places if isinstance(node, ast.Attribute))
+    return not names.isdisjoint(group.declared)
 
 
 def _parsers(ledger: Ledger) -> Iterator[_Group]:
@@ -183,11 +232,16 @@ def _goes_on_whole(ledger: Ledger, cls: ClassInfo) -> bool:
 
 
 def _spreads(file: FileInfo) -> bool:
-    """Does the file hand settings on behind two stars?"""
-    return any(
-        isinstance(node, ast.keyword) and node.arg is None and _is_whole(node.value)
-        for node in ast.walk(file.tree)
-    )
+    """Does the file hand settings on as a whole: behind two stars, or to the ``update`` of a dictionary?"""
+    for node in ast.walk(file.tree):
+        match node:
+            case (
+                ast.keyword(arg=None, value=whole) | ast.Call(func=ast.Attribute(attr="update"), args=[whole])
+            ) if _is_whole(whole):
+                return True
+            case _:
+                pass
+    return False
 
 
 def _is_whole(node: ast.expr) -> bool:
