@@ -51,8 +51,8 @@ OPERATIONS: dict[str, str] = {
     **_table("outer", "kron outer"),
     **_table("multiply", "mul multiply mul_ multiply_ imul"),
     **_table("divide", "div divide true_divide div_ divide_ true_div"),
-    **_table("add", "add add_ iadd sum_to"),
-    **_table("subtract", "sub subtract sub_ isub"),
+    **_table("add", "add add_ iadd sum_to assign_add"),
+    **_table("subtract", "sub subtract sub_ isub assign_sub"),
     **_table("addmm", "addmm addmm_ addmv addmv_ baddbmm baddbmm_ addbmm addbmm_ sparse_addmm"),
     **_table("addcmul", "addcmul addcmul_"),
     **_table("lerp", "lerp lerp_"),
@@ -89,7 +89,16 @@ OPERATIONS: dict[str, str] = {
         "register_load_state_dict_post_hook empty_cache synchronize",
     ),
 }
-"""Effect by the last part of a name; a trailing underscore in torch changes the receiver."""
+"""Effect by the last part of a name."""
+
+_IN_PLACE = frozenset("assign_add assign_sub iadd isub imul".split())
+"""Methods that change their receiver: tensorflow's and keras' variables, tinygrad, operator.iadd."""
+
+
+def changes_receiver(name: str) -> bool:
+    """Does a method put its result into what it is called on? A trailing underscore says so in torch."""
+    return name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
+
 
 CONCATENATES = frozenset("cat concat concatenate".split())
 """Operations that put tensors side by side along the axis that they are given, else the first."""

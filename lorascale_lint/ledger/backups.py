@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.ledger.assigned import Written, written
 from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.ledger import Ledger
@@ -104,7 +105,7 @@ def in_place(apply: Apply) -> bool:
         case ast.AugAssign(target=target):
             return isinstance(target, ast.Attribute) or isinstance(apply.base, Place)
         case ast.Call(func=ast.Attribute(attr=name)):
-            return name.endswith("_")
+            return changes_receiver(name)
         case _:
             return False
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.ledger.backups import changed_weight, weight_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -58,7 +58,7 @@ def _operand(node: ast.AST) -> ast.expr | None:
         case ast.BinOp(left=left):
             return left
         case ast.Call(func=ast.Attribute(value=owner, attr=name), args=args, keywords=keywords):
-            if OPERATIONS.get(name) not in ("add", "subtract") or name.endswith("_"):
+            if OPERATIONS.get(name) not in ("add", "subtract") or changes_receiver(name):
                 return None
             if any(keyword.arg == "out" for keyword in keywords) or not args:
                 return None

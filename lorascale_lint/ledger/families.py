@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, SCALING, role_of, words
 from lorascale_lint.ledger.applications import Application, applications, folds
 from lorascale_lint.ledger.class_fields import Field, fields_kept
@@ -214,7 +215,10 @@ def keeps_fold(ledger: Ledger, family: Family) -> bool:
     numbers = (fold for fold in family.folds if any(symbol.role for symbol, _ in fold.scale.powers))
     return any(
         isinstance(fold.spot.node, ast.AugAssign)
-        or (isinstance(fold.spot.node, ast.Call) and ast.unparse(fold.spot.node.func).endswith("_"))
+        or (
+            isinstance(fold.spot.node, ast.Call)
+            and changes_receiver(getattr(fold.spot.node.func, "attr", ""))
+        )
         or (fold.spot.function, fold.spot.row) in kept
         for fold in numbers
     )

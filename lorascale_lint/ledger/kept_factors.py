@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.knowledge.roles import FACTORS
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
@@ -46,7 +46,7 @@ def _target(node: ast.AST) -> ast.expr | None:
     match node:
         case ast.AugAssign(target=target, op=ast.Mult() | ast.Div()):
             return target
-        case ast.Call(func=ast.Attribute(value=target, attr=name)) if name.endswith("_"):
+        case ast.Call(func=ast.Attribute(value=target, attr=name)) if changes_receiver(name):
             return target if OPERATIONS.get(name) in ("multiply", "divide") else None
         case _:
             return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.knowledge.inverses import may_put_back
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
+from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.ledger.backups import changed_weight, in_place, weight_of
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.conditions import names_in
@@ -53,7 +54,7 @@ def _text(node: ast.AST) -> str:
     match node:
         case ast.AugAssign(target=target) | ast.Assign(targets=[target]):
             return dotted(target)
-        case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name.endswith("_"):
+        case ast.Call(func=ast.Attribute(value=owner, attr=name)) if changes_receiver(name):
             return dotted(owner)
         case _:
             return ""

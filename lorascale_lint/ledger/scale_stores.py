@@ -6,7 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
@@ -49,7 +49,7 @@ def uses_former(spot: Spot, field: str) -> bool | None:
             return True
         case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
             return any(isinstance(part, ast.Attribute) and part.attr == field for part in ast.walk(value))
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name), args=args)) if name.endswith("_"):
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name), args=args)) if changes_receiver(name):
             parts = (part for argument in args for part in ast.walk(argument))
             again = any(isinstance(part, ast.Attribute) and part.attr == field for part in parts)
             return again or OPERATIONS.get(name) in ("multiply", "divide")

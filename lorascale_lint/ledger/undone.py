@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.inverses import stem, taken_back, unmerges
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK, MERGED_FIELDS
-from lorascale_lint.knowledge.operations import OPERATIONS
+from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.ledger.backups import weight_of
 from lorascale_lint.ledger.entries import Apply, Rescale
 from lorascale_lint.ledger.ledger import Ledger
@@ -73,7 +73,7 @@ def _updates(function: FunctionInfo, spot: Spot) -> Iterator[tuple[_Update, Spot
                 found = _Update(ast.unparse(target), _OPERATORS[type(op)], ast.unparse(_bare(value)))
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=target, attr=name), args=[by])):
                 effect = OPERATIONS.get(name, "")
-                if name.endswith("_") and effect in _OPERATORS.values():
+                if changes_receiver(name) and effect in _OPERATORS.values():
                     found = _Update(ast.unparse(target), effect, ast.unparse(_bare(by)))
             case _:
                 pass

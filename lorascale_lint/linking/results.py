@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from lorascale_lint.knowledge.members import CHANGING_CALLS
+from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.linking.definitions import FunctionInfo
 
 Arm = tuple[ast.If, bool]
@@ -21,7 +22,7 @@ def goes_nowhere(function: FunctionInfo, node: ast.AST) -> bool:
         called = isinstance(above, ast.Call) and above.func is node
         if isinstance(above, ast.Call) and not called:
             return False  # an argument
-        if isinstance(above, ast.Attribute) and above.attr.endswith("_"):
+        if isinstance(above, ast.Attribute) and changes_receiver(above.attr):
             return False
         node, above = above, parents.get(id(above))
     match above:
@@ -70,7 +71,7 @@ def only_computes(function: FunctionInfo) -> bool:
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 return False
             case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
-                if name.endswith("_") or name in CHANGING_CALLS:
+                if changes_receiver(name) or name in CHANGING_CALLS:
                     return False
             case ast.Return(value=ast.expr()):
                 returns = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.interfaces import NAMED_TEXTS, WRITES_ENTRY
-from lorascale_lint.knowledge.operations import KEEPERS, OPERATIONS
+from lorascale_lint.knowledge.operations import KEEPERS, OPERATIONS, changes_receiver
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
 from lorascale_lint.provenance.decorators import method
@@ -149,7 +149,12 @@ def _dispatch(
                 return receiver
             made = operation(m, name, [receiver, *args], named, node)
             effect = OPERATIONS.get(name)
-            if name.endswith("_") and args and isinstance(made, Number) and effect in ("multiply", "divide"):
+            if (
+                changes_receiver(name)
+                and args
+                and isinstance(made, Number)
+                and effect in ("multiply", "divide")
+            ):
                 write_back(m, node, made)  # a buffer that keeps a scale
             elif name == "fill_" or effect == "copy_into":
                 write_back(m, node, args[0] if args else UNKNOWN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
+from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import STRENGTH, role_of
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.fields import filled_from_outside
@@ -105,7 +106,7 @@ def stores(info: FunctionInfo) -> bool:
                 "extend",
             ):
                 return True
-            if node.func.attr.endswith("_"):
+            if changes_receiver(node.func.attr):
                 return True
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
             return True

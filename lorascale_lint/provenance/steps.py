@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lorascale_lint.bounds import STEP_COUNT
+from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import DIFF, STRENGTH, A, B, key_role
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
@@ -90,7 +91,9 @@ def alpha_of(node: ast.AST) -> ast.expr | None:
 
 def _in_place(node: ast.AST) -> bool:
     return (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_")
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and changes_receiver(node.func.attr)
     )
 
 

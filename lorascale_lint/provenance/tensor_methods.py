@@ -7,7 +7,7 @@ from typing import Any
 
 from lorascale_lint.bounds import OWN_NAME, OWNER_LIMIT
 from lorascale_lint.knowledge.members import COMMON_METHODS, TEXT_METHODS
-from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE
+from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE, changes_receiver
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
@@ -115,7 +115,7 @@ def of_tensor(
     made_ = operation(m, name, [value, *args], named, node)
     if made_ is None:
         return opaque_method(value)
-    if name.endswith("_") and not name.endswith("__"):
+    if changes_receiver(name):
         if OPERATIONS.get(name) in ("multiply", "divide") and args:
             if number(args[0]) is not None and not m.initialising:
                 m.folded(node or ast.Pass(lineno=0), made_)
@@ -242,7 +242,7 @@ def of_place(
             return of_tensor(m, subject, name, args, named, node)
         made_ = operation(m, name, [subject, *args], named, node)
         if made_ is not None:
-            if name.endswith("_") and (
+            if changes_receiver(name) and (
                 (isinstance(made_, Tensor) and made_.kind not in ("adapted", "base", "data"))
                 or (isinstance(made_, Number) and effect in ("multiply", "divide"))  # an activation, maybe
             ):

@@ -129,3 +129,27 @@ def reinit_lora(module, r):
 """
     assert kinds(source) == ["delta"]
     assert formula_of(source) == ["scaling"]
+
+
+@pytest.mark.parametrize(
+    ("put", "kind"),
+    [
+        ("self.base.kernel.assign_add(delta)", "merge"),
+        ("self.base.kernel.assign(self.base.kernel + delta)", "merge"),
+        ("self.base.kernel.assign_sub(delta)", "unmerge"),
+        ("self.base.kernel.add_(delta)", "merge"),
+        ("self.base.kernel.sub_(delta)", "unmerge"),
+    ],
+)
+def test_methods_that_put_their_result_into_the_weight(put: str, kind: str) -> None:
+    source = f"""
+class LoraDense:
+    def __init__(self, base, lora_a, lora_b, alpha, rank):
+        self.base, self.lora_a, self.lora_b, self.scale = base, lora_a, lora_b, alpha / rank
+
+    def change(self):
+        delta = self.lora_a @ self.lora_b * self.scale
+        {put}
+"""
+    assert formula_of(source) == ["alpha / rank"]
+    assert [apply.kind for apply in ledger_of(source).applies] == [kind]
