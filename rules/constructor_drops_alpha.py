@@ -25,8 +25,8 @@ class ConstructorDropsAlpha(Rule):
       same layers are made from a configuration for training.
     - A layer that gets the rank of a configuration and the default alpha, where a related layer of the
       same file gets the configuration's alpha too.
-    - An option for alpha, `--lora_alpha` or a field of settings, that no code reads but to print it, where the
-      rank declared beside it makes the adapter, with a constant, the rank or a default as its alpha.
+    - An option for alpha, `--lora_alpha` or a field of settings, that no code reads but to print it,
+      where the rank declared beside it makes the adapter, with a constant, the rank or a default as alpha.
 
     ## Why it is wrong
 
