@@ -17,9 +17,9 @@ from lorascale_lint.sources.loc import Loc
 def default_to_rank(
     read_source: Callable[[str], bytes], default: Spot, quotient: Spot, none: bool
 ) -> Fix | None:
-    """``table.get(key, 1.0)`` becomes ``table.get(key, down.shape[0])``; ``... if key in table else 1.0`` alike.
+    """``table.get(key, 1.0)`` becomes ``table.get(key, down.shape[0])``.
 
-    The rank is spelled as in ``quotient``, if that stands in the same function. With ``none`` the default
+    So does the ``1.0`` of ``... if key in table else 1.0``. The rank is spelled as in ``quotient``, if that stands in the same function. With ``none`` the default
     becomes None, for a function that asks for None and takes the rank then. Unsafe: files without alpha
     change.
     """
