@@ -19,9 +19,9 @@ def default_to_rank(
 ) -> Fix | None:
     """``table.get(key, 1.0)`` becomes ``table.get(key, down.shape[0])``.
 
-    So does the ``1.0`` of ``... if key in table else 1.0``. The rank is spelled as in ``quotient``, if that stands in the same function. With ``none`` the default
-    becomes None, for a function that asks for None and takes the rank then. Unsafe: files without alpha
-    change.
+    So does the ``1.0`` of ``... if key in table else 1.0``. The rank is spelled as in ``quotient``, if that
+    stands in the same function. With ``none`` the default becomes None, for a function that asks for None
+    and takes the rank then. Unsafe: files without alpha change.
     """
     rewrites = Rewrites(read_source)
     rewrite = rewrites.of(default.file.filename)
