@@ -82,7 +82,10 @@ def _unread_options(ledger: Ledger) -> list[UnreadOption]:
     read = {name for file in files for name in _attributes(file)}
     functions = (function for file in files for function in file.all_functions)
     read.update(
-        name for function in functions if function.node.decorator_list for name in function.parameters
+        name
+        for function in functions
+        if getattr(function.node, "decorator_list", ())
+        for name in function.parameters
     )
     keys = (item.key for item in ledger.reads if item.how != "attribute")
     read.update(key.literal or "" for key in keys if isinstance(key, Text))
