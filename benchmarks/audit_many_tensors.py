@@ -10,15 +10,16 @@ as long. Exits 1 if a command fails, or takes more than eight times as long.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.commands import Cost, program
 
 _MOST = 8.0
 
@@ -35,16 +36,6 @@ def make(folder: Path, count: int) -> None:
     merged = {f"{name}.weight": ones["a"] for name in modules}
     # Base 2, factors 2, alpha 2 over rank 1: 2 + 2 * 4.
     save_file(merged | {f"{name}.weight": 5 * ones["a"] for name in adapted}, folder / "merged.safetensors")
-
-
-def measure(arguments: list[str]) -> tuple[int, float, float, float]:
-    """Exit code, seconds, processor seconds and GB of one command."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "lorascale_lint", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    return os.waitstatus_to_exitcode(status), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
 
 
 def main() -> int:
@@ -67,12 +58,13 @@ def main() -> int:
                 "inspect --rewrite-to": ["inspect", adapter, "--rewrite-to", "peft", str(folder / "peft")],
                 "audit": ["audit", "--base", base, "--adapter", adapter, "--merged", merged],
             }.items():
-                code, seconds, busy, memory = measure(arguments)
-                ratio = busy / before.get(title, busy)
-                before[title] = busy
-                failed |= code != 0 or ratio > _MOST
-                took = f"{seconds:.1f} s, {busy:.1f} s of processors ({ratio:.1f}x), {memory:.2f} GB"
-                print(f"{count:>8} tensors, {title}: {took}, exit {code}")
+                cost = Cost.of(program(*arguments))
+                ratio = cost.busy / before.get(title, cost.busy)
+                before[title] = cost.busy
+                failed |= cost.exit_code != 0 or ratio > _MOST
+                took = f"{cost.seconds:.1f} s, {cost.busy:.1f} s of processors ({ratio:.1f}x)"
+                memory = f"{cost.megabytes / 1000:.2f} GB"
+                print(f"{count:>8} tensors, {title}: {took}, {memory}, exit {cost.exit_code}", flush=True)
     return int(failed)
 
 

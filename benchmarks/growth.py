@@ -7,23 +7,12 @@ time and peak memory of each.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-
-def used(folder: Path) -> tuple[float, int]:
-    """Processor seconds and megabytes of one run."""
-    command = [sys.executable, "-m", "lorascale_lint", "--no-cache", "--quiet", str(folder)]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(run.pid, 0)
-    run.returncode = os.waitstatus_to_exitcode(status)
-    if run.returncode not in (0, 1):
-        sys.exit(f"{' '.join(command)} failed with {run.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024
+from commands import Cost, program
 
 
 def main() -> None:
@@ -36,8 +25,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             for number in range(copies):
                 shutil.copytree(options.folder, Path(scratch) / f"copy{number}")
-            seconds, megabytes = used(Path(scratch))
-        print(f"{copies:3} x {options.folder.name}: {seconds:6.1f} s, {megabytes} MB", flush=True)
+            cost = Cost.of(program("--no-cache", "--quiet", scratch))
+        if cost.exit_code not in (0, 1):
+            sys.exit(f"the check failed with {cost.exit_code}")
+        print(f"{copies:3} x {options.folder.name}: {cost.busy:6.1f} s, {cost.megabytes:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parents[1]
-_START = f"import sys; sys.path.insert(0, {str(HOME)!r}); from lorascale_lint import cli; sys.exit(cli.run())"
+from commands import program
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,8 @@ class Answer:
         version = [interpreter, "-c", "import platform; print(platform.python_version())"]
         said = subprocess.run(version, capture_output=True, text=True, check=True)
         options = ["check", "--no-cache", "--preview", "--output-format", "json", str(tree)]
-        done = subprocess.run(
-            [interpreter, "-c", _START, *options], capture_output=True, text=True, check=False
-        )
+        command = program(*options, interpreter=interpreter)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1, 2) or "Traceback" in done.stderr:
             raise SystemExit(f"{interpreter}: {done.stderr}")
         refused = {line.partition(" LS001")[0] for line in done.stderr.splitlines() if " LS001" in line}

@@ -11,21 +11,16 @@ import argparse
 import os
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-RUN = (
-    "import sys; sys.path.insert(0, sys.argv[1]); sys.argv[:] = ['lorascale-lint', *sys.argv[2:]];"
-    "from lorascale_lint import cli; cli.main()"
-)
+from commands import HOME, program
 
 
 def timed(tree: Path, folder: Path, limit: float) -> str:
     """One cold run of the program in ``tree``, in words."""
-    command = [sys.executable, "-c", RUN, str(tree), "--no-cache", "--quiet", str(folder)]
+    command = program("--no-cache", "--quiet", str(folder), checkout=tree)
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         run = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=limit)
@@ -48,12 +43,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         before = Path(scratch) / "before"
-        git = ["git", "-C", str(ROOT), "archive", "--format=tar", options.revision]
+        git = ["git", "-C", str(HOME), "archive", "--format=tar", options.revision]
         before.mkdir()
         archive = subprocess.run(git, check=True, capture_output=True).stdout
         subprocess.run(["tar", "x", "-C", str(before)], input=archive, check=True)
         for folder in options.folders:
-            for name, tree in ((options.revision, before), ("now", ROOT)):
+            for name, tree in ((options.revision, before), ("now", HOME)):
                 busy = f"{os.getloadavg()[0]:.0f} tasks on {os.cpu_count()} processors"
                 line = timed(tree, folder.absolute(), options.limit)
                 print(f"{folder.name:<20} {name:<10} {line}; {busy}", flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,6 +10,8 @@ from lorascale_lint.engine import LintResult, lint
 from lorascale_lint.findings import Finding
 from lorascale_lint.fixing.apply import apply_fixes
 from lorascale_lint.report.content import Report
+from lorascale_lint.rule import Rule
+from tests.test_rule_examples import example
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
@@ -19,6 +21,13 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(dedent(text), newline="")
     return [folder / name for name in files]
+
+
+def write_bad_examples(folder: Path, rules: Iterable[Rule]) -> list[Path]:
+    """Write the bad example of each rule into the folder of its family, such as ``LS1``; the paths."""
+    return write_files(
+        folder, {f"{rule.code[:3]}/{rule.name.replace('-', '_')}.py": example(rule, "Bad") for rule in rules}
+    )
 
 
 def lint_files(

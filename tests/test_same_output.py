@@ -10,20 +10,16 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.rule import all_rules
-from tests.test_rule_examples import example
+from tests.projects import write_bad_examples
 
 RULES = ("LS1", "LS2", "LS3")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bad examples, some in folders of their own."""
+    """Bad examples, each family in a folder of its own."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "pyproject.toml").touch()
-    for number, rule in enumerate(rule for rule in all_rules() if rule.code.startswith(RULES)):
-        below = folder / str(number % 4)
-        below.mkdir(exist_ok=True)
-        (below / f"{rule.name.replace('-', '_')}.py").write_text(example(rule, "Bad"))
+    write_bad_examples(folder, (rule for rule in all_rules() if rule.code.startswith(RULES)))
     return folder
 
 
@@ -39,7 +35,7 @@ def said(project: Path, *args: str, **environment: str) -> bytes:
 def test_nothing_but_the_input_matters(project: Path) -> None:
     first = said(project, "--no-cache", ".", PYTHONHASHSEED="0")
     assert first.count(b'"code"') > 40
-    assert said(project, "--no-cache", "3", "1", "2", "0", PYTHONHASHSEED="1") == first
+    assert said(project, "--no-cache", "LS3", "LS1", "LS2", PYTHONHASHSEED="1") == first
     assert said(project, ".", PYTHONHASHSEED="2") == first  # fills the cache
     assert said(project, ".", PYTHONHASHSEED="3") == first
     if os.name != "nt":

@@ -27,7 +27,7 @@ from lorascale_lint.results import LintResult
 from lorascale_lint.rule import all_rules
 from lorascale_lint.workers import packing, projects
 from lorascale_lint.workers.executors import Dask, Processes, Workers, workers_of
-from tests.test_rule_examples import example
+from tests.projects import write_bad_examples
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="processes are forked")
 
@@ -36,11 +36,7 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="processes are forked")
 def project(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The bad examples of all rules, each a file, and a layer that another file inherits from."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "pyproject.toml").touch()
-    for rule in all_rules():
-        family = folder / rule.code[:3]
-        family.mkdir(exist_ok=True)
-        (family / f"{rule.name.replace('-', '_')}.py").write_text(example(rule, "Bad"))
+    write_bad_examples(folder, all_rules())
     (folder / "lora_base.py").write_text(BASE)
     (folder / "lora_child.py").write_text(CHILD)
     return sorted(folder.rglob("*.py"))
