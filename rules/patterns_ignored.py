@@ -19,7 +19,8 @@ class PatternsIgnored(Rule):
     `lora_alpha` and `r` of a loaded PEFT configuration that are divided, given to what makes a layer, or
     written into another file, where no code before or behind looks at `alpha_pattern` and `rank_pattern`.
     Also the `lora_alpha` of a model's own configuration that is written for each module, where the project
-    gives that configuration patterns.
+    gives that configuration patterns; and code that looks a module's rank up in `rank_pattern` and takes
+    one alpha for all.
 
     ## Why it is wrong
 
@@ -99,10 +100,23 @@ class PatternsIgnored(Rule):
         """One finding for each loaded configuration, at its alpha."""
         contracts = ledger.once(Contracts)
         seen: set[tuple[object, str]] = set()
+        for alpha_read, ranks in contracts.half_read:
+            spot = alpha_read.spot
+            seen.add((spot.function or spot.file, ""))
+            yield self.at(
+                spot,
+                "the ranks of single modules are read from `rank_pattern`, their alphas in `alpha_pattern` "
+                "are not",
+                effect="the module's own alpha / rank is replaced by lora_alpha / rank",
+                trace=(
+                    (ranks.spot, "a module may have a rank of its own"),
+                    (spot, "and gets the alpha of all"),
+                ),
+            )
         for meeting in contracts.meetings:
             alpha = meeting.alpha.spot
             place = (alpha.function or alpha.file, meeting.path)
-            if place in seen:
+            if place in seen or (place[0], "") in seen:
                 continue
             origin = contracts.built_with(meeting, speaks_of_patterns)
             if origin is None:

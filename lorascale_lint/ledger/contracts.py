@@ -125,6 +125,23 @@ class Contracts:
             or any(map(self.surroundings.looks_factors_up, (*meeting.spots, origin)))
         )
 
+    @cached_property
+    def half_read(self) -> tuple[tuple[KeyRead, KeyRead], ...]:
+        """Readings of ``lora_alpha`` and ``rank_pattern`` of a loaded configuration.
+
+        Nothing asks for the alphas of single modules.
+        """
+        found = []
+        for path, reads in self._reads.items():
+            fields = {literal_of(read.key): read for read in reversed(reads) if not read.spot.file.is_test}
+            alpha, ranks = fields.get("lora_alpha"), fields.get("rank_pattern")
+            if alpha is None or ranks is None or alpha.spot.file is not ranks.spot.file:
+                continue
+            loaded = self.loaded(Meeting(path, alpha, ranks, alpha.spot))
+            if loaded and not self.surroundings.know_of(_of_alphas, (loaded, alpha.spot, ranks.spot)):
+                found.append((alpha, ranks))
+        return tuple(found)
+
     def knows_flag(self, meeting: Meeting, origin: Spot) -> bool:
         """Is rsLoRA asked for, given or kept in a file that may stand before or behind the meeting?"""
         return self.surroundings.know_of(speaks_of_rslora, (*meeting.spots, origin))
@@ -343,6 +360,10 @@ class Contracts:
         """The fields that are read from the configuration in the files where it is seen."""
         files = {spot.file for spot in meeting.spots}
         return {literal_of(read.key) for read in self._reads[meeting.path] if read.spot.file in files}
+
+
+def _of_alphas(name: str) -> bool:
+    return name == "alpha_pattern"
 
 
 def _by_root(quotient: Quotient) -> bool:
