@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.ignored_strengths import ignored_strengths
+from lorascale_lint.ledger.ignored_strengths import ignored_strengths, taken_twice
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.one_sided_tests import one_sided_tests
 from lorascale_lint.rule import Rule
@@ -18,8 +18,9 @@ class StrengthIgnored(Rule):
 
     A function that makes or applies a delta and has a parameter for the strength which nothing but a
     test for None or a message ever reads: also `if multiplier is None: multiplier = self.multiplier`
-    followed by a product with `self.multiplier`. A shortcut for a strength of 1 whose test lacks an `abs`,
-    such as `strength - 1 < 1e-5`.
+    followed by a product with `self.multiplier`. A function with two strengths, as of the model and of the
+    text encoder, that gives one of them twice and the other to nobody. A shortcut for a strength of 1 whose
+    test lacks an `abs`, such as `strength - 1 < 1e-5`.
 
     ## Why it is wrong
 
@@ -107,6 +108,20 @@ class StrengthIgnored(Rule):
                 effect="2.00x too strong for strength=0.5",
                 trace=trace,
                 fix=use_parameter(ledger, found.function, found.name),
+            )
+        for twice in taken_twice(ledger):
+            lost = twice.lost.parameter
+            from lorascale_lint.codemods.give_instead import give_instead
+
+            yield self.at(
+                twice.second,
+                f"`{twice.name}` is given a second time, and `{lost}` to nobody",
+                effect="2.00x too strong for strength=0.5",
+                trace=[
+                    (twice.lost.spot, f"`{lost}` is asked for here"),
+                    (twice.first, f"`{twice.name}` is given here already"),
+                ],
+                fix=give_instead(ledger, twice.second, lost),
             )
         for test in one_sided_tests(ledger):
             others = "smaller" if test.smaller else "larger"

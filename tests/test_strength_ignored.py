@@ -136,3 +136,47 @@ def test_an_alpha_that_is_a_strength_by_its_default(
     given: str, made: str, expected: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     assert found(tmp_path, FILE_ALPHA.format(given=given, made=made)) == expected
+
+
+NODE = """
+import comfy.sd
+import comfy.lora
+
+
+class LoraLoader:
+    def load_lora(self, model, clip, lora, strength_model, strength_clip):
+        if strength_model == 0 and strength_clip == 0:
+            return model, clip
+        {body}
+        return model, clip
+"""
+PATCHES = (
+    "patches = comfy.lora.load_lora(lora, {{}})\n        model.add_patches(patches, strength_model)\n"
+    "        clip.add_patches(patches, {0})"
+)
+BOTH = "model, clip = comfy.sd.load_lora_for_models(model, clip, lora, strength_model, {0})"
+
+
+@pytest.mark.parametrize("body", [PATCHES, BOTH], ids=["two calls", "one call"])
+def test_one_of_two_strengths_is_given_twice(body: str, tmp_path: Path) -> None:
+    wrong, right = (NODE.format(body=body.format(name)) for name in ("strength_model", "strength_clip"))
+    assert found(tmp_path, wrong) == [("LS117", "high")]
+    assert found(tmp_path, right) == []
+    assert fix_files(tmp_path, {"lora_node.py": wrong}, codes={"LS117"}, unsafe=True)[0] == {
+        "lora_node.py": right
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "model.add_patches(lora, strength_model)",
+        "model.add_patches(lora, strength_model)\n        clip.set_scale(strength_model)",
+        "strength_clip = strength_model if strength_clip is None else strength_clip\n        "
+        "model.add_patches(lora, strength_model)\n        clip.add_patches(lora, strength_clip)",
+        "print(strength_model, strength_model)",
+    ],
+    ids=["the model alone", "calls of two names", "a default", "a message"],
+)
+def test_one_strength_that_serves_alone(body: str, tmp_path: Path) -> None:
+    assert found(tmp_path, NODE.format(body=body)) == []

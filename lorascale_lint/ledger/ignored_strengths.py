@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
 from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, STRENGTHS, role_of
 from lorascale_lint.ledger.ends import End, ends
-from lorascale_lint.ledger.entries import Apply
+from lorascale_lint.ledger.entries import Apply, Unused, argument_of
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.numbers import only_symbol, scale_of, trained
 from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
@@ -49,6 +51,39 @@ def ignored_strengths(ledger: Ledger) -> Iterator[IgnoredStrength]:
         known = own and not any(end.scale.unknowns() for end in own)
         if known and any(trained(end.scale) for end in own):
             yield IgnoredStrength(function, name, own[0], entry.spot, giver)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TakenTwice:
+    """``second`` is the argument that gives a call the strength ``name`` again; ``lost`` reaches none."""
+
+    lost: Unused
+    name: str
+    first: Spot
+    second: Spot
+
+
+def taken_twice(ledger: Ledger) -> Iterator[TakenTwice]:
+    """Functions of two strengths that give one of them to calls of one name twice, and the other to none."""
+    for lost in ledger.only_tested:
+        function = lost.spot.function
+        if function is None or function.file.is_test or lost.role != STRENGTH:
+            continue
+        unread = {entry.parameter for entry in ledger.only_tested if entry.spot.function is function}
+        for name in function.parameters:
+            if role_of(name, True) != STRENGTH or name in unread:
+                continue
+            given: dict[str, list[Spot]] = defaultdict(list)
+            for use in ledger.once(ByFunction).uses.get(function, ()):
+                if not use.spot.chain and ("." in use.name or use.callee is not None):
+                    places = [
+                        argument_of(use, key) for key, value in use.given.items() if comes_from(value, name)
+                    ]
+                    given[use.called] += [place for place in places if place is not None]
+            for found in given.values():
+                several = list({place.node: place for place in found}.values())
+                if len(several) > 1:
+                    yield TakenTwice(lost, name, several[0], several[1])
 
 
 def comes_from(value: Value, name: str) -> bool:
