@@ -14,6 +14,8 @@ from types import FrameType
 import pytest
 
 from lorascale_lint.engine import lint
+from lorascale_lint.rule import all_rules
+from tests.test_rule_examples import example
 
 SIZE = 40
 GROWTH = 3.0
@@ -326,6 +328,10 @@ def callers(size: int) -> str:
     return layer() + each(size, caller)
 
 
+def factors(size: int) -> str:
+    return layer(f"        x = {' * '.join(['self.lora_alpha'] * size)}\n")
+
+
 def layers(size: int) -> str:
     return each(size, lambda i: layer(name=str(i)))
 
@@ -360,6 +366,7 @@ SHAPES = (
     entries,
     table,
     callers,
+    factors,
     layers,
     line_of_classes,
 )
@@ -394,6 +401,25 @@ def calls_of_a_check(text: str) -> int:
     with counted_calls() as calls:
         lint([path], [], overlay={path: text.encode()})
     return calls[0]
+
+
+def calls_of_the_repairs(size: int) -> int:
+    """How many calls it takes to repair so many layers of one file that a check has found."""
+    path = Path("layer.py")
+    bad = example(next(rule for rule in all_rules() if rule.name == "unscaled-merge"), "Bad")
+    text = HEAD + "\n\n".join(bad.replace("LoRALinear", f"LoRALinear{i}") for i in range(size))
+    fixes = [finding.fix for finding in lint([path], [], overlay={path: text.encode()}).findings]
+    with counted_calls() as calls:
+        edits = [fix.edits for fix in fixes if fix]
+    assert len(edits) == size
+    assert all(edits)
+    return calls[0]
+
+
+def test_twice_the_findings_are_about_twice_the_work_of_repairs() -> None:
+    """The file is not parsed or printed again for each of them."""
+    small, large = calls_of_the_repairs(20), calls_of_the_repairs(40)
+    assert large <= GROWTH * small, f"{small} calls for 20, {large} for 40"
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)

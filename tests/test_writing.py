@@ -84,6 +84,23 @@ def test_a_full_disk_leaves_the_old_content(
         assert file.with_name("twin.py").read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_repair_that_can_not_be_written_is_not_called_done(
+    lint: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    path = Path("a.py")
+    path.write_text("unscaled\n")
+    if linked:
+        os.link(path, "twin.py")
+    with monkeypatch.context() as patch:
+        FullDisk(patch, 0)
+        code, out, err = lint("--fix", ".")
+    assert (code, err) == (2, "error: a.py: not written: No space left on device\n")
+    assert "Left" in out
+    assert "No findings left" not in out + err
+    assert path.read_text() == "unscaled\n"
+
+
 # --- other programs -----------------------------------------------------------------------------
 
 

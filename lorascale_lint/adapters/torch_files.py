@@ -84,9 +84,9 @@ def read_torch_header(path: Path) -> Header:
                 raise InputError(f"{path}: its pickle is larger than any adapter's")
             folder = description.filename.removesuffix("data.pkl")
             order = next((item for item in records if item.filename == f"{folder}byteorder"), None)
-            if order is not None and order.file_size <= 16 and archive.read(order) != b"little":
+            if order is not None and order.file_size <= 16 and _content(path, archive, order) != b"little":
                 raise InputError(f"{path}: its numbers are big-endian, which is not read")
-            content = archive.read(description)
+            content = _content(path, archive, description)
             places = {
                 item.filename.removeprefix(f"{folder}data/"): _place(path, item, file)
                 for item in records
@@ -117,10 +117,20 @@ def _text(value: object) -> str | None:
     return str(value)[:_LONGEST_TEXT]
 
 
+def _content(path: Path, archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
+    """A record's bytes."""
+    _refuse_packed(path, item)
+    return archive.read(item)
+
+
+def _refuse_packed(path: Path, item: zipfile.ZipInfo) -> None:
+    if item.compress_type != zipfile.ZIP_STORED or item.flag_bits & 1:
+        raise InputError(f"{path}: its records are compressed or encrypted, which torch does not do")
+
+
 def _place(path: Path, item: zipfile.ZipInfo, file: Any) -> tuple[int, int]:
     """Where a record's bytes lie in the file, and how many there are."""
-    if item.compress_type != zipfile.ZIP_STORED or item.flag_bits & 1:
-        raise InputError(f"{path}: its tensors are compressed or encrypted, which torch does not do")
+    _refuse_packed(path, item)
     file.seek(item.header_offset)
     magic, _flags, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
     if magic != b"PK\x03\x04":

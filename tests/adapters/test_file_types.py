@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pickle
+import random
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -193,6 +194,39 @@ def test_pickles_that_hold_no_weights(
     assert code == 2
     assert text in err
     assert err.count("\n") == 1
+
+
+PACKED = {
+    "a pickle that is none": (zipfile.ZIP_DEFLATED, b"\x80\x02}."),
+    "damaged": (zipfile.ZIP_DEFLATED, None),
+    "damaged, by lzma": (zipfile.ZIP_LZMA, None),
+    "a bomb": (zipfile.ZIP_DEFLATED, b"(" * 2**24),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_packed_pickle_is_not_unpacked(name: str, inspect: Callable[..., Output], tmp_path: Path) -> None:
+    kind, content = PACKED[name]
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w", kind) as file:
+        file.writestr("archive/data.pkl", random.Random(1).randbytes(2000) if content is None else content)
+    if content is None:
+        path.write_bytes(path.read_bytes().replace(path.read_bytes()[60:90], b"Z" * 30))
+    assert inspect(path) == (
+        2,
+        "",
+        f"error: {path}: its records are compressed or encrypted, which torch does not do\n",
+    )
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".gguf"])
+@pytest.mark.skipif(os.name == "nt", reason="pipes")
+def test_a_pipe_is_no_file_and_nobody_waits(
+    suffix: str, inspect: Callable[..., Output], tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    os.mkfifo(path)
+    assert inspect(path) == (2, "", f"error: {path}: not a file\n")
 
 
 @needs_torch
