@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lorascale_lint.verify import run
+from lorascale_lint.verify import session
 from lorascale_lint.verify.protocol import Capability, LayerKind
 from lorascale_lint.verify.report import VerifyReport, render_text
 from lorascale_lint.verify.run import run_verify
@@ -57,7 +57,7 @@ def test_ranks_that_agree_are_right(tmp_path: Path) -> None:
 
 @needs_torch
 def test_a_rank_that_hangs_is_ended_with_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "MAX_RESTARTS", 0)
+    monkeypatch.setattr(session, "MAX_RESTARTS", 0)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     report = shared("rank-hangs", tmp_path / "target", timeout=2.0)
     assert report.rows[0].verdict is Verdict.CRASHED
@@ -68,7 +68,7 @@ def test_a_rank_that_hangs_is_ended_with_all_others(tmp_path: Path, monkeypatch:
 
 @needs_torch
 def test_a_rank_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "MAX_RESTARTS", 0)
+    monkeypatch.setattr(session, "MAX_RESTARTS", 0)
     report = shared("rank-dies", tmp_path / "target")
     assert report.rows[0].verdict is Verdict.CRASHED
     assert "rank 1 died of SIGSEGV" in report.rows[0].detail

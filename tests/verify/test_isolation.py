@@ -554,8 +554,8 @@ def test_an_exception_text_of_a_target_reaches_the_terminal_harmless(tmp_path: P
 
 
 def test_results_without_end_are_not_read_to_the_end(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lorascale_lint.verify.run.MAX_EVENTS", 2**20)
-    monkeypatch.setattr("lorascale_lint.verify.run.MAX_RESTARTS", 0)
+    monkeypatch.setattr("lorascale_lint.verify.events.MAX_EVENTS", 2**20)
+    monkeypatch.setattr("lorascale_lint.verify.session.MAX_RESTARTS", 0)
     code = (target / "tiny_target.py").read_text()
     flood = """
     def set(self, a, b, alpha=None, strength=1.0):

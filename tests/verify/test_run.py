@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lorascale_lint.verify import examination, registry, run
+from lorascale_lint.verify import examination, packages, registry, session
 from lorascale_lint.verify.report import Target, VerifyReport, render_json, render_text
 from lorascale_lint.verify.run import run_verify
 from lorascale_lint.verify.scenarios import scenarios
@@ -187,7 +187,7 @@ def test_a_hanging_child_is_ended_with_its_children(
     verify: Verify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(run, "MAX_RESTARTS", 0)
+    monkeypatch.setattr(session, "MAX_RESTARTS", 0)
     begin = time.monotonic()
     report = verify("hangs", timeout=1.0)
     assert time.monotonic() - begin < 60
@@ -217,7 +217,7 @@ def test_a_target_out_of_hand_costs_one_scenario_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(run, "MAX_RESTARTS", 2)
+    monkeypatch.setattr(session, "MAX_RESTARTS", 2)
     begin = time.monotonic()
     report = verify(behaviour, timeout=timeout, memory_limit=2**28)
     assert time.monotonic() - begin < 90
@@ -294,7 +294,7 @@ def _mentioning(*words: str) -> list[str]:
 
 
 def test_a_target_that_always_dies_is_given_up(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "MAX_RESTARTS", 1)
+    monkeypatch.setattr(session, "MAX_RESTARTS", 1)
     report = verify("always-exits")
     pipeline = [row for row in report.rows if row.group == "pipeline"]
     assert sum(row.verdict is Verdict.CRASHED for row in pipeline) == 2
@@ -317,7 +317,7 @@ def test_a_missing_package_is_named(verify: Verify) -> None:
 
 
 def test_a_hanging_import_is_ended(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "IMPORT_TIMEOUT", 1.0)
+    monkeypatch.setattr(session, "IMPORT_TIMEOUT", 1.0)
     report = verify("import-hang")
     assert report.exit_code == 2
     assert "no answer within 1 s" in render_text(report)
@@ -339,10 +339,10 @@ def test_missing_requirements_are_all_named(tmp_path: Path, monkeypatch: pytest.
     (tree / "layers" / "lora").mkdir(parents=True)
     for name in ("__init__.py", "layers/lora/linear.py"):
         (tree / name).touch()
-    real = run.importlib.util.find_spec
+    real = packages.importlib.util.find_spec
     gone = {"torch", "imageio", "scipy"}
     monkeypatch.setattr(
-        run.importlib.util, "find_spec", lambda name, *rest: None if name in gone else real(name, *rest)
+        packages.importlib.util, "find_spec", lambda name, *rest: None if name in gone else real(name, *rest)
     )
     report = run_verify(tmp_path)
     assert report.exit_code == 3
