@@ -16,13 +16,14 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from trees import extract, git
 
 from lorascale_lint import engine
 from lorascale_lint.config import Configs
@@ -64,19 +65,14 @@ class Row:
         return cls(**{**data, "proof": proof})
 
 
-def rows_of(repository: str, git: Path) -> Iterator[Row]:
-    """The findings in the newest revision. Raises CalledProcessError where it cannot be had."""
-    base = ["git", f"--git-dir={git}"]
-    told = subprocess.run([*base, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-    revision = told.stdout.strip()
+def rows_of(repository: str, mirror: Path) -> Iterator[Row]:
+    """The findings in the newest revision. Raises FileNotFoundError where it cannot be had."""
+    revision = git(mirror, repository, "rev-parse", "HEAD").decode().strip()
     with tempfile.TemporaryDirectory() as scratch:
         here = os.getcwd()
         tree = Path(scratch) / repository.rpartition("/")[2]
         tree.mkdir()
-        archive = subprocess.run(
-            [*base, "archive", revision, ":(glob)**/*.py"], check=True, capture_output=True
-        ).stdout
-        subprocess.run(["tar", "x", "-C", str(tree)], input=archive, check=True)
+        extract(mirror, repository, revision, tree)
         (tree / "pyproject.toml").touch()
         os.chdir(tree)
         try:
@@ -173,8 +169,8 @@ def _collected(mirror: Path, names: Iterable[str], out: Path | None) -> Iterator
         if name in done:
             continue
         try:
-            rows = list(rows_of(name, mirror / name.replace("/", "+") / "repo"))
-        except (subprocess.CalledProcessError, OSError) as error:
+            rows = list(rows_of(name, mirror))
+        except OSError as error:
             print(f"{name}: {error}", file=sys.stderr)
             continue
         told = Counter(row.proof.status for row in rows if row.proof)

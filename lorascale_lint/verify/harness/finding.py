@@ -24,7 +24,7 @@ from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.owners import unbound
 from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
-from lorascale_lint.verify.harness.whole_models import ModelSubject, classes_named, model_case
+from lorascale_lint.verify.harness.whole_models import ModelSubject, classes_named, model_cases
 from lorascale_lint.verify.reference import TOLERANCES, is_close
 from lorascale_lint.verify.verdicts import Verdict
 
@@ -98,17 +98,18 @@ def _undone(*_arguments: Any, **_named: Any) -> None:
 def _over_model(sketch: Sketch, function: Any, loading: Loading, seed: int) -> Subject | None:
     """A function that merges the project's own layers in the model that it is given."""
     with contextlib.suppress(CannotBuildError):
-        case = model_case(sketch, function)
+        cases = list(model_cases(sketch, function))
         for cls in classes_named(function):
             place = replace(sketch.place, owner=cls.__qualname__, name=f"{cls.__qualname__}.forward")
             inner = Sketch(replace(place, action=Action.FORWARD, formula=""))
             with contextlib.suppress(CannotBuildError):
                 layer = _layer(inner, cls, loading, seed)
                 assert isinstance(layer, LayerSubject)
-                subject = ModelSubject(case, function, layer)
-                answer = ask(Property.SCALE, subject, seed)
-                if answer.verdict not in (*_UNCONVINCING, Verdict.NOT_RUN) and applies(subject, seed):
-                    return subject
+                for case in cases:
+                    subject = ModelSubject(case, function, layer)
+                    answer = ask(Property.SCALE, subject, seed)
+                    if answer.verdict not in (*_UNCONVINCING, Verdict.NOT_RUN) and applies(subject, seed):
+                        return subject
     return None
 
 

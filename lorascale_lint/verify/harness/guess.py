@@ -67,7 +67,7 @@ def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[Fun
     found = {name: values_of(name, signature) for name in signature.parameters}
     problem: CannotBuildError | None = None
     works = False
-    for arguments in _choices(found):
+    for arguments in choices_of(found):
         try:
             for case in _function_cases(sketch, arguments, signature.parameters):
                 works = True
@@ -78,7 +78,7 @@ def function_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[Fun
         raise problem
 
 
-def _choices(found: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
+def choices_of(found: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
     """One of the possibilities for each parameter; those without any are left out."""
     given = {name: values for name, values in found.items() if values}
     for values in islice(product(*given.values()), _MOST_CHOICES):
@@ -88,7 +88,7 @@ def _choices(found: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value
 def _function_cases(
     sketch: Sketch, arguments: dict[str, Value], parameters: dict[str, inspect.Parameter]
 ) -> Iterator[FunctionCase]:
-    roles = {value.role for value in arguments.values()}
+    roles = set(roles_in(arguments.values()))
     tables = [name for name, value in arguments.items() if value.role is Role.TABLE]
     if tables:
         yield from _table_cases(sketch, arguments, tables)
@@ -148,6 +148,10 @@ def _by_name(name: str, signature: Signature) -> Value | None:
         return Value(Role.TABLE)
     if role is Role.SCALE and parameter.default == 1.0 and isinstance(parameter.default, float):
         role = Role.STRENGTH
+    if role in (Role.ALPHA, Role.BASE) and isinstance(parameter.default, float):
+        # A number. Where nothing divides it, and 1 leaves everything as it is, somebody chooses it.
+        chosen = parameter.default == 1.0 and used.multiplies
+        role = Role.STRENGTH if chosen else None if role is Role.BASE else role
     if role is Role.RANK and annotation and "int" not in annotation and "float" not in annotation:
         role = None
     if role in (Role.A, Role.B) and annotation in ("int", "float", "str", "bool"):
@@ -318,7 +322,7 @@ def _builds(
 ) -> Iterator[Build]:
     """Ways to make a layer: of one module, then of three that are fused."""
     seen = list[Build]()
-    for chosen in _choices(found):
+    for chosen in choices_of(found):
         if any(value.role is Role.IN_FEATURES for value in chosen.values()):
             # Beside sizes it says whether there is one.
             no = Value(Role.LITERAL, literal=False)

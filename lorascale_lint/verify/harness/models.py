@@ -37,12 +37,12 @@ def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
     return made.eval()
 
 
-def model_of(layers: Mapping[str, Any]) -> Any:
-    """A model in which every layer lies under its dotted name."""
+def model_of(layers: Mapping[str, Any], called: str = "Model") -> Any:
+    """A model, of a class that is `called` so, in which every layer lies under its dotted name."""
     torch = sys.modules.get("torch")
     if torch is None:
         raise CannotBuildError("a model needs torch")
-    model = torch.nn.Module()
+    model = type(called, (torch.nn.Module,), {})()
     for name, layer in layers.items():
         owner = model
         *path, last = name.split(".")

@@ -7,6 +7,7 @@ verdict.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
@@ -30,6 +31,7 @@ from lorascale_lint.verify.harness.measuring import (
     setting_of,
     shape_problem,
 )
+from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.rslora import rslora
 from lorascale_lint.verify.harness.seen import CodeError, Seen
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
@@ -59,6 +61,10 @@ class Property(StrEnum):
     RSLORA = "alpha / sqrt(rank) where rsLoRA is asked for"
 
 
+# What a delta that lies the wrong way round raises in layers that are not square.
+_LAYOUTS = frozenset({Property.MERGED, Property.SAME_DELTA, Property.UNMERGED})
+_SQUARE = "of a square layer: it raises in others"
+
 _ASKED: Mapping[Action, tuple[Property, ...]] = {
     Action.MERGE: (Property.SCALE, Property.MERGED, Property.SAME_DELTA),
     Action.UNMERGE: (Property.SCALE, Property.UNMERGED),
@@ -77,7 +83,18 @@ def ask(question: Property, subject: Subject, seed: int) -> Answer:
     try:
         return _QUESTIONS[question](subject, seed)
     except CodeError as error:
+        with contextlib.suppress(CodeError, CannotBuildError):
+            if question in _LAYOUTS and (squared := _squared(subject)) is not None:
+                answer = _QUESTIONS[question](squared, seed)
+                return replace(answer, detail="; ".join(filter(None, (answer.detail, _SQUARE))))
         return Answer(Verdict.NOT_RUN, detail=str(error))
+
+
+def _squared(subject: Subject) -> Subject | None:
+    """The same layer with as many outputs as inputs, where a delta that lies the wrong way round fits."""
+    if not isinstance(subject, LayerSubject) or subject.case.square:
+        return None
+    return LayerSubject(replace(subject.case, square=True), subject.made_by)
 
 
 def _is_forward(case: LayerCase) -> bool:

@@ -13,6 +13,11 @@ from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import Form, Role, Value
 from lorascale_lint.verify.harness.uses import OF_LAYERS, OF_TENSORS, Used
 
+# A list from which factors are taken, one by one.
+_PAIRS = tuple(
+    tuple((str(number), Value(role)) for number, role in enumerate(roles))
+    for roles in ((Role.B, Role.A), (Role.A, Role.B))
+)
 _TENSORS = ("Tensor", "Parameter", "ndarray", "Array")
 _LAYERS = ("Module", "Linear", "Conv", "Embedding")
 
@@ -53,6 +58,8 @@ def _possible(name: str, annotation: str, used: Used) -> Iterator[Value]:
         yield from (Value(Role.CLASS, literal=f"torch.nn:{kind}") for kind in _kinds(said))
     elif packed(annotation) is Form.MODULE or used.attributes & OF_LAYERS:
         yield Value(Role.BASE, Form.MODULE)
+    elif words.is_of_adapters(name) and "pop" in used.attributes and "dict" not in annotation.lower():
+        yield from (Value(Role.LIST, parts=parts) for parts in _PAIRS)
     elif (fields := tuple(fields_of(used))) and packed(annotation) is None:
         yield Value(Role.OBJECT, parts=fields)
     elif packed(annotation) is Form.PLAIN or used.attributes & OF_TENSORS:
@@ -63,7 +70,9 @@ def _possible(name: str, annotation: str, used: Used) -> Iterator[Value]:
         yield from _numbers(said, annotation)
         if not annotation and said & words.LAYERS:
             yield Value(Role.BASE, Form.MODULE)
-    elif plain.lower().startswith(("list", "sequence", "iterable", "set", "tuple")):
+    elif plain.lower().startswith("list"):
+        yield Value(Role.LIST)
+    elif plain.lower().startswith(("sequence", "iterable", "set", "tuple")):
         yield Value(Role.LITERAL, literal=())
     elif plain.lower().startswith(("dict", "mapping")):
         yield Value(Role.TABLE)

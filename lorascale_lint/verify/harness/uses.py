@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 OF_LAYERS = frozenset({"weight", "in_features", "out_features", "in_channels", "out_channels"})
@@ -17,7 +17,7 @@ class Used:
     """Of one name: the attributes and keys that it is asked for.
 
     `called`: it is called, as a layer is; `made`: called with sizes by name or several arguments, as a class;
-    `iterated`: a loop goes over it.
+    `iterated`: a loop goes over it; `multiplies`: it is a factor of products, and nothing else.
     """
 
     attributes: frozenset[str] = frozenset()
@@ -25,6 +25,7 @@ class Used:
     called: bool = False
     made: bool = False
     iterated: bool = False
+    multiplies: bool = False
 
 
 UNUSED = Used()
@@ -35,6 +36,7 @@ def uses_in(tree: ast.AST) -> dict[str, Used]:
     attributes: dict[str, set[str]] = defaultdict(set)
     keys: dict[str, set[str]] = defaultdict(set)
     called, made, iterated = set[str](), set[str](), set[str]()
+    multiplies = _multipliers(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (name := _name(node.value)):
             attributes[name].add(node.attr)
@@ -52,10 +54,26 @@ def uses_in(tree: ast.AST) -> dict[str, Used]:
             iterated |= {item.id for item in ast.walk(node.iter) if isinstance(item, ast.Name)}
     return {
         name: Used(
-            frozenset(attributes[name]), frozenset(keys[name]), name in called, name in made, name in iterated
+            frozenset(attributes[name]),
+            frozenset(keys[name]),
+            name in called,
+            name in made,
+            name in iterated,
+            name in multiplies,
         )
-        for name in {*attributes, *keys, *called, *iterated}
+        for name in {*attributes, *keys, *called, *iterated, *multiplies}
     }
+
+
+def _multipliers(tree: ast.AST) -> set[str]:
+    """Names that stand in products wherever they are read."""
+    read, multiplied = Counter[str](), Counter[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            read[node.id] += 1
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            multiplied.update(side.id for side in (node.left, node.right) if isinstance(side, ast.Name))
+    return {name for name, count in multiplied.items() if read[name] == count}
 
 
 def _name(node: ast.AST) -> str:

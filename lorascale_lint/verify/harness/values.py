@@ -125,6 +125,11 @@ class Setting:
             changed.append(replace(item, a=made.a, b=made.b if np.any(item.b) else np.zeros_like(made.b)))
         return replace(self, modules=tuple(changed))
 
+    def without_delta(self) -> Setting:
+        """Factors of zeros."""
+        empty = [replace(item, a=np.zeros_like(item.a), b=np.zeros_like(item.b)) for item in self.modules]
+        return replace(self, modules=tuple(empty))
+
     def each(self) -> Sequence[Setting]:
         """One for each module."""
         return [replace(self, modules=(item,)) for item in self.modules]

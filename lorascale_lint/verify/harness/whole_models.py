@@ -1,4 +1,4 @@
-"""Functions that are given a model with the project's own layers in it, and merge them all."""
+"""Functions that are given a model with the project's own layers in it: they merge them all, or fill them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from types import CodeType
 from typing import Any
 
 from lorascale_lint.verify.harness.description import Form, FunctionCase, Role, Sketch, Value
-from lorascale_lint.verify.harness.guess import values_of
+from lorascale_lint.verify.harness.guess import choices_of, values_of
+from lorascale_lint.verify.harness.measuring import state_of
 from lorascale_lint.verify.harness.models import CannotBuildError, model_of
 from lorascale_lint.verify.harness.seen import Seen, seen_weight
 from lorascale_lint.verify.harness.signatures import Signature
@@ -19,13 +20,13 @@ from lorascale_lint.verify.harness.values import Setting, arrays_in, build
 _MOST_CLASSES = 4
 
 
-def model_case(sketch: Sketch, function: Callable[..., Any]) -> FunctionCase:
-    """A description whose model is not made yet. Raises CannotBuildError."""
+def model_cases(sketch: Sketch, function: Callable[..., Any]) -> Iterator[FunctionCase]:
+    """Descriptions whose model is not made yet. Raises CannotBuildError."""
     signature = Signature.of(sketch, function)
-    arguments = [(name, value) for name in signature.parameters for value in values_of(name, signature)[:1]]
-    if sum(_is_model(value) for _, value in arguments) != 1:
-        raise CannotBuildError("no parameter is known to be A or B, nor a model that holds them")
-    return FunctionCase(sketch.place, tuple(arguments))
+    for arguments in choices_of({name: values_of(name, signature) for name in signature.parameters}):
+        if sum(map(_is_model, arguments.values())) != 1:
+            raise CannotBuildError("no parameter is known to be A or B, nor a model that holds them")
+        yield FunctionCase(sketch.place, tuple(arguments.items()))
 
 
 def _is_model(value: Value) -> bool:
@@ -60,21 +61,37 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
+def _class_looked_for(function: Callable[..., Any]) -> str:
+    """The class inside which a function looks for layers, by the names that are its defaults."""
+    for default in getattr(inspect.unwrap(function), "__defaults__", None) or ():
+        names = [item for item in _items(default) if isinstance(item, str) and item.isidentifier()]
+        if names and not isinstance(default, str):
+            return min(names)
+    return "Model"
+
+
 class ModelSubject(FunctionSubject):
-    """A function over a model that holds one layer with an adapter."""
+    """A function over a model that holds one layer: with an adapter in it, or without, if it is given one."""
 
     def __init__(self, case: FunctionCase, function: Callable[..., Any], layer: LayerSubject) -> None:
         told = replace(case, geometry=layer.case.geometry)
         super().__init__(told, function)
         self._layer = layer
-        self.roles |= layer.roles
+        self._fills = {Role.A, Role.B} <= self.roles
+        self._called = _class_looked_for(function)
+        # The strength of a layer that is filled stays what it is.
+        self.roles |= layer.roles - ({Role.STRENGTH} if self._fills else set())
 
     def apply(self, setting: Setting) -> tuple[Seen, ...]:
         """Call it. Raises CannotBuildError, CodeError."""
-        model = model_of({setting.modules[0].shape.name: self._layer.made(setting).layer}).eval()
+        layer = self._layer.made(replace(setting.without_delta(), strength=1.0) if self._fills else setting)
+        model = model_of({setting.modules[0].shape.name: layer.layer}, self._called).eval()
         arguments: Mapping[str, Any] = {
             name: model if _is_model(value) else build(value, setting) for name, value in self.case.arguments
         }
         answer = self.call(arguments)
+        if self._fills:
+            layer.setting = setting
+            return (state_of(layer),)
         candidates = [*arrays_in(answer), *arrays_in(model)]
         return (seen_weight(candidates, setting, 0, fused=False),)

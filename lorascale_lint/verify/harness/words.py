@@ -147,7 +147,7 @@ def is_table(name: str) -> bool:
 
 def is_of_adapters(name: str) -> bool:
     """Whether a name speaks of an adapter, as `lora1` does."""
-    return not {"lora", "adapter"}.isdisjoint(roles.words(name))
+    return not {"lora", "loras", "adapter", "adapters"}.isdisjoint(roles.words(name))
 
 
 def is_rslora(name: str) -> bool:

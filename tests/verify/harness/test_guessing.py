@@ -258,6 +258,77 @@ def test_a_loader_that_puts_layers_into_a_model(tmp_path: Path) -> None:
     assert wrong.verdict is Verdict.TRUNCATED
 
 
+FILLED = """
+class Injected(nn.Module):
+    def __init__(self, in_features, out_features, r=4):
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.lora_down = nn.Linear(in_features, r, bias=False)
+        self.lora_up = nn.Linear(r, out_features, bias=False)
+
+    def forward(self, x):
+        return self.linear(x) + self.lora_up(self.lora_down(x))
+
+
+def layers_of(model, inside, kinds):
+    for outer in model.modules():
+        if outer.__class__.__name__ in inside:
+            yield from (item for item in outer.modules() if isinstance(item, tuple(kinds)))
+
+
+def add_adapter(model, loras, inside={"CrossAttention", "Attention"}, weight: float = 1.0):
+    for layer in layers_of(model, inside, [Injected]):
+        up, down = loras.pop(0), loras.pop(0)
+        layer.lora_up.weight = nn.Parameter(up * weight + layer.lora_up.weight)
+        layer.lora_down.weight = nn.Parameter(down + layer.lora_down.weight)
+"""
+
+
+@pytest.mark.parametrize("name", ["weight", "alpha"])
+def test_factors_in_a_list_that_go_into_the_layers_of_a_model(name: str, tmp_path: Path) -> None:
+    source = FILLED.replace("weight: float", f"{name}: float").replace("up * weight", f"up * {name}")
+    line = next(line for line in source.splitlines() if line.startswith("def add_adapter"))
+    right = answers_at(line, source, tmp_path / "right.py")[Property.STRENGTH]
+    assert right.verdict is Verdict.OK
+    squared = source.replace("Parameter(down +", f"Parameter(down * {name} +")
+    wrong = answers_at(line, squared, tmp_path / "wrong.py")[Property.STRENGTH]
+    assert (wrong.verdict, wrong.expected) == (Verdict.STRENGTH_NOT_LINEAR, pytest.approx(0.5))
+    assert wrong.observed == pytest.approx(0.25)
+
+
+TURNED = """
+class Table(nn.Embedding):
+    def __init__(self, num_embeddings, embedding_dim, r, lora_alpha):
+        super().__init__(num_embeddings, embedding_dim)
+        self.lora_A = nn.Parameter(torch.zeros(r, num_embeddings))
+        self.lora_B = nn.Parameter(torch.zeros(embedding_dim, r))
+        self.scaling, self.merged = lora_alpha / r, False
+
+    def merge(self):
+        self.weight.data += (self.lora_B @ self.lora_A).T * self.scaling
+        self.merged = True
+
+    def unmerge(self):
+        self.weight.data -= (self.lora_B @ self.lora_A).T * self.scaling
+        self.merged = False
+
+    def forward(self, x):
+        found = nn.Embedding.forward(self, x)
+        if self.merged:
+            return found
+        return found + F.embedding(x, self.lora_A.T) @ self.lora_B.T * self.scaling
+"""
+
+
+def test_a_delta_that_lies_the_wrong_way_round_is_seen_in_a_square_layer(tmp_path: Path) -> None:
+    line = "    def forward(self, x):"
+    assert answers_at(line, TURNED, tmp_path / "right.py")[Property.UNMERGED].verdict is Verdict.OK
+    turned = TURNED.replace("+= (self.lora_B @ self.lora_A).T", "+= (self.lora_B @ self.lora_A)")
+    wrong = answers_at(line, turned, tmp_path / "wrong.py")[Property.UNMERGED]
+    assert wrong.verdict is Verdict.RESIDUAL_AFTER_UNMERGE
+    assert "square" in wrong.detail
+
+
 def test_a_package_of_the_project_that_lies_in_src(tmp_path: Path) -> None:
     package = tmp_path / "src" / "thing"
     package.mkdir(parents=True)
