@@ -88,7 +88,7 @@ class Value:
     """How one value is made.
 
     `literal` is that of a LITERAL, a CLASS ("module:Class"), or the class of an OBJECT (None: anything with
-    fields).
+    fields) or of a MODULE that is none of torch's, which is made of `parts`.
 
     `transposed`: in x out instead of out x in. `modules` are the modules that it belongs to, by number; a
     base of several is fused of them, one below the other. `parts` are what an OBJECT, TABLE or LIST is made

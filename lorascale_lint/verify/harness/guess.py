@@ -27,6 +27,7 @@ from lorascale_lint.verify.harness.description import (
 from lorascale_lint.verify.harness.factors import numbers_of
 from lorascale_lint.verify.harness.layers import Build, described_layer
 from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.own_layers import own_layers
 from lorascale_lint.verify.harness.signatures import Signature, inherited_by, parameters_of
 from lorascale_lint.verify.harness.subjects import roles_in
 from lorascale_lint.verify.harness.unknown import annotation_of, fields_of, packed, possible
@@ -280,7 +281,8 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     made = list[LayerCase]()
     for parameters in ({**own, **more}, own) if more else (own,):
         try:
-            for build in _builds(_constructor(replace(signature, parameters=parameters)), parameters):
+            told = replace(signature, parameters=parameters)
+            for build in _builds(_constructor(told), told):
                 try:
                     case = described_layer(sketch, cls, build)
                 except CannotBuildError as error:
@@ -317,10 +319,9 @@ def _constructor(signature: Signature) -> dict[str, tuple[Value, ...]]:
     return found
 
 
-def _builds(
-    found: Mapping[str, tuple[Value, ...]], parameters: dict[str, inspect.Parameter]
-) -> Iterator[Build]:
+def _builds(found: Mapping[str, tuple[Value, ...]], signature: Signature) -> Iterator[Build]:
     """Ways to make a layer: of one module, then of three that are fused."""
+    parameters = signature.parameters
     seen = list[Build]()
     for chosen in choices_of(found):
         if any(value.role is Role.IN_FEATURES for value in chosen.values()):
@@ -342,8 +343,18 @@ def _builds(
                 if build not in seen:
                     seen.append(build)
                     yield build
+                    if len(seen) == 1:
+                        yield from _around_own(build, signature)
     for build in [item for item in seen if item.geometry is Geometry.LINEAR]:
         yield replace(build, constructor=_fused(build.constructor), square=True, modules=3)
+
+
+def _around_own(build: Build, signature: Signature) -> Iterator[Build]:
+    """The same around layers of the project's own."""
+    given = dict(build.constructor)
+    bases = [name for name, value in given.items() if (value.role, value.form) == (Role.BASE, Form.MODULE)]
+    for own in own_layers(bases[0], signature) if len(bases) == 1 else ():
+        yield replace(build, constructor=tuple({**given, bases[0]: own}.items()))
 
 
 def _fused(constructor: Arguments) -> Arguments:

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from lorascale_lint.verify.harness import quantised
+from lorascale_lint.verify.harness.alone import start_groups
 from lorascale_lint.verify.harness.elsewhere import at_hand
 from lorascale_lint.verify.harness.pieces import defined_in
 from lorascale_lint.verify.harness.quantised import stand_in
@@ -88,6 +89,7 @@ class Loading:
             try:
                 self._modules[path] = self._imported(path)
                 self._offer_torch(self._modules[path])
+                start_groups(self._root.resolve())
             except CannotLoadError as error:
                 self._failed[path] = str(error)
                 raise

@@ -30,11 +30,17 @@ def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
         made = nn.Linear(weight.shape[1], weight.shape[0], bias=biased)
         # What layers of GPTQ are asked for.
         made.infeatures, made.outfeatures = made.in_features, made.out_features
+    return with_weight(made, weight).eval()
+
+
+def with_weight(layer: Any, weight: Any) -> Any:
+    """The layer with this weight, and with zeros for its bias if it has one."""
+    torch = sys.modules["torch"]
     with torch.no_grad():
-        if biased and getattr(made, "bias", None) is not None:
-            made.bias.zero_()
-        made.weight.copy_(weight)
-    return made.eval()
+        if getattr(layer, "bias", None) is not None:
+            layer.bias.zero_()
+        layer.weight.copy_(weight)
+    return layer
 
 
 def model_of(layers: Mapping[str, Any], called: str = "Model") -> Any:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lorascale_lint.verify.arrays import as_float64
 from lorascale_lint.verify.harness.description import Form, Geometry, Role, Value
-from lorascale_lint.verify.harness.models import CannotBuildError, layer_of, model_of
+from lorascale_lint.verify.harness.models import CannotBuildError, layer_of, model_of, with_weight
 from lorascale_lint.verify.inputs import generator_for, make_factors, random_array
 
 Array = NDArray[np.float64]
@@ -205,10 +205,23 @@ def build(value: Value, setting: Setting) -> Any:
         return Path(path) if value.literal == "Path" else path
     if value.form is Form.MODULE:
         geometry = setting.modules[value.modules[0]].shape.geometry
-        made = layer_of(made, geometry, value.role)
+        made = _own_layer(value, made, setting) if value.parts else layer_of(made, geometry, value.role)
     if value.form is Form.BY_ADAPTER:
         made = {setting.adapter: made}
     return made
+
+
+def _own_layer(value: Value, weight: Any, setting: Setting) -> Any:
+    """A layer of the project's own class. Raises CannotBuildError."""
+    name = value.literal.partition(":")[2]
+    sizes = {part: build(replace(size, modules=value.modules), setting) for part, size in value.parts}
+    try:
+        made = _referred(value.literal)(**sizes).eval()
+        return with_weight(made, weight)
+    except CannotBuildError:
+        raise
+    except Exception as error:  # Whatever its constructor does not like.
+        raise CannotBuildError(f"a {name} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _plain(value: Value, setting: Setting) -> Any:

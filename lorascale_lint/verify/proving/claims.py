@@ -48,6 +48,7 @@ class Claim:
 
 _OF_CLASSES = frozenset(
     {
+        Property.MERGED,
         Property.SAME_DELTA,
         Property.UNMERGED,
         Property.STRENGTH_AGAIN,
@@ -65,6 +66,7 @@ def _where(question: Property, *wrong: Verdict, refutes: bool = False) -> Claim:
 _SCALE = Claim(Property.SCALE, _WRONG_SCALE)
 _SOMETIMES = Claim(Property.SCALE, _WRONG_SCALE, refutes=False)
 _MERGED = _where(Property.SAME_DELTA, Verdict.MERGED_DIFFERS)
+_APPLIED = _where(Property.MERGED, Verdict.MERGED_DIFFERS)
 _FILE = Claim(Property.FILE_ALPHA, convention=True)
 _UNMERGED = _where(Property.UNMERGED, Verdict.RESIDUAL_AFTER_UNMERGE, refutes=True)
 _STRENGTH = _where(Property.STRENGTH, Verdict.STRENGTH_NOT_LINEAR, refutes=True)
@@ -81,7 +83,10 @@ _NO_ALPHA = Claim(Property.MISSING_ALPHA, right=1.0)
 CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS101": (_SCALE, _MERGED, _FILE),
     "LS102": (_SCALE, _MERGED),
-    "LS103": (_where(Property.SCALE, Verdict.NOT_LORA_SHAPED),),
+    "LS103": (
+        _where(Property.SCALE, Verdict.NOT_LORA_SHAPED),
+        _where(Property.MERGED, Verdict.NOT_LORA_SHAPED),
+    ),
     "LS105": (_where(Property.SAME_DELTA, Verdict.MERGED_DIFFERS, refutes=True),),
     "LS106": (_SCALE, _STRENGTH),
     "LS107": (Claim(Property.SCALE, _WRONG_SCALE, convention=True),),
@@ -92,7 +97,7 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS112": (_SOMETIMES, _MERGED),
     "LS113": (_SOMETIMES, _MERGED),
     "LS114": (_STRENGTH, _SCALE),
-    "LS115": (_SCALE, _MERGED),
+    "LS115": (_where(Property.SCALE, Verdict.NOT_APPLIED), _APPLIED, _MERGED),
     "LS116": (_where(Property.UNMERGED, Verdict.RESIDUAL_AFTER_UNMERGE),),
     "LS117": (_IGNORED,),
     "LS118": (_STRENGTH,),
