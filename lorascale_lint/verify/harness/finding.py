@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from lorascale_lint.verify.harness.adapter_models import AdapterModelSubject, adapter_model_cases
 from lorascale_lint.verify.harness.conversions import ConversionSubject, combination_cases, conversion_cases
 from lorascale_lint.verify.harness.description import (
     Action,
@@ -23,6 +24,7 @@ from lorascale_lint.verify.harness.measuring import applies, first_seen
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.owners import unbound
 from lorascale_lint.verify.harness.properties import Property, ask
+from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.whole_models import ModelSubject, classes_named, model_cases
 from lorascale_lint.verify.reference import TOLERANCES, is_close
@@ -64,7 +66,21 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
             owned = replace(described, place=replace(place, owner=heir.__qualname__))
             with contextlib.suppress(CannotBuildError):
                 return _layer(owned, heir, loading, seed)
-        raise error
+        subject = _adapter_model(described, found, seed)
+        if subject is None:
+            raise error
+        return subject
+
+
+def _adapter_model(sketch: Sketch, cls: Any, seed: int) -> Subject | None:
+    """A class that puts adapters into a model that it is given."""
+    with contextlib.suppress(CannotBuildError):
+        for case in adapter_model_cases(sketch, cls):
+            with contextlib.suppress(CannotBuildError, CodeError):
+                subject = AdapterModelSubject(case, cls)
+                if ask(Property.SCALE, subject, seed).verdict not in (*_UNCONVINCING, Verdict.NOT_RUN):
+                    return subject
+    return None
 
 
 def _function(sketch: Sketch, function: Any, loading: Loading, seed: int) -> Subject:

@@ -80,6 +80,17 @@ def unmerged(subject: Subject, seed: int) -> Answer:
     return Answer(Verdict.OK, 0.0, after.scale, after.residual, f"merged: {merged.scale:.4g}", ALPHA)
 
 
+def strength_one(subject: Subject, seed: int) -> Answer:
+    session, _ = _layer(subject, seed, "strength")
+    before = state_of(session)
+    session.set_strength(1.0)
+    after = state_of(session)
+    if shape_problem((before, after)):
+        raise NotOfferedError
+    verdict = Verdict.OK if same(before.scale, after.scale) else Verdict.OBSERVED
+    return Answer(verdict, before.scale, after.scale, after.residual, alpha=ALPHA)
+
+
 def strength_again(subject: Subject, seed: int) -> Answer:
     session, _ = _layer(subject, seed, "strength")
     found = []

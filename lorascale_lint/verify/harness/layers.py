@@ -55,6 +55,11 @@ def described_layer(sketch: Sketch, cls: Callable[..., Any], build: Build) -> La
         layer = made_object(cls, build.constructor, setting)
     except CodeError as error:
         raise CannotBuildError(f"making one raises {error}") from error
+    return looked_at(sketch, layer, setting, build)
+
+
+def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> LayerCase:
+    """What can be seen of a layer that is made. Raises CannotBuildError."""
     tensors = dict(_tensors(layer, "", _DEPTH))
     told = dict(sketch.roles)
     factors: tuple[Step, ...] = assignments(tensors, setting, told)

@@ -12,9 +12,12 @@ from lorascale_lint.errors import InputError
 from lorascale_lint.examination import examine_paths
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.sources.discovery import discover, display_path
 from lorascale_lint.verify.harness.description import Action, Place, Sketch
 from lorascale_lint.verify.harness.sketches import relative, sketches_in
+
+_MOST_HEIRS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Places:
         self._root = root
         self._sketches = sketches_in(ledger, targets, root)
         self._scopes: dict[str, Scopes] = {}
+        owners = {cls for entry in ledger.applies if (cls := entry.spot.cls)}
+        self._lineages = {self._named(cls): set(map(self._named, ledger.lineage(cls))) for cls in owners}
 
     def scope(self, filename: str, row: int) -> Scope | None:
         """The class or function around a row of a file."""
@@ -94,12 +99,23 @@ class Places:
         return tuple(exact or own or self.beside(filename, row) or self._made(scope, file, filename))
 
     def beside(self, filename: str, row: int) -> tuple[Sketch, ...]:
-        """Applications of the class around the row."""
+        """Applications of the class around the row, and the forwards of those made of it."""
         scope = self.scope(filename, row)
         if scope is None or not scope.cls:
             return ()
-        here = self._in(relative(filename, self._root))
-        return tuple(item for item in here if item.place.owner == scope.cls)
+        file = relative(filename, self._root)
+        own = [item for item in self._in(file) if item.place.owner == scope.cls]
+        heirs = [
+            item
+            for item in self._sketches
+            if item not in own
+            and item.place.action is Action.FORWARD
+            and (file, scope.cls) in self._lineages.get((item.place.file, item.place.owner), ())
+        ]
+        return (*own, *heirs[:_MOST_HEIRS])
+
+    def _named(self, cls: ClassInfo) -> tuple[str, str]:
+        return relative(cls.file.filename, self._root), cls.qualname
 
     def _in(self, file: str) -> list[Sketch]:
         return [sketch for sketch in self._sketches if sketch.place.file == file]

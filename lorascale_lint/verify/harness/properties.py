@@ -13,6 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from lorascale_lint.verify.harness import layer_questions
+from lorascale_lint.verify.harness.adapter_models import patterns, weighted
 from lorascale_lint.verify.harness.description import Action, FunctionCase, LayerCase, Role, Value
 from lorascale_lint.verify.harness.formula import formula_of
 from lorascale_lint.verify.harness.measuring import (
@@ -32,7 +33,7 @@ from lorascale_lint.verify.harness.measuring import (
     shape_problem,
 )
 from lorascale_lint.verify.harness.models import CannotBuildError
-from lorascale_lint.verify.harness.rslora import rslora
+from lorascale_lint.verify.harness.rslora import asked_for_rslora, rslora
 from lorascale_lint.verify.harness.seen import CodeError, Seen
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
 from lorascale_lint.verify.harness.values import RANK, Setting
@@ -54,7 +55,10 @@ class Property(StrEnum):
     MERGED = "merged as unmerged"
     SAME_DELTA = "the merge adds what the forward adds"
     UNMERGED = "merged and unmerged"
+    STRENGTH_ONE = "strength 1 as none set"
     STRENGTH_AGAIN = "strength set twice, and back"
+    PATTERNS = "a rank and an alpha by patterns of their own"
+    WEIGHTED = "an adapter made of one, at half its weight"
     SWITCHED = "adapter A, then B, then A"
     SETTER = "another adapter set, with an alpha of its own"
     SAVED = "saved and loaded"
@@ -201,6 +205,15 @@ def _with_strength(subject: Subject, setting: Setting, strength: float) -> tuple
     return observe(subject, replace(setting, strength=strength))
 
 
+def _strength_one(subject: Subject, seed: int) -> Answer:
+    """A setter may take a strength or the whole scale, and which of them, nobody said: no verdict."""
+    answer = layer_questions.strength_one(subject, seed)
+    if answer.verdict is Verdict.OK:
+        with contextlib.suppress(NotOfferedError):
+            answer = layer_questions.strength_one(asked_for_rslora(subject), seed)
+    return answer
+
+
 def _own_scales(subject: Subject, seed: int) -> Answer:
     case = subject.case
     if not isinstance(case, FunctionCase) or case.modules < 2 or Role.ALPHA not in subject.roles:
@@ -282,7 +295,10 @@ _QUESTIONS: Mapping[Property, Callable[[Subject, int], Answer]] = {
     Property.MERGED: layer_questions.merged,
     Property.SAME_DELTA: layer_questions.same_delta,
     Property.UNMERGED: layer_questions.unmerged,
+    Property.STRENGTH_ONE: _strength_one,
     Property.STRENGTH_AGAIN: layer_questions.strength_again,
+    Property.PATTERNS: patterns,
+    Property.WEIGHTED: weighted,
     Property.SWITCHED: layer_questions.switched,
     Property.SETTER: layer_questions.setter,
     Property.SAVED: layer_questions.saved_and_loaded,

@@ -30,7 +30,7 @@ Named = tuple[tuple[str, Value], ...]
 
 def rslora(subject: Subject, seed: int) -> Answer:
     """Asked where a parameter or field for it is given. Raises NotOfferedError."""
-    told = _told(subject)
+    told = asked_for_rslora(subject)
     found = []
     for alpha, rank in ((ALPHA, RANK), (OTHER_ALPHA, OTHER_RANK)):
         seen = observe(told, setting_of(told.case, seed, alpha, rank))
@@ -47,7 +47,8 @@ def rslora(subject: Subject, seed: int) -> Answer:
     return Answer(Verdict.OBSERVED, right, observed, alpha=alpha, rank=rank)
 
 
-def _told(subject: Subject) -> Subject:
+def asked_for_rslora(subject: Subject) -> Subject:
+    """The same with the option for it set. Raises NotOfferedError where there is none."""
     case = subject.case
     kinds = (FunctionSubject, LayerSubject, ConversionSubject)
     if Role.ALPHA not in subject.roles or type(subject) not in kinds:

@@ -216,7 +216,7 @@ def _own_layer(value: Value, weight: Any, setting: Setting) -> Any:
     name = value.literal.partition(":")[2]
     sizes = {part: build(replace(size, modules=value.modules), setting) for part, size in value.parts}
     try:
-        made = _referred(value.literal)(**sizes).eval()
+        made = referred(value.literal)(**sizes).eval()
         return with_weight(made, weight)
     except CannotBuildError:
         raise
@@ -255,7 +255,7 @@ def _plain(value: Value, setting: Setting) -> Any:
         Role.ADAPTER: setting.adapter,
         Role.LITERAL: copy.deepcopy(value.literal),
     }
-    return _referred(value.literal) if role is Role.CLASS else numbers[role]
+    return referred(value.literal) if role is Role.CLASS else numbers[role]
 
 
 def _model(value: Value, setting: Setting) -> Any:
@@ -267,7 +267,7 @@ def _model(value: Value, setting: Setting) -> Any:
     return model_of(layers).eval()
 
 
-def _referred(reference: str) -> Any:
+def referred(reference: str) -> Any:
     """What "module:name" stands for. Raises CannotBuildError."""
     module, _, name = reference.partition(":")
     try:
@@ -312,7 +312,7 @@ def _composed(value: Value, setting: Setting) -> Any:
                 made[fill(name, setting, number)] = found
     if value.role is Role.OBJECT and value.literal:
         name = value.literal.partition(":")[2]
-        cls = _referred(value.literal)
+        cls = referred(value.literal)
         try:
             return cls(**made)
         except Exception as error:  # Whatever its constructor does not like.

@@ -51,6 +51,9 @@ _OF_CLASSES = frozenset(
         Property.MERGED,
         Property.SAME_DELTA,
         Property.UNMERGED,
+        Property.PATTERNS,
+        Property.WEIGHTED,
+        Property.STRENGTH_ONE,
         Property.STRENGTH_AGAIN,
         Property.SWITCHED,
         Property.SETTER,
@@ -66,12 +69,14 @@ def _where(question: Property, *wrong: Verdict, refutes: bool = False) -> Claim:
 _SCALE = Claim(Property.SCALE, _WRONG_SCALE)
 _SOMETIMES = Claim(Property.SCALE, _WRONG_SCALE, refutes=False)
 _MERGED = _where(Property.SAME_DELTA, Verdict.MERGED_DIFFERS)
-_APPLIED = _where(Property.MERGED, Verdict.MERGED_DIFFERS)
 _FILE = Claim(Property.FILE_ALPHA, convention=True)
 _UNMERGED = _where(Property.UNMERGED, Verdict.RESIDUAL_AFTER_UNMERGE, refutes=True)
 _STRENGTH = _where(Property.STRENGTH, Verdict.STRENGTH_NOT_LINEAR, refutes=True)
 _IGNORED = _where(Property.STRENGTH, Verdict.STRENGTH_IGNORED, refutes=True)
 _AGAIN = _where(Property.STRENGTH_AGAIN, Verdict.ACCUMULATES)
+_ONE = Claim(Property.STRENGTH_ONE, convention=True, refutes=False)
+_PATTERNS = Claim(Property.PATTERNS, convention=True, refutes=False)
+_WEIGHTED = Claim(Property.WEIGHTED, convention=True, refutes=False)
 _STALE = _where(Property.AGAIN, Verdict.STALE_ALPHA)
 _SWITCHED = _where(Property.SWITCHED, Verdict.RESIDUAL_AFTER_SWITCH)
 _OWN = _where(Property.OWN_SCALES, Verdict.ONE_SCALE_FOR_ALL)
@@ -96,14 +101,14 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS111": (_SCALE,),
     "LS112": (_SOMETIMES, _MERGED),
     "LS113": (_SOMETIMES, _MERGED),
-    "LS114": (_STRENGTH, _SCALE),
-    "LS115": (_where(Property.SCALE, Verdict.NOT_APPLIED), _APPLIED, _MERGED),
+    "LS114": (_STRENGTH, _SCALE, _WEIGHTED),
+    "LS115": (_where(Property.SCALE, Verdict.NOT_APPLIED), _MERGED),
     "LS116": (_where(Property.UNMERGED, Verdict.RESIDUAL_AFTER_UNMERGE),),
     "LS117": (_IGNORED,),
     "LS118": (_STRENGTH,),
     "LS119": (_SCALE, _MERGED),
     "LS120": (_SCALE,),
-    "LS121": (_SOMETIMES,),
+    "LS121": (_SOMETIMES, _ONE),
     "LS123": (_MERGED,),
     "LS124": (_STRENGTH,),
     "LS125": (_SOMETIMES, _MERGED),
@@ -118,9 +123,13 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "LS208": (_STALE, _SWITCHED, _OWN),
     "LS209": (_OWN,),
     "LS210": (_NO_ALPHA, _SOMETIMES),
+    "LS212": (_WEIGHTED,),
     "LS220": (_IGNORED, _AGAIN),
     "LS221": (_UNMERGED,),
     "LS222": (_AGAIN,),
+    "LS223": (_ONE,),
+    "LS225": (_WEIGHTED,),
+    "LS226": (_PATTERNS,),
     "LS301": (_FILE, _SOMETIMES),
     "LS302": (_SCALE, _FILE),
     "LS303": (_SCALE, _FILE),

@@ -87,18 +87,18 @@ class Linear(nn.Module):
         super().__init__()
         self.base_layer = base_layer
         self.lora_A, self.lora_B = nn.ModuleDict(), nn.ModuleDict()
-        self.r, self.lora_alpha, self.scaling = {}, {}, {}
+        self.scaling, self.trained = {}, {}
         self.merged = False
         self.update_layer(adapter_name, r, lora_alpha, use_rslora)
 
     def update_layer(self, adapter_name, r, lora_alpha, use_rslora):
         self.lora_A[adapter_name] = nn.Linear(self.base_layer.in_features, r, bias=False)
         self.lora_B[adapter_name] = nn.Linear(r, self.base_layer.out_features, bias=False)
-        self.r[adapter_name], self.lora_alpha[adapter_name] = r, lora_alpha
-        self.scaling[adapter_name] = lora_alpha / (r**0.5 if use_rslora else r)
+        self.trained[adapter_name] = lora_alpha / (r**0.5 if use_rslora else r)
+        self.scaling[adapter_name] = self.trained[adapter_name]
 
     def set_scale(self, adapter, scale):
-        self.scaling[adapter] = scale * self.lora_alpha[adapter] / self.r[adapter]
+        self.scaling[adapter] = scale * self.trained[adapter]
 
     def get_delta_weight(self, adapter):
         return self.lora_B[adapter].weight @ self.lora_A[adapter].weight * self.scaling[adapter]

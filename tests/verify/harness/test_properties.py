@@ -133,7 +133,7 @@ SCALED = " * self.scaling[adapter]"
         ),
         (
             "peft-like",
-            "= scale * self.lora_alpha[adapter] / self.r[adapter]",
+            "= scale * self.trained[adapter]",
             "*= scale",
             Property.STRENGTH_AGAIN,
             Verdict.ACCUMULATES,

@@ -45,6 +45,43 @@ def merge(weight, lora_A, lora_B, alpha, rank, strength=1.0):
     scale = alpha / rank
     return weight + strength * scale * (lora_B @ lora_A)
 """
+ADAPTERS = """
+import math
+
+from torch import nn
+
+
+class LoraLayer:
+    def __init__(self, base_layer):
+        self.base_layer = base_layer
+        self.lora_A, self.lora_B = {}, {}
+        self.r, self.lora_alpha, self.scaling, self.trained = {}, {}, {}, {}
+
+    def update_layer(self, adapter_name, r, lora_alpha, use_rslora):
+        self.r[adapter_name] = r
+        self.lora_alpha[adapter_name] = lora_alpha
+        self.lora_A[adapter_name] = nn.Linear(self.base_layer.in_features, r, bias=False)
+        self.lora_B[adapter_name] = nn.Linear(r, self.base_layer.out_features, bias=False)
+        if use_rslora:
+            self.scaling[adapter_name] = lora_alpha / math.sqrt(r)
+        else:
+            self.scaling[adapter_name] = lora_alpha / r
+        self.trained[adapter_name] = self.scaling[adapter_name]
+
+    def set_scale(self, adapter, scale):
+        self.scaling[adapter] = scale * self.trained[adapter]
+
+
+class Linear(LoraLayer):
+    def __init__(self, base_layer: nn.Linear, adapter_name, r, lora_alpha, use_rslora=False):
+        super().__init__(base_layer)
+        self.active = adapter_name
+        self.update_layer(adapter_name, r, lora_alpha, use_rslora)
+
+    def forward(self, x):
+        delta = self.lora_B[self.active](self.lora_A[self.active](x))
+        return self.base_layer(x) + delta * self.scaling[self.active]
+"""
 SETTER = """
 class LoRALinear:
     def __init__(self, base_layer, lora_rank=None, lora_alpha=None):
@@ -82,7 +119,13 @@ def merge_lora(state_dict, lora_state_dict, strength=1.0):
     return state_dict
 """
 
-RIGHT = {"layer": LAYER, "function": FUNCTION, "setter": SETTER, "file_merge": FILE_MERGE}
+RIGHT = {
+    "layer": LAYER,
+    "adapters": ADAPTERS,
+    "function": FUNCTION,
+    "setter": SETTER,
+    "file_merge": FILE_MERGE,
+}
 
 
 def _changed(source: str, *pairs: tuple[str, str]) -> str:
@@ -118,6 +161,14 @@ BUGS = {
     ),
     "squared_strength": Bug(
         "LS118", _changed(FUNCTION, ("strength * scale", "strength * strength * scale")), 0.25, 0.125
+    ),
+    "scale_set_anew": Bug(
+        "LS223",
+        _changed(
+            ADAPTERS, ("scale * self.trained[adapter]", "scale * self.lora_alpha[adapter] / self.r[adapter]")
+        ),
+        2**0.5,
+        0.5,
     ),
     "ignored_strength": Bug("LS117", _changed(FUNCTION, ("strength * scale", "scale")), 0.25, 0.5),
     "one_path": Bug(
