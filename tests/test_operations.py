@@ -278,6 +278,11 @@ def normalize(name: str, owner: str) -> None:
     assert torch.allclose(once, twice)
 
 
+def gate(name: str, owner: str) -> None:
+    found = tensor(call(name, owner, SQUARE, *((-1,) if name == "softmax" else ())))
+    assert ((found >= 0) & (found <= 1)).all()
+
+
 def made(name: str, owner: str) -> Any:
     """Something made, of the shape of `SQUARE`."""
     if name in ("uniform", "normal") and owner == "init":
@@ -380,6 +385,7 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "norm": norm,
     "statistic": statistic,
     "normalize": normalize,
+    "gate": gate,
     "decompose": decompose,
     "zeros": zeros,
     "fresh": fresh,

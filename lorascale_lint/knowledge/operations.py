@@ -65,6 +65,7 @@ OPERATIONS: dict[str, str] = {
     **_table("norm", "norm linalg_norm vector_norm weight_norm l2_norm"),
     **_table("statistic", "mean std var median average"),
     **_table("normalize", "normalize l2_normalize"),
+    **_table("gate", "sigmoid softmax"),
     **_table("zeros", "zeros zeros_like new_zeros zeros_"),
     **_table(
         "fresh",
@@ -141,6 +142,9 @@ PASSING_MODULES = frozenset(
     "Dropout Dropout1d Dropout2d Identity AlphaDropout FeatureAlphaDropout Cast Lambda".split()
 )
 """Modules whose output is their input, as far as scales go."""
+
+GATING_MODULES = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+"""Modules that do what an operation of the table does."""
 
 INITIALISERS = (
     "reset_parameters reset_lora_parameters init_weights init_parameters pissa_init olora_init "

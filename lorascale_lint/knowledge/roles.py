@@ -89,7 +89,7 @@ _STRONG = {
     "delta weight": DELTA, "weight delta": DELTA, "lora delta": DELTA, "diff weight": DELTA, "lora diff": DELTA, "updown": DELTA,
     "lora weight delta": DELTA, "delta w": DELTA, "lora update": DELTA, "get delta weight": DELTA, "get diff weight": DELTA,
     "calc updown": DELTA, "lora output": DELTA, "lora out": DELTA, "lora result": DELTA, "get lora delta": DELTA, "get weight delta": DELTA,
-    "delta output": DELTA, "lora outputs": DELTA, "delta weights": DELTA, "compute delta": DELTA, "get delta": DELTA, "delta y": DELTA, "weight diff": DELTA,
+    "delta output": DELTA, "lora outputs": DELTA, "delta weights": DELTA, "compute delta": DELTA, "get delta": DELTA, "eval delta": DELTA, "calc delta": DELTA, "delta y": DELTA, "weight diff": DELTA,
     "lokr w1": KRONECKER, "lokr w2": KRONECKER,
 }  # fmt: skip
 _WEAK = {
@@ -106,6 +106,7 @@ _WEAK = {
     "base": BASE, "weight": BASE, "kernel": BASE, "w": BASE, "base layer": BASE, "org module": BASE, "org weight": BASE, "orig weight": BASE, "base weight": BASE,
     "original weight": BASE, "original module": BASE, "original layer": BASE, "base output": BASE, "base out": BASE, "linear": BASE, "base model": BASE,
     "org forward": BASE, "orig forward": BASE, "original forward": BASE, "frozen weight": BASE, "pretrained": BASE, "base linear": BASE,
+    "wrapped": BASE,
 }  # fmt: skip
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -250,6 +251,27 @@ def layers_of(name: str) -> tuple[str, str] | None:
         return None
     kind = [word for word in parts[:-1] if not word.isdigit()]
     return role, "" if not kind or kind[-1] in _NO_LAYERS else "_".join(kind)
+
+
+_MAPPING_OF_TENSORS = re.compile(r"(?:Optional\[)?(?:\w+\.)*(?:dict|Dict|\w*Mapping|OrderedDict)\[.*Tensor\b")
+
+
+def holds_tensors(annotation: str) -> bool:
+    """Does an annotation say that something is a mapping of tensors, whatever it is called?"""
+    return _MAPPING_OF_TENSORS.match(annotation) is not None
+
+
+_LAYER_WORDS = frozenset("layer adapter branch".split())
+_WHOLE_WORDS = frozenset(
+    "linear dense conv embedding attention mlp block model config wrapper wrapped".split()
+)
+
+
+def gives_delta(name: str) -> bool:
+    """Is a class out of sight, called so, a layer that gives the delta alone? `LoRALinear` has its base in it."""
+    found = set(words(name))
+    speaks = any(word in name.lower() for word in ("lora", "dora"))
+    return speaks and not found.isdisjoint(_LAYER_WORDS) and found.isdisjoint(_WHOLE_WORDS)
 
 
 _NEUTRAL_PARTS = frozenset({"weight", "default", "data", "blocks", "value", "kernel", "lora", "processor"})

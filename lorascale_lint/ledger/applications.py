@@ -153,9 +153,10 @@ def _where_heirs_know(entries: list[Apply]) -> list[Apply]:
     own = None if function is None else function.owner
     unsure = {entry.spot.cls for entry in entries if entry.scale.unknowns()}
     heirs = {entry.spot.cls for entry in entries} - {own}
-    if own not in unsure or not heirs or heirs & unsure:
+    left_open = own is not None and any(info.is_left_open for info in own.methods.values())
+    if not (own in unsure or left_open) or not heirs or heirs & unsure:
         return entries
-    return [entry for entry in entries if entry.spot.cls is not own or not entry.scale.unknowns()]
+    return [e for e in entries if e.spot.cls is not own or not (left_open or e.scale.unknowns())]
 
 
 def _with_what_is_given(chains: dict[tuple[str, ...], list[Apply]]) -> dict[tuple[str, ...], list[Apply]]:

@@ -53,6 +53,21 @@ class FunctionInfo:
         return any(item.rpartition(".")[2] in names for item in self.decorators)
 
     @property
+    def is_left_open(self) -> bool:
+        """Does the body only say that subclasses decide?"""
+        match self.node:
+            case ast.FunctionDef(
+                body=[*_, ast.Raise(exc=ast.Name(id=error) | ast.Call(func=ast.Name(id=error)))]
+            ):
+                rest = self.node.body[:-1]
+                plain = all(
+                    isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) for item in rest
+                )
+                return error == "NotImplementedError" and plain
+            case _:
+                return False
+
+    @property
     def parameters(self) -> list[str]:
         """Names of all parameters in order, with ``*`` and ``**`` ones."""
         args = self.node.args

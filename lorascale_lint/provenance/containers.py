@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
-from lorascale_lint.knowledge.roles import NUMBERS, A, B, role_of
+from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import Entries, Items
@@ -186,6 +186,8 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
                 m.heap.write(base.key, "entries", with_entry(entries, key, value))
         case Place(path=path) if base != UNKNOWN:  # two unknown things are not one
             entries = m.heap.read(("place", path), "entries") or Entries((), True)
+            if base.role in FACTORS:  # a layer made here is what the dictionary of layers is called
+                value = by_name(m, path.rpartition(".")[2], value, base)
             m.heap.write(("place", path), "entries", with_entry(entries, key, value))
         case Union(options=found):
             for option in found:

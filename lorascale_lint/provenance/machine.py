@@ -19,7 +19,7 @@ from lorascale_lint.bounds import (
     TRIAL_STEPS,
 )
 from lorascale_lint.knowledge.members import NEUTRAL
-from lorascale_lint.knowledge.roles import keeps_factors, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import BASE, FACTORS, keeps_factors, role_of, speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.frames import Frame
@@ -191,6 +191,8 @@ class Machine(Recorder):
             role = "scaling"  # a field of the layer, where a parameter would be anybody's number
         if isinstance(parent, Place):
             path = f"{parent.path}.{name}"
+            if parent.role == BASE and weak and role in FACTORS:
+                role = BASE  # `base_layer.up_proj`: what the model calls its own layers
             if (role == "base" and parent.role in ("A", "B", "magnitude")) or (
                 role is None and name in NEUTRAL
             ):

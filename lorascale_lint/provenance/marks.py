@@ -24,6 +24,9 @@ MANY = "too many ways to this place"
 """What a value is called that has more alternatives than are kept."""
 
 
+LORA_LAYER = "given by a layer of LoRA"
+"""What kind of thing the output of an object is whose class is out of sight and called after LoRA."""
+
 _IS_NONE = " is None"
 
 

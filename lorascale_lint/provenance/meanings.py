@@ -101,6 +101,11 @@ def by_extents(value: Tensor) -> str | None:
     return found.kind if found.kind in ("A", "B") else None
 
 
+def _is_matrix_of_model(value: Tensor) -> bool:
+    """Is it a trained matrix, no extent of which is the rank?"""
+    return value.learned and len(value.dims) == 2 and not any(is_rank(dim) for dim in value.dims)
+
+
 def _by_last_word(name: str, value: Tensor, lora: bool) -> str | None:
     """The factor that a trained tensor is, one of whose extents is the rank: ``expert_a``, n x rank x in."""
     ranks = [dim for dim in value.dims if is_rank(dim)]
@@ -127,12 +132,14 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         factor = role if role in FACTORS else shaped or _by_last_word(name, value, lora)
         if factor is not None:  # whatever multiplies a start value is its spread, and no scale
             return Tensor(factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned)
+        if not value.learned and not value.module and words(name)[-1:] == ("mask",):
+            return Tensor("mask", origin=origin)
         if role == "magnitude" and not value.module:
             return Tensor("magnitude", origin=origin, learned=True)
         if role == "kronecker":
             return Tensor("kronecker", origin=origin)
-        if role == "base" and value.module:
-            return Tensor("base", module=True, dims=value.dims, origin=name)
+        if role == "base" and (value.module or _is_matrix_of_model(value)):
+            return Tensor("base", module=value.module, dims=value.dims, origin=name)
         return Tensor(**{**_fields(value), "origin": name})
     if isinstance(value, Tensor) and value.origin == PART and value.kind == "data":  # start values
         held = isinstance(owner, Place) and name in ("data", "weight")

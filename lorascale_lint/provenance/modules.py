@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from lorascale_lint.knowledge.members import MODULE_METHODS
 from lorascale_lint.knowledge.operations import LINEAR_MODULES
-from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.knowledge.roles import NUMBERS, gives_delta, role_of
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import LORA_LAYER
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.products import by_shape, is_rank, nameless, product
 from lorascale_lint.provenance.scale import Scale
@@ -115,6 +116,8 @@ def call_place(
             return Place(
                 f"{func.path}()", "scaling" if func.role == "multiplier" else func.role, True, made="call"
             )
+        if func.made == "call" and gives_delta(last.removesuffix("()")):
+            return Place(f"{func.path}()", made=LORA_LAYER)
         return opaque(m, func.path, args, keywords)
     return opaque(m, "?", args, keywords)
 

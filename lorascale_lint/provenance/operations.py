@@ -315,6 +315,11 @@ def _copy_into(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
     return args[1] if len(args) > 1 else UNKNOWN
 
 
+def _gate(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    """How much of something is used: neither what it is computed from, nor a known number."""
+    return Tensor("data", origin=f"{name}()")
+
+
 def _decompose(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     return Tensor("data", origin=PART)  # each of the parts; none of them is what was decomposed
 
@@ -369,6 +374,7 @@ _EFFECTS: dict[str, Any] = {
     "norm": norm,
     "statistic": statistic,
     "normalize": normalize,
+    "gate": _gate,
     "decompose": _decompose,
     "zeros": zeros,
     "fresh": fresh,

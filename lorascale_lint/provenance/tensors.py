@@ -19,7 +19,7 @@ from lorascale_lint.knowledge.roles import (
     A,
     B,
 )
-from lorascale_lint.provenance.marks import NOTHING, OF_DELTA, OF_FACTORS
+from lorascale_lint.provenance.marks import LORA_LAYER, NOTHING, OF_DELTA, OF_FACTORS
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import UNKNOWN, Const, Multiplied, Number, Place, Tensor, Text, Value
 
@@ -143,6 +143,9 @@ def multiply(left: Value, right: Value) -> Value:
                 return replace(a, scale=a.scale * factor_of(b), dims=())
         if "mask" in (one.kind, two.kind):
             return one if two.kind == "mask" else two
+        for a, b in ((one, two), (two, one)):
+            if a.kind == "base" and a.space == "activation" and b.kind == "magnitude":
+                return a  # DoRA's `(m / norm - 1) * base_out`
         for a in (one, two):
             if a.kind in ("magnitude", "norm"):
                 rows, side = rows_of(one, two), one.side or two.side
@@ -228,6 +231,10 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
     if isinstance(left, Text) or isinstance(right, Text):
         return UNKNOWN
     one, two = tensor(left), tensor(right)
+    if one is None and two is not None:
+        one = _beside_base(left, two)
+    elif two is None and one is not None:
+        two = _beside_base(right, one)
     zero = [
         ((known := number(v)) is not None and known.scale.coefficient == 0) or (t is not None and t.zero)
         for v, t in ((left, one), (right, two))
@@ -283,6 +290,14 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             return total
         return Number(total.scale, total.truncated, terms=(left, right), difference=sign < 0)
     return UNKNOWN
+
+
+def _beside_base(value: Value, other: Tensor) -> Tensor | None:
+    """What a layer of LoRA out of sight gives is a delta where it is added to what the base gives."""
+    if isinstance(value, Place) and value.made == LORA_LAYER and other.kind == BASE:
+        unseen = Scale.of("", f"{value.path}, which is out of sight")
+        return Tensor("delta", unseen, space="activation", origin=value.path)
+    return None
 
 
 def _is_dropout(value: Number) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 
 from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import FACTORS, NUMBERS
+from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, holds_tensors
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Cell, Names
@@ -69,6 +69,8 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
         from lorascale_lint.provenance.machine import hole
 
         return hole(parameter.arg)
+    if place.role in NUMBERS and holds_tensors(note):
+        return Place(place.path)  # `adapter_weights: dict[str, torch.Tensor]` are no strengths
     if place.role in ("A", "B") and place.weak and note in ("float", "int", "str", "bool"):
         return Place(place.path)
     number = isinstance(default, ast.Constant) and type(default.value) in (int, float)
