@@ -1,7 +1,7 @@
 """Programs that were written without a look at the rules: ``python benchmarks/blind.py FOLDER... [--list]``
 
 The first line of a program says what is right: ``# wrong in line 12: why`` (or ``lines 12 and 14``), or
-``# silent: why``. Each is linted alone. A bug counts as found if a finding, or a step of its trace, is within
+``# silent: why``. A folder is one program of several files, and one of them says it. Each is linted alone. A bug counts as found if a finding, or a step of its trace, is within
 3 rows of a line that is named; a finding of a correct program is false. A folder that rules were corrected
 for is material of development from then on: what counts is the figure of its first run.
 """
@@ -42,19 +42,21 @@ def main() -> None:
     for folder in options.folders:
         bugs = right = default = preview = 0
         false: list[str] = []
-        for path in sorted(folder.glob("*.py")):
-            text = path.read_text()
+        for path in sorted(item for item in folder.iterdir() if item.is_dir() or item.suffix == ".py"):
+            texts = {item.name: item.read_text() for item in ([path] if path.is_file() else path.glob("*.py"))}
+            name, text = next(item for item in texts.items() if item[1].startswith(("# wrong", "# silent")))
             rows = rows_said(text)
             with tempfile.TemporaryDirectory() as place:  # alone, and in no folder of tests
-                copy = Path(place, path.name)
-                copy.write_text(text)
-                findings = lint([copy], []).findings
+                copies = [Path(place, other) for other in texts]
+                for copy in copies:
+                    copy.write_text(texts[copy.name])
+                findings = lint(copies, []).findings
             if rows is None:
                 right += 1
                 false += [f"{path.stem}:{f.span.start.row} {f.code} {f.confidence}" for f in findings]
                 continue
             bugs += 1
-            found = [finding for finding in findings if near(finding, rows)]
+            found = [f for f in findings if Path(f.span.filename).name == name and near(f, rows)]
             default += any(finding.confidence == "high" for finding in found)
             preview += bool(found)
             if options.list and not found:
