@@ -1,9 +1,10 @@
 """Programs that were written without a look at the rules: ``python benchmarks/blind.py FOLDER... [--list]``
 
 The first line of a program says what is right: ``# wrong in line 12: why`` (or ``lines 12 and 14``), or
-``# silent: why``. A folder is one program of several files, and one of them says it. Each is linted alone. A bug counts as found if a finding, or a step of its trace, is within
-3 rows of a line that is named; a finding of a correct program is false. A folder that rules were corrected
-for is material of development from then on: what counts is the figure of its first run.
+``# silent: why``. A folder is one program of several files, of which one says it. Each program is linted
+alone. A bug counts as found if a finding, or a step of its trace, is within 3 rows of a line that is named; a
+finding of a correct program is false. A folder that rules were corrected for is material of development from
+then on: what counts is the figure of its first run.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def main() -> None:
         bugs = right = default = preview = 0
         false: list[str] = []
         for path in sorted(item for item in folder.iterdir() if item.is_dir() or item.suffix == ".py"):
-            texts = {item.name: item.read_text() for item in ([path] if path.is_file() else path.glob("*.py"))}
+            texts = {
+                item.name: item.read_text() for item in ([path] if path.is_file() else path.glob("*.py"))
+            }
             name, text = next(item for item in texts.items() if item[1].startswith(("# wrong", "# silent")))
             rows = rows_said(text)
             with tempfile.TemporaryDirectory() as place:  # alone, and in no folder of tests

@@ -123,10 +123,15 @@ class FusedRankAlpha(Rule):
             yield self.at(
                 recut.alpha,
                 f"`{recut.alpha.name}` decomposes the factors of a file anew and copies their alpha",
-                confidence="high" if recut.to_rank else "medium",
-                effect="effective scale alpha / new rank: 4.00x too strong from rank 64 to 16",
+                confidence="high" if recut.to_rank or recut.scaled else "medium",
+                effect="the trained scale, and alpha / new rank once more"
+                if recut.scaled
+                else "effective scale alpha / new rank: 4.00x too strong from rank 64 to 16",
                 trace=[
-                    (recut.decomposed, "the delta, without its scale, is decomposed"),
+                    (
+                        recut.decomposed,
+                        f"the delta, {'with' if recut.scaled else 'without'} its scale, is decomposed",
+                    ),
                     (recut.factor, "new factors are written, of as many columns as were kept"),
                     (recut.alpha, "and alpha as it was read"),
                 ],

@@ -171,6 +171,46 @@ CASES = (
         26,
         (("def unfuse(self, loras)", "def unfuse(self, loras, strength)"), ("-= self", "-= strength * self")),
     ),
+    Case(
+        "third/webui_network_lora",
+        "LS207",
+        17,
+        (("else 1.0", 'else parts["lora_down.weight"].shape[0]'),),
+    ),
+    Case(
+        "third/train_gpt_config", "LS206", 37, (("cfg.rank, dropout", "cfg.rank, cfg.alpha, cfg.dropout or"),)
+    ),
+    Case("third/peft_finetune_cli", "LS206", 24, (("lora_alpha=args.lora_r", "lora_alpha=args.lora_alpha"),)),
+    Case(
+        "third/peft_loader_patterns",
+        "LS412",
+        42,
+        (
+            ("alpha = cfg[", 'alpha = match_pattern(cfg["alpha_pattern"], name, cfg['),
+            ('"]\n        branch', '"])\n        branch'),
+        ),
+    ),
+    Case(
+        "third/jax_train_export",
+        "LS128",
+        46,
+        (("spec.alpha / spec.rank", "spec.alpha / math.sqrt(spec.rank)"),),
+    ),
+    Case(
+        "third/keras_lora_dense",
+        "LS101",
+        39,
+        (("self.lora_b)\n        self.original", "self.lora_b) * self._scale\n        self.original"),),
+    ),
+    Case(
+        "third/comfy_lora_node_two_strengths",
+        "LS117",
+        43,
+        (("new_clip.add_patches(patches, strength_model)", "new_clip.add_patches(patches, strength_clip)"),),
+    ),
+    Case("third/resize_lora", "LS308", 28, (("alpha.clone()", "torch.tensor(float(len(new_down)))"),)),
+    Case("third/concat_adapters", "LS317", 36, (('= loaded[0][0]["lora_alpha"]', '= new_cfg["r"]'),)),
+    Case("fourth/bake_export", "LS317", 48, (("torch.tensor(alpha,", "torch.tensor(float(rank),"),)),
 )
 
 

@@ -12,6 +12,7 @@ from lorascale_lint.ledger.fusions import is_read_alpha
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -32,13 +33,15 @@ class Resized:
 class Recut:
     """Factors out of a decomposition are written at ``factor``, and the file's own alpha at ``alpha``.
 
-    ``to_rank`` if the function is told the rank that the new factors get.
+    ``to_rank`` if the function is told the rank that the new factors get; ``scaled`` if what was decomposed
+    holds the trained scale.
     """
 
     decomposed: Spot
     factor: Spot
     alpha: Spot
     to_rank: bool
+    scaled: bool = False
 
 
 def recuts(ledger: Ledger) -> Iterator[Recut]:
@@ -47,14 +50,16 @@ def recuts(ledger: Ledger) -> Iterator[Recut]:
         cuts = [use for use in look.uses if use.called in DECOMPOSITIONS]
         if not cuts or look.function is None or cuts[0].spot.file.is_test:
             continue
-        if not all(_is_unscaled(value) for cut in cuts for value in cut.given.values()):
+        taken = [value for cut in cuts for value in cut.given.values()]
+        scaled = any(map(_is_trained, taken))
+        if not scaled and not all(map(_is_unscaled, taken)):
             continue
         sides = {side: [w for w in look.writes if key_role_of(w.key) == side] for side in (A, B, ALPHA)}
         anew = all(sides[side] and not any(is_real_factor(w.value) for w in sides[side]) for side in (A, B))
         copied = [write for write in sides[ALPHA] if is_read_alpha(write.value)]
         if anew and copied and len(copied) == len(sides[ALPHA]):
             told = any(role_of(name, True) == RANK for name in look.function.parameters)
-            yield Recut(cuts[0].spot, sides[A][0].spot, copied[0].spot, told)
+            yield Recut(cuts[0].spot, sides[A][0].spot, copied[0].spot, told, scaled)
 
 
 def resized(ledger: Ledger) -> Iterator[Resized]:
@@ -101,6 +106,11 @@ def _scale(value: Value) -> Scale:
 
 def _is_unscaled(value: Value) -> bool:
     return all(not isinstance(o.value, Tensor) or o.value.scale == ONE for o in options(value))
+
+
+def _is_trained(value: Value) -> bool:
+    scales = [powers_of(o.value.scale) for o in options(value) if isinstance(o.value, Tensor)]
+    return bool(scales) and all(scale.is_trained and scale.alpha for scale in scales)
 
 
 def _is_former(value: Value) -> bool:
