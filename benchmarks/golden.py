@@ -2,10 +2,10 @@
 
 ``FILE`` holds sections, each with its findings: code, file, row and confidence (high: by default, medium:
 with ``--preview``). A section is a published package of ``ecosystem.toml``, an entry of a list of bugs and
-clean files (``--list``, as for ``known_bugs.py``; before and after its fix), a mutant of this repository's
-variants, or a folder (``--tree NAME=FOLDER``). ``compare`` looks again at the sections that are in the file
-and prints what is gone (-), new (+), or moved between default and preview (~); it exits with 1 if there is
-such a thing, with 2 if a section could not be looked at.
+clean files (``--list``, as for ``known_bugs.py``; before and after its fix), or a folder (``--tree
+NAME=FOLDER``). ``compare`` looks again at the sections that are in the file and prints what is gone (-), new
+(+), or moved between default and preview (~); it exits with 1 if there is such a thing, with 2 if a section
+could not be looked at.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from pathlib import Path
 
 from ecosystem import HERE, unpack
 from known_bugs import findings_at, git_directory, read_entries
-from mutants import Variant, authored_variants, findings_of, mutants_of
 
 from lorascale_lint.engine import lint
 from lorascale_lint.findings import Finding
 
 Found = Mapping[str, str]
-"""Confidence by place: "LS101 package/file.py:12". A mutant that is not killed has no place."""
+"""Confidence by place: "LS101 package/file.py:12"."""
 
 
 class NotThere(Exception):
@@ -77,23 +76,6 @@ def list_sections(path: Path, clones: Path, *, beside: bool) -> Iterator[Section
                 mode = "" if alone else " in its project"
                 look = functools.partial(_at, clones, entry.repository, revision, name, alone=alone)
                 yield Section(f"list {path.stem} {entry.name}{word}{mode}", look)
-
-
-def mutant_sections() -> Iterator[Section]:
-    """Each variant of this repository: what is found in it, and which mutant is found by what."""
-    for variant in authored_variants():
-        yield Section(f"mutants {variant.name}", functools.partial(_killed, variant))
-
-
-def _killed(variant: Variant) -> Found:
-    source = variant.mutated.read_text()
-    before = findings_of(variant, source)
-    found = {f"{code} without a change": "shown" for code, _ in before}
-    for mutant in mutants_of(source, variant.scales):
-        codes = {code for code, _ in findings_of(variant, mutant.source) - before}
-        place = f"row {mutant.row}, {mutant.operator}: {mutant.before}"
-        found.update((f"{code} {place}", "shown") for code in codes)
-    return found
 
 
 def findings_in(root: Path, cache: Path | None) -> Found:
@@ -218,7 +200,6 @@ def main() -> int:
     if options.list and options.clones is None:
         parser.error("--list needs --clones")
     sections = [
-        *mutant_sections(),
         *(tree_section(*_named(tree), options.cache) for tree in options.tree),
         *(
             section

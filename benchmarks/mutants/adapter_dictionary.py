@@ -1,4 +1,3 @@
-# scale: self.scaling[active_adapter] | self.scaling[adapter]
 import math
 
 from torch import nn

@@ -1,4 +1,3 @@
-# scale: scaling
 import torch
 from torch import nn
 

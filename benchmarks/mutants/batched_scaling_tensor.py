@@ -1,4 +1,3 @@
-# scale: scalings[:, None, None]
 import torch
 
 

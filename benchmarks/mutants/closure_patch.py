@@ -1,4 +1,3 @@
-# scale: scale
 def patch_linear(module, lora_down, lora_up, alpha=None):
     rank = lora_down.shape[0]
     if alpha is None:

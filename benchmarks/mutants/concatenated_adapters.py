@@ -1,4 +1,3 @@
-# scale: scale
 import torch
 
 

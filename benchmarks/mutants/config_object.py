@@ -1,4 +1,3 @@
-# scale: self.scaling
 import torch
 from torch import nn
 

@@ -1,4 +1,3 @@
-# scale: scale
 def convert_kohya_to_diffusers(state_dict):
     converted = {}
     for key in list(state_dict):

@@ -1,4 +1,3 @@
-# scale: self.scaling
 from dataclasses import dataclass
 
 import torch

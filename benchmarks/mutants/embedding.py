@@ -1,4 +1,3 @@
-# scale: self.scaling
 from torch import nn
 from torch.nn import functional as F
 

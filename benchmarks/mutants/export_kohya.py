@@ -1,4 +1,3 @@
-# scale: unscaled
 import torch
 from safetensors.torch import save_file
 

@@ -1,4 +1,3 @@
-# scale: (self.lora_alpha / self.lora_rank)
 import flax.linen as nn
 import jax.numpy as jnp
 

@@ -1,4 +1,3 @@
-# scale: scale
 def load_lora_weights(layers, state_dict):
     for name, layer in layers.items():
         lora_down = state_dict[f"{name}.lora_down.weight"]

@@ -1,4 +1,3 @@
-# scale: self.scaling
 class LoRALayerWeights:
     def __init__(self, module_name, rank, lora_alpha, lora_a, lora_b, scaling=None):
         self.module_name = module_name

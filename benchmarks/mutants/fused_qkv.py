@@ -1,4 +1,3 @@
-# scale: self.scaling
 from torch import nn
 
 

@@ -1,4 +1,3 @@
-# scale: scale
 def compute_delta(down, up, alpha, rank):
     scale = alpha / rank
     return scale * (up @ down)

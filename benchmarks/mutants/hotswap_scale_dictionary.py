@@ -1,4 +1,3 @@
-# scale: self.scales[name]
 class LoRASwitch:
     def __init__(self, base_layer):
         self.base_layer = base_layer

@@ -1,4 +1,3 @@
-# scale: self.lora_scale
 import torch
 from torch import nn
 

@@ -1,4 +1,3 @@
-# scale: params["scale"] | scale
 import jax.numpy as jnp
 from jax import random
 

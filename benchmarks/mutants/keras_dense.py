@@ -1,4 +1,3 @@
-# scale: (self.lora_alpha / self.lora_rank)
 from keras import layers, ops
 
 

@@ -1,4 +1,3 @@
-# scale: self.scale
 from torch import nn
 
 

@@ -1,4 +1,3 @@
-# scale: self.scale
 class LoRALinear:
     def __init__(self, base_layer, lora_rank=None, lora_alpha=None):
         self.base_layer = base_layer

@@ -1,4 +1,3 @@
-# scale: (self.alpha / self.rank)
 import torch
 from torch import nn
 

@@ -1,4 +1,3 @@
-# scale: scale
 import torch
 from safetensors.torch import load_file
 

@@ -1,4 +1,3 @@
-# scale: scale
 from collections import defaultdict
 
 

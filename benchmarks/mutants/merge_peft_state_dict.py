@@ -1,4 +1,3 @@
-# scale: scaling
 import json
 from pathlib import Path
 

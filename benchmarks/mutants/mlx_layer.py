@@ -1,4 +1,3 @@
-# scale: self.scale
 import math
 
 import mlx.core as mx

@@ -1,4 +1,3 @@
-# scale: (self.network_alpha / self.rank)
 from torch import nn
 
 

@@ -1,4 +1,3 @@
-# scale: self.scaling
 from functools import partial
 
 import torch

@@ -1,4 +1,3 @@
-# scale: self.scaling
 import math
 
 import torch

@@ -1,4 +1,3 @@
-# scale: self.alpha_scale
 import torch
 from torch import nn
 

@@ -1,4 +1,3 @@
-# scale: self.get_scale()
 import torch
 from torch import nn
 

@@ -1,4 +1,3 @@
-# scale: self.scale
 import torch
 from torch import nn
 

@@ -1,4 +1,3 @@
-# scale: root
 import torch
 from torch import nn
 

@@ -1,0 +1,1 @@
+"""Correct code broken on purpose, at places that the engine chooses."""
