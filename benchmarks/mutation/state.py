@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, STRENGTH, role_of
 from lorascale_lint.ledger.entries import KeyRead, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.left_at_default import constructor
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import Number, Place, Ref, Value, options
@@ -145,7 +146,7 @@ def at_calls(ledger: Ledger, sheet_of: SheetOf) -> Iterator[Mutant]:
         call = use.spot.node
         if sheet is None or use.spot.file.is_test or not isinstance(call, ast.Call):
             continue
-        optional = _optional(use)
+        optional = _optional(ledger, use)
         for name in use.given:
             spot = argument_of(use, name)
             if spot is None or name not in optional:
@@ -157,17 +158,14 @@ _SETTINGS = ("LoraConfig", "LoHaConfig", "LoKrConfig")
 _CONTRACT = {"lora_alpha": ALPHA, "alpha": ALPHA, "use_rslora": "rsLoRA", "alpha_pattern": "pattern"}
 
 
-def _optional(use: Use) -> dict[str, str]:
+def _optional(ledger: Ledger, use: Use) -> dict[str, str]:
     """Parameters that may be left out, and what each is."""
     if use.callee is None:
         return _CONTRACT if use.called in _SETTINGS else {}
-    function = use.callee
-    if not hasattr(function, "parameters"):
-        found = getattr(function, "methods", {}).get("__init__")
-        if found is None:
-            return {}
-        function = found
-    args = function.node.args
+    made = constructor(ledger, use.callee)
+    if made is None:
+        return {}
+    args = made.node.args
     positional = [*args.posonlyargs, *args.args]
     names = [item.arg for item in positional[len(positional) - len(args.defaults) :]]
     names += [item.arg for item, value in zip(args.kwonlyargs, args.kw_defaults, strict=True) if value]
