@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorascale_lint.knowledge.interfaces import PARAMETERS
 from lorascale_lint.knowledge.samples import Sample
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Value
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Apply:
     """A delta meets its base. ``kind`` is merge, forward or unmerge; ``rows`` are those of its products."""
 
@@ -45,7 +46,7 @@ class Apply:
     """Which operand of the sum the delta is: 0 for the left one."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Rescale:
     """Rows of something are multiplied by DoRA's magnitude over the norm of ``norm_of``.
 
@@ -62,7 +63,7 @@ class Rescale:
     """What divides, where it was seen; it may be another statistic than the norm."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Norm:
     """A norm is taken of a tensor of the kind ``of``; ``rows`` are those of the products in it.
 
@@ -76,7 +77,7 @@ class Norm:
     how: str = "norm"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Product:
     """A matrix product: ``kind`` is delta, half, other or unknown."""
 
@@ -90,7 +91,7 @@ class Product:
     """How the factors lie, as in `Apply`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Fold:
     """A factor multiplied by a number and kept."""
 
@@ -101,7 +102,7 @@ class Fold:
     steps: tuple[Multiplied, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class BiasSum:
     """The bias of a factor B times ``scale`` meets the bias of the base."""
 
@@ -110,7 +111,7 @@ class BiasSum:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class FactorSum:
     """A factor times ``scale`` is added to another factor of the same side: adapters are summed."""
 
@@ -120,7 +121,7 @@ class FactorSum:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Store:
     """A field of an object is set; ``before`` is what it held (None: nothing that was seen).
 
@@ -136,7 +137,7 @@ class Store:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class KeyWrite:
     """An entry of a dictionary, state dict or module dictionary is set.
 
@@ -151,7 +152,7 @@ class KeyWrite:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class KeyRead:
     """An entry is read; ``how`` is item, get, pop or in; attribute for a part of a configuration.
 
@@ -167,7 +168,7 @@ class KeyRead:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class FieldRead:
     """Alpha, the rank or a scale is read from a field of an object of the project, not the receiver."""
 
@@ -178,7 +179,7 @@ class FieldRead:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Use:
     """A function or class is called: of a library (``name`` is dotted) or of the project (``callee``).
 
@@ -234,7 +235,7 @@ def argument_of(use: Use, parameter: str) -> Spot | None:
     return replace(use.spot, node=call.args[names.index(parameter)])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Ask:
     """A number or a flag is tested: ``how`` is truth, none or a comparison's sign.
 
@@ -251,7 +252,7 @@ class Ask:
     """The condition as guards call it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Bind:
     """A local name is given a value: one that says what a number means (``scale``), or has alpha in it."""
 
@@ -261,7 +262,7 @@ class Bind:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Quotient:
     """A number is divided by one of LoRA code; ``floor`` if the result is rounded down.
 
@@ -276,7 +277,7 @@ class Quotient:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Rounding:
     """A number is made whole: by ``int`` or ``round``, or as a tensor of an integer type (``how``: tensor).
 
@@ -291,7 +292,7 @@ class Rounding:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Return:
     """A function gives a value back."""
 
@@ -300,7 +301,7 @@ class Return:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Unused:
     """A parameter with a role that the function never reads (or reads in tests and messages only)."""
 
@@ -309,7 +310,7 @@ class Unused:
     role: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Default:
     """What an option of the program, a field or a parameter is where nobody sets it.
 
@@ -323,7 +324,7 @@ class Default:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Trial:
     """A function was run on an adapter file with the keys of ``sample``.
 
@@ -343,7 +344,7 @@ class Trial:
     whole: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Pattern:
     """A regular expression in a table that maps names of a module with one more part: ``^blocks\\.(.*)$``.
 

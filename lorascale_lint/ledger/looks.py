@@ -68,6 +68,18 @@ def looks(ledger: Ledger, *, callees: bool = False) -> list[Look]:
 
     With ``callees``, what happened in the functions that it calls is in it too.
     """
+    return ledger.once(_with_callees if callees else _alone)
+
+
+def _with_callees(ledger: Ledger) -> list[Look]:
+    return _looks(ledger, True)
+
+
+def _alone(ledger: Ledger) -> list[Look]:
+    return _looks(ledger, False)
+
+
+def _looks(ledger: Ledger, callees: bool) -> list[Look]:
     found: dict[object, Look] = {}
     rows = _Rows(ledger) if callees else None
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorascale_lint.findings import Position, Span
+from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.sources.loc import Loc
 
 if TYPE_CHECKING:
     from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Spot:
     """Where something happened: file, function, class of the receiver, node, and the calls that led there.
 

@@ -29,8 +29,16 @@ class GivenStrength:
     """Is it the argument itself, and no part of one?"""
 
 
-def given_strengths(ledger: Ledger) -> Iterator[GivenStrength]:
+def given_strengths(ledger: Ledger) -> tuple[GivenStrength, ...]:
     """Each alternative of each strength that is given to a library, in the order of the ledger."""
+    return ledger.once(_all_given)
+
+
+def _all_given(ledger: Ledger) -> tuple[GivenStrength, ...]:
+    return tuple(_given(ledger))
+
+
+def _given(ledger: Ledger) -> Iterator[GivenStrength]:
     entries: dict[int, list[KeyWrite]] = defaultdict(list)
     for write in ledger.writes:
         if isinstance(write.container, Ref):

@@ -32,6 +32,10 @@ class Table:
 
 def tables(ledger: Ledger) -> list[Table]:
     """The dictionaries that the code makes or changes, in the order of their first entry."""
+    return ledger.once(_tables)
+
+
+def _tables(ledger: Ledger) -> list[Table]:
     found: dict[object, Table] = {}
     for write in ledger.writes:
         found.setdefault(_identity(write.container, write), Table(write.container)).writes.append(write)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import PurePath
@@ -21,38 +21,39 @@ def is_test(filename: str) -> bool:
     return beside or path.name.startswith(("test_", "conftest")) or path.stem.endswith("_test")
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class FunctionInfo:
-    """A function, method or lambda of the project; ``owner`` is the class in whose body it stands."""
+    """A function, method or lambda of the project; ``owner`` is the class in whose body it stands.
+
+    What is asked at every call is found out once.
+    """
 
     file: FileInfo
     node: FunctionNode
     qualname: str
     owner: ClassInfo | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The last part of the qualified name."""
         return self.qualname.rpartition(".")[2]
 
-    @property
+    @cached_property
     def decorators(self) -> tuple[str, ...]:
         """Dotted names of the decorators, without their arguments."""
         found = getattr(self.node, "decorator_list", [])
-        if not found:  # asked at every call
-            return ()
         return tuple(dotted(item.func if isinstance(item, ast.Call) else item) for item in found)
 
-    @property
+    @cached_property
     def is_static(self) -> bool:
         """Has the function no receiver?"""
         return self.owner is None or "staticmethod" in self.decorators
 
     def has(self, *names: str) -> bool:
         """Is one of ``names`` the last part of a decorator's name?"""
-        return any(item.rpartition(".")[2] in names for item in self.decorators)
+        return bool(self.decorators) and any(item.rpartition(".")[2] in names for item in self.decorators)
 
-    @property
+    @cached_property
     def is_left_open(self) -> bool:
         """Does the body only say that subclasses decide?"""
         match self.node:
@@ -67,7 +68,7 @@ class FunctionInfo:
             case _:
                 return False
 
-    @property
+    @cached_property
     def parameters(self) -> list[str]:
         """Names of all parameters in order, with ``*`` and ``**`` ones."""
         args = self.node.args
@@ -95,13 +96,22 @@ class FunctionInfo:
         """``file:row`` of each row of the function; a chain of calls that leads through it has one."""
         return _steps(self)
 
-    def default(self, parameter: str) -> ast.expr | None:
-        """What the parameter is where a call does not give it; None where it must be given."""
-        args = self.node.args
-        plain = [*args.posonlyargs, *args.args]
+    @cached_property
+    def positional(self) -> tuple[ast.arg, ...]:
+        """The parameters that an argument without a name can be for."""
+        return (*self.node.args.posonlyargs, *self.node.args.args)
+
+    @cached_property
+    def defaults(self) -> Mapping[str, ast.expr]:
+        """What parameters are where a call does not give them."""
+        args, plain = self.node.args, self.positional
         pairs = [*zip(plain[len(plain) - len(args.defaults) :], args.defaults, strict=True)]
         pairs += [(p, d) for p, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None]
-        return next((default for item, default in pairs if item.arg == parameter), None)
+        return {item.arg: default for item, default in pairs}
+
+    def default(self, parameter: str) -> ast.expr | None:
+        """What the parameter is where a call does not give it; None where it must be given."""
+        return self.defaults.get(parameter)
 
     def argument(self, parameter: str) -> ast.arg | None:
         """Where the parameter is declared."""
@@ -116,7 +126,7 @@ class FunctionInfo:
         return "" if found is None or found.annotation is None else ast.unparse(found.annotation).strip("\"'")
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class ClassInfo:
     """A class of the project."""
 
@@ -135,7 +145,18 @@ class ClassInfo:
         """The last part of the qualified name."""
         return self.node.name
 
-    @property
+    @cached_property
+    def declared(self) -> tuple[str, ...]:
+        """Fields that the body declares with an annotation, but for those of the class itself."""
+        return tuple(
+            item.target.id
+            for item in self.node.body
+            if isinstance(item, ast.AnnAssign)
+            and isinstance(item.target, ast.Name)
+            and "ClassVar" not in ast.unparse(item.annotation)
+        )
+
+    @cached_property
     def decorators(self) -> tuple[str, ...]:
         """Dotted names of the decorators."""
         return tuple(

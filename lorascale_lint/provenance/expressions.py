@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from lorascale_lint.bounds import DISPLAY_LIMIT, KEPT_STATEMENTS
+from lorascale_lint.bounds import DISPLAY_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
 from lorascale_lint.knowledge.roles import DELTA, key_role, speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance import keys
@@ -21,7 +21,7 @@ from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import item_of
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, read_part, wrote
-from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.meanings import joined
 from lorascale_lint.provenance.names import attribute, global_value
 from lorascale_lint.provenance.numbers import asked
@@ -52,25 +52,28 @@ from lorascale_lint.provenance.values import (
 
 def evaluate(m: Machine, node: ast.expr) -> Value:
     """The value of an expression, where the conditions of this path hold."""
-    m.tick()
+    m.steps += 1  # as `Machine.tick`, for this is run a million times in a project
+    if m.steps > STEP_LIMIT:
+        raise OutOfSteps
     handler = _HANDLERS.get(type(node))
     if handler is None:
         return UNKNOWN
-    value = m.seen(handler(m, node))
-    asks = False
-    if isinstance(value, Place):
-        asks = _asks_its_key(value)
-    elif isinstance(value, Union):
-        asks = any(_asks_its_key(option.value) for option in value.options)
-    if asks:
-        value = each(value, lambda one: _by_key(m, one) if _asks_its_key(one) else one)
+    value = handler(m, node)
+    if isinstance(value, Union):
+        value = m.seen(value)
+        for option in value.options if isinstance(value, Union) else ():
+            if _asks_its_key(option.value):
+                value = each(value, lambda one: _by_key(m, one) if _asks_its_key(one) else one)
+                break
+    if isinstance(value, Place) and _asks_its_key(value):
+        value = _by_key(m, value)
     if m.watched is not None and m.watched == (m.frame.file.filename, node.lineno):
         m.sights.append((ast.unparse(node), value, m.frame.chain))
     return value
 
 
 def _asks_its_key(value: Value) -> bool:
-    return isinstance(value, Place) and value.role in (None, DELTA) and value.under is not None
+    return isinstance(value, Place) and value.under is not None and value.role in (None, DELTA)
 
 
 def _by_key(m: Machine, value: Place) -> Place:
@@ -81,10 +84,9 @@ def _by_key(m: Machine, value: Place) -> Place:
 
 
 def _name(m: Machine, node: ast.Name) -> Value:
-    found = m.frame.names.find(node.id)
-    if found is not None:
-        return found
-    return global_value(m, m.frame.file, node.id)
+    frame = m.stack[-1]
+    found = frame.names.find(node.id)
+    return global_value(m, frame.file, node.id) if found is None else found
 
 
 def _attribute(m: Machine, node: ast.Attribute) -> Value:

@@ -70,9 +70,10 @@ class Heap:
 
     def read(self, key: Any, slot: Any) -> Any:
         """What is stored, or None."""
-        held = self.cells.get((key, slot))
+        cell = (key, slot)
+        held = self.cells.get(cell)
         if self.trace is not None:
-            self.trace.reads.setdefault((key, slot), held)
+            self.trace.reads.setdefault(cell, held)
         return held
 
     def of(self, key: Any) -> list[tuple[Any, Any]]:
@@ -134,9 +135,17 @@ class Heap:
 def merge(ways: list[tuple[Any, Guards]]) -> Any:
     """The content of one cell where several ways meet."""
     first = ways[0][0]
-    if all(value is first or value == first for value, _ in ways[1:]):
+    for value, _ in ways:
+        if value is not first and value != first:
+            break
+    else:
         return first
     present = [(value, guards) for value, guards in ways if value is not None]
+    for value, _ in present:
+        if not isinstance(value, Value):
+            break
+    else:
+        return join([(ABSENT if value is None else value, guards) for value, guards in ways])
     if any(isinstance(value, frozenset) for value, _ in present):
         return frozenset.intersection(*(value or frozenset() for value, _ in ways))  # what every way knows
     if any(isinstance(value, Items) for value, _ in present):
@@ -161,10 +170,7 @@ def merge(ways: list[tuple[Any, Guards]]) -> Any:
             held = [(entries.get(key, ABSENT), guards) for entries, guards in maps]
             pairs.append((key, join(held)))
         return Entries(tuple(pairs), any(value.open for value, _ in present))
-    if not all(isinstance(value, Value) for value, _ in present):
-        return first
-    held = [(ABSENT if value is None else value, guards) for value, guards in ways]
-    return join(held)
+    return first
 
 
 @dataclass

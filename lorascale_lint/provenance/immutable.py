@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -11,13 +11,24 @@ if TYPE_CHECKING:
 else:
     Made = TypeVar("Made")
 
-    def immutable(*, frozen: bool, slots: bool) -> Callable[[type[Made]], type[Made]]:
+    def immutable(*, frozen: bool, slots: bool, eq: bool = True) -> Callable[[type[Made]], type[Made]]:
         """A dataclass whose fields are set directly: frozen ones take twice as long for it."""
 
         def make(cls: type[Made]) -> type[Made]:
-            return dataclass(slots=slots, unsafe_hash=frozen and "__hash__" not in vars(cls))(cls)
+            hashed = frozen and eq and "__hash__" not in vars(cls)
+            made = dataclass(slots=slots, eq=False, unsafe_hash=hashed)(cls)
+            if eq:
+                made.__eq__ = _equality(made)
+            return made
 
         return make
+
+    def _equality(cls: type[Made]) -> Callable[[Made, object], bool]:
+        """Compares field by field, up to the first that differs; that of dataclasses makes two tuples."""
+        names = [item.name for item in fields(cls) if item.compare]
+        each = "".join(f" and (self.{name} is other.{name} or self.{name} == other.{name})" for name in names)
+        source = f"lambda self, other: self is other or (self.__class__ is other.__class__{each})"
+        return eval(source, {})
 
 
 __all__ = ["immutable"]

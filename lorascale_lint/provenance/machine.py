@@ -45,7 +45,6 @@ from lorascale_lint.provenance.values import (
     Value,
     contradict,
     one_of,
-    select,
     some_of,
 )
 
@@ -179,7 +178,7 @@ class Machine(Recorder):
 
     def place(self, name: str, parent: Value | None = None, made: str = "") -> Place:
         """Something out of sight called ``name``, on ``parent`` if it is given."""
-        role = role_of(name, self.frame.lora)
+        role = role_of(name, self.stack[-1].lora)
         weak = role is not None and role_of(name, False) is None
         path = name
         if (
@@ -235,7 +234,8 @@ class Machine(Recorder):
 
     def assume(self, name: str, holds: bool) -> None:
         """From here on the condition holds (or not), in this frame."""
-        self.frame.guards = (*self.frame.guards[-GUARD_LIMIT:], (name, holds))
+        frame = self.stack[-1]
+        frame.guards = (*frame.guards[-GUARD_LIMIT:], (name, holds))
 
     def given(self, value: Value, there: Callable[[Value], bool]) -> Value:
         """The alternatives for which ``there`` is true; what all of these hold under holds from here on.
@@ -272,9 +272,10 @@ class Machine(Recorder):
         if guards is not self._guards:
             self._guards, self._denied = guards, {(name, not holds) for name, holds in guards}
         denied = self._denied
-        if not denied or all(denied.isdisjoint(option.guards) for option in value.options):
+        if not denied:
             return value
-        return select(value, guards)
+        kept = [option for option in value.options if denied.isdisjoint(option.guards)]
+        return value if len(kept) in (0, len(value.options)) else one_of(tuple(kept))
 
     def excluded(self, guards: Guards) -> bool:
         """Do the conditions of this path exclude ``guards``?"""

@@ -32,6 +32,8 @@ from lorascale_lint.provenance.values import (
 
 def named(m: Machine, value: Value, name: str) -> Value:
     """``value`` under a new name: one that nobody knows anything of may get its role from it."""
+    if isinstance(value, Ref):
+        return value
     value = rank_for_alpha(m, value, name)
     if isinstance(value, Union):
         there = [option.value for option in value.options if option.value not in (NONE, ABSENT)]

@@ -7,7 +7,7 @@ In peft nine calls in ten are such: properties and getters of the base layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +50,23 @@ class Memory:
         variants = self.known.get(key)
         if variants is None:
             return None
-        cells, holds = self.heap.cells, dict(guards)
+        holds = dict(guards)
         for known in reversed(variants):
-            if all(holds.get(name) == held for name, held in known.atoms.items()) and all(
-                (now := cells.get(cell)) is before or now == before for cell, before in known.reads.items()
-            ):
+            if self._is_as_it_was(known, holds):
                 self._inherit(known.reads, known.atoms)
                 return known.result
         return None
+
+    def _is_as_it_was(self, known: Remembered, holds: Mapping[str, bool]) -> bool:
+        for name, held in known.atoms.items():
+            if holds.get(name) != held:
+                return False
+        cells = self.heap.cells
+        for cell, before in known.reads.items():
+            now = cells.get(cell)
+            if now is not before and now != before:
+                return False
+        return True
 
     def begin(self, function: object, depth: int, guards: Guards) -> Trace:
         """A call begins, inside of ``depth`` others."""

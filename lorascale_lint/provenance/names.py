@@ -103,6 +103,16 @@ def attribute(m: Machine, value: Value, name: str) -> Value:
     match value:
         case Ref(kind="object"):
             return load_attribute(m, value, name)
+        case Place():
+            if value.made == "state dict" and name == "files":
+                return value
+            stored = m.heap.read(("place", value.path), name)
+            if stored is None or stored is ABSENT:
+                return _of_place(m, value, name)
+            if isinstance(stored, Union) and any(option.value is ABSENT for option in stored.options):
+                before = _of_place(m, value, name)  # where the code that sets it was not run
+                return join([(before if o.value is ABSENT else o.value, o.guards) for o in stored.options])
+            return stored  # type: ignore[no-any-return]
         case Klass(info=cls):
             return class_attribute(m, cls, name, value)
         case Library(name=dotted_name) if dotted_name.startswith("file::"):
@@ -121,16 +131,6 @@ def attribute(m: Machine, value: Value, name: str) -> Value:
             return tensor_attribute(m, value, name)
         case Partial(callee=callee) if name == "func":
             return callee
-        case Place(made="state dict") if name == "files":
-            return value
-        case Place():
-            stored = m.heap.read(("place", value.path), name)
-            if stored is None or stored is ABSENT:
-                return _of_place(m, value, name)
-            if isinstance(stored, Union) and any(option.value is ABSENT for option in stored.options):
-                before = _of_place(m, value, name)  # where the code that sets it was not run
-                return join([(before if o.value is ABSENT else o.value, o.guards) for o in stored.options])
-            return stored  # type: ignore[no-any-return]
         case Const(value=None):
             return UNKNOWN
         case Element(source=source):

@@ -98,14 +98,7 @@ def construct(
 
 def record_fields(m: Machine, cls: ClassInfo) -> list[str]:
     """Fields of a dataclass, named tuple or the like, in order."""
-    found: dict[str, None] = {}
-    for item in reversed(m.program.mro(cls)):
-        for statement in item.node.body:
-            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-                continue
-            if "ClassVar" not in ast.unparse(statement.annotation):
-                found.setdefault(statement.target.id)
-    return list(found)
+    return list(dict.fromkeys(name for item in reversed(m.program.mro(cls)) for name in item.declared))
 
 
 def _fill_record(

@@ -33,7 +33,7 @@ class Recorder:
 
     def spot(self, node: ast.AST) -> Spot:
         """Here, as the ledger writes it."""
-        frame = self.frame
+        frame = self.stack[-1]
         cls = frame.receiver.cls if isinstance(frame.receiver, Ref) else frame.owner
         return Spot(frame.file, frame.function, cls, node, frame.chain, frame.statement)
 

@@ -70,7 +70,7 @@ def run_function(
 ) -> Value:
     """Run a function of the project on these arguments."""
     info = func.info
-    running = sum(1 for frame in m.stack if frame.function is info)
+    running = [frame.function for frame in m.stack].count(info)
     if len(m.stack) >= DEPTH_LIMIT or running >= RECURSION_LIMIT:
         if running >= RECURSION_LIMIT:
             m.memory.recursed(info, [frame.function for frame in m.stack])
@@ -210,14 +210,7 @@ def _own(
 
 def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywords: Keywords) -> None:
     """Give every parameter its argument, its default, or a place named after it."""
-    node = info.node.args
-    plain = [*node.posonlyargs, *node.args]
-    defaults = dict(
-        zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True)
-    )
-    defaults.update(
-        {p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None}
-    )
+    node, plain, defaults = info.node.args, info.positional, info.defaults
     given = dict(keywords)
     local = frame.names.local
     rest = list(args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -64,88 +65,88 @@ _COMPOUND = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.Async
 def run(m: Machine, node: ast.stmt) -> bool:
     """Run one statement; True if control never goes on behind it."""
     m.tick()
-    m.frame.statement = (node.lineno, _last_row(node))
-    match node:
-        case ast.Expr(value=value):
-            m.frame.dropped = value
-            m.evaluate(value)
-        case ast.Assign(targets=targets, value=value):
-            result = m.evaluate(value)
-            for target in targets:
-                assign(m, target, result)
-        case ast.AnnAssign(target=target, value=value):
-            if value is not None:
-                assign(m, target, m.evaluate(value))
-        case ast.AugAssign():
-            _augment(m, node)
-        case ast.Return(value=value):
-            result = NONE if value is None else m.evaluate(value)
-            m.frame.returns.append((result, m.frame.guards))
-            if m.recording:
-                m.ledger.returns.append(Return(m.spot(node), result, m.frame.guards))
-            m.frame.exits.append((m.heap.changes(m.frame.journal), m.frame.guards))
-            return True
-        case ast.Raise():
-            return True
-        case ast.Continue() | ast.Break():
-            m.frame.breaks.append((dict(m.frame.names.local), m.frame.guards))
-            m.frame.broke = isinstance(node, ast.Break)
-            return True
-        case ast.If():
-            return _if(m, node)
-        case ast.For() | ast.AsyncFor():
-            return for_loop(m, node)
-        case ast.While():
-            while_loop(m, node)
-        case ast.With() | ast.AsyncWith():
-            for item in node.items:
-                held = m.evaluate(item.context_expr)
-                if item.optional_vars is not None:
-                    assign(m, item.optional_vars, held)
-            return block(m, node.body)
-        case ast.Try() | ast.TryStar():
-            return _try(m, node)
-        case ast.Match():
-            return _match(m, node)
-        case ast.FunctionDef() | ast.AsyncFunctionDef():
-            frame = m.frame
-            qualname = f"{frame.function.qualname if frame.function else ''}.{node.name}"
-            info = FunctionInfo(frame.file, node, qualname)
-            made: Value = Closure(info, None, frame.names, owner=frame.owner)
-            m.defined.append((Closure(info, None, frame.names, owner=frame.owner), frame, frame.guards))
-            frame.names.local[node.name] = decorated(m, node, made)
-        case ast.ClassDef():
-            frame = m.frame
-            cls = ClassInfo(frame.file, node, node.name)
-            for part in node.body:
-                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
-                    cls.methods[part.name] = FunctionInfo(frame.file, part, f"{node.name}.{part.name}", cls)
-            cls.names = frame.names
-            m.defined += [
-                (Closure(info, None, frame.names, owner=cls), frame, frame.guards)
-                for info in cls.methods.values()
-            ]
-            frame.names.local[node.name] = Klass(cls)
-        case ast.Assert(test=asserted):
-            test(m, asserted)
-            assume(m, asserted, True)
-        case ast.Import() | ast.ImportFrom():
-            _import(m, node)
-        case ast.Delete(targets=targets):
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    m.frame.names.local.pop(target.id, None)
-                elif isinstance(target, ast.Subscript):
-                    base = m.evaluate(target.value)
-                    key = m.evaluate(target.slice)
-                    read_entry(m, target, base, key, remove_item(m, base, key), "del")
-        case _:
-            pass
-    return False
+    m.stack[-1].statement = _rows(node)
+    handler = _HANDLERS.get(type(node))
+    return handler is not None and bool(handler(m, node))
+
+
+def _expression(m: Machine, node: ast.Expr) -> None:
+    m.frame.dropped = node.value
+    m.evaluate(node.value)
+
+
+def _assign(m: Machine, node: ast.Assign) -> None:
+    result = m.evaluate(node.value)
+    for target in node.targets:
+        assign(m, target, result)
+
+
+def _annotated(m: Machine, node: ast.AnnAssign) -> None:
+    if node.value is not None:
+        assign(m, node.target, m.evaluate(node.value))
+
+
+def _return(m: Machine, node: ast.Return) -> bool:
+    result = NONE if node.value is None else m.evaluate(node.value)
+    m.frame.returns.append((result, m.frame.guards))
+    if m.recording:
+        m.ledger.returns.append(Return(m.spot(node), result, m.frame.guards))
+    m.frame.exits.append((m.heap.changes(m.frame.journal), m.frame.guards))
+    return True
+
+
+def _leave_round(m: Machine, node: ast.Continue | ast.Break) -> bool:
+    m.frame.breaks.append((dict(m.frame.names.local), m.frame.guards))
+    m.frame.broke = isinstance(node, ast.Break)
+    return True
+
+
+def _with(m: Machine, node: ast.With | ast.AsyncWith) -> bool:
+    for item in node.items:
+        held = m.evaluate(item.context_expr)
+        if item.optional_vars is not None:
+            assign(m, item.optional_vars, held)
+    return block(m, node.body)
+
+
+def _function(m: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    frame = m.frame
+    qualname = f"{frame.function.qualname if frame.function else ''}.{node.name}"
+    info = FunctionInfo(frame.file, node, qualname)
+    made: Value = Closure(info, None, frame.names, owner=frame.owner)
+    m.defined.append((Closure(info, None, frame.names, owner=frame.owner), frame, frame.guards))
+    frame.names.local[node.name] = decorated(m, node, made)
+
+
+def _class(m: Machine, node: ast.ClassDef) -> None:
+    frame = m.frame
+    cls = ClassInfo(frame.file, node, node.name)
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            cls.methods[part.name] = FunctionInfo(frame.file, part, f"{node.name}.{part.name}", cls)
+    cls.names = frame.names
+    m.defined += [
+        (Closure(info, None, frame.names, owner=cls), frame, frame.guards) for info in cls.methods.values()
+    ]
+    frame.names.local[node.name] = Klass(cls)
+
+
+def _assert(m: Machine, node: ast.Assert) -> None:
+    test(m, node.test)
+    assume(m, node.test, True)
+
+
+def _delete(m: Machine, node: ast.Delete) -> None:
+    for target in node.targets:
+        if isinstance(target, ast.Name):
+            m.frame.names.local.pop(target.id, None)
+        elif isinstance(target, ast.Subscript):
+            base = m.evaluate(target.value)
+            key = m.evaluate(target.slice)
+            read_entry(m, target, base, key, remove_item(m, base, key), "del")
 
 
 def _import(m: Machine, node: ast.Import | ast.ImportFrom) -> None:
-
     frame = m.frame
     probe = FileInfo(frame.file.filename, frame.file.module, frame.file.tree, "", frame.file.is_package)
     collect(probe, node)
@@ -154,15 +155,15 @@ def _import(m: Machine, node: ast.Import | ast.ImportFrom) -> None:
 
 
 @lru_cache(maxsize=KEPT_STATEMENTS)
-def _last_row(node: ast.stmt) -> int:
-    """The last row of a statement, or of the head of one that holds others."""
+def _rows(node: ast.stmt) -> tuple[int, int]:
+    """The first and the last row of a statement, or of the head of one that holds others."""
     body = getattr(node, "body", None) or getattr(node, "cases", None)
     if isinstance(body, list) and body:
         first = body[0]
         held = getattr(first, "pattern", None)
         row: int = getattr(first, "lineno", None) or getattr(held, "lineno", None) or node.lineno
-        return max(node.lineno, row - 1)
-    return node.end_lineno or node.lineno
+        return node.lineno, max(node.lineno, row - 1)
+    return node.lineno, node.end_lineno or node.lineno
 
 
 def _augment(m: Machine, node: ast.AugAssign) -> None:
@@ -310,3 +311,32 @@ def _match(m: Machine, node: ast.Match) -> bool:
     m.heap.apply(made)
     frame.names.local = join_names(ways)
     return False
+
+
+_HANDLERS: dict[type[ast.stmt], Callable[[Machine, Any], bool | None]] = {
+    ast.Expr: _expression,
+    ast.Assign: _assign,
+    ast.AnnAssign: _annotated,
+    ast.AugAssign: _augment,
+    ast.Return: _return,
+    ast.Raise: lambda m, node: True,
+    ast.Continue: _leave_round,
+    ast.Break: _leave_round,
+    ast.If: _if,
+    ast.For: for_loop,
+    ast.AsyncFor: for_loop,
+    ast.While: while_loop,
+    ast.With: _with,
+    ast.AsyncWith: _with,
+    ast.Try: _try,
+    ast.TryStar: _try,
+    ast.Match: _match,
+    ast.FunctionDef: _function,
+    ast.AsyncFunctionDef: _function,
+    ast.ClassDef: _class,
+    ast.Assert: _assert,
+    ast.Import: _import,
+    ast.ImportFrom: _import,
+    ast.Delete: _delete,
+}
+"""What each kind of statement does; all but those that leave or hold others give None."""

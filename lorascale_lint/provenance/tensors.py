@@ -35,12 +35,14 @@ def number(value: Value) -> Number | None:
     match value:
         case Number():
             return value
-        case Const(value=bool() as flag):
-            return Number(Scale(Fraction(int(flag))))
+        case Place(role=None):
+            return None
         case Place(role="dropout"):
             return Number(Scale.of(DROPOUT))
-        case Place(role=role) if role in NUMBERS:
-            return Number(Scale.of(role, value.path))
+        case Place(role=role):
+            return Number(Scale.of(role, value.path)) if role in NUMBERS else None
+        case Const(value=bool() as flag):
+            return Number(Scale(Fraction(int(flag))))
         case Tensor(kind="number"):
             return Number(value.scale, steps=value.steps)
         case _:
@@ -52,6 +54,8 @@ def tensor(value: Value) -> Tensor | None:
     match value:
         case Tensor():
             return value
+        case Place(role=None):
+            return None
         case Place(role=role) if role in (A, B):
             return Tensor(role, origin=value.path)
         case Place(role=role) if role == BASE:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
-from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT
+from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT, KEPT_STATEMENTS
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, holds_tensors
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -36,15 +36,8 @@ from lorascale_lint.provenance.values import NONE, Const, Guards, Klass, Place, 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
     """Every parameter is a place named after it: the function as its file alone shows it."""
-    node = info.node.args
-    plain = [*node.posonlyargs, *node.args]
+    node, plain, defaults = info.node.args, info.positional, info.defaults
     receiver = bool(plain) and info.owner is not None and not info.is_static
-    defaults = dict(
-        zip([p.arg for p in plain[len(plain) - len(node.defaults) :]], node.defaults, strict=True)
-    )
-    defaults.update(
-        {p.arg: d for p, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None}
-    )
     for index, parameter in enumerate((*plain, *node.kwonlyargs)):
         name = parameter.arg
         if receiver and index == 0:
@@ -60,7 +53,7 @@ def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
 def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -> Value:
     """What a parameter is where no caller is in sight."""
     place = m.place(parameter.arg)
-    note = "" if parameter.annotation is None else ast.unparse(parameter.annotation)
+    note = "" if parameter.annotation is None else _written(parameter.annotation)
     if parameter.annotation is not None and m.stack:
         found = m.program.resolve(m.frame.file, _one_class(parameter.annotation))
         if isinstance(found, ClassInfo) and place.role is None:
@@ -247,9 +240,14 @@ def _declared(m: Machine, cls: ClassInfo, name: str) -> Value:
     return m.place(name)
 
 
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _written(annotation: ast.expr) -> str:
+    return ast.unparse(annotation)
+
+
 def _one_class(annotation: ast.expr) -> str:
     """``Class`` of ``Class``, ``"Class"``, ``Class | None`` and ``Optional[Class]``."""
-    note = ast.unparse(annotation).strip("\"'")
+    note = _written(annotation).strip("\"'")
     return note.removesuffix(" | None").removeprefix("Optional[").removesuffix("]")
 
 

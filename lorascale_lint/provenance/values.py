@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lorascale_lint.bounds import OPTION_LIMIT
@@ -145,7 +145,7 @@ class Tensor(Value):
         return hash((self.kind, self.side, self.scale, self.rows))  # what tells most of them apart
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Multiplied:
     """A number is multiplied onto something (or divides it); the ledger has those of tensors.
 
@@ -275,7 +275,11 @@ def options(value: Value) -> tuple[Alternative, ...]:
 
 def contradict(left: Guards, right: Guards) -> bool:
     """Do two lists of conditions hold opposite branches of one?"""
-    return bool(left and right) and any((name, not holds) in right for name, holds in left)
+    if left and right:
+        for name, holds in left:
+            if (name, not holds) in right:
+                return True
+    return False
 
 
 def select(value: Value, guards: Guards) -> Value:
@@ -307,6 +311,8 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
                 break
         else:
             return first
+        if len(pairs) == 2 and not isinstance(pairs[1][0], Union):  # the two ways of most conditions
+            return first if first == pairs[1][0] else Union((Alternative(*pairs[0]), Alternative(*pairs[1])))
     found: dict[Value, Guards] = {}
     for value, guards in pairs:
         if not isinstance(value, Union):
