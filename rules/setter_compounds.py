@@ -15,8 +15,9 @@ class SetterCompounds(Rule):
 
     ## What it finds
 
-    A method whose name says that it sets something, and that multiplies the layer's stored scale by its
-    argument and stores the product in the place of the scale.
+    A method whose name says that it sets something, or a hook that is called for each step, and that
+    multiplies the layer's stored scale by a number and stores the product in the place of the scale; also an
+    entry of the `scaling` of PEFT's layers, and the scaling of layers that a function finds in a model.
 
     ## Why it is wrong
 
@@ -79,10 +80,12 @@ class SetterCompounds(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Stores of a field's own number times an argument, in a setter."""
-        for store, chosen in compounding(ledger):
+        for found in compounding(ledger):
+            by = f"`{found.by}`" if found.by else "a number"
             yield self.at(
-                store.spot,
-                f"`{store.spot.name}` multiplies the stored `{store.field}` instead of setting it",
+                found.spot,
+                f"`{found.spot.name}` multiplies the stored `{found.field}` instead of setting it",
+                confidence=found.confidence,
                 effect="2.00x too weak when strength 0.5 is set a second time",
-                trace=[(store.spot, f"`{chosen}` is multiplied onto what was stored before")],
+                trace=[(found.spot, f"{by} is multiplied onto what was stored before")],
             )

@@ -211,6 +211,15 @@ CASES = (
     Case("third/resize_lora", "LS308", 28, (("alpha.clone()", "torch.tensor(float(len(new_down)))"),)),
     Case("third/concat_adapters", "LS317", 36, (('= loaded[0][0]["lora_alpha"]', '= new_cfg["r"]'),)),
     Case("fourth/bake_export", "LS317", 48, (("torch.tensor(alpha,", "torch.tensor(float(rank),"),)),
+    Case(
+        "third/scale_scheduler",
+        "LS222",
+        28,
+        (
+            ("for layer in self.layers:", "for layer, start in zip(self.layers, self.initial):"),
+            ("*= weight", "= start * weight"),
+        ),
+    ),
 )
 
 

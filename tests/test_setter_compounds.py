@@ -82,3 +82,58 @@ def set_strength(model, strength):
 def test_a_buffer_that_is_changed_in_place(body: str, count: int, tmp_path: Path) -> None:
     source = BUFFER.format(body=body)
     assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS222"])) == count
+
+
+ENTRY = """
+from peft.tuners.lora import LoraLayer
+
+
+class Fader:
+    def __init__(self, model, adapter):
+        self.adapter = adapter
+        self.layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
+        self.initial = [m.scaling[adapter] for m in self.layers]
+
+    def {name}(self, weight):
+        for layer, start in zip(self.layers, self.initial):
+            {body}
+"""
+SET = "layer.scaling[self.adapter] = "
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "count"),
+    [
+        ("set_weight", "layer.scaling[self.adapter] *= weight", 1),
+        ("set_weight", SET + "layer.scaling[self.adapter] * weight", 1),
+        ("on_step_end", "layer.scaling[self.adapter] *= weight", 1),
+        ("scale_layer", "layer.scaling[self.adapter] *= weight", 0),
+        ("set_weight", SET + "start * weight", 0),
+        ("set_weight", SET + "start\n            layer.scaling[self.adapter] *= weight", 0),
+        ("set_weight", SET + "layer.lora_alpha[self.adapter] / layer.r[self.adapter] * weight", 0),
+    ],
+)
+def test_an_entry_of_a_table_of_scalings(name: str, body: str, count: int, tmp_path: Path) -> None:
+    source = ENTRY.format(name=name, body=body)
+    found = lint_files(tmp_path, {"lora.py": source}, codes={"LS222"})
+    assert [item.confidence for item in found] == ["high"] * count
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("m.scaling *= strength", 1),
+        ("m.scaling = m.scaling * strength", 1),
+        ("m.scaling = m.lora_alpha / m.r * strength", 0),
+        ("m.scaling = m.trained_scaling * strength", 0),
+    ],
+)
+def test_the_scaling_of_layers_that_are_found(body: str, count: int, tmp_path: Path) -> None:
+    source = f"""
+    def set_lora_strength(model, strength):
+        for m in model.modules():
+            if hasattr(m, "lora_A"):
+                {body}
+    """
+    found = lint_files(tmp_path, {"lora.py": source}, codes={"LS222"})
+    assert [item.confidence for item in found] == ["medium"] * count

@@ -18,6 +18,13 @@ def sets(name: str) -> bool:
     return name.lstrip("_").startswith("set_")
 
 
+EACH_STEP = frozenset(
+    "on_step_begin on_step_end on_substep_end on_epoch_begin on_epoch_end on_train_batch_start "
+    "on_train_batch_end on_batch_begin on_batch_end callback_on_step_end".split()
+)
+"""Hooks that are called again and again: of transformers' trainer, lightning, keras, diffusers' pipelines."""
+
+
 def on_purpose(text: str) -> bool:
     """Does a comment or docstring say that what stands beside it is left out on purpose?"""
     return _ON_PURPOSE.search(text) is not None
