@@ -28,6 +28,7 @@ from lorascale_lint.verify.harness.measuring import (
 )
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.settings import ADAPTERS, RANK, Setting, make_setting
 from lorascale_lint.verify.harness.signatures import Signature, parameters_of
 from lorascale_lint.verify.harness.subjects import (
     FunctionSubject,
@@ -37,7 +38,7 @@ from lorascale_lint.verify.harness.subjects import (
     made_object,
     no_gradients,
 )
-from lorascale_lint.verify.harness.values import ADAPTERS, RANK, Setting, build, make_setting, referred
+from lorascale_lint.verify.harness.values import build, referred
 from lorascale_lint.verify.verdicts import Verdict
 
 _COMBINE = "add_weighted_adapter"

@@ -21,9 +21,10 @@ from lorascale_lint.verify.harness.description import Action, Form, FunctionCase
 from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.settings import Array, Setting
 from lorascale_lint.verify.harness.signatures import Signature
 from lorascale_lint.verify.harness.subjects import FunctionSubject, roles_in
-from lorascale_lint.verify.harness.values import Array, Setting, build, written
+from lorascale_lint.verify.harness.values import build, written
 from lorascale_lint.verify.reference import fit
 
 _ROLES = (Role.A, Role.B, Role.ALPHA)

@@ -67,11 +67,12 @@ class Geometry(StrEnum):
     EMBEDDING = "embedding"
     CONVOLUTION_1D = "convolution over one dimension"
     CONVOLUTION_3D = "convolution over three dimensions"
+    FOLDED = "convolution whose kernel is in both factors"
 
     @property
     def extents(self) -> int:
         """Over how many dimensions a kernel goes; 0 for what is no convolution."""
-        return {"CONVOLUTION": 2, "CONVOLUTION_1D": 1, "CONVOLUTION_3D": 3}.get(self.name, 0)
+        return {"CONVOLUTION": 2, "CONVOLUTION_1D": 1, "CONVOLUTION_3D": 3, "FOLDED": 2}.get(self.name, 0)
 
 
 class Action(StrEnum):

@@ -9,7 +9,7 @@ from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import Assignment, Role, Value
 from lorascale_lint.verify.harness.models import CannotBuildError
-from lorascale_lint.verify.harness.values import RANK, Setting
+from lorascale_lint.verify.harness.settings import RANK, Setting
 
 Shapes = Mapping[str, tuple[int, ...]]
 _OTHER = {Role.A: Role.B, Role.B: Role.A}

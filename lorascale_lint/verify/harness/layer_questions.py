@@ -18,8 +18,8 @@ from lorascale_lint.verify.harness.measuring import (
     state_of,
 )
 from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.settings import ADAPTERS, RANK, Setting
 from lorascale_lint.verify.harness.subjects import LayerSession, LayerSubject, Subject, roles_in
-from lorascale_lint.verify.harness.values import ADAPTERS, RANK, Setting
 from lorascale_lint.verify.reference import is_close
 from lorascale_lint.verify.verdicts import Verdict
 

@@ -25,9 +25,9 @@ from lorascale_lint.verify.harness.description import (
 from lorascale_lint.verify.harness.factors import assignments, role_at
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError
+from lorascale_lint.verify.harness.settings import RANK, Setting, make_setting
 from lorascale_lint.verify.harness.subjects import made_object
 from lorascale_lint.verify.harness.unknown import packed
-from lorascale_lint.verify.harness.values import RANK, Setting, make_setting
 
 Arguments = tuple[tuple[str, Value], ...]
 _DEPTH = 3

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from lorascale_lint.verify.harness.description import Action, Case, LayerCase
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.settings import RANK, Setting, make_setting
 from lorascale_lint.verify.harness.subjects import LayerSession, LayerSubject, Subject
-from lorascale_lint.verify.harness.values import RANK, Setting, make_setting
 from lorascale_lint.verify.reference import TOLERANCES, is_close
 from lorascale_lint.verify.verdicts import Verdict
 

@@ -19,6 +19,8 @@ def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
     torch = sys.modules.get("torch")
     if torch is None:
         return SimpleNamespace(weight=weight)
+    if geometry is Geometry.FOLDED and role is not Role.BASE:
+        raise CannotBuildError("no layer has such a factor as its weight")
     nn = torch.nn
     biased = role is Role.BASE
     if geometry.extents:

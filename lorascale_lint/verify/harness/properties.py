@@ -35,8 +35,8 @@ from lorascale_lint.verify.harness.measuring import (
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.rslora import asked_for_rslora, rslora
 from lorascale_lint.verify.harness.seen import CodeError, Seen
+from lorascale_lint.verify.harness.settings import RANK, Setting
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
-from lorascale_lint.verify.harness.values import RANK, Setting
 from lorascale_lint.verify.reference import explanations, is_close, wrong_scales
 from lorascale_lint.verify.verdicts import Verdict
 

@@ -20,8 +20,8 @@ from lorascale_lint.verify.harness.measuring import (
     setting_of,
     shape_problem,
 )
+from lorascale_lint.verify.harness.settings import RANK
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
-from lorascale_lint.verify.harness.values import RANK
 from lorascale_lint.verify.reference import is_close
 from lorascale_lint.verify.verdicts import Verdict
 

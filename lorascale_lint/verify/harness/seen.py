@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorascale_lint.verify.harness.description import Geometry, Role
-from lorascale_lint.verify.harness.values import Array, Setting
+from lorascale_lint.verify.harness.settings import Array, Setting
 from lorascale_lint.verify.reference import fit
 
 # More is no rounding of single precision.

@@ -23,7 +23,8 @@ from lorascale_lint.verify.harness.description import (
 )
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen, first_of, seen_output, seen_weight
-from lorascale_lint.verify.harness.values import Setting, arrays_in, build, fill
+from lorascale_lint.verify.harness.settings import Setting
+from lorascale_lint.verify.harness.values import arrays_in, build, fill
 
 # A smaller scale is rounding.
 _NO_DELTA = 1e-7

@@ -13,9 +13,10 @@ from lorascale_lint.verify.harness.guess import choices_of, values_of
 from lorascale_lint.verify.harness.measuring import state_of
 from lorascale_lint.verify.harness.models import CannotBuildError, model_of
 from lorascale_lint.verify.harness.seen import Seen, seen_weight
+from lorascale_lint.verify.harness.settings import Setting
 from lorascale_lint.verify.harness.signatures import Signature
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject
-from lorascale_lint.verify.harness.values import Setting, arrays_in, build
+from lorascale_lint.verify.harness.values import arrays_in, build
 
 _MOST_CLASSES = 4
 

@@ -179,6 +179,20 @@ class Convolved(nn.Module):
     def forward(self, x):
         return self.orig_module(x) + self.lora_B(self.lora_A(x)) * self.scaling
 """
+FOLDED_KERNEL = """
+class Folded(nn.Module):
+    def __init__(self, conv: nn.Conv2d, r: int, lora_alpha: float):
+        super().__init__()
+        self.conv = conv
+        kernel = conv.kernel_size[0]
+        self.lora_A = nn.Parameter(torch.zeros(r * kernel, conv.in_channels * kernel))
+        self.lora_B = nn.Parameter(torch.zeros(conv.out_channels * kernel, r * kernel))
+        self.scaling = lora_alpha / r
+
+    def forward(self, x):
+        delta = (self.lora_B @ self.lora_A).view(self.conv.weight.shape) * self.scaling
+        return F.conv2d(x, self.conv.weight + delta, self.conv.bias)
+"""
 ASKED = """
 class Configured(nn.Module):
     def __init__(self, spec):
@@ -254,6 +268,7 @@ RIGHT = {
     "abstract": ABSTRACT,
     "elsewhere": ELSEWHERE,
     "one_dimension": ONE_DIMENSION,
+    "folded_kernel": FOLDED_KERNEL,
     "asked": ASKED,
     "annotated": ANNOTATED,
     "between": BETWEEN,
