@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from lorascale_lint.verify.scenarios import Adapter, KeyStyle
+from lorascale_lint.verify.steps import Adapter, KeyStyle
 
 # Names as in `Layer.set_tensors`, values of any floating-point type.
 Tensors = Mapping[str, NDArray[np.floating]]

@@ -32,8 +32,9 @@ from lorascale_lint.verify.protocol import Driver
 from lorascale_lint.verify.real_adapters import BaseWeights, RealModule, read_modules
 from lorascale_lint.verify.real_layers import examine_module, how_reached
 from lorascale_lint.verify.registry import load_factory, make_importable
-from lorascale_lint.verify.scenarios import Scenario, scenarios
+from lorascale_lint.verify.scenarios import scenarios
 from lorascale_lint.verify.sharded import sharded_scenarios
+from lorascale_lint.verify.steps import Scenario
 from lorascale_lint.verify.verdicts import Row
 
 # Seconds between looks for what the first rank has said.

@@ -39,7 +39,7 @@ from lorascale_lint.verify.reference import (
     relative_error,
     wrong_scales,
 )
-from lorascale_lint.verify.scenarios import (
+from lorascale_lint.verify.steps import (
     Call,
     Load,
     Measure,

@@ -14,7 +14,7 @@ import numpy as np
 from lorascale_lint.verify.adapter_files import write_adapter
 from lorascale_lint.verify.inputs import generator_for, make_tensors
 from lorascale_lint.verify.protocol import Capability, Naming
-from lorascale_lint.verify.scenarios import RANK, Adapter, KeyStyle, Load, Measure, Scenario, Term
+from lorascale_lint.verify.steps import RANK, Adapter, KeyStyle, Load, Measure, Scenario, Term
 
 ALPHA = 4.0
 

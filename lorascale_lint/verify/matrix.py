@@ -17,8 +17,8 @@ from lorascale_lint.verify.file_kinds import ALPHA
 from lorascale_lint.verify.isolation.promises import Isolation
 from lorascale_lint.verify.report import EXECUTES, VerifyReport
 from lorascale_lint.verify.run import run_verify
-from lorascale_lint.verify.scenarios import RANK
 from lorascale_lint.verify.session import Progress
+from lorascale_lint.verify.steps import RANK
 from lorascale_lint.verify.verdicts import Row, Verdict
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lorascale_lint.verify.protocol import Capability, LayerKind, LayerSpec
-from lorascale_lint.verify.scenarios import (
+from lorascale_lint.verify.steps import (
     RANK,
     Adapter,
     Measure,

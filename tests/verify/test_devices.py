@@ -101,7 +101,7 @@ def test_fastvideo_is_changed_for_the_cpu_only(
 ) -> None:
     import torch
 
-    from lorascale_lint.verify.drivers.fastvideo import _Importer
+    from lorascale_lint.verify.drivers.fastvideo_import import Importer
 
     started: list[tuple[object, ...]] = []
 
@@ -114,15 +114,15 @@ def test_fastvideo_is_changed_for_the_cpu_only(
     state.WanVideoArchConfig = lambda: None
     changes = ("_force_device", "_unpin_offload", "_separate_backups")
     for name in (*changes, "_poison_memory", "_look_before_stubbing"):
-        monkeypatch.setattr(_Importer, name, lambda _, name=name: started.append((name,)))
-    monkeypatch.setattr(_Importer, "_import", lambda *_: state)
+        monkeypatch.setattr(Importer, name, lambda _, name=name: started.append((name,)))
+    monkeypatch.setattr(Importer, "_import", lambda *_: state)
     monkeypatch.setattr(torch.cuda, "set_device", lambda where: started.append((str(where),)))
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda name, **_: started.append((name,)))
     monkeypatch.setenv("LOCAL_RANK", "0")
     use_device(device)
     try:
-        _Importer(Path("nowhere"), "full").run()
+        Importer(Path("nowhere"), "full").run()
     finally:
         use_device("cpu")
     assert {(name,) for name in changes} & set(started) == {(name,) for name in changed}

@@ -16,7 +16,7 @@ from lorascale_lint.verify.matrix import Matrix, Outcome, make_matrix, run_matri
 from lorascale_lint.verify.matrix_report import render_text
 from lorascale_lint.verify.pictures import render_html, write_picture
 from lorascale_lint.verify.report import Problem, Target, VerifyReport
-from lorascale_lint.verify.scenarios import KeyStyle
+from lorascale_lint.verify.steps import KeyStyle
 from lorascale_lint.verify.verdicts import Row, Verdict
 
 _LOADER = '''

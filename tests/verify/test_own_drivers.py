@@ -12,7 +12,7 @@ from lorascale_lint import cli
 from lorascale_lint.verify import registry
 from lorascale_lint.verify.report import VerifyReport, render_text
 from lorascale_lint.verify.run import run_verify
-from lorascale_lint.verify.scenarios import KeyStyle
+from lorascale_lint.verify.steps import KeyStyle
 from lorascale_lint.verify.verdicts import Row, Verdict
 from tests.documents import write_examples
 

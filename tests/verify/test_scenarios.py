@@ -14,7 +14,8 @@ from lorascale_lint.verify.adapter_files import write_adapter
 from lorascale_lint.verify.inputs import generator_for, make_tensors
 from lorascale_lint.verify.protocol import Capability, Form, LayerKind, Naming
 from lorascale_lint.verify.reference import TOLERANCES, judge, wrong_scales
-from lorascale_lint.verify.scenarios import Adapter, KeyStyle, Scenario, scenarios
+from lorascale_lint.verify.scenarios import scenarios
+from lorascale_lint.verify.steps import Adapter, KeyStyle, Scenario
 from lorascale_lint.verify.verdicts import Verdict
 from tests.verify.test_reference import product
 

@@ -24,7 +24,7 @@ from lorascale_lint.verify.protocol import (
     Unsupported,
     Weights,
 )
-from lorascale_lint.verify.scenarios import KeyStyle
+from lorascale_lint.verify.steps import KeyStyle
 from lorascale_lint.verify.stubs import PackageFinder
 
 _TINY = {

@@ -1,27 +1,33 @@
 """FastVideo (0.1.2 to 0.2.1 and what is patched from them).
 
-Importable only in the child: `prepare` imports torch and the target. What must be changed to run it, most
-of it for a machine without an accelerator, is done in `_Importer`, one method each, and named in the report.
+Importable only in the child: `prepare` imports torch and the target (`fastvideo_import`).
 """
 
 from __future__ import annotations
 
 import collections
-import functools
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from lorascale_lint.verify.arrays import compiled, device_in_use, framework, is_card, poison_torch
+from lorascale_lint.verify.arrays import device_in_use, framework
+from lorascale_lint.verify.drivers.fastvideo_import import HOST_RESIDENT, PACKAGE, Importer
+from lorascale_lint.verify.drivers.fastvideo_layers import (
+    FastVideoLayer,
+    Weights,
+    array_of,
+    fill,
+    own_part,
+    split_dimension,
+)
 from lorascale_lint.verify.protocol import (
     Capability,
     LayerKind,
@@ -32,11 +38,7 @@ from lorascale_lint.verify.protocol import (
     Unsupported,
 )
 from lorascale_lint.verify.real_adapters import layer_name
-from lorascale_lint.verify.stubs import PackageFinder, StubFinder, stub_if_unusable
 
-Weights = NDArray[np.floating]
-
-_PACKAGE = "fastvideo"
 _ALPHA_KEYWORDS = ("lora_alpha", "alpha")
 # A setter that wants the finished scale, as a published patch has it.
 _SCALE_KEYWORDS = ("alpha_scale", "lora_scale", "scaling")
@@ -70,218 +72,21 @@ MODEL_LAYERS = (
 )
 
 
-class _Backup(torch.Tensor):  # type: ignore[misc]
-    """A weight backup that behaves as if the weight were on a device: every `.to` is a copy."""
-
-    def to(self, *args: Any, **kwargs: Any) -> Any:
-        return self.as_subclass(torch.Tensor).to(*args, **kwargs).clone()
-
-    @property
-    def data(self) -> Any:
-        return self.as_subclass(torch.Tensor).detach().as_subclass(_Backup)
-
-
-def _tensor(values: Weights, dtype: torch.dtype = torch.float32) -> Any:
-    return torch.from_numpy(np.array(values, dtype=np.float32)).to(device=device_in_use(), dtype=dtype)
-
-
-def _array(tensor: Any) -> Weights:
-    return np.array(tensor.detach().to(torch.float64).cpu().numpy())
-
-
 def prepare(package: Path, import_mode: str) -> FastVideoDriver:
     """Import the target from `package` and make it run on the device in use.
 
     `import_mode` "full" executes every package's `__init__`; "lean" replaces the few first-party modules that
     need the most. Raises whatever the import raises.
     """
-    importer = _Importer(package, import_mode)
+    importer = Importer(package, import_mode)
     importer.run()
     return FastVideoDriver(importer)
-
-
-class _Importer:
-    def __init__(self, package: Path, import_mode: str) -> None:
-        self.package = package
-        self.import_mode = import_mode
-        self.prefix = _PACKAGE if (package / "layers").is_dir() else f"{_PACKAGE}.v1"
-        self.folder = package.joinpath(*self.prefix.split(".")[1:])
-        self.interventions: list[str] = []
-        self.replaced: list[str] = []
-        self.stub_finder: StubFinder | None = None
-        self.linear: Any = None
-        self.layers: Any = None
-        self.pipeline: Any = None
-        self.mappings: Any = None
-        self.names_mapping: Any = None
-        self.pipeline_problem = ""
-
-    def run(self) -> None:
-        self._poison_memory()
-        if is_card():
-            self._name_device()
-        self._look_before_stubbing()
-        self.stub_finder = stub_if_unusable(["torchvision"])
-        if self.import_mode == "lean":
-            self._replace_first_party()
-            if not is_card():
-                self._name_platform()
-        else:
-            sys.meta_path.insert(0, PackageFinder(_PACKAGE, str(self.package)))
-        self.linear = self._import("layers.lora.linear")
-        self.layers = self._import("layers.linear")
-        self.pipeline = self._import("pipelines.lora_pipeline")
-        self.mappings = self._import("configs.models.dits.wanvideo").WanVideoArchConfig()
-        self.names_mapping = vars(self.pipeline).get("get_param_names_mapping")
-        if not is_card():
-            self._force_device()
-            self._unpin_offload()
-            if device_in_use() == "cpu":
-                self._separate_backups()
-        self._start_process_group()
-
-    def _import(self, name: str) -> Any:
-        return importlib.import_module(f"{self.prefix}.{name}")
-
-    def _poison_memory(self) -> None:
-        self.interventions += poison_torch()
-        if os.environ.get("TORCHDYNAMO_DISABLE") == "1":
-            self.interventions.append("torch.compile is off (TORCHDYNAMO_DISABLE=1)")
-
-    def _name_device(self) -> None:
-        # The target computes on the device of its local rank.
-        device = torch.device(device_in_use())
-        torch.cuda.set_device(device)
-        os.environ["LOCAL_RANK"] = str(device.index)
-        self.interventions.append(f"LOCAL_RANK is {device.index}, the number of the device")
-
-    def _look_before_stubbing(self) -> None:
-        # Both ask once whether torchvision is there and remember it; asked after the stub is in place they
-        # would believe in it and draw from it too.
-        for name in ("transformers.utils", "diffusers.utils"):
-            try:
-                module = importlib.import_module(name)
-                module.is_torchvision_available()
-            except (ImportError, AttributeError):
-                continue
-
-    def _replace_first_party(self) -> None:
-        bare_packages = {
-            _PACKAGE: self.package,
-            self.prefix: self.folder,
-            f"{self.prefix}.pipelines": self.folder / "pipelines",
-        }
-        for name, folder in bare_packages.items():
-            bare = ModuleType(name)
-            bare.__path__ = [str(folder)]
-            sys.modules[name] = bare
-            parent, _, last = name.rpartition(".")
-            if parent:
-                setattr(sys.modules[parent], last, bare)
-            self.replaced.append(f"{name} (its __init__ was not run)")
-        self._dummy(f"{self.prefix}.pipelines.composed_pipeline_base", "ComposedPipelineBase")
-        # Real in old versions; from 0.2.0 on it imports in a circle unless the package's own __init__ came
-        # first.
-        if (self.folder / "api").is_dir():
-            self._dummy(f"{self.prefix}.fastvideo_args", "FastVideoArgs", "TrainingArgs")
-
-    def _name_platform(self) -> None:
-        # Versions that know no platform but CUDA raise while they are imported on any other machine.
-        platforms = self._import("platforms")
-        if "cpu" not in vars(platforms).get("builtin_platform_plugins", {"cpu": None}):
-            interface = self._import("platforms.interface")
-            interface.Platform._enum = interface.PlatformEnum.CPU
-            platforms._current_platform = interface.Platform()
-            self.interventions.append("the platform is the package's base class: it knows none but CUDA")
-
-    def _dummy(self, name: str, *classes: str) -> None:
-        module = ModuleType(name)
-        for class_name in classes:
-            setattr(module, class_name, type(class_name, (), {}))
-        sys.modules[name] = module
-        self.replaced.append(f"{name} (empty {', '.join(classes)})")
-
-    def _force_device(self) -> None:
-        # Without CUDA the target answers "mps" on every machine.
-        def get_local_torch_device() -> torch.device:
-            return torch.device(device_in_use())
-
-        count = 0
-        for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] == _PACKAGE and "get_local_torch_device" in vars(module):
-                vars(module)["get_local_torch_device"] = get_local_torch_device
-                count += 1
-        place = "the CPU" if device_in_use() == "cpu" else device_in_use()
-        self.interventions.append(f"get_local_torch_device() is {place} in the {count} modules that have it")
-
-    def _unpin_offload(self) -> None:
-        policy = vars(self.linear).get("CPUOffloadPolicy")
-        if policy is not None:
-            self.linear.CPUOffloadPolicy = functools.partial(policy, pin_memory=False)
-            self.interventions.append("CPUOffloadPolicy does not pin memory")
-
-    def _start_process_group(self) -> None:
-        distributed = torch.distributed
-        # torchrun tells each of several processes its rank, and where the others are.
-        rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        name, local_rank = "gloo", rank
-        if is_card():
-            name, local_rank = "nccl", int(os.environ["LOCAL_RANK"])
-        if world > 1:
-            distributed.init_process_group(name)
-        elif not distributed.is_initialized():
-            distributed.init_process_group(name, store=distributed.HashStore(), rank=0, world_size=1)
-        state = self._import("distributed.parallel_state")
-        start = state.init_distributed_environment
-        # Old versions ask for NCCL unless told otherwise.
-        backend = {"backend": name} if "backend" in inspect.signature(start).parameters else {}
-        start(world_size=world, rank=rank, local_rank=local_rank, **backend)
-        state.initialize_model_parallel(world, 1)
-        place = "an in-memory store" if world == 1 else "torchrun"
-        count = "one rank" if world == 1 else f"{world} ranks, all of them tensor parallel"
-        self.interventions.append(f"process group: {name}, {count}, {place}")
-        if world > 1:
-            # What a whole pipeline does before it makes layers that are sharded.
-            policy = importlib.import_module("torch.distributed.fsdp").MixedPrecisionPolicy()
-            self._import("utils").set_mixed_precision_policy(torch.float32, torch.float32, None, policy)
-
-    def _separate_backups(self) -> None:
-        # On the CPU `weight.to("cpu")` is the weight itself: merging in place would spoil the backup, and
-        # unmerging would do nothing. On a device it is a copy.
-        base = self.linear.BaseLayerWithLoRA
-        original = base.__init__
-
-        @functools.wraps(original)
-        def init(layer: Any, *args: Any, **kwargs: Any) -> None:
-            original(layer, *args, **kwargs)
-            if not _HOST_RESIDENT[0]:
-                _separate(layer)
-
-        base.__init__ = init
-        self.interventions.append("a layer's backup of its weight is a copy, as it is on a device")
-
-
-# Set while a layer is made that shall keep the CPU's aliasing.
-_HOST_RESIDENT = [False]
-
-
-def _separate(layer: Any) -> None:
-    weight = getattr(layer.base_layer, "weight", None)
-    # A shard and the gathered weight share no memory.
-    if not isinstance(weight, torch.Tensor) or hasattr(weight, "full_tensor"):
-        return
-    held = {**layer._parameters, **layer._buffers, **vars(layer)}
-    for name, value in held.items():
-        if isinstance(value, torch.Tensor) and value.data_ptr() == weight.data_ptr():
-            layer._parameters.pop(name, None)
-            layer._buffers.pop(name, None)
-            layer.__dict__[name] = value.detach().clone().as_subclass(_Backup)
 
 
 class FastVideoDriver:
     """FastVideo's LoRA layers and its `LoRAPipeline`."""
 
-    def __init__(self, importer: _Importer) -> None:
+    def __init__(self, importer: Importer) -> None:
         self._importer = importer
         self._linear = importer.linear
         setter = inspect.signature(self._linear.BaseLayerWithLoRA.set_lora_weights).parameters
@@ -336,7 +141,7 @@ class FastVideoDriver:
     @property
     def file_prefix(self) -> str:
         """0.1.2 drops the first part of every name, whatever it is."""
-        return "transformer." if self._importer.prefix != _PACKAGE else ""
+        return "transformer." if self._importer.prefix != PACKAGE else ""
 
     def facts(self) -> TargetFacts:
         """What was imported and how."""
@@ -351,19 +156,19 @@ class FastVideoDriver:
             replaced_modules=list(importer.replaced),
         )
 
-    def make_layer(self, spec: LayerSpec, weight: Weights, bias: Weights) -> _Layer:
+    def make_layer(self, spec: LayerSpec, weight: Weights, bias: Weights) -> FastVideoLayer:
         """Wrap a real linear layer of the target."""
         dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[spec.dtype]
         base = self._base_layer(spec.kind, (int(weight.shape[0]), int(weight.shape[1])), dtype)
         if spec.host_resident:
             base.cpu()
-        split = _split_dimension(base, weight)
-        _fill(base, _own_part(weight, split), bias if split != 0 else _own_part(bias, 0))
+        split = split_dimension(base, weight)
+        fill(base, own_part(weight, split), bias if split != 0 else own_part(bias, 0))
         if spec.sharded:
             mesh = importlib.import_module("torch.distributed.device_mesh")
             fsdp = importlib.import_module("torch.distributed.fsdp")
             kind = torch.device(device_in_use()).type
-            fsdp.fully_shard(base, mesh=mesh.init_device_mesh(kind, (_world(),)))
+            fsdp.fully_shard(base, mesh=mesh.init_device_mesh(kind, (world(),)))
         wanted = {
             "lora_rank": spec.rank,
             "lora_alpha": spec.alpha,
@@ -372,15 +177,15 @@ class FastVideoDriver:
         told = {name: value for name, value in wanted.items() if value is not None}
         if not self._constructor.keys() & told.keys():
             told = {}
-        _HOST_RESIDENT[0] = spec.host_resident
+        HOST_RESIDENT[0] = spec.host_resident
         try:
             layer = self._linear.get_lora_layer(base, **told)
         finally:
-            _HOST_RESIDENT[0] = False
+            HOST_RESIDENT[0] = False
         if layer is None:
             raise Unsupported(f"the target wraps no {spec.kind}")
         in_constructor = "lora_alpha" in told
-        return _Layer(
+        return FastVideoLayer(
             layer, in_constructor, self._alpha_keyword, self._scale_keyword, self._has_strength, split
         )
 
@@ -421,7 +226,7 @@ class FastVideoDriver:
         transformer.blocks = torch.nn.ModuleList()
         for name, weight in weights.items():
             base = self._base_layer(_REPLICATED, (int(weight.shape[0]), int(weight.shape[1])), dtype)
-            _fill(base, weight, np.zeros(len(weight)))
+            fill(base, weight, np.zeros(len(weight)))
             _place(transformer, name, base)
         mappings = self._importer.mappings
         transformer.param_names_mapping = self._param_names_mapping
@@ -483,32 +288,6 @@ def _version(package: Path) -> str:
     return str(version)
 
 
-def _world() -> int:
-    """How many processes share the layers."""
-    return int(torch.distributed.get_world_size())
-
-
-def _split_dimension(base: Any, weight: Weights) -> int | None:
-    """The dimension of the weight that a tensor-parallel layer has a part of; None: it has all of it."""
-    pairs = enumerate(zip(base.weight.shape, weight.shape, strict=False))
-    return next((dimension for dimension, (mine, whole) in pairs if mine * _world() == whole != mine), None)
-
-
-def _own_part(values: Weights, dimension: int | None) -> Weights:
-    """What this rank has of a weight or bias that is split."""
-    if dimension is None:
-        return values
-    part: Weights = np.split(values, _world(), axis=dimension)[torch.distributed.get_rank()]
-    return part
-
-
-def _fill(base: Any, weight: Weights, bias: Weights) -> None:
-    with torch.no_grad():
-        base.weight.copy_(_tensor(weight, base.weight.dtype))
-        if getattr(base, "bias", None) is not None:
-            base.bias.copy_(_tensor(bias, base.bias.dtype))
-
-
 def _place(root: Any, name: str, module: Any) -> None:
     """Put a module at a dotted name, making plain modules and the block list on the way."""
     parent = root
@@ -523,71 +302,6 @@ def _place(root: Any, name: str, module: Any) -> None:
                 setattr(parent, part, torch.nn.Module())
             parent = getattr(parent, part)
     setattr(parent, parts[-1], module)
-
-
-class _Layer:
-    def __init__(
-        self,
-        layer: Any,
-        in_constructor: bool,
-        alpha_keyword: str | None,
-        scale_keyword: str | None,
-        has_strength: bool,
-        split: int | None,
-    ) -> None:
-        self._layer = layer
-        self._split = split
-        self._in_constructor = in_constructor
-        self._alpha_keyword = alpha_keyword
-        self._scale_keyword = scale_keyword
-        self._has_strength = has_strength
-
-    def set_factors(self, a: Weights, b: Weights, *, alpha: float | None, strength: float) -> str:
-        told: dict[str, Any] = {}
-        note = ""
-        if self._has_strength and strength != 1:
-            told["strength"] = strength
-        if alpha is not None:
-            if self._alpha_keyword:
-                told[self._alpha_keyword] = alpha
-            elif self._scale_keyword:
-                told[self._scale_keyword] = alpha / a.shape[0]
-            elif self._in_constructor:
-                note = "alpha through the constructor, set_lora_weights takes none"
-            else:
-                note = "the layer can be told no alpha"
-        dtype = self._layer.base_layer.weight.dtype
-        self._layer.set_lora_weights(_tensor(a, dtype), _tensor(b, dtype), **told)
-        return note
-
-    def train_factors(self, a: Weights, b: Weights) -> None:
-        with torch.no_grad():
-            self._layer.lora_A.copy_(_tensor(a))
-            self._layer.lora_B.copy_(_tensor(b))
-
-    def merge(self) -> None:
-        self._layer.merge_lora_weights()
-
-    def unmerge(self) -> None:
-        self._layer.unmerge_lora_weights()
-
-    def weight(self) -> Weights:
-        weight = self._layer.base_layer.weight
-        if hasattr(weight, "full_tensor"):
-            weight = weight.full_tensor()
-        if self._split is None:
-            return _array(weight)
-        parts = [torch.empty_like(weight) for _ in range(_world())]
-        torch.distributed.all_gather(parts, weight.detach().contiguous())
-        return _array(torch.cat(parts, dim=self._split))
-
-    def forward(self, x: Weights) -> Weights:
-        inputs = _tensor(x, self._layer.base_layer.weight.dtype)
-        with torch.no_grad():
-            answer = compiled(self._layer)(inputs)
-        # The target's linear layers return (output, bias that was not added).
-        output, extra = answer if isinstance(answer, tuple) else (answer, None)
-        return _array(output if extra is None else output + extra)
 
 
 class _Model:
@@ -621,7 +335,7 @@ class _Model:
         found = {}
         for name in self._names:
             module = self._at(name)
-            found[name] = _array(getattr(module, "base_layer", module).weight)
+            found[name] = array_of(getattr(module, "base_layer", module).weight)
         return found
 
     def layers_with_factors(self) -> Collection[str]:

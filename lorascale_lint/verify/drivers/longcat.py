@@ -30,7 +30,7 @@ from lorascale_lint.verify.protocol import (
     Unsupported,
     Weights,
 )
-from lorascale_lint.verify.scenarios import KeyStyle
+from lorascale_lint.verify.steps import KeyStyle
 
 _PACKAGE = "longcat_video"
 # Sparse attention, written in Triton for a GPU; no layer with an adapter goes through it.

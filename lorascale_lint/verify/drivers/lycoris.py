@@ -27,7 +27,7 @@ from lorascale_lint.verify.protocol import (
     Unsupported,
     Weights,
 )
-from lorascale_lint.verify.scenarios import KeyStyle
+from lorascale_lint.verify.steps import KeyStyle
 from lorascale_lint.verify.stubs import PackageFinder
 
 _RSLORA, _DORA = f"{LINEAR} with rsLoRA", f"{LINEAR} with DoRA"

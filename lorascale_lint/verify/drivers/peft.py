@@ -28,7 +28,7 @@ from lorascale_lint.verify.protocol import (
     Weights,
 )
 from lorascale_lint.verify.real_adapters import layer_name
-from lorascale_lint.verify.scenarios import KeyStyle
+from lorascale_lint.verify.steps import KeyStyle
 from lorascale_lint.verify.stubs import PackageFinder
 
 _NAME = "default"
