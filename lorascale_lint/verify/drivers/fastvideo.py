@@ -27,6 +27,7 @@ from lorascale_lint.verify.drivers.fastvideo_layers import (
     fill,
     own_part,
     split_dimension,
+    world,
 )
 from lorascale_lint.verify.protocol import (
     Capability,

@@ -80,6 +80,16 @@ def unmerged(subject: Subject, seed: int) -> Answer:
     return Answer(Verdict.OK, 0.0, after.scale, after.residual, f"merged: {merged.scale:.4g}", ALPHA)
 
 
+def called_again(subject: Subject, seed: int) -> Answer:
+    """A forward that leaves its delta in the weight adds one more each time."""
+    session, _ = _layer(subject, seed, "forward")
+    first, second = session.output(), session.output()
+    if shape_problem((first, second)):
+        raise NotOfferedError
+    verdict = Verdict.OK if same(first.scale, second.scale) else Verdict.ACCUMULATES
+    return Answer(verdict, first.scale, second.scale, second.residual, alpha=ALPHA)
+
+
 def strength_one(subject: Subject, seed: int) -> Answer:
     session, _ = _layer(subject, seed, "strength")
     before = state_of(session)

@@ -268,9 +268,9 @@ def _padded(subject: Subject, seed: int) -> Answer:
 
 
 def _again(subject: Subject, seed: int) -> Answer:
-    """State that one call leaves for the next one: another adapter comes in between."""
-    if not isinstance(subject, FunctionSubject):
-        raise NotOfferedError
+    """State that one call leaves for the next one; to a function another adapter comes in between."""
+    if isinstance(subject, LayerSubject):
+        return layer_questions.called_again(subject, seed)
     setting = setting_of(subject.case, seed)
     first = observe(subject, setting)[0]
     observe(subject, setting_of(subject.case, seed + 1, 3.0, OTHER_RANK))

@@ -329,6 +329,30 @@ def test_a_delta_that_lies_the_wrong_way_round_is_seen_in_a_square_layer(tmp_pat
     assert "square" in wrong.detail
 
 
+LEFT = """
+class Leaves(nn.Module):
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.linear = linear
+        self.lora_A = nn.Parameter(torch.zeros(rank, linear.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        weight = self.linear.weight.data + self.lora_B @ self.lora_A * self.scaling
+        return F.linear(x, weight, self.linear.bias)
+"""
+
+
+def test_a_forward_that_leaves_its_delta_in_the_weight(tmp_path: Path) -> None:
+    line = "    def forward(self, x):"
+    assert answers_at(line, LEFT, tmp_path / "right.py")[Property.AGAIN].verdict is Verdict.OK
+    own = "self.linear.weight.data"
+    left = LEFT.replace(f"weight = {own} +", f"weight = {own} = {own} +")
+    wrong = answers_at(line, left, tmp_path / "wrong.py")[Property.AGAIN]
+    assert (wrong.verdict, wrong.observed) == (Verdict.ACCUMULATES, pytest.approx(1.0))
+
+
 def test_a_package_of_the_project_that_lies_in_src(tmp_path: Path) -> None:
     package = tmp_path / "src" / "thing"
     package.mkdir(parents=True)
