@@ -114,8 +114,11 @@ def _excusing_the_unclaimed(emit: Emit) -> Emit:
 
 def passed_through(driver: Driver, error: BaseException) -> bool:
     """True if the error came out of a call of the driver's: then it is no mistake of this module's own."""
-    code = sys.modules[type(driver).__module__].__file__
-    return any(frame.f_code.co_filename == code for frame, _ in traceback.walk_tb(error.__traceback__))
+    # Its layers may lie in a file beside it, whose name begins alike.
+    code = (sys.modules[type(driver).__module__].__file__ or "").removesuffix(".py")
+    return any(
+        frame.f_code.co_filename.startswith(code) for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _deliver_all(waiting: list[Row], emit: Emit, verdict: Verdict, detail: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -56,7 +57,7 @@ def adapter_model_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[Fun
         if name in words.MODELS and Role.BASE not in {value.role for value in given.values()}:
             given[name] = Value(Role.BASE, Form.MODEL)
         elif name in words.CONFIGURATION and not settings:
-            settings, given[name] = name, _settings(parameter, signature)
+            settings, given[name] = name, _settings(parameter, signature, cls)
         elif values := values_of(name, signature):
             given[name] = values[0]
     if not settings or Role.BASE not in {value.role for value in given.values()}:
@@ -66,9 +67,10 @@ def adapter_model_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[Fun
         yield FunctionCase(sketch.place, tuple(told.items()))
 
 
-def _settings(parameter: inspect.Parameter, signature: Signature) -> Value:
+def _settings(parameter: inspect.Parameter, signature: Signature, owner: Any) -> Value:
     """Settings of the class that its file knows, with the layers that are adapted."""
-    cls = next(filter(_is_settings, signature.names.values()), parameter.annotation)
+    known = [*vars(sys.modules[owner.__module__]).values(), *signature.names.values()]
+    cls = next(filter(_is_settings, known), parameter.annotation)
     made = configuration(parameter.replace(annotation=cls), signature.names, signature.used(parameter.name))
     targets = Value(Role.LIST, parts=(("0", Value(Role.LITERAL, literal="to_q")),))
     return replace(made, parts=(*made.parts, (_TARGETS, targets)))

@@ -54,9 +54,21 @@ def model_of(layers: Mapping[str, Any], called: str = "Model") -> Any:
     for name, layer in layers.items():
         owner = model
         *path, last = name.split(".")
-        for step in path:
+        for step, following in zip(path, name.split(".")[1:], strict=True):
             if not hasattr(owner, step):
-                owner.add_module(step, torch.nn.Module())
+                # What is numbered lies in a list, as blocks do.
+                listed = following.isdecimal()
+                _put(owner, step, torch.nn.ModuleList() if listed else torch.nn.Module())
             owner = getattr(owner, step)
-        owner.add_module(last, layer)
+        _put(owner, last, layer)
     return model
+
+
+def _put(owner: Any, name: str, module: Any) -> None:
+    """As an attribute, or as an element of a list that is filled up before it."""
+    if name.isdecimal() and hasattr(owner, "append"):
+        while len(owner) < int(name):
+            owner.append(type(owner)())
+        owner.append(module)
+    else:
+        owner.add_module(name, module)

@@ -144,12 +144,14 @@ class LoRALinear(nn.Module):
 
 
 def merge_lora(model: nn.Module):
-    for name, child in list(model.named_children()):
+    for name, child in list(model.named_modules()):
         if isinstance(child, LoRALinear):
             child.linear.weight.data += child.lora_B @ child.lora_A * child.scaling
-            setattr(model, name, child.linear)
-        else:
-            merge_lora(child)
+            owner = model
+            *path, last = name.split(".")
+            for step in path:
+                owner = owner[int(step)] if step.isdigit() else getattr(owner, step)
+            setattr(owner, last, child.linear)
 """
 ELSEWHERE = """
 DEVICE = torch.device("mps")
