@@ -21,7 +21,7 @@ def is_test(filename: str) -> bool:
     return beside or path.name.startswith(("test_", "conftest")) or path.stem.endswith("_test")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FunctionInfo:
     """A function, method or lambda of the project; ``owner`` is the class in whose body it stands.
 
@@ -32,6 +32,10 @@ class FunctionInfo:
     node: FunctionNode
     qualname: str
     owner: ClassInfo | None = None
+
+    def __repr__(self) -> str:
+        """Short, and the same in every run: texts that are not known are named by what they are made of."""
+        return f"<{self.file.filename}:{self.node.lineno} {self.qualname}>"
 
     @cached_property
     def name(self) -> str:
@@ -126,7 +130,7 @@ class FunctionInfo:
         return "" if found is None or found.annotation is None else ast.unparse(found.annotation).strip("\"'")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ClassInfo:
     """A class of the project."""
 
@@ -139,6 +143,10 @@ class ClassInfo:
     inner: dict[str, ClassInfo] = field(default_factory=dict)
     names: Any = None
     """The names around a class that is defined inside a function."""
+
+    def __repr__(self) -> str:
+        """As that of a function."""
+        return f"<{self.file.filename}:{self.node.lineno} {self.qualname}>"
 
     @property
     def name(self) -> str:
@@ -200,11 +208,16 @@ class FileInfo:
     def libraries(self) -> frozenset[str]:
         """First parts of the names of all modules that the file imports, in functions too."""
         found: set[str] = set()
-        for node in ast.walk(self.tree):
+        pending: list[ast.AST] = [self.tree]
+        while pending:
+            node = pending.pop()
             if isinstance(node, ast.Import):
                 found.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.partition(".")[0])
+            for suite in ("body", "orelse", "finalbody", "handlers", "cases"):  # no expression imports
+                inner = getattr(node, suite, None)
+                pending += inner if isinstance(inner, list) else ()
         return frozenset(found)
 
     def definitions(self) -> Iterator[FunctionInfo | ClassInfo]:
