@@ -103,17 +103,18 @@ def _lint(
 
 
 def _once(chosen: Collection[Rule], found: Collection[Finding]) -> list[Finding]:
-    """The findings without those of a rule that gives way to one that reports the same statement."""
+    """The findings without those that give way to one of another rule, no less sure, on the statement."""
     ways = {rule.code: rule.yields_to for rule in chosen}
-    rows: dict[tuple[str, str], set[int]] = {}
+    rows: dict[tuple[str, str, str], set[int]] = {}
     for finding in found:
         own = (finding.span.start.row, *finding.suppression_rows)
-        rows.setdefault((finding.span.filename, finding.code), set()).update(own)
+        for confidence in dict.fromkeys((finding.confidence, "medium")):  # what is sure is plausible, too
+            rows.setdefault((finding.span.filename, finding.code, confidence), set()).update(own)
     return [
         finding
         for finding in found
         if not any(
-            finding.span.start.row in rows.get((finding.span.filename, code), ())
+            finding.span.start.row in rows.get((finding.span.filename, code, finding.confidence), ())
             for code in ways.get(finding.code, ())
         )
     ]

@@ -68,7 +68,8 @@ class AlphaKeyMangled(Rule):
     ## Limits
 
     Where no alpha is written and only the factors' dots come back, the finding is of medium confidence:
-    files of the source may have no alphas. Silent if alpha's key is treated apart, and if the alpha that
+    files of the source may have no alphas. So is a look-up that fits one spelling: the other may never come
+    to it. Silent if alpha's key is treated apart, and if the alpha that
     is written beside it comes from anything but the tensors' shapes. Converters that know the source's
     alpha and do not write one are LS302's, mappings of names that alpha's key never matches LS303's.
 
@@ -116,6 +117,7 @@ class AlphaKeyMangled(Rule):
         return self.at(
             place,
             f"the alpha key cut from a key that ends with `{misfit.missed}` names no alpha",
+            confidence="medium",
             effect="the default for a missing alpha replaces the trained scale",
             trace=[
                 (place, f"what is cut off is right for `{misfit.fitting}` only"),

@@ -68,7 +68,8 @@ class AlphaOfOtherKind(Rule):
 
     ## Limits
 
-    Goes by the names of both values, and looks at values that are passed on as they are.
+    Of medium confidence: it goes by the names of both values, and looks at values that are passed on as
+    they are.
 
     ## References
 
@@ -86,6 +87,7 @@ class AlphaOfOtherKind(Rule):
                 alpha.spot,
                 f"`{alpha.spot.name}` gives layers of rank `{rank.name}` the alpha `{alpha.name}` and not "
                 f"`{own}`",
+                confidence="medium",
                 effect=f"{alpha.name} / {own} of the strength that was asked for",
                 trace=[
                     (rank.spot, f"the rank is that of the kind: `{rank.name}`"),

@@ -84,7 +84,8 @@ class BypassOmitsScale(Rule):
 
     ## Limits
 
-    Compares the methods of one class. Silent if the activation's path names any other scale, calls the
+    Of medium confidence. Compares the methods of one class. Silent where its field multiplies and is 1
+    as far as was seen. Silent if the activation's path names any other scale, calls the
     weight's path, or if the class writes scaled tensors back; strengths that the caller chooses are LS105's.
 
     ## References
@@ -110,7 +111,7 @@ class BypassOmitsScale(Rule):
                 yield self.at(
                     found.path.spot,
                     f"`{found.path.spot.name}` leaves out {kind}{name} of `{found.way.name}`",
-                    confidence="high" if found.sure else "medium",
+                    confidence="medium",
                     effect="rank / alpha of the trained strength" if trained else None,
                     trace=[
                         (found.at, f"{kind} is multiplied onto the weight here"),

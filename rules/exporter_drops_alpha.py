@@ -79,10 +79,9 @@ class ExporterDropsAlpha(Rule):
 
     ## Limits
 
-    Silent where alpha is the rank, or is it by default (medium where it is the rank only as long as nobody
-    chooses another one: `args.alpha or args.rank`), where anything on the way of the save speaks of
-    alpha or metadata or hands a configuration on, and for adapters that PEFT's `save_pretrained` saves.
-    Medium where `get_peft_model` wraps the model: such code often loads with the same configuration.
+    Of medium confidence: such code often loads with the same configuration, or with alpha / rank as the
+    weight. Silent where alpha is the rank, or is it by default, where anything on the way of the save speaks
+    of alpha or metadata or hands a configuration on, and for adapters that PEFT's `save_pretrained` saves.
 
     ## References
 
@@ -99,7 +98,7 @@ class ExporterDropsAlpha(Rule):
             yield self.at(
                 save.spot,
                 f"`{save.spot.name}` saves the factors of an adapter without its alpha",
-                confidence="medium" if training.wrapped or training.sometimes else "high",
+                confidence="medium",
                 effect=effect_of(ONE),
                 trace=[
                     (training.spot, "the adapter is trained with this alpha"),

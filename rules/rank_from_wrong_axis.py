@@ -58,7 +58,8 @@ class RankFromWrongAxis(Rule):
 
     ## Limits
 
-    Silent where no product shows how the factors lie, and where another number of the scale is not known.
+    Of medium confidence: what is called A may be the up projection. Silent where no product shows how the
+    factors lie, and where another number of the scale is not known.
 
     ## References
 
@@ -86,6 +87,7 @@ class RankFromWrongAxis(Rule):
                 spot,
                 f"alpha is divided by extent {axis} of factor {factor} in `{spot.name}`, "
                 f"which is the layer's size and not the rank",
+                confidence="medium",
                 effect=f"alpha / extent {axis} of {factor} instead of alpha / rank: too weak by the "
                 "layer's size over the rank",
                 trace=[*ways, (spot, "the product sums over the other axis of this factor")],

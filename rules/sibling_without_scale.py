@@ -9,7 +9,7 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.families import Family, families, is_bare, is_folded, is_read, scaled_siblings
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import trained
-from lorascale_lint.ledger.scaled_sums import is_scaled_sum
+from lorascale_lint.ledger.scaled_sums import is_scaled_later
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unscaled import is_changed_elsewhere
 from lorascale_lint.rule import Rule
@@ -89,8 +89,10 @@ class SiblingWithoutScale(Rule):
 
     ## Limits
 
-    Silent where a factor of the class is folded, where the conditions of the two paths exclude each other,
-    and where a number on the way is not known. LoKr of two full matrices has no rank and no scale.
+    Of medium confidence: the uses may be those of different modes. Silent where a factor of the class is
+    folded, where the conditions of the two paths exclude each other, where the field of the scale multiplies
+    and is 1 as far as was seen, and where a number on the way is not known. LoKr of two full matrices has
+    no rank and no scale.
 
     ## References
 
@@ -108,9 +110,11 @@ class SiblingWithoutScale(Rule):
             if is_folded(ledger, family):
                 continue
             for application in family.applications:
-                if not is_bare(application) or is_scaled_sum(ledger, application):
+                if not is_bare(application) or is_scaled_later(ledger, application):
                     continue
                 if is_changed_elsewhere(ledger, application.spot):
+                    continue
+                if family.scaling is not None and family.scaling.name in application.fields_of_one:
                     continue
                 siblings = (
                     (sibling.spot, sibling.scale.formula())
@@ -124,6 +128,7 @@ class SiblingWithoutScale(Rule):
                     application.spot,
                     f"`{application.spot.name}` uses the factors of `{family.holders[application].name}` "
                     f"at scale {application.formula}, without its trained scale",
+                    confidence="medium",
                     effect=effect_of(application.branches[0].scale),
                     trace=[(witness[0], f"here the scale is {witness[1]}")],
                 )

@@ -14,7 +14,7 @@ from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, symbol_of
 from lorascale_lint.provenance.marks import none_question
-from lorascale_lint.provenance.values import Value, options
+from lorascale_lint.provenance.values import Number, Value, options
 from lorascale_lint.rule import Rule
 
 
@@ -98,7 +98,7 @@ class TruthyAlpha(Rule):
             named = isinstance(ask.spot.node, ast.Name)
             parameter = named and ask.spot.function is not None and _name(ask) in ask.spot.function.parameters
             made = not choice.applied and (parameter or _of_settings(ask))
-            unsure = made or _may_mean_rank(ask)
+            unsure = made or _may_mean_rank(ask) or not _is_whole(ask)
             from lorascale_lint.codemods.compare_with_none import compare_with_none
 
             yield self.at(
@@ -135,6 +135,11 @@ class TruthyAlpha(Rule):
                     trace=[(choice.spot, f"{float(constant):g} takes the place of a false {word}")],
                     fix=None,
                 )
+
+
+def _is_whole(ask: Ask) -> bool:
+    """Is alpha cut to a whole number before it is asked, so that 0.5 is 0 there?"""
+    return any(isinstance(o.value, Number) and o.value.truncated for o in options(ask.value))
 
 
 def _of_settings(ask: Ask) -> bool:

@@ -76,7 +76,7 @@ class UnclippedDefaultAlpha(Rule):
     ## Limits
 
     Clipping by `min` and a default in the same function count. An alpha that the caller gives is divided
-    by the clipped rank, as files say it. Where every caller in sight gives one, `--preview` shows it.
+    by the clipped rank, as files say it. Of medium confidence: callers mostly give an alpha.
 
     ## References
 
@@ -95,7 +95,7 @@ class UnclippedDefaultAlpha(Rule):
             yield self.at(
                 found.asked,
                 f"a missing alpha becomes `{found.rank}`, and is divided by the rank clipped to the layer",
-                confidence="high" if found.needed else "medium",
+                confidence="medium",
                 effect="effective scale rank asked for / rank of the layer instead of 1",
                 trace=[
                     (found.asked, f"an alpha that is missing here becomes `{found.rank}` as it was given"),

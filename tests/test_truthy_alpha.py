@@ -39,9 +39,13 @@ class LoRALayer:
     [
         ("self.scale = network_alpha / rank if network_alpha else 1.0", "out = out * self.scale", "medium"),
         ("self.scale = 1.0 if not network_alpha else network_alpha / rank", "out *= self.scale", "medium"),
-        ("pass", "if self.network_alpha:\n            out = out * (self.network_alpha / self.rank)", "high"),
         (
             "pass",
+            "if self.network_alpha:\n            out = out * (self.network_alpha / self.rank)",
+            "medium",
+        ),
+        (
+            "self.network_alpha = int(network_alpha)",
             "out = out * (self.network_alpha / self.rank if self.network_alpha and self.rank else 1.0)",
             "high",
         ),
@@ -65,6 +69,7 @@ def test_truth_chooses_the_scale_of_a_layer(made: str, used: str, confidence: st
         ),
         ("self.scale = network_alpha / rank if rank else 1.0", "out = out * self.scale"),
         ("self.name = f'lora-{network_alpha}' if network_alpha else 'lora'", "pass"),
+        ("make(r=cfg.get('rank', 16), lora_alpha=cfg.get('alpha', None) or cfg.get('rank', 16))", "pass"),
     ],
 )
 def test_other_tests_are_silent(made: str, used: str, tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ def load_lora_weights(layers, sd):
     found = findings(source.replace("{test}", "not alpha"), tmp_path, "LS205")
     assert [item.confidence for item in found] == ["medium"]
     other = source.replace("lora_down", "lora_A").replace("lora_up", "lora_B").replace("{test}", "not alpha")
-    assert [item.confidence for item in findings(other, tmp_path, "LS205")] == ["high"]
+    assert [item.confidence for item in findings(other, tmp_path, "LS205")] == ["medium"]
     assert findings(source.replace("{test}", "alpha is None"), tmp_path, "LS205") == ()
 
 
@@ -130,7 +135,7 @@ def merge_lora(weights, sd, lora_alpha=None, strength=1.0):
 
 def test_another_alpha_is_a_way_to_the_same_scale(tmp_path: Path) -> None:
     source = TABLE.format(first='pair["alpha"]', second="lora_alpha is not None")
-    assert [item.confidence for item in findings(source, tmp_path, "LS205")] == ["high"]
+    assert [item.confidence for item in findings(source, tmp_path, "LS205")] == ["medium"]
     right = TABLE.format(first='pair["alpha"] is not None', second="lora_alpha is not None")
     assert findings(right, tmp_path, "LS205") == ()
 
@@ -207,9 +212,7 @@ def lora_forward(layer, x, result):
 """
 
 
-@pytest.mark.parametrize(
-    ("up", "down", "confidence"), [("up", "down", "medium"), ("lora_B", "lora_A", "high")]
-)
-def test_a_program_that_reads_kohyas_files(up: str, down: str, confidence: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("up", "down"), [("up", "down"), ("lora_B", "lora_A")])
+def test_a_program_that_reads_kohyas_files(up: str, down: str, tmp_path: Path) -> None:
     found = findings(FORWARD.format(up=up, down=down), tmp_path, "LS205")
-    assert [item.confidence for item in found] == [confidence]
+    assert [item.confidence for item in found] == ["medium"]

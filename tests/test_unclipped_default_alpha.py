@@ -58,17 +58,10 @@ def test_silent(body: str, tmp_path: Path) -> None:
     assert codes(tmp_path, body) == []
 
 
-def test_where_every_caller_gives_an_alpha_it_is_plausible_only(tmp_path: Path) -> None:
+def test_callers_mostly_give_an_alpha(tmp_path: Path) -> None:
     layer = LAYER.format(body=CLIP + "self.scaling = (alpha or lora_rank) / self.rank")
-    source = layer + "\n\ndef wrap(module, {parameter}):\n    return LoraConv(module, 4, alpha={given})\n"
-    for parameter, given, confidence in (
-        ("alpha=1.0", "alpha", "medium"),
-        ("alpha=None", "alpha", "high"),
-        ("alpha=1.0", "None", "high"),
-    ):
-        text = source.format(parameter=parameter, given=given)
-        (found,) = lint_files(tmp_path, {"lora_conv.py": text}, codes=["LS211"])
-        assert found.confidence == confidence
+    (found,) = lint_files(tmp_path, {"lora_conv.py": layer}, codes=["LS211"])
+    assert found.confidence == "medium"
 
 
 @pytest.mark.parametrize(

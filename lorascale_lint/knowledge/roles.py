@@ -225,6 +225,11 @@ def role_of(name: str, lora_context: bool) -> str | None:
     return _WEAK_FACTORS.get(kept) or (_WEAK.get(number) if number else None)
 
 
+def is_bias(place: str) -> bool:
+    """Is the place called a bias (``self.lora_bias``), or a change of one (``bias_diff``)?"""
+    return "bias" in words(place.rpartition(".")[2])
+
+
 def keeps_factors(cls: ast.ClassDef) -> bool:
     """Are the declared fields of a record both factors and alpha or the rank, by the weak names of LoRA code?"""
     fields = [item.target for item in cls.body if isinstance(item, ast.AnnAssign)]

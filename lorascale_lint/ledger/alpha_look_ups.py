@@ -45,13 +45,15 @@ def misfits(ledger: Ledger) -> Iterator[Misfit]:
         kept = {sample.alpha_key, *renamed}
         modules = {sample.module, *(_module(shown(t.down.key), shown(t.up.key)) for t in fate.all_tables)}
         fitting = {key for module in modules if module for key in _alphas_of(module)}
+        mixed = {read.spot.node for read in fate.ledger.reads if not shown(read.key).endswith("alpha")}
         for read in fate.ledger.reads:
             key = read.key.literal if isinstance(read.key, Text) else None
             if key is None or read.how not in ("get", "pop", "in") or not key.endswith("alpha"):
                 continue
             well_formed = key in kept or key in fitting
             whole = key in ALPHA_SUFFIXES  # the part of one module: nothing was cut
-            if whole or isinstance(read.container, Text) or (well_formed and key not in kept):
+            any_key = isinstance(read.container, Text) or read.spot.node in mixed  # not alpha's alone
+            if whole or any_key or (well_formed and key not in kept):
                 continue
             found[read.spot.node][sample.pair.down].append((well_formed, read))
     for by_suffix in found.values():

@@ -13,7 +13,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, is_test
-from lorascale_lint.provenance.scale import Scale, Symbol
+from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import Guards, Multiplied, Ref, Tensor, Value, options
 
 
@@ -58,6 +58,12 @@ class Application:
     def reasons(self) -> tuple[str, ...]:
         """What stands between the branches that are not known and their scale."""
         return tuple(dict.fromkeys(reason for branch in self.branches for reason in branch.reasons))
+
+    @property
+    def fields_of_one(self) -> set[str]:
+        """Fields that multiply the delta and are 1 here: a literal, or what a caller gave."""
+        numbers = (step.number for branch in self.branches for step in branch.steps if step.scale == ONE)
+        return {number.attr for number in numbers if isinstance(number, ast.Attribute)}
 
 
 Family = tuple[str, str]

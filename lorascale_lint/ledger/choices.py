@@ -32,25 +32,29 @@ def choices(ledger: Ledger) -> Iterator[Choice]:
     for found in places.values():
         if len(found) > 1:
             yield Choice(found[0].spot, tuple((entry.scale, entry.guards) for entry in found), True)
-    kept_in: list[Bind | Store | KeyWrite | Return] = [*ledger.binds, *ledger.stores]
-    kept_in += [*ledger.writes, *ledger.returns]
-    for kept in kept_in:
-        yield from _of_value(kept.spot, kept.value, kept.guards)
-    for use in ledger.uses:
-        for value in use.given.values():
-            yield from _of_value(use.spot, value, use.guards)
+    for spot, value, guards in _kept(ledger):
+        yield from _of_value(spot, value, guards)
 
 
 def rank_stands_in(ledger: Ledger) -> set[str]:
     """Conditions whose no puts the rank in the place of alpha: kohya's rule, ``alpha or rank``."""
     found: set[str] = set()
-    kept_in: list[Bind | Store] = [*ledger.binds, *ledger.stores]
-    for kept in kept_in:
-        for option in options(kept.value):
+    for _, value, _ in _kept(ledger):
+        for option in options(value):
             symbol = symbol_of(option.value) if option.guards else None
             if symbol is not None and (symbol.role == RANK or symbol.origin.startswith(STAND_IN)):
                 found.update(atom for atom, holds in option.guards if not holds)
     return found
+
+
+def _kept(ledger: Ledger) -> Iterator[tuple[Spot, Value, Guards]]:
+    """What gets a name or a place, is given back or handed to a call."""
+    kept_in: list[Bind | Store | KeyWrite | Return] = [*ledger.binds, *ledger.stores]
+    for kept in (*kept_in, *ledger.writes, *ledger.returns):
+        yield kept.spot, kept.value, kept.guards
+    for use in ledger.uses:
+        for value in use.given.values():
+            yield use.spot, value, use.guards
 
 
 def divided(scale: Scale, other: Scale) -> bool:

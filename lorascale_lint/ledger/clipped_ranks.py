@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Ask, Quotient
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import CLIPPED, STAND_IN, Scale
-from lorascale_lint.provenance.values import NONE, Value, options
+from lorascale_lint.provenance.values import options
 
 
 @dataclass(frozen=True, slots=True)
 class UnclippedDefault:
-    """Where it is ``asked`` whether there is an alpha; else it is ``rank``, divided by its clipped self.
-
-    ``needed`` is False where every caller in sight gives an alpha.
-    """
+    """Where it is ``asked`` whether there is an alpha; else it is ``rank``, divided by its clipped self."""
 
     asked: Spot
     quotient: Spot
     rank: str
-    needed: bool
 
 
 def unclipped_defaults(ledger: Ledger) -> Iterator[UnclippedDefault]:
@@ -35,7 +31,7 @@ def unclipped_defaults(ledger: Ledger) -> Iterator[UnclippedDefault]:
         asked = _asked(ledger, quotient) if rank and not quotient.spot.file.is_test else None
         if asked is not None and (asked.spot.file.filename, asked.spot.row) not in seen:
             seen.add((asked.spot.file.filename, asked.spot.row))
-            yield UnclippedDefault(asked.spot, quotient.spot, rank, not _always_given(ledger, asked))
+            yield UnclippedDefault(asked.spot, quotient.spot, rank)
 
 
 def _clipped_below(scale: Scale | None) -> str:
@@ -48,26 +44,6 @@ def _clipped_below(scale: Scale | None) -> str:
             if asked in above:
                 return asked
     return ""
-
-
-def _always_given(ledger: Ledger, asked: Ask) -> bool:
-    """Do all calls in sight give an alpha that is neither None nor 0?"""
-    function = asked.spot.function
-    callees = (function, function.owner if function is not None and function.name == "__init__" else function)
-    given = [
-        [value for name, value in use.given.items() if role_of(name, True) == ALPHA]
-        for use in ledger.uses
-        if use.callee is not None and use.callee in callees
-    ]
-    return bool(given) and all(
-        bool(values) and not any(_is_nothing(way.value) for value in values for way in options(value))
-        for values in given
-    )
-
-
-def _is_nothing(value: Value) -> bool:
-    scale = scale_of(value)
-    return value == NONE or (scale is not None and scale.constant == 0)
 
 
 def _asked(ledger: Ledger, quotient: Quotient) -> Ask | None:

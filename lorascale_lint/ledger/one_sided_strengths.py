@@ -56,12 +56,13 @@ def one_sided_strengths(ledger: Ledger) -> Iterator[OneSidedStrength]:
 
 
 def _pairs(function: FunctionInfo, own: list[End]) -> Iterator[OneSidedStrength]:
-    strong = [(end, name) for end in own if trained(end.scale) and (name := _strength(end.scale))]
+    given = [(end, name) for end in own if (name := _strength(end.scale))]
+    strong = [(end, name) for end, name in given if trained(end.scale)]
     for weak in own:
         if any(symbol.role in STRENGTHS for symbol, _ in weak.scale.powers) or weak.scale.coefficient == 0:
             continue
-        if any(parting(weak.guards, other.guards) is None for other, _ in strong):
-            continue  # the strength may be there as well
+        if any(parting(weak.guards, other.guards) is None for other, _ in given):
+            continue  # the strength may be there as well, or a number that a field starts with in its place
         for other, name in strong:
             parted = parting(weak.guards, other.guards)
             node = None if parted is None else expression(parted[0])

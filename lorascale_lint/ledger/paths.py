@@ -13,6 +13,7 @@ from lorascale_lint.ledger.entries import Return
 from lorascale_lint.ledger.families import Family, families, in_one_line, keeps_fold, opposed
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
+from lorascale_lint.ledger.scaled_sums import is_scaled_later
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Scale
@@ -34,8 +35,6 @@ class LeftOut:
     """Where the weight gets it."""
     number: ast.expr | None
     """What stands there for it."""
-    sure: bool = True
-    """Is all else of both scales known?"""
 
     @property
     def name(self) -> str:
@@ -61,7 +60,7 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
         key=lambda way: bool(way[2].unknowns()),  # the sure ones first
     )
     for path, holder in family.holders.items():
-        if path.kind != "forward" or not _tells_roles(ledger, path) or _scaled_later(ledger, path):
+        if path.kind != "forward" or not _tells_roles(ledger, path) or is_scaled_later(ledger, path):
             continue
         has = _roles(ledger, path)
         for spot, guards, scale, steps, number in ways:
@@ -75,8 +74,9 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
                     seen.add(key)
                     step = next((s for s in reversed(steps) if _brings(s, roles)), None)
                     at = spot if step is None else step.spot
-                    sure = not path.reasons and not scale.unknowns()
-                    yield LeftOut(path, spot, roles, at, number if step is None else step.number, sure)
+                    left = LeftOut(path, spot, roles, at, number if step is None else step.number)
+                    if left.name not in path.fields_of_one:
+                        yield left
 
 
 def _runs(ledger: Ledger, cls: ClassInfo | None, path: Spot) -> bool:
@@ -138,18 +138,6 @@ def _roles(ledger: Ledger, path: Application) -> set[str]:
         looks += [step for branch in path.branches for step in branch.steps]
         has |= {symbol.role for step in looks for symbol, _ in step.scale.powers}
     return has
-
-
-def _scaled_later(ledger: Ledger, path: Application) -> bool:
-    """Is what the application gives multiplied as a whole, there or by a caller?"""
-    return any(
-        isinstance(step.before, Tensor)
-        and step.before.kind == "adapted"
-        and bool(step.scale.powers)
-        and not set(path.rows).isdisjoint(step.before.rows)
-        and step.spot.file is path.spot.file
-        for step in ledger.multiplied
-    )
 
 
 def _weight_ways(ledger: Ledger, family: Family) -> Iterator[Way]:

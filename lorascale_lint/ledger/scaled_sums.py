@@ -45,9 +45,16 @@ def _scaled_sums(ledger: Ledger) -> list[ScaledSum]:
     return list(found.values())
 
 
-def is_scaled_sum(ledger: Ledger, application: Application) -> bool:
-    """Is what the application gives multiplied by the trained scale as a whole?"""
-    return any(found.application is application for found in scaled_sums(ledger))
+def is_scaled_later(ledger: Ledger, application: Application) -> bool:
+    """Is what the application gives multiplied as a whole, there or by a caller? It may have no base."""
+    return any(
+        isinstance(step.before, Tensor)
+        and step.before.kind == "adapted"
+        and bool(step.scale.powers)
+        and not set(application.rows).isdisjoint(step.before.rows)
+        and step.spot.file is application.spot.file
+        for step in ledger.multiplied
+    )
 
 
 def _sums(ledger: Ledger, step: Multiplied) -> Iterator[Application]:

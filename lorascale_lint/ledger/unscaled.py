@@ -20,7 +20,7 @@ from lorascale_lint.ledger.families import (
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_alphas import left_alpha
 from lorascale_lint.ledger.numbers import scale_of, trained
-from lorascale_lint.ledger.scaled_sums import is_scaled_sum
+from lorascale_lint.ledger.scaled_sums import is_scaled_later
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Number, Tensor, options
@@ -50,7 +50,7 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
             continue
         for application, holder in family.holders.items():
             own = application.variant == "lora" and in_one_line(ledger, holder, application.spot.cls)
-            bare = own and is_bare(application) and not is_scaled_sum(ledger, application)
+            bare = own and is_bare(application) and not is_scaled_later(ledger, application)
             if (
                 bare
                 and not _is_scaled_alone(ledger, application)
@@ -124,6 +124,8 @@ def _reaches(ledger: Ledger, application: Application, field: str) -> bool:
     function, cls = application.spot.function, application.spot.cls
     if function is None or cls is None:
         return False
+    if field in application.fields_of_one:
+        return True  # it multiplies the delta, and is 1 by itself
     read = function.attributes_read
     methods = (m for own in ledger.lineage(cls) for name, m in own.methods.items() if name in read)
     return any(field in method.attributes_read for method in methods)
