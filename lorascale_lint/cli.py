@@ -50,6 +50,8 @@ class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # A shell that asks for completions parses what stands before the word to complete.
         if not ctx.resilient_parsing if not args else args[0] not in (*COMMANDS, "--help", "-h", "--version"):
+            if args and (near := _command_near(args[0])):
+                raise InputError(f"{args[0]}: no such file, folder or command; did you mean {near!r}?")
             args = ["check", *args]
         return super().parse_args(ctx, args)
 
@@ -62,6 +64,15 @@ class _Commands(click.Group):
             return own or [CompletionItem(incomplete, type="file")]
         known = {item.value for item in own}
         return own + [item for item in check.shell_complete(ctx, incomplete) if item.value not in known]
+
+
+def _command_near(word: str) -> str | None:
+    """The command that somebody may have meant with a word that is no path."""
+    if not word.isalpha() or Path(word).exists():
+        return None
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, COMMANDS, 1, 0.75)), None)
 
 
 @click.group(

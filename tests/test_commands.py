@@ -80,6 +80,22 @@ def test_a_name_that_is_near_is_offered(capsys, name, hint):
     assert run(capsys, "rule", name) == (2, "", f"error: unknown rule '{name}'{hint}\n")
 
 
+@pytest.mark.parametrize(("word", "hint"), [("chek", "check"), ("inspct", "inspect"), ("rules", "rule")])
+def test_a_command_that_is_near_is_offered(capsys, monkeypatch, tmp_path, word, hint):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([word]) == 2
+    message = f"error: {word}: no such file, folder or command; did you mean {hint!r}?\n"
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_path_that_is_near_a_command_is_a_path(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules").mkdir()
+    assert cli.run(["rules"]) == 0
+    assert cli.run(["src"]) == 2
+    assert capsys.readouterr().err.endswith("error: src: no such file or folder\n")
+
+
 def test_clean(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "lorascale-lint"
