@@ -1,4 +1,4 @@
-"""Files other than safetensors: torch's zip archives without unpickling, and GGUF."""
+"""Files other than safetensors: torch's zip archives without unpickling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from lorascale_lint import cli
 from lorascale_lint.adapters.adapter import understand
 from lorascale_lint.adapters.command import inspect_file
 from lorascale_lint.adapters.norms import delta_norms
@@ -36,7 +35,6 @@ def has(package: str) -> bool:
 
 
 needs_torch = pytest.mark.skipif(not has("torch"), reason="needs torch (extra verify)")
-needs_gguf = pytest.mark.skipif(not has("gguf"), reason="needs gguf (extra gguf)")
 
 
 def numbers(tensors: Tensors) -> Tensors:
@@ -46,16 +44,6 @@ def numbers(tensors: Tensors) -> Tensors:
         name: generator.standard_normal(value.shape).astype(np.float32) if value.shape else value
         for name, value in tensors.items()
     }
-
-
-@pytest.fixture
-def inspect(capsys: pytest.CaptureFixture[str]) -> Callable[..., Output]:
-    def run(*args: object) -> Output:
-        capsys.readouterr()
-        code = cli.run(["inspect", *map(str, args)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @needs_torch
@@ -274,68 +262,6 @@ def test_any_pickle(content: bytes, inspect: Callable[..., Output], tmp_path: Pa
     code, _, err = inspect(archive(tmp_path / "a.pt", b"\x80\x02" + content + b"."))
     assert code in (0, 2)
     assert "Traceback" not in err
-
-
-def gguf_file(
-    path: Path, alpha: float | None, names: tuple[str, ...] = ("blk.0.attn_q", "blk.1.attn_q")
-) -> Path:
-    import gguf
-
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_type("adapter")
-    writer.add_string("adapter.type", "lora")
-    if alpha is not None:
-        writer.add_float32("adapter.lora.alpha", alpha)
-    generator = np.random.default_rng(0)
-    for name in ("blk.0.attn_q", "blk.1.attn_q"):
-        writer.add_tensor(f"{name}.weight.lora_a", generator.standard_normal((8, 12)).astype(np.float32))
-        writer.add_tensor(f"{name}.weight.lora_b", generator.standard_normal((20, 8)).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-@needs_gguf
-def test_gguf(inspect: Callable[..., Output], tmp_path: Path) -> None:
-    path = gguf_file(tmp_path / "lora.gguf", 4.0)
-    found = inspect_file(path)
-    assert found.adapter.convention.name == "gguf"
-    assert [(item.rank, item.alpha, item.scale) for item in found.adapter.modules] == [(8, 4, 0.5)] * 2
-    norms = delta_norms(found.adapter)
-    generator = np.random.default_rng(0)
-    a, b = generator.standard_normal((8, 12)), generator.standard_normal((20, 8))
-    assert norms["blk.0.attn_q.weight"] == pytest.approx(0.5 * np.linalg.norm(b @ a), rel=1e-5)
-    outcomes = {item.loader.key: item for item in found.predictions}
-    assert (outcomes["llama.cpp"].outcome, outcomes["llama.cpp"].low) == (Outcome.RIGHT, 0.5)
-    assert outcomes["comfyui"].outcome is Outcome.UNKNOWN
-    code, out, _ = inspect(path)
-    assert code == 0
-    assert "llama.cpp" in out.splitlines()[0]
-    found = inspect_file(gguf_file(tmp_path / "none.gguf", None))
-    assert {item.assumed for item in found.adapter.modules} == {True}
-
-
-@needs_gguf
-def test_broken_gguf(inspect: Callable[..., Output], tmp_path: Path) -> None:
-    whole = gguf_file(tmp_path / "lora.gguf", 4.0).read_bytes()
-    for number, content in enumerate((b"", b"GGUF", whole[:40], whole[:-200], b"GGUF" + b"\xff" * 60)):
-        path = tmp_path / f"{number}.gguf"
-        path.write_bytes(content)
-        code, _, err = inspect(path)
-        assert code == 2, number
-        assert err.startswith(f"error: {path}: ")
-
-
-def test_without_the_package_for_gguf(
-    inspect: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "gguf", None)
-    (tmp_path / "a.gguf").write_bytes(b"GGUF")
-    code, _, err = inspect(tmp_path / "a.gguf")
-    assert code == 2
-    assert "lorascale-lint[gguf]" in err
 
 
 def cache(folder: Path, revisions: dict[str, float], main: str | None) -> Path:

@@ -14,20 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from lorascale_lint import cli
 from tests.adapters.layouts import FLAT, NAMES, pair, peft_pair, write, zeros
 
 Output = tuple[int, str, str]
-
-
-@pytest.fixture
-def inspect(capsys: pytest.CaptureFixture[str]) -> Callable[..., Output]:
-    def run(*args: object) -> Output:
-        capsys.readouterr()
-        code = cli.run(["inspect", *map(str, args)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_text(inspect: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from lorascale_lint import cli
 from lorascale_lint.adapters.adapter import Adapter, understand
 from lorascale_lint.adapters.command import inspect_file
 from lorascale_lint.adapters.floats import encoded
@@ -61,16 +60,6 @@ def read(path: Path) -> Adapter:
 
 def place(folder: Path, target: Target) -> Path:
     return folder / ("peft" if target.name == "peft" else f"{target.name}.safetensors")
-
-
-@pytest.fixture
-def inspect(capsys: pytest.CaptureFixture[str]) -> Callable[..., Output]:
-    def run(*args: object) -> Output:
-        capsys.readouterr()
-        code = cli.run(["inspect", *map(str, args)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.mark.parametrize("fold", [False, True])
