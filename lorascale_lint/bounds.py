@@ -26,6 +26,8 @@ KEPT_FOR = 30 * 24 * 3600
 """Seconds after its last use for which an entry of the cache is kept."""
 SETTINGS_BYTES = 4 * 2**20
 """Of a `pyproject.toml`; the largest seen has 0.2 MB."""
+BASELINE_BYTES = 64 * 2**20
+"""Of a baseline: half a million findings."""
 SETTINGS_KEY_PARTS = 1000
 """Dots in one line of a `pyproject.toml`: `tomllib` takes quadratic time for a name of so many parts."""
 FOLDER_DEPTH = 200

@@ -168,6 +168,21 @@ def test_a_broken_baseline(lint, text):
     assert lint("--baseline", "known.json") == (2, "", "error: known.json: is no baseline\n")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_baseline_that_is_no_file(lint, kind):
+    """The settings of somebody else's repository name it, too."""
+    path = Path("known.json")
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    Path("lorascale-lint.toml").write_text('baseline = "known.json"\n')
+    for options in ((), ("--write-baseline",)):
+        assert lint(*options, ".") == (
+            2,
+            "",
+            "error: known.json: cannot be read: not a regular file\n",
+        )
+
+
 def test_a_baseline_of_another_version_or_none(lint):
     Path("known.json").write_text('{"version": 2}')
     assert lint("--baseline", "known.json")[2] == (

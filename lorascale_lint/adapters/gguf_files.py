@@ -106,7 +106,8 @@ class _Reader:
         if kind == _TEXT:
             return self._text()
         if kind == _LIST:
-            return self._pass_list()
+            self._pass_list()
+            return None
         return str(self._number(self._struct(kind)))
 
     def _pass_list(self) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lorascale_lint.adoption.counts import Counts, Spot
+from lorascale_lint.bounds import BASELINE_BYTES
 from lorascale_lint.errors import InputError
+from lorascale_lint.reading import read_regular
 
 _VERSION = 1
 
@@ -30,7 +32,7 @@ class Baseline:
     def read(cls, file: Path) -> Baseline:
         """Raises `BaselineError`."""
         try:
-            document = json.loads(file.read_bytes())
+            document = json.loads(read_regular(file, BASELINE_BYTES))
             if document["version"] != _VERSION:
                 raise BaselineError(f"{file}: version {document['version']!r} of baselines is not known here")
             known = {
