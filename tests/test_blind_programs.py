@@ -220,6 +220,16 @@ CASES = (
             ("*= weight", "= start * weight"),
         ),
     ),
+    Case(
+        "third/weighted_adapter",
+        "LS114",
+        34,
+        (
+            ("factor = weight * ", "factor = (weight * "),
+            ("[name]\n            self.lora_A[new]", "[name]) ** 0.5\n            self.lora_A[new]"),
+        ),
+    ),
+    Case("fourth/blend_np", "LS114", 36, (("return down * self.weight", "return down"),)),
 )
 
 

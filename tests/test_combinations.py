@@ -59,3 +59,37 @@ def test_deltas_that_hold_their_scaling(
 )
 def test_signs(first: str, last: str, expected: list[str], tmp_path: Path) -> None:
     assert codes(tmp_path, ROOTS.format(first=first, last=last)) == expected
+
+
+PAIR = """
+import numpy as np
+
+
+class Adapter:
+    def __init__(self, tensors, config, weight, scale):
+        self.tensors, self.config, self.weight, self.scale = tensors, config, weight, scale
+        self.gain = config["lora_alpha"] / config["r"]
+
+    def factors(self, module):
+        down = self.tensors[module + ".lora_A.weight"].astype(np.float32)
+        up = self.tensors[module + ".lora_B.weight"].astype(np.float32)
+        return {down}, {up}
+"""
+
+
+@pytest.mark.parametrize(
+    ("down", "up", "count"),
+    [
+        ("down * self.weight", "up * (self.gain * self.weight)", 1),
+        ("self.weight * down", "up * self.weight", 1),
+        ("down * self.gain", "up * self.gain * self.weight", 1),
+        ("down", "up * (self.gain * self.weight)", 0),
+        ("down * self.weight", "up * self.gain", 0),
+        ("down * np.sqrt(self.weight)", "up * np.sqrt(self.weight) * self.gain", 0),
+        ("down * self.weight", "up / self.weight * self.gain", 0),
+    ],
+)
+def test_a_weight_among_other_numbers_on_both_factors(down: str, up: str, count: int, tmp_path: Path) -> None:
+    source = PAIR.format(down=down, up=up)
+    found = lint_files(tmp_path, {"lora.py": source}, codes={"LS114"})
+    assert [item.confidence for item in found] == ["high"] * count

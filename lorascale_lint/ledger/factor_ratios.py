@@ -45,6 +45,7 @@ from lorascale_lint.provenance.values import (
 )
 
 RATIOS = (STRENGTH, MULTIPLIER, ALPHA)
+_NOTHING_KNOWN = Scale.of("", "?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,17 +86,46 @@ def _pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
             looks[id(step.spot.node)].add(step.scale)
             if not step.spot.chain:
                 by_function[step.spot.function].append(step)
-    for steps in by_function.values():
+    summed = {entry.spot.function for entry in ledger.factor_sums}
+    for function, steps in by_function.items():
         sides: dict[str, list[Multiplied]] = {A: [], B: []}
         for step in steps:
-            other = any(s != step.scale and s.powers for s in looks[id(step.spot.node)])
-            if _is_ratio(step.scale) and not other and not _averaged(steps, step):
+            if not _averaged(steps, step):
                 sides[step.before.kind].append(step)  # type: ignore[attr-defined]
         for one in sides[A]:
             for two in sides[B]:
-                if one.scale == two.scale and not contradict(one.guards, two.guards):
-                    first, last = sorted((one, two), key=lambda step: step.spot.row)
-                    yield SquaredRatio(text_of(last), first.spot, last.spot, False)
+                twice = _ratios_in({one.scale, *looks[id(one.spot.node)]})
+                twice &= _ratios_in({two.scale, *looks[id(two.spot.node)]})
+                if ONE in (one.scale, two.scale):
+                    continue
+                if not twice or contradict(one.guards, two.guards) or _makes_up(one.scale * two.scale):
+                    continue
+                first, last = sorted((one, two), key=lambda step: step.spot.row)
+                same = one.scale == two.scale
+                name = min(symbol.origin.removesuffix("[*]") for symbol in twice)
+                sure = same or function not in summed
+                yield SquaredRatio(text_of(last) if same else name, first.spot, last.spot, False, sure)
+
+
+def _ratios_in(scales: set[Scale]) -> frozenset[Symbol]:
+    """Numbers of a user, or alphas, by which something is multiplied once, whatever the look."""
+    known = [
+        {s for s, power in scale.powers if power == 1 and (s.role in RATIOS or _weighs(s))}
+        for scale in scales
+        if scale.powers and scale != _NOTHING_KNOWN
+    ]
+    return frozenset(set.intersection(*known)) if known else frozenset()
+
+
+def _weighs(symbol: Symbol) -> bool:
+    """Is it the weight of an adapter, by its name? Only a number multiplies a factor and leaves it one."""
+    name = symbol.origin.removesuffix("[*]").rpartition(".")[2]
+    return not symbol.role and not {"weight", "weights"}.isdisjoint(words(name)[-1:])
+
+
+def _makes_up(scale: Scale) -> bool:
+    """Is a part of the product over another number of its role: the alpha of one adapter over another's?"""
+    return any(power < 0 and symbol.role != RANK for symbol, power in scale.powers)
 
 
 def _is_ratio(scale: Scale) -> bool:

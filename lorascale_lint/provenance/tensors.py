@@ -223,7 +223,7 @@ def power(left: Value, right: Value) -> Value:
         made = base.scale.power(exponent.scale.constant)
         return Number(made, steps=base.steps) if made is not None else UNKNOWN
     known = tensor(left)
-    if known is not None:
+    if known is not None and not (isinstance(left, Place) and left.weak):  # a `weight` may be a number
         return Tensor("data", origin=known.origin)
     if isinstance(left, Place) and exponent is not None and exponent.scale.constant is not None:
         made = Scale.of("", left.path).power(exponent.scale.constant)
