@@ -230,6 +230,26 @@ CASES = (
         ),
     ),
     Case("fourth/blend_np", "LS114", 36, (("return down * self.weight", "return down"),)),
+    Case(
+        "third/comfy_lora_node",
+        "LS240",
+        42,
+        (
+            ("if path not in self._patches", "if (path, strength) not in self._patches"),
+            ("self._patches[path] =", "self._patches[path, strength] ="),
+        ),
+    ),
+    Case(
+        "fourth/comfy_cached_lora",
+        "LS240",
+        79,
+        (
+            (
+                "os.path.getmtime(path))\n        hit",
+                "os.path.getmtime(path), strength_model, strength_clip)\n        hit",
+            ),
+        ),
+    ),
 )
 
 

@@ -149,3 +149,27 @@ def test_found(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_server.py": HEAD + RIGHT[name]}, codes=["LS240"]) == ()
+
+
+CACHE = """
+import comfy.sd
+
+
+class CachedLoraLoader:
+    def load(self, model, lora, name, strength_model):
+        if strength_model == 0:
+            return model
+        key = {key}
+        hit = CACHE.get(key)
+        if hit is not None:
+            return hit
+        patched = comfy.sd.load_lora_for_models(model, lora, strength_model)
+        CACHE.put(key, patched)
+        return patched
+"""
+
+
+@pytest.mark.parametrize(("key", "count"), [("(name, id(lora))", 1), ("name", 1), ("(name, strength_model)", 0)])
+def test_an_object_that_keeps_what_was_made(key: str, count: int, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_node.py": CACHE.format(key=key)}, codes={"LS240"})
+    assert [item.confidence for item in found] == ["medium"] * count

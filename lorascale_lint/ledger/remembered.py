@@ -15,7 +15,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.marks import asked_for_none, none_question
-from lorascale_lint.provenance.values import Guards, Hole, Text, Tup, Value, options
+from lorascale_lint.provenance.values import Guards, Hole, Number, Tensor, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +120,8 @@ def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
     for read in ledger.reads:
         note(read.spot, read.guards, read.key)
     for ask in ledger.asks:
-        note(ask.spot, ask.guards, ask.value, *(() if ask.other is None else (ask.other,)))
+        if ask.other is None or not _is_constant(ask.other):  # 0 asks for nothing at all
+            note(ask.spot, ask.guards, ask.value, *(() if ask.other is None else (ask.other,)))
     entries: list[Store | KeyWrite | Use] = [*ledger.stores, *ledger.writes, *ledger.uses]
     for entry in entries:
         place, names = _kept_in(entry)
@@ -143,14 +144,22 @@ def _kept_in(entry: Store | KeyWrite | Use) -> tuple[str, tuple[Value, ...]]:
             return ast.unparse(held), (entry.key,)
         case Use(), ast.Call(func=ast.Attribute(value=held, attr="add" | "append")):
             return ast.unparse(held), tuple(entry.given.values())
+        case Use(), ast.Call(func=ast.Attribute(value=held, attr="put" | "set" | "setdefault"), args=[_, _]):
+            return ast.unparse(held), (next(iter(entry.given.values())),)
         case _:
             return "", ()
 
 
+def _is_constant(value: Value) -> bool:
+    return all(isinstance(o.value, Number) and o.value.scale.constant is not None for o in options(value))
+
+
 def _mentions(value: Value, name: str) -> bool:
-    """Is the number of that name the value, or in it?"""
+    """Is the number of that name the value, or in it? A tensor that holds it already does not ask for it."""
     for option in options(value):
         one = option.value
+        if isinstance(one, Tensor):
+            continue
         if isinstance(one, Tup) and any(_mentions(item, name) for item in one.items):
             return True
         if isinstance(one, Text) and any(isinstance(p, Hole) and str(p.name) == name for p in one.parts):
