@@ -12,12 +12,13 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import powers_of
+from lorascale_lint.ledger.unread_alphas import unread_alpha, without_alpha
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Multiplied
 from lorascale_lint.rule import Rule
 
 HALF = Fraction(1, 2)
-UNUSED = "the rank divides, and the alpha that the layer keeps does not multiply"
+UNUSED = "the rank divides, and the alpha that is kept does not multiply"
 ONE, TWO = Fraction(1), Fraction(2)
 TOO_OFTEN = {
     (ONE, TWO): "the rank divides twice",
@@ -109,7 +110,7 @@ class TrainedScalePower(Rule):
         """Applications without a trained scale, or with a branch that has one too often."""
         for application in applications(ledger):
             found = _wrong(application)
-            if found is None or (found[1] == UNUSED and not _keeps_alpha(ledger, application)):
+            if found is None or (found[1] == UNUSED and not _has_alpha(ledger, application)):
                 continue
             branch, why, alone = found
             scale = branch.scale
@@ -121,6 +122,18 @@ class TrainedScalePower(Rule):
                 trace=[
                     (application.spot, f"here the delta arrives at scale {scale.formula()}{_state(branch)}")
                 ],
+            )
+        seen: set[int] = set()
+        for spot, scale, unread in without_alpha(ledger):
+            if id(spot.node) in seen or spot.file.is_test:
+                continue
+            seen.add(id(spot.node))
+            yield self.at(
+                spot,
+                f"effective scale {scale.formula()} in `{spot.name}`: the rank divides, and `{unread.name}` "
+                "is had for nothing",
+                effect=effect_of(scale, _intended(scale)),
+                trace=[(unread.spot, f"`{unread.name}` comes in here, and nothing reads it")],
             )
 
 
@@ -173,8 +186,10 @@ def _brings(step: Multiplied) -> bool:
     return bool(found.alpha or found.below or found.scaling)
 
 
-def _keeps_alpha(ledger: Ledger, application: Application) -> bool:
-    """Does the class that holds the factors keep an alpha that it is given?"""
+def _has_alpha(ledger: Ledger, application: Application) -> bool:
+    """Does the class that holds the factors keep an alpha that it is given, or the function have one?"""
+    if unread_alpha(ledger, application.spot.function) is not None:
+        return True
     for family in families(ledger):
         if application in family.holders:
             alpha = family.field(ALPHA)

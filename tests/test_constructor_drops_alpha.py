@@ -270,3 +270,35 @@ def test_a_flag_that_the_constructor_may_have_set_is_not_known(tmp_path: Path) -
     kept = "        self.lora_alpha = lora_alpha\n"
     source = source.replace(kept, f"{kept}        if weights is not None:\n            self.build()\n", 1)
     assert [f.code for f in findings(source, tmp_path, "LS206")] == ["LS206"]
+
+
+INJECTED = """\
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, base, r=8, lora_alpha=1):
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Linear(base.in_features, r, bias=False)
+        self.lora_B = nn.Linear(r, base.out_features, bias=False)
+        self.scaling = lora_alpha / r
+
+    def forward(self, x):
+        return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+
+
+def inject(model, config):
+    rank, lora_alpha = config["lora_rank"], config["lora_alpha"]
+    for name, module in model.named_children():
+        setattr(model, name, LoRALinear(module, {given}))
+"""
+
+
+def test_an_alpha_that_is_read_beside_the_rank_and_dropped_fires(tmp_path: Path) -> None:
+    assert [f.code for f in findings(INJECTED.format(given="r=rank"), tmp_path, "LS206")] == ["LS206"]
+
+
+@pytest.mark.parametrize("given", ["r=rank, lora_alpha=lora_alpha", "rank, lora_alpha", "r=4"])
+def test_an_alpha_that_is_handed_on_or_of_another_rank_is_silent(given: str, tmp_path: Path) -> None:
+    assert findings(INJECTED.format(given=given), tmp_path, "LS206") == ()

@@ -13,6 +13,8 @@ from lorascale_lint.ledger import left_at_default as calls
 from lorascale_lint.ledger.entries import Use, has_star
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha
+from lorascale_lint.ledger.numbers import alpha_of
+from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Place, Value, options
 
@@ -35,7 +37,12 @@ class Dropped:
 def dropped_alphas(ledger: Ledger) -> Iterator[Dropped]:
     """Every such call, for the first reason that holds."""
     for left in calls.left_alphas(ledger):
-        found = _unused(ledger, left) or _reset(ledger, left) or _half_configured(ledger, left)
+        found = (
+            _unused(ledger, left)
+            or _unread(ledger, left)
+            or _reset(ledger, left)
+            or _half_configured(ledger, left)
+        )
         if found is not None:
             yield found
     yield from _rebuilt(ledger)
@@ -65,6 +72,27 @@ def _unused(ledger: Ledger, left: LeftAlpha) -> Dropped | None:
         ),
         (*ranks, (left.parameter, alpha.arg)),
     )
+
+
+def _unread(ledger: Ledger, left: LeftAlpha) -> Dropped | None:
+    """The alpha beside the rank that the call is given, taken into a name that nothing reads."""
+    ranks = [option.value for _, given, _ in left.ranks() for option in options(given)]
+    owners = {owner_of(rank.path) for rank in ranks if isinstance(rank, Place)} - {""}
+    for bind in ledger.binds:
+        own = bind.spot.function is left.caller and not bind.spot.chain
+        if not own or bind.name in left.caller.names_read or owner_of(alpha_of(bind.value)) not in owners:
+            continue
+        return Dropped(
+            left.use,
+            f"`{left.caller.qualname}` reads `{bind.name}` and drops it: it stays {left.default} here",
+            (
+                (bind.spot, f"`{bind.name}` is taken from where the rank comes from, and nothing reads it"),
+                (left.use.spot, f"this call of `{left.target.qualname}` does not pass it"),
+                (left.declared, f"so `{left.parameter}` is {left.default}"),
+            ),
+            ((left.parameter, bind.name),),
+        )
+    return None
 
 
 def _reset(ledger: Ledger, left: LeftAlpha) -> Dropped | None:

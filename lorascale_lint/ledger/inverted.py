@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, A, B, role_of
+from lorascale_lint.ledger.kept_sides import folds_of_one_side
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.scale_stores import factor_fields, field_name, scale_stores
@@ -61,6 +62,8 @@ def _scales(ledger: Ledger) -> Iterator[tuple[Value, Spot, str]]:
         known = isinstance(before, Tensor) and before.kind in ("delta", "half")
         if known and is_inverted(before.scale * step.scale):  # type: ignore[attr-defined]
             yield step.by, step.spot, _MEETS
+    for kept in folds_of_one_side(ledger):
+        yield from ((step.by, step.spot, _MEETS) for step in kept.steps if is_inverted(kept.scale))
     for entry in scale_stores(ledger):
         yield entry.value, entry.spot, f"`{field_name(entry)}` is what deltas are multiplied by"
     for table in tables(ledger):

@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.families import families, family_of_class
+from lorascale_lint.ledger.kept_sides import folds_of_one_side
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, only_symbol, scale_of, symbol_of
 from lorascale_lint.ledger.powers import powers_of, trained_part
@@ -87,7 +88,7 @@ def _uses(ledger: Ledger) -> Iterator[RawAlpha]:
 
 
 def _ends(ledger: Ledger) -> Iterator[tuple[Scale, tuple[Multiplied, ...]]]:
-    """Every scale that a delta has somewhere, with the steps that led there."""
+    """Every scale that a delta, or a factor that is kept, has somewhere, with the steps that led there."""
     for applied in ledger.applies:
         yield applied.scale, applied.steps
     for given in ledger.returns:
@@ -97,6 +98,8 @@ def _ends(ledger: Ledger) -> Iterator[tuple[Scale, tuple[Multiplied, ...]]]:
     for step in ledger.multiplied:
         if isinstance(step.before, Tensor) and step.before.kind in ("delta", "adapted"):
             yield step.before.scale * step.scale, (*step.before.steps, step)
+    for kept in folds_of_one_side(ledger):
+        yield kept.scale, kept.steps
 
 
 def _is_real(ledger: Ledger, symbol: Symbol, step: Multiplied) -> Witness | None:
