@@ -48,7 +48,7 @@ _OPERATORS: tuple[Callable[[Ledger, SheetOf], Iterator[Mutant]], ...] = (
     at_calls,
     at_fields,
 )
-FILES, BYTES = 3, 45_000
+FILES, BYTES = 2, 30_000
 """What of a repository is linted at each change: the time that a run takes is theirs."""
 
 
@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("trees", type=Path, nargs="?", help="what benchmarks/trees.py has written")
     parser.add_argument("--list", type=Path, default=Path(__file__).parent / "mutants.jsonl")
     parser.add_argument("--half", choices=["development", "held out"], default="development")
-    parser.add_argument("--each", type=int, default=7, help="mutants of one repository (7)")
+    parser.add_argument("--each", type=int, default=5, help="mutants of one repository (5)")
     parser.add_argument("--only", default="", help="repositories with this in their name")
     parser.add_argument("--survivors", action="store_true", help="rank the reasons, and print each survivor")
     parser.add_argument("--keep", type=Path, help="write what became of each mutant there, as JSON lines")

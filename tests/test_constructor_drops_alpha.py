@@ -302,3 +302,29 @@ def test_an_alpha_that_is_read_beside_the_rank_and_dropped_fires(tmp_path: Path)
 @pytest.mark.parametrize("given", ["r=rank, lora_alpha=lora_alpha", "rank, lora_alpha", "r=4"])
 def test_an_alpha_that_is_handed_on_or_of_another_rank_is_silent(given: str, tmp_path: Path) -> None:
     assert findings(INJECTED.format(given=given), tmp_path, "LS206") == ()
+
+
+SETTINGS = """
+
+class Settings:
+    r: int = 8
+    alpha: float = 16.0
+
+
+def inject(model, settings: Settings):
+    for name, module in model.named_children():
+        setattr(model, name, LoRALinear(module, {given}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("r=settings.r", ["LS206"]),
+        ("r=settings.r, lora_alpha=settings.alpha", []),
+        ("r=4", []),
+    ],
+)
+def test_settings_that_have_an_alpha_beside_the_rank(given: str, found: list[str], tmp_path: Path) -> None:
+    source = INJECTED.partition("\n\ndef inject")[0] + SETTINGS.format(given=given)
+    assert [f.code for f in findings(source, tmp_path, "LS206")] == found

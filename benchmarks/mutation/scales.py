@@ -126,7 +126,7 @@ def at_quotients(ledger: Ledger, sheet_of: SheetOf) -> Iterator[Mutant]:
         sheet = sheet_of(entry.spot.file.filename)
         if sheet is None or entry.spot.file.is_test or not isinstance(node, ast.BinOp) or entry.floor:
             continue
-        if not isinstance(node.op, ast.Div):
+        if not isinstance(node.op, ast.Div) or _is_only_told(node, sheet):
             continue
         root = _divides(entry)
         if root is None:
@@ -138,7 +138,7 @@ def at_quotients(ledger: Ledger, sheet_of: SheetOf) -> Iterator[Mutant]:
             "ratio inverted", node, closed(f"{closed(right)} / {closed(left)}"), entry.spot
         )
         yield from sheet.replaced("ratio floored", node, closed(f"{left} // {right}"), entry.spot)
-        if root:
+        if root and any("rslora" in name.replace("_", "") for name, _ in entry.guards):
             inner = _under_root(node.right)
             if inner is not None:
                 yield from sheet.replaced("root of rsLoRA lost", node.right, sheet.text(inner), entry.spot)
@@ -146,6 +146,12 @@ def at_quotients(ledger: Ledger, sheet_of: SheetOf) -> Iterator[Mutant]:
         if axis is not None:
             other = str(1 - axis.value)  # type: ignore[operator]
             yield from sheet.replaced("another extent for the rank", axis, other, entry.spot)
+
+
+def _is_only_told(node: ast.AST, sheet: Sheet) -> bool:
+    """Is the ratio only compared with something, or written into a text?"""
+    told = (ast.Compare, ast.JoinedStr, ast.Assert)
+    return any(isinstance(item, told) for item in sheet.around(node))
 
 
 def _divides(entry: Quotient) -> bool | None:

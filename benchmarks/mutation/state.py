@@ -6,12 +6,12 @@ import ast
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, STRENGTH, role_of
-from lorascale_lint.ledger.entries import KeyRead, Use, argument_of
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import constructor
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.provenance.values import Number, Place, Ref, Value, options
+from lorascale_lint.provenance.values import Number, Place, Ref, Text, Value, options
 from mutation.edits import Mutant, Sheet, SheetOf
 
 
@@ -31,16 +31,25 @@ def at_keys(ledger: Ledger, sheet_of: SheetOf) -> Iterator[Mutant]:
                     )
                 case _:
                     pass
+    ranked = {write.spot.function for write in ledger.writes if key_role_of(write.key) == RANK}
     for write in ledger.writes:
         sheet = sheet_of(write.spot.file.filename)
         if sheet is None or write.spot.file.is_test or key_role_of(write.key) != ALPHA:
             continue
+        if _is_field(write) and write.spot.function not in ranked:
+            continue  # of metadata that may say anything
         statement = _statement(write.spot.node, sheet)
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript):
             yield from sheet.replaced("alpha not written", statement, "pass", write.spot)
         display = sheet.parents.get(id(write.spot.node))
         if isinstance(display, ast.Dict):
             yield from _of_display(display, write.spot, sheet)
+
+
+def _is_field(write: KeyWrite) -> bool:
+    """Is it written under a plain name, and not under the key of a module?"""
+    literal = write.key.literal if isinstance(write.key, Text) else None
+    return (literal or ".").isidentifier()
 
 
 def _of_display(node: ast.Dict, spot: Spot, sheet: Sheet) -> Iterator[Mutant]:

@@ -9,7 +9,13 @@ from lorascale_lint.ledger.accumulations import Accumulation, accumulations, mer
 from lorascale_lint.ledger.backups import shared_backups, uncopied
 from lorascale_lint.ledger.dropped import dropped_weights
 from lorascale_lint.ledger.families import families
-from lorascale_lint.ledger.inverses import added_again, is_embedding, other_layouts, other_scales
+from lorascale_lint.ledger.inverses import (
+    added_again,
+    added_both_ways,
+    is_embedding,
+    other_layouts,
+    other_scales,
+)
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.undone import repeated, swapped, turned_magnitudes
@@ -39,6 +45,18 @@ def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
             f"`{again.spot.name}` adds the delta once more",
             "the weight keeps twice the delta instead of none",
             ((merge.spot, "the merge adds the delta"), (again.spot, "and this adds it again")),
+            (again.spot,),
+        )
+    for again, merge in added_both_ways(ledger):
+        yield Asymmetry(
+            "added",
+            again.spot,
+            f"`{again.spot.name}` adds the delta where it is in the weight, and where it is not",
+            "the weight keeps twice the delta instead of none",
+            (
+                (merge.spot, "a weight without the delta gets it"),
+                (again.spot, "and one that has it, by the flag that the other sets, gets it again"),
+            ),
             (again.spot,),
         )
     for taken, added, forward in swapped(ledger):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import READS_WHOLE
 from lorascale_lint.knowledge.kinds import makes_objects
-from lorascale_lint.knowledge.roles import RANK, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
 from lorascale_lint.ledger import left_at_default as calls
 from lorascale_lint.ledger.entries import Use, has_star
 from lorascale_lint.ledger.ledger import Ledger
@@ -16,7 +16,7 @@ from lorascale_lint.ledger.left_at_default import LeftAlpha
 from lorascale_lint.ledger.numbers import alpha_of
 from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.provenance.values import Place, Value, options
+from lorascale_lint.provenance.values import Place, Ref, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,7 @@ def dropped_alphas(ledger: Ledger) -> Iterator[Dropped]:
         found = (
             _unused(ledger, left)
             or _unread(ledger, left)
+            or _left_in_settings(ledger, left)
             or _reset(ledger, left)
             or _half_configured(ledger, left)
         )
@@ -91,6 +92,34 @@ def _unread(ledger: Ledger, left: LeftAlpha) -> Dropped | None:
                 (left.declared, f"so `{left.parameter}` is {left.default}"),
             ),
             ((left.parameter, bind.name),),
+        )
+    return None
+
+
+def _left_in_settings(ledger: Ledger, left: LeftAlpha) -> Dropped | None:
+    """The alpha that the class of the settings declares beside the rank which the call is given."""
+    places = [argument.node for _, _, argument in left.ranks() if argument is not None]
+    for read in ledger.field_reads:
+        owner = read.owner.cls if isinstance(read.owner, Ref) else None
+        if owner is None or read.spot.chain or not any(read.spot.node is node for node in places):
+            continue
+        declared = {name: cls for cls in ledger.lineage(owner) for name in cls.attributes}
+        alpha = next((name for name in declared if role_of(name, True) == ALPHA), None)
+        if (
+            alpha is None
+            or alpha in left.caller.attributes_read
+            or not isinstance(read.spot.node, ast.Attribute)
+        ):
+            continue
+        told = f"{ast.unparse(read.spot.node.value)}.{alpha}"
+        return Dropped(
+            left.use,
+            f"`{left.target.qualname}` gets the rank of `{owner.name}` and not its alpha",
+            (
+                (read.spot, f"the rank is that of the settings, which have `{alpha}` as well"),
+                (left.declared, f"`{left.parameter}` keeps its default {left.default}"),
+            ),
+            ((left.parameter, told),),
         )
     return None
 

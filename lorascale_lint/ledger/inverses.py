@@ -13,7 +13,7 @@ from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Place, options
+from lorascale_lint.provenance.values import Const, Place, options
 
 Pair = tuple[list[Apply], list[Apply]]
 """Merges and unmerges of one weight."""
@@ -51,6 +51,37 @@ def added_again(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
                 if same and stem(other.name) == stem(function.name):
                     yield again, merge
                     break
+
+
+def added_both_ways(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
+    """Two merges into one weight of which one needs the flag that the other sets, and takes it down."""
+    turned: dict[object, dict[bool, Apply]] = {}
+    for apply in ledger.applies:
+        place = _place(apply)
+        if (
+            apply.kind == "merge"
+            and place is not None
+            and not apply.spot.chain
+            and not apply.scale.unknowns()
+        ):
+            for flag, value in _turns(ledger, apply):
+                turned.setdefault((place, _weight(apply), flag), {}).setdefault(value, apply)
+    for both in turned.values():
+        if len(both) == len({apply.spot.node for apply in both.values()}) == 2:
+            yield both[False], both[True]
+
+
+def _turns(ledger: Ledger, apply: Apply) -> Iterator[tuple[str, bool]]:
+    """Flags of the object that the branch of the merge needs one way, and leaves the other way."""
+    for store in ledger.stores:
+        if store.spot.function is apply.spot.function and not store.spot.chain:
+            match store.value:
+                case Const(value=bool() as value):
+                    needed = (f"self.{store.field}", not value)
+                    if needed in apply.guards and needed in store.guards:
+                        yield store.field, value
+                case _:
+                    pass
 
 
 def other_scales(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:

@@ -49,14 +49,20 @@ def _unscaled(ledger: Ledger) -> list[Unscaled]:
         if is_folded(ledger, family):
             continue
         for application, holder in family.holders.items():
-            own = application.variant == "lora" and in_one_line(ledger, holder, application.spot.cls)
-            bare = own and is_bare(application) and not is_scaled_later(ledger, application)
+            own = in_one_line(ledger, holder, application.spot.cls)
+            bare = (
+                application.variant == "lora"
+                and is_bare(application)
+                and not is_scaled_later(ledger, application)
+            )
             if (
                 bare
                 and not _is_scaled_alone(ledger, application)
                 and not is_changed_elsewhere(ledger, application.spot)
             ):
-                evidence = _evidence(ledger, family, application)
+                evidence = (
+                    _evidence(ledger, family, application) if own else _beside(ledger, family, application)
+                )
                 if evidence is not None:
                     found.append(
                         Unscaled(
@@ -100,6 +106,15 @@ def _factors(family: Family) -> Iterator[Step]:
     for setter in family.setters[:1]:
         for side, store in sorted(setter.factors.items()):
             yield store.spot, f"factor {side} is set from a parameter, unscaled"
+
+
+def _beside(ledger: Ledger, family: Family, application: Application) -> Step | None:
+    """Another use of the factors, in the class that applies what an object of another class holds."""
+    for sibling in scaled_siblings(ledger, family, application):
+        same = sibling.spot.cls is application.spot.cls is not None
+        if same and not sibling.apart_by_scale and not sibling.other_mode:
+            return sibling.spot, f"`{sibling.spot.name}` applies the same delta at {sibling.scale.formula()}"
+    return None
 
 
 def _evidence(ledger: Ledger, family: Family, application: Application) -> Step | None:

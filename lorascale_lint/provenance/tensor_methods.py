@@ -40,6 +40,7 @@ from lorascale_lint.provenance.values import (
     Tensor,
     Text,
     Value,
+    each,
     join,
     options,
 )
@@ -197,7 +198,7 @@ def of_place(
         case "state_dict" | "get_tensors":
             return Place(f"{path}.state_dict()", None, False, made="state dict")
         case "get" | "pop" | "get_tensor" | "__getitem__" | "get_parameter" | "get_submodule" if args:
-            made = item_of(m, value, args[0])
+            made = each(args[0], lambda key: item_of(m, value, key))
             default = args[1] if len(args) > 1 else NONE if name in ("get",) else None
             if name in ("get_tensor", "__getitem__", "get_parameter", "get_submodule") or default is None:
                 return made
