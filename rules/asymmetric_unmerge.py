@@ -31,8 +31,9 @@ class AsymmetricUnmerge(Rule):
     ## What it finds
 
     A merge and an unmerge of one class (or `merge_x` and `unmerge_x` of one file) that differ in more
-    than the sign: another scale, a strength on one side, a transpose on one side, an unmerge that adds; a
-    merge that subtracts what `forward` adds, beside an unmerge that adds it.
+    than the sign: another scale, a strength on one side, a transpose on one side, an unmerge that adds, by
+    its name or by the flag of the object that it takes down; a merge that subtracts what `forward` adds,
+    beside an unmerge that adds it.
     Also a weight plus or minus a delta whose result is dropped, everywhere or on one branch only, and a
     saved weight that is no copy although the merge changes the weight in place; and a layer that merges
     several adapters (`accumulate`) while it keeps the factors of the last, so that it can't merge them again.

@@ -19,6 +19,8 @@ class ConstructorDropsAlpha(Rule):
 
     - A constructor or factory that takes alpha, uses it nowhere, and calls an initialiser, parent or
       class that takes alpha with a default.
+    - A function that takes rank and alpha out of one configuration, or the rank out of settings that declare
+      an alpha, and gives only the rank to what takes both.
     - A build step that passes the stored rank to a method of the same object, but not the stored alpha,
       and the method writes its default over it.
     - A loader that makes the layers of a trained adapter with the defaults of rank and scale, where the

@@ -19,7 +19,7 @@ class InvertedScale(Rule):
     ## What it finds
 
     `rank / alpha` stored as a layer's scale, returned by the method that gives it, or multiplied onto a
-    delta, where the trained scale is `alpha / rank`.
+    delta, or onto a factor that is kept, where the trained scale is `alpha / rank`.
 
     ## Why it is wrong
 

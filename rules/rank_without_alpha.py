@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.chosen_ranks import chosen_ranks, made_up_alphas
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.unread_alphas import unread_alpha
 from lorascale_lint.rule import Rule
 
 
@@ -18,7 +19,8 @@ class RankWithoutAlpha(Rule):
     `LoraConfig(r=rank)` with a rank that is no literal and no `lora_alpha`; a call that gives a function of
     the project another rank and leaves its alpha at a constant default; a record of PEFT's options with a
     rank and no alpha, or an `adapter_config.json` that is written so; and a literal alpha that goes, with all
-    tensors of a file, to code that applies them.
+    tensors of a file, to code that applies them. A function that is given an alpha, or reads one, and does
+    nothing with it shows that the constant was not meant: that is reported by default.
 
     ## Why it is wrong
 
@@ -70,10 +72,13 @@ class RankWithoutAlpha(Rule):
             trace = [(found.spot, "the rank is chosen here")]
             if found.declared is not None:
                 trace.append((found.declared, f"and alpha is {found.default:g}, whatever the rank is"))
+            unread = unread_alpha(ledger, found.spot.function)
+            if unread is not None:
+                trace.append((unread.spot, f"`{unread.name}` comes in here, and nothing reads it"))
             yield self.at(
                 found.spot,
                 f"`{found.told}` gets a rank and no alpha, which is {found.default:g} by default",
-                confidence="medium",
+                confidence="medium" if unread is None else "high",
                 effect=f"scale {found.default:g} / rank: {found.default / 128:g} at rank=128",
                 trace=trace,
             )

@@ -40,9 +40,10 @@ class TrainedScalePower(Rule):
     ## What it finds
 
     A merge, forward or unmerge whose scale holds alpha / rank twice, divides by the rank once too often, or
-    divides by the rank and leaves the layer's alpha out. It is added up along the whole way from the factors
-    to the base: in the half product and again behind it, in a helper and in its caller, in a stored scaling
-    and beside it.
+    divides by the rank and leaves alpha out, which the layer keeps or the function has for nothing; there
+    also a delta that is given back and a factor that is kept. It is added up along the whole way from the
+    factors to the base: in the half product and again behind it, in a helper and in its caller, in a stored
+    scaling and beside it.
 
     ## Why it is wrong
 

@@ -24,7 +24,8 @@ class UndividedAlpha(Rule):
     for, where nothing in the class or function divides by the rank. Also `self.scaling = lora_alpha`, and one
     method at alpha beside another at alpha / rank, one branch of
     an rsLoRA flag at alpha beside a divided one, and a file's alpha that is kept in a tuple, table or
-    record with its factors and multiplies their product where they are used.
+    record with its factors and multiplies their product where they are used; and a file's alpha that a loader
+    multiplies onto one of the factors that it keeps.
 
     ## Why it is wrong
 
@@ -71,7 +72,8 @@ class UndividedAlpha(Rule):
     ## Limits
 
     Silent where the value is called with a quotient or a literal up to 1, or has such a default (a plain
-    strength then), where the class has no rank, and where a rank divides the delta on another way.
+    strength then), where the class has no rank, and where a rank divides the delta on another way. Of factors
+    that are kept, where the other side is scaled as well, or alpha is written beside them.
 
     ## References
 

@@ -110,3 +110,12 @@ def test_a_layer_that_is_made_again_for_a_factor(tmp_path: Path) -> None:
 def test_a_layer_that_is_made_again_with_its_alpha(old: str, new: str, tmp_path: Path) -> None:
     source = REBUILT.replace(old, new)
     assert [one.code for one in lint_files(tmp_path, {"lora_resume.py": source})] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "confidences"),
+    [("r=rank", ["high"]), ("r=rank, lora_alpha=alpha", []), ("r=rank, lora_dropout=alpha", ["medium"])],
+)
+def test_an_alpha_that_comes_in_and_is_not_read(given: str, confidences: list[str], tmp_path: Path) -> None:
+    source = f"from peft import LoraConfig\n\n\ndef train(rank, alpha):\n    return LoraConfig({given})\n"
+    assert found(tmp_path, source) == confidences
