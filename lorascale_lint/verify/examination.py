@@ -116,7 +116,7 @@ def passed_through(driver: Driver, error: BaseException) -> bool:
     """True if the error came out of a call of the driver's: then it is no mistake of this module's own."""
     # Its layers may lie in a file beside it, whose name begins alike.
     code = (sys.modules[type(driver).__module__].__file__ or "").removesuffix(".py")
-    return any(
+    return bool(code) and any(
         frame.f_code.co_filename.startswith(code) for frame, _ in traceback.walk_tb(error.__traceback__)
     )
 

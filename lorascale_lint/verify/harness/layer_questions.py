@@ -80,6 +80,14 @@ def unmerged(subject: Subject, seed: int) -> Answer:
     return Answer(Verdict.OK, 0.0, after.scale, after.residual, f"merged: {merged.scale:.4g}", ALPHA)
 
 
+def _with_strength(subject: Subject, seed: int) -> LayerSession:
+    """A layer whose strength can be set. One that is merged does not see a number written into it."""
+    session, _ = _layer(subject, seed, "strength")
+    if isinstance(session.case.strength, Assignment) and session.is_merged:
+        raise NotOfferedError
+    return session
+
+
 def called_again(subject: Subject, seed: int) -> Answer:
     """A forward that leaves its delta in the weight adds one more each time."""
     session, _ = _layer(subject, seed, "forward")
@@ -91,7 +99,7 @@ def called_again(subject: Subject, seed: int) -> Answer:
 
 
 def strength_one(subject: Subject, seed: int) -> Answer:
-    session, _ = _layer(subject, seed, "strength")
+    session = _with_strength(subject, seed)
     before = state_of(session)
     session.set_strength(1.0)
     after = state_of(session)
@@ -102,7 +110,7 @@ def strength_one(subject: Subject, seed: int) -> Answer:
 
 
 def strength_again(subject: Subject, seed: int) -> Answer:
-    session, _ = _layer(subject, seed, "strength")
+    session = _with_strength(subject, seed)
     found = []
     for strength in (2.0, STRENGTH, STRENGTH, 2.0):
         session.set_strength(strength)

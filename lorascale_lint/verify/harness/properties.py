@@ -14,7 +14,15 @@ from enum import StrEnum
 
 from lorascale_lint.verify.harness import layer_questions
 from lorascale_lint.verify.harness.adapter_models import patterns, weighted
-from lorascale_lint.verify.harness.description import Action, FunctionCase, LayerCase, Role, Value
+from lorascale_lint.verify.harness.description import (
+    Action,
+    Assignment,
+    Call,
+    FunctionCase,
+    LayerCase,
+    Role,
+    Value,
+)
 from lorascale_lint.verify.harness.formula import formula_of
 from lorascale_lint.verify.harness.measuring import (
     ALPHA,
@@ -36,7 +44,7 @@ from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.rslora import asked_for_rslora, rslora
 from lorascale_lint.verify.harness.seen import CodeError, Seen
 from lorascale_lint.verify.harness.settings import RANK, Setting
-from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
+from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject, roles_in
 from lorascale_lint.verify.reference import explanations, is_close, wrong_scales
 from lorascale_lint.verify.verdicts import Verdict
 
@@ -199,7 +207,13 @@ def _strength(subject: Subject, seed: int) -> Answer:
 
 def _with_strength(subject: Subject, setting: Setting, strength: float) -> tuple[Seen, ...]:
     if isinstance(subject, LayerSubject) and subject.case.strength is not None:
+        calls = [step for step in subject.case.factors if isinstance(step, Call)]
+        if Role.STRENGTH in roles_in(value for call in calls for _, value in call.arguments):
+            # It is told with the factors.
+            return observe(subject, replace(setting, strength=strength))
         session = subject.made(setting)
+        if isinstance(subject.case.strength, Assignment) and session.is_merged:
+            raise NotOfferedError
         session.set_strength(strength)
         return (effect_of(session),)
     return observe(subject, replace(setting, strength=strength))

@@ -74,3 +74,30 @@ def test_layers_shared_out_among_processes_around_layers_of_the_project(tmp_path
         if row.scenario.endswith(": trained scale")
     }
     assert told == {"shop/lora.py": Verdict.OK, "shop/wrong.py": Verdict.INVERTED}
+
+
+MERGES = """
+from torch import nn
+
+
+class Merges(nn.Module):
+    def __init__(self, base_layer: nn.Linear, lora_rank: int, lora_alpha: int):
+        super().__init__()
+        self.base_layer, self.scaling, self.strength = base_layer, lora_alpha / lora_rank, 1.0
+
+    def set_lora_weights(self, A, B):
+        self.base_layer.weight.data += B @ A * self.scaling * self.strength
+
+    def forward(self, x):
+        return self.base_layer(x)
+"""
+
+
+def test_a_strength_that_is_written_into_a_merged_layer_is_not_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "merges.py").write_text(MERGES)
+    told_with = MERGES.replace("A, B):", "A, B, strength=1.0):").replace("self.strength\n", "strength\n")
+    (tmp_path / "told.py").write_text(told_with)
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    strengths = [row for row in report.rows if ": strength" in row.scenario]
+    assert not [row for row in report.rows if row.is_failure]
+    assert {row.group.partition(":")[0] for row in strengths} <= {"told.py"}
