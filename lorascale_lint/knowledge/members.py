@@ -28,6 +28,9 @@ MODULE_METHODS = frozenset(
 AXES_GIVEN = frozenset("dot_general tensordot batch_dot ragged_dot conv_general_dilated".split())
 """Products whose axes are arguments: which operand stands first says nothing of how it lies."""
 
+HELD_BY_LAYERS = frozenset("weight bias in_features out_features".split())
+"""Attributes of layers that no list or dictionary of layers has: who asks for one has a layer."""
+
 TENSOR_ATTRIBUTES = frozenset(
     "shape T t mT data weight dtype device ndim grad bias in_features out_features size numel".split()
 )

@@ -175,7 +175,8 @@ def _with_what_is_given(chains: dict[tuple[str, ...], list[Apply]]) -> dict[tupl
 
 def _is_given(entry: Apply) -> bool:
     """Are the factors, or numbers on them, parameters of the function?"""
-    parameters = entry.spot.function.parameters if entry.spot.function is not None else ()
+    function = entry.spot.function
+    parameters = () if function is None else (*function.parameters, *function.annotations)
     origins = [entry.factors, *(symbol.origin for symbol, _ in entry.scale.powers)]
     return any(root_of(origin) in parameters for origin in origins)
 

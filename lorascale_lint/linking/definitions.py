@@ -80,6 +80,15 @@ class FunctionInfo:
         return names + [item.arg for item in (args.vararg, args.kwarg) if item is not None]
 
     @property
+    def annotations(self) -> list[str]:
+        """What the parameters are said to be, by the last part of a plain name: classes of records."""
+        args = self.node.args
+        notes = (item.annotation for item in (*args.posonlyargs, *args.args, *args.kwonlyargs))
+        return [
+            dotted(note).rpartition(".")[2] for note in notes if isinstance(note, ast.Name | ast.Attribute)
+        ]
+
+    @property
     def names_read(self) -> frozenset[str]:
         """Names that the body reads, but for what it only logs; all of them where it takes ``locals()``."""
         found = _names_read(self)

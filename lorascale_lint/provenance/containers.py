@@ -49,6 +49,7 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
     each,
+    is_one,
     join,
     options,
 )
@@ -184,7 +185,7 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
             else:
                 entries = m.heap.read(base.key, "entries") or Entries((), True)
                 m.heap.write(base.key, "entries", with_entry(entries, key, value))
-        case Place(path=path) if base != UNKNOWN:  # two unknown things are not one
+        case Place(path=path) if is_one(base):
             entries = m.heap.read(("place", path), "entries") or Entries((), True)
             if base.role in FACTORS:  # a layer made here is what the dictionary of layers is called
                 value = by_name(m, path.rpartition(".")[2], value, base)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from lorascale_lint.bounds import DISPLAY_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
+from lorascale_lint.knowledge.members import HELD_BY_LAYERS
 from lorascale_lint.knowledge.roles import DELTA, key_role, speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance import keys
@@ -46,7 +47,9 @@ from lorascale_lint.provenance.values import (
     combine,
     each,
     join,
+    one_of,
     options,
+    some_of,
 )
 
 
@@ -91,10 +94,17 @@ def _name(m: Machine, node: ast.Name) -> Value:
 
 def _attribute(m: Machine, node: ast.Attribute) -> Value:
     owner = operand(evaluate(m, node.value))
+    if node.attr in HELD_BY_LAYERS:
+        kept = some_of(owner, _is_no_list)
+        owner = one_of(kept) if kept else owner
     found = each(owner, lambda value: attribute(m, value, node.attr))
     read_part(m, node, owner, node.attr, found)
     m.read_field(node, owner, node.attr, found)
     return found
+
+
+def _is_no_list(value: Value) -> bool:
+    return not isinstance(value, Ref) or value.kind == "object"
 
 
 def _constant(m: Machine, node: ast.Constant) -> Value:

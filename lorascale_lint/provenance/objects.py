@@ -31,6 +31,7 @@ from lorascale_lint.provenance.values import (
     Text,
     Union,
     Value,
+    is_one,
     join,
     options,
 )
@@ -242,7 +243,7 @@ def store_attribute(m: Machine, owner: Value, name: str, value: Value, node: ast
                 return
             if name == "data" and owner.role == "base" and any(o.value == NONE for o in options(held)):
                 return  # a saved weight that is put back, looked at where none is saved
-            if owner != UNKNOWN:  # two unknown things are not one
+            if is_one(owner):
                 m.heap.write(("place", path), name, held)
         case Tensor(kind="A" | "B" | "base") if name in ("data", "weight"):
             if m.recording:

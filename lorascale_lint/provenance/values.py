@@ -268,6 +268,11 @@ class Element(Value):
 UNKNOWN = Place("?")
 
 
+def is_one(place: Place) -> bool:
+    """Is the place always the same thing? Two of which nothing is known are not one."""
+    return place != UNKNOWN and not place.path.startswith(MANY)
+
+
 def options(value: Value) -> tuple[Alternative, ...]:
     """The alternatives of ``value``."""
     return value.options if isinstance(value, Union) else (Alternative(value),)
@@ -349,7 +354,10 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
 
 
 def _alike(found: dict[Value, Guards]) -> dict[Value, Guards]:
-    """The same alternatives, told apart by what they are and by their scale only."""
+    """The same alternatives, told apart by what they are and by their scale only.
+
+    How often a list was made on the way depends on what was followed before, and hides no factor beside it.
+    """
     made: dict[Value, Guards] = {}
     for value, guards in found.items():
         small = value
@@ -359,6 +367,8 @@ def _alike(found: dict[Value, Guards]) -> dict[Value, Guards]:
             )
         elif isinstance(value, Number):
             small = Number(_by_meaning(value.scale))
+        elif isinstance(value, Ref) and value.cls is None:
+            small = Place(MANY)  # one of the lists and dictionaries that were made here
         made[small] = tuple(atom for atom in made[small] if atom in guards) if small in made else guards
     return made
 

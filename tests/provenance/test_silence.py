@@ -17,6 +17,24 @@ UNKNOWN = {
                 weight = weight + lora_B @ lora_A * (alpha / first[name])
             return weight
     """,
+    "a field called scale of a record that a caller fills with something unknown": """
+        import torch
+        from dataclasses import dataclass
+
+        @dataclass
+        class Weights:
+            lora_down: torch.Tensor
+            lora_up: torch.Tensor
+            scale: float
+
+        def apply_lora(weight, item: Weights):
+            weight += (item.lora_up @ item.lora_down) * item.scale
+            return weight
+
+        def merge_lora(weight, lora_down, lora_up, alpha):
+            scale = alpha / lora_down.shape[1]
+            return apply_lora(weight, Weights(lora_down, lora_up, scale))
+    """,
     "a scale computed out of sight": """
         def merge(weight, lora_A, lora_B, alpha, rank):
             return weight + lora_B @ lora_A * find_number(alpha, rank)
@@ -362,3 +380,29 @@ class LoraLinear(nn.Module):
 )
 def test_what_is_multiplied_was_there_and_so_was_what_came_with_it(merge: str) -> None:
     assert formula_of(FROM_AN_ENTRY.format(merge=merge)) == ["alpha / rank"]
+
+
+def test_two_things_that_may_be_too_much_are_not_one() -> None:
+    """What is stored into one of them is not found in the other."""
+    kinds = "\n".join(f"    if kind == {n}:\n        lora_A, lora_B = [a{n}], [b{n}]" for n in range(12))
+    source = f"""
+def merge(weight, kind, lora_down, lora_up, scaling, {", ".join(f"a{n}, b{n}" for n in range(12))}):
+    lora_A, lora_B = lora_down, lora_up
+{kinds}
+    lora_A.data = lora_down * scaling
+    return weight + lora_B.data @ lora_down
+"""
+    assert formula_of(source) == ["1"]
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_lists_that_a_factor_may_be_instead_do_not_hide_it(count: int) -> None:
+    """However often they were made: that depends on what was followed before."""
+    kinds = "\n".join(f"    if kind == {n}:\n        lora_A = [part{n}]" for n in range(count))
+    source = f"""
+def merge(weight, kind, lora_down, lora_up, scaling, {", ".join(f"part{n}" for n in range(count))}):
+    lora_A = lora_down
+{kinds}
+    return weight + lora_up @ lora_A.weight * scaling
+"""
+    assert formula_of(source) == ["scaling"]
