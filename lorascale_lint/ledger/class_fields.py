@@ -12,6 +12,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.provenance.marks import speaks_of_none
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import NONE, Guards, Place, Ref, Value, options
 
@@ -44,7 +45,7 @@ class Kept:
     @property
     def conditions(self) -> Guards:
         """Conditions under which it is put there, but for questions whether it is None."""
-        return tuple(atom for atom in self.guards if " is None" not in atom[0])
+        return tuple(atom for atom in self.guards if not speaks_of_none(atom[0]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

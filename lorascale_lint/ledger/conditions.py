@@ -8,15 +8,16 @@ from collections.abc import Collection
 
 from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.marks import asked_for_none
+from lorascale_lint.provenance.marks import asked_for_none, none_question
 from lorascale_lint.provenance.values import Guards
 
 
 def expression(name: str) -> ast.expr | None:
     """The condition as an expression; None for loops, handlers and the presence of an entry."""
-    text = name.rpartition("@")[0] or name
+    asked = asked_for_none(name)
+    text = re.sub(r"@\d+$", "", asked or name)
     try:
-        return ast.parse(text, mode="eval").body
+        return ast.parse(none_question(f"({text})") if asked else text, mode="eval").body
     except SyntaxError:
         return None
 
@@ -34,7 +35,7 @@ def explains(
     ``roles`` are those of the missing numbers, ``told`` those that say nothing of them, and ``named``
     is one of the missing ones. A bare name is what a caller gives, or what was computed for the purpose.
     """
-    node = expression(condition)
+    node = expression(asked_for_none(condition) or condition)
     if node is None:
         key, present, _ = condition.rpartition(" in ")
         return bool(present) and key_role(key.rpartition("}")[2]) in roles

@@ -95,8 +95,11 @@ class Ledger:
         return self.readings[make]  # type: ignore[return-value]
 
     def add(self, other: Ledger) -> None:
-        """Write down, behind what is here, what was seen elsewhere."""
+        """Write down, behind what is here, what was seen elsewhere; what `once` made before is made anew."""
         for item in fields(self):
+            if item.name == "readings":
+                self.readings.clear()
+                continue
             mine, others = getattr(self, item.name), getattr(other, item.name)
             if isinstance(mine, list):
                 mine += others

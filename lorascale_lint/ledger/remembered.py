@@ -14,7 +14,6 @@ from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.marks import asked_for_none, none_question
 from lorascale_lint.provenance.values import Guards, Hole, Number, Tensor, Text, Tup, Value, options
 
 
@@ -65,7 +64,7 @@ def _only_at_first(
 
 def _asks_first(function: FunctionInfo, guard: tuple[str, bool], place: str) -> bool:
     """Does the condition hold where ``place`` has something else, as of ``name not in self.made``?"""
-    match expression(_plain(guard[0])):
+    match expression(guard[0]):
         case ast.Compare(left=left, ops=[ast.In()], comparators=[right]):
             return not guard[1] and ast.unparse(right) == place and not isinstance(left, ast.Constant)
         case ast.Compare(left=ast.Name(id=name), ops=[ast.Is()]):
@@ -75,12 +74,6 @@ def _asks_first(function: FunctionInfo, guard: tuple[str, bool], place: str) -> 
             return not guard[1] and place in sides and not isinstance(right, ast.Constant)
         case _:
             return False
-
-
-def _plain(condition: str) -> str:
-    """``hit is None`` of ``hit@3 is None``."""
-    asked = asked_for_none(condition)
-    return none_question(asked.partition("@")[0]) if asked else condition
 
 
 def _is_looked_up(function: FunctionInfo, name: str, place: str) -> bool:

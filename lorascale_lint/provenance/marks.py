@@ -35,6 +35,11 @@ def none_question(name: str) -> str:
     return f"{name}{_IS_NONE}"
 
 
+def speaks_of_none(condition: str) -> bool:
+    """Is it, or a part of it, asked whether something is None?"""
+    return _IS_NONE in condition
+
+
 def asked_for_none(condition: str) -> str:
     """``alpha@3`` of ``alpha@3 is None``; empty for a condition that asks something else."""
     return condition.removesuffix(_IS_NONE) if condition.endswith(_IS_NONE) else ""
