@@ -533,3 +533,29 @@ def test_two_products_are_compared(difference: str, tmp_path: Path) -> None:
     source = COMPARED.replace("delta_old - delta_new", difference)
     found = lint_files(tmp_path, {"lora_compare.py": source})
     assert "LS310" not in {finding.code for finding in found}
+
+
+LAYER_TABLE = """
+import jax.numpy as jnp
+
+
+def lora_dense(params, kernel, x):
+    lora_out = jnp.dot(jnp.dot(x, params["lora_a"]), params["lora_b"])
+    return jnp.dot(x, kernel) + {scale} * lora_out
+"""
+
+
+@pytest.mark.parametrize("scale", ['params["scale"]', 'params["lora_scale"]', 'params.get("scaling")'])
+def test_a_layer_whose_table_holds_the_scale(scale: str, tmp_path: Path) -> None:
+    """Whoever made the table has divided."""
+    source = LAYER_TABLE.format(scale=scale)
+    assert "LS310" not in [f.code for f in lint_files(tmp_path, {"lora_dense.py": source})]
+
+
+def test_a_strength_beside_the_table_is_no_scale(tmp_path: Path) -> None:
+    head = "def init(key, rank, alpha):\n    return {'lora_a': key, 'lora_b': key, 'alpha': alpha}\n"
+    source = LAYER_TABLE.format(scale="strength").replace("kernel, x", "kernel, x, strength") + "\n\n" + head
+    silent = LAYER_TABLE.format(scale='params["scale"]') + "\n\n" + head
+    found = [f.code for f in lint_files(tmp_path, {"lora_dense.py": source}, codes=["LS310"])]
+    assert found == ["LS310"]
+    assert lint_files(tmp_path, {"lora_dense.py": silent}, codes=["LS310"]) == ()

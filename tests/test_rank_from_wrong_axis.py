@@ -109,3 +109,39 @@ def test_a_property_of_a_record(extent: str, count: int, tmp_path: Path) -> None
     found = lint_files(tmp_path, {"lora_patch.py": RECORD.format(extent=extent)}, codes=["LS120"])
     assert len(found) == count
     assert all("`Patch.dim` is this extent" in step.message for one in found for step in one.trace[:1])
+
+
+SLOTS = """\
+import torch
+
+
+class BatchedLoRA:
+    def __init__(self, base_layer, slots, max_rank):
+        self.base_layer = base_layer
+        self.lora_a_stacked = torch.zeros(slots, max_rank, base_layer.in_features)
+        self.lora_b_stacked = torch.zeros(slots, base_layer.out_features, max_rank)
+        self.scalings = torch.zeros(slots)
+
+    def set_lora(self, index, lora_a, lora_b, lora_alpha):
+        self.lora_a_stacked[index, : lora_a.shape[0]].copy_(lora_a)
+        self.lora_b_stacked[index, :, : lora_a.shape[0]].copy_(lora_b)
+        self.scalings[index] = lora_alpha / {rank}
+
+    def forward(self, x, indices):
+        lora_a, lora_b = self.lora_a_stacked[indices], self.lora_b_stacked[indices]
+        delta = torch.bmm(torch.bmm(x, lora_a.transpose(1, 2)), lora_b.transpose(1, 2))
+        return self.base_layer(x) + delta * self.scalings[indices][:, None, None]
+"""
+
+
+@pytest.mark.parametrize("rank", ["lora_a.shape[0]", "lora_a.size(0)", "len(lora_a)"])
+def test_rows_of_one_adapter_before_it_is_put_into_its_slot(rank: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_slots.py": SLOTS.format(rank=rank)}) == ()
+
+
+def test_columns_of_one_adapter_that_has_them_alone(tmp_path: Path) -> None:
+    source = SLOTS.replace("lora_alpha / {rank}", "1.0") + (
+        "\n\ndef merge(weight, lora_a, lora_b, alpha):\n"
+        "    return weight + (lora_b @ lora_a) * (alpha / lora_a.shape[1])\n"
+    )
+    assert "LS120" in [f.code for f in lint_files(tmp_path, {"lora_slots.py": source})]

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lorascale_lint.knowledge.operations import OPERATIONS
-from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, SCALING, STRENGTH, A, B, key_role
+from lorascale_lint.knowledge.roles import (
+    ALPHA,
+    DROPOUT,
+    MULTIPLIER,
+    SCALING,
+    STRENGTH,
+    A,
+    B,
+    key_role,
+    role_of,
+)
 from lorascale_lint.ledger.conditions import is_set
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Norm, Trial, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -150,7 +160,17 @@ class Fate:
         if isinstance(place, Norm):
             return not any(self.alpha in origins(r.value) for r in self.ledger.reads if r.how != "del")
         unused = not self.alpha_goes_on and not self.alpha_of_settings_goes_on and not self.is_rescaled
-        return unused and is_bare(place)
+        return unused and not self.holds_scale and is_bare(place)
+
+    @cached_property
+    def holds_scale(self) -> bool:
+        """Is a scale looked up beside the factors, by a plain name: a table of one layer, and no file?"""
+        return any(
+            read.container == self.trial.given
+            and isinstance(read.key, Text)
+            and role_of(read.key.literal or "", True) in (SCALING, MULTIPLIER)
+            for read in self.ledger.reads
+        )
 
     @cached_property
     def alpha_goes_on(self) -> bool:

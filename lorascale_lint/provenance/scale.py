@@ -165,7 +165,8 @@ def settled(scale: Scale, layout: str) -> Scale:
     made = Scale(scale.coefficient)
     for symbol, exponent in scale.powers:
         axis = symbol.origin.partition(" <")[0]
-        if symbol.role in (RANK, EXTENT) and axis.startswith(" of ", 1):
+        stacked = layout.startswith("batched") and axis.startswith("0")  # of adapters, or of one before that
+        if symbol.role in (RANK, EXTENT) and axis.startswith(" of ", 1) and not stacked:
             symbol = Symbol(RANK if axis in axes else EXTENT, symbol.origin)
         made = made * Scale(Fraction(1), ((symbol, exponent),))
     return made
