@@ -210,3 +210,49 @@ def test_a_record_that_declares_both(fields: str, scale: str, expected: list[str
     source = RECORD.format(fields=fields, scale=scale)
     findings = lint_files(tmp_path, {"lora_rules.py": source}, codes=["LS107"])
     assert [finding.code for finding in findings] == expected
+
+
+SIBLINGS = """\
+import torch
+from torch import nn
+
+
+class LoraDense(nn.Module):
+    def __init__(self, base, lora_alpha, rank):
+        super().__init__()
+        self.base = base
+        self.lora_alpha = lora_alpha
+        self.rank = rank
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+
+    def forward(self, x):
+        return self.base(x) + {forward} * self.lora_up(self.lora_down(x))
+
+    def fuse(self):
+        self.base.weight.data += (self.lora_up.weight @ self.lora_down.weight) * {fuse}
+"""
+QUOTIENT = "(self.lora_alpha / self.rank)"
+
+
+@pytest.mark.parametrize(
+    ("forward", "fuse"), [(QUOTIENT, "self.lora_alpha"), ("self.lora_alpha", "self.lora_alpha / self.rank")]
+)
+def test_one_method_divides_and_the_other_does_not(forward: str, fuse: str, tmp_path: Path) -> None:
+    source = SIBLINGS.format(forward=forward, fuse=fuse)
+    assert [f.code for f in lint_files(tmp_path, {"lora.py": source}, codes=["LS107"])] == ["LS107"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        SIBLINGS.format(forward=QUOTIENT, fuse=QUOTIENT),
+        SIBLINGS.format(forward="self.lora_alpha", fuse="self.lora_alpha")
+        .replace("self.lora_alpha = lora_alpha", "self.lora_alpha = lora_alpha / rank"),
+        SIBLINGS.format(forward="self.lora_alpha", fuse="self.lora_alpha")
+        + "\n    def extra_repr(self):\n        return f'scale={self.lora_alpha / self.rank}'\n",
+    ],
+    ids=["both divide", "divided where it is kept", "divided for a message"],
+)  # fmt: skip
+def test_methods_that_agree(source: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora.py": source}, codes=["LS107"]) == ()

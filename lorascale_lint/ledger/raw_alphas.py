@@ -81,7 +81,8 @@ def _uses(ledger: Ledger) -> Iterator[RawAlpha]:
     for node, (step, symbol) in raw.items():
         if node in divided:
             continue
-        witness = None if _is_divided(ledger, step.spot, symbol) else _is_real(ledger, symbol, step)
+        divided_here = _is_divided(ledger, step.spot, symbol)
+        witness = _sibling(ledger, step) if divided_here else _is_real(ledger, symbol, step)
         if witness is not None:
             text = ast.unparse(step.number) if step.number is not None else symbol.origin
             yield RawAlpha(step.spot, text, witness, step, _stored(ledger, step.spot.cls, symbol))
@@ -121,11 +122,16 @@ def _is_real(ledger: Ledger, symbol: Symbol, step: Multiplied) -> Witness | None
     declared = _declared_beside(ledger, step, symbol)
     if declared is not None:
         return declared
+    return _sibling(ledger, step)
+
+
+def _sibling(ledger: Ledger, step: Multiplied) -> Witness | None:
+    """Where another method of the class, or of one of its family, divides the alpha of the same factors."""
     family = family_of_class(ledger, step.spot.cls)
     for other in () if family is None else family.applications:
         for branch in other.branches:
             found = powers_of(branch.scale)
-            if found.is_trained and found.alpha:
+            if found.is_trained and found.alpha and other.spot.function is not step.spot.function:
                 return other.spot, f"`{other.spot.name}` applies the delta at {branch.scale.formula()}"
     return None
 
