@@ -9,6 +9,9 @@ import pytest
 
 from lorascale_lint.engine import lint
 from lorascale_lint.findings import Finding
+from lorascale_lint.linking.companions import companions
+from lorascale_lint.linking.program import Program
+from lorascale_lint.sources.texts import Texts
 
 PROJECT = {
     "pkg/__init__.py": "",
@@ -143,3 +146,25 @@ def test_the_layer_of_a_loader_is_looked_at_beside_it(tmp_path: Path) -> None:
     loader = tmp_path / "pkg/loader.py"
     found = {f.code for f in lint([loader], [file for file in files if file != loader]).findings}
     assert "LS301" in found
+
+
+@pytest.mark.parametrize(
+    ("statement", "imports"),
+    [
+        ("from pkg.layers.adapter import LoRALinear", True),
+        ("from .layers import (\n    adapter,  # the layers\n)", True),
+        ("if True:\n    import pkg.layers.adapter as layers", True),
+        ("# Copied from pkg.layers.adapter.LoRALinear", False),
+        ("NAMES = ['adapter', 'lora']", False),
+    ],
+)
+def test_files_that_import_the_changed_one_are_looked_at_beside_it(statement: str, imports: bool) -> None:
+    """One that only speaks of it in a comment or a text is not even parsed."""
+    text = f'"""LoRA."""\n\n{statement}\n'
+    texts = Texts(
+        {Path(name): source.encode() for name, source in (PROJECT | {"pkg/other.py": text}).items()}
+    )
+    modules = {name: name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in texts}
+    program = Program(texts, modules)
+    assert ("pkg/other.py" in companions(program, texts, ["pkg/layers/adapter.py"])) is imports
+    assert ("pkg/other.py" in {file.filename for file in program.parsed()}) is imports

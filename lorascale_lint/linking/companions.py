@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import PurePath
 
@@ -46,7 +47,17 @@ def _importers(program: Program, texts: Texts, target: str) -> list[str]:
     word = path.parent.name if path.stem == "__init__" else path.stem
     if not word.isascii():
         return []
-    near = [name for name in texts if name != target and texts.mentions(name, word) and _speaks(texts, name)]
+    imports = re.compile(
+        rb"^[^#\"'\n]*\b%s\b" % re.escape(word).encode(), re.MULTILINE
+    )  # a comment imports nothing
+    near = [
+        name
+        for name in texts
+        if name != target
+        and texts.mentions(name, word)
+        and imports.search(texts.sources[name])
+        and _speaks(texts, name)
+    ]
     near.sort(key=lambda name: (-_shared(name, target), name))
     found: list[str] = []
     for name in near:

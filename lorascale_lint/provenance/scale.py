@@ -50,7 +50,7 @@ class Scale:
     @staticmethod
     def of(role: str, origin: str = "", exponent: Fraction | int = 1) -> Scale:
         """The scale of one number."""
-        return Scale(Fraction(1), ((Symbol(role, origin), Fraction(exponent)),))
+        return _of(role, origin, exponent)
 
     def __mul__(self, other: Scale) -> Scale:
         if not other.powers and other.coefficient == 1:
@@ -83,8 +83,7 @@ class Scale:
 
     def unknowns(self) -> tuple[str, ...]:
         """Origins of the numbers whose meaning is not known."""
-        found = tuple(symbol.origin for symbol, _ in self.powers if symbol.role in ("", EXTENT))
-        return found + self._of_two()
+        return _unknowns(self)
 
     def _of_two(self) -> tuple[str, ...]:
         """Numbers of one adapter over those of another: two alphas, or one of an earlier round of a loop."""
@@ -124,6 +123,17 @@ class Scale:
             above.insert(0, f"{float(shown.coefficient):g}")
         head, *tail = above
         return head + "".join(f" / {part}" for part in below) + "".join(f" * {part}" for part in tail)
+
+
+@lru_cache(maxsize=KEPT_SCALES)
+def _of(role: str, origin: str, exponent: Fraction | int) -> Scale:
+    return Scale(Fraction(1), ((Symbol(role, origin), Fraction(exponent)),))
+
+
+@lru_cache(maxsize=KEPT_SCALES)
+def _unknowns(scale: Scale) -> tuple[str, ...]:
+    found = tuple(symbol.origin for symbol, _ in scale.powers if symbol.role in ("", EXTENT))
+    return found + scale._of_two()
 
 
 @lru_cache(maxsize=KEPT_SCALES)

@@ -325,7 +325,7 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
             if before is None:
                 found[value] = guards
             elif before is not guards:
-                found[value] = tuple(atom for atom in before if atom in guards)
+                found[value] = tuple([atom for atom in before if atom in guards])
             continue
         denied = {(name, not holds) for name, holds in guards}
         for inner, own in value.options:
@@ -341,7 +341,7 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
             if before is None:
                 found[inner] = own
             elif before is not own:
-                found[inner] = tuple(atom for atom in before if atom in own)
+                found[inner] = tuple([atom for atom in before if atom in own])
     if not found:
         return UNKNOWN
     if len(found) > OPTION_LIMIT:
