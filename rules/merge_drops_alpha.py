@@ -10,6 +10,7 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Apply, Norm
 from lorascale_lint.ledger.fates import Fate, fates, may_hold_scale
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.refusals import refuses_other_alphas
 from lorascale_lint.ledger.stated_alphas import Stated, stated_alpha
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
@@ -122,6 +123,8 @@ class MergeDropsAlpha(Rule):
                 ways = {way for way in fate.handed if way[0] is place.spot.function}
                 elsewhere = isinstance(place, Apply) and ways & scaled
                 if place.spot.node in used | seen or elsewhere or not fate.drops_alpha(place):
+                    continue
+                if refuses_other_alphas(ledger, place.spot.file):
                     continue
                 stated = stated_alpha(ledger, fate, found)
                 known = place.spot.node in called or not may_hold_scale(place)

@@ -273,3 +273,15 @@ def test_silent_once_corrected(case: Case, tmp_path: Path) -> None:
         assert old in text
         text = text.replace(old, new)
     assert findings(text, tmp_path) == set()
+
+
+@pytest.mark.parametrize("compared", ['!= cfg["r"]', '== cfg["r"]', "!= 16"])
+def test_other_alphas_than_the_rank_may_be_refused(compared: str, tmp_path: Path) -> None:
+    text = (PROGRAMS / "third/unit_scale_merge.py").read_text()
+    assert '!= cfg["r"]' in text
+    text = text.replace('!= cfg["r"]', compared)
+    refused = compared == '!= cfg["r"]'
+    if compared.startswith("=="):
+        refused = True
+        text = text.replace("    if cfg[", "    if not cfg[")
+    assert findings(text, tmp_path) == (set() if refused else {("LS310", 25)})

@@ -1,0 +1,47 @@
+"""Adapters whose scale is another than 1, and that code refuses to take."""
+
+from __future__ import annotations
+
+import ast
+
+from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.entries import Ask
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
+from lorascale_lint.provenance.values import Value, options
+
+
+def refuses_other_alphas(ledger: Ledger, file: FileInfo) -> bool:
+    """Does a function of the file raise where alpha and the rank are not the same?"""
+    return file.filename in ledger.once(_refusing)
+
+
+def _refusing(ledger: Ledger) -> frozenset[str]:
+    return frozenset(ask.spot.file.filename for ask in ledger.asks if _compares(ask) and _raises(ask))
+
+
+def _compares(ask: Ask) -> bool:
+    """Is an alpha compared with a rank, and with nothing else?"""
+    if ask.other is None:
+        return False
+    return {_role(ask.value), _role(ask.other)} == {ALPHA, RANK}
+
+
+def _role(value: Value) -> str:
+    """The role of a number that is one of a kind, whatever the way."""
+    scales = [scale_of(option.value) for option in options(value)]
+    found = {s.powers[0][0].role if s is not None and len(s.powers) == 1 else "" for s in scales}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _raises(ask: Ask) -> bool:
+    """Does the statement of the question raise, or is it an assertion?"""
+    function = ask.spot.function
+    body = function.node if isinstance(function, FunctionInfo) else ask.spot.file.tree
+    for node in ast.walk(body):
+        if isinstance(node, ast.Assert | ast.If) and any(
+            part is ask.spot.node for part in ast.walk(node.test)
+        ):
+            return isinstance(node, ast.Assert) or any(isinstance(p, ast.Raise) for p in ast.walk(node))
+    return False
