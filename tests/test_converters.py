@@ -175,3 +175,30 @@ def test_a_filter_by_dimensions_drops_alpha(test: str, tmp_path: Path) -> None:
     assert [finding.code for finding in lint_files(tmp_path, {"lora_rename.py": source})] == ["LS302"]
     right = source.replace(f"if {test}:", "if True:")
     assert lint_files(tmp_path, {"lora_rename.py": right}) == ()
+
+
+OF_A_MODEL = """
+import re
+from safetensors.torch import load_file
+
+BLOCK = re.compile(r"^(down|up)_blocks_(\\d+)_attentions_(\\d+)_transformer_blocks_(\\d+)_(attn[12])_(.*)$")
+
+
+def convert(path):
+    out = {{}}
+    for key, tensor in load_file(path).items():
+        name, _, suffix = key.partition(".")
+        found = BLOCK.match(name.removeprefix("lora_unet_"))
+        if {skipped} or found is None:
+            continue
+        block = f"{{found[1]}}_blocks.{{found[2]}}.attentions.{{found[3]}}.{{found[5]}}.{{found[6]}}"
+        out[f"unet.{{block}}.{{suffix.replace('lora_', 'lora.')}}"] = tensor
+    return out
+"""
+
+
+@pytest.mark.parametrize(("skipped", "count"), [('"lora_" not in suffix', 1), ('suffix == "dora_scale"', 0)])
+def test_names_of_one_model_alone(skipped: str, count: int, tmp_path: Path) -> None:
+    source = OF_A_MODEL.format(skipped=skipped)
+    found = lint_files(tmp_path, {"convert_lora.py": source}, codes={"LS302"})
+    assert [item.code for item in found] == ["LS302"] * count

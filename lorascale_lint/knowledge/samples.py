@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
@@ -25,6 +25,8 @@ class Sample:
     """Does every file of the convention have an alpha for each module?"""
     base: str = ""
     """What follows the module in the key of the weight below the factors, in files that hold it too."""
+    of_models: tuple[tuple[str, str], ...] = ()
+    """Modules of certain models, by a word of the code that knows those: it may take no other names."""
 
     def key(self, part: str) -> str:
         """Key of one part; in a dictionary of one module alone (no ``module``) the part itself."""
@@ -71,6 +73,13 @@ SAMPLES = (
         ("lora_down", "lora_up", "lora_unet"),
         "",
         True,
+        of_models=(
+            (
+                "attentions",
+                "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",
+            ),  # SD, SDXL
+            ("double_blocks", "lora_unet_double_blocks_0_img_attn_proj"),  # Flux
+        ),
     ),
     Sample(
         "peft-trained",
@@ -80,8 +89,23 @@ SAMPLES = (
         ("lora_A.default", "lora_B.default"),
         base="base_layer.weight",
     ),
-    Sample("peft", "base_model.model.model.layers.0.self_attn.q_proj", A_B, "alpha", _LETTERS, "base_model"),
-    Sample("comfy", "diffusion_model.blocks.0.attn.to_q", A_B, "alpha", _LETTERS),
+    Sample(
+        "peft",
+        "base_model.model.model.layers.0.self_attn.q_proj",
+        A_B,
+        "alpha",
+        _LETTERS,
+        "base_model",
+        of_models=(("transformer_blocks", "base_model.model.transformer_blocks.0.attn.to_q"),),
+    ),
+    Sample(
+        "comfy",
+        "diffusion_model.blocks.0.attn.to_q",
+        A_B,
+        "alpha",
+        _LETTERS,
+        of_models=(("double_blocks", "diffusion_model.double_blocks.0.img_attn.proj"),),
+    ),
     Sample("fastvideo", "blocks.0.attn.to_q", BARE_A_B, "lora_alpha", _LETTERS, "lora_alpha"),
     Sample("diffusers-legacy", "unet.blocks.0.attn.to_q", LORA_DOWN_UP, "alpha", ("lora.down", "lora.up")),
     Sample("megatron", "model.layers.0.self_attn", IN_OUT, "alpha", ("linear_in", "linear_out")),
@@ -124,7 +148,12 @@ _MODULE = re.compile(r"\w+(\.\w+)+")
 
 def samples_of(text: str) -> list[Sample]:
     """The files that code with this text may know."""
-    return [sample for sample in SAMPLES if sample.is_named_in(text)]
+    return [_of_model(sample, text) for sample in SAMPLES if sample.is_named_in(text)]
+
+
+def _of_model(sample: Sample, text: str) -> Sample:
+    module = next((module for word, module in sample.of_models if word in text), sample.module)
+    return replace(sample, module=module)
 
 
 def takes_more(pattern: str) -> bool:

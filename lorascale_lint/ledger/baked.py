@@ -32,18 +32,25 @@ def baked(ledger: Ledger) -> Iterator[Baked]:
     """One for each function that writes a factor times alpha / rank, and alpha itself."""
     for look in looks(ledger):
         alphas = [write for write in look.writes if key_role_of(write.key) == ALPHA and not _only_told(write)]
-        kept = [symbol for write in alphas for symbol in _kept(write)]
-        if not alphas or not all(symbol.role in (ALPHA, RANK) for symbol in kept):
-            continue  # what is computed for the file makes up for the scale, or nobody knows
-        origins = {symbol.origin for symbol in kept if symbol.role == ALPHA}
-        for write in look.writes if origins else ():
+        for write in look.writes if alphas else ():
             scale = _held(write) if key_role_of(write.key) in FACTORS else None
-            if scale is not None and not write.spot.file.is_test:
-                beside = next((w for w in alphas if not contradict(w.guards, write.guards)), None)
-                if beside is not None:
-                    inside = {symbol.origin for symbol, _ in scale.powers if symbol.role == ALPHA}
-                    yield Baked(write.spot, scale, beside.spot, not inside.isdisjoint(origins))
-                    break
+            beside = [item for item in alphas if _goes_with(item, write)]
+            kept = [symbol for item in beside for symbol in _kept(item)]
+            if scale is None or write.spot.file.is_test or not all(s.role in (ALPHA, RANK) for s in kept):
+                continue  # what is computed for the file makes up for the scale, or nobody knows
+            origins = {symbol.origin for symbol in kept if symbol.role == ALPHA}
+            if origins:
+                inside = {symbol.origin for symbol, _ in scale.powers if symbol.role == ALPHA}
+                yield Baked(write.spot, scale, beside[0].spot, not inside.isdisjoint(origins))
+                break
+
+
+def _goes_with(alpha: KeyWrite, factor: KeyWrite) -> bool:
+    """Is the alpha an entry of the same file, or of the configuration that is written beside it?"""
+    if contradict(alpha.guards, factor.guards):
+        return False
+    key = alpha.key.literal if isinstance(alpha.key, Text) else None
+    return alpha.container == factor.container or key == "lora_alpha"
 
 
 def _only_told(write: KeyWrite) -> bool:
