@@ -241,6 +241,29 @@ def test_reports_that_are_none(
     assert command("merge-reports", str(report))[0] == 2
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices")
+@pytest.mark.parametrize("kind", ["pipe", "device", "damaged"])
+def test_reports_that_are_no_files_or_damaged(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path, kind: str
+) -> None:
+    report = tmp_path / "report"
+    match kind:
+        case "pipe":
+            os.mkfifo(report)
+        case "device":
+            report.symlink_to("/dev/zero")
+        case _:
+            with zipfile.ZipFile(report, "w", zipfile.ZIP_DEFLATED) as file:
+                file.writestr("shard.json", bytes(range(256)) * 20)
+            content = bytearray(report.read_bytes())
+            content[60:90] = b"Z" * 30
+            report.write_bytes(content)
+    code, out, err = command("merge-reports", str(report))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {report}: is not what --shard has written: ")
+    assert err.count("\n") == 1
+
+
 # ---- a cluster ------------------------------------------------------------------------------
 
 

@@ -7,8 +7,11 @@ on a file of another share. `merge-reports` asks the rules, so the findings are 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from typing import Any
 from lorascale_lint.bounds import SHARD_BYTES
 from lorascale_lint.errors import InputError
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.reading import read_regular
 from lorascale_lint.workers.executors import Submit
 from lorascale_lint.workers.packing import packed
 from lorascale_lint.workers.projects import Project, Received
@@ -81,6 +85,10 @@ class Shard:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+"""What `zipfile` raises in an archive that somebody else has written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Merged:
     """What all shares of a run saw, in place of workers."""
@@ -97,13 +105,13 @@ class Merged:
         answers: dict[tuple[str, ...], bytes] = {}
         for path in reports:
             try:
-                with zipfile.ZipFile(path) as file:
+                with zipfile.ZipFile(io.BytesIO(read_regular(path, SHARD_BYTES))) as file:
                     if sum(item.file_size for item in file.infolist()) > SHARD_BYTES:
                         raise InputError(f"{path}: holds more than {SHARD_BYTES} bytes")
                     headers.append(json.loads(file.read(_HEADER)))
                     kept = enumerate(headers[-1]["files"])
                     answers |= {tuple(share): file.read(str(number)) for number, share in kept}
-            except (OSError, LookupError, ValueError, TypeError, RecursionError, zipfile.BadZipFile) as error:
+            except (OSError, LookupError, ValueError, TypeError, *_DAMAGED) as error:
                 raise InputError(f"{path}: is not what --shard has written: {error}") from error
         try:
             missing = {index + 1 for index in range(headers[0]["shard"][1])}
