@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,17 +54,21 @@ def adapter_model_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[Fun
     given: dict[str, Value] = {}
     settings = ""
     for name, parameter in signature.parameters.items():
-        if name in words.MODELS and Role.BASE not in {value.role for value in given.values()}:
+        if name in words.MODELS and not _model_in(given):
             given[name] = Value(Role.BASE, Form.MODEL)
         elif name in words.CONFIGURATION and not settings:
             settings, given[name] = name, _settings(parameter, signature, cls)
         elif values := values_of(name, signature):
             given[name] = values[0]
-    if not settings or Role.BASE not in {value.role for value in given.values()}:
+    if not settings or not _model_in(given):
         raise CannotBuildError("it is not made of a model and settings")
     for form in (Form.BY_ADAPTER, Form.PLAIN):
         told = {**given, settings: replace(given[settings], form=form)}
         yield FunctionCase(sketch.place, tuple(told.items()))
+
+
+def _model_in(given: Mapping[str, Value]) -> bool:
+    return any(value.form is Form.MODEL for value in given.values())
 
 
 def _settings(parameter: inspect.Parameter, signature: Signature, owner: Any) -> Value:

@@ -132,3 +132,23 @@ def test_wrong_ones_are_told_apart(
     found = answers(change, tmp_path / "wrong")[question]
     assert found.verdict is Verdict.OBSERVED
     assert (found.expected, found.observed) == (pytest.approx(expected), pytest.approx(observed))
+
+
+def test_a_layer_with_settings_is_no_such_class(tmp_path: Path) -> None:
+    source = """
+from torch import nn
+
+
+class Strange(nn.Module):
+    def __init__(self, base_layer, adapter_name, config):
+        super().__init__()
+        self.base_layer, self.scaling = base_layer, config.lora_alpha / config.r
+        self.lora_A, self.lora_B = nn.Linear(3, config.r), nn.Linear(config.r, 5)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+    (tmp_path / "strange.py").write_text(source)
+    (found,) = run_verify(tmp_path, driver="harness", seed=3).rows
+    assert found.verdict is Verdict.NOT_RUN
+    assert "no factor's of rank" in found.detail
