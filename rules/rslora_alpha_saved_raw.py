@@ -15,6 +15,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
 from lorascale_lint.ledger.surroundings import around
+from lorascale_lint.ledger.unsaid_roots import unsaid_roots
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Place, Text, options
 from lorascale_lint.rule import Rule
@@ -26,7 +27,9 @@ class RsloraAlphaSavedRaw(Rule):
     ## What it finds
 
     A class whose scale is alpha / sqrt(rank) when a flag of its constructor is on, and that registers
-    the buffer (or parameter) `alpha` with the same value whether the flag is on or not.
+    the buffer (or parameter) `alpha` with the same value whether the flag is on or not. Also a
+    configuration for PEFT that is written beside layers which all scale by alpha / sqrt(rank), with their
+    alpha and without `use_rslora`.
 
     ## Why it is wrong
 
@@ -120,6 +123,16 @@ class RsloraAlphaSavedRaw(Rule):
                 trace=(
                     (built, "the adapter is made here, with the flag"),
                     (meeting.spot, "the file gets alpha itself, flag or no flag"),
+                ),
+            )
+        for found in unsaid_roots(ledger):
+            yield self.at(
+                found.alpha,
+                "the layers divide alpha by sqrt(rank), and their configuration does not say `use_rslora`",
+                effect=f"in every reader of the file: {effect_of(TRAINED, TRAINED_RS)}",
+                trace=(
+                    (found.applied, "the scale is alpha / sqrt(rank)"),
+                    (found.alpha, "readers divide this alpha by the rank"),
                 ),
             )
         scaled: dict[object, Store] = {}

@@ -250,6 +250,12 @@ CASES = (
             ),
         ),
     ),
+    Case(
+        "fourth/rank_study",
+        "LS402",
+        59,
+        (('"bias": "none",', '"bias": "none",\n        "use_rslora": True,'),),
+    ),
 )
 
 

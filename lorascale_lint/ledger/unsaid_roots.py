@@ -1,0 +1,56 @@
+"""Configurations for PEFT that do not say that the layers they are of divide by the root of the rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.interfaces import ADAPTER_TYPE
+from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.applications import Application, applications
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.powers import HALF, powers_of
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.surroundings import literal_of
+from lorascale_lint.ledger.tables import Table, tables
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnsaidRoot:
+    """``alpha`` is written beside the rank and no flag; ``applied`` divides it by sqrt(rank)."""
+
+    alpha: Spot
+    applied: Spot
+
+
+def unsaid_roots(ledger: Ledger) -> Iterator[UnsaidRoot]:
+    """Configurations written in a file whose layers all have rsLoRA's scale."""
+    uses = [item for item in applications(ledger) if not item.reasons and not item.spot.file.is_test]
+    for table in tables(ledger):
+        alphas = table.by_role(ALPHA)
+        if not table.named(ADAPTER_TYPE) or not table.by_role(RANK) or not alphas or _says_more(table):
+            continue
+        own = [item for item in uses if item.spot.file is alphas[0].spot.file]
+        if own and all(map(_by_root, own)) and all(_is_plain(alpha.value) for alpha in alphas):
+            yield UnsaidRoot(alphas[0].spot, own[0].spot)
+
+
+def _says_more(table: Table) -> bool:
+    """Is the flag written too, or anything under a key that is not known?"""
+    keys = [literal_of(write.key) for write in table.writes]
+    return not all(keys) or any(map(speaks_of_rslora, keys))
+
+
+def _by_root(item: Application) -> bool:
+    found = [powers_of(branch.scale) for branch in item.branches]
+    return all(powers.is_trained and powers.below == HALF for powers in found)
+
+
+def _is_plain(value: Value) -> bool:
+    """Is it alpha as it was, as far as is known? What is computed may make up for the root."""
+    scales = [scale_of(option.value) for option in options(value)]
+    return all(scale is None or scale.by_role() == Scale.of(ALPHA) for scale in scales)
