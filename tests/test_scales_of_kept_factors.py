@@ -46,6 +46,17 @@ def absorb(lora_sd, name):
     lora_sd[name + ".lora_up.weight"] = lora_sd[name + ".lora_up.weight"] * alpha
     lora_sd[name + ".alpha"] = 1.0
 """
+BOTH = """
+
+def add(loraA, loraB):
+    return absorb(loraA), absorb(loraB)
+"""
+EACH = """\
+def absorb(lora_sd, name):
+    alpha, rank = lora_sd[name + ".alpha"], lora_sd[name + ".lora_down.weight"].shape[0]
+    for side in (".lora_down.weight", ".lora_up.weight"):
+        lora_sd[name + side] = lora_sd[name + side] * (alpha / rank) ** 0.5
+"""
 WHOLE = "alpha / rank"
 
 
@@ -57,6 +68,7 @@ def _codes(source: str, tmp_path: Path) -> set[str]:
     ("source", "code"),
     [
         (KEPT.format(scale="alpha"), "LS107"),
+        (KEPT.format(scale="alpha") + BOTH, "LS107"),
         (KEPT.format(scale="rank / alpha"), "LS111"),
         (KEPT.format(scale="1 / rank"), "LS121"),
         (GIVEN.format(scale="1 / rank"), "LS121"),
@@ -73,7 +85,9 @@ def test_a_part_of_the_scale_is_found(source: str, code: str, tmp_path: Path) ->
         KEPT.format(scale=WHOLE),
         GIVEN.format(scale=WHOLE),
         MERGED.format(scale="alpha / down.shape[0]"),
+        KEPT.format(scale=WHOLE) + BOTH,
         SPLIT,
+        EACH,
         WRITTEN,
         GIVEN.format(scale="1 / rank").replace("alpha, shape", "shape"),
     ],

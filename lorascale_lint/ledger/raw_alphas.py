@@ -67,7 +67,7 @@ def raw_alphas(ledger: Ledger) -> list[RawAlpha]:
 
 def _uses(ledger: Ledger) -> Iterator[RawAlpha]:
     divided: set[int] = set()
-    raw: dict[int, tuple[Multiplied, Symbol]] = {}
+    raw: dict[int, dict[Symbol, Multiplied]] = defaultdict(dict)
     for scale, steps in _ends(ledger):
         if powers_of(scale).below > 0:
             divided.update(id(step.spot.node) for step in steps)
@@ -77,15 +77,17 @@ def _uses(ledger: Ledger) -> Iterator[RawAlpha]:
             continue
         last = next((step for step in reversed(steps) if powers_of(step.scale).alpha == 1), None)
         if last is not None and getattr(last.before, "kind", "") != "data":  # not called one for its alpha
-            raw.setdefault(id(last.spot.node), (last, symbol))
-    for node, (step, symbol) in raw.items():
+            raw[id(last.spot.node)].setdefault(symbol, last)
+    for node, looks in raw.items():
         if node in divided:
             continue
-        divided_here = _is_divided(ledger, step.spot, symbol)
-        witness = _sibling(ledger, step) if divided_here else _is_real(ledger, symbol, step)
-        if witness is not None:
-            text = ast.unparse(step.number) if step.number is not None else symbol.origin
-            yield RawAlpha(step.spot, text, witness, step, _stored(ledger, step.spot.cls, symbol))
+        for symbol, step in looks.items():
+            divided_here = _is_divided(ledger, step.spot, symbol)
+            witness = _sibling(ledger, step) if divided_here else _is_real(ledger, symbol, step)
+            if witness is not None:
+                text = ast.unparse(step.number) if step.number is not None else symbol.origin
+                yield RawAlpha(step.spot, text, witness, step, _stored(ledger, step.spot.cls, symbol))
+                break
 
 
 def _ends(ledger: Ledger) -> Iterator[tuple[Scale, tuple[Multiplied, ...]]]:
