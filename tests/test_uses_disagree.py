@@ -53,6 +53,7 @@ def found(folder: Path, source: str) -> list[tuple[str, str]]:
         ("lora_alpha / r", "self.scaling", 0),
         ("lora_alpha / r", "(1 / self.r) * self.lora_alpha", 0),
         ("lora_alpha / r", "self.strength * self.lora_alpha / self.r", 0),
+        ("lora_alpha / r", "0 * self.lora_alpha / self.r", 0),
         ("lora_alpha / math.sqrt(r)", "(self.lora_alpha / self.r**0.5)", 0),
         ("lora_alpha / math.sqrt(r) if use_rslora else lora_alpha / r", "self.scaling", 0),
     ],

@@ -81,6 +81,7 @@ def _all_comparable(ledger: Ledger) -> list[Application]:
         and len(item.branches) == 1
         and powers_of(item.branches[0].scale).is_trained
         and powers_of(item.branches[0].scale).alpha
+        and item.branches[0].scale.coefficient
     ]
 
 

@@ -14,9 +14,11 @@ def effect_of(scale: Scale, trained: Scale = TRAINED) -> str:
     used = {symbol.role for symbol, _ in (*scale.powers, *trained.powers)}
     names = [name for name in (ALPHA, RANK, STRENGTH, MULTIPLIER) if name in used or name in (ALPHA, RANK)]
     example = ", ".join(f"{name}={EXAMPLE[name]:g}" for name in names)
-    error = _value(scale) / _value(trained)
-    if error == 0:
+    if not scale.coefficient:
         return f"no effect at all instead of {trained.formula()}"
+    if not trained.coefficient:
+        return f"effective scale {scale.formula()} where there is to be no effect at all"
+    error = _value(scale) / _value(trained)
     relation = f"{error:.2f}x too strong" if error > 1 else f"{1 / error:.2f}x too weak"
     return f"effective scale {scale.formula()} instead of {trained.formula()}: {relation} for {example}"
 
