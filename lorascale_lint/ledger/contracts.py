@@ -24,7 +24,7 @@ from lorascale_lint.knowledge.interfaces import (
 )
 from lorascale_lint.knowledge.kinds import speaks_of_patterns, speaks_of_rslora
 from lorascale_lint.knowledge.members import CONTAINER_TYPES
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, has_two_stars, named_arguments
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import number_origins, quotient_scales, symbol_of
@@ -277,12 +277,8 @@ class Contracts:
                     for scale, _ in quotient_scales(item)
                 )
             callee = callee.methods["__init__"]
-        return not any(map(speaks_of_rslora, callee.parameters)) and self.surroundings.sides[
-            scope_of(callee)
-        ] >= {
-            "A",
-            "B",
-        }
+        known = self.surroundings.sides[scope_of(callee)]
+        return not any(map(speaks_of_rslora, callee.parameters)) and known >= FACTORS
 
     # ---- where a configuration comes from -------------------------------------------------
 
