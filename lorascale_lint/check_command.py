@@ -160,10 +160,22 @@ class _Check:
         self._complain(report)
         if self.options.prove and report.findings:
             report = self._proved(report)
+        if self.options.output_format == "html" and report.findings:
+            report = self._drawn(report, overlay)
         self.output.report(report, self.reader(overlay))
         if self.stdin is None:
             self._shrink_baseline()
         return self._exit_code(report)
+
+    def _drawn(self, report: Report, overlay: Mapping[Path, bytes]) -> Report:
+        """The report with the map of the files that have findings, which the page draws."""
+        from lorascale_lint.examination import examine_paths
+        from lorascale_lint.report.map_record import map_record
+
+        names = {finding.span.filename for finding in report.findings}
+        targets = [path for path in self.sources.targets if str(path) in names]
+        ledger, _ = examine_paths(targets, self.sources.context, overlay=overlay)
+        return replace(report, ways=map_record(ledger, names))
 
     def _proved(self, report: Report) -> Report:
         """The report with what came of running the code. Nothing else of `check` executes any."""

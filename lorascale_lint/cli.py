@@ -66,9 +66,13 @@ class _Commands(click.Group):
         return own + [item for item in check.shell_complete(ctx, incomplete) if item.value not in known]
 
 
+_LONGEST = 2 * max(map(len, COMMANDS))
+"""Letters of a word that may be a misspelt command."""
+
+
 def _command_near(word: str) -> str | None:
     """The command that somebody may have meant with a word that is no path."""
-    if not word.isalpha() or Path(word).exists():
+    if not word.isalpha() or len(word) > _LONGEST or Path(word).exists():
         return None
     from difflib import get_close_matches
 

@@ -105,14 +105,14 @@ class ConstructorDropsAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls of functions that speak of LoRA which leave an alpha at its default."""
-        from lorascale_lint.codemods.forward_arguments import forward_arguments
-
         for option in unread_options(ledger):
             if option.is_flag:
                 continue
             given, build = option.given, option.build.spot
             what = "alpha is not" if given is None else f"alpha is `{ast.unparse(given.node)}`"
             told = [(option.parameter, option.told)] if option.told else []
+            from lorascale_lint.codemods.forward_arguments import forward_arguments
+
             yield self.at(
                 given or build,
                 f"`{option.name}` is an option, and the adapter is made without it",
@@ -126,6 +126,8 @@ class ConstructorDropsAlpha(Rule):
         for dropped in dropped_alphas(ledger):
             spot = dropped.use.spot
             arguments = dropped.arguments
+            from lorascale_lint.codemods.forward_arguments import forward_arguments
+
             yield self.at(
                 spot,
                 dropped.message,

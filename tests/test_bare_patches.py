@@ -109,8 +109,8 @@ class LoraExporter:
 
 
 def test_settings_without_an_alpha(tmp_path: Path) -> None:
-    source = WRITER.format(more="", change="pass")
-    assert found(tmp_path, {"lora_save.py": source}, "LS227") == [("medium", 7)]
+    source = WRITER.format(more="", change="pass")  # an alpha comes in, and nothing reads it
+    assert found(tmp_path, {"lora_save.py": source}, "LS227") == [("high", 7)]
     assert found(tmp_path, {"lora_save.py": KEYWORDS}, "LS227") == [("medium", 7)]
 
 

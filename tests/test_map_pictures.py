@@ -147,3 +147,17 @@ def test_a_row_has_no_picture(project, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert err.endswith("Error: --at has no picture\n")
+
+
+def test_the_report_draws_the_implementations_of_files_with_findings(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "lora_layer.py").write_text(LAYER.replace(" * self.scaling", ""))
+    (tmp_path / "lora_right.py").write_text(LAYER.replace("LoraLayer", "RightLayer"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["--no-cache", "--output-format", "html", "."]) == 1
+    page = capsys.readouterr().out
+    assert "The implementations in lora_layer.py" in page
+    assert "LoraLayer.forward: 1" in page
+    assert "lora_right.py" not in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,13 +10,13 @@ from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import looks
+from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Tensor, Text, contradict, options
+from lorascale_lint.provenance.values import Tensor, Text, Value, contradict, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,26 +32,37 @@ class Baked:
 def baked(ledger: Ledger) -> Iterator[Baked]:
     """One for each function that writes a factor times alpha / rank, and alpha itself."""
     for look in looks(ledger):
-        alphas = [write for write in look.writes if key_role_of(write.key) == ALPHA and not _only_told(write)]
+        alphas = _alphas(look)
         for write in look.writes if alphas else ():
             scale = _held(write) if key_role_of(write.key) in FACTORS else None
-            beside = [item for item in alphas if _goes_with(item, write)]
-            kept = [symbol for item in beside for symbol in _kept(item)]
-            if scale is None or write.spot.file.is_test or not all(s.role in (ALPHA, RANK) for s in kept):
-                continue  # what is computed for the file makes up for the scale, or nobody knows
-            origins = {symbol.origin for symbol in kept if symbol.role == ALPHA}
-            if origins:
+            beside = alphas.get(write.container, alphas.get(None)) if scale is not None else None
+            if scale is None or beside is None or write.spot.file.is_test:
+                continue
+            origins, entries = beside
+            entry = next((e for e in entries if not contradict(e.guards, write.guards)), None)
+            if entry is not None:
                 inside = {symbol.origin for symbol, _ in scale.powers if symbol.role == ALPHA}
-                yield Baked(write.spot, scale, beside[0].spot, not inside.isdisjoint(origins))
+                yield Baked(write.spot, scale, entry.spot, not inside.isdisjoint(origins))
                 break
 
 
-def _goes_with(alpha: KeyWrite, factor: KeyWrite) -> bool:
-    """Is the alpha an entry of the same file, or of the configuration that is written beside it?"""
-    if contradict(alpha.guards, factor.guards):
-        return False
-    key = alpha.key.literal if isinstance(alpha.key, Text) else None
-    return alpha.container == factor.container or key == "lora_alpha"
+def _alphas(look: Look) -> dict[Value | None, tuple[set[str], list[KeyWrite]]]:
+    """Alphas as they were, by the file that they are written to; under None those of its configuration.
+
+    What is computed for the file makes up for the scale, or nobody knows: such a file is left out.
+    """
+    found: dict[Value | None, list[KeyWrite]] = defaultdict(list)
+    for write in look.writes:
+        if key_role_of(write.key) == ALPHA and not _only_told(write):
+            named = isinstance(write.key, Text) and write.key.literal == "lora_alpha"
+            found[None if named else write.container].append(write)
+    made: dict[Value | None, tuple[set[str], list[KeyWrite]]] = {}
+    for place, writes in found.items():
+        kept = [symbol for write in writes for symbol in _kept(write)]
+        origins = {symbol.origin for symbol in kept if symbol.role == ALPHA}
+        plain = all(symbol.role in (ALPHA, RANK) for symbol in kept)
+        made[place] = (origins, writes) if origins and plain else (set(), [])
+    return made
 
 
 def _only_told(write: KeyWrite) -> bool:

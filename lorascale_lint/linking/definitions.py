@@ -252,7 +252,7 @@ def _names_read(function: FunctionInfo) -> frozenset[str]:
         node = pending.pop()
         if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in LOGS:
             continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
             found.add(node.id)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             found.add(node.target.id)

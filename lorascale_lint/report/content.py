@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lorascale_lint.findings import FileFailure, Finding
 from lorascale_lint.sources.definitions import Definitions
@@ -22,7 +22,8 @@ class Report:
 
     ``judged`` and ``unjudged`` count applications whose scale is known and those whose scale is not; None
     where nobody counted. ``known`` counts findings left out because they are known; ``unshown`` are those
-    below the confidence or severity that was asked for.
+    below the confidence or severity that was asked for. ``ways`` is what `map` says of the files with
+    findings, for the format that draws it.
     """
 
     findings: tuple[Finding, ...]
@@ -32,6 +33,7 @@ class Report:
     unjudged: int | None = None
     known: int = 0
     unshown: tuple[Finding, ...] = ()
+    ways: Mapping[str, Any] | None = None
 
 
 def told(finding: Finding) -> list[str]:

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from lorascale_lint.findings import Finding, Fix, Span
 from lorascale_lint.report.content import Read, Report
+from lorascale_lint.report.map_page import LANES, drawn
 from lorascale_lint.report.page import page
 from lorascale_lint.report.summary import render_summary
 from lorascale_lint.report.terminal import Style, printable
@@ -50,6 +51,7 @@ def render(report: Report, read: Read, style: Style) -> str:
 
 def _body(report: Report, read: Read) -> Iterator[str]:
     yield _STYLE
+    yield LANES if report.ways else ""
     yield f"<p>{'<br>'.join(map(_text, render_summary(report).splitlines()))}</p>"
     if report.failures:
         yield "<h2>Not checked</h2><ul>"
@@ -66,6 +68,16 @@ def _body(report: Report, read: Read) -> Iterator[str]:
             yield f'<article id="finding-{number}">'
             yield from _finding(finding, read)
             yield "</article>"
+        yield from _implementations(report, filename)
+
+
+def _implementations(report: Report, filename: str) -> Iterator[str]:
+    """The way of the scale through each implementation of a file."""
+    sections = list(drawn(report.ways, "h4", "h5", filename)) if report.ways else []
+    if sections:
+        yield f"<details><summary>The implementations in {_text(filename)}</summary>"
+        yield from sections
+        yield "</details>"
 
 
 def _contents(report: Report) -> Iterator[str]:

@@ -12,7 +12,7 @@ from lorascale_lint.report.terminal import printable
 
 Record = Mapping[str, Any]
 
-_STYLE = """<style>
+LANES = """<style>
 ol.lane { list-style: none; display: flex; flex-wrap: wrap; gap: .4rem 1.7rem; margin: .3rem 0 1rem;
   padding: 0 0 0 1.5rem; }
 ol.lane li { border: 1px solid var(--line); border-radius: 4px; padding: .3rem .6rem; position: relative;
@@ -32,14 +32,20 @@ def map_page(record: Record) -> str:
 
 
 def _body(record: Record) -> Iterator[str]:
-    yield _STYLE
-    groups = list(_groups(record))
-    if not groups:
-        yield "<p>No LoRA implementation found.</p>"
-    for title, found in groups:
-        yield f"<section><h2>{_text(title)}</h2>"
-        for name, item in found:
-            yield f"<h3>{_text(_heading(name, item))}</h3>"
+    yield LANES
+    sections = list(drawn(record, "h2", "h3"))
+    yield from sections or ["<p>No LoRA implementation found.</p>"]
+
+
+def drawn(record: Record, heading: str, below: str, filename: str = "") -> Iterator[str]:
+    """A section for each implementation, of one file if it is named, under headings of the given ranks."""
+    for title, found in _groups(record):
+        own = [(name, item) for name, item in found if not filename or item["filename"] == filename]
+        if not own:
+            continue
+        yield f"<section><{heading}>{_text(title)}</{heading}>"
+        for name, item in own:
+            yield f"<{below}>{_text(_heading(name, item))}</{below}>"
             for lane in _lanes(item):
                 yield f'<ol class="lane" aria-label="Way to {_text(lane.result)}">'
                 yield from (_step(step, item["filename"]) for step in lane.steps)

@@ -60,10 +60,11 @@ def test_descriptions_go_through_json(name: str) -> None:
 def test_what_is_offered_is_asked(tmp_path: Path) -> None:
     assert set(answers(tmp_path, *PROGRAMS["peft-like"])) == set(Property) - {
         Property.OWN_SCALES,
-        Property.AGAIN,
         Property.FILE_ALPHA,
         Property.SETTER,
         Property.RSLORA,
+        Property.PATTERNS,  # asked of whole models
+        Property.WEIGHTED,
     }
 
 
