@@ -281,7 +281,7 @@ def test_silent_once_corrected(case: Case, tmp_path: Path) -> None:
     assert findings(text, tmp_path) == set()
 
 
-@pytest.mark.parametrize("compared", ['!= cfg["r"]', '== cfg["r"]', "!= 16"])
+@pytest.mark.parametrize("compared", ['!= cfg["r"]', '== cfg["r"]', "!= 16", '!= 2 * cfg["r"]'])
 def test_other_alphas_than_the_rank_may_be_refused(compared: str, tmp_path: Path) -> None:
     text = (PROGRAMS / "third/unit_scale_merge.py").read_text()
     assert '!= cfg["r"]' in text

@@ -7,7 +7,7 @@ import ast
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Value, options
 
@@ -29,9 +29,9 @@ def _compares(ask: Ask) -> bool:
 
 
 def _role(value: Value) -> str:
-    """The role of a number that is one of a kind, whatever the way."""
-    scales = [scale_of(option.value) for option in options(value)]
-    found = {s.powers[0][0].role if s is not None and len(s.powers) == 1 else "" for s in scales}
+    """The role of the number that a value is, whatever the way; twice the rank is no rank."""
+    symbols = [symbol_of(option.value) for option in options(value)]
+    found = {"" if symbol is None else symbol.role for symbol in symbols}
     return found.pop() if len(found) == 1 else ""
 
 
