@@ -13,7 +13,7 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.marks import LOOP, ROUND
-from lorascale_lint.provenance.scale import LENGTH, ONE, Scale
+from lorascale_lint.provenance.scale import COUNTED, LENGTH, ONE, Scale
 from lorascale_lint.provenance.values import NONE, Guards, Multiplied, Place, Tensor, Text, Value, options
 
 Loops = frozenset[str]
@@ -123,7 +123,7 @@ def _counted(value: Value) -> Iterator[str]:
         scale = scale_of(option.value)
         for symbol, _ in () if scale is None else scale.powers:
             if symbol.origin.startswith(LENGTH):
-                yield symbol.origin.removeprefix(f"{LENGTH} of ")
+                yield symbol.origin.removeprefix(f"{LENGTH} of ").partition(COUNTED)[0]
 
 
 def _uses(ledger: Ledger) -> Iterator[tuple[Spot, Scale, Guards]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lorascale_lint.bounds import REPEATED_LIMIT
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
-from lorascale_lint.provenance.lookups import as_text, join_one, path_of, shown
+from lorascale_lint.provenance.lookups import any_in, as_text, join_one, path_of, shown
 from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.numbers import asked, divided
 from lorascale_lint.provenance.products import product
@@ -129,6 +129,10 @@ def combine_sum(m: Machine, node: ast.AST, left: Value, right: Value, sign: int)
             if isinstance(one, Tup) and isinstance(two, Tup):
                 return Tup(tuple(both))
             return m.new_list(both, a[1] or b[1])
+        if sign > 0 and a is not None and isinstance(two, Place):
+            return m.new_list([*a[0], any_in(two)], True)
+        if sign > 0 and b is not None and isinstance(one, Place):
+            return m.new_list([any_in(one), *b[0]], True)
         m.summed(node, one, two)
         made = add(one, two, sign, m.report(node))
         if isinstance(made, Tensor) and made.kind == "adapted" and made.summed is None:

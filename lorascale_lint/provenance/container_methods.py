@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lorascale_lint.provenance.containers import element_of, held_as, item_of, remove_item
+from lorascale_lint.provenance.containers import any_of, held_as, item_of, remove_item, spread
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import is_certain, match_entry, with_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
@@ -25,11 +25,8 @@ def of_list(m: Machine, value: Ref, name: str, args: list[Value]) -> Value:
         case "insert" if len(args) > 1:
             m.heap.write(value.key, "items", Items((args[1], *held.values), True))
         case "extend" | "update" if args:
-            more = m.elements(args[0])
-            values = tuple(more[0]) if more is not None else (element_of(m, args[0]),)
-            m.heap.write(
-                value.key, "items", Items((*held.values, *values), held.open or more is None or more[1])
-            )
+            values, others = spread(m, args[0])
+            m.heap.write(value.key, "items", Items((*held.values, *values), held.open or others))
         case "pop":
             if held.values:
                 index = number(args[0]) if args else Number(Scale.of("")) if held.open else None
@@ -45,7 +42,7 @@ def of_list(m: Machine, value: Ref, name: str, args: list[Value]) -> Value:
                     found = values_.pop(place)
                     m.heap.write(value.key, "items", Items(tuple(values_)))
                     return found
-                return join([(v, ()) for v in held.values])
+                return any_of(held.values)
         case "copy":
             return m.new_list(list(held.values), held.open)
         case "clear":

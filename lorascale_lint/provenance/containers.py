@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
-from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, A, B, role_of
+from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, STRENGTHS, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import Entries, Items
 from lorascale_lint.provenance.literals import of_match
 from lorascale_lint.provenance.lookups import (
+    any_in,
     entry,
     entry_by_name,
     is_made,
@@ -27,7 +29,7 @@ from lorascale_lint.provenance.machine import Machine, hole
 from lorascale_lint.provenance.marks import PART, WALKED
 from lorascale_lint.provenance.meanings import by_name, load_entry
 from lorascale_lint.provenance.objects import load_attribute
-from lorascale_lint.provenance.scale import EARLIER, Scale, of_round
+from lorascale_lint.provenance.scale import EARLIER, ONE, Scale, of_round
 from lorascale_lint.provenance.shapes import extent, tensor_item
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
@@ -51,7 +53,9 @@ from lorascale_lint.provenance.values import (
     each,
     is_one,
     join,
+    one_of,
     options,
+    some_of,
 )
 
 
@@ -63,7 +67,7 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
             if index is not None and index.scale.constant is not None:
                 return item_at(m, value, int(index.scale.constant))
             held = m.elements(value)
-            return join([(v, ()) for v in held[0]]) if held is not None and held[0] else Element(value)
+            return any_of(held[0]) if held is not None and held[0] else Element(value)
         case Ref(kind="dict"):
             found = entry(m, value, key)
             if found is not None:
@@ -127,7 +131,7 @@ def item_at(m: Machine, value: Value, index: int) -> Value:
                 if not held.open and -len(held.values) <= index < len(held.values):
                     return held.values[index]
                 if held.open and held.values:
-                    return join([(v, ()) for v in held.values])
+                    return any_of(held.values)
         case Ref(kind="object"):
             fields = m.heap.read(value.key, "<fields>")
             if fields and -len(fields) <= index < len(fields):
@@ -252,14 +256,40 @@ def element_of(m: Machine, source: Value) -> Value:
     return made
 
 
+def any_of(values: Sequence[Value]) -> Value:
+    """One of a row, nobody knows which."""
+    return _without_fillers(join([(value, ()) for value in values]))
+
+
+def _without_fillers(value: Value) -> Value:
+    """A row of strengths that is filled up with 1 where a person gave too few holds strengths, 1 or not."""
+    kept = some_of(value, lambda one: one != Number(ONE))
+    return one_of(kept) if any(_is_strength(option.value) for option in kept) else value
+
+
+def _is_strength(value: Value) -> bool:
+    known = number(value)
+    powers = known.scale.powers if known is not None else ()
+    return bool(powers) and all(symbol.role in STRENGTHS for symbol, _ in powers)
+
+
+def spread(m: Machine, value: Value) -> tuple[list[Value], bool]:
+    """What ``[*value]`` holds, and whether there may be more."""
+    held = m.elements(value)
+    if held is not None:
+        return held
+    return ([element_of(m, value)] if isinstance(value, Place | Union) else []), True
+
+
 def _element_of(m: Machine, source: Value) -> Value:
     match source:
         case Union():
-            return join([(element_of(m, option.value), option.guards) for option in source.options])
+            found = [(element_of(m, option.value), option.guards) for option in source.options]
+            return _without_fillers(join(found))
         case Ref(kind="list") | Tup():
             held = m.elements(source)
             if held is not None and held[0]:
-                return join([(value, ()) for value in held[0]])
+                return any_of(held[0])
             path = m.heap.read(source.key, "<path>") if isinstance(source, Ref) else None
             return entry_by_name(m, str(path)) if path else Element(source)
         case Ref(kind="dict"):
@@ -280,12 +310,8 @@ def _element_of(m: Machine, source: Value) -> Value:
             receiver=Place() as receiver, name="named_modules()" | "named_parameters()" | "named_children()"
         ):
             return Tup((hole(("name in", receiver.path)), Place(f"{receiver.path}.{WALKED}")))
-        case Place(path=path):
-            if path.startswith("key of "):
-                return hole(path)
-            if source.made == "state dict":
-                return hole(("key of", path))
-            return Place(f"{path}[*]", source.role, source.weak)
+        case Place():
+            return any_in(source)
         case Tensor():
             return source
         case _:

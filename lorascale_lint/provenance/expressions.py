@@ -19,7 +19,7 @@ from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.calls import evaluate_call
 from lorascale_lint.provenance.comprehensions import comprehension
 from lorascale_lint.provenance.conditions import assume, test
-from lorascale_lint.provenance.containers import item_of
+from lorascale_lint.provenance.containers import item_of, spread
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, read_part, wrote
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
@@ -146,9 +146,9 @@ def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
     open_ = False
     for part in node.elts[:DISPLAY_LIMIT]:
         if isinstance(part, ast.Starred):
-            held = m.elements(evaluate(m, part.value))
-            values += held[0] if held is not None else []
-            open_ |= held is None or held[1]
+            held, more = spread(m, evaluate(m, part.value))
+            values += held
+            open_ |= more
         else:
             values.append(evaluate(m, part))
     open_ = open_ or len(node.elts) > DISPLAY_LIMIT

@@ -108,6 +108,15 @@ def read_part(m: Machine, node: ast.AST, owner: Value, name: str, found: Value) 
         m.ledger.parts.append(KeyRead(m.spot(node), owner, Text((name,)), found, "attribute", m.frame.guards))
 
 
+def any_in(source: Place) -> Value:
+    """What a loop over something out of sight gives."""
+    if source.path.startswith("key of "):
+        return hole(source.path)
+    if source.made == "state dict":
+        return hole(("key of", source.path))
+    return Place(f"{source.path}[*]", source.role, source.weak)
+
+
 def entry_by_name(m: Machine, path: str) -> Place:
     """An element of a list or dictionary that is filled out of sight, by the name of that."""
     place = m.place(path)

@@ -14,7 +14,7 @@ from lorascale_lint.linking.program import _import as collect
 from lorascale_lint.provenance.arithmetic import binary
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test
-from lorascale_lint.provenance.containers import remove_item
+from lorascale_lint.provenance.containers import remove_item, spread
 from lorascale_lint.provenance.decorators import decorated
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.lookups import read_entry, wrote
@@ -171,13 +171,8 @@ def _augment(m: Machine, node: ast.AugAssign) -> None:
     value = m.evaluate(node.value)
     held = m.elements(old)
     if isinstance(node.op, ast.Add) and isinstance(old, Ref) and old.kind == "list" and held is not None:
-        more = m.elements(value)
-        known = more is not None
-        m.heap.write(
-            old.key,
-            "items",
-            Items((*held[0], *(more[0] if more else ())), held[1] or not known or bool(more and more[1])),
-        )
+        more, others = spread(m, value)
+        m.heap.write(old.key, "items", Items((*held[0], *more), held[1] or others))
         return
     result = binary(m, node, node.op, old, value)
     if isinstance(node.op, ast.Mult | ast.Div) and m.initialising and number(value) is not None:
