@@ -13,8 +13,9 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, is_test
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
-from lorascale_lint.provenance.values import Guards, Multiplied, Ref, Tensor, Value, options
+from lorascale_lint.provenance.values import Multiplied, Ref, Tensor, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

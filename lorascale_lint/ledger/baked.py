@@ -15,8 +15,9 @@ from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Tensor, Text, Value, contradict, options
+from lorascale_lint.provenance.values import Tensor, Text, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,8 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import loops_of
 from lorascale_lint.ledger.numbers import number_origins
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import LEFT, Scale
-from lorascale_lint.provenance.values import Guards
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,9 @@ from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import STAND_IN, TRAINED, TRAINED_RS, Scale
-from lorascale_lint.provenance.values import Guards, Tensor, Value, options
+from lorascale_lint.provenance.values import Tensor, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,9 +12,10 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import speaks_of_none
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import NONE, Guards, Place, Ref, Value, options
+from lorascale_lint.provenance.values import NONE, Place, Ref, Value, options
 
 CONSTRUCTORS = ("__init__", "__post_init__", "build", "setup")
 """Methods that belong to making an object."""

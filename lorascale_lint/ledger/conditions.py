@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import asked_for_none, none_question
-from lorascale_lint.provenance.values import Guards
 
 
 def expression(name: str) -> ast.expr | None:

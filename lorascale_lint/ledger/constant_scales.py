@@ -23,8 +23,9 @@ from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.ledger.unscaled import unscaled
 from lorascale_lint.ledger.unused_scales import LostScale, Step, is_read_after
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.provenance.values import Guards, Place, Value, options
+from lorascale_lint.provenance.values import Place, Value, options
 
 _SCALES = (SCALING, MULTIPLIER)
 

@@ -12,8 +12,9 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Tup, options
+from lorascale_lint.provenance.values import Multiplied, Tensor, Tup, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from lorascale_lint.knowledge.interfaces import PARAMETERS
 from lorascale_lint.knowledge.samples import Sample
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, Value
+from lorascale_lint.provenance.values import Multiplied, Tensor, Value
 
 if TYPE_CHECKING:
     from lorascale_lint.ledger.ledger import Ledger

@@ -13,7 +13,8 @@ from lorascale_lint.ledger.entries import Bind
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Guards, Tensor, Tup, Value, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import Tensor, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,15 +32,14 @@ from lorascale_lint.ledger.powers import HALF, powers_of, text_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import (
-    Guards,
     Multiplied,
     Number,
     Place,
     Tensor,
     Value,
-    contradict,
     options,
 )
 

@@ -20,8 +20,9 @@ from lorascale_lint.ledger.numbers import bare, scale_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.switches import constant_flags
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Ref, Tensor, options
+from lorascale_lint.provenance.values import Ref, Tensor, options
 
 
 @dataclass(frozen=True, eq=False)

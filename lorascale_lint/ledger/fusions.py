@@ -11,8 +11,9 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, is_plain_factor, tables
+from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.scale import EXTENT, Scale
-from lorascale_lint.provenance.values import Hole, Place, Tensor, Text, Tup, Value, contradict, options
+from lorascale_lint.provenance.values import Hole, Place, Tensor, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True)

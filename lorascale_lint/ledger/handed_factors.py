@@ -14,7 +14,8 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Guards, Hole, Place, Ref, Text, Value, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

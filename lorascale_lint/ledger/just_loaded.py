@@ -11,7 +11,8 @@ from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.provenance.values import NONE, Const, Guards, Value, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import NONE, Const, Value, options
 
 
 @dataclass(frozen=True, slots=True)

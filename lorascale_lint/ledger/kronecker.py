@@ -13,8 +13,9 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.states import saved_states
 from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
-from lorascale_lint.provenance.values import Const, Guards, Tensor, contradict, options
+from lorascale_lint.provenance.values import Const, Tensor, options
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import around
-from lorascale_lint.provenance.values import Guards, Place, Value, contradict, options
+from lorascale_lint.provenance.guards import Guards, contradict
+from lorascale_lint.provenance.values import Place, Value, options
 
 _NAME = re.compile(r"\w+")
 

@@ -12,9 +12,10 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.scale import COUNTED, LENGTH, ONE, Scale
-from lorascale_lint.provenance.values import NONE, Guards, Multiplied, Place, Tensor, Text, Value, options
+from lorascale_lint.provenance.values import NONE, Multiplied, Place, Tensor, Text, Value, options
 
 Loops = frozenset[str]
 

@@ -11,7 +11,8 @@ from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.ledger.conditions import expression
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.provenance.values import Guards, Place, Value, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import Place, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,8 @@ from lorascale_lint.ledger.numbers import alpha_of, alphas_of, scale_of
 from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.provenance.values import NONE, Guards, Text, Value, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import NONE, Text, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,9 @@ from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, SCALING, STRENG
 from lorascale_lint.ledger.entries import Quotient
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Guards, Number, Place, Value, contradict, options
+from lorascale_lint.provenance.values import Number, Place, Value, options
 
 
 def scale_of(value: Value) -> Scale | None:

@@ -16,8 +16,9 @@ from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_later
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Guards, Multiplied, Tensor, options
+from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
 _FACTORS = frozenset({"A", "B", "delta", "kronecker"})
 TRAINED, LEARNED = frozenset({ALPHA, SCALING}), frozenset({GATE})

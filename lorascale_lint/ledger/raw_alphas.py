@@ -19,6 +19,7 @@ from lorascale_lint.ledger.scale_stores import field_name, scale_stores
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, is_plain_factor, is_real_factor, key_role_of, tables
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.scale import Scale, Symbol, is_share, undivided
 from lorascale_lint.provenance.values import (
     Multiplied,
@@ -29,7 +30,6 @@ from lorascale_lint.provenance.values import (
     Text,
     Tup,
     Value,
-    contradict,
     options,
 )
 

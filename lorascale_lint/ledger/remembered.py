@@ -14,7 +14,8 @@ from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Guards, Hole, Number, Tensor, Text, Tup, Value, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import Hole, Number, Tensor, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ from lorascale_lint.knowledge.inverses import RESCALINGS, Rescaling
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction
-from lorascale_lint.provenance.values import NONE, Value, contradict, options
+from lorascale_lint.provenance.guards import contradict
+from lorascale_lint.provenance.values import NONE, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,9 +16,10 @@ from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of, tables
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.marks import FILLED
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol, is_share
-from lorascale_lint.provenance.values import Const, Guards, Number, Text, Tup, Value, contradict, options
+from lorascale_lint.provenance.values import Const, Number, Text, Tup, Value, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.ledger.entries import Bind, KeyRead, KeyWrite, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Guards, Hole, Place, Text, Tup, Value, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import Hole, Place, Text, Tup, Value, options
 
 
 def unheeded(ledger: Ledger, speaks: Callable[[str], bool]) -> frozenset[str]:

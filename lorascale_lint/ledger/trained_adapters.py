@@ -31,8 +31,9 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, key_role_of, tables, tells_nothing
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.scale import ONE, STAND_IN
-from lorascale_lint.provenance.values import NONE, Hole, Place, Ref, Text, Value, contradict, options
+from lorascale_lint.provenance.values import NONE, Hole, Place, Ref, Text, Value, options
 
 Group = tuple[str, str]
 """File and class; an empty class for the functions of a script."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lorascale_lint.bounds import REPEATED_LIMIT
 from lorascale_lint.provenance import keys
+from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.heap import ABSENT, Entries
 from lorascale_lint.provenance.lookups import any_in, as_text, join_one, path_of, shown
 from lorascale_lint.provenance.machine import Machine, hole
@@ -26,7 +27,6 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
     combine,
-    contradict,
     join,
     one_of,
     some_of,

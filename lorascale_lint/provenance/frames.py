@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import Names
-from lorascale_lint.provenance.values import Guards, Value
+from lorascale_lint.provenance.values import Value
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lorascale_lint.provenance.values import NONE, Const, Guards, Text, Value, join
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import NONE, Const, Text, Value, join
 
 Cell = tuple[Any, Any]
 ABSENT = Const("<absent>")

@@ -9,12 +9,13 @@ from lorascale_lint.knowledge.roles import ALPHA, SCALING
 from lorascale_lint.linking.rounds import Loop, left_to_next_round
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.containers import element_of, of_earlier
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.scale import LEFT
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import Guards, Value, join, options
+from lorascale_lint.provenance.values import Value, join, options
 
 
 def for_loop(m: Machine, node: ast.For | ast.AsyncFor) -> bool:

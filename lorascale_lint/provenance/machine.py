@@ -23,6 +23,7 @@ from lorascale_lint.knowledge.roles import BASE, FACTORS, keeps_factors, role_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.frames import Frame
+from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.heap import ABSENT, Cell, Entries, Heap, Items
 from lorascale_lint.provenance.marks import AFTER, LOOP, ROUND
 from lorascale_lint.provenance.memory import Memory
@@ -30,7 +31,6 @@ from lorascale_lint.provenance.recorder import Recorder
 from lorascale_lint.provenance.values import (
     Closure,
     Const,
-    Guards,
     Hole,
     Keywords,
     Matched,
@@ -43,7 +43,6 @@ from lorascale_lint.provenance.values import (
     Tup,
     Union,
     Value,
-    contradict,
     one_of,
     some_of,
 )

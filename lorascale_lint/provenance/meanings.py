@@ -7,6 +7,7 @@ from typing import Any
 
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import FACTORS, role_of, words
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
@@ -17,7 +18,6 @@ from lorascale_lint.provenance.states import is_fresh
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
-    Guards,
     Number,
     Place,
     Ref,

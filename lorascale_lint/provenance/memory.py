@@ -13,11 +13,11 @@ from typing import Any
 
 from lorascale_lint.bounds import RECURSION_LIMIT, RESULT_VARIANTS
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import Cell, Heap, Trace
 from lorascale_lint.provenance.values import (
     Closure,
     Element,
-    Guards,
     Method,
     Partial,
     Ref,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from lorascale_lint.knowledge.operations import OPERATIONS, TYPED, WHOLE, WHOLE_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, role_of
 from lorascale_lint.ledger.entries import Ask, Bind, KeyRead, Quotient, Rounding
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import EXTENT
 from lorascale_lint.provenance.tensors import number
@@ -15,7 +16,6 @@ from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
     Const,
-    Guards,
     Library,
     Place,
     Text,

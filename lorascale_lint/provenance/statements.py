@@ -16,6 +16,7 @@ from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import remove_item, spread
 from lorascale_lint.provenance.decorators import decorated
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import Items
 from lorascale_lint.provenance.lookups import read_entry, wrote
 from lorascale_lint.provenance.loops import for_loop, join_names, while_loop
@@ -26,7 +27,6 @@ from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
     Closure,
-    Guards,
     Klass,
     Place,
     Ref,

@@ -9,18 +9,17 @@ from dataclasses import replace
 from lorascale_lint.bounds import STEP_COUNT
 from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import DIFF, STRENGTH, A, B, key_role
+from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import LINEAR, factor_of, tensor
 from lorascale_lint.provenance.values import (
     UNKNOWN,
-    Guards,
     Multiplied,
     Number,
     Place,
     Tensor,
     Value,
-    contradict,
     join,
     options,
 )

@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, holds_tensors
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import Cell, Names
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.marks import AFTER, none_question
@@ -31,7 +32,7 @@ from lorascale_lint.provenance.states import (
     open_strengths,
     stores,
 )
-from lorascale_lint.provenance.values import NONE, Const, Guards, Klass, Place, Ref, Value, join
+from lorascale_lint.provenance.values import NONE, Const, Klass, Place, Ref, Value, join
 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:

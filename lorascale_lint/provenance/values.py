@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lorascale_lint.bounds import OPTION_LIMIT
+from lorascale_lint.provenance.guards import Guards, contradict, either, in_common
 from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.marks import MANY
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from lorascale_lint.ledger.entries import Norm
     from lorascale_lint.ledger.spots import Spot
     from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
-
-Atom = tuple[str, bool]
-"""A condition by its name, and whether it holds."""
-Guards = tuple[Atom, ...]
 
 
 @immutable(frozen=True, slots=True)
@@ -278,15 +275,6 @@ def options(value: Value) -> tuple[Alternative, ...]:
     return value.options if isinstance(value, Union) else (Alternative(value),)
 
 
-def contradict(left: Guards, right: Guards) -> bool:
-    """Do two lists of conditions hold opposite branches of one?"""
-    if left and right:
-        for name, holds in left:
-            if (name, not holds) in right:
-                return True
-    return False
-
-
 def select(value: Value, guards: Guards) -> Value:
     """What is left of ``value`` where ``guards`` hold."""
     if not isinstance(value, Union) or not guards:
@@ -318,14 +306,10 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
             return first
         if len(pairs) == 2 and not isinstance(pairs[1][0], Union):  # the two ways of most conditions
             return first if first == pairs[1][0] else Union((Alternative(*pairs[0]), Alternative(*pairs[1])))
-    found: dict[Value, Guards] = {}
+    found: dict[Value, tuple[Guards, ...]] = {}
     for value, guards in pairs:
         if not isinstance(value, Union):
-            before = found.get(value)
-            if before is None:
-                found[value] = guards
-            elif before is not guards:
-                found[value] = tuple([atom for atom in before if atom in guards])
+            found[value] = either(found.get(value, ()), guards)
             continue
         denied = {(name, not holds) for name, holds in guards}
         for inner, own in value.options:
@@ -337,29 +321,29 @@ def join(pairs: list[tuple[Value, Guards]]) -> Value:
                 if not denied.isdisjoint(own):
                     continue
                 own = tuple(dict.fromkeys((*guards, *own)))
-            before = found.get(inner)
-            if before is None:
-                found[inner] = own
-            elif before is not own:
-                found[inner] = tuple([atom for atom in before if atom in own])
+            found[inner] = either(found.get(inner, ()), own)
     if not found:
         return UNKNOWN
+    if len(found) == 1:
+        return next(iter(found))
+    if sum(map(len, found.values())) > OPTION_LIMIT:
+        found = {value: (in_common(ways),) for value, ways in found.items()}
     if len(found) > OPTION_LIMIT:
         found = _alike(found)
     if len(found) > OPTION_LIMIT:
         return widen(list(found))
     if len(found) == 1:
         return next(iter(found))
-    return Union(tuple(Alternative(value, guards) for value, guards in found.items()))
+    return Union(tuple(Alternative(value, guards) for value, ways in found.items() for guards in ways))
 
 
-def _alike(found: dict[Value, Guards]) -> dict[Value, Guards]:
+def _alike(found: dict[Value, tuple[Guards, ...]]) -> dict[Value, tuple[Guards, ...]]:
     """The same alternatives, told apart by what they are and by their scale only.
 
     How often a list was made on the way depends on what was followed before, and hides no factor beside it.
     """
-    made: dict[Value, Guards] = {}
-    for value, guards in found.items():
+    made: dict[Value, tuple[Guards, ...]] = {}
+    for value, ways in found.items():
         small = value
         if isinstance(value, Tensor):
             small = replace(
@@ -369,7 +353,7 @@ def _alike(found: dict[Value, Guards]) -> dict[Value, Guards]:
             small = Number(_by_meaning(value.scale))
         elif isinstance(value, Ref) and value.cls is None:
             small = Place(MANY)  # one of the lists and dictionaries that were made here
-        made[small] = tuple(atom for atom in made[small] if atom in guards) if small in made else guards
+        made[small] = (in_common((*made.get(small, ()), *ways)),)
     return made
 
 
