@@ -16,7 +16,7 @@ from lorascale_lint.provenance.values import Number, Ref, Value, options
 from lorascale_lint.rule import Rule
 
 Held = tuple[str, str, str]
-"""File and class of an object, and its field."""
+"""Key and name of the class of an object, and its field."""
 
 
 class SetterMissesCopy(Rule):
@@ -172,7 +172,7 @@ def _copies(ledger: Ledger) -> dict[Held, tuple[Spot, str]]:
 
 def _held(entry: Store) -> Held | None:
     if isinstance(entry.owner, Ref) and entry.owner.cls is not None:
-        return (entry.owner.cls.file.filename, entry.owner.cls.name, entry.field)
+        return (entry.owner.cls.key, entry.owner.cls.name, entry.field)
     return None
 
 
@@ -201,4 +201,4 @@ def _given_on(ledger: Ledger) -> dict[tuple[object, Value], int]:
 
 def _is_read(ledger: Ledger, held: Held) -> bool:
     """Does the class itself, or code that reads it off an object of unknown class, read the field?"""
-    return not {("", held[2]), (held[1], held[2])}.isdisjoint(ledger.fields_read)
+    return not {("", held[2]), (held[0], held[2])}.isdisjoint(ledger.fields_read)

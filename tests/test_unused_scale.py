@@ -446,3 +446,9 @@ def apply_lora(x, base, lora_down, lora_up, lora_alpha, lora_rank, known):
 )
 def test_not_repaired(source: str, tmp_path: Path) -> None:
     assert [item.fix for item in unused(source, tmp_path)] == [None]
+
+
+def test_a_class_of_the_same_name_in_another_file_reads_its_own_field(tmp_path: Path) -> None:
+    bare, scaled = HEADER + LAYER + FORWARD, HEADER + LAYER + FORWARD.replace("B.T\n", "B.T * self.scaling\n")
+    found = lint_files(tmp_path, {"bare.py": bare, "scaled.py": scaled}, codes=["LS108"])
+    assert [Path(item.span.filename).name for item in found] == ["bare.py"]

@@ -143,6 +143,9 @@ PASSING_MODULES = frozenset(
 )
 """Modules whose output is their input, as far as scales go."""
 
+LOOK_UPS = frozenset({"get"})
+"""Operations that look something up where they are given a key: ``ray.get(job)``, ``CACHE.get(key)``."""
+
 GATING_MODULES = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
 """Modules that do what an operation of the table does."""
 

@@ -182,7 +182,7 @@ def _declaration(cls: ClassInfo, name: str) -> ast.AST:
 
 
 def _is_read(ledger: Ledger, cls: ClassInfo, name: str) -> bool:
-    return not {("", name), ("<settings>", name), (cls.name, name)}.isdisjoint(ledger.fields_read)
+    return not {("", name), ("<settings>", name), (cls.key, name)}.isdisjoint(ledger.fields_read)
 
 
 def _other_branch(ledger: Ledger, found: Constant) -> Step | None:

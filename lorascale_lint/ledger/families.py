@@ -231,7 +231,7 @@ def _packers(ledger: Ledger) -> set[str]:
 
 def is_read(ledger: Ledger, family: Family, name: str) -> bool:
     """Does any code of the files read a field of that name, of the family's objects or of unknown ones?"""
-    readers = {("", name), *((cls.name, name) for cls in family.members)}
+    readers = {("", name), *((cls.key, name) for cls in family.members)}
     return not readers.isdisjoint(ledger.fields_read) or ledger.read_elsewhere(name)
 
 

@@ -122,7 +122,7 @@ class Flags:
 
     def _keeps(self, function: FunctionInfo) -> bool:
         """Does the class know the flag from elsewhere?"""
-        return any(cls == (function.owner.name if function.owner else None) for cls, _ in self._kept)
+        return any(cls == (function.owner.key if function.owner else None) for cls, _ in self._kept)
 
 
 def flag_of(function: FunctionInfo) -> str:
@@ -137,7 +137,7 @@ def is_announced(function: FunctionInfo, name: str) -> bool:
 
 
 def _class(spot: Spot) -> str:
-    return spot.cls.name if spot.cls is not None else ""
+    return spot.cls.key if spot.cls is not None else ""
 
 
 def _spreads(use: Use) -> bool:

@@ -76,7 +76,8 @@ class Ledger:
     trials: list[Trial] = field(default_factory=list)
     patterns: list[Pattern] = field(default_factory=list)
     fields_read: set[tuple[str, str]] = field(default_factory=set)
-    """Attributes that code of the files reads: class (empty for another receiver than ``self``) and name."""
+    """Attributes that code of the files reads: key of the class (empty for others than ``self``) and
+    name."""
     changed: set[FunctionInfo] = field(default_factory=set)
     """Functions of which a decorator makes something else, or something that is not known."""
     crashes: list[tuple[str, str]] = field(default_factory=list)

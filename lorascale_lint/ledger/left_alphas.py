@@ -42,7 +42,7 @@ def _of_project(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
             read.field == alpha and cls in _classes(read.owner) and not read.spot.file.is_test
             for read in ledger.field_reads
         )
-        if alpha and cls not in alphas and (used or (cls.name, alpha) in ledger.fields_read):
+        if alpha and cls not in alphas and (used or (cls.key, alpha) in ledger.fields_read):
             return spot, f"the class takes its rank of this configuration, and leaves `{alpha}`"
     return None
 

@@ -96,7 +96,7 @@ def _unread_options(ledger: Ledger) -> list[UnreadOption]:
             is_flag = speaks_of_rslora(name)
             if not (is_flag or role_of(name, True) == ALPHA) or name in read:
                 continue
-            if group.cls is not None and (group.cls.name, name) in ledger.fields_read:
+            if group.cls is not None and (group.cls.key, name) in ledger.fields_read:
                 continue
             build = next((use for use in builds if _of_group(use, group) and _lacks(use, is_flag)), None)
             place = (spot.file.filename, spot.row)

@@ -357,7 +357,7 @@ def _peer_that_reads(
 ) -> tuple[ClassInfo, Spot] | None:
     """A class of the same file that makes a delta and reads its own field of that name."""
     for other in cls.file.classes.values():
-        if other is not cls and (other.name, name) in ledger.fields_read:
+        if other is not cls and (other.key, name) in ledger.fields_read:
             for method in other.methods.values():
                 if deltas.of(method) and not in_one_line(ledger, cls, other):
                     return other, name_spot(method)

@@ -162,6 +162,11 @@ class ClassInfo:
         """The last part of the qualified name."""
         return self.node.name
 
+    @property
+    def key(self) -> str:
+        """File and qualified name: classes of other files may have the same name."""
+        return f"{self.file.filename}:{self.qualname}"
+
     @cached_property
     def declared(self) -> tuple[str, ...]:
         """Fields that the body declares with an annotation, but for those of the class itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from lorascale_lint.knowledge.operations import GATING_MODULES, LINEAR_MODULES, PASSING_MODULES
+from lorascale_lint.knowledge.operations import GATING_MODULES, LINEAR_MODULES, LOOK_UPS, PASSING_MODULES
 from lorascale_lint.knowledge.samples import opens_tensors
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
@@ -27,11 +27,13 @@ from lorascale_lint.provenance.values import (
     Klass,
     Library,
     Method,
+    Number,
     Partial,
     Place,
     Ref,
     Tensor,
     Text,
+    Tup,
     Union,
     Value,
     join,
@@ -154,7 +156,9 @@ def call_library(
     m: Machine, name: str, args: list[Value], keywords: Keywords, node: ast.Call | None
 ) -> Value:
     """What a function of a library or of Python itself gives."""
-    last = name.rpartition(".")[2]
+    owner, _, last = name.rpartition(".")
+    if last in LOOK_UPS and owner and args and isinstance(args[0], Text | Tup | Number):
+        return call_method(m, m.place(owner.rpartition(".")[2]), last, args, keywords, node)
     handler = FUNCTIONS.get(name) or (FUNCTIONS.get(f"*.{last}"))
     if handler is None and args and opens_tensors(last):
         handler = FUNCTIONS["*.load_file"]

@@ -17,7 +17,7 @@ SELF = "<self>"
 
 
 def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
-    """Class and name of each attribute that the file reads; no class for another receiver than ``self``.
+    """Key of the class and name of each attribute that the file reads; none for others than ``self``.
 
     That of settings is `SETTINGS`.
 
@@ -29,7 +29,7 @@ def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
         names = {name for base in family for name in _read_of_self(base)}
         for member in family:
             for name in names:
-                yield member.name, name
+                yield member.key, name
 
 
 @lru_cache(maxsize=2_000)

@@ -216,3 +216,14 @@ class Variant:
         return result + x @ module.heads[name].weight.t() @ module.lora_B[name].weight.t()
 """
     assert formula_of(source) == []
+
+
+def test_what_a_table_of_another_module_holds_under_a_key_is_not_that_key() -> None:
+    source = """
+from tables import PAIRS
+
+def merge(weight, lora_A, lora_B):
+    first, second = PAIRS.get((lora_A, lora_B))
+    return weight + second @ first
+"""
+    assert formula_of(source) == []
