@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import ALPHA, role_of
-from lorascale_lint.ledger.class_fields import Field, field_of
+from lorascale_lint.ledger.class_fields import Field
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.entries import argument_of
-from lorascale_lint.ledger.families import Family, families
-from lorascale_lint.ledger.handed_factors import handed_factors
+from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.ledger.unset_alphas import unset_alphas
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 
@@ -164,21 +160,8 @@ class AlphaNeverSet(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls that make a layer with an alpha attribute that stays None outside one condition."""
-        for family in families(ledger):
-            alpha = family.field(ALPHA)
-            if alpha is None or alpha.unset_by is None:
-                continue
-            seen: set[ast.AST] = set()
-            for owner, argument, name in _layer_calls(ledger, family):
-                field = field_of(ledger, owner, name) if argument.node not in seen else None
-                if (
-                    field is not None
-                    and field.unset_by
-                    and field.conditional
-                    and _applies(ledger, family, owner)
-                ):
-                    seen.add(argument.node)
-                    yield self._report(ledger, family, argument, field)
+        for found in unset_alphas(ledger):
+            yield self._report(ledger, found.family, found.argument, found.field)
 
     def _report(self, ledger: Ledger, family: Family, argument: Spot, field: Field) -> Finding:
         starts = (
@@ -201,31 +184,3 @@ class AlphaNeverSet(Rule):
             trace=[*starts, *sets, *applied],
             fix=thread_alpha(ledger, family, family.setters[0]) if len(family.setters) == 1 else None,
         )
-
-
-def _layer_calls(ledger: Ledger, family: Family) -> Iterator[tuple[ClassInfo, Spot, str]]:
-    """Calls that make a layer, or call what makes it, with a field of their own object as alpha."""
-    makers: set[object] = set(family.members)
-    for use in ledger.uses:
-        function = use.spot.function
-        if use.callee in family.members and function is not None and function.owner is None:
-            makers.add(function)  # a factory such as `get_lora_layer`
-    for use in ledger.uses:
-        owner = use.spot.function.owner if use.spot.function is not None else None
-        if use.callee in makers and owner is not None and owner not in family.members:
-            for name in use.given:
-                argument = argument_of(use, name) if role_of(name, True) == ALPHA else None
-                match argument.node if argument is not None else None:
-                    case ast.Attribute(value=ast.Name(id="self"), attr=field) if argument is not None:
-                        yield owner, argument, field
-
-
-def _applies(ledger: Ledger, family: Family, owner: ClassInfo) -> bool:
-    """Does the class hand factors without their alpha to a setter, in a method of its own?"""
-    line = ledger.lineage(owner)
-    return any(
-        (function := handed.use.spot.function) is not None and function.owner in line
-        for setter in family.setters
-        for handed in handed_factors(ledger, setter)
-        if setter.alpha_parameter not in handed.use.given
-    )

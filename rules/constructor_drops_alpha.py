@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -109,7 +108,7 @@ class ConstructorDropsAlpha(Rule):
             if option.is_flag:
                 continue
             given, build = option.given, option.build.spot
-            what = "alpha is not" if given is None else f"alpha is `{ast.unparse(given.node)}`"
+            what = "alpha is not" if given is None else f"alpha is `{given.written}`"
             told = [(option.parameter, option.told)] if option.told else []
             from lorascale_lint.codemods.forward_arguments import forward_arguments
 

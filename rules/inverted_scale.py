@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -84,7 +83,7 @@ class InvertedScale(Rule):
 
             yield self.at(
                 found.spot,
-                f"scale `{ast.unparse(found.spot.node)}` in `{found.spot.name}` is rank / alpha, upside down",
+                f"scale `{found.spot.written}` in `{found.spot.name}` is rank / alpha, upside down",
                 effect="4.00x too strong for alpha=64, rank=128",
                 trace=[
                     (found.spot, f"`{text_of(found.rank)}` is the rank, `{text_of(found.alpha)}` is alpha"),
@@ -96,7 +95,7 @@ class InvertedScale(Rule):
             divided = swapped.divided.spot
             yield self.at(
                 divided,
-                f"`{ast.unparse(divided.node)}` divides a rank by an alpha: each has the other's name",
+                f"`{divided.written}` divides a rank by an alpha: each has the other's name",
                 confidence="medium",
                 effect="rank / alpha instead of alpha / rank",
                 trace=[

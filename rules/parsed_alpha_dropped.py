@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B
-from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.grouped_alphas import forgotten_alphas
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import Look, looks
-from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
-from lorascale_lint.provenance.values import Place, Ref, Tensor, Text, Tup, Value, options
 from lorascale_lint.rule import Rule
 
 
@@ -99,100 +94,13 @@ class ParsedAlphaDropped(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Functions that put alphas under a key which they never read, and give the factors on."""
-        for look in looks(ledger):
-            stored = [write for write in look.writes if _is_grouped_alpha(write)]
-            if not stored or _alpha_is_read(look):
-                continue
-            groups = {write.container.key for write in stored if isinstance(write.container, Ref)}
-            if _escapes(look, groups):
-                continue
-            handed = _handed_on(look, groups)
-            if handed is not None:
-                yield self.at(
-                    handed,
-                    f"`{handed.name}` sorts the alphas of the file into groups and hands on the factors only",
-                    effect="alpha / rank is lost: every reader takes the scale 1",
-                    trace=[
-                        (stored[0].spot, "alpha is kept with the factors of its module"),
-                        (handed, "the factors are handed on, and no alpha with them"),
-                    ],
-                )
-
-
-def _alpha_is_read(look: Look) -> bool:
-    return any(key_role_of(read.key) in (ALPHA, SCALING) for read in look.reads)
-
-
-def _escapes(look: Look, groups: set[int]) -> bool:
-    """Is a group, or a dictionary that holds it, seen by others?"""
-    holders = {
-        read.container.key
-        for read in look.reads
-        if isinstance(read.container, Ref)
-        and any(isinstance(o.value, Ref) and o.value.key in groups for o in options(read.value))
-    }
-    # What is read as one group may stand for several that were filled under names cut out of keys.
-    holders |= {
-        read.container.key
-        for read in look.reads
-        if isinstance(read.container, Ref) and any(_is_factor(o.value) for o in options(read.value))
-    }
-    given = [value for use in look.uses for value in use.given.values()]
-    given += [entry.value for entry in look.returns] + [entry.value for entry in look.stores]
-    return any(_holds(value, groups | holders) for value in given)
-
-
-def _is_factor(value: Value) -> bool:
-    return (isinstance(value, Place) and value.role in (A, B)) or (
-        isinstance(value, Tensor) and value.kind in (A, B)
-    )
-
-
-def _handed_on(look: Look, groups: set[int]) -> Spot | None:
-    """Where factors are written into a dictionary that is none of the groups; None unless both are."""
-    for container in dict.fromkeys(write.container for write in look.writes):
-        if isinstance(container, Ref) and container.key in groups:
-            continue
-        own = [write for write in look.writes if write.container == container]
-        if any(_ends_open(write.key) for write in own):
-            continue  # `f"{name}.{part}"`: anything may have been written
-        roles = {key_role_of(write.key) for write in own}
-        factors = [write for write in own if key_role_of(write.key) in (A, B)]
-        plain = all(is_plain_factor(write.value) and not _is_bare(write) for write in factors)
-        if {A, B} <= roles and not roles & {ALPHA, SCALING} and plain:
-            return factors[0].spot
-    return None
-
-
-def _is_bare(write: KeyWrite) -> bool:
-    """Is the key only the role, as in a group, and no name of a tensor?"""
-    literal = getattr(write.key, "literal", None)
-    return literal is not None
-
-
-def _ends_open(key: Value) -> bool:
-    return not isinstance(key, Text) or not key.parts or not isinstance(key.parts[-1], str)
-
-
-def _is_grouped_alpha(write: KeyWrite) -> bool:
-    """``group["alpha"] = tensor`` of a file."""
-    literal = getattr(write.key, "literal", None)
-    return (
-        literal is not None
-        and isinstance(write.container, Ref)
-        and "alpha" in literal
-        and key_role_of(write.key) in (ALPHA, SCALING)
-        and any(
-            isinstance(option.value, Place) and "[" in option.value.path for option in options(write.value)
-        )
-    )
-
-
-def _holds(value: Value, watched: set[int]) -> bool:
-    for option in options(value):
-        found = option.value
-        if isinstance(found, Ref) and found.key in watched:
-            return True
-        if isinstance(found, Tup) and any(_holds(item, watched) for item in found.items):
-            return True
-    return False
+        for stored, handed in forgotten_alphas(ledger):
+            yield self.at(
+                handed,
+                f"`{handed.name}` sorts the alphas of the file into groups and hands on the factors only",
+                effect="alpha / rank is lost: every reader takes the scale 1",
+                trace=[
+                    (stored, "alpha is kept with the factors of its module"),
+                    (handed, "the factors are handed on, and no alpha with them"),
+                ],
+            )

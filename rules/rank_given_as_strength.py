@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -108,7 +107,7 @@ class RankGivenAsStrength(Rule):
             )
 
     def _report(self, ledger: Ledger, given: GivenStrength, reason: str) -> Finding:
-        text = ast.unparse(given.spot.node)
+        text = given.spot.written
         call = given.argument.call or given.use.name
         from lorascale_lint.codemods.give_strength_of_one import give_strength_of_one
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -93,13 +92,9 @@ class ScaledBase(Rule):
                 f"trained scale multiplies the base output too in `{step.spot.name}`",
                 effect="base output at 0.50 of its strength for alpha=64, rank=128",
                 trace=[
-                    (applied, f"`{_text(applied.node)}` is the sum of base and delta"),
+                    (applied, f"`{applied.written}` is the sum of base and delta"),
                     (where, "this is the delta in it"),
                     (step.spot, f"`{text_of(step)}` multiplies the sum of both"),
                 ],
                 fix=scale_delta_alone(ledger, found),
             )
-
-
-def _text(node: ast.AST) -> str:
-    return ast.unparse(node)

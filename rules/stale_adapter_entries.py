@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.key_traffic import Filled, KeyTraffic, filled_from_files, key_traffic
+from lorascale_lint.ledger.key_traffic import filled_from_files, is_emptied, key_traffic
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
@@ -87,9 +86,9 @@ class StaleAdapterEntries(Rule):
         """Entries of files under ``self.container[name]`` in loaders that never empty it."""
         for traffic in key_traffic(ledger, callees=True):
             for filled in filled_from_files(traffic):
-                if filled.once or _is_emptied(traffic, filled):
+                if filled.once or is_emptied(traffic, filled):
                     continue
-                entry = ast.unparse(filled.entry.spot.node)
+                entry = filled.entry.spot.written
                 steps = [(filled.opened, "another file may be read here under the same name")]
                 if filled.asked is not None:
                     steps.append((filled.asked.spot, "keys that are there already are asked for here"))
@@ -103,17 +102,3 @@ class StaleAdapterEntries(Rule):
                     fix=clear_before_load(ledger, filled.opened, filled.entry.spot),
                 )
                 break
-
-
-def _is_emptied(traffic: KeyTraffic, filled: Filled) -> bool:
-    """Is the entry emptied, or replaced as a whole, by the loader or what it calls?"""
-    look, holder = traffic.look, filled.entry.container
-    return (
-        any(write.container == holder for write in look.writes)
-        or any(store.field == filled.field for store in look.stores)
-        or any(read.container == holder and read.how in ("pop", "del") for read in look.reads)
-        or any(
-            use.name.endswith(".clear") and f".{filled.field}" in ast.unparse(use.spot.node)
-            for use in look.uses
-        )
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -72,8 +71,7 @@ class StrengthOnOneBranch(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Deltas without the strength that another branch of the function multiplies on."""
         for found in one_sided_strengths(ledger):
-            condition = ast.unparse(found.condition)
-            where = f"`{condition}`" if found.holds else f"not `{condition}`"
+            where = f"`{found.asked}`" if found.holds else f"not `{found.asked}`"
             yield self.at(
                 found.step.spot,
                 f"`{found.function.qualname}` applies `{found.name}` on one branch only: not where {where}",

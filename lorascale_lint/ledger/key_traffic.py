@@ -138,3 +138,14 @@ def _flat(value: Value) -> Iterator[Value]:
                 yield from _flat(item)
         elif not isinstance(option.value, Ref):
             yield option.value
+
+
+def is_emptied(traffic: KeyTraffic, filled: Filled) -> bool:
+    """Is the entry emptied, or replaced as a whole, by the loader or what it calls?"""
+    look, holder = traffic.look, filled.entry.container
+    return (
+        any(write.container == holder for write in look.writes)
+        or any(store.field == filled.field for store in look.stores)
+        or any(read.container == holder and read.how in ("pop", "del") for read in look.reads)
+        or any(use.name.endswith(".clear") and f".{filled.field}" in use.spot.written for use in look.uses)
+    )

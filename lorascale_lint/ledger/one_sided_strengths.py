@@ -44,6 +44,11 @@ class OneSidedStrength:
     condition: ast.expr
     holds: bool
 
+    @property
+    def asked(self) -> str:
+        """The condition as it is written."""
+        return ast.unparse(self.condition)
+
 
 def one_sided_strengths(ledger: Ledger) -> Iterator[OneSidedStrength]:
     """One for each function; every scale of it must be known."""

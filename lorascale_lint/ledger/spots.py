@@ -45,6 +45,21 @@ class Spot:
         return self.function.qualname if self.function is not None else "<module>"
 
     @property
+    def written(self) -> str:
+        """The code that stands there."""
+        return ast.unparse(self.node)
+
+    @property
+    def variable(self) -> str:
+        """The variable that stands there; empty for anything else."""
+        return self.node.id if isinstance(self.node, ast.Name) else ""
+
+    @property
+    def is_attribute(self) -> bool:
+        """Does an attribute stand there?"""
+        return isinstance(self.node, ast.Attribute)
+
+    @property
     def span(self) -> Span:
         """The place as findings carry it: columns count characters."""
         return span_of(self.file, self.node)
