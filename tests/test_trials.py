@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lorascale_lint.examination import examine_paths
+from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.entries import Trial
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.regexes import compiled
@@ -136,3 +137,17 @@ def load_lora(path):
     trials = ledger_of(source, tmp_path).trials
     (trial, *_) = [one for one in trials if one.function is not None and one.function.name == "load_lora"]
     assert any(key is not None and ".lora_down" in key for key in written(trial))
+
+
+def test_what_a_caller_gives_under_a_key_outranks_the_name_of_the_key(tmp_path: Path) -> None:
+    source = """
+def apply_lora(weight, item):
+    weight += (item["lora_up"] @ item["lora_down"]) * item["scale"]
+    return weight
+
+
+def merge_lora(weight, lora_down, lora_up, alpha):
+    scale = alpha / lora_down.shape[1]
+    return apply_lora(weight, {"lora_down": lora_down, "lora_up": lora_up, "scale": scale})
+"""
+    assert [found.formula for found in applications(ledger_of(source, tmp_path))] == ["unknown"]

@@ -14,6 +14,7 @@ from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, is_test
 from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.marks import ENTRY
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import Multiplied, Ref, Tensor, Value, options
 
@@ -105,6 +106,8 @@ def _applications(ledger: Ledger) -> list[Application]:
         for entry in trial.ledger.applies:
             tried[_place(entry)].append(entry)
     for place, entries in tried.items():
+        if any(entry.spot.chain for entry in places.get(place, ())) and any(map(_by_key_alone, entries)):
+            continue  # callers in sight give what is under that key
         if place not in places or (
             any(entry.scale.unknowns() for entry in places[place])
             and not any(entry.scale.unknowns() for entry in entries)
@@ -112,6 +115,11 @@ def _applications(ledger: Ledger) -> list[Application]:
             places[place] = entries
     found = [_joined(entries) for entries in places.values()]
     return sorted(found, key=lambda item: (item.spot.file.filename, item.spot.row))
+
+
+def _by_key_alone(entry: Apply) -> bool:
+    """Is a number of the scale none of the file, and known by the name of its key?"""
+    return any(symbol.origin.startswith(ENTRY) for symbol, _ in entry.scale.powers)
 
 
 def _place(entry: Apply) -> tuple[str, int, int, str]:

@@ -16,6 +16,7 @@ from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import around
 from lorascale_lint.provenance.guards import Guards, contradict
+from lorascale_lint.provenance.marks import ENTRY
 from lorascale_lint.provenance.values import Place, Value, options
 
 _NAME = re.compile(r"\w+")
@@ -82,7 +83,7 @@ def _name(value: Value) -> str:
     """``conv_dim`` of ``kwargs["conv_dim"]`` and of ``self.conv_dim``."""
     symbol = symbol_of(value)
     path = value.path if isinstance(value, Place) else symbol.origin if symbol is not None else ""
-    named = path.partition("=")[0].rstrip("]").removeprefix("entry ")
+    named = path.partition("=")[0].rstrip("]").removeprefix(ENTRY)
     return named.rpartition("[")[2].rpartition(".")[2]
 
 

@@ -26,7 +26,7 @@ from lorascale_lint.provenance.lookups import (
     without_absent,
 )
 from lorascale_lint.provenance.machine import Machine, hole
-from lorascale_lint.provenance.marks import PART, WALKED
+from lorascale_lint.provenance.marks import ENTRY, PART, WALKED
 from lorascale_lint.provenance.meanings import by_name, load_entry
 from lorascale_lint.provenance.objects import load_attribute
 from lorascale_lint.provenance.scale import EARLIER, ONE, Scale, of_round
@@ -81,7 +81,7 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
             role = keys.role_in(key) if isinstance(key, Text) else None
             if role is None and path:
                 return entry_by_name(m, str(path))
-            return Place(f"entry {shown(key)}", role)
+            return Place(f"{ENTRY}{shown(key)}", role)
         case Ref(kind="object", cls=cls) if cls is not None:
             found_method = m.program.method(cls, "__getitem__")
             if found_method is not None:
