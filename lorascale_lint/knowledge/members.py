@@ -60,6 +60,9 @@ DELTALESS_BASES = frozenset({"Module", "ABC", "object"})
 ANY_ATTRIBUTE = frozenset({"__getattr__", "__getattribute__"})
 """Methods by which any attribute of an object may be read."""
 
+OF_EVERY_OBJECT = frozenset(dir(type("", (), {})))
+"""Attributes that each object has, so that none of these methods is asked for them: ``__dict__``."""
+
 EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
 """Methods after which a factor, or a table of factors, is not what it was."""
 

@@ -8,6 +8,7 @@ from functools import partial
 from lorascale_lint.bounds import DEPTH_LIMIT
 from lorascale_lint.knowledge.decorators import PROPERTIES
 from lorascale_lint.knowledge.interfaces import CALLED_AS
+from lorascale_lint.knowledge.members import OF_EVERY_OBJECT
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.decorators import method
@@ -169,7 +170,7 @@ def _unset(m: Machine, value: Ref, name: str) -> Value:
         known = base_attribute(m, value, m.program.library_bases(cls), name)
         if known is not None:
             return known
-        hook = m.program.method(cls, "__getattr__")
+        hook = None if name in OF_EVERY_OBJECT else m.program.method(cls, "__getattr__")
         if hook is not None and m.steps and len(m.stack) < DEPTH_LIMIT - 4:
             made = run_function(m, Closure(hook[0], value, owner=hook[1]), [Text((name,))], [], None)
             if not isinstance(made, Place) or made.role is not None:

@@ -221,3 +221,23 @@ def test_both_branches_of_a_condition_of_two_parts_exclude_each_other() -> None:
             return weight + (lora_B * first) @ (lora_A * second)
     """
     assert formula_of(source) == ["alpha / rank"]
+
+
+def test_what_each_object_has_is_not_asked_of_its_hook() -> None:
+    layer = """
+    from torch import nn
+
+    class LoraLinear(nn.Module):
+        def __init__(self, base, rank, lora_alpha):
+            self.base = base
+            self.lora_A = nn.Linear(4, rank)
+            self.lora_B = nn.Linear(rank, 4)
+            self.scaling = lora_alpha / rank
+
+        def __getattr__(self, name):
+            return self.lora_A
+
+        def forward(self, x):
+            return self.base(x) + self.lora_B(self.lora_A(x)) * self.__dict__["lora_scaling"]
+    """
+    assert formula_of(layer) == ["scaling"]
