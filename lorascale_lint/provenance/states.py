@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
-from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import STRENGTH, role_of
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.fields import filled_from_outside
@@ -85,32 +84,6 @@ def is_flag(value: object) -> bool:
         option.value is ABSENT or (isinstance(option.value, Const) and isinstance(option.value.value, bool))
         for option in options(value)
     )
-
-
-@lru_cache(maxsize=20_000)
-def stores(info: FunctionInfo) -> bool:
-    """Does the method write fields of its receiver, or into them?"""
-    for node in ast.walk(info.node):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            return True
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            return True
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in (
-                "append",
-                "update",
-                "setdefault",
-                "register_buffer",
-                "register_parameter",
-                "add_module",
-                "extend",
-            ):
-                return True
-            if changes_receiver(node.func.attr):
-                return True
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
-            return True
-    return False
 
 
 def is_start(value: object) -> bool:

@@ -18,6 +18,7 @@ from lorascale_lint.provenance.marks import AFTER, none_question
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
 from lorascale_lint.provenance.objects import class_attribute, in_class, new_object, record_fields
+from lorascale_lint.provenance.receivers import may_change_receiver
 from lorascale_lint.provenance.records import open_records
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.scale import is_share, with_share
@@ -30,7 +31,6 @@ from lorascale_lint.provenance.states import (
     open_containers,
     open_flags,
     open_strengths,
-    stores,
 )
 from lorascale_lint.provenance.values import NONE, Const, Klass, Place, Ref, Value, join
 
@@ -165,7 +165,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
             if name in seen or len(seen) > FIELD_LIMIT:
                 continue
             seen.add(name)
-            if not stores(info):
+            if not may_change_receiver(info):
                 continue
             m.steps = 0
             m.heap.begin()

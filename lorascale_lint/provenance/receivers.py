@@ -1,0 +1,105 @@
+"""Which methods can change the object that they are called on, by what their own body does."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import lru_cache
+
+from lorascale_lint.knowledge.operations import changes_receiver
+from lorascale_lint.linking.definitions import FunctionInfo
+
+_FILLS = frozenset("append update setdefault extend".split())
+_GIVES_FIELD = frozenset("register_buffer register_parameter add_module".split())
+_MAKES = frozenset("dict list set OrderedDict defaultdict".split())
+"""What is called to make a container that holds no other one's entries in common."""
+
+
+@lru_cache(maxsize=20_000)
+def may_change_receiver(info: FunctionInfo) -> bool:
+    """Does the method write fields of its receiver, or into them, or into what may be one?
+
+    What it puts into a container of its own, or into one that its caller gives, is no part of the receiver. A
+    method of the class has no object to change, but for what it writes on the class.
+    """
+    args = info.node.args
+    given = [parameter.arg for parameter in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+    first = None if info.is_static or not given else given[0]
+    changed = list(_changed(info.node))
+    if not changed:
+        return False
+    if info.is_static or info.has("classmethod"):
+        return any(_root(target) == first for target in changed if first is not None)
+    own, callers = _apart(info, {*given[1:], *_rest(args)})
+    return any(not _stays_apart(target, own, callers) for target in changed)
+
+
+def _changed(node: ast.AST) -> Iterator[ast.expr | None]:
+    """What the code below ``node`` writes on or into; None for an attribute by a computed name."""
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                yield inner
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in _FILLS:
+                yield ast.Subscript(owner, ast.Constant(name), ast.Store())
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if (
+                changes_receiver(name) or name in _GIVES_FIELD
+            ):
+                yield ast.Attribute(owner, name, ast.Store())
+            case ast.Call(func=ast.Name(id="setattr")):
+                yield None
+
+
+def _stays_apart(target: ast.expr | None, own: set[str], callers: set[str]) -> bool:
+    match target:
+        case ast.Subscript(value=ast.Name(id=name)) if name in own | callers:
+            return True
+        case ast.Subscript():
+            return _root(target) in callers
+        case _:
+            return False
+
+
+def _root(target: ast.expr | None) -> str | None:
+    """The name from which a target is reached; None where there is none."""
+    while isinstance(target, ast.Attribute | ast.Subscript | ast.Call | ast.Starred):
+        target = target.func if isinstance(target, ast.Call) else target.value
+    return target.id if isinstance(target, ast.Name) else None
+
+
+def _rest(args: ast.arguments) -> list[str]:
+    return [item.arg for item in (args.vararg, args.kwarg) if item is not None]
+
+
+def _apart(info: FunctionInfo, callers: set[str]) -> tuple[set[str], set[str]]:
+    """Names of containers that the body makes, and of what its caller gives, bound to nothing else."""
+    made: set[str] = set()
+    other: set[str] = set()
+    displays: set[int] = set()
+    for inner in ast.walk(info.node):
+        match inner:
+            case (
+                ast.Assign(targets=[ast.Name(id=name) as bound], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name) as bound, value=ast.expr() as value)
+            ) if _is_new(value):
+                made.add(name)
+                displays.add(id(bound))
+            case ast.Name(id=name, ctx=ast.Store()) if id(inner) not in displays:
+                other.add(name)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() if inner is not info.node:
+                args = inner.args
+                other |= {item.arg for item in (*args.posonlyargs, *args.args, *args.kwonlyargs)}
+                other |= {*_rest(args)}
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                other.update(names)
+    return made - other - callers, callers - other - made
+
+
+def _is_new(value: ast.expr) -> bool:
+    match value:
+        case ast.Dict() | ast.List() | ast.Set() | ast.DictComp() | ast.ListComp() | ast.SetComp():
+            return True
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name in _MAKES
+        case _:
+            return False
