@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -168,3 +169,44 @@ def test_files_that_import_the_changed_one_are_looked_at_beside_it(statement: st
     program = Program(texts, modules)
     assert ("pkg/other.py" in companions(program, texts, ["pkg/layers/adapter.py"])) is imports
     assert ("pkg/other.py" in {file.filename for file in program.parsed()}) is imports
+
+
+@pytest.mark.parametrize(
+    ("statement", "takes"),
+    [
+        ("from pkg.tools import area", False),
+        ("from pkg.tools import SIZE as size", False),
+        ("from pkg.tools import area, merged", True),
+        ("from pkg.tools import outer", True),
+        ("from pkg.tools import LIMIT", True),
+        ("from pkg.tools import borrowed", True),
+        ("from pkg.tools import *", True),
+        ("from pkg import tools", True),
+    ],
+)
+def test_files_that_take_nothing_of_lora_from_the_changed_one_are_not_looked_at(
+    statement: str, takes: bool
+) -> None:
+    """What they take may only use something of LoRA, or come from another file."""
+    tools = """
+    from pkg.elsewhere import borrowed
+
+    SIZE = 3
+    LIMIT = len("lora_alpha")
+
+    def area(width, height):
+        return width * height * SIZE
+
+    def merged(weight, lora_A, lora_B, alpha, rank):
+        return weight + alpha / rank * (lora_B @ lora_A)
+
+    def outer(*given):
+        return inner(*given)
+
+    def inner(*given):
+        return merged(*given)
+    """
+    project = {"pkg/tools.py": dedent(tools), "pkg/other.py": f'"""LoRA."""\n\n{statement}\n'}
+    texts = Texts({Path(name): source.encode() for name, source in project.items()})
+    program = Program(texts, {name: name.removesuffix(".py").replace("/", ".") for name in texts})
+    assert ("pkg/other.py" in companions(program, texts, ["pkg/tools.py"])) is takes

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Collection
 from pathlib import PurePath
 
 from lorascale_lint.bounds import COMMIT_FILES, COMPANION_BYTES, IMPORT_REACH, IMPORTER_LIMIT
-from lorascale_lint.knowledge.roles import may_hold_lora_code, speaks_of_lora
+from lorascale_lint.knowledge.roles import (
+    may_hold_lora_code,
+    moves_tensors,
+    speaks_of_lora,
+    speaks_of_scales,
+)
 from lorascale_lint.linking.definitions import FileInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.sources.texts import Texts
@@ -30,15 +36,32 @@ def companions(program: Program, texts: Texts, targets: Collection[str]) -> list
 def _around(program: Program, texts: Texts, target: str) -> list[str]:
     """The files around one, the nearest first: imported, importing, imported by what is imported."""
     found: dict[str, None] = {}
-    edge = [target]
+    edge: dict[str, set[str] | None] = {target: None}
     for step in range(IMPORT_REACH):
-        files = [file for name in edge if (file := program.file(name)) is not None]
-        names = {name for file in files for name in program.imported(file)} - {target, *found}
-        edge = sorted(name for name in names if _speaks(texts, name))
+        taken: dict[str, set[str] | None] = {}
+        for name, wanted in edge.items():
+            file = program.file(name)
+            for other in [] if file is None else program.imported(file, wanted):
+                if other != target and other not in found and _speaks(texts, other):
+                    taken[other] = _joined(taken.get(other, set()), _wanted(program, file, other))
+        edge = {name: taken[name] for name in sorted(taken)}
         found.update(dict.fromkeys(edge))
         if step == 0:
             found.update(dict.fromkeys(_importers(program, texts, target)))
     return list(found)
+
+
+def _wanted(program: Program, file: FileInfo | None, other: str) -> set[str] | None:
+    """What a file takes from a package, the rest of which is no concern of it; None for all of a module."""
+    package = program.file(other)
+    if file is None or package is None or not package.is_package:
+        return None
+    taken = program.taken(file, package)
+    return None if taken is None else set(taken)
+
+
+def _joined(one: set[str] | None, two: set[str] | None) -> set[str] | None:
+    return None if one is None or two is None else one | two
 
 
 def _importers(program: Program, texts: Texts, target: str) -> list[str]:
@@ -62,11 +85,38 @@ def _importers(program: Program, texts: Texts, target: str) -> list[str]:
     found: list[str] = []
     for name in near:
         file: FileInfo | None = program.file(name)
-        if file is not None and target in program.imported(file):
+        other = program.file(target)
+        if file is None or other is None or target not in program.imported(file):
+            continue
+        taken = program.taken(file, other)
+        if taken is None or _leads_to_lora(other, taken):
             found.append(name)
             if len(found) == IMPORTER_LIMIT:
                 break
     return found
+
+
+def _leads_to_lora(file: FileInfo, names: Collection[str]) -> bool:
+    """Is there a word of LoRA code in what names of a file's top level mean, or in what they use of it?
+
+    Who takes only a schedule of time steps from a pipeline says nothing of its adapters.
+    """
+    pending, seen = list(names), set(names)
+    while pending:
+        name = pending.pop()
+        definition = file.functions.get(name) or file.classes.get(name)
+        nodes = file.bindings.get(name, []) if definition is None else [definition.node]
+        if not nodes:  # imported from elsewhere, or made on the way
+            return True
+        for node in nodes:
+            text = file.text(node)
+            if speaks_of_lora(text) or speaks_of_scales(text) or moves_tensors(text):
+                return True
+            used = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+            used &= {*file.functions, *file.classes, *file.bindings}
+            pending += used - seen
+            seen |= used
+    return False
 
 
 def _speaks(texts: Texts, name: str) -> bool:

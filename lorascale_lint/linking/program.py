@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePath
 
@@ -212,10 +212,14 @@ class Program:
             found += [cls for cls in near.classes.values() if method in cls.methods] if near else []
         return found
 
-    def imported(self, file: FileInfo) -> list[str]:
-        """The names of the other files that a file imports, or imports from, at its top level."""
+    def imported(self, file: FileInfo, names: Collection[str] | None = None) -> list[str]:
+        """The names of the other files that a file imports, or imports from, at its top level.
+
+        With ``names``, only those from which one of these comes, or may come.
+        """
         found: dict[str, None] = {}
-        for target in (*file.imports.values(), *file.stars):
+        targets = [target for name, target in file.imports.items() if names is None or name in names]
+        for target in (*targets, *file.stars):
             for name in (target, target.rpartition(".")[0]):
                 other = self._named(name) if name else None
                 if other is not None:
@@ -223,6 +227,19 @@ class Program:
                     break
         found.pop(file.filename, None)
         return list(found)
+
+    def taken(self, file: FileInfo, other: FileInfo) -> frozenset[str] | None:
+        """The names that a file imports from another at its top level; None where it may use any of them."""
+        if any(self._named(star) == other.filename for star in file.stars):
+            return None
+        found = set()
+        for target in file.imports.values():
+            head, _, last = target.rpartition(".")
+            if self._named(target) == other.filename:
+                return None
+            if head and self._named(head) == other.filename:
+                found.add(last)
+        return frozenset(found)
 
     def _near(self, file: FileInfo) -> list[str]:
         """The file, and those that it imports or imports from."""
