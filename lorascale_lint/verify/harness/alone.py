@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -35,9 +36,15 @@ def start_groups(root: Path) -> None:
     """Put a group of one into each place below `root` from which a group is had, and where none is."""
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
+        if isinstance(file, str) and _lies_below(file, root):
             for name in _places(module):
                 setattr(module, name, GroupOfOne())
+
+
+@cache
+def _lies_below(file: str, root: Path) -> bool:
+    # Asked of every module each time that a file is imported.
+    return Path(file).resolve().is_relative_to(root)
 
 
 def _places(module: ModuleType) -> Iterator[str]:

@@ -84,12 +84,16 @@ class Action(StrEnum):
     CONVERT = "convert"
 
 
+ONES = "ones"
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """How one value is made.
 
     `literal` is that of a LITERAL, a CLASS ("module:Class"), or the class of an OBJECT (None: anything with
-    fields) or of a MODULE that is none of torch's, which is made of `parts`.
+    fields) or of a MODULE that is none of torch's, which is made of `parts`. That of a factor is ONES for a
+    second pair whose product is multiplied with that of the first, number by number: all its numbers are 1.
 
     `transposed`: in x out instead of out x in. `modules` are the modules that it belongs to, by number; a
     base of several is fused of them, one below the other. `parts` are what an OBJECT, TABLE or LIST is made
@@ -193,7 +197,7 @@ class Sketch:
     they are those of A, B and alpha of one module, letter by letter; `table` is the parameter that takes it,
     and with `states_alpha` every such file has the alpha. `merge` and `unmerge` are the methods of the class
     that do so. `roles` are those of parameters, and of attributes of the class, that the analysis has seen to
-    be given such a thing.
+    be given such a thing. `ways` are applications whose run may come to this one, the nearest first.
     """
 
     place: Place
@@ -203,6 +207,7 @@ class Sketch:
     roles: tuple[tuple[str, Role], ...] = ()
     table: str = ""
     states_alpha: bool = False
+    ways: tuple[Sketch, ...] = ()
 
 
 Described = Case | Sketch
@@ -220,11 +225,9 @@ def read(text: str) -> tuple[Described, ...]:
 
 def _case(data: dict[str, Any]) -> Described:
     kind = data.pop("kind")
-    place = Place(**{**data["place"], "action": Action(data["place"]["action"])})
     if kind == "Sketch":
-        roles = tuple((name, Role(role)) for name, role in data["roles"])
-        more = {name: data[name] for name in ("merge", "unmerge", "table", "states_alpha")}
-        return Sketch(place, tuple(data["keys"]), roles=roles, **more)
+        return _sketch(data)
+    place = _place(data)
     geometry = Geometry(data["geometry"])
     if kind == "FunctionCase":
         return FunctionCase(place, _values(data["arguments"]), data["modules"], geometry)
@@ -241,6 +244,20 @@ def _case(data: dict[str, Any]) -> Described:
         adapted=tuple(data["adapted"]),
         square=data["square"],
         **steps,  # type: ignore[arg-type]
+    )
+
+
+def _place(data: dict[str, Any]) -> Place:
+    return Place(**{**data["place"], "action": Action(data["place"]["action"])})
+
+
+def _sketch(data: dict[str, Any]) -> Sketch:
+    return Sketch(
+        place=_place(data),
+        keys=tuple(data["keys"]),
+        roles=tuple((name, Role(role)) for name, role in data["roles"]),
+        ways=tuple(_sketch(item) for item in data["ways"]),
+        **{name: data[name] for name in ("merge", "unmerge", "table", "states_alpha")},
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lorascale_lint.knowledge.roles import words as word_list
 from lorascale_lint.verify.harness import words
-from lorascale_lint.verify.harness.description import Assignment, Role, Value
+from lorascale_lint.verify.harness.description import ONES, Assignment, Role, Value
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.settings import RANK, Setting
 
@@ -33,6 +33,23 @@ def assignments(tensors: Shapes, setting: Setting, told: Mapping[str, Role]) -> 
     if len(found) < 2 and problem is not None:
         raise problem
     return found if len(found) == 2 else ()
+
+
+def second_pair(tensors: Shapes, setting: Setting, taken: Collection[str]) -> tuple[Assignment, ...]:
+    """Ones for a pair beside the one at the paths `taken`, if there is exactly one: () else."""
+    found: list[Assignment] = []
+    for role in (Role.B, Role.A):
+        fitting = [
+            path
+            for path, shape in tensors.items()
+            if _with_adapter(path, setting) not in taken and _lies(shape, role, setting) is not None
+        ]
+        if len(fitting) != 1:
+            return ()
+        turned = bool(_lies(tensors[fitting[0]], role, setting))
+        value = Value(role, transposed=turned, literal=ONES)
+        found.append(Assignment(_with_adapter(fitting[0], setting), value))
+    return tuple(found)
 
 
 def role_at(path: str, setting: Setting, told: Mapping[str, Role]) -> Role | None:

@@ -26,6 +26,7 @@ from lorascale_lint.verify.harness.owners import unbound
 from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.subjects import FunctionSubject, LayerSubject, Subject
+from lorascale_lint.verify.harness.through import ways_of
 from lorascale_lint.verify.harness.whole_models import ModelSubject, classes_named, model_cases
 from lorascale_lint.verify.reference import TOLERANCES, is_close
 from lorascale_lint.verify.verdicts import Verdict
@@ -41,9 +42,27 @@ _UNCONVINCING = (Verdict.NOT_LORA_SHAPED, Verdict.BASE_SCALED, Verdict.ERROR)
 
 def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
     """The code that is described. Raises CannotLoadError, CannotBuildError with the reason."""
-    place = described.place
     if not isinstance(described, Sketch):
         return _subject(described, loading)
+    if described.place.action is Action.CONVERT:
+        return _alone(described, loading, seed)
+    ways = ways_of(loading, lambda sketch: _alone(sketch, loading, seed), seed)
+    error: CannotLoadError | CannotBuildError
+    try:
+        subject = _alone(described, loading, seed)
+        if not described.place.row or not isinstance(subject, LayerSubject) or ways.reaches(subject):
+            return subject
+        error = CannotBuildError("the calls that the harness makes do not come to this row")
+    except (CannotLoadError, CannotBuildError) as problem:
+        error = problem
+    through = ways.to(described)
+    if through is None:
+        raise error
+    return through
+
+
+def _alone(described: Sketch, loading: Loading, seed: int) -> Subject:
+    place = described.place
     if not place.owner and place.name.rpartition(".")[2].startswith("test_"):
         raise CannotLoadError("it is a test of the project's own")
     found = loading.find(place.file, place.owner or place.name)

@@ -7,6 +7,7 @@ first: whoever tries them takes the first one that works.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -112,6 +113,8 @@ def values_of(name: str, signature: Signature) -> tuple[Value, ...]:
     optional = parameter.default is not parameter.empty
     if (value := _by_name(name, signature)) is not None:
         return (value,)
+    if name in words.DECOMPOSED and parameter.default == -1:
+        return (Value(Role.LITERAL, literal=1),)
     if name in words.PARTS:
         return (Value(Role.LITERAL, literal=words.PARTS[name]),)
     if optional:
@@ -187,6 +190,7 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Use
         kept = {name: field for name, field in fields.items() if name in taken}
         fields = {name: field for name, field in kept.items() if isinstance(field, (Role, float))}
         fields |= {name: False for name in taken if words.is_rslora(name)}
+        fields |= {name: 1 for name in taken if name in words.DECOMPOSED}
         reference = f"{cls.__module__}:{cls.__qualname__}"
         asked = tuple((name, value) for name, value in asked if name in taken)
     parts = tuple(
@@ -206,6 +210,8 @@ def _variants(
         if value.role not in (Role.BASE, Role.A, Role.B) or value.form is Form.MODEL:
             return value
         form = told[name] or (Form.MODULE if value.role in layers else Form.PLAIN)
+        if "Dict" in annotation_of(parameters[name]) and value.role is not Role.BASE:
+            form = Form.BY_ADAPTER
         return replace(value, form=form, transposed=transposed and value.role is not Role.BASE)
 
     seen = []
@@ -296,6 +302,10 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
             break
     if not made:
         raise problem or CannotBuildError("it cannot be made")
+    for case in list(made):
+        build = Build(case.constructor, case.geometry, case.square, case.modules, with_second=True)
+        with contextlib.suppress(CannotBuildError):
+            yield described_layer(sketch, cls, build)
     # Attention has its inputs in batches, and vision in grids.
     for case, form in product(made, (Form.BATCH, Form.GRID)):
         if case.forward is not None and case.geometry is Geometry.LINEAR:

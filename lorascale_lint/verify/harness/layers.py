@@ -22,7 +22,7 @@ from lorascale_lint.verify.harness.description import (
     Step,
     Value,
 )
-from lorascale_lint.verify.harness.factors import assignments, role_at
+from lorascale_lint.verify.harness.factors import assignments, role_at, second_pair
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.settings import RANK, Setting, make_setting
@@ -42,6 +42,8 @@ class Build:
     geometry: Geometry = Geometry.LINEAR
     square: bool = False
     modules: int = 1
+    # A second pair of factors is multiplied with the first one, number by number.
+    with_second: bool = False
 
     def setting(self) -> Setting:
         """Numbers to build one with."""
@@ -68,7 +70,13 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         factors = _setter(layer) or tuple(_unset(layer))
     if not factors:
         raise CannotBuildError("it has no attribute and no method that is known to take the factors")
-    factors += tuple(_neutral(layer))
+    if build.with_second:
+        taken = {step.path for step in factors if isinstance(step, Assignment)}
+        second = second_pair(tensors, setting, taken)
+        if not second:
+            raise CannotBuildError("it has no second pair of factors")
+        factors += second
+    factors += tuple(_neutral(layer, setting))
     method = sketch.place.name.rpartition(".")[2]
     forward = _call(layer, method) if sketch.place.action is Action.FORWARD else _call(layer, "forward")
     merge = _action(layer, sketch.merge, words.MERGE)
@@ -126,17 +134,23 @@ def _holds_tensors(value: Any) -> bool:
     return not isinstance(value, type) and callable(getattr(value, "named_parameters", None))
 
 
-def _neutral(layer: Any) -> Iterator[Assignment]:
-    """Ones for learned numbers between A and B, one for each rank, and for the lengths that DoRA learns.
+def _neutral(layer: Any, setting: Setting) -> Iterator[Assignment]:
+    """Ones for learned numbers: between A and B, one for each rank, behind them, one for each output, or one
+    for all (a Kronecker product with a single number); and for the lengths that DoRA learns.
 
-    The first leave the product alone, the second its direction.
+    All but the last leave the product alone; these its direction.
     """
     if not callable(getattr(layer, "named_parameters", None)):
         return
     for name, value in layer.named_parameters():
         shape = tuple(value.shape)
-        between = shape and max(shape) == RANK and sorted(shape)[:-1] == [1] * (len(shape) - 1)
-        if between or roles.role_of(name.rpartition(".")[2], lora_context=True) == roles.MAGNITUDE:
+        vector = bool(shape) and sorted(shape)[:-1] == [1] * (len(shape) - 1)
+        between = vector and max(shape) == RANK
+        unknown = words.role_of(name.rpartition(".")[2]) is None and "bias" not in word_list(name)
+        behind = vector and unknown and shape == (setting.modules[0].shape.out,)
+        single = unknown and shape == (1, 1)
+        length = roles.role_of(name.rpartition(".")[2], lora_context=True) == roles.MAGNITUDE
+        if between or behind or single or length:
             yield Assignment(name, Value(Role.LITERAL, literal=1.0))
 
 

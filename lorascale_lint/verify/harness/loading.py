@@ -40,7 +40,9 @@ class Loading:
     """Imports files below `root`, and remembers what it put in place of missing packages."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root if root.is_dir() else root.parent
+        self.root = root if root.is_dir() else root.parent
+        # What finds code that comes to other code (`through.Ways`), once there is need of it.
+        self.ways: object = None
         self._stubs = StubFinder(())
         self._failed: dict[Path, str] = {}
         self._modules: dict[Path, ModuleType] = {}
@@ -55,7 +57,7 @@ class Loading:
         """The function or class of a file. Raises CannotLoadError."""
         if "<locals>" in name:
             raise CannotLoadError("it is defined inside a function")
-        path = (self._root / file).resolve()
+        path = (self.root / file).resolve()
         try:
             found: Any = self._module(path)
         except CannotLoadError:
@@ -89,7 +91,7 @@ class Loading:
             try:
                 self._modules[path] = self._imported(path)
                 self._offer_torch(self._modules[path])
-                start_groups(self._root.resolve())
+                start_groups(self.root.resolve())
             except CannotLoadError as error:
                 self._failed[path] = str(error)
                 raise
@@ -107,14 +109,14 @@ class Loading:
     def _imported(self, path: Path) -> ModuleType:
         top, name = _dotted(path)
         # A folder of a package is no place to import from: its files have names of other packages.
-        places = [top] if (self._root / "__init__.py").is_file() else [top, self._root]
+        places = [top] if (self.root / "__init__.py").is_file() else [top, self.root]
         for place in map(str, places):
             if place not in sys.path:
                 sys.path.insert(0, place)
         if b"torch" in path.read_bytes():
             with contextlib.suppress(Exception):
                 importlib.import_module("torch")
-        if stand_in(self._root):
+        if stand_in(self.root):
             self._stubs.note(quantised.NAME)
         if self._stubs not in sys.meta_path:
             # Behind all others: what can be had is never replaced.
@@ -122,7 +124,7 @@ class Loading:
         beside = False
         for _ in range(_MOST_STUBS):
             try:
-                start = self._root if beside else None
+                start = self.root if beside else None
                 quiet = contextlib.redirect_stdout(io.StringIO())
                 with quiet, _inside(start), self._stubs.importing(), at_hand():
                     return _import(name, path)
@@ -168,14 +170,14 @@ class Loading:
         if module is None or found is None or (error.name or "").partition(".")[0] in _NEVER_STUBBED:
             return False
         file = getattr(module, "__file__", None)
-        if file is None or self._root.resolve() in Path(file).resolve().parents or hasattr(module, found[1]):
+        if file is None or self.root.resolve() in Path(file).resolve().parents or hasattr(module, found[1]):
             return False
         self._stubs.put_into(module, found[1])
         return True
 
     def _homes(self, path: Path) -> Iterator[Path]:
         """Folders that may hold a package of the project: those above a file, then others like `src`."""
-        root = self._root.resolve()
+        root = self.root.resolve()
         yield from (folder for folder in path.parents if folder == root or root in folder.parents)
         yield from sorted(folder for folder in root.iterdir() if folder.is_dir())[:_MOST_FOLDERS]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from lorascale_lint.config import Configs
@@ -19,6 +20,7 @@ from lorascale_lint.provenance.scale import ONE, TRAINED, TRAINED_RS
 from lorascale_lint.provenance.values import Place as PlaceValue, Ref, Tensor, Text, Value
 from lorascale_lint.sources.discovery import discover
 from lorascale_lint.verify.harness.description import Action, Place, Role, Sketch
+from lorascale_lint.verify.harness.ways import with_ways
 
 _Key = tuple[str, str, str, str]
 """File, class of the receiver, function and kind."""
@@ -73,6 +75,8 @@ def sketches_in(
         )
         for filename, place in (*places, *also)
     ]
+    owners = {cls for items in found.values() if (cls := items[0].spot.cls) is not None}
+    sketches = with_ways(sketches, ledger, owners, cache(lambda name: relative(name, root)))
     sketches += conversions(ledger, wanted, root)
     return tuple(sorted(sketches, key=lambda sketch: (sketch.place.file, sketch.place.row)))
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lorascale_lint.verify.arrays import as_float64
-from lorascale_lint.verify.harness.description import Form, Geometry, Role, Value
+from lorascale_lint.verify.harness.description import ONES, Form, Geometry, Role, Value
 from lorascale_lint.verify.harness.models import CannotBuildError, layer_of, model_of, with_weight
 from lorascale_lint.verify.harness.settings import Array, ModuleInput, Setting
 
@@ -68,7 +68,10 @@ def _plain(value: Value, setting: Setting) -> Any:
     role = value.role
     if role in (Role.BASE, Role.A, Role.B):
         field = {Role.BASE: "weight", Role.A: "a", Role.B: "b"}[role]
-        native = [item.shape.native(role, getattr(item, field)) for item in modules]
+        matrices = [getattr(item, field) for item in modules]
+        if value.literal == ONES:
+            matrices = [_of_ones(item, role) for item in matrices]
+        native = [item.shape.native(role, matrix) for item, matrix in zip(modules, matrices, strict=True)]
         joined = np.concatenate(native) if len(native) > 1 else native[0]
         return tensor(np.swapaxes(joined, 0, 1) if value.transposed else joined)
     if role is Role.INPUT:
@@ -94,6 +97,16 @@ def _plain(value: Value, setting: Setting) -> Any:
         Role.LITERAL: copy.deepcopy(value.literal),
     }
     return referred(value.literal) if role is Role.CLASS else numbers[role]
+
+
+def _of_ones(factor: Array, role: Role) -> Array:
+    """The like of a factor; the product of two of these has ones everywhere."""
+    made = np.zeros_like(factor)
+    if role is Role.A:
+        made[0] = 1
+    else:
+        made[:, 0] = 1
+    return made
 
 
 def _model(value: Value, setting: Setting) -> Any:

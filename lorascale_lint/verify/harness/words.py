@@ -104,6 +104,8 @@ OUTPUTS = frozenset(
 )
 # Which parts of a fused layer have an adapter.
 PARTS = {"enable_lora": [True, False, True]}
+# Into how many blocks a Kronecker product is split: with 1 it is the product of the other two factors.
+DECOMPOSED = frozenset({"factor", "decompose_factor"})
 # A rank, unless there is one beside it.
 SIZES = frozenset({"dim", "dims", "size"})
 SHAPES = frozenset({"shape", "weight_shape", "base_shape"})

@@ -1,0 +1,150 @@
+"""Applications that nobody can call alone, and factors that are no plain pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.verify.harness.description import as_json, read
+from lorascale_lint.verify.harness.finding import find_subject
+from lorascale_lint.verify.harness.loading import Loading
+from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.properties import Property, ask
+from lorascale_lint.verify.harness.sketches import sketches_of
+from lorascale_lint.verify.verdicts import Verdict
+
+pytest.importorskip("torch")
+
+# The helper is given a layer, and only one that was made with an option.
+_HELPERS = """
+class Strided:
+    @staticmethod
+    def add(module, name, x, result):
+        return result + module.up[name](module.down[name](x)) * module.{scale}[name]
+"""
+_LAYERS = """
+import torch
+from torch import nn
+from helpers import Strided
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear, adapter_name: str, rank: int, alpha: float, strided=False):
+        super().__init__()
+        self.base_layer = base_layer
+        self.down = nn.ModuleDict({adapter_name: nn.Linear(base_layer.in_features, rank, bias=False)})
+        self.up = nn.ModuleDict({adapter_name: nn.Linear(rank, base_layer.out_features, bias=False)})
+        self.scaling = {adapter_name: alpha / rank}
+        self.inverse = {adapter_name: rank / alpha}
+        self.name = adapter_name
+        self.how = Strided() if strided else None
+
+    def forward(self, x):
+        result = self.base_layer(x)
+        if self.how is not None:
+            return self.how.add(self, self.name, x, result)
+        return result + self.up[self.name](self.down[self.name](x)) * self.scaling[self.name]
+"""
+
+
+def _answers(folder: Path) -> dict[str, Verdict]:
+    """The verdict on the trained scale of each application, by file and name."""
+    loading = Loading(folder)
+    found = {}
+    for sketch in read(as_json(sketches_of(folder))):
+        subject = find_subject(sketch, loading, 1)  # type: ignore[arg-type]
+        found[f"{sketch.place.file} {sketch.place.name}"] = ask(Property.SCALE, subject, 1).verdict
+    return found
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [("scaling", Verdict.OK), ("inverse", Verdict.INVERTED)])
+def test_a_helper_is_run_by_the_layer_that_calls_it(scale: str, verdict: Verdict, tmp_path: Path) -> None:
+    # A module is imported once in a process.
+    helpers = f"helpers_{scale}"
+    (tmp_path / f"{helpers}.py").write_text(_HELPERS.format(scale=scale))
+    (tmp_path / "layers.py").write_text(_LAYERS.replace("from helpers", f"from {helpers}"))
+    found = _answers(tmp_path)
+    assert found[f"{helpers}.py Strided.add"] is verdict
+    assert found["layers.py Layer.forward"] is Verdict.OK
+
+
+_NEVER_CALLED = """
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Parameter(torch.zeros(rank, base_layer.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, rank))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+
+    def subtract_start(self, base: int, names: list[str], more: object) -> None:
+        self.base_layer.weight.data -= self.lora_B @ self.lora_A * self.scaling
+"""
+
+
+def test_what_no_call_comes_to_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "layers.py").write_text(_NEVER_CALLED)
+    sketches = {sketch.place.name: sketch for sketch in sketches_of(tmp_path)}
+    with pytest.raises(CannotBuildError):
+        find_subject(sketches["Layer.subtract_start"], Loading(tmp_path), 1)
+
+
+_HADAMARD = """
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base_layer = base_layer
+        rows, columns = base_layer.weight.shape
+        self.hada_w1_a = nn.Parameter(torch.randn(rows, rank))
+        self.hada_w1_b = nn.Parameter(torch.randn(rank, columns))
+        self.hada_w2_a = nn.Parameter(torch.zeros(rows, rank))
+        self.hada_w2_b = nn.Parameter(torch.randn(rank, columns))
+        self.scaling = {scale}
+
+    def forward(self, x):
+        delta = (self.hada_w1_a @ self.hada_w1_b) * (self.hada_w2_a @ self.hada_w2_b)
+        return self.base_layer(x) + nn.functional.linear(x, delta * self.scaling)
+"""
+_KRONECKER = """
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float, decompose_factor: int = -1):
+        super().__init__()
+        self.base_layer = base_layer
+        rows, columns = base_layer.weight.shape
+        blocks = 1 if decompose_factor == 1 else 5 if rows % 5 == 0 and columns % 5 == 0 else 2
+        self.lokr_w1 = nn.Parameter(torch.zeros(blocks, blocks))
+        self.lokr_w2_a = nn.Parameter(torch.randn(rows // blocks, rank))
+        self.lokr_w2_b = nn.Parameter(torch.randn(rank, columns // blocks))
+        self.scaling = {scale}
+
+    def forward(self, x):
+        delta = torch.kron(self.lokr_w1, self.lokr_w2_a @ self.lokr_w2_b)
+        return self.base_layer(x) + nn.functional.linear(x, delta * self.scaling)
+"""
+
+
+@pytest.mark.parametrize("source", [_HADAMARD, _KRONECKER])
+@pytest.mark.parametrize(
+    ("scale", "verdict"), [("alpha / rank", Verdict.OK), ("rank / alpha", Verdict.INVERTED)]
+)
+def test_products_of_other_kinds_have_a_scale(
+    source: str, scale: str, verdict: Verdict, tmp_path: Path
+) -> None:
+    (tmp_path / "layers.py").write_text(source.replace("{scale}", scale))
+    assert set(_answers(tmp_path).values()) == {verdict}
