@@ -14,7 +14,7 @@ from lorascale_lint.knowledge.interfaces import (
 )
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of, speaks_of_lora, words
 from lorascale_lint.ledger.defaults import Defaults
-from lorascale_lint.ledger.entries import Use, has_star
+from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import looks, row_in
 from lorascale_lint.ledger.numbers import scale_of
@@ -172,7 +172,7 @@ def _is_literal(use: Use) -> bool:
 
 def _is_left_out(use: Use, chosen: list[Use]) -> bool:
     """Does a call make the same layers as the training does, and say nothing of their scale but the rank?"""
-    if has_star(use.spot.node):
+    if use.hidden:
         return False
     said = {role_of(name, True) for name in use.given} & {ALPHA, SCALING, MULTIPLIER}
     same = [other for other in chosen if other.name == use.name]

@@ -15,7 +15,7 @@ from lorascale_lint.knowledge.interfaces import (
     WRITES_TEXT,
 )
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
-from lorascale_lint.ledger.entries import Use, argument_of, has_star
+from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas, written_after
 from lorascale_lint.ledger.numbers import quotient_scales, scale_of
@@ -101,7 +101,7 @@ def _configurations(ledger: Ledger) -> Iterator[ChosenRank]:
         name = use.called
         if name not in DEFAULT_ALPHAS or use.callee is not None or use.spot.file.is_test:
             continue
-        if not isinstance(call, ast.Call) or call in seen or has_star(call) or use.spot.chain:
+        if not isinstance(call, ast.Call) or call in seen or use.hidden or use.spot.chain:
             continue
         roles = {role_of(key, True) for key in use.given}
         if ALPHA in roles or RANK not in roles or not _is_chosen(use.given.get("r")):

@@ -25,7 +25,7 @@ from lorascale_lint.knowledge.interfaces import (
 from lorascale_lint.knowledge.kinds import speaks_of_patterns, speaks_of_rslora
 from lorascale_lint.knowledge.members import CONTAINER_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, has_two_stars, named_arguments
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, named_arguments
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import number_origins, quotient_scales, symbol_of
 from lorascale_lint.ledger.origins import owner_of
@@ -241,8 +241,7 @@ class Contracts:
 
     def _may_know_more(self, use: Use) -> bool:
         """Does a call out of sight get more than the numbers, or the whole configuration go on beside it?"""
-        node = use.spot.node
-        if has_two_stars(node):
+        if use.hidden:
             return True
         if use.called in CONFIGURATION_CLASSES | PARAMETERS.keys():
             return False  # what peft makes of them is known

@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.interfaces import READS_WHOLE
 from lorascale_lint.knowledge.kinds import makes_objects
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
 from lorascale_lint.ledger import left_at_default as calls
-from lorascale_lint.ledger.entries import Use, has_star
+from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha
 from lorascale_lint.ledger.numbers import alpha_of
@@ -181,7 +181,7 @@ def _rebuilt(ledger: Ledger) -> Iterator[Dropped]:
         function = use.spot.function
         if function not in opened or function not in puts or use.spot.chain or list(use.given) != ["0"]:
             continue
-        if not isinstance(use.spot.node, ast.Call) or has_star(use.spot.node):
+        if not isinstance(use.spot.node, ast.Call) or use.hidden:
             continue
         told = calls.told_by_keywords(ledger, use) if speaks_of_lora(use.name) else None
         if told is not None and not use.spot.file.is_test:

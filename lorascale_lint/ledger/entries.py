@@ -194,6 +194,8 @@ class Use:
     given: Mapping[str, Value]
     result: Value
     guards: Guards
+    hidden: bool
+    """Are there arguments out of sight, behind one star or two?"""
 
     @property
     def called(self) -> str:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use, has_two_stars
+from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import quotient_scales, symbol_of
 from lorascale_lint.ledger.spots import Spot
@@ -141,8 +141,7 @@ def _class(spot: Spot) -> str:
 
 
 def _spreads(use: Use) -> bool:
-    node = use.spot.node
-    return has_two_stars(node)
+    return use.hidden
 
 
 def _logs(spot: Spot) -> bool:

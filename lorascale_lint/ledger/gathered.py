@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import MODULE_WORDS
 from lorascale_lint.knowledge.roles import ALPHA, role_of, words
-from lorascale_lint.ledger.entries import KeyWrite, Use, has_star
+from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.fates import Fate, fates
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -54,7 +54,7 @@ def consumers(fate: Fate, gathered: Gathered) -> Iterator[Consumer]:
     for use in fate.ledger.uses:
         node = use.spot.node
         own = use.spot.function is fate.trial.function and not use.spot.chain and use.spot.row >= last
-        if not own or not isinstance(node, ast.Call) or has_star(node) or use.callee is None:
+        if not own or not isinstance(node, ast.Call) or use.hidden or use.callee is None:
             continue
         callee = use.callee.methods.get("__init__") if isinstance(use.callee, ClassInfo) else use.callee
         if callee is None:

@@ -52,7 +52,7 @@ def left_alphas(ledger: Ledger) -> Iterator[LeftAlpha]:
         target = constructor(ledger, use.callee)
         if target is None or caller is None or target is caller or use.spot.chain or use.spot.file.is_test:
             continue
-        if not isinstance(call, ast.Call) or call in seen or has_star(call):
+        if not isinstance(call, ast.Call) or call in seen or use.hidden:
             continue
         alphas = [item for item in _parameters(target) if role_of(item.arg, True) == ALPHA]
         default = default_of(target, alphas[0].arg) if len(alphas) == 1 else None

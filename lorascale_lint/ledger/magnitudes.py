@@ -11,7 +11,7 @@ from functools import cached_property
 from lorascale_lint.knowledge.interfaces import WHOLE_STATES
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import FACTORS, MAGNITUDE, A, B
-from lorascale_lint.ledger.entries import KeyWrite, Store, Use, has_two_stars
+from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, key_role_of, tables
@@ -90,7 +90,7 @@ class Magnitudes:
     def rebuilt_without(self) -> Iterator[Rebuilt]:
         """Layers made from loaded tensors without the option that makes them DoRA layers."""
         for use in self.ledger.uses:
-            cls, function, node = use.callee, use.spot.function, use.spot.node
+            cls, function = use.callee, use.spot.function
             made = self.made.get(cls) if isinstance(cls, ClassInfo) else None
             if made is None or not isinstance(cls, ClassInfo) or function is None or use.spot.file.is_test:
                 continue
@@ -99,7 +99,7 @@ class Magnitudes:
             default = init.default(flag) if init is not None else None
             if init is None or not isinstance(default, ast.Constant) or default.value or flag in use.given:
                 continue
-            if has_two_stars(node):
+            if use.hidden:
                 continue
             text = function.file.text(function.node)
             if any(speaks_of_dora(text.replace(item.name, "")) for item in self.made if item.name in text):

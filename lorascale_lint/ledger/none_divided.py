@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.conditions import names_in
-from lorascale_lint.ledger.entries import KeyRead, Quotient, Use, has_star
+from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import alpha_of, alphas_of, scale_of
 from lorascale_lint.ledger.origins import root_of
@@ -99,5 +99,5 @@ def _calls(ledger: Ledger, spot: Spot, name: str) -> list[tuple[Use, bool]]:
         if use.callee is not spot.function or not isinstance(node, ast.Call) or use.spot.file.is_test:
             continue
         given = use.given.get(name, NONE)
-        found.append((use, has_star(node) or any(option.value != NONE for option in options(given))))
+        found.append((use, use.hidden or any(option.value != NONE for option in options(given))))
     return found

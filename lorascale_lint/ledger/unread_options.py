@@ -17,7 +17,7 @@ from lorascale_lint.knowledge.interfaces import (
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.defaults import option_names
-from lorascale_lint.ledger.entries import Use, argument_of, has_star
+from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas
 from lorascale_lint.ledger.numbers import number_origins, scale_of
@@ -159,7 +159,7 @@ def _builds(use: Use) -> bool:
         and use.callee is None
         and not use.spot.file.is_test
         and isinstance(node, ast.Call)
-        and not has_star(node)
+        and not use.hidden
     )
 
 

@@ -13,7 +13,7 @@ from lorascale_lint.knowledge.members import ANY_ATTRIBUTE
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH, STRENGTHS
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.class_fields import Field, Kept
-from lorascale_lint.ledger.entries import Bind, Product, Unused, Use, has_star
+from lorascale_lint.ledger.entries import Bind, Product, Unused, Use
 from lorascale_lint.ledger.exits import Exit, exits_of
 from lorascale_lint.ledger.families import Family, families, in_one_line, is_folded, is_read
 from lorascale_lint.ledger.ledger import Ledger
@@ -274,7 +274,7 @@ def _not_handed_on(ledger: Ledger, entry: Unused, function: FunctionInfo) -> Use
         if callee is None or callee is function or entry.parameter not in callee.parameters:
             continue
         left = entry.parameter not in use.given and callee.default(entry.parameter) is not None
-        if left and not has_star(use.spot.node) and (callee, entry.parameter) not in lost:
+        if left and not use.hidden and (callee, entry.parameter) not in lost:
             return use
     return None
 

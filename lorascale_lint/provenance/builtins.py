@@ -41,6 +41,7 @@ from lorascale_lint.provenance.shapes import extent
 from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.values import (
     NONE,
+    REST,
     UNKNOWN,
     Const,
     Klass,
@@ -95,8 +96,8 @@ def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
             for pair in held[0] if held is not None else []:
                 pairs.append((item_at(m, pair, 0), item_at(m, pair, 1)))
             open_ = held is None or held[1]
-    pairs += [(Text((name,)), value) for name, value in named.items()]
-    made = m.new_dict(pairs, open_)
+    pairs += [(Text((name,)), value) for name, value in named.items() if name != REST]
+    made = m.new_dict(pairs, open_ or REST in named)
     places = {} if node is None else {keyword.arg: keyword.value for keyword in node.keywords}
     for name, value in named.items():
         if name in places:

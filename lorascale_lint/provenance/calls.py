@@ -20,6 +20,7 @@ from lorascale_lint.provenance.objects import SuperOf, construct
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.running import record_use, run_function
 from lorascale_lint.provenance.values import (
+    REST,
     UNKNOWN,
     Closure,
     Element,
@@ -52,14 +53,18 @@ def evaluate_call(m: Machine, node: ast.Call) -> Value:
         func = m.evaluate(node.func)
     args: list[Value] = []
     keywords: Keywords = []
+    hidden = False
     for argument in node.args:
         if isinstance(argument, ast.Starred):
             value = m.evaluate(argument.value)
             held = m.elements(value)
             if held is not None:
                 args += held[0]
+                hidden |= held[1]
             elif isinstance(value, Method) and value.name == "shape":
                 args.append(value)
+            else:
+                hidden = True
         else:
             args.append(m.evaluate(argument))
     for keyword in node.keywords:
@@ -67,11 +72,13 @@ def evaluate_call(m: Machine, node: ast.Call) -> Value:
         if keyword.arg is not None:
             keywords.append((keyword.arg, value))
         elif isinstance(value, Ref) and isinstance(entries := m.heap.read(value.key, "entries"), Entries):
-            keywords += [
-                (key.literal, without_absent(item))
-                for key, item in entries.pairs
-                if isinstance(key, Text) and key.literal
-            ]
+            known = [(key.literal, item) for key, item in entries.pairs if isinstance(key, Text)]
+            keywords += [(name, without_absent(item)) for name, item in known if name]
+            hidden |= entries.open or not all(name for name, _ in known) or len(known) < len(entries.pairs)
+        else:
+            hidden = True
+    if hidden:
+        keywords.append((REST, UNKNOWN))
     if owner is not None and isinstance(node.func, ast.Attribute):
         return call_attribute(m, owner, node.func.attr, args, keywords, node)
     return call(m, func, args, keywords, node)

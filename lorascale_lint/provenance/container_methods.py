@@ -9,7 +9,19 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import NONE, UNKNOWN, Number, Ref, Tensor, Text, Tup, Union, Value, join
+from lorascale_lint.provenance.values import (
+    NONE,
+    REST,
+    UNKNOWN,
+    Number,
+    Ref,
+    Tensor,
+    Text,
+    Tup,
+    Union,
+    Value,
+    join,
+)
 
 
 def of_list(m: Machine, value: Ref, name: str, args: list[Value]) -> Value:
@@ -96,7 +108,9 @@ def of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[st
             return made
         case "update":
             for key, item in named.items():
-                entries = with_entry(entries, Text((key,)), item)
+                if key != REST:
+                    entries = with_entry(entries, Text((key,)), item)
+            entries = Entries(entries.pairs, entries.open or REST in named)
             if (
                 args
                 and isinstance(args[0], Ref)

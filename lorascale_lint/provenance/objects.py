@@ -23,6 +23,7 @@ from lorascale_lint.provenance.running import run_function
 from lorascale_lint.provenance.states import settable
 from lorascale_lint.provenance.values import (
     NONE,
+    REST,
     UNKNOWN,
     Closure,
     Klass,
@@ -93,7 +94,8 @@ def construct(
     if any(base.rpartition(".")[2] in ("dict", "OrderedDict", "UserDict") for base in bases):
         m.heap.write(made.key, "entries", Entries((), True))
     for name, value in keywords:
-        m.heap.write(made.key, name, value)
+        if name != REST:
+            m.heap.write(made.key, name, value)
     construct_base(m, made, bases, args, keywords)
     return made
 
@@ -113,13 +115,14 @@ def _fill_record(
 ) -> None:
     given = dict(zip(fields, args, strict=False))
     given.update(keywords)
+    hidden = given.pop(REST, None) is not None
     m.heap.write(made.key, "<fields>", tuple(fields))
     for name in fields:
         if name in given:
             m.heap.write(made.key, name, in_class(m, cls, partial(named, m, given[name], name)))
         else:
             default = class_attribute(m, cls, name, made)
-            m.heap.write(made.key, name, default)
+            m.heap.write(made.key, name, join([(default, ()), (m.place(name), ())]) if hidden else default)
 
 
 def in_class(m: Machine, cls: ClassInfo, function: object) -> Value:

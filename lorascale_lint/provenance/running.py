@@ -18,6 +18,7 @@ from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
 from lorascale_lint.provenance.values import (
     NONE,
+    REST,
     UNKNOWN,
     Closure,
     Keywords,
@@ -57,8 +58,9 @@ def record_use(
                 )
                 given = dict(zip(names, args, strict=False))
         given.update(keywords)
+        hidden = given.pop(REST, None) is not None
         given = {key: row(m, value) for key, value in given.items()}
-        m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards))
+        m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards, hidden))
 
 
 _PYTHON = frozenset(dir(builtins))
@@ -212,6 +214,7 @@ def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywor
     """Give every parameter its argument, its default, or a place named after it."""
     node, plain, defaults = info.node.args, info.positional, info.defaults
     given = dict(keywords)
+    hidden = given.pop(REST, None) is not None
     local = frame.names.local
     rest = list(args)
     for parameter in plain:
@@ -226,11 +229,13 @@ def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywor
     for parameter in (*plain, *node.kwonlyargs):
         if parameter.arg not in local:
             local[parameter.arg] = _default(m, parameter.arg, defaults.get(parameter.arg))
+            if hidden:
+                local[parameter.arg] = join([(local[parameter.arg], ()), (m.place(parameter.arg), ())])
     if node.vararg is not None:
         local[node.vararg.arg] = Tup(tuple(rest))
     if node.kwarg is not None:
         pairs: list[tuple[Value, Value]] = [(Text((key,)), value) for key, value in given.items()]
-        local[node.kwarg.arg] = m.new_dict(pairs)
+        local[node.kwarg.arg] = m.new_dict(pairs, hidden)
 
 
 def _default(m: Machine, name: str, default: ast.expr | None) -> Value:

@@ -106,6 +106,23 @@ def test_opposite_branches_are_never_mixed() -> None:
     assert formula_of(source) == ["alpha / rank | alpha / sqrt(rank)"]
 
 
+OUT_OF_SIGHT = """
+    def delta(down, up, scale=1.0):
+        return up @ down * scale
+
+    def merge(weight, lora_A, lora_B, options, numbers):
+        return weight + delta(lora_A, lora_B{given})
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "formula"),
+    [("", "1"), (", **{}", "1"), (", **options", "1 | multiplier"), (", *numbers", "1 | multiplier")],
+)
+def test_a_default_is_certain_only_where_no_argument_is_out_of_sight(given: str, formula: str) -> None:
+    assert formula_of(OUT_OF_SIGHT.format(given=given)) == [formula]
+
+
 NUMBER_OR_NONE = """
 import torch
 
