@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Confidence, Finding
-from lorascale_lint.knowledge.interfaces import SETTINGS_KEYS, WRITERS, WRITES_TENSORS, WRITES_TEXT
-from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B
+from lorascale_lint.knowledge.interfaces import WRITERS, WRITES_TENSORS
+from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.saved_scales import goes_to, has_real_factors, is_settings, saved_scales
 from lorascale_lint.ledger.strengths import alphas_in_use
-from lorascale_lint.ledger.tables import Table, constant, is_real_factor, tables
+from lorascale_lint.ledger.tables import Table, constant, tables
 from lorascale_lint.ledger.trained_adapters import ranks_saved
 from lorascale_lint.provenance.values import Place, Value, options
 from lorascale_lint.rule import Rule
@@ -23,8 +24,9 @@ class MadeUpAlphaSaved(Rule):
 
     A literal number (0, 1, 8, 16) that is written as alpha of an adapter: into the settings beside it
     (`adapter_config.json`, metadata) although the rank there is read from somewhere, or as the `.alpha`
-    of factors that come from elsewhere, or of a GGUF file (`--preview`). Also the rank, written as alpha by
-    code that trains with another alpha (`--preview`).
+    of factors that come from elsewhere, or of a GGUF file (`--preview`). Also a whole scale that is written
+    as alpha: alpha / rank, or a number that is called a scale or a strength; and the rank, written as alpha
+    by code that trains with another alpha (`--preview`).
 
     ## Why it is wrong
 
@@ -86,11 +88,13 @@ class MadeUpAlphaSaved(Rule):
 
     Silent if the rank is a literal too (a configuration for training), if a layer or a `LoraConfig` of the
     project is made with the same number, or has it as its default, and in tests. An alpha that is the
-    constant rank of a format is not told apart.
+    constant rank of a format is not told apart. A scale with nothing but its name to show is of medium
+    confidence, unless it is PEFT's `lora_alpha` beside a rank. A scale beside the rank 1 is right.
 
     ## References
 
     - volcengine/verl issue 5325: `lora_alpha` 0 in the exported configuration
+    - d8ahazard/sd_dreambooth_extension `convert_diffusers_to_kohya_lora`: a strength of 0.8 as `.alpha`
     """
 
     code = "LS311"
@@ -110,6 +114,17 @@ class MadeUpAlphaSaved(Rule):
                     (write.spot, "and its file says that alpha is the rank"),
                 ],
             )
+        for saved in saved_scales(ledger):
+            yield self.at(
+                saved.spot,
+                "a whole scale is saved as alpha, which readers divide by the rank",
+                confidence="high" if saved.is_certain else "medium",
+                effect="scale / rank instead of the scale: 1/16 of it at rank=16",
+                trace=[
+                    *([] if saved.rank is None else [(saved.rank, "readers divide by this rank")]),
+                    (saved.spot, "it is divided already" if saved.is_quotient else "this is no alpha"),
+                ],
+            )
         own = alphas_in_use(ledger)
         for table in tables(ledger):
             alphas = table.by_role(ALPHA)
@@ -124,7 +139,7 @@ class MadeUpAlphaSaved(Rule):
                 yield self._report(
                     alphas[0], "the file that it is written to holds trained factors", "medium"
                 )
-            elif _has_real_factors(table) and _goes_to(table, WRITES_TENSORS):
+            elif has_real_factors(table) and goes_to(table, WRITES_TENSORS):
                 yield self._report(
                     alphas[0], "the factors beside it were trained, with an alpha of their own"
                 )
@@ -145,7 +160,7 @@ def _is_saved_settings(table: Table) -> bool:
     ranks = table.by_role(RANK)
     if not ranks or any(_is_literal(write.value) for write in ranks):
         return False
-    return bool(table.named(*SETTINGS_KEYS)) or _goes_to(table, WRITES_TEXT)
+    return is_settings(table)
 
 
 def _is_of_writer(table: Table) -> bool:
@@ -155,11 +170,3 @@ def _is_of_writer(table: Table) -> bool:
 
 def _is_literal(value: Value) -> bool:
     return all(constant(option.value) is not None for option in options(value))
-
-
-def _has_real_factors(table: Table) -> bool:
-    return all(any(is_real_factor(write.value) for write in table.by_role(side)) for side in (A, B))
-
-
-def _goes_to(table: Table, calls: frozenset[str]) -> bool:
-    return any(use.called in calls for use in table.uses)

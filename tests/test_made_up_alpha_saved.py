@@ -111,3 +111,36 @@ def example(path, rank):
 def test_tests_are_silent(tmp_path: Path) -> None:
     settings = '    settings = {"peft_type": "LORA", "r": min(some.shape), "lora_alpha": 0}'
     assert codes(tmp_path, SETTINGS.format(settings=settings), "test_lora.py") == []
+
+
+WHOLE = """
+from peft import LoraConfig
+
+
+def export(params, layer, folder, rank):
+    settings = {{"peft_type": "LORA", "r": {rank}, "lora_alpha": {alpha}}}
+    with open(folder + "/adapter_config.json", "w") as out:
+        json.dump(settings, out)
+
+
+def again(params, layer, rank):
+    return LoraConfig(r={rank}, lora_alpha={alpha})
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "alpha", "expected"),
+    [
+        ("rank", 'params["scale"]', ["high", "medium"]),
+        ("layer.rank", "layer.lora_alpha / layer.rank", ["high", "high"]),
+        ("rank", 'params["strength"]', ["medium", "medium"]),
+        ("rank", 'params["scale"] * rank', []),
+        ("rank", 'params["lora_alpha"]', []),
+        ("rank", "rank", []),
+        ("1", 'params["scale"]', []),
+    ],
+)
+def test_a_whole_scale_is_no_alpha(rank: str, alpha: str, expected: list[str], tmp_path: Path) -> None:
+    source = HEAD + WHOLE.format(rank=rank, alpha=alpha)
+    found = lint_files(tmp_path, {"export_lora.py": source}, codes=["LS311"])
+    assert [item.confidence for item in found] == expected

@@ -178,6 +178,9 @@ TURNS_TO_DICTIONARY = frozenset({"vars", "asdict", "model_dump", "dict", "to_dic
 BUILDS_ADAPTERS = frozenset({"LoraConfig", "get_peft_model"})
 """Calls that take rank, alpha and ``use_rslora``: peft's configuration, unsloth's FastLanguageModel."""
 
+PEFT_ALPHA = "lora_alpha"
+"""What peft divides by the rank, in its configuration and in its file: peft/tuners/lora/config.py."""
+
 SETTINGS_KEYS = frozenset(
     {"peft_type", "target_modules", "base_model_name_or_path", "ss_network_module", "ss_network_dim"}
 )
