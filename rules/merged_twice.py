@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.added_after_merge import added_after_merge
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.merged_each_call import merged_each_call
 from lorascale_lint.ledger.merged_twice import merged_twice
@@ -19,7 +20,9 @@ class MergedTwice(Rule):
     A function that takes the delta of a layer, writes weight and delta into the layer's weight, and then
     tells the same layer to merge; and one that adds the products of the factors of a model's modules to their
     weights, and then tells the model to merge. And a `forward` that puts the sum of the layer's weight and
-    its delta back into the weight: the second call adds the delta to the sum of the first.
+    its delta back into the weight: the second call adds the delta to the sum of the first. And a `forward`
+    that adds the delta in any case, beside a merge that puts it into the weight and notes that in a flag
+    which nothing reads.
 
     ## Why it is wrong
 
@@ -28,7 +31,7 @@ class MergedTwice(Rule):
 
     ## Effect
 
-    2.00x too strong while it is merged; in a `forward`, once more at each call.
+    2.00x too strong while it is merged; in a `forward` that keeps the sum, once more at each call.
 
     ## Bad
 
@@ -58,7 +61,7 @@ class MergedTwice(Rule):
 
     Both must stand in one function and name the layer alike. Silent where the function changes the factors
     in between; in a `forward`, where it sets the weight again, calls what may put it back, or asks for a
-    flag before.
+    flag before; beside a merge, where that changes the factors or gives back a layer.
 
     ## References
 
@@ -94,3 +97,15 @@ class MergedTwice(Rule):
                     effect="2.00x too strong at the second call, 3.00x at the third",
                     trace=[(apply.spot, "the sum is kept, and nothing here takes the delta out")],
                 )
+        for added in added_after_merge(ledger):
+            yield self.at(
+                added.forward.spot,
+                f"`{added.forward.spot.name}` adds the delta though `{added.merge.spot.name}` may have put "
+                "it into the weight",
+                effect="2.00x too strong once it is merged",
+                trace=[
+                    (added.merge.spot, "the delta is added to the weight"),
+                    (added.flag.spot, f"`{added.flag.field}` says so, and nothing reads it"),
+                    (added.forward.spot, "here it is added to what the weight gives, in any case"),
+                ],
+            )

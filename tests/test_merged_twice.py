@@ -105,3 +105,47 @@ def test_a_forward_that_keeps_the_sum_adds_the_delta_at_each_call(body: str, tmp
 @pytest.mark.parametrize("body", PUT_BACK.values(), ids=PUT_BACK)
 def test_a_forward_that_puts_the_weight_back_is_silent(body: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_conv.py": LAYER.format(body=body)}, codes=["LS125"]) == ()
+
+
+FOLDED = """
+import torch
+
+
+class LoraDense(torch.nn.Module):
+    def __init__(self, kernel, rank, alpha):
+        super().__init__()
+        self.kernel = torch.nn.Parameter(kernel, requires_grad=False)
+        self.lora_down = torch.nn.Parameter(torch.randn(kernel.shape[0], rank))
+        self.lora_up = torch.nn.Parameter(torch.zeros(rank, kernel.shape[1]))
+        self.scale, self.folded = alpha / rank, False
+
+    def forward(self, x):
+        {ask}return x @ self.kernel + self.scale * (x @ self.lora_down @ self.lora_up)
+
+    def fold(self):
+        if self.folded:
+            return
+        self.kernel.data += self.scale * (self.lora_down @ self.lora_up)
+        {after}
+"""
+ASKED = "if self.folded:\n            return x @ self.kernel\n        "
+
+
+@pytest.mark.parametrize(
+    ("ask", "after", "expected"),
+    [
+        ("", "self.folded = True", ["high"]),
+        (ASKED, "self.folded = True", []),
+        ("", "self.folded, self.scale = True, 0.0", []),
+        ("", "self.folded = True\n        self.lora_up.data.zero_()", []),
+        ("", "self.folded = True\n        self.lora_up = None", []),
+        ("", "self.folded = True\n        return DenseOf(self.kernel)", []),
+        ("", "print('folded')", []),
+    ],
+)
+def test_a_forward_that_never_asks_whether_it_is_merged(
+    ask: str, after: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = FOLDED.format(ask=ask, after=after)
+    found = lint_files(tmp_path, {"lora_dense.py": source}, codes=["LS125"])
+    assert [finding.confidence for finding in found] == expected

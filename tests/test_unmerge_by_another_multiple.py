@@ -157,3 +157,31 @@ def test_a_multiple_that_is_set_while_merged(name: str, tmp_path: Path) -> None:
 def test_a_multiple_that_is_set_with_care(name: str, tmp_path: Path) -> None:
     source = LAYER.format(**SET_WITH_CARE[name])
     assert lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS221"]) == ()
+
+
+OUTSIDE = """
+
+class LoraSet:
+    def __init__(self, model):
+        self.layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+
+    def set_all(self, value):
+        for layer in self.layers:
+            {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("layer.multiplier = float(value)", ["medium"]),
+        ("layer.unmerge(); layer.multiplier = float(value)", []),
+        ("layer.multiplier = layer.multiplier if layer.merged else float(value)", []),
+        ("layer = LoraLayer(layer.base, 4, 8); layer.multiplier = float(value)", []),
+    ],
+)
+def test_a_multiple_that_is_set_from_outside(body: str, expected: list[str], tmp_path: Path) -> None:
+    plain = {**PLAIN, "setter": "self.other = value"}
+    source = LAYER.format(**plain) + OUTSIDE.format(body=body)
+    found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS221"])
+    assert [finding.confidence for finding in found] == expected

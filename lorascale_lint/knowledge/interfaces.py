@@ -49,6 +49,12 @@ STRENGTH_ARGUMENTS = (
     # nunchaku models/transformers/transformer_flux.py
     StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
 )
+FUSES, FUSES_SOME = "fuse_lora", frozenset({"adapter_names", "components"})
+"""diffusers loaders/lora_base.py, LoraBaseMixin: adds all adapters to the weights, or some of them."""
+TAKES_FUSED_OUT = frozenset({"unfuse_lora"})
+PUTS_ADAPTERS_IN = frozenset({"load_lora_weights", "load_lora_into_unet", "load_lora_into_transformer"})
+MAKES_PIPELINES = frozenset({"from_pretrained", "from_single_file", "from_pipe", "deepcopy"})
+
 _added: list[StrengthArgument] = []
 
 

@@ -59,9 +59,13 @@ def _of_models(ledger: Ledger) -> Iterator[MergedTwice]:
 def _is_emptied(ledger: Ledger, function: FunctionInfo, apply: Apply) -> bool:
     """Does the function set the factors to something else behind the sum?"""
     stored = (store.spot for store in ledger.once(ByFunction).stores.get(function, ()))
-    called = (node for node, _, name in _calls(function) if name in EMPTIES)
     row = apply.spot.row
-    return any(spot.row > row for spot in stored) or any(node.lineno > row for node in called)
+    return any(spot.row > row for spot in stored) or empties(function, row)
+
+
+def empties(function: FunctionInfo, row: int) -> bool:
+    """Does the function set a tensor to zero behind this row?"""
+    return any(node.lineno > row for node, _, name in _calls(function) if name in EMPTIES)
 
 
 def _of_layers(ledger: Ledger) -> Iterator[MergedTwice]:

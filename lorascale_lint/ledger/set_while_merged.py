@@ -11,9 +11,9 @@ from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.inverses import pairs
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction
-from lorascale_lint.ledger.switches import constant_flags, is_own
-from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.values import Const
+from lorascale_lint.ledger.switches import constant_flags
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.values import Const, Ref
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,14 +66,15 @@ def _read(node: ast.expr) -> Iterator[str]:
 def _setters(
     ledger: Ledger, field: str, pair: tuple[FunctionInfo, FunctionInfo], flags: Iterable[str]
 ) -> Iterator[Store]:
-    """Where another method of the class sets the field, and neither asks a flag nor merges anew."""
+    """Where other code sets the field of such a layer, and neither asks a flag nor merges anew."""
     for store in ledger.stores:
         function = store.spot.function
-        if store.field != field or function is None or not is_own(store) or isinstance(store.value, Const):
+        cls = store.owner.cls if isinstance(store.owner, Ref) else None
+        if store.field != field or function is None or cls is None or isinstance(store.value, Const):
             continue
         if function in pair or function.name in (*INITIALISERS, "__init__") or store.spot.file.is_test:
             continue
-        if store.spot.chain or function.owner is None or function.owner is not pair[0].owner:
+        if store.spot.chain or cls is not pair[0].owner or _makes(ledger, function, cls):
             continue
         text = function.file.text(function.node)
         if not any(flag in text for flag in flags) and not _merges(ledger, function, pair):
@@ -82,3 +83,8 @@ def _setters(
 
 def _merges(ledger: Ledger, function: FunctionInfo, pair: tuple[FunctionInfo, FunctionInfo]) -> bool:
     return any(use.callee in pair for use in ledger.once(ByFunction).uses.get(function, ()))
+
+
+def _makes(ledger: Ledger, function: FunctionInfo, cls: ClassInfo) -> bool:
+    """Does the function make such objects itself, none of which can be merged before?"""
+    return any(use.callee is cls for use in ledger.once(ByFunction).uses.get(function, ()))

@@ -81,9 +81,10 @@ def argument_of(use: Use, argument: StrengthArgument) -> tuple[Value, ast.expr] 
     call = use.spot.node
     if not isinstance(call, ast.Call):
         return None
-    for keyword in call.keywords:
-        if keyword.arg in argument.keywords and keyword.arg in use.given:
-            return use.given[keyword.arg], keyword.value
+    places = {keyword.arg: keyword.value for keyword in call.keywords}
+    for name in argument.keywords:
+        if name in use.given:
+            return use.given[name], places.get(name, call)  # the call itself for one behind two stars
     place = argument.position
     if place is None or len(call.args) <= place or any(isinstance(a, ast.Starred) for a in call.args):
         return None
