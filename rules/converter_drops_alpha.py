@@ -96,30 +96,35 @@ class ConverterDropsAlpha(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Functions tried on a file which give its factors new names, and nobody its alpha."""
         found = fates(ledger)
-        kept = {output.down.spot.node for fate in found if fate.alpha_goes_on for output in fate.outputs}
+        right = [output.down.spot for fate in found if fate.alpha_goes_on for output in fate.outputs]
+        kept, helpers = {_place(spot) for spot in right}, {spot.node for spot in right}
         seen: set[object] = set()
         for fate in found:
             known = next(alpha_words(fate), None)
             for output in fate.outputs:
                 place = output.down.spot
-                if fate.alpha_goes_on or not output.is_renamed or place.node in kept | seen:
+                if fate.alpha_goes_on or not output.is_renamed or _place(place) in kept:
+                    continue
+                if place.node in helpers:  # right where other code calls it
+                    place = _caller(fate, place)
+                if place.node in seen:
                     continue
                 argument = fate.needs_caller(output)
                 if fate.states_alpha(output) and (argument is None or gives_own(ledger, fate, argument)):
                     continue  # of another spelling than the one that was tried
                 if known is not None or fate.trial.sample.states_alpha:
                     seen.add(place.node)
-                    yield self._lost(ledger, fate, output, known, argument)
+                    yield self._lost(ledger, fate, output, place, known, argument)
 
     def _lost(
         self,
         ledger: Ledger,
         fate: Fate,
         output: Output,
+        place: Spot,
         known: tuple[Spot, str] | None,
         argument: str | None,
     ) -> Finding:
-        place = output.down.spot
         pair = fate.trial.sample.pair
         first = (place, f"`{pair.down}` is a name of files with an alpha per module")
         if known is not None:
@@ -137,6 +142,18 @@ class ConverterDropsAlpha(Rule):
             trace=[first, *((spot, "a factor is written under its new key as it is") for spot in written)],
             fix=fold_alpha(ledger, fate.trial, output.down) if argument is None else None,
         )
+
+
+def _place(spot: Spot) -> tuple[object, str]:
+    """A write, for each call of the helper in which it stands."""
+    return (spot.node, spot.chain[-1] if spot.chain else "")
+
+
+def _caller(fate: Fate, spot: Spot) -> Spot:
+    """The call of a helper that writes what it is given and knows of no alpha; else the write itself."""
+    here = spot.chain[-1] if spot.chain else ""
+    calls = (use.spot for use in fate.trial.ledger.uses if use.callee is spot.function)
+    return next((c for c in calls if f"{c.file.filename}:{c.row}" == here), spot)
 
 
 def gives_own(ledger: Ledger, fate: Fate, argument: str) -> bool:

@@ -31,6 +31,7 @@ KEPT = "self.alpha = alpha"
         ("", ", alpha: float = 16", "self.scale = int(alpha) / rank", "self.scale"),
         ("", ", alpha: float | None = None", KEPT, "(int(self.alpha) / math.sqrt(self.rank))"),
         ("alpha: float = 16.0", "", "pass", "(int(self.alpha) / self.rank)"),
+        ("", ", alpha=16.0", "self.alpha = rank if alpha is None else alpha", "int(self.alpha) / self.rank"),
     ],
 )
 def test_integers_of_real_alphas_fire(field: str, alpha: str, kept: str, scale: str, tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_integers_of_real_alphas_fire(field: str, alpha: str, kept: str, scale: 
     [
         ("", ", alpha: int = 16", KEPT, "(int(self.alpha) / self.rank)"),
         ("", ", alpha=16", KEPT, "(int(self.alpha) / self.rank)"),
+        ("", ", alpha=None", "self.alpha = rank if alpha is None else alpha", "int(self.alpha) / self.rank"),
         ("", ", alpha: int | str = 16.0", KEPT, "(int(self.alpha) / self.rank)"),
         ("", ", config=None", "self.alpha = config.alpha", "(int(self.alpha) / self.rank)"),
         ("", ", alpha: float = 16.0", KEPT, "(self.alpha / int(self.rank))"),

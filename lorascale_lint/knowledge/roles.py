@@ -114,9 +114,14 @@ _LORA_WORDS = ("lokr", "loha", "hada_", "lycoris", "peft")
 _LORA = (
     re.compile(r"lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))"),
     re.compile(r"dora\b"),
-    re.compile(r"alpha\w*\)?\s*/\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b"),
 )
-"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA.
+_BY_RANK = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b")
+_DIVIDED = re.compile(
+    r"alpha\w*[\"'\])]*\s*//?\s*(?:(?:\w+\.)*(?:r|dim)\b|[\w.\[\]\"']*(?:down|_a|\ba|v)\b[\w.\[\]\"']*\.shape\[)"
+)
+_PRODUCTS = re.compile(r"@|matmul|\bmm\(|einsum|linear\(|conv2d\(|dense\(")
+"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA, and
+who does so by a shorter name for it, where there are products of matrices.
 
 Each pattern begins with plain letters, which lets the search leap: text of a large project is searched often.
 """
@@ -345,4 +350,17 @@ def speaks_of_lora(text: str) -> bool:
     lowered = text.lower()
     if any(word in lowered for word in _LORA_WORDS) or any(p.search(lowered) for p in _LORA):
         return True
-    return names_added_factor(text)
+    return _divides(lowered) or names_added_factor(text)
+
+
+@lru_cache(maxsize=500)
+def divides_alpha(source: str) -> bool:
+    """Is an alpha divided by a rank somewhere in a file, so that its layers need no word of LoRA?"""
+    return _divides(source.lower())
+
+
+def _divides(lowered: str) -> bool:
+    if "alpha" not in lowered or "/" not in lowered:
+        return False
+    by_other = _DIVIDED.search(lowered) is not None and _PRODUCTS.search(lowered) is not None
+    return by_other or _BY_RANK.search(lowered) is not None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
+from lorascale_lint.knowledge.examples import example_of
 from lorascale_lint.knowledge.roles import A, B, key_role, role_of, speaks_of_lora, words
 
 
@@ -144,6 +145,7 @@ _TRAILING = re.compile(r"\\\.\(\.[*+]\??\)\$?$")
 _NUMBER = re.compile(r"\(?\\d\+\)?")
 _GROUP = re.compile(r"\\(\d|g<\w+>)$")
 _MODULE = re.compile(r"\w+(\.\w+)+")
+_PATTERN_MODULE = re.compile(r"[A-Za-z]+(?:[._]\w+){2,}")
 
 
 def samples_of(text: str) -> list[Sample]:
@@ -154,6 +156,19 @@ def samples_of(text: str) -> list[Sample]:
 def _of_model(sample: Sample, text: str) -> Sample:
     module = next((module for word, module in sample.of_models if word in text), sample.module)
     return replace(sample, module=module)
+
+
+def sample_of_pattern(pattern: str, usual: Sequence[Sample]) -> Sample | None:
+    """A file with a key, or a module, that a pattern takes; in the convention of its key, else the usual."""
+    text = example_of(pattern)
+    if text is None:
+        return None
+    for sample in (*usual, *SAMPLES):
+        for part in (sample.pair.down, sample.pair.up):
+            if text.endswith(f".{part}"):
+                return replace(sample, module=text.removesuffix(f".{part}"), base="")
+    is_module = _PATTERN_MODULE.fullmatch(text) is not None and key_role(text) is None
+    return replace(usual[0], module=text, base="") if is_module and usual else None
 
 
 def takes_more(pattern: str) -> bool:

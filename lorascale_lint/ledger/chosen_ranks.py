@@ -14,7 +14,7 @@ from lorascale_lint.knowledge.interfaces import (
     DEFAULT_ALPHAS,
     WRITES_TEXT,
 )
-from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, speaks_of_lora, words
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas, written_after
@@ -44,12 +44,7 @@ def chosen_ranks(ledger: Ledger) -> Iterator[ChosenRank]:
         default = left.default
         plain = isinstance(default, int | float) and not isinstance(default, bool)
         fixed = plain and (not is_share(default) or _is_rebuilt(ledger, left))
-        if (
-            given
-            and fixed
-            and default
-            and _speaks(left.target.qualname, left.parameter, left.target.file.source)
-        ):
+        if given and fixed and default and speaks_of_lora(left.target.file.source):
             yield ChosenRank(given[0], float(default), left.declared, left.target.name)  # type: ignore[arg-type]
     yield from _settings(ledger)
     yield from _written(ledger)

@@ -13,7 +13,7 @@ from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import Scale, settled, undivided
 from lorascale_lint.provenance.values import Multiplied, Tensor, Tup, options
 
 
@@ -76,7 +76,8 @@ def _returns(ledger: Ledger) -> Iterator[tuple[FunctionInfo, End]]:
                     value = option.value
                     if isinstance(value, Tensor) and value.kind == "delta":
                         guards = (*entry.guards, *whole.guards, *option.guards)
-                        made = End(entry.spot, "return", value.scale, guards, value.steps, value.rows, node)
+                        scale = undivided(settled(value.scale, value.layout))
+                        made = End(entry.spot, "return", scale, guards, value.steps, value.rows, node)
                         yield entry.spot.function, made
 
 

@@ -9,6 +9,7 @@ from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.scale import STAND_IN
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import NONE, Number, Text, Value, options
 
@@ -17,7 +18,7 @@ def why_real(ledger: Ledger, operand: Spot, value: Value) -> str | None:
     """Why the number that stands at ``operand`` may have a fraction; None if nothing says so."""
     if isinstance(operand.node, ast.Call) and getattr(operand.node.func, "attr", "") == "item":
         return "the value is read from a tensor"
-    ways = [option.value for option in options(value) if option.value != NONE]
+    ways = [way for way in (option.value for option in options(value)) if way != NONE and not _is_rank(way)]
     found = [_why(ledger, operand, way) for way in ways]
     if not all(why or _is_walked(way) for why, way in zip(found, ways, strict=True)):
         return None
@@ -45,6 +46,12 @@ def _why(ledger: Ledger, operand: Spot, value: Value) -> str | None:
         names = [operand.node.attr]
     declared = [_declared(*place) for name in names for place in _places(ledger, operand, name)]
     return declared[0] if declared and all(declared) else None
+
+
+def _is_rank(value: Value) -> bool:
+    """Is it the rank, which stands in for an alpha that is missing, and is whole anyway?"""
+    known = number(value)
+    return known is not None and any(s.origin.startswith(STAND_IN) for s, _ in known.scale.powers)
 
 
 def _is_walked(value: Value) -> bool:

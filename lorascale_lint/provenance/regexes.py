@@ -11,7 +11,7 @@ from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.literals import plain_of, value_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import opaque
-from lorascale_lint.provenance.values import NONE, UNKNOWN, Matched, Regex, Text, Value
+from lorascale_lint.provenance.values import NONE, UNKNOWN, Closure, Matched, Regex, Text, Value
 
 REGEX_FUNCTIONS = ("sub", "match", "search", "fullmatch", "compile", "split", "findall")
 
@@ -63,6 +63,8 @@ def _of_module(m: Machine, name: str, args: list[Value], named: dict[str, Value]
 def of_pattern(m: Machine, regex: Regex, name: str, args: list[Value]) -> Value | None:
     """A method of a compiled pattern."""
     pattern = compiled(regex.pattern, regex.flags)
+    if name == "sub" and pattern is not None and args and isinstance(args[0], Closure):
+        return _by_function(m, pattern, args)
     texts = [plain_of(value) for value in args]
     if pattern is None or not texts or any(text is None or text == "" for text in texts[:1]):
         return None
@@ -85,6 +87,20 @@ def of_pattern(m: Machine, regex: Regex, name: str, args: list[Value]) -> Value 
                 return None
     except (re.error, IndexError):
         return None
+
+
+def _by_function(m: Machine, pattern: re.Pattern[str], args: list[Value]) -> Value | None:
+    """``pattern.sub(function, text)``: the function is called with each match."""
+    text = plain_of(args[1]) if len(args) == 2 else None
+    if not isinstance(text, str) or len(text) > TEXT_LIMIT:
+        return None
+    made, at = "", 0
+    for found in pattern.finditer(text):
+        given = plain_of(m.call(args[0], [_matched(found)], [], None))
+        if not isinstance(given, str):
+            return None
+        made, at = made + text[at : found.start()] + given, found.end()
+    return value_of(m, made + text[at:])
 
 
 def _matched(found: re.Match[str] | None) -> Value:

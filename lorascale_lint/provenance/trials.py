@@ -7,10 +7,11 @@ found under them, what is skipped. Each trial has a ledger of its own.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from lorascale_lint.bounds import MORE_TIMES, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
+from lorascale_lint.bounds import MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.roles import ALPHA, BASE, A, B, speaks_of_lora
 from lorascale_lint.knowledge.samples import (
     USUAL,
@@ -19,6 +20,7 @@ from lorascale_lint.knowledge.samples import (
     ends_in_group,
     module_of_pattern,
     sample_of,
+    sample_of_pattern,
     samples_of,
     takes_more,
 )
@@ -31,6 +33,7 @@ from lorascale_lint.provenance.heap import Entries, Items, Names
 from lorascale_lint.provenance.keys import role_in
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.memory import Memory
+from lorascale_lint.provenance.regexes import REGEX_FUNCTIONS
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
 from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
@@ -95,10 +98,32 @@ def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
     if mapped is not None and any(word in text for word in ("re.", "mapping", "mapped")):
         spelled = [sample for sample in found if sample.alpha in text] or list(found)
         found = dict.fromkeys([replace(spelled[-1], module=mapped), *found])
+    taken = [sample_of_pattern(pattern, list(found)) for pattern in _patterns_in(file, text)]
+    found = dict.fromkeys([*filter(None, taken[:PATTERN_LIMIT]), *found])
     own = sample_of([_filled(key) for key in entrance.keys])
     if own is None or (own.module and any(own.pair == one.pair for one in found)):
         return list(found)
     return [own, *found]
+
+
+def _patterns_in(file: FileInfo, text: str) -> Iterator[str]:
+    """The regular expressions that a function of ``file`` applies, in itself or by the name of a constant."""
+    for node in ast.walk(file.tree) if "re." in file.source else ():
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
+                used = re.search(rf"\b{name}\b", text) is not None
+            case ast.Call() as call:
+                used = file.text(call) in text
+            case _:
+                continue
+        match call:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="re"), attr=attr),
+                args=[ast.Constant(value=str() as pattern), *_],
+            ) if used and attr in REGEX_FUNCTIONS:
+                yield pattern
+            case _:
+                pass
 
 
 def patterns_of(file: FileInfo) -> Iterator[Pattern]:
