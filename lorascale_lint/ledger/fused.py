@@ -19,9 +19,10 @@ from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import GivenStrength, given_strengths
 from lorascale_lint.linking.definitions import FileInfo
+from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.marks import LOOP
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.provenance.values import Place, contradict, options
+from lorascale_lint.provenance.values import Place, options
 
 _Owner = tuple[str, str, str]
 """A pipeline: the file and the class or function where it is known, and its name there."""
