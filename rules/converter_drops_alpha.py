@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates, origins
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.read_beside import alpha_is_read_beside
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.provenance.values import NONE, options
@@ -104,6 +105,8 @@ class ConverterDropsAlpha(Rule):
             for output in fate.outputs:
                 place = output.down.spot
                 if fate.alpha_goes_on or not output.is_renamed or _place(place) in kept:
+                    continue
+                if place.function is not None and alpha_is_read_beside(ledger, place.function):
                     continue
                 if place.node in helpers:  # right where other code calls it
                     place = _caller(fate, place)

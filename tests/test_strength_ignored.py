@@ -180,3 +180,26 @@ def test_one_of_two_strengths_is_given_twice(body: str, tmp_path: Path) -> None:
 )
 def test_one_strength_that_serves_alone(body: str, tmp_path: Path) -> None:
     assert found(tmp_path, NODE.format(body=body)) == []
+
+
+KERNELS = """
+import jax.numpy as jnp
+
+
+def low_rank_update(pair, strength):
+    a, b = jnp.asarray(pair["a"]), jnp.asarray(pair["b"])
+    return {times}jnp.float32(pair["alpha"]) / a.shape[1] * (a @ b)
+
+
+def patch(kernel, pair, strength):
+    return kernel + low_rank_update(pair, strength)
+"""
+
+
+@pytest.mark.parametrize(("times", "expected"), [("", ["high"]), ("strength * ", [])])
+def test_a_rank_that_only_the_layout_of_the_product_shows(
+    times: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = KERNELS.format(times=times)
+    found = lint_files(tmp_path, {"tree_patch.py": source}, codes=["LS117"])
+    assert [item.confidence for item in found] == expected

@@ -340,9 +340,12 @@ def speaks_of_scales(text: str) -> bool:
     return any(word in lowered for word in _SCALE_WORDS) or _SCALES.search(lowered) is not None
 
 
+_MOVES = ("state_dict", "named_parameters", "safetensors", "load_file", "save_file", "safe_open")
+
+
 def moves_tensors(text: str) -> bool:
     """Does the code save the tensors of a model, or load some?"""
-    return "state_dict" in text or "named_parameters" in text or "safetensors" in text
+    return any(word in text for word in _MOVES)
 
 
 def speaks_of_lora(text: str) -> bool:

@@ -153,3 +153,31 @@ class LoraDense:
 """
     assert formula_of(source) == ["alpha / rank"]
     assert [apply.kind for apply in ledger_of(source).applies] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("divided", "expected"),
+    [
+        ("alpha / rank", ["alpha / rank"]),
+        ("alpha / r", ["alpha / rank"]),
+        ("alpha // rank", ["alpha / rank"]),
+        ("beta / rank", []),
+        ("1.0", []),
+    ],
+)
+def test_a_layer_without_a_word_of_lora(divided: str, expected: list[str]) -> None:
+    source = f"""
+        from torch import nn
+
+        class SideBranch(nn.Module):
+            def __init__(self, host, rank, alpha, beta, r=8):
+                super().__init__()
+                self.host = host
+                self.right = nn.Linear(host.in_features, rank, bias=False)
+                self.left = nn.Linear(rank, host.out_features, bias=False)
+                self.gain = {divided}
+
+            def forward(self, x):
+                return self.host(x) + self.gain * self.left(self.right(x))
+    """
+    assert formula_of(source) == expected
