@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lorascale_lint.knowledge.examples import example_of
 from tests.projects import lint_files
@@ -119,7 +118,8 @@ def to_diffusers(raw):
     out = {{}}
     for key, value in raw.items():
         if not key.endswith(".alpha"):
-            out["transformer." + key.replace(".lora_down.", ".lora_A.").replace(".lora_up.", ".lora_B.")] = value
+            name = key.replace(".lora_down.", ".lora_A.").replace(".lora_up.", ".lora_B.")
+            out["transformer." + name] = value
     return out
 
 
