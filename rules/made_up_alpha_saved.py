@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Confidence, Finding
-from lorascale_lint.knowledge.interfaces import WRITERS, WRITES_TENSORS
+from lorascale_lint.knowledge.interfaces import WRITERS
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.saved_scales import goes_to, has_real_factors, is_settings, saved_scales
+from lorascale_lint.ledger.saved_scales import has_real_factors, is_saved, is_settings, saved_scales
 from lorascale_lint.ledger.strengths import alphas_in_use
 from lorascale_lint.ledger.tables import Table, constant, tables
 from lorascale_lint.ledger.trained_adapters import ranks_saved
@@ -139,7 +139,7 @@ class MadeUpAlphaSaved(Rule):
                 yield self._report(
                     alphas[0], "the file that it is written to holds trained factors", "medium"
                 )
-            elif has_real_factors(table) and goes_to(table, WRITES_TENSORS):
+            elif has_real_factors(table) and is_saved(ledger, table):
                 yield self._report(
                     alphas[0], "the factors beside it were trained, with an alpha of their own"
                 )

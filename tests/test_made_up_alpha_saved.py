@@ -144,3 +144,33 @@ def test_a_whole_scale_is_no_alpha(rank: str, alpha: str, expected: list[str], t
     source = HEAD + WHOLE.format(rank=rank, alpha=alpha)
     found = lint_files(tmp_path, {"export_lora.py": source}, codes=["LS311"])
     assert [item.confidence for item in found] == expected
+
+
+DUMP = """
+def dump(layers, adapter):
+    out = {{}}
+    for name, layer in layers.items():
+        out[f"{{name}}.lora_down.weight"] = layer.lora_A[adapter].weight.cpu()
+        out[f"{{name}}.lora_up.weight"] = layer.lora_B[adapter].weight.cpu()
+        out[f"{{name}}.alpha"] = torch.tensor({alpha})
+    return out
+
+
+def write(models, path):
+    state = {{}}
+    for layers in models:
+        state.update(dump(layers, "default"))
+    {last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("alpha", "last", "expected"),
+    [
+        ("1.0", "save_file(state, path)", ["LS311"]),
+        ("layer.lora_alpha[adapter]", "save_file(state, path)", []),
+        ("1.0", "return state", []),
+    ],
+)
+def test_tables_that_a_helper_makes(alpha: str, last: str, expected: list[str], tmp_path: Path) -> None:
+    assert codes(tmp_path, DUMP.format(alpha=alpha, last=last)) == expected

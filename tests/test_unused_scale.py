@@ -452,3 +452,29 @@ def test_a_class_of_the_same_name_in_another_file_reads_its_own_field(tmp_path: 
     bare, scaled = HEADER + LAYER + FORWARD, HEADER + LAYER + FORWARD.replace("B.T\n", "B.T * self.scaling\n")
     found = lint_files(tmp_path, {"bare.py": bare, "scaled.py": scaled}, codes=["LS108"])
     assert [Path(item.span.filename).name for item in found] == ["bare.py"]
+
+
+SESSION = """
+from torch import nn
+
+
+class LoraSession:
+    def __init__(self, model, bank, strength=1.0):
+        self.model, self.bank, self.strength = model, bank, strength
+
+    def hook_of(self, name):
+        lora_A, lora_B, alpha = self.bank[name]
+
+        def hook(module, args, output):
+            return output + {times}alpha / lora_A.shape[0] * (args[0] @ lora_A.T @ lora_B.T)
+
+        return hook
+"""
+
+
+@pytest.mark.parametrize(("times", "expected"), [("", ["LS108"]), ("self.strength * ", [])])
+def test_a_strength_that_is_kept_beside_the_trained_scale(
+    times: str, expected: list[str], tmp_path: Path
+) -> None:
+    found = lint_files(tmp_path, {"session.py": SESSION.format(times=times)}, codes=["LS108"])
+    assert [item.code for item in found] == expected

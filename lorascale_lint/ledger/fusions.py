@@ -12,7 +12,7 @@ from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, is_plain_factor, tables
 from lorascale_lint.provenance.guards import contradict
-from lorascale_lint.provenance.scale import EXTENT, Scale
+from lorascale_lint.provenance.scale import EXTENT, STAND_IN, Scale
 from lorascale_lint.provenance.values import Hole, Place, Tensor, Text, Tup, Value, options
 
 
@@ -70,6 +70,9 @@ def _is_alpha_beside(value: Value, factor: Value) -> bool:
     scales = [scale for option in options(value) if (scale := scale_of(option.value)) is not None]
     held = {_table_of(one.value.origin) for one in options(factor) if isinstance(one.value, Tensor)}
     symbols = [only_symbol(scale) for scale in scales]
+    symbols = [
+        one for one in symbols if one is None or not one.origin.startswith(STAND_IN)
+    ]  # of that part, too
     return bool(symbols) and all(
         symbol is not None and symbol.role == ALPHA and _table_of(symbol.origin) in held for symbol in symbols
     )

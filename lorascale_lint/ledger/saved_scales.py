@@ -62,7 +62,7 @@ def _tables(ledger: Ledger) -> Iterator[SavedScale]:
         if is_settings(table) and ranks:
             readers_divide = all(constant(rank.value) != 1 for rank in ranks)
         else:
-            readers_divide = has_real_factors(table) and goes_to(table, WRITES_TENSORS)
+            readers_divide = has_real_factors(table) and is_saved(ledger, table)
         if readers_divide:
             found = {powers for write in alphas for powers in _powers(write.value)}
             of_peft = bool(ranks) and getattr(alphas[0].key, "literal", None) == PEFT_ALPHA
@@ -98,6 +98,18 @@ def is_settings(table: Table) -> bool:
 def has_real_factors(table: Table) -> bool:
     """Are both factors in it, and were they not made here?"""
     return all(any(is_real_factor(write.value) for write in table.by_role(side)) for side in (A, B))
+
+
+def is_saved(ledger: Ledger, table: Table) -> bool:
+    """Is it given to a call that writes tensors, or given back in a file that calls one?"""
+    if goes_to(table, WRITES_TENSORS):
+        return True
+    file = table.writes[0].spot.file
+    returned = any(
+        item.spot.file is file and table.container in (option.value for option in options(item.value))
+        for item in ledger.returns
+    )
+    return returned and any(use.called in WRITES_TENSORS and use.spot.file is file for use in ledger.uses)
 
 
 def goes_to(table: Table, calls: frozenset[str]) -> bool:

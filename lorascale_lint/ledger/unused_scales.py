@@ -110,15 +110,19 @@ class Deltas:
         return found
 
     def is_bare(self, functions: Iterable[FunctionInfo], role: str) -> bool:
-        """Do they make a delta, and is its scale known and 1, but for a strength where a scale is lost?"""
+        """Do they make a delta whose scale is known, and has nothing in it that may be what is lost?
+
+        That is 1, but for a strength, where a scale is lost; the trained scale or 1 where a strength is.
+        """
         held = list(functions)
         folded = any(fold.spot.function in held for fold in self.ledger.folds)
         scales = self.scales(held)
-        if not scales or folded or not all(map(bare, scales)):
+        if not scales or folded:
             return False
-        return role not in STRENGTHS or all(
-            symbol.role != STRENGTH for scale in scales for symbol, _ in scale.powers
-        )
+        if role not in STRENGTHS:
+            return all(map(bare, scales))
+        chosen = {symbol.role for scale in scales for symbol, _ in scale.powers} & {STRENGTH, MULTIPLIER}
+        return not chosen and all(bare(scale) or trained(scale) for scale in scales)
 
 
 def _makes(products: Iterable[Product]) -> list[Step]:

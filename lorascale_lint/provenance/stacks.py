@@ -10,7 +10,7 @@ from lorascale_lint.provenance.arithmetic import first_given
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number, tensor
-from lorascale_lint.provenance.values import Place, Tensor, Value, each, join
+from lorascale_lint.provenance.values import Place, Tensor, Value, each, join, options
 
 
 def stack(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -39,8 +39,21 @@ def _axes(name: str, args: list[Value], keywords: dict[str, Value]) -> frozenset
     return frozenset([axis % 2])
 
 
+_OF_SEVERAL = Scale.of("", "factors of several adapters")
+
+
+def _as_one(value: Value) -> Value:
+    """A factor that has one scale or another is a factor, at a scale that is not known."""
+    found = [option.value for option in options(value)]
+    first = found[0]
+    alike = isinstance(first, Tensor) and all(isinstance(v, Tensor) and v.kind == first.kind for v in found)
+    if len(found) == 1 or not alike or not isinstance(first, Tensor) or first.kind not in ("A", "B"):
+        return value
+    return replace(first, scale=_OF_SEVERAL, dims=())
+
+
 def _stacked(name: str, held: tuple[list[Value], bool]) -> Value:
-    known = [each(value, lambda v: tensor(v) or v) for value in held[0]]
+    known = [_as_one(each(value, lambda v: tensor(v) or v)) for value in held[0]]
     first = known[0]
     named_ = [v for v in known if isinstance(v, Tensor) and v.kind in ("A", "B")]
     others = [v for v in known if v not in named_]
@@ -63,6 +76,6 @@ def _stacked(name: str, held: tuple[list[Value], bool]) -> Value:
                 dims=(),
             )
         if len(kinds) == 1 and isinstance(first, Tensor):
-            return replace(first, scale=Scale.of("", "factors of several adapters"), dims=())
+            return replace(first, scale=_OF_SEVERAL, dims=())
         return Tensor("data", origin=name)
     return join([(v, ()) for v in known]) if len(known) == 1 else Tensor("data", origin=name)

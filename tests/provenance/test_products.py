@@ -181,3 +181,15 @@ def test_a_layer_without_a_word_of_lora(divided: str, expected: list[str]) -> No
                 return self.host(x) + self.gain * self.left(self.right(x))
     """
     assert formula_of(source) == expected
+
+
+def test_a_part_with_one_scale_or_another_is_a_factor_still() -> None:
+    source = """
+        import torch
+
+        def stack(first, second, ratio, flag):
+            other = second["lora_A"] * (ratio if flag else 1.0)
+            lora_A = torch.cat([first["lora_A"], other])
+            return torch.cat([first["lora_B"], second["lora_B"]], dim=1) @ lora_A
+    """
+    assert kinds(source) == ["delta"]
