@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 
+from lorascale_lint.bounds import KEPT_STATEMENTS
 from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import asked_for_none, none_question
 
 
+@lru_cache(KEPT_STATEMENTS)
 def expression(name: str) -> ast.expr | None:
     """The condition as an expression; None for loops, handlers and the presence of an entry."""
     asked = asked_for_none(name)
@@ -35,6 +38,11 @@ def explains(
     ``roles`` are those of the missing numbers, ``told`` those that say nothing of them, and ``named``
     is one of the missing ones. A bare name is what a caller gives, or what was computed for the purpose.
     """
+    return _explains(condition, frozenset(roles), frozenset(told), named)
+
+
+@lru_cache(KEPT_STATEMENTS)  # asked for each pair of the ends of a function
+def _explains(condition: str, roles: frozenset[str], told: frozenset[str], named: str) -> bool:
     node = expression(asked_for_none(condition) or condition)
     if node is None:
         key, present, _ = condition.rpartition(" in ")
@@ -77,15 +85,25 @@ def parting(left: Guards, right: Guards) -> tuple[str, bool] | None:
 
 def test_of(function: FunctionInfo, name: str) -> ast.expr | None:
     """The test of a statement or conditional expression of ``function`` that asks a condition."""
+    text = _printed(name)
+    return None if text is None else _tests(function).get(text)
+
+
+@lru_cache(KEPT_STATEMENTS)
+def _printed(name: str) -> str | None:
+    """The condition, printed as tests are."""
     wanted = expression(name)
-    if wanted is None:
-        return None
-    text = ast.unparse(wanted)
+    return None if wanted is None else ast.unparse(wanted)
+
+
+@lru_cache(16)  # of the functions that are looked at in turn: a rule asks for each pair of a function's guards
+def _tests(function: FunctionInfo) -> Mapping[str, ast.expr]:
+    """The first test of each text in a function, without ``not``."""
+    tests: dict[str, ast.expr] = {}
     for node in ast.walk(function.node):
         if isinstance(node, ast.If | ast.IfExp):
             test: ast.expr = node.test
             while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
                 test = test.operand
-            if ast.unparse(test) == text:
-                return test
-    return None
+            tests.setdefault(ast.unparse(test), test)
+    return tests
