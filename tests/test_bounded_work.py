@@ -374,7 +374,7 @@ SHAPES = (
 
 
 class TooMuchWork(BaseException):
-    """The check made more calls than any of this size should: no failure of one file, which a check survives."""
+    """The check made more calls than any of this size should. A check survives an Exception."""
 
 
 @contextmanager

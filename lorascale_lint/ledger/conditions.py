@@ -96,7 +96,7 @@ def _printed(name: str) -> str | None:
     return None if wanted is None else ast.unparse(wanted)
 
 
-@lru_cache(16)  # of the functions that are looked at in turn: a rule asks for each pair of a function's guards
+@lru_cache(16)  # functions are looked at in turn; a rule asks for each pair of a function's guards
 def _tests(function: FunctionInfo) -> Mapping[str, ast.expr]:
     """The first test of each text in a function, without ``not``."""
     tests: dict[str, ast.expr] = {}

@@ -150,6 +150,7 @@ def test_numbers_are_rounded_as_the_type_rounds() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch (extra verify)")
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_right_code_is_right_in_half_precision(tmp_path: Path, dtype: str) -> None:
     torch_driver = """

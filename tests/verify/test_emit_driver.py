@@ -10,6 +10,7 @@ from lorascale_lint import cli
 from tests.verify.proving.bugs import FUNCTION, PLAIN_LAYER
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("warm_module")
 
 
 def emitted(place: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -11,6 +11,7 @@ from lorascale_lint.verify.run import run_verify
 from lorascale_lint.verify.verdicts import Row, Verdict
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("warm_module")
 
 LAYERS = """
 import math

@@ -14,6 +14,7 @@ from lorascale_lint.verify.verdicts import Row, Verdict
 from tests.verify.harness.undescribed import HEAD, RIGHT, WHOLE_MODEL, inverted
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("warm_module")
 
 
 @pytest.fixture(scope="module")

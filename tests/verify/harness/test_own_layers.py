@@ -10,6 +10,7 @@ from lorascale_lint.verify.run import run_verify
 from lorascale_lint.verify.verdicts import Verdict
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("warm_module")
 
 GROUPS = """
 _TP = None

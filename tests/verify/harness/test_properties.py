@@ -18,6 +18,7 @@ from lorascale_lint.verify.verdicts import Verdict
 from tests.verify.harness.programs import HELPERS, PROGRAMS
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("warm_module")
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from lorascale_lint.verify.verdicts import Row, Verdict
 from tests.verify.harness.programs import HELPERS, PROGRAMS
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("warm_module")
 
 PLAIN = PROGRAMS["forwarded"][0]
 HELPED = """

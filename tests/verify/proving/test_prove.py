@@ -20,6 +20,7 @@ from tests.verify.harness.programs import HELPERS, PROGRAMS
 from tests.verify.proving.bugs import BUGS, RIGHT
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("warm_module")
 
 
 def found_in(folder: Path) -> tuple[tuple[Finding, ...], Sources]:
