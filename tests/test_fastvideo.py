@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ PIPELINE = "fastvideo/pipelines/lora_pipeline.py"
 Place = tuple[str, int, str]
 
 # 0.1.5 and 0.1.6 hold the same two files.
-UNREPAIRED = ["0.1.5", "0.1.6"]
+UNREPAIRED = [pytest.param("0.1.5", marks=pytest.mark.slow), "0.1.6"]
 EXPECTED: list[Place] = [
     (LINEAR, 39, "LS116"),  # cpu_weight = base_layer.weight.to("cpu"), no copy of a weight that is there
     (LINEAR, 80, "LS103"),  # x @ (B @ A), not transposed
@@ -45,6 +45,11 @@ REPAIRED_UPSTREAM = {
     "0.2.0": (110, 143, 166, 334),
     "0.2.1": (134, 167, 190, 386),
 }
+
+
+def slow_but(versions: Iterable[str], kept: str) -> list[Any]:
+    """The versions, all but one of them for the slow tests."""
+    return [item if item == kept else pytest.param(item, marks=pytest.mark.slow) for item in versions]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,6 +115,7 @@ def test_map_shows_how_the_scale_is_lost(untouched: Path) -> None:
     assert any("self.lora_alpha != self.lora_rank" in condition for condition in scaled["alpha / rank"])
 
 
+@pytest.mark.slow
 def test_safe_fixes_leave_exactly_the_unsafe_ones(fastvideo_tree: Callable[[str], Path]) -> None:
     folder = fastvideo_tree("0.1.6")
     before = contents(folder)
@@ -119,6 +125,7 @@ def test_safe_fixes_leave_exactly_the_unsafe_ones(fastvideo_tree: Callable[[str]
     assert sorted(code for _, _, code in lint(folder)) == UNSAFE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.1.2", "0.1.6", "0.1.7", "0.2.1"])
 def test_all_fixes_leave_nothing(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
     folder = fastvideo_tree(version)
@@ -134,6 +141,7 @@ def test_all_fixes_leave_nothing(version: str, fastvideo_tree: Callable[[str], P
     assert contents(folder) == once
 
 
+@pytest.mark.slow
 def test_diff_applies_and_gives_what_fix_writes(fastvideo_tree: Callable[[str], Path]) -> None:
     untouched, folder = fastvideo_tree("0.1.6"), fastvideo_tree("0.1.6")
     before = contents(untouched)
@@ -148,7 +156,7 @@ def test_diff_applies_and_gives_what_fix_writes(fastvideo_tree: Callable[[str], 
     assert lint(folder) == []
 
 
-@pytest.mark.parametrize("version", sorted(REPAIRED_UPSTREAM))
+@pytest.mark.parametrize("version", slow_but(REPAIRED_UPSTREAM, "0.2.1"))
 def test_what_upstream_left_is_found(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
     found = lint(fastvideo_tree(version))
     assert {name for name, _, _ in found} == {LINEAR, PIPELINE}
@@ -170,7 +178,7 @@ def test_what_upstream_left_is_found(version: str, fastvideo_tree: Callable[[str
 UNREACHED = ("unmerged forward", "merged forward, RowParallelLinear", "file with transformer. + lora_adapter")
 
 
-@pytest.mark.parametrize("version", ["0.1.2", "0.1.6", "0.2.1"])
+@pytest.mark.parametrize("version", slow_but(["0.1.2", "0.1.6", "0.2.1"], "0.1.6"))
 def test_running_the_code_proves_the_repair(version: str, fastvideo_tree: Callable[[str], Path]) -> None:
     """Every scale that the version can be asked for is right, but for what no repair of scaling reaches."""
     pytest.importorskip("torch")
@@ -219,6 +227,7 @@ sys.exit(pytest.main([*options, sys.argv[1]]))
 """
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass_as_before(fastvideo_tree: Callable[[str], Path], tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -244,6 +253,7 @@ def test_its_own_tests_pass_as_before(fastvideo_tree: Callable[[str], Path], tmp
     assert passed() == before
 
 
+@pytest.mark.slow
 def test_the_sharded_branch_is_right_on_two_ranks(fastvideo_tree: Callable[[str], Path]) -> None:
     pytest.importorskip("torch")
     folder = fastvideo_tree("0.1.6")

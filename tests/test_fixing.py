@@ -23,6 +23,7 @@ from lorascale_lint.fixing.diff import unified_diff
 from lorascale_lint.fixing.write import WriteError, obstacle, write_group
 from lorascale_lint.report.content import Report
 from lorascale_lint.sources.text import SourceText
+from tests.examples import examples
 from tests.fake_engine import FakeEngine
 
 A = Path("a.py")
@@ -225,7 +226,7 @@ def edited(draw: st.DrawFn) -> tuple[bytes, str, str, list[tuple[int, int, str]]
 
 
 @given(edited())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_only_the_edited_places_change(case):
     data, text, _, edits = case
     source = SourceText.decode(data)
@@ -262,7 +263,7 @@ _WORDS = st.sampled_from(["unscaled", "risky", "hopeless", "together", "fine", "
 
 
 @given(st.lists(st.lists(_WORDS, min_size=1, max_size=5), min_size=1, max_size=3), st.booleans(), _ENDS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_fixing_twice_changes_nothing_and_everything_parses(files, unsafe, end):
     before = {Path(f"{number}.py"): (" ; ".join(words) + end).encode() for number, words in enumerate(files)}
     first = fix_words(before, unsafe=unsafe)
@@ -482,7 +483,7 @@ def test_a_fix_that_breaks_the_file_is_exit_2_and_writes_nothing(lint):
 
 
 @given(data=st.binary(max_size=60).map(lambda noise: noise + b"\nunscaled\n"))
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_end_in_a_plain_exit_code(lint, data):
     A.write_bytes(data)
     code, _, err = lint("--fix", ".")

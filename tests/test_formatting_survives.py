@@ -18,6 +18,7 @@ from lorascale_lint.engine import lint
 from lorascale_lint.fixing.apply import apply_fixes
 from lorascale_lint.report.content import Report
 from lorascale_lint.rule import Rule, all_rules
+from tests.examples import examples
 from tests.test_rule_examples import example
 
 REPAIRED = [rule for rule in all_rules() if rule.fix != "none"]
@@ -80,7 +81,7 @@ def dressed(draw: st.DrawFn) -> tuple[Rule, str, list[str], str]:
     return rule, text, comments, after.replace("\n", end)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(dressed())
 def test_a_repair_leaves_everything_else(tmp_path_factory: pytest.TempPathFactory, case) -> None:
     rule, text, comments, after = case

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
+
+from lorascale_lint import cli
 
 pytestmark = pytest.mark.network
 
@@ -171,18 +172,28 @@ def cases(table: Iterable[tuple[str, str | tuple[str, ...]]]) -> Iterator[Parame
         yield pytest.param(package, files, id=f"{package}-{first}", marks=marks)
 
 
-def applications(package: str, files: tuple[str, ...], folder: Path) -> list[tuple[str, str, str]]:
-    """What `map` says of ``files`` of a package, seen without its other files."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    options = ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), package]
-    subprocess.run([*command, *options], check=True, timeout=300)
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for file in files:
-            archive.extract(file, folder / "alone")
-    linter = [sys.executable, "-m", "lorascale_lint", "map", "--output-format", "json"]
-    run = subprocess.run([*linter, str(folder / "alone")], check=True, capture_output=True, timeout=300)
-    record = json.loads(run.stdout)
+Applications = Callable[[str, tuple[str, ...]], list[tuple[str, str, str]]]
+
+
+@pytest.fixture
+def applications(
+    published_wheel: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Applications:
+    """A function that says what `map` says of ``files`` of a package, seen without its other files."""
+
+    def seen(package: str, files: tuple[str, ...]) -> list[tuple[str, str, str]]:
+        name, _, version = package.partition("==")
+        with zipfile.ZipFile(published_wheel(name, version)) as archive:
+            for file in files:
+                archive.extract(file, tmp_path / "alone")
+        assert cli.run(["map", "--output-format", "json", str(tmp_path / "alone")]) == 0
+        return told(json.loads(capsys.readouterr().out))
+
+    return seen
+
+
+def told(record: Any) -> list[tuple[str, str, str]]:
+    """Method or function, kind and scale of each application."""
     return [
         (item["method"], item["kind"], item["scale"])
         for implementation in record["implementations"]
@@ -191,12 +202,12 @@ def applications(package: str, files: tuple[str, ...], folder: Path) -> list[tup
 
 
 @pytest.mark.parametrize(("package", "file"), cases(EXPECTED))
-def test_map(package: str, file: str, tmp_path: Path) -> None:
-    found = applications(package, (file,), tmp_path)
+def test_map(package: str, file: str, applications: Applications) -> None:
+    found = applications(package, (file,))
     missing = [row for row in EXPECTED[package, file] if row not in found]
     assert not missing, found
 
 
 @pytest.mark.parametrize(("package", "files"), cases(WHOLE))
-def test_map_of_whole_files(package: str, files: tuple[str, ...], tmp_path: Path) -> None:
-    assert applications(package, files, tmp_path) == WHOLE[package, files]
+def test_map_of_whole_files(package: str, files: tuple[str, ...], applications: Applications) -> None:
+    assert applications(package, files) == WHOLE[package, files]

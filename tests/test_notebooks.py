@@ -16,6 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 from lorascale_lint import cli
 from lorascale_lint.sources.notebook import NotANotebook, Notebook
+from tests.examples import examples
 
 Lint = Callable[..., tuple[int, str, str]]
 
@@ -228,7 +229,7 @@ def test_a_lost_cell_is_refused():
         read.with_text(read.text.replace("# %% cell 2\n", ""))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(st.text(st.sampled_from("ab%!?#= \n'\\ü{}:\u2028\r"), max_size=25), max_size=4))
 def test_unchanged_text_is_the_unchanged_file(cells):
     raw = notebook(*cells)
@@ -237,7 +238,7 @@ def test_unchanged_text_is_the_unchanged_file(cells):
     assert read.with_text(read.text) == raw
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.recursive(
         st.one_of(st.none(), st.text(max_size=5), st.integers()),

@@ -166,6 +166,7 @@ def test_excludes_hold_for_the_files_that_pre_commit_passes(repository):
     assert repository.commit(layer=LAYER + BARE_MERGE).returncode == 0
 
 
+@pytest.mark.slow
 def test_try_repo(repository, hooks):
     repository.commit(layer=LAYER + BARE_MERGE)
     command = [sys.executable, "-m", "pre_commit", "try-repo", str(hooks), "lorascale-lint", "--all-files"]

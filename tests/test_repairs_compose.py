@@ -23,6 +23,7 @@ from lorascale_lint.engine import lint
 from lorascale_lint.fixing.apply import Outcome, apply_fixes
 from lorascale_lint.report.content import Report
 from lorascale_lint.rule import all_rules
+from tests.examples import examples
 from tests.projects import lint_files
 from tests.test_rule_examples import example
 
@@ -84,7 +85,7 @@ def repaired(paths: Mapping[Path, bytes], *, unsafe: bool) -> tuple[Outcome, Rep
 
 
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # each case is a run; smaller ones are no clearer
 )
 @given(st.lists(dressed(), min_size=1, max_size=3), st.booleans())

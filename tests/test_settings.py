@@ -14,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from lorascale_lint import cli
 from lorascale_lint.settings import SETTINGS, WrongSetting, json_schema, read_settings
+from tests.examples import examples
 
 ROOT = Path(__file__).parents[1]
 Lint = Callable[..., tuple[int, str, str]]
@@ -72,7 +73,7 @@ def agree(section: dict[str, Any]) -> None:
     assert loaded == valid
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.dictionaries(st.sampled_from([*_KEYS, "slect"]), _VALUES, max_size=3))
 def test_schema_and_loader_agree(section: dict[str, Any]):
     agree(section)
@@ -103,7 +104,7 @@ _KNOWLEDGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(_KNOWLEDGE)
 def test_schema_and_loader_agree_on_words(table: dict[str, Any]):
     agree({"knowledge": table})

@@ -26,6 +26,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 
+# Nearly all of their code is that of another one.
+_SLOW = {"StableDiffusionLoraLoaderMixin", "WanLoraLoaderMixin", "QwenImageLoraLoaderMixin"}
+_CASES = [
+    pytest.param(item, id=item.mixin, marks=[pytest.mark.slow] if item.mixin in _SLOW else [])
+    for item in PIPELINES
+]
 _KIN = {"diffusers-flux", "diffusers-flux2"}
 
 
@@ -38,7 +44,7 @@ def came_true(said: Prediction, scale: float | None) -> bool:
     return scale in (pytest.approx(said.low, rel=1e-3), pytest.approx(said.high, rel=1e-3))
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda item: item.mixin)
+@pytest.mark.parametrize("pipeline", _CASES)
 def test_predictions_come_true(pipeline: Pipeline, tmp_path: Path) -> None:
     loader = loader_named(pipeline.loader)
     assert loader is not None
@@ -59,7 +65,7 @@ def test_predictions_come_true(pipeline: Pipeline, tmp_path: Path) -> None:
     assert known >= 55
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda item: item.mixin)
+@pytest.mark.parametrize("pipeline", _CASES)
 def test_adapters_of_other_models_are_not_called_right(pipeline: Pipeline, tmp_path: Path) -> None:
     loader = loader_named(pipeline.loader)
     assert loader is not None

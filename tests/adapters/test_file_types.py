@@ -25,6 +25,7 @@ from lorascale_lint.adapters.source import find_files, read_source
 from lorascale_lint.adapters.torch_files import read_torch_header
 from lorascale_lint.errors import InputError
 from tests.adapters.layouts import FLAT, NAMES, Tensors, pair, peft_pair, write
+from tests.examples import examples
 
 Output = tuple[int, str, str]
 PEFT = tuple("base_model.model." + name for name in NAMES)
@@ -237,7 +238,7 @@ def test_places_outside_of_the_file(tmp_path: Path) -> None:
 
 @needs_torch
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(100))
 def test_mutated_files(data: st.DataObject, inspect: Callable[..., Output], tmp_path: Path) -> None:
     import torch
 
@@ -257,7 +258,7 @@ def test_mutated_files(data: st.DataObject, inspect: Callable[..., Output], tmp_
 
 @needs_torch
 @given(content=st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 def test_any_pickle(content: bytes, inspect: Callable[..., Output], tmp_path: Path) -> None:
     code, _, err = inspect(archive(tmp_path / "a.pt", b"\x80\x02" + content + b"."))
     assert code in (0, 2)

@@ -14,6 +14,7 @@ from lorascale_lint.adapters.command import inspect_file
 from lorascale_lint.adapters.gguf_files import read_gguf_header
 from lorascale_lint.adapters.norms import delta_norms
 from lorascale_lint.adapters.predictions import Outcome
+from tests.examples import examples
 
 Output = tuple[int, str, str]
 
@@ -147,7 +148,7 @@ def test_lengths_that_lead_out_of_a_gguf_file(
 
 @needs_gguf
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(100))
 def test_mutated_gguf_files(data: st.DataObject, inspect: Callable[..., Output], tmp_path: Path) -> None:
     whole = tmp_path / "whole.gguf"
     if not whole.exists():

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.adapters.layouts import FLAT, NAMES, pair, peft_pair, write, zeros
+from tests.examples import examples
 
 Output = tuple[int, str, str]
 
@@ -193,7 +194,7 @@ def test_any_settings(
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(80))
 def test_mutated_files(data: st.DataObject, inspect: Callable[..., Output], tmp_path: Path) -> None:
     whole = write(tmp_path / "a.safetensors", pair(FLAT[:2], 2, alpha=4)).read_bytes()
     content = bytearray(whole)

@@ -66,6 +66,7 @@ def said_and_true(tree: Path, package: str, loader: str, folder: Path) -> int:
 
 
 @pytest.mark.network
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("package", "version", "loader", "predicted"),
     [row if row[1] == "0.1.6" else pytest.param(*row, marks=pytest.mark.slow) for row in _PACKAGES],
@@ -81,6 +82,7 @@ def test_predictions_come_true(
     assert said_and_true(tree, package, loader, tmp_path) == predicted
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("module", "package", "loader"),
     [("peft", "peft", "peft"), ("lycoris", "lycoris-lora", "lycoris")],

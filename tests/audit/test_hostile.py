@@ -15,11 +15,12 @@ from safetensors.numpy import save_file
 
 from lorascale_lint import cli
 from lorascale_lint.adapters.factors import CARRIERS, NUMBERS
+from tests.examples import examples
 
 Output = tuple[int, str, str]
 Audit = Callable[..., Output]
 NAME = "model.layers.0.q_proj"
-QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(40))
 
 
 @pytest.fixture

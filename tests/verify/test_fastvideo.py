@@ -17,6 +17,7 @@ _NEEDED = [*FASTVIDEO.requirements, *FASTVIDEO.full_requirements]
 
 pytestmark = [
     pytest.mark.network,
+    pytest.mark.usefixtures("warm_module"),
     pytest.mark.skipif(
         any(importlib.util.find_spec(item.module) is None for item in _NEEDED),
         reason="needs torch and what FastVideo imports (extras verify and fastvideo)",

@@ -37,6 +37,7 @@ def failing(report: VerifyReport) -> dict[str, str]:
 
 
 @pytest.mark.network
+@pytest.mark.usefixtures("warm")
 @needs(PEFT)
 def test_peft_is_right(published_tree: Tree) -> None:
     report = run_verify(published_tree("peft", "0.21.2"))
@@ -58,6 +59,7 @@ def test_peft_is_right(published_tree: Tree) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.usefixtures("warm")
 @needs(DIFFUSERS)
 def test_diffusers_is_right_for_its_own_files(published_tree: Tree) -> None:
     report = run_verify(published_tree("diffusers", "0.42.1"))
@@ -67,6 +69,7 @@ def test_diffusers_is_right_for_its_own_files(published_tree: Tree) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.usefixtures("warm")
 @needs(LYCORIS)
 def test_lycoris_scales_merged_loha_and_lokr_twice(published_tree: Tree) -> None:
     report = run_verify(published_tree("lycoris-lora", LYCORIS_VERSION))
@@ -81,6 +84,7 @@ def test_lycoris_scales_merged_loha_and_lokr_twice(published_tree: Tree) -> None
 
 
 @pytest.mark.network
+@pytest.mark.usefixtures("warm")
 @needs(DIFFSYNTH)
 @pytest.mark.parametrize(("version", "scale"), [("1.1.9", 1.0), ("2.1.12", 0.5)])
 def test_diffsynth_reads_alpha_since_2(published_tree: Tree, version: str, scale: float) -> None:

@@ -241,6 +241,7 @@ class Loader:
 
 
 @needs_torch
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(("scaled", "verdict"), [(True, Verdict.OK), (False, Verdict.ALPHA_IGNORED)])
 def test_small_deltas_in_bfloat16_are_judged_rightly(scaled: bool, verdict: Verdict, tmp_path: Path) -> None:
     """Alpha 64, rank 128, bfloat16, as in LongCat's distilled adapter; one delta is below the rounding."""
