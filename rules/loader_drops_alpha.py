@@ -174,18 +174,17 @@ class LoaderDropsAlpha(Rule):
                 yield from self._narrow(ledger, loading)
                 seen.add(loading.function)
             if loading.lacks_alpha and loading.drops_alpha:
-                parameter = loading.setter.alpha_parameter
-                from lorascale_lint.codemods.thread_alpha import passes
-
-                if parameter is None or not passes(loading.handed.use, parameter):
-                    yield self._dropped(ledger, loading)
+                yield from self._dropped(ledger, loading)
             elif loading.opened is not None and not loading.spellings and loading.bare is not None:
                 yield self._unscaled(ledger, loading)
 
-    def _dropped(self, ledger: Ledger, loading: Loading) -> Finding:
-        from lorascale_lint.codemods.thread_alpha import thread_alpha
+    def _dropped(self, ledger: Ledger, loading: Loading) -> Iterator[Finding]:
+        from lorascale_lint.codemods.thread_alpha import passes, thread_alpha
 
-        return self.at(
+        parameter = loading.setter.alpha_parameter
+        if parameter is not None and passes(loading.handed.use, parameter):
+            return
+        yield self.at(
             loading.handed.use.spot,
             f"factors are looked up and given to `{loading.setter.function.name}` without their alpha",
             effect=effect_of(ONE),
@@ -195,9 +194,7 @@ class LoaderDropsAlpha(Rule):
 
     def _unscaled(self, ledger: Ledger, loading: Loading) -> Finding:
         """Loaders of adapter files whose layers can't be told an alpha and apply `B A` alone."""
-        steps = list(loading.steps)
-        if loading.bare is not None:
-            steps.append((loading.bare, "the layer applies `B A` alone"))
+        bare = [] if loading.bare is None else [(loading.bare, "the layer applies `B A` alone")]
         from lorascale_lint.codemods.keep_alpha import keep_alpha
 
         return self.at(
@@ -205,7 +202,7 @@ class LoaderDropsAlpha(Rule):
             f"factors of a file are given to `{loading.setter.function.qualname}`, which knows no alpha",
             confidence="medium",
             effect=effect_of(ONE) + ", for files that state one",
-            trace=steps,
+            trace=[*loading.steps, *bare],
             fix=keep_alpha(ledger, loading),
         )
 
@@ -218,14 +215,13 @@ class LoaderDropsAlpha(Rule):
 
         fix = complete_alphas(ledger, opened)
         if loading.foreign is not None:
-            spot, text = loading.foreign
             yield self.at(
                 read.spot,
                 "alpha is looked up as `.lora_alpha` only; the loader takes files that state it as `.alpha`",
                 effect=effect_of(ONE) + ", for such files",
                 trace=[
                     (opened, "the adapter file is read here"),
-                    (spot, f"`{text}` belongs to files that state `.alpha`"),
+                    (loading.foreign[0], f"`{loading.foreign[1]}` belongs to files that state `.alpha`"),
                 ],
                 fix=fix,
             )

@@ -13,6 +13,8 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unread_options import unread_options
 from lorascale_lint.rule import Rule
 
+EFFECT = "alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128"
+
 
 class RsloraDropped(Rule):
     """rsLoRA asked for and dropped on the way
@@ -98,7 +100,7 @@ class RsloraDropped(Rule):
             yield self.at(
                 lost.spot,
                 message,
-                effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
+                effect=EFFECT,
                 trace=steps,
                 fix=fix,
             )
@@ -108,7 +110,7 @@ class RsloraDropped(Rule):
                     option.build.spot,
                     f"`{option.name}` is an option, and `{option.build.called}` is made without it",
                     confidence="medium",
-                    effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
+                    effect=EFFECT,
                     trace=[
                         (option.spot, "the option is here, and nothing but a message reads it"),
                         (option.build.spot, "the rank declared beside it is given, the flag is not"),
@@ -118,7 +120,7 @@ class RsloraDropped(Rule):
             yield self.at(
                 found.spot,
                 f"`{found.tested}` is tested, and `{found.read}` is read for it",
-                effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
+                effect=EFFECT,
                 trace=[
                     (found.spot, f"this is reached if `{found.tested}` is set"),
                     (found.spot, f"and takes `{found.read}`, which nothing else names"),
@@ -128,21 +130,15 @@ class RsloraDropped(Rule):
 
 def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tuple[Spot, str]]]:
     """What is wrong, its repair, and how it comes about."""
-    name, flag, divided = (
-        lost.function.qualname,
-        lost.flag,
-        "alpha is divided by the rank, whatever the flag says",
-    )
+    name, flag = lost.function.qualname, lost.flag
+    divided = "alpha is divided by the rank, whatever the flag says"
     declared = replace(lost.spot, node=lost.function.argument(flag) or lost.function.node)
     if lost.quotient is not None:
         steps = [(lost.spot, "the flag is taken here"), (lost.quotient, divided)]
         from lorascale_lint.codemods.root_if_asked import root_if_asked
 
-        return (
-            f"`{name}` takes `{flag}` and never looks at it",
-            root_if_asked(ledger, lost.quotient, flag),
-            steps,
-        )
+        fix = root_if_asked(ledger, lost.quotient, flag)
+        return f"`{name}` takes `{flag}` and never looks at it", fix, steps
     if lost.taken is not None:
         target, taken = lost.taken
         accepted = replace(lost.spot, file=target.file, node=target.argument(taken) or target.node)
@@ -159,10 +155,7 @@ def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tupl
         extra = lost.function.node.args.kwarg
         taker = f"**{extra.arg}" if extra is not None else "**"
         steps = [(lost.giver.spot, f"`{flag}` is passed here"), (declared, f"and ends in `{taker}`")]
-        return (
-            f"`{name}` swallows `{flag}` in `{taker}` and divides by the rank",
-            None,
-            [*steps, (lost.spot, divided)],
-        )
+        steps.append((lost.spot, divided))
+        return f"`{name}` swallows `{flag}` in `{taker}` and divides by the rank", None, steps
     steps = [(lost.spot, "the flag is taken here, and nothing reads it")]
     return f"`{name}` takes `{flag}`, hands alpha and rank on and drops it", None, steps

@@ -126,3 +126,23 @@ def test_each_bound_is_explained() -> None:
         if isinstance(statement, ast.Assign) and not isinstance(after, ast.Assign):
             text = getattr(getattr(after, "value", None), "value", "")
             assert len(str(text)) > 20, f"bounds.py:{statement.lineno}"
+
+
+LONGEST_RULE = 80
+"""Rows of code of a rule, without its page."""
+
+
+def _rows_of_code(path: Path) -> int:
+    text = path.read_text()
+    pages: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            pages.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    rows = enumerate(text.splitlines(), 1)
+    return sum(bool(row.strip()) and number not in pages for number, row in rows)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "rules").glob("*.py")), ids=lambda path: path.stem)
+def test_a_rule_is_its_page_and_a_few_rows_and_walks_no_syntax(path: Path) -> None:
+    assert "ast" not in _imports(ast.parse(path.read_text()))
+    assert _rows_of_code(path) <= LONGEST_RULE

@@ -301,7 +301,10 @@ ADAPTER_STEPS = {
 NO_MODEL = frozenset({"tokenizer", "processor", "image_processor", "scheduler", "config"})
 """What else has a ``save_pretrained``."""
 
-DECIDES_SCALE = frozenset({"use_rslora", "rank_pattern", "alpha_pattern"})
+ALPHA_FIELD, RANK_FIELD = "lora_alpha", "r"
+ALPHAS_FIELD, RANKS_FIELD = "alpha_pattern", "rank_pattern"
+"""Fields of peft's LoraConfig, and of its adapter_config.json: one number, and others for some modules."""
+DECIDES_SCALE = frozenset({"use_rslora", RANKS_FIELD, ALPHAS_FIELD})
 """What decides the scale of an adapter beside ``r`` and ``lora_alpha``: peft tuners/lora/config.py."""
 
 DEFAULT_ALPHA = 8

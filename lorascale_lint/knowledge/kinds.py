@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from lorascale_lint.knowledge.interfaces import ALPHAS_FIELD
+
 
 class Kind(StrEnum):
     """The families of adapters that files hold."""
@@ -69,6 +71,11 @@ def speaks_of_rslora(text: str) -> bool:
 
 
 _PATTERNS = re.compile(r"(?i)(rank|alpha|r)s?_?patterns?(?![a-z])")
+
+
+def names_alphas(name: str) -> bool:
+    """Is it the part that has alphas of its own for some modules?"""
+    return name == ALPHAS_FIELD
 
 
 def speaks_of_patterns(text: str) -> bool:

@@ -143,6 +143,9 @@ PASSING_MODULES = frozenset(
 )
 """Modules whose output is their input, as far as scales go."""
 
+REMEMBERS = frozenset({"add", "append"})
+REMEMBERS_UNDER = frozenset({"put", "set", "setdefault"})
+"""Methods by which containers, caches and queues take something in; the second kind under a key."""
 LOOK_UPS = frozenset({"get"})
 """Operations that look something up where they are given a key: ``ray.get(job)``, ``CACHE.get(key)``."""
 

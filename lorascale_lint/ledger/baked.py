@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
+from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, METADATA_PREFIX
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
@@ -55,7 +55,7 @@ def _alphas(look: Look) -> dict[Value | None, tuple[set[str], list[KeyWrite]]]:
     found: dict[Value | None, list[KeyWrite]] = defaultdict(list)
     for write in look.writes:
         if key_role_of(write.key) == ALPHA and not _only_told(write):
-            named = isinstance(write.key, Text) and write.key.literal == "lora_alpha"
+            named = isinstance(write.key, Text) and write.key.literal == ALPHA_FIELD
             found[None if named else write.container].append(write)
     made: dict[Value | None, tuple[set[str], list[KeyWrite]]] = {}
     for place, writes in found.items():

@@ -12,6 +12,7 @@ from lorascale_lint.bounds import CALLS_OF_A_NAME
 from lorascale_lint.knowledge.interfaces import (
     ADAPTER_FIELDS,
     ADAPTER_FILES,
+    ALPHA_FIELD,
     ASKS_FOR_ANY,
     CONFIGURATION_CLASSES,
     CONFIGURATIONS,
@@ -20,9 +21,11 @@ from lorascale_lint.knowledge.interfaces import (
     OF_MODELS,
     PARAMETERS,
     PEFT_ALONE,
+    RANK_FIELD,
+    RANKS_FIELD,
     READS_SETTINGS,
 )
-from lorascale_lint.knowledge.kinds import speaks_of_patterns, speaks_of_rslora
+from lorascale_lint.knowledge.kinds import names_alphas, speaks_of_patterns, speaks_of_rslora
 from lorascale_lint.knowledge.members import CONTAINER_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, named_arguments
@@ -36,7 +39,7 @@ from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Const, Place, Text, Tup, Value, options
 
-_FIELDS = {ALPHA: "lora_alpha", RANK: "r"}
+_FIELDS = {ALPHA: ALPHA_FIELD, RANK: RANK_FIELD}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,11 +137,11 @@ class Contracts:
         found = []
         for path, reads in self._reads.items():
             fields = {literal_of(read.key): read for read in reversed(reads) if not read.spot.file.is_test}
-            alpha, ranks = fields.get("lora_alpha"), fields.get("rank_pattern")
+            alpha, ranks = fields.get(ALPHA_FIELD), fields.get(RANKS_FIELD)
             if alpha is None or ranks is None or alpha.spot.file is not ranks.spot.file:
                 continue
             loaded = self.loaded(Meeting(path, alpha, ranks, alpha.spot))
-            if loaded and not self.surroundings.know_of(_of_alphas, (loaded, alpha.spot, ranks.spot)):
+            if loaded and not self.surroundings.know_of(names_alphas, (loaded, alpha.spot, ranks.spot)):
                 found.append((alpha, ranks))
         return tuple(found)
 
@@ -213,7 +216,7 @@ class Contracts:
         for alpha in filter(None, (symbol_of(option.value) for option in options(write.value))):
             path = owner_of(alpha.origin)
             read = self._read(path, alpha.origin, write.spot) if path else None
-            if read is not None and literal_of(read.key) == "lora_alpha":
+            if read is not None and literal_of(read.key) == ALPHA_FIELD:
                 yield Meeting(path, read, None, write.spot)
 
     def _pair(
@@ -225,7 +228,7 @@ class Contracts:
         above, below = self._read(path, alpha, spot), self._read(path, rank, spot)
         if above is None or below is None:
             return
-        if (literal_of(above.key), literal_of(below.key)) != ("lora_alpha", "r"):
+        if (literal_of(above.key), literal_of(below.key)) != (ALPHA_FIELD, RANK_FIELD):
             return
         yield Meeting(path, above, below, spot, told, flagged)
 
@@ -355,10 +358,6 @@ class Contracts:
         """The fields that are read from the configuration in the files where it is seen."""
         files = {spot.file for spot in meeting.spots}
         return {literal_of(read.key) for read in self._reads[meeting.path] if read.spot.file in files}
-
-
-def _of_alphas(name: str) -> bool:
-    return name == "alpha_pattern"
 
 
 def _by_root(quotient: Quotient) -> bool:

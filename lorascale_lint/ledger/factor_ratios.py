@@ -118,8 +118,7 @@ def _ratios_in(scales: set[Scale]) -> frozenset[Symbol]:
 
 def _weighs(symbol: Symbol) -> bool:
     """Is it the weight of an adapter, by its name? Only a number multiplies a factor and leaves it one."""
-    name = symbol.origin.removesuffix("[*]").rpartition(".")[2]
-    return not symbol.role and not {"weight", "weights"}.isdisjoint(words(name)[-1:])
+    return not symbol.role and not {"weight", "weights"}.isdisjoint(words(_name(symbol))[-1:])
 
 
 def _makes_up(scale: Scale) -> bool:
@@ -138,8 +137,11 @@ def _is_ratio(scale: Scale) -> bool:
 
 def _is_weight(symbol: Symbol) -> bool:
     """Is it one of several weights that a caller gives: ``weights[*]``?"""
-    name = symbol.origin.removesuffix("[*]")
-    return not symbol.role and name != symbol.origin and "weights" in words(name.rpartition(".")[2])
+    return not symbol.role and symbol.origin.endswith("[*]") and "weights" in words(_name(symbol))
+
+
+def _name(symbol: Symbol) -> str:
+    return symbol.origin.removesuffix("[*]").rpartition(".")[2]
 
 
 def _averaged(steps: list[Multiplied], step: Multiplied) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from lorascale_lint.knowledge.interfaces import ADAPTER_FILES, CONFIGURATION_CLASSES
+from lorascale_lint.knowledge.interfaces import ADAPTER_FILES, ALPHA_FIELD, CONFIGURATION_CLASSES
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, A, B, key_role, role_of, words
 from lorascale_lint.ledger.entries import Use
@@ -14,8 +14,6 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_real_factor, key_role_of
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import Ref, Tensor, Text, Value, options
-
-_ALPHA_FIELD = "lora_alpha"
 
 
 def left_alpha(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
@@ -52,9 +50,9 @@ def _of_peft(ledger: Ledger, family: Family) -> tuple[Spot, str] | None:
     reads = [read for read in ledger.reads if read.spot.cls in family.members]
     sides = {key_role_of(read.key) for read in reads if is_real_factor(read.value)}
     sides |= {side for side in (A, B) if _keeps_entry(ledger, family, side)}
-    if not {A, B} <= sides or any((cls, _ALPHA_FIELD) in ledger.fields_read for cls in ("", "<settings>")):
+    if not {A, B} <= sides or any((cls, ALPHA_FIELD) in ledger.fields_read for cls in ("", "<settings>")):
         return None
-    if any(read.key == Text((_ALPHA_FIELD,)) for read in ledger.reads):
+    if any(read.key == Text((ALPHA_FIELD,)) for read in ledger.reads):
         return None
     uses = [use for use in ledger.uses if use.spot.cls in family.members]
     loaded = next((use for use in uses if _loads_settings(use)), None)

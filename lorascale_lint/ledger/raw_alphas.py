@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.interfaces import ALPHA_FIELD
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import KeyWrite, Store, Use
@@ -195,7 +196,7 @@ def _settings_alphas(ledger: Ledger) -> dict[str, Spot]:
     ]
     found: dict[str, Spot] = {}
     for read in ledger.reads:
-        plain = isinstance(read.key, Text) and read.key.literal == "lora_alpha"
+        plain = isinstance(read.key, Text) and read.key.literal == ALPHA_FIELD
         if plain and isinstance(read.container, Place) and read.container in ranked:
             for option in options(read.value):
                 for origin in _origins(option.value):

@@ -8,7 +8,8 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import symbol_of
-from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
+from lorascale_lint.ledger.raising import raises, tests_of
+from lorascale_lint.linking.definitions import FileInfo
 from lorascale_lint.provenance.values import Value, options
 
 
@@ -18,7 +19,7 @@ def refuses_other_alphas(ledger: Ledger, file: FileInfo) -> bool:
 
 
 def _refusing(ledger: Ledger) -> frozenset[str]:
-    return frozenset(ask.spot.file.filename for ask in ledger.asks if _compares(ask) and _raises(ask))
+    return frozenset(ask.spot.file.filename for ask in ledger.asks if _compares(ask) and _refuses(ask))
 
 
 def _compares(ask: Ask) -> bool:
@@ -35,13 +36,8 @@ def _role(value: Value) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def _raises(ask: Ask) -> bool:
-    """Does the statement of the question raise, or is it an assertion?"""
-    function = ask.spot.function
-    body = function.node if isinstance(function, FunctionInfo) else ask.spot.file.tree
-    for node in ast.walk(body):
-        if isinstance(node, ast.Assert | ast.If) and any(
-            part is ask.spot.node for part in ast.walk(node.test)
-        ):
-            return isinstance(node, ast.Assert) or any(isinstance(p, ast.Raise) for p in ast.walk(node))
-    return False
+def _refuses(ask: Ask) -> bool:
+    """Does the statement of the question raise?"""
+    asking = (test for test in tests_of(ask.spot) if not isinstance(test, ast.IfExp))
+    first = next(asking, None)
+    return first is not None and raises(first)

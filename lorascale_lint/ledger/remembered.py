@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from lorascale_lint.knowledge.interfaces import MESSAGES
+from lorascale_lint.knowledge.operations import REMEMBERS, REMEMBERS_UNDER
 from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, role_of
 from lorascale_lint.ledger.conditions import expression, test_of
 from lorascale_lint.ledger.entries import KeyWrite, Store, Use
@@ -136,9 +137,11 @@ def _kept_in(entry: Store | KeyWrite | Use) -> tuple[str, tuple[Value, ...]]:
             return (f"self.{entry.field}" if entry.field else ""), (entry.value,)
         case KeyWrite(), ast.Subscript(value=held):
             return ast.unparse(held), (entry.key,)
-        case Use(), ast.Call(func=ast.Attribute(value=held, attr="add" | "append")):
+        case Use(), ast.Call(func=ast.Attribute(value=held, attr=name)) if name in REMEMBERS:
             return ast.unparse(held), tuple(entry.given.values())
-        case Use(), ast.Call(func=ast.Attribute(value=held, attr="put" | "set" | "setdefault"), args=[_, _]):
+        case Use(), ast.Call(func=ast.Attribute(value=held, attr=name), args=[_, _]) if (
+            name in REMEMBERS_UNDER
+        ):
             return ast.unparse(held), (next(iter(entry.given.values())),)
         case _:
             return "", ()

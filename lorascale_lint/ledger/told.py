@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.ledger.entries import Bind, KeyRead, KeyWrite, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.ledger.raising import around, raises, tests_of
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Hole, Place, Text, Tup, Value, options
 
@@ -54,21 +54,15 @@ def _written(read: KeyRead) -> str:
 
 def _may_refuse(read: KeyRead) -> bool:
     """May the function around raise because of it, or say that it is not supported? No entry tells that."""
-    if not isinstance(read.spot.function, FunctionInfo):
+    if read.spot.function is None:
         return False
-    inside = [node for node in ast.walk(read.spot.function.node) if _holds(node, read.spot.node)]
+    inside = list(around(read.spot))
     if any(isinstance(node, ast.Call) and _called(node) in LOGS for node in inside):
         return False
-    tests = [
-        node for node in inside if isinstance(node, ast.If | ast.IfExp) and _holds(node.test, read.spot.node)
-    ]
-    if any(on_purpose(read.spot.file.text(node)) for node in tests):
+    tests = tests_of(read.spot)
+    if any(on_purpose(read.spot.file.text(node)) for node in tests if not isinstance(node, ast.Assert)):
         return True
-    return any(isinstance(part, ast.Raise) for node in tests or inside for part in ast.walk(node))
-
-
-def _holds(node: ast.AST, inner: ast.AST) -> bool:
-    return any(part is inner for part in ast.walk(node))
+    return any(map(raises, tests or inside))
 
 
 def _called(call: ast.Call) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import (
+    ALPHA_FIELD,
     BUILDS_ADAPTERS,
     MESSAGES,
     OPTION_CALLS,
@@ -40,7 +41,7 @@ class UnreadOption:
     build: Use
     is_flag: bool
     """Is it the one for rsLoRA? Else it is alpha."""
-    parameter: str = "lora_alpha"
+    parameter: str = ALPHA_FIELD
     """What takes it where the adapter is built."""
 
     @property
@@ -104,7 +105,7 @@ def _unread_options(ledger: Ledger) -> list[UnreadOption]:
                 continue
             if group.cls is None or not _goes_on_whole(ledger, group.cls):
                 seen.add(place)
-                found.append(UnreadOption(name, spot, build, is_flag, own.get(build, "lora_alpha")))
+                found.append(UnreadOption(name, spot, build, is_flag, own.get(build, ALPHA_FIELD)))
     return found
 
 
