@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.adapters.products import LowRank
-from lorascale_lint.audit.measure import Fit, Measurement, Rows, Term, Unit
+from lorascale_lint.audit.measure import Measurement
 from lorascale_lint.audit.replay import Hypothesis, Shape, Way
+from lorascale_lint.audit.terms import Fit, Rows, Term, Unit
 from lorascale_lint.audit.verdicts import MISTAKES, Judgement, Verdict
 from lorascale_lint.verify.reference import wrong_scales
 

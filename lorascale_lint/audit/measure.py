@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.adapters.floats import Array, rounded, spacing
-from lorascale_lint.adapters.module import Module
 from lorascale_lint.adapters.products import LowRank, Product, with_rounding
-from lorascale_lint.adapters.tensors import Stored
 from lorascale_lint.audit.blocks import Block, Buffers
 from lorascale_lint.audit.replay import Hypothesis, Shape, Way, added, deltas_of, summed
+from lorascale_lint.audit.steps import ULPS, changed, further
+from lorascale_lint.audit.terms import Fit, Rows, Unit, Wide
 
-Wide = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 # As many elements as stay in the cache of a core with what is computed from them.
 _BLOCK = 1 << 16
-# float32 sums in another order, in units of the last place: what is further off is looked at one by one.
-_ULPS = 4
 _UNIT = 2.0**-24
 # A norm over a row is a sum of thousands of squares; in half precision its terms were rounded too.
 _NORM_ERROR = 2.0**-20
@@ -29,80 +25,6 @@ _NORM_ERROR_HALF = 2.0**-12
 _SAMPLE_BLOCKS = 8
 _SAMPLE_BLOCK = 1 << 13
 _LOOKED_AT = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One delta of a weight: its module, and the scale it should have (strength included)."""
-
-    adapter: int
-    module: Module
-    product: Product
-    expected: float
-    strength: float
-    sure: bool = True  # whether it is known which way the weight lies
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Rows of a weight with the deltas that belong there; several if adapters share it."""
-
-    name: str
-    base: Stored
-    merged: Stored
-    first: int
-    last: int
-    terms: tuple[Term, ...]
-    ways: tuple[Way, ...]
-    shape: Shape = Shape.SUM
-    magnitude: Array | None = None  # one number for each row or column
-
-    @property
-    def expected(self) -> Hypothesis:
-        """The merge as it should be."""
-        return Hypothesis("", tuple(term.expected for term in self.terms))
-
-
-@dataclass(slots=True)
-class Fit:
-    """Sums over all elements, of a weight's change and what was expected of it.
-
-    With E = merged - replay, P the products: enough for the joint least squares of
-    `lorascale_lint.verify.reference.fit`, but without the matrices. Starting from the replay keeps
-    what cancels out of the sums.
-    """
-
-    along: Wide  # <E, P_k>
-    gram: Wide  # <P_k, P_l>
-    remaining: float = 0.0  # <E, E>
-    elements: int = 0
-    unequal: int = 0  # elements that are not what the replay stores
-    changed: int = 0  # elements that are not those of the base weight
-
-    def scales(self, expected: Sequence[float]) -> tuple[tuple[float, ...], float]:
-        """Observed scale of each product, and the residual relative to the largest of them at scale 1."""
-        norms = np.sqrt(np.diag(self.gram))
-        if not (np.all(norms > 0) and np.isfinite(self.remaining)):
-            return (float("nan"),) * len(norms), float("inf")
-        if len(norms) == 1:
-            off = self.along / norms
-        else:
-            off, *_ = np.linalg.lstsq(self.gram / np.outer(norms, norms), self.along / norms, rcond=1e-12)
-        left = self.remaining - float(off @ (self.along / norms))
-        return (
-            tuple(float(scale + value) for scale, value in zip(expected, off / norms, strict=True)),
-            float(np.sqrt(max(left, 0.0)) / norms.max()),
-        )
-
-
-@dataclass(slots=True)
-class Rows:
-    """How far one hypothesis is from each row; float64 sums of squares, and counts of elements."""
-
-    distance: Wide
-    change: Wide  # |replay - base|^2
-    unequal: NDArray[np.int64]
-    changed: NDArray[np.int64]
 
 
 class Measurement:
@@ -188,7 +110,7 @@ class Measurement:
                             found.gram[index, other] += value
                             if other != index:
                                 found.gram[other, index] += value
-                found.changed += _changed(block, self.unit.merged.dtype, same=same)
+                found.changed += changed(block, self.unit.merged.dtype, same=same)
                 found.unequal += int(np.count_nonzero(self._unequal(block, products, replay, expected, way)))
         return found
 
@@ -292,7 +214,7 @@ class Measurement:
             for block in self.blocks(self.sample()):
                 (product,) = self._made(block, way)
                 half = spacing(block.merged, self.unit.merged.dtype) * np.float32(0.5)
-                half += np.float32(_ULPS * _UNIT * 2) * np.abs(block.merged)
+                half += np.float32(ULPS * _UNIT * 2) * np.abs(block.merged)
                 middle = block.merged - rounded(block.weight, way.base)
                 one, other = (middle - half) / product, (middle + half) / product
                 lows.append(np.minimum(one, other).ravel())
@@ -396,7 +318,7 @@ class Measurement:
     ) -> Flags:
         """Where the stored value is none that this merge can have given; `replay` is used up."""
         dtype = self.unit.merged.dtype
-        suspects = _further(replay, block, dtype)
+        suspects = further(replay, block, dtype)
         found = np.zeros(block.merged.shape, np.bool_)
         if not len(suspects):
             return found
@@ -450,35 +372,7 @@ class Measurement:
                 for end in sums
             ]
         stacked = np.stack(sums)
-        slack = np.float32(_ULPS * _UNIT) * np.abs(stacked).max(axis=0)
+        slack = np.float32(ULPS * _UNIT) * np.abs(stacked).max(axis=0)
         low = rounded(stacked.min(axis=0) - slack, dtype)
         high = rounded(stacked.max(axis=0) + slack, dtype)
         return ~((low <= merged) & (merged <= high))
-
-
-def _further(replay: Array, block: Block, dtype: str) -> NDArray[np.intp]:
-    """Elements whose stored value is further from the replay than rounding and float32 sums explain."""
-    if dtype == "F16":
-        stored = replay.astype(np.float16)
-        return np.flatnonzero(stored.view(np.uint16).ravel() != block.raw_merged.view("<u2"))
-    # As whole numbers, floats of one sign lie as far apart as they have steps between them.
-    bits = replay.view(np.uint32)
-    half = 0x8000 if dtype == "BF16" else 0
-    bits += np.uint32(half + _ULPS)
-    bits -= block.merged.view(np.uint32)
-    most = 2 * (half + _ULPS)
-    if not bits.size or bits.max() <= most:
-        return np.empty(0, np.intp)
-    return np.flatnonzero(bits.ravel() > most)
-
-
-def _changed(block: Block, dtype: str, *, same: bool) -> int:
-    """Elements that are not the base weight's."""
-    if same and dtype != "F32":
-        return int(np.count_nonzero(block.raw_weight.view("<u2") != block.raw_merged.view("<u2")))
-    if dtype != "F32":
-        return int(np.count_nonzero(rounded(block.weight, dtype) != block.merged))
-    # In float32 a last place more or less is no change.
-    bits = block.weight.view(np.uint32) + np.uint32(_ULPS)
-    bits -= block.merged.view(np.uint32)
-    return int(np.count_nonzero(bits > 2 * _ULPS))

@@ -9,9 +9,9 @@ import numpy as np
 from lorascale_lint.adapters.floats import FLOATS, Array
 from lorascale_lint.adapters.products import Full, LowRank, NotMade, Product, product_of
 from lorascale_lint.adapters.tensors import Reader, Stored
-from lorascale_lint.audit.measure import Term, Unit
 from lorascale_lint.audit.plan import Delta, Given, Task, shape_text, unjudged
 from lorascale_lint.audit.replay import Shape, ways
+from lorascale_lint.audit.terms import Term, Unit
 from lorascale_lint.audit.verdicts import Judgement
 
 _MAGNITUDES = ("lora_magnitude_vector", "dora_scale", "magnitude")

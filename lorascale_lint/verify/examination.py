@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.verify.adapter_files import write_adapter
+from lorascale_lint.verify.answers import (
+    Array,
+    FileRefusedError,
+    TargetMisbehavedError,
+    checked,
+    joined,
+    one_line,
+    passed_through,
+)
 from lorascale_lint.verify.arrays import rounded
 from lorascale_lint.verify.inputs import Factors, generator_for, make_tensors, random_array
+from lorascale_lint.verify.judging import Reading, judge_term
 from lorascale_lint.verify.protocol import (
     Driver,
     Form,
@@ -27,17 +34,11 @@ from lorascale_lint.verify.protocol import (
 from lorascale_lint.verify.reference import (
     TOLERANCES,
     Fit,
-    Hypothesis,
     Rows,
-    describe_parts,
-    explanations,
     fit,
     fit_dora,
-    judge,
     nearest_scale,
     parts_by_row,
-    relative_error,
-    wrong_scales,
 )
 from lorascale_lint.verify.steps import (
     Call,
@@ -47,14 +48,12 @@ from lorascale_lint.verify.steps import (
     Quantity,
     Scenario,
     SetFactors,
-    Term,
     TrainFactors,
     Unmerge,
     Where,
 )
 from lorascale_lint.verify.verdicts import Row, Verdict
 
-Array = NDArray[np.float64]
 Emit = Callable[[Row], None]
 
 # Out x in. No two numbers are equal, none is a rank, so that a transposed or mixed-up factor cannot fit by
@@ -63,14 +62,6 @@ _LAYER_SHAPES = ((72, 40), (44, 84), (96, 56))
 _SAMPLES = 7
 # Outputs in half precision are rounded so coarsely that the mean of few of them is no measurement.
 _HALF_SAMPLES = 40
-
-
-class TargetMisbehavedError(Exception):
-    """The target answered, but with something that is no answer."""
-
-
-class FileRefusedError(Exception):
-    """The loader raised an exception where it was asked to read one kind of file."""
 
 
 def examine(scenario: Scenario, driver: Driver, seed: int, folder: Path, emit: Emit) -> None:
@@ -112,114 +103,9 @@ def _excusing_the_unclaimed(emit: Emit) -> Emit:
     return lambda row: emit(replace(row, counted=row.counted and row.verdict not in excused))
 
 
-def passed_through(driver: Driver, error: BaseException) -> bool:
-    """True if the error came out of a call of the driver's: then it is no mistake of this module's own."""
-    # Its layers may lie in a file beside it, whose name begins alike.
-    code = (sys.modules[type(driver).__module__].__file__ or "").removesuffix(".py")
-    return bool(code) and any(
-        frame.f_code.co_filename.startswith(code) for frame, _ in traceback.walk_tb(error.__traceback__)
-    )
-
-
 def _deliver_all(waiting: list[Row], emit: Emit, verdict: Verdict, detail: str) -> None:
     for row in waiting:
         emit(replace(row, verdict=verdict, detail=joined(detail, row.detail)))
-
-
-def one_line(error: BaseException) -> str:
-    """An exception for a report."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
-
-
-def joined(*parts: str) -> str:
-    """The remarks that there are, as one."""
-    return "; ".join(part for part in parts if part)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """One layer's fitted scales by adapter name."""
-
-    layer: str
-    shape: tuple[int, int]
-    scales: Mapping[str, float]
-    residual: float
-    index: int = 0
-    parts: tuple[Rows, ...] = ()
-    stored: Callable[[Sequence[float]], float | None] | None = None
-
-
-def _judge_term(scenario: Scenario, measure: Measure, term: Term, readings: list[_Reading], note: str) -> Row:
-    """The row of a term: of all layers, the one that is worst off."""
-    row = scenario.blank_row(measure, term)
-    tolerance = TOLERANCES[row.dtype]
-    stale = [(old.alpha, old.rank) for old in map(scenario.adapter, term.stale) if old.alpha is not None]
-    whole = scenario.adapter(term.adapter)
-    judged: list[tuple[bool, float, Row, list[Verdict], tuple[Rows, ...]]] = []
-    for reading in readings:
-        adapter = whole.at_layer(reading.index)
-        expected = adapter.scale * term.strength if whole.per_layer else term.scale
-        known = (
-            wrong_scales(adapter.alpha, adapter.rank, term.strength, stale, rslora=adapter.rslora)
-            if expected != 0
-            else ()
-        )
-        observed = reading.scales[term.adapter]
-        verdict = _by_stored_sums(reading, expected, known) or judge(
-            observed, expected, reading.residual, tolerance, hypotheses=known, leftover=term.leftover
-        )
-        if verdict is Verdict.WRONG_DIRECTION and reading.parts:
-            verdict = Verdict.MIXED_SCALE
-        error = relative_error(observed, expected)
-        answer = replace(
-            row,
-            expected=expected,
-            observed=observed,
-            relative_error=error,
-            residual=reading.residual,
-            alpha=adapter.alpha,
-            rank=adapter.rank,
-            layer=reading.layer,
-            shape=reading.shape,
-            verdict=verdict,
-        )
-        distance = math.inf if math.isnan(error) else error
-        mistakes = explanations(observed, tolerance, known)
-        judged.append((verdict is not Verdict.OK, distance, answer, mistakes, reading.parts))
-    wrong = sum(1 for bad, *_ in judged if bad)
-    *_, worst, mistakes, parts_of_worst = max(judged, key=lambda item: item[:2])
-    parts = [note]
-    if len(readings) > wrong > 0:
-        parts.append(f"{wrong} of {len(readings)} layers, worst {worst.layer}")
-    said = describe_parts(parts_of_worst) if worst.verdict is Verdict.MIXED_SCALE else ""
-    if all(reading.stored is None for reading in readings):
-        parts.append(said or _explanation(worst, mistakes))
-    return replace(worst, detail=joined(*parts, row.detail))
-
-
-def _by_stored_sums(reading: _Reading, expected: float, known: Sequence[Hypothesis]) -> Verdict | None:
-    """What a delta that is too small to be fitted says; None for one that is not."""
-    if reading.stored is None:
-        return None
-    nearest = reading.stored([expected, *(item.scale for item in known)])
-    if nearest is None:
-        return Verdict.WRONG_SCALE
-    names = [item.verdict for item in known if item.scale == nearest]
-    return Verdict.OK if nearest == expected else names[0]
-
-
-def _explanation(row: Row, mistakes: list[Verdict]) -> str:
-    """What a number means, in words; "" for a right one."""
-    if row.verdict is Verdict.ERROR:
-        return "the result is not finite"
-    if row.verdict is Verdict.WRONG_DIRECTION:
-        return f"beside it a change of {row.residual:.3g} that is not the adapter's"
-    if not row.verdict.is_failure or row.observed is None or row.expected == 0:
-        return ""
-    strength = "" if abs(row.observed) < 1e-6 else f"{row.observed / row.expected:.3g}x the trained strength"
-    others = " or ".join(mistake.value for mistake in mistakes if mistake is not row.verdict)
-    return joined(strength, f"{others} would give the same number" if others else "")
 
 
 class _LayerSubject:
@@ -260,7 +146,7 @@ class _LayerSubject:
                 gone = all(term.scale == 0 for term in step.terms)
                 reading = self._read(layer, step.quantity, gone=gone)
                 for term in step.terms:
-                    deliver(_judge_term(self.scenario, step, term, [reading], joined(*notes)))
+                    deliver(judge_term(self.scenario, step, term, [reading], joined(*notes)))
             else:
                 note = self._do(layer, step)
                 if note and note not in notes:
@@ -288,7 +174,7 @@ class _LayerSubject:
             raise TypeError(f"a layer knows no step {step!r}")
         return ""
 
-    def _read(self, layer: Layer, quantity: Quantity, *, gone: bool) -> _Reading:
+    def _read(self, layer: Layer, quantity: Quantity, *, gone: bool) -> Reading:
         """What the layer does now; `gone`: nothing of any adapter shall be left."""
         if self.scenario.form is Form.DORA and not gone:
             return self._read_dora(layer, quantity)
@@ -305,7 +191,7 @@ class _LayerSubject:
             by_row = (change, products[0]) if quantity is Quantity.WEIGHT else (change.T, products[0].T)
             parts = parts_by_row(*by_row, TOLERANCES[self.spec.dtype])
         scales = dict(zip(self.factors, found.scales, strict=True))
-        reading = _Reading("", self.shape, scales, residual=found.residual, parts=parts)
+        reading = Reading("", self.shape, scales, residual=found.residual, parts=parts)
         if self.scenario.delta_size < 1 and quantity is Quantity.WEIGHT and not gone:
             after, dtype = change + self.weight, self.spec.dtype
             if not np.array_equal(after, rounded(after, dtype)):
@@ -319,7 +205,7 @@ class _LayerSubject:
             )
         return reading
 
-    def _read_dora(self, layer: Layer, quantity: Quantity) -> _Reading:
+    def _read_dora(self, layer: Layer, quantity: Quantity) -> Reading:
         ((name, factors),) = self.factors.items()
         if quantity is Quantity.WEIGHT:
             after = checked(layer.weight(), self.shape)
@@ -327,7 +213,7 @@ class _LayerSubject:
             output = checked(layer.forward(self.inputs), (len(self.inputs), self.shape[0]))
             after = np.asarray(np.linalg.lstsq(self.inputs, output - self.bias, rcond=None)[0].T, np.float64)
         found = fit_dora(after, self.weight, factors.product, factors.tensors["magnitude"])
-        return _Reading("", self.shape, {name: found.scales[0]}, residual=found.residual)
+        return Reading("", self.shape, {name: found.scales[0]}, residual=found.residual)
 
 
 class _ModelSubject:
@@ -405,9 +291,9 @@ class _ModelSubject:
             raise Unsupported("the loader recognises none of the file's keys; nothing was applied")
         readings = list(self._readings(now, measure.where))
         for term in measure.terms:
-            deliver(_judge_term(self.scenario, measure, term, readings, ""))
+            deliver(judge_term(self.scenario, measure, term, readings, ""))
 
-    def _readings(self, now: Mapping[str, NDArray[np.floating]], where: Where) -> Iterator[_Reading]:
+    def _readings(self, now: Mapping[str, NDArray[np.floating]], where: Where) -> Iterator[Reading]:
         last = self.scenario.adapters[-1]
         for name, layer in self.layers.items():
             touched = name in self.factors[last.name]
@@ -418,7 +304,7 @@ class _ModelSubject:
             found: Fit = fit(change, [factors.product for factors in present.values()])
             only = next(iter(present.values())).product if len(present) == 1 else None
             parts = () if only is None else parts_by_row(change, only, TOLERANCES["float32"])
-            yield _Reading(
+            yield Reading(
                 name,
                 layer.shape,
                 dict(zip(present, found.scales, strict=True)),
@@ -426,11 +312,3 @@ class _ModelSubject:
                 index=self.indices[name],
                 parts=parts,
             )
-
-
-def checked(values: NDArray[np.floating], shape: tuple[int, ...]) -> Array:
-    """What the target returned, as float64. Raises TargetMisbehavedError if its shape is another."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.shape != shape:
-        raise TargetMisbehavedError(f"the target returned shape {array.shape} where {shape} was expected")
-    return array

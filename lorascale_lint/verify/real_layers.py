@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorascale_lint.errors import InputError
+from lorascale_lint.verify.answers import TargetMisbehavedError, joined, one_line, passed_through
 from lorascale_lint.verify.arrays import rounded
-from lorascale_lint.verify.examination import TargetMisbehavedError, joined, one_line, passed_through
 from lorascale_lint.verify.inputs import generator_for
 from lorascale_lint.verify.protocol import (
     AnyLayerDriver,
