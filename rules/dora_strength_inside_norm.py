@@ -88,7 +88,7 @@ class DoraStrengthInsideNorm(Rule):
         """One finding for each sum of base and delta that is normalised with the strength in it."""
         seen: set[object] = set()
         for found in renormed(ledger):
-            of = found.norm.value
+            of = found.normed
             if of.summed is None or of.summed.node in seen or not has_role(of.scale, STRENGTH):
                 continue
             seen.add(of.summed.node)

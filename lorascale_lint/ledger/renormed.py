@@ -29,6 +29,14 @@ class Renormed:
         """Where base and delta met, or the place itself where that is out of sight."""
         return self.adapted.summed or self.spot
 
+    @property
+    def normed(self) -> Tensor:
+        """What the norm is of; this way to the sum where several share a norm, and another is not known."""
+        of, here = self.norm.value, self.adapted
+        if of.summed is None or here.summed is None or of.summed.node is not here.summed.node:
+            return of
+        return here if of.scale.unknowns() else of
+
 
 def renormed(ledger: Ledger) -> Iterator[Renormed]:
     """Each place where a magnitude and a norm meet on base and delta, or on their way there."""
