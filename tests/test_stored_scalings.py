@@ -40,6 +40,12 @@ def codes(folder: Path, source: str) -> list[str]:
             ),
             ["LS223"],
         ),
+        (
+            LAYER.format(
+                method="def tune(self, factor):\n        self.scaling = factor * self.lora_alpha / self.rank"
+            ),
+            ["LS223"],
+        ),
         (LAYER.format(method="def grow(self, scale):\n        self.scaling *= scale"), []),
         (
             LAYER.format(
@@ -56,7 +62,15 @@ def codes(folder: Path, source: str) -> list[str]:
             [],
         ),
     ],
-    ids=["reset", "another alpha", "multiplied", "refused", "no rsLoRA", "its own constructor"],
+    ids=[
+        "reset",
+        "another alpha",
+        "times what is given",
+        "multiplied",
+        "refused",
+        "no rsLoRA",
+        "its own constructor",
+    ],
 )
 def test_writers_of_one_scaling(source: str, expected: list[str], tmp_path: Path) -> None:
     assert codes(tmp_path, source) == expected

@@ -236,10 +236,13 @@ def is_bias(place: str) -> bool:
 
 
 def keeps_factors(cls: ast.ClassDef) -> bool:
-    """Are the declared fields of a record both factors and alpha or the rank, by the weak names of LoRA code?"""
+    """Are the declared fields of a record those of an adapter, by the weak names of LoRA code?
+
+    Alpha and the rank, or both factors and one of the two.
+    """
     fields = [item.target for item in cls.body if isinstance(item, ast.AnnAssign)]
     roles = {role_of(field.id, True) for field in fields if isinstance(field, ast.Name)}
-    return roles >= FACTORS and not roles.isdisjoint((ALPHA, RANK, SCALING))
+    return roles >= {ALPHA, RANK} or (roles >= FACTORS and not roles.isdisjoint((ALPHA, RANK, SCALING)))
 
 
 _NO_LAYERS = frozenset(

@@ -52,8 +52,10 @@ def _writers(ledger: Ledger) -> dict[tuple[ClassInfo, str], list[Writer]]:
     for (_, _, name), looks in places.items():
         values = [scale_of(option.value) for look in looks for option in options(look.value)]
         scales = tuple(dict.fromkeys(scale for scale in values if scale is not None and scale.powers))
-        owner = looks[0].spot.function.owner if looks[0].spot.function is not None else None
-        if owner is not None and scales and not any(scale.unknowns() for scale in scales):
+        function = looks[0].spot.function
+        owner = function.owner if function is not None else None
+        given = set(function.parameters) if function is not None else set()  # numbers that a caller picks
+        if owner is not None and scales and all(given.issuperset(scale.unknowns()) for scale in scales):
             found[owner, name].append(Writer(looks[0].spot, name, scales))
     return found
 

@@ -628,3 +628,18 @@ def test_an_import_inside_the_function() -> None:
             return weight + joined(lora_A, lora_B) * number(alpha, rank)
     """
     assert formula_of(source, {"maths.py": HELPER}) == [TRAINED]
+
+
+def test_a_record_of_alpha_and_rank_needs_no_word_of_lora() -> None:
+    source = """
+        from dataclasses import dataclass
+
+        @dataclass
+        class Numbers:
+            r: int = 8
+            alpha: float = 8.0
+
+        def merge(weight, lora_A, lora_B, numbers: Numbers):
+            return weight + lora_B @ lora_A * (numbers.alpha / numbers.r)
+    """
+    assert formula_of(source) == ["alpha / rank"]
