@@ -22,8 +22,9 @@ class RankGivenAsStrength(Rule):
 
     Calls of a library function whose argument multiplies the delta as it is (`fuse_lora(lora_scale=)`,
     `set_adapters(..., weights)`, DiffSynth's `load_lora(alpha=)`, PEFT's `scale_layer` ...) with an
-    alpha, a rank, 1 / rank, or for DiffSynth an integer that can only be an alpha. With `--preview` also
-    alpha / rank, where the same program makes the layers with that alpha.
+    alpha, a rank, 1 / rank, or for DiffSynth an integer that can only be an alpha; and with the alpha / rank
+    of the model's own `peft_config`. With `--preview` also with alpha / rank where the same program makes
+    the layers with that alpha.
 
     ## Why it is wrong
 
@@ -98,11 +99,15 @@ class RankGivenAsStrength(Rule):
             yield self.at(
                 found.given.spot,
                 f"`{call}` is given alpha / rank, which the layers of the adapter multiply by already",
-                confidence="medium",
+                confidence="high" if found.made is None else "medium",
                 effect="(alpha / rank)^2 instead of alpha / rank",
                 trace=[
-                    (found.made, "the model gets the adapter here, with this alpha"),
-                    (found.given.spot, "and the same alpha / rank is its strength"),
+                    *(
+                        []
+                        if found.made is None
+                        else [(found.made, "the model gets the adapter with this alpha")]
+                    ),
+                    (found.given.spot, "the alpha / rank of its own configuration is given as a strength"),
                 ],
             )
 

@@ -132,3 +132,30 @@ def fit(model, cfg, losses):
 def test_layers_of_the_project_are_known_by_their_factors(tmp_path: Path) -> None:
     assert found(tmp_path, {"low_rank.py": LAYER.format(alpha='cfg["alpha"]')}, "LS314") == [("medium", 28)]
     assert found(tmp_path, {"low_rank.py": LAYER.format(alpha='cfg["rank"]')}, "LS314") == []
+
+
+SOUP = """
+from peft import PeftModel
+
+
+def gain_of(config):
+    return {gain}
+
+
+def mix(model, names, target):
+    weights = [gain_of(model.peft_config[name]) for name in names]
+    model.add_weighted_adapter(adapters=names, weights=weights, adapter_name=target)
+"""
+
+
+@pytest.mark.parametrize(
+    ("gain", "expected"),
+    [
+        ("config.lora_alpha / config.r", ["high"]),
+        ("config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)", ["high"]),
+        ("1 / len(config.target_modules)", []),
+    ],
+)
+def test_the_scale_of_the_models_own_configuration(gain: str, expected: list[str], tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"mix_lora.py": SOUP.format(gain=gain)}, codes=["LS501"])
+    assert [item.confidence for item in found] == expected

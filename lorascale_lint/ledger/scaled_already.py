@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lorascale_lint.knowledge.interfaces import ATTACHES, CONFIG_CLASSES, LOADS_FILES
+from lorascale_lint.knowledge.interfaces import ATTACHES, CONFIG_CLASSES, LOADS_FILES, OF_MODELS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -21,10 +21,13 @@ from lorascale_lint.provenance.values import Place, Value, options
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaledAlready:
-    """``given`` is alpha / rank; the layers that it is for were made with this alpha at ``made``."""
+    """``given`` is alpha / rank; the layers that it is for were made with this alpha at ``made``.
+
+    None if the alpha is read from the model itself, which has it from what its layers were made with.
+    """
 
     given: GivenStrength
-    made: Spot
+    made: Spot | None
 
 
 def scaled_already(ledger: Ledger) -> Iterator[ScaledAlready]:
@@ -34,6 +37,11 @@ def scaled_already(ledger: Ledger) -> Iterator[ScaledAlready]:
         if _alpha_by_rank(given.value) and not given.spot.file.is_test:
             found[given.use].append(given)
     seen: set[tuple[str, int]] = set()
+    for given in (given for several in found.values() for given in several):
+        place = (given.spot.file.filename, given.spot.row)
+        if _is_of_model(_alpha_by_rank(given.value)) and place not in seen:
+            seen.add(place)
+            yield ScaledAlready(given, None)
     for look in looks(ledger, callees=True) if found else ():
         if any(use.called in LOADS_FILES for use in look.uses):
             continue  # what a file has lost is given back so
@@ -51,7 +59,12 @@ def _alpha_by_rank(value: Value) -> str:
     if scale is None or scale.coefficient != 1 or len(scale.powers) != 2:
         return ""
     roles = {(symbol.role, power): symbol.origin for symbol, power in scale.powers}
-    return roles.get((ALPHA, Fraction(1)), "") if (RANK, Fraction(-1)) in roles else ""
+    divided = {(RANK, Fraction(-1)), (RANK, Fraction(-1, 2))} & roles.keys()
+    return roles.get((ALPHA, Fraction(1)), "") if divided else ""
+
+
+def _is_of_model(alpha: str) -> bool:
+    return f"{OF_MODELS}[" in alpha
 
 
 def _made_with(look: Look, alpha: str) -> Spot | None:
