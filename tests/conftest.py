@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.costs import pytest_runtest_logreport, pytest_runtest_makereport, pytest_terminal_summary
 from tests.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # Several tests run at once: threads of one would only wait for those of another. Before torch is imported.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+__all__ = ["pytest_runtest_logreport", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 # How long an example takes says more of what runs beside the tests than of the code.
 _ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,6 +45,7 @@ STARTED = time.monotonic()
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "run the slow tests alone, those that can begin in so many seconds; each day in another order"
     parser.addoption("--slow", type=float, metavar="SECONDS", help=text)
+    parser.addoption("--costs", action="store_true", help="show the processor time of each file of tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,7 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     alone = config.getoption("slow") is not None
     if not alone and any(".py" in argument for argument in config.invocation_params.args):
         return
-    chosen, others = [], []
+    chosen: list[pytest.Item] = []
+    others: list[pytest.Item] = []
     for item in items:
         (chosen if is_slow(item) is alone else others).append(item)
     if alone:
