@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lorascale_lint.engine import lint
+from lorascale_lint.ledger.renormed import renormed
+from lorascale_lint.provenance.scale import Scale
+from tests.provenance.formulas import ledger_of
 
 CODES = ["LS403", "LS404", "LS405"]
 
@@ -267,3 +272,16 @@ def test_a_weight_that_the_constructor_folds_into_the_trained_scale(tmp_path: Pa
 def test_a_strength_beside_the_trained_scale_in_the_norm(tmp_path: Path) -> None:
     chosen = BLOCK.format(kept="alpha / rank", given="self.scaling * self.strength")
     assert codes(tmp_path, lora_dora=chosen) == ["LS403"]
+
+
+def test_ways_to_one_sum_share_a_norm_of_which_another_is_not_known() -> None:
+    source = """
+def dora_weight(base, lora_B, lora_A, lora_strength, dora_scale):
+    merged = base.weight + lora_strength * (lora_B @ lora_A)
+    return merged * (dora_scale / merged.norm(dim=1, keepdim=True))
+"""
+    (found,) = renormed(ledger_of(source))
+    hidden = replace(found.norm, value=replace(found.norm.value, scale=Scale.of("", "out of sight")))
+    assert replace(found, norm=hidden).normed is found.adapted
+    elsewhere = replace(found.adapted, summed=replace(found.spot, node=ast.Pass()))
+    assert replace(found, norm=hidden, adapted=elsewhere).normed is hidden.value
