@@ -25,7 +25,7 @@ def may_change_receiver(info: FunctionInfo) -> bool:
     args = info.node.args
     given = [parameter.arg for parameter in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
     first = None if info.is_static or not given else given[0]
-    changed = list(_changed(info.node))
+    changed = list(_changed(info.node, first))
     if not changed:
         return False
     if info.is_static or info.has("classmethod"):
@@ -34,18 +34,22 @@ def may_change_receiver(info: FunctionInfo) -> bool:
     return any(not _stays_apart(target, own, callers) for target in changed)
 
 
-def _changed(node: ast.AST) -> Iterator[ast.expr | None]:
-    """What the code below ``node`` writes on or into; None for an attribute by a computed name."""
+def _changed(node: ast.AST, receiver: str | None) -> Iterator[ast.expr | None]:
+    """What the code below ``node`` writes on or into; None for an attribute by a computed name.
+
+    ``self.expand_()`` is another method, run for itself, and no tensor that is changed in place.
+    """
     for inner in ast.walk(node):
         match inner:
             case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
                 yield inner
             case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in _FILLS:
                 yield ast.Subscript(owner, ast.Constant(name), ast.Store())
-            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if (
-                changes_receiver(name) or name in _GIVES_FIELD
-            ):
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in _GIVES_FIELD:
                 yield ast.Attribute(owner, name, ast.Store())
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if changes_receiver(name):
+                if not (isinstance(owner, ast.Name) and owner.id == receiver):
+                    yield ast.Attribute(owner, name, ast.Store())
             case ast.Call(func=ast.Name(id="setattr")):
                 yield None
 

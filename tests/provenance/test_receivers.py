@@ -27,6 +27,8 @@ from tests.provenance.formulas import formula_of
         ("def f(self, x):\n    x.register_buffer('scaling', 1)", True),
         ("def f(self, x):\n    def g(x):\n        x['a'] = 1\n    g(self.table)", True),
         ("def f(self, x):\n    global table\n    table = {}\n    table[x] = 1", True),
+        ("def f(self, x):\n    self.register_buffer('scaling', x)", True),
+        ("def f(self, x):\n    self.expand_or_raise_(x)", False),
         ("def f(self, x):\n    return self.scaling * x", False),
         ("def f(self, x):\n    x['alpha'] = 1", False),
         ("def f(self, x):\n    x['lora'].append(1)", False),
