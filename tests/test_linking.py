@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from pathlib import Path
 
 import pytest
 
+from lorascale_lint.linking.definitions import below
 from tests.projects import lint_files, places
 from tests.provenance.formulas import formulas_of
 
@@ -341,3 +343,11 @@ def test_the_context_of_an_autograd_function_is_no_layer() -> None:
                 self.weight.data += self.lora_up @ self.lora_down * self.scale
         """
     assert formulas_of(source) == ["alpha / rank"]
+
+
+def test_the_nodes_below_one_are_those_of_the_standard_library() -> None:
+    tree = ast.parse(
+        "async def f(a, *b: int, c=1, **d):\n    x[1:2].y: int = {**a} if b else [e for e in c]\n"
+    )
+    expected = [node for node in ast.walk(tree) if not isinstance(node, ast.expr_context)]
+    assert below(tree) == expected

@@ -109,6 +109,11 @@ class FunctionInfo:
         """``file:row`` of each row of the function; a chain of calls that leads through it has one."""
         return _steps(self)
 
+    @property
+    def nodes(self) -> list[ast.AST]:
+        """The function and all below it, but for the marks of loads and stores."""
+        return _nodes(self)
+
     @cached_property
     def positional(self) -> tuple[ast.arg, ...]:
         """The parameters that an argument without a name can be for."""
@@ -271,22 +276,45 @@ def _steps(function: FunctionInfo) -> frozenset[str]:
     return frozenset(f"{function.file.filename}:{row}" for row in range(first, last + 1))
 
 
+@lru_cache(maxsize=512)  # the methods of a class, of which several questions are asked in a row
+def _nodes(function: FunctionInfo) -> list[ast.AST]:
+    return below(function.node)
+
+
 @lru_cache(maxsize=4096)
 def _attributes_read(function: FunctionInfo) -> frozenset[str]:
-    attributes = (node for node in ast.walk(function.node) if isinstance(node, ast.Attribute))
+    attributes = (node for node in function.nodes if isinstance(node, ast.Attribute))
     return frozenset(node.attr for node in attributes if isinstance(node.ctx, ast.Load))
 
 
 @lru_cache(maxsize=4096)
 def _mappings(function: FunctionInfo) -> frozenset[str]:
     found: set[str] = set()
-    for node in ast.walk(function.node):
+    for node in function.nodes:
         match node:
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str()) | ast.JoinedStr()):
                 found.add(name)
             case ast.Attribute(value=ast.Name(id=name), attr="items" | "keys" | "values" | "get" | "pop"):
                 found.add(name)
     return frozenset(found)
+
+
+def below(node: ast.AST) -> list[ast.AST]:
+    """A node and all below it, as `ast.walk` gives them, but for the marks of loads and stores.
+
+    Many questions are asked of one function; `ast.walk` took a tenth of the time.
+    """
+    found = [node]
+    for item in found:
+        for name in item._fields:
+            if name == "ctx":
+                continue
+            value = getattr(item, name, None)
+            if isinstance(value, list):
+                found += [part for part in value if isinstance(part, ast.AST)]
+            elif isinstance(value, ast.AST):
+                found.append(value)
+    return found
 
 
 def dotted(node: ast.AST) -> str:

@@ -64,7 +64,7 @@ def statement_of(function: FunctionInfo, node: ast.AST) -> ast.stmt | None:
 def only_computes(function: FunctionInfo) -> bool:
     """Does the function give something back and change nothing that can be seen from outside?"""
     returns = False
-    for node in ast.walk(function.node):
+    for node in function.nodes:
         match node:
             case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
                 return False

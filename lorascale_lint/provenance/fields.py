@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lorascale_lint.knowledge.interfaces import MESSAGES, SETTINGS_NAMES
-from lorascale_lint.linking.definitions import ClassInfo, FileInfo
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, below
 from lorascale_lint.linking.program import Program
 
 SETTINGS = "<settings>"
@@ -36,7 +36,7 @@ def fields_read(program: Program, file: FileInfo) -> Iterator[tuple[str, str]]:
 def filled_from_outside(file: FileInfo) -> frozenset[str]:
     """Attributes that the file sets on other objects than ``self``; an empty name for a computed one."""
     found: set[str] = set()
-    for node in ast.walk(file.tree):
+    for node in below(file.tree):
         match node:
             case ast.Attribute(attr=name, ctx=ast.Store()) if not _of_self(node):
                 found.add(name)
@@ -68,7 +68,7 @@ def _read_of_self(cls: ClassInfo) -> frozenset[str]:
 @lru_cache(maxsize=2_000)
 def _reads(file: FileInfo) -> tuple[_Read, ...]:
     """Every attribute that is loaded; to write an entry of one, or to fill one, is not to read it."""
-    nodes = list(ast.walk(file.tree))
+    nodes = below(file.tree)
     written = set()
     for node in nodes:
         match node:

@@ -25,7 +25,7 @@ def may_change_receiver(info: FunctionInfo) -> bool:
     args = info.node.args
     given = [parameter.arg for parameter in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
     first = None if info.is_static or not given else given[0]
-    changed = list(_changed(info.node, first))
+    changed = list(_changed(info, first))
     if not changed:
         return False
     if info.is_static or info.has("classmethod"):
@@ -34,12 +34,12 @@ def may_change_receiver(info: FunctionInfo) -> bool:
     return any(not _stays_apart(target, own, callers) for target in changed)
 
 
-def _changed(node: ast.AST, receiver: str | None) -> Iterator[ast.expr | None]:
-    """What the code below ``node`` writes on or into; None for an attribute by a computed name.
+def _changed(info: FunctionInfo, receiver: str | None) -> Iterator[ast.expr | None]:
+    """What the body writes on or into; None for an attribute by a computed name.
 
     ``self.expand_()`` is another method, run for itself, and no tensor that is changed in place.
     """
-    for inner in ast.walk(node):
+    for inner in info.nodes:
         match inner:
             case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
                 yield inner
@@ -80,7 +80,7 @@ def _apart(info: FunctionInfo, callers: set[str]) -> tuple[set[str], set[str]]:
     made: set[str] = set()
     other: set[str] = set()
     displays: set[int] = set()
-    for inner in ast.walk(info.node):
+    for inner in info.nodes:
         match inner:
             case (
                 ast.Assign(targets=[ast.Name(id=name) as bound], value=value)

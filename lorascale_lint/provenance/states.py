@@ -42,7 +42,7 @@ def open_containers(m: Machine, made: Ref) -> None:
 @lru_cache(maxsize=20_000)
 def _written(info: FunctionInfo) -> frozenset[str]:
     """Names of the attributes that a function sets."""
-    nodes = (node for node in ast.walk(info.node) if isinstance(node, ast.Attribute))
+    nodes = (node for node in info.nodes if isinstance(node, ast.Attribute))
     return frozenset(node.attr for node in nodes if isinstance(node.ctx, ast.Store))
 
 

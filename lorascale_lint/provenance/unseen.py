@@ -98,7 +98,7 @@ def fill(m: Machine, file: FileInfo, name: str) -> None:
 
 
 def _fills(info: FunctionInfo, name: str) -> bool:
-    for node in ast.walk(info.node):
+    for node in info.nodes:
         match node:
             case ast.Subscript(value=ast.Name(id=found), ctx=ast.Store()) if found == name:
                 return True
