@@ -1,9 +1,10 @@
-"""Where the time of a cold run goes: ``python benchmarks/where.py FOLDER``.
+"""Where the time of a cold run goes: ``python benchmarks/where.py FOLDER_OR_FILE``.
 
-Lints the folder once, with all rules, and prints processor seconds by what they went into: parsing, objects
-as any method may have left them, trials of loaders, functions that are looked at, rules. What one part asks
-of another is counted for the other. Also how many expressions were evaluated, how many functions were run,
-how many calls had a known result, and the five dearest rules.
+Lints the folder once, with all rules, or the file as a commit hook does, beside its project. Prints processor
+seconds by what they went into: parsing, objects as any method may have left them, trials of loaders,
+functions that are looked at, rules. What one part asks of another is counted for the other. Also how many
+expressions were evaluated, how many functions were run, how many calls had a known result, and the five
+dearest rules.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from lorascale_lint import engine
+from lorascale_lint.config import Configs
 from lorascale_lint.linking import program
 from lorascale_lint.provenance import driver, expressions, running, trials, unseen
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.rule import Rule, all_rules
+from lorascale_lint.sources.discovery import discover
 
 
 class Watch:
@@ -68,8 +71,10 @@ class Watch:
 def main() -> None:
     """Print the profile."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    watch, paths = Watch(), sorted(parser.parse_args().folder.rglob("*.py"))
+    parser.add_argument("path", type=Path)
+    watch, path = Watch(), parser.parse_args().path
+    around = discover([path], Configs()).context if path.is_file() else []
+    paths = [path] if path.is_file() else sorted(path.rglob("*.py"))
     watch.timed(program, "_parse", "parsing")
     watch.timed(unseen, "_settle", "objects as any method may have left them")
     watch.timed(trials, "record", "trials of loaders")
@@ -84,7 +89,7 @@ def main() -> None:
     for kind, handler in list(handlers.items()):
         handlers[kind] = counting(watch, handler)
     with watch.part("reading, linking and the rest"):
-        result = engine.lint(paths, [])
+        result = engine.lint(paths, around)
     total = sum(watch.seconds.values())
     print(f"{len(paths)} files, {len(result.findings)} findings, {total:.1f} s of processor time, of which")
     by_rule = {name: spent for name, spent in watch.seconds.items() if name.startswith("LS")}
