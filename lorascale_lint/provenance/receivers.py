@@ -31,7 +31,14 @@ def may_change_receiver(info: FunctionInfo) -> bool:
     if info.is_static or info.has("classmethod"):
         return any(_root(target) == first for target in changed if first is not None)
     own, callers = _apart(info, {*given[1:], *_rest(args)})
-    return any(not _stays_apart(target, own, callers) for target in changed)
+    return _calls_own(info, first) or any(not _stays_apart(target, own, callers) for target in changed)
+
+
+def _calls_own(info: FunctionInfo, first: str | None) -> bool:
+    """Does it call another method of the receiver, which may change that with arguments of this one?"""
+    calls = (node.func for node in ast.walk(info.node) if isinstance(node, ast.Call))
+    owners = (func.value for func in calls if isinstance(func, ast.Attribute))
+    return any(isinstance(owner, ast.Name) and owner.id == first for owner in owners)
 
 
 def _changed(info: FunctionInfo, receiver: str | None) -> Iterator[ast.expr | None]:

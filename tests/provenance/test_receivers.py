@@ -34,6 +34,7 @@ from tests.provenance.formulas import formula_of
         ("def f(self, x):\n    x['lora'].append(1)", False),
         ("def f(self, **x):\n    x['alpha'] = 1", False),
         ("def f(self, x):\n    table = {}\n    table[x] = self.scaling", False),
+        ("def f(self, x):\n    table = {}\n    table[x] = self.add(x)", True),
         ("def f(self, x):\n    rows: list[int] = []\n    rows.append(x)", False),
         ("@classmethod\ndef f(cls, x):\n    made = cls(x)\n    made.scaling = 1", False),
         ("@classmethod\ndef f(cls, x):\n    cls.scaling = x", True),
