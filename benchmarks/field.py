@@ -5,9 +5,10 @@
 MIRROR holds bare repositories as ``OWNER+NAME/repo``. Of each one the Python files of its newest revision are
 put into an empty folder, linted with the default rules, and each finding is run as `check --prove` does: in
 child processes that reach no network. Each finding is a line of JSON in ROWS (repositories that are in it are
-not run again). Prints the page docs/field.md: what was confirmed, with repository, revision, row,
-expected and observed scale and the command, the counts, and why the others were not run. Nothing of the code
-is printed.
+not run again). A confirmed finding that can be repaired is repaired, and the question put again. Prints the
+page docs/field.md: what was confirmed, with repository, revision, row, expected and observed scale, the
+command, and the one that prints the patch with what is observed behind it; the counts, and why the others
+were not run. Nothing of the code is printed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -27,9 +29,12 @@ from trees import extract, git
 
 from lorascale_lint import engine
 from lorascale_lint.config import Configs
-from lorascale_lint.findings import Proof
+from lorascale_lint.findings import Finding, Proof
 from lorascale_lint.sources.discovery import discover
+from lorascale_lint.verify.harness.places import Scopes
 from lorascale_lint.verify.proving.proof import proved
+from lorascale_lint.verify.run import run_verify
+from lorascale_lint.verify.verdicts import Verdict
 
 _NAMES = re.compile(r"`[^`]*`|'[^']*'|\([^()]*\)|<[^<>]*>|\b\d+(?:\.\d+)?\b")
 _WORDS = ("confirmed", "refuted", "not run")
@@ -43,6 +48,7 @@ _COLUMNS = (
     "observed",
     "alpha, rank",
     "command",
+    "patch, and the scale with it",
 )
 
 
@@ -56,6 +62,10 @@ class Row:
     name: str = ""
     place: str = ""
     proof: Proof | None = None
+    patch: str = ""
+    """The command that prints it; "" where there is none."""
+    patched: str = ""
+    """What the question's answer is with it."""
 
     @classmethod
     def read(cls, line: str) -> Row:
@@ -80,21 +90,57 @@ def rows_of(repository: str, mirror: Path) -> Iterator[Row]:
             result = engine.lint(sources.targets, sources.context)
             shown = [item for item in result.findings if item.confidence == "high"]
             found = proved(shown, sources) if shown else ()
+            rows = [
+                Row(
+                    repository,
+                    revision,
+                    item.code,
+                    item.name,
+                    f"{item.span.filename}:{item.span.start.row}",
+                    item.proof,
+                    *_repaired(item),
+                )
+                for item in found
+            ]
         finally:
             os.chdir(here)
-    yield from (
-        Row(
-            repository,
-            revision,
-            item.code,
-            item.name,
-            f"{item.span.filename}:{item.span.start.row}",
-            item.proof,
-        )
-        for item in found
-    )
-    if not found:
-        yield Row(repository, revision)
+    yield from rows or [Row(repository, revision)]
+
+
+def _repaired(item: Finding) -> tuple[str, str]:
+    """The command for the patch of a confirmed finding, and what is observed with it; the tree stays."""
+    proof, fix = item.proof, item.fix
+    if proof is None or proof.status != "confirmed" or fix is None:
+        return "", ""
+    options = [item.span.filename, "--select", item.code]
+    options += [] if fix.applicability == "safe" else ["--unsafe-fixes"]
+    before = {Path(name): Path(name).read_bytes() for name in fix.filenames}
+    (only,) = re.findall(r"--only (\S+)", proof.command) or [""]
+    name, _, row = only.rpartition(":")
+    if not name or not row.isdecimal():
+        return "", ""
+    scope = Scopes(Path(name).read_bytes()).at(int(row))
+    run = [sys.executable, "-m", "lorascale_lint", "check", *options, "--fix", "--no-cache"]
+    try:
+        subprocess.run(run, capture_output=True, check=False)
+        if all(path.read_bytes() == data for path, data in before.items()):
+            return "", ""
+        # The repair may have moved the function.
+        source = Path(name).read_bytes()
+        scopes, rows = Scopes(source), range(1, source.count(b"\n") + 2)
+        moved = (at for at in rows if scope and (now := scopes.at(at)) and now.name == scope.name)
+        report = run_verify(Path("."), only=f"{name}:{next(moved, row)}", seed=0)
+        answers = [row for row in report.rows if row.scenario.endswith(f": {proof.question}")]
+        judged = [row for row in answers if row.verdict is Verdict.OK]
+        wrong = [row for row in answers if row.is_failure]
+        first = (wrong or judged or answers or [None])[0]
+        told = "not run" if first is None else f"{first.verdict}"
+        if first is not None and first.observed is not None and first.observed == first.observed:
+            told += f" {0.0 if abs(first.observed) < 1e-7 else first.observed:.4g}"
+    finally:
+        for path, data in before.items():
+            path.write_bytes(data)
+    return f"lorascale-lint {' '.join(options)} --diff", told
 
 
 def page(rows: Sequence[Row]) -> Iterator[str]:
@@ -108,6 +154,13 @@ def page(rows: Sequence[Row]) -> Iterator[str]:
         "[`check --prove`](prove.md) over the newest revision of public repositories that was at hand. "
         "Scales are those at the alpha and rank beside them. The commands are for the root of a checkout of "
         "that revision."
+    )
+    yield ""
+    repaired = [row for row in found if row.patch]
+    right = sum(row.patched.startswith("ok") for row in repaired)
+    yield (
+        f"The last column has the command that prints the patch, where there is a repair: {len(repaired)} of "
+        f"the confirmed ones, with {right} of which the question's answer is right when it is put again."
     )
     yield ""
     yield (
@@ -148,6 +201,7 @@ def _line(row: Row) -> str:
         "" if proof.observed is None else f"{0.0 if abs(proof.observed) < 1e-7 else proof.observed:.4g}",
         given,
         f"`{proof.command}`",
+        f"`{row.patch}`: {row.patched}" if row.patch else "",
     ]
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 

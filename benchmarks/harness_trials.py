@@ -23,6 +23,8 @@ from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.verdicts import Verdict
 
 TRIALS = 200
+# So many trials between two words about how far it is.
+_TOLD = 50
 _NAMES = (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("A", "B"), ("lora_a", "lora_b"), ("down", "up"))
 _SIZES = (
     ("in_features", "out_features"),
@@ -122,6 +124,8 @@ def trials(count: int) -> tuple[Counter[str], list[str]]:
     counts, blamed = Counter[str](), []
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(count):
+            if number % _TOLD == 0:
+                print(f"{number} of {count}, {len(blamed)} blamed", file=sys.stderr, flush=True)
             source = program(random.Random(number))
             found = verdicts(Path(scratch), 2 * number, source)
             counts["layers"] += 1

@@ -11,6 +11,7 @@ import ast
 import contextlib
 import inspect
 import sys
+import time
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -40,6 +41,8 @@ from lorascale_lint.verify.harness.values import referred
 from lorascale_lint.verify.verdicts import Verdict
 
 _MOST_OPTIONS = 24
+# Of one application: the search must end long before the question's time does. What was found is kept.
+_SECONDS = 8.0
 _UNCONVINCING = (Verdict.NOT_LORA_SHAPED, Verdict.BASE_SCALED, Verdict.ERROR, Verdict.NOT_RUN)
 _ACTIONS = (Action.FORWARD, Action.MERGE, Action.UNMERGE)
 
@@ -63,14 +66,18 @@ class Ways:
     def to(self, sketch: Sketch) -> Subject | None:
         """Code that comes to this application, and does something that can be measured."""
         place = sketch.place
-        wanted = self._wanted(place)
+        wanted, until = self._wanted(place), time.monotonic() + _SECONDS
         for way in sketch.ways:
+            if time.monotonic() > until:
+                break
             key = (way.place.file, way.place.owner or way.place.name, way.place.action)
-            for number, subject in enumerate(self._of(way)):
+            for number, subject in enumerate(self._of(way, until)):
                 for action in (place.action, *(item for item in _ACTIONS if item is not place.action)):
                     if (acting := _acting(subject, action)) is None:
                         continue
                     rows = self._rows.get((*key, number, action))
+                    if rows is None and time.monotonic() > until:
+                        return None
                     if rows is None:
                         rows = self._reached(acting)
                         self._rows[(*key, number, action)] = rows
@@ -91,13 +98,17 @@ class Ways:
         rows = min(around, key=len, default=range(place.row, place.row + 1))
         return {f"{place.file}:{row}" for row in rows}
 
-    def _of(self, way: Sketch) -> tuple[Subject, ...]:
+    def _of(self, way: Sketch, until: float) -> tuple[Subject, ...]:
         key = (way.place.file, way.place.owner or way.place.name, way.place.action)
         if key not in self._subjects:
             self._subjects[key] = ()
             with contextlib.suppress(CannotLoadError, CannotBuildError):
                 subject = self.find(way)
-                self._subjects[key] = (subject, *_with_options(subject, way))
+                self._subjects[key] = (subject,)
+                for other in _with_options(subject, way):
+                    self._subjects[key] += (other,)
+                    if time.monotonic() > until:
+                        break
         return self._subjects[key]
 
     def _reached(self, subject: Subject) -> frozenset[str]:
