@@ -11,7 +11,7 @@ from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Default
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, scale_of, symbol_of
-from lorascale_lint.ledger.strengths import GivenStrength, given_strengths, real_uses, variable
+from lorascale_lint.ledger.strengths import OWN, GivenStrength, given_strengths, real_uses, variable
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.rule import Rule
 
@@ -91,8 +91,10 @@ class AlphaOptionAsStrength(Rule):
         uses = real_uses(ledger)
         for given in given_strengths(ledger):
             symbol = symbol_of(given.value)
-            if symbol is None or uses.get(variable(symbol, given.spot)) == ALPHA:
+            if symbol is None or given.spot.file.is_test:
                 continue
+            if given.argument.library != OWN and uses.get(variable(symbol, given.spot)) == ALPHA:
+                continue  # LS501
             default = self._alpha_by_default(given, symbol, defaults)
             if default is not None:
                 yield self._report(given, symbol, default)

@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import named_outright, scale_of
 from lorascale_lint.ledger.scaled_already import scaled_already
-from lorascale_lint.ledger.strengths import GivenStrength, Variable, given_strengths, real_uses, variable
+from lorascale_lint.ledger.strengths import OWN, GivenStrength, Variable, given_strengths, real_uses, variable
 from lorascale_lint.rule import Rule
 
 
@@ -87,7 +87,7 @@ class RankGivenAsStrength(Rule):
         uses = real_uses(ledger)
         places: dict[object, list[GivenStrength]] = defaultdict(list)
         for given in given_strengths(ledger):
-            if not given.spot.file.is_test:
+            if not given.spot.file.is_test and given.argument.library != OWN:  # there a name shows nothing
                 places[given.spot.file.filename, given.spot.span].append(given)
         for looks in places.values():
             called = [given for given in looks if given.spot.chain] or looks

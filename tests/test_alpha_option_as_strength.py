@@ -96,3 +96,67 @@ def test_a_value_that_is_a_real_alpha_is_left_to_the_other_rule(tmp_path: Path) 
     source += "pipe.fuse_lora(lora_scale=args.lora_alpha)\n"
     found = lint_files(tmp_path, {"use_lora.py": source}, codes=["LS501", "LS504"])
     assert len(found) == 1
+
+
+OWN = """
+import argparse
+from safetensors.torch import load_file
+
+
+def merge_lora(model, path, multiplier):
+    state = load_file(path)
+    for name, layer in model.named_modules():
+        down, up = state[f"{{name}}.lora_down.weight"], state[f"{{name}}.lora_up.weight"]
+        layer.weight.data += multiplier * {trained}(up @ down)
+
+
+def main(model):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--{option}", type=float, default={default})
+    args = parser.parse_args()
+    merge_lora(model, "style.safetensors", args.{option})
+"""
+TRAINED = 'state[f"{name}.alpha"] / down.shape[0] * '
+
+
+@pytest.mark.parametrize(
+    ("trained", "option", "default", "expected"),
+    [
+        (TRAINED, "lora_alpha", 64, ["LS504"]),
+        (TRAINED, "lora_alpha", 1.0, []),
+        (TRAINED, "strength", 64, []),
+        ("", "lora_alpha", 64, []),
+    ],
+)
+def test_functions_of_the_project_take_strengths_too(
+    trained: str, option: str, default: float, expected: list[str], tmp_path: Path
+) -> None:
+    source = OWN.format(trained=trained, option=option, default=default)
+    assert codes(tmp_path, {"merge_lora.py": source}) == expected
+
+
+RECORD = """
+from dataclasses import dataclass
+import yaml
+from diffusers import DiffusionPipeline
+
+
+@dataclass
+class Export:
+    lora: str
+    lora_alpha: float = {default}
+
+    @classmethod
+    def load(cls, path):
+        return cls(**yaml.safe_load(open(path)))
+
+
+def export(config: Export):
+    pipe = DiffusionPipeline.from_pretrained("base")
+    pipe.fuse_lora(lora_scale=config.lora_alpha)
+"""
+
+
+@pytest.mark.parametrize(("default", "expected"), [(16.0, ["LS504"]), (1.0, [])])
+def test_the_field_of_a_record_by_its_default(default: float, expected: list[str], tmp_path: Path) -> None:
+    assert codes(tmp_path, {"export_lora.py": RECORD.format(default=default)}) == expected

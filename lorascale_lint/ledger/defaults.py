@@ -33,7 +33,9 @@ class Defaults:
         known = self._found.get(name, [])
         if not owner:
             function = spot.function.qualname if spot.function is not None else ""
-            known = [item for item in known if item.how == "option" or item.owner == function]
+            own = spot.function is not None and name in spot.function.parameters
+            fields = ("option",) if own else ("option", "field")  # of a record that somebody made
+            known = [item for item in known if item.how in fields or item.owner == function]
         else:
             known = [item for item in known if item.how != "parameter"]
         files = {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}

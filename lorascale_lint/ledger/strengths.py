@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.interfaces import StrengthArgument, strength_arguments
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.roles import ALPHA, RANK, STRENGTHS, role_of
+from lorascale_lint.ledger import entries
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import every_number, scale_of, symbol_of
+from lorascale_lint.ledger.numbers import bare, every_number, scale_of, symbol_of
+from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Ref, Text, Tup, Value, options
 
@@ -35,14 +38,47 @@ def given_strengths(ledger: Ledger) -> tuple[GivenStrength, ...]:
 
 
 def _all_given(ledger: Ledger) -> tuple[GivenStrength, ...]:
-    return tuple(_given(ledger))
+    return (*_given(ledger), *_given_to_own(ledger))
+
+
+OWN = "this project"
+"""The library of a function that the project defines itself."""
+
+
+def _given_to_own(ledger: Ledger) -> Iterator[GivenStrength]:
+    """What functions of the project are given that they multiply onto deltas with their trained scale."""
+    taken = _multipliers(ledger)
+    for use in ledger.uses if taken else ():
+        callee = use.callee
+        for parameter in taken.get(callee, ()) if isinstance(callee, FunctionInfo) else ():
+            place = entries.argument_of(use, parameter)
+            if parameter in use.given and place is not None and callee is not None:
+                argument = StrengthArgument(OWN, callee.name, (parameter,), None)
+                for option in options(use.given[parameter]):
+                    yield GivenStrength(use, argument, option.value, place)
+
+
+def _multipliers(ledger: Ledger) -> dict[FunctionInfo, set[str]]:
+    """Parameters by which a function multiplies all its deltas, once, beside their alpha / rank."""
+    found: dict[FunctionInfo, list[set[str]]] = defaultdict(list)
+    scaled: set[FunctionInfo] = set()
+    for apply in ledger.applies:
+        function = apply.spot.function
+        if function is not None and not apply.spot.chain:
+            chosen = {s.origin for s, power in apply.scale.powers if s.role in STRENGTHS and power == 1}
+            trained = powers_of(apply.scale).is_trained and not apply.scale.unknowns()
+            scaled |= {function} if trained else set()
+            found[function].append(
+                chosen & set(function.parameters) if trained or bare(apply.scale) else set()
+            )
+    return {function: set.intersection(*found[function]) for function in scaled}
 
 
 def _given(ledger: Ledger) -> Iterator[GivenStrength]:
-    entries: dict[int, list[KeyWrite]] = defaultdict(list)
+    held_in: dict[int, list[KeyWrite]] = defaultdict(list)
     for write in ledger.writes:
         if isinstance(write.container, Ref):
-            entries[write.container.key].append(write)
+            held_in[write.container.key].append(write)
     for use in ledger.uses:
         if use.callee is not None or not isinstance(use.spot.node, ast.Call):
             continue
@@ -55,7 +91,7 @@ def _given(ledger: Ledger) -> Iterator[GivenStrength]:
                 continue
             value, node = given
             if argument.entry:
-                held = entries[value.key] if isinstance(value, Ref) else []
+                held = held_in[value.key] if isinstance(value, Ref) else []
                 pairs = [(w.value, w.spot) for w in held if w.key == Text((argument.entry,))]
             else:
                 pairs = [(value, replace(use.spot, node=node))]
