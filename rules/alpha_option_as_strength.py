@@ -22,9 +22,9 @@ class AlphaOptionAsStrength(Rule):
     ## What it finds
 
     An argument that multiplies the delta as it is (DiffSynth's `load_lora(alpha=)`, diffusers'
-    `fuse_lora(lora_scale=)`, `set_adapters`, `cross_attention_kwargs={"scale": ...}`, ...) that is given an
-    option of the command line, a field of a dataclass or a parameter, whose default is a usual alpha: 8, 16,
-    32, 64.
+    `fuse_lora(lora_scale=)`, `set_adapters`, `cross_attention_kwargs={"scale": ...}`, or a function of the
+    project that multiplies by it beside alpha / rank) that is given an option of the command line, a field
+    of a dataclass or a parameter, whose default is a usual alpha: 8, 16, 32, 64.
 
     ## Why it is wrong
 
