@@ -56,6 +56,15 @@ WRONG = {
         self.made[name] = self.deltas(name, strength)
         return self.made[name]
 """,
+    "what was loaded last, asked for being another": """\
+    def use(self, path, lora_scale):
+        if path != self.current and path != "none":
+            self.pipe.load(path)
+            self.pipe.set_scale(lora_scale)
+            self.current = path
+        elif path == "none":
+            self.pipe.unload()
+""",
     "what was loaded last": """\
     def use(self, path, lora_scale):
         if self.current == path:

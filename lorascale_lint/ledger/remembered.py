@@ -74,6 +74,9 @@ def _asks_first(function: FunctionInfo, guard: tuple[str, bool], place: str) -> 
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
             sides = (ast.unparse(left), ast.unparse(right))
             return not guard[1] and place in sides and not isinstance(right, ast.Constant)
+        case ast.Compare(left=left, ops=[ast.NotEq()], comparators=[right]):
+            sides = (ast.unparse(left), ast.unparse(right))
+            return guard[1] and place in sides and not isinstance(right, ast.Constant)
         case _:
             return False
 
