@@ -39,7 +39,10 @@ from lorascale_lint.provenance.values import (
 
 
 def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
-    """Run what the top level of a module does to a name."""
+    """Run what the top level of a module does to a name.
+
+    What ``except`` puts in the place of an import is one of two: ``bnb = None`` where it is not installed.
+    """
     if len(m.stack) >= DEPTH_LIMIT:
         m.memory.lose()
         return Place(name)
@@ -52,6 +55,8 @@ def run_bindings(m: Machine, file: FileInfo, name: str) -> Value:
                 if isinstance(statement, ast.For):
                     continue
                 before = frame.names.local.get(name)
+                if before is None and statement in file.perhaps and name in file.imports:
+                    before = meaning(m, m.program.lookup(file, name), file.imports[name])
                 m.block([statement])
                 after = frame.names.local.get(name)
                 if statement in file.perhaps and before is not None and after is not None:
