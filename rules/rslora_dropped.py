@@ -11,6 +11,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.misread_flags import misread_flags
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unread_options import unread_options
+from lorascale_lint.ledger.untold_siblings import untold_siblings
 from lorascale_lint.rule import Rule
 
 EFFECT = "alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128"
@@ -29,6 +30,8 @@ class RsloraDropped(Rule):
       else in the file names.
     - An option of the command line, or a field of the settings, that nothing reads, while the rank declared
       beside it makes a `LoraConfig` (`--preview`).
+    - A function that makes layers of one configuration, kind by kind, and tells two kinds or more of it,
+      and not this one.
     - A call that gives `use_rslora` to a function which swallows it in `**kwargs` and divides alpha by
       the rank.
 
@@ -116,6 +119,17 @@ class RsloraDropped(Rule):
                         (option.build.spot, "the rank declared beside it is given, the flag is not"),
                     ],
                 )
+        for sibling in untold_siblings(ledger):
+            made, told = sibling.use.called, sibling.told.called
+            yield self.at(
+                sibling.use.spot,
+                f"`{made}` is made without `{sibling.flag}`, which `{told}` is given",
+                effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
+                trace=[
+                    (sibling.told.spot, f"other layers of this configuration are told `{sibling.flag}`"),
+                    (sibling.use.spot, "this kind gets its alpha and rank, and not the flag"),
+                ],
+            )
         for found in misread_flags(ledger):
             yield self.at(
                 found.spot,
