@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.one_sided_strengths import left_on_branches, one_sided_strengths
 from lorascale_lint.ledger.powers import text_of
+from lorascale_lint.ledger.unweighted_differences import unweighted_differences
 from lorascale_lint.rule import Rule
 
 
@@ -19,7 +20,8 @@ class StrengthOnOneBranch(Rule):
     A function that multiplies the delta by the trained scale and the strength where a condition holds
     (alpha is known, the layer is of one kind), and applies the same delta without the strength where it
     does not hold. Two calls that apply an adapter on the branches of one test, of which one is given the
-    strength, while nothing else is.
+    strength, while nothing else is. A raw difference (`.diff`, `.diff_b`, `.w_norm`) that is added as it is,
+    beside factors of the same adapter whose delta has the strength.
 
     ## Why it is wrong
 
@@ -79,6 +81,16 @@ class StrengthOnOneBranch(Rule):
                 trace=[
                     (found.step.spot, f"`{text_of(found.step)}` is multiplied on here"),
                     (found.weak.spot, f"where {where}, the delta is applied at {found.weak.scale.formula()}"),
+                ],
+            )
+        for bare in unweighted_differences(ledger):
+            yield self.at(
+                bare.spot,
+                f"the difference is added without `{bare.name}`, which the delta of the factors has",
+                effect="2.00x too strong for strength=0.5",
+                trace=[
+                    (bare.step.spot, f"`{text_of(bare.step)}` multiplies the delta of the factors"),
+                    (bare.spot, "the raw difference of the same adapter is added as it is"),
                 ],
             )
         for left in left_on_branches(ledger):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import trained
-from lorascale_lint.provenance.steps import is_difference
+from lorascale_lint.provenance.tensors import is_difference
 from lorascale_lint.provenance.values import Multiplied
 
 

@@ -113,6 +113,19 @@ class BiasSum:
 
 
 @immutable(frozen=True, slots=True, eq=False)
+class DifferenceSum:
+    """A raw difference that an adapter holds beside factors, or an entry of its file, is added as it is.
+
+    ``origin`` is the entry; ``base`` what it is added to.
+    """
+
+    spot: Spot
+    origin: str
+    base: Value
+    guards: Guards
+
+
+@immutable(frozen=True, slots=True, eq=False)
 class FactorSum:
     """A factor times ``scale`` is added to another factor of the same side: adapters are summed."""
 

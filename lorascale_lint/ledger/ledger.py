@@ -12,6 +12,7 @@ from lorascale_lint.ledger.entries import (
     BiasSum,
     Bind,
     Default,
+    DifferenceSum,
     FactorSum,
     FieldRead,
     Fold,
@@ -57,6 +58,7 @@ class Ledger:
     folds: list[Fold] = field(default_factory=list)
     factor_sums: list[FactorSum] = field(default_factory=list)
     bias_sums: list[BiasSum] = field(default_factory=list)
+    difference_sums: list[DifferenceSum] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     writes: list[KeyWrite] = field(default_factory=list)
     reads: list[KeyRead] = field(default_factory=list)

@@ -152,6 +152,7 @@ def _weight(ledger: Ledger) -> int:
         + len(ledger.norms)
         + len(ledger.factor_sums)
         + len(ledger.bias_sums)
+        + len(ledger.difference_sums)
     )
 
 

@@ -7,13 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of
-from lorascale_lint.ledger.entries import Apply, BiasSum, FactorSum, FieldRead, Fold, Norm, Product, Rescale
+from lorascale_lint.ledger.entries import (
+    Apply,
+    BiasSum,
+    DifferenceSum,
+    FactorSum,
+    FieldRead,
+    Fold,
+    Norm,
+    Product,
+    Rescale,
+)
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.marks import KNOWN_DATA
 from lorascale_lint.provenance.scale import Scale, settled, undivided
-from lorascale_lint.provenance.tensors import tensor
+from lorascale_lint.provenance.tensors import is_difference, tensor
 from lorascale_lint.provenance.values import Ref, Tensor, Value, options
 
 
@@ -135,7 +145,15 @@ class Recorder:
         return made
 
     def summed(self, node: ast.AST, left: Value, right: Value) -> None:
-        """Writes down that a factor is added to another one of its side, or its bias to that of the base."""
+        """Writes down that a factor is added to another one of its side, or its bias to that of the base.
+
+        So it is with a raw difference that is added to whatever is no difference.
+        """
+        if self.recording and is_difference(right) and not is_difference(left):
+            origin = getattr(right, "origin", "") or getattr(right, "path", "")
+            self.ledger.difference_sums.append(
+                DifferenceSum(self.spot(node), origin, left, self.frame.guards)
+            )
         one, two = tensor(left), tensor(right)
         if self.recording and two is not None and two.kind == "bias" and (one is None or one.kind != "bias"):
             self.ledger.bias_sums.append(BiasSum(self.spot(node), two.scale, self.frame.guards))

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from lorascale_lint.bounds import STEP_COUNT
 from lorascale_lint.knowledge.operations import changes_receiver
-from lorascale_lint.knowledge.roles import DIFF, STRENGTH, A, B, key_role
+from lorascale_lint.knowledge.roles import STRENGTH, A, B
 from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.tensors import LINEAR, factor_of, tensor
+from lorascale_lint.provenance.tensors import LINEAR, factor_of, is_difference, tensor
 from lorascale_lint.provenance.values import (
     UNKNOWN,
     Multiplied,
@@ -129,14 +129,6 @@ def _marked(
     if m.recording and made.kind in LINEAR:
         m.ledger.multiplied.append(last)
     return replace(made, steps=(*before.steps, last)[-STEP_COUNT:])
-
-
-def is_difference(value: Value) -> bool:
-    """Is the value a raw difference of a weight, by the key of an adapter under which it stands?"""
-    if isinstance(value, Tensor):
-        last = value.origin.rpartition(".")[2].removesuffix("]")
-        return value.kind == "data" and value.origin.endswith("]") and key_role(last) == DIFF
-    return isinstance(value, Place) and value.role == DIFF
 
 
 def _of_difference(m: Machine, node: ast.AST, left: Side, right: Side, guards: Guards) -> None:

@@ -19,6 +19,7 @@ from lorascale_lint.knowledge.roles import (
     A,
     B,
     is_bias,
+    key_role,
 )
 from lorascale_lint.provenance.marks import LORA_LAYER, NOTHING, OF_DELTA, OF_FACTORS
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -322,3 +323,11 @@ def _sum(x: Number, y: Number, sign: int) -> Number:
         coefficient = x.scale.coefficient + sign * y.scale.coefficient
         return Number(Scale(coefficient, x.scale.powers if coefficient else ()))
     return Number(Scale.of("", f"{x.scale.formula()} {'+' if sign > 0 else '-'} {y.scale.formula()}"))
+
+
+def is_difference(value: Value) -> bool:
+    """Is the value a raw difference of a weight, by the key of an adapter under which it stands?"""
+    if isinstance(value, Tensor):
+        last = value.origin.rpartition(".")[2].removesuffix("]")
+        return value.kind == "data" and value.origin.endswith("]") and key_role(last) == DIFF
+    return isinstance(value, Place) and value.role == DIFF
