@@ -8,8 +8,8 @@ from lorascale_lint.codemods.statements import root_of
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
-from lorascale_lint.ledger.contracts import Meeting
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.meetings import Meeting
 from lorascale_lint.sources.loc import Loc
 
 

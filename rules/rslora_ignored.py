@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.contracts import Contracts, Meeting
+from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.meetings import Meeting
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
 from lorascale_lint.rule import Rule

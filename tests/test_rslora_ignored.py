@@ -611,3 +611,32 @@ def test_a_caller_that_refuses_the_flag(tmp_path: Path) -> None:
         "    return merge_embedding(weight, path, name)\n"
     )
     assert lint_files(tmp_path, {"lora_merge.py": source}, codes=["LS401"]) == ()
+
+
+CONVERTER = """
+import json
+import torch
+from omegaconf import OmegaConf
+
+
+def convert_lora(folder, template, target):
+    source = json.loads(open(folder + "/adapter_config.json").read())
+    settings = OmegaConf.load(template)
+    settings.tuning.targets = source["target_modules"]
+    settings.tuning.adapter_dim = source["r"]
+    settings.tuning.alpha = source["lora_alpha"]{more}
+    OmegaConf.save(settings, target)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ["high"]),
+        (' * (source["r"] ** 0.5 if source["use_rslora"] else 1)', []),
+        ('\n    settings.tuning.rslora = source.get("use_rslora", False)', []),
+    ],
+)
+def test_settings_of_another_program(more: str, expected: list[str], tmp_path: Path) -> None:
+    findings = lint_files(tmp_path, {"lora_convert.py": CONVERTER.format(more=more)}, codes=["LS401"])
+    assert [finding.confidence for finding in findings] == expected

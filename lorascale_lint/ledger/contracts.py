@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from lorascale_lint.bounds import CALLS_OF_A_NAME
@@ -29,7 +28,9 @@ from lorascale_lint.knowledge.kinds import names_alphas, speaks_of_patterns, spe
 from lorascale_lint.knowledge.members import CONTAINER_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use, named_arguments
+from lorascale_lint.ledger.kept_together import kept_together
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.meetings import Meeting
 from lorascale_lint.ledger.numbers import number_origins, quotient_scales, symbol_of
 from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.powers import HALF, powers_of
@@ -40,27 +41,6 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Const, Place, Text, Tup, Value, options
 
 _FIELDS = {ALPHA: ALPHA_FIELD, RANK: RANK_FIELD}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Meeting:
-    """Alpha and rank of one configuration are divided at ``spot``, or both given to ``told`` there.
-
-    Without a rank, its alpha is written there into a file whose readers divide it.
-    """
-
-    path: str
-    alpha: KeyRead
-    rank: KeyRead | None
-    spot: Spot
-    told: str = ""
-    flagged: bool = False
-    """Is what gets both told whether it is rsLoRA?"""
-
-    @property
-    def spots(self) -> tuple[Spot, ...]:
-        """Where the two numbers are read and where they meet."""
-        return self.alpha.spot, self.spot, *((self.rank.spot,) if self.rank is not None else ())
 
 
 class Contracts:
@@ -91,6 +71,8 @@ class Contracts:
         for write in self.ledger.writes:
             if not write.spot.file.is_test and _is_of_a_file(write):
                 yield from self._written(write)
+        for alpha, rank, spot, told in kept_together(self.ledger):
+            yield from self._pair(alpha, rank, spot, told)
 
     def loaded(self, meeting: Meeting) -> Spot | None:
         """Where the configuration comes from, if that is the file of an adapter; else None."""
