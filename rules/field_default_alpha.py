@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.records import start_of
+from lorascale_lint.ledger.records import records_out_of_sight, start_of
 from lorascale_lint.ledger.stand_ins import divided_stand_ins
 from lorascale_lint.rule import Rule
 
@@ -95,7 +95,8 @@ class FieldDefaultAlpha(Rule):
     ## Limits
 
     The record, what fills it and the division must be in one file. Silent if alpha is also set without
-    a test for its key.
+    a test for its key. A record that was put into a table is known by its fields, if one class of the file
+    has them.
 
     ## References
 
@@ -107,8 +108,8 @@ class FieldDefaultAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each record."""
-        for found in ledger.once(divided_stand_ins):
-            start = start_of(ledger, found)
+        known = ((found, start_of(ledger, found)) for found in ledger.once(divided_stand_ins))
+        for found, start in (*known, *records_out_of_sight(ledger)):
             if start is None or found.spot.file.is_test:
                 continue
             name, value = start.name, f"{found.number:g}"
