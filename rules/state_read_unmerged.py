@@ -56,8 +56,8 @@ class StateReadUnmerged(Rule):
 
     ## Limits
 
-    All of it must be in one function. Silent where the tensors may be copied on the way (`clone`, `cpu`,
-    `to`).
+    All of it must be in one function that speaks of LoRA or PEFT. Silent where the tensors may be copied on
+    the way (`clone`, `cpu`, `to`).
 
     ## References
 

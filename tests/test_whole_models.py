@@ -125,7 +125,7 @@ def test_a_fused_delta_that_is_meant_to_stay_or_is_taken_out(tmp_path: Path, sou
     assert codes(tmp_path, source, "LS508") == []
 
 
-SYNC = "def sync(model, save):\n    model.merge_adapter()\n{}"
+SYNC = "def sync_lora(model, save):\n    model.merge_adapter()\n{}"
 
 
 @pytest.mark.parametrize(

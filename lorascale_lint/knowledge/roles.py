@@ -110,7 +110,7 @@ _WEAK = {
 }  # fmt: skip
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_LORA_WORDS = ("lokr", "loha", "hada_", "lycoris", "peft", "merge_adapter")
+_LORA_WORDS = ("lokr", "loha", "hada_", "lycoris", "peft")
 _LORA = (
     re.compile(r"lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))"),
     re.compile(r"dora\b"),
