@@ -98,7 +98,7 @@ def _printed(name: str) -> str | None:
 
 @lru_cache(16)  # functions are looked at in turn; a rule asks for each pair of a function's guards
 def _tests(function: FunctionInfo) -> Mapping[str, ast.expr]:
-    """The first test of each text in a function, without ``not``."""
+    """The first test of each text in a function, without ``not``, and the parts of ``and`` and ``or``."""
     tests: dict[str, ast.expr] = {}
     for node in ast.walk(function.node):
         if isinstance(node, ast.If | ast.IfExp):
@@ -106,4 +106,7 @@ def _tests(function: FunctionInfo) -> Mapping[str, ast.expr]:
             while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
                 test = test.operand
             tests.setdefault(ast.unparse(test), test)
+    for whole in [*tests.values()]:
+        for part in whole.values if isinstance(whole, ast.BoolOp) else ():
+            tests.setdefault(ast.unparse(part), part)
     return tests

@@ -79,10 +79,10 @@ def squared_ratios(ledger: Ledger) -> list[SquaredRatio]:
 
 def _pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
     by_function: dict[FunctionInfo | None, list[Multiplied]] = defaultdict(list)
-    looks: dict[int, set[Scale]] = defaultdict(set)
+    looks: dict[int, list[Multiplied]] = defaultdict(list)
     for step in ledger.multiplied:
         if isinstance(step.before, Tensor) and step.before.kind in (A, B):
-            looks[id(step.spot.node)].add(step.scale)
+            looks[id(step.spot.node)].append(step)
             if not step.spot.chain:
                 by_function[step.spot.function].append(step)
     summed = {entry.spot.function for entry in ledger.factor_sums}
@@ -93,8 +93,7 @@ def _pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
                 sides[step.before.kind].append(step)  # type: ignore[attr-defined]
         for one in sides[A]:
             for two in sides[B]:
-                twice = _ratios_in({one.scale, *looks[id(one.spot.node)]})
-                twice &= _ratios_in({two.scale, *looks[id(two.spot.node)]})
+                twice = _ratios_in(_same_way(one, looks)) & _ratios_in(_same_way(two, looks))
                 if ONE in (one.scale, two.scale):
                     continue
                 if not twice or contradict(one.guards, two.guards) or _makes_up(one.scale * two.scale):
@@ -104,6 +103,11 @@ def _pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
                 name = min(symbol.origin.removesuffix("[*]") for symbol in twice)
                 sure = same or function not in summed
                 yield SquaredRatio(text_of(last) if same else name, first.spot, last.spot, False, sure)
+
+
+def _same_way(step: Multiplied, looks: dict[int, list[Multiplied]]) -> set[Scale]:
+    """What the factor gets there in all looks, but for those that the step's own conditions rule out."""
+    return {o.scale for o in (step, *looks[id(step.spot.node)]) if not contradict(step.guards, o.guards)}
 
 
 def _ratios_in(scales: set[Scale]) -> frozenset[Symbol]:
