@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.added_after_merge import added_after_merge
+from lorascale_lint.ledger.added_twice import added_twice
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.merged_each_call import merged_each_call
 from lorascale_lint.ledger.merged_twice import merged_twice
@@ -22,7 +23,8 @@ class MergedTwice(Rule):
     weights, and then tells the model to merge. And a `forward` that puts the sum of the layer's weight and
     its delta back into the weight: the second call adds the delta to the sum of the first. And a `forward`
     that adds the delta in any case, beside a merge that puts it into the weight and notes that in a flag
-    which nothing reads.
+    which nothing reads. And code that adds the delta to what a property or getter of the layer gives, which
+    has added it already.
 
     ## Why it is wrong
 
@@ -97,6 +99,17 @@ class MergedTwice(Rule):
                     effect="2.00x too strong at the second call, 3.00x at the third",
                     trace=[(apply.spot, "the sum is kept, and nothing here takes the delta out")],
                 )
+        for twice in added_twice(ledger):
+            first, again = twice.first.spot, twice.again.spot
+            yield self.at(
+                again,
+                f"`{first.name}` gives the weight with its delta, and `{again.name}` adds it again",
+                effect="2.00x too strong",
+                trace=[
+                    (first, "what is read has the delta of these factors"),
+                    (again, "here it is added once more"),
+                ],
+            )
         for added in added_after_merge(ledger):
             yield self.at(
                 added.forward.spot,
