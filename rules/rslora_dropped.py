@@ -120,16 +120,8 @@ class RsloraDropped(Rule):
                     ],
                 )
         for sibling in untold_siblings(ledger):
-            made, told = sibling.use.called, sibling.told.called
-            yield self.at(
-                sibling.use.spot,
-                f"`{made}` is made without `{sibling.flag}`, which `{told}` is given",
-                effect="alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128",
-                trace=[
-                    (sibling.told.spot, f"other layers of this configuration are told `{sibling.flag}`"),
-                    (sibling.use.spot, "this kind gets its alpha and rank, and not the flag"),
-                ],
-            )
+            effect = "alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128"
+            yield self.at(sibling.use.spot, sibling.message, effect=effect, trace=sibling.steps)
         for found in misread_flags(ledger):
             yield self.at(
                 found.spot,

@@ -11,6 +11,7 @@ from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Use, has_two_stars
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo, dotted
 from lorascale_lint.linking.results import arms
 
@@ -23,6 +24,19 @@ class UntoldSibling:
     told: Use
     flag: str
     config: str
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+        return f"`{self.use.called}` is made without `{self.flag}`, which `{self.told.called}` is given"
+
+    @property
+    def steps(self) -> tuple[tuple[Spot, str], ...]:
+        """How it comes about."""
+        return (
+            (self.told.spot, f"other layers of this configuration are told `{self.flag}`"),
+            (self.use.spot, "this kind gets its alpha and rank, and not the flag"),
+        )
 
 
 def untold_siblings(ledger: Ledger) -> Iterator[UntoldSibling]:
