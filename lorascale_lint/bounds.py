@@ -69,10 +69,10 @@ STEP_COUNT = 24
 """Multiplications remembered of one value, the last ones."""
 ROW_COUNT = 64
 """Rows of products remembered of one value: a sum that is doubled in each step would hold them twice."""
-TRIAL_LIMIT = 5
+TRIAL_LIMIT = 3
 """Trials of one function: places where a file comes in, times the conventions that its code names."""
 PATTERN_LIMIT = 3
-"""Of these, on names that the regular expressions of the code itself take."""
+"""Further trials, on names that the regular expressions of the code itself take."""
 OPTION_LIMIT = 8
 """Alternatives kept of one value: rsLoRA, DoRA and a missing alpha together make eight."""
 COMMIT_FILES = 16

@@ -110,10 +110,7 @@ class Deltas:
         return found
 
     def is_bare(self, functions: Iterable[FunctionInfo], role: str) -> bool:
-        """Do they make a delta whose scale is known, and has nothing in it that may be what is lost?
-
-        That is 1, but for a strength, where a scale is lost; the trained scale or 1 where a strength is.
-        """
+        """Do they make a delta of a known scale that lacks what is lost, a trained scale or a strength?"""
         held = list(functions)
         folded = any(fold.spot.function in held for fold in self.ledger.folds)
         scales = self.scales(held)
@@ -121,8 +118,8 @@ class Deltas:
             return False
         if role not in STRENGTHS:
             return all(map(bare, scales))
-        chosen = {symbol.role for scale in scales for symbol, _ in scale.powers} & {STRENGTH, MULTIPLIER}
-        return not chosen and all(bare(scale) or trained(scale) for scale in scales)
+        chosen = any(symbol.role in STRENGTHS for scale in scales for symbol, _ in scale.powers)
+        return not chosen and all(bare(one) or trained(one) for one in scales)
 
 
 def _makes(products: Iterable[Product]) -> list[Step]:
@@ -283,9 +280,6 @@ def _not_handed_on(ledger: Ledger, entry: Unused, function: FunctionInfo) -> Use
     return None
 
 
-# ---- fields -----------------------------------------------------------------------------------
-
-
 def _fields(ledger: Ledger, deltas: Deltas, family: Family) -> Iterator[LostScale]:
     unread = []
     for field in () if is_folded(ledger, family) else family.fields:
@@ -303,7 +297,7 @@ def _fields(ledger: Ledger, deltas: Deltas, family: Family) -> Iterator[LostScal
         products, applied = _of_class(ledger, deltas, family, cls)
         makers = {product.spot.function for product in products if product.spot.function is not None}
         role = STRENGTH if field.role in STRENGTHS and not field.is_trained else ALPHA
-        if not makers or not deltas.is_bare(makers, role):
+        if not makers or not deltas.is_bare(makers, role) or (role in STRENGTHS and _has_strength(applied)):
             continue
         peer = _peer_that_reads(ledger, deltas, cls, field.name)
         sure = kept.how == "made" and not kept.guards and not alpha
@@ -320,6 +314,12 @@ def _fields(ledger: Ledger, deltas: Deltas, family: Family) -> Iterator[LostScal
             f"self.{field.name}",
             _is_one_for_equal(kept.scales),
         )
+
+
+def _has_strength(applied: Iterable[Application]) -> bool:
+    """Is a strength multiplied on where deltas are applied, whoever gives it?"""
+    powers = (power for found in applied for branch in found.branches for power in branch.scale.powers)
+    return any(symbol.role in STRENGTHS for symbol, _ in powers)
 
 
 def _holds_scale(field: Field, kept: Kept) -> bool:

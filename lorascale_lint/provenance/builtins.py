@@ -12,6 +12,7 @@ from lorascale_lint.provenance.containers import item_at
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import as_text, read_all, read_part, shown, wrote
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.modules import apply_base
 from lorascale_lint.provenance.names import attribute
 from lorascale_lint.provenance.numbers import asked
@@ -41,7 +42,6 @@ from lorascale_lint.provenance.shapes import extent
 from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.values import (
     NONE,
-    REST,
     UNKNOWN,
     Const,
     Klass,

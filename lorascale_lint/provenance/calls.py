@@ -13,6 +13,7 @@ from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import without_absent
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.methods import call_method
 from lorascale_lint.provenance.modules import apply_base, apply_module, call_place, linear_module, opaque
 from lorascale_lint.provenance.names import attribute
@@ -20,7 +21,6 @@ from lorascale_lint.provenance.objects import SuperOf, construct
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.running import record_use, run_function
 from lorascale_lint.provenance.values import (
-    REST,
     UNKNOWN,
     Closure,
     Element,

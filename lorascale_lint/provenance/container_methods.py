@@ -6,12 +6,12 @@ from lorascale_lint.provenance.containers import any_of, held_as, item_of, remov
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import is_certain, match_entry, with_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
-    REST,
     UNKNOWN,
     Number,
     Ref,

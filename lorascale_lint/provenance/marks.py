@@ -45,3 +45,7 @@ def speaks_of_none(condition: str) -> bool:
 def asked_for_none(condition: str) -> str:
     """``alpha@3`` of ``alpha@3 is None``; empty for a condition that asks something else."""
     return condition.removesuffix(_IS_NONE) if condition.endswith(_IS_NONE) else ""
+
+
+REST = "**"
+"""The name of arguments that are out of sight, behind one star or two: any parameter may be among them."""

@@ -17,13 +17,13 @@ from lorascale_lint.provenance.heap import ABSENT, Entries, Names
 from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.lookups import without_absent
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import by_name, named
 from lorascale_lint.provenance.modules import base_attribute, construct_base
 from lorascale_lint.provenance.running import run_function
 from lorascale_lint.provenance.states import settable
 from lorascale_lint.provenance.values import (
     NONE,
-    REST,
     UNKNOWN,
     Closure,
     Klass,

@@ -14,11 +14,11 @@ from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import row
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
 from lorascale_lint.provenance.values import (
     NONE,
-    REST,
     UNKNOWN,
     Closure,
     Keywords,

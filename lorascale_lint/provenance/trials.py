@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from lorascale_lint.bounds import MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.roles import ALPHA, BASE, A, B, speaks_of_lora
@@ -80,9 +81,10 @@ def record(machine: Machine, file: FileInfo, before: Mark) -> None:
     made: dict[object, int] = {}
     multiplies = {p.spot.function for p in machine.ledger.products[before.products :] if p.spot.file is file}
     for entrance in sorted(entrances(machine.ledger, file, before), key=lambda found: found.is_below):
-        for sample in _samples(entrance, file):
+        own = _of_patterns(entrance, file)
+        for sample in dict.fromkeys([*own, *_samples(entrance, file)]):
             count = made.get(entrance.function, 0)
-            if count < TRIAL_LIMIT:
+            if count < TRIAL_LIMIT + len(own):
                 made[entrance.function] = count + 1
                 machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies))
 
@@ -98,32 +100,51 @@ def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
     if mapped is not None and any(word in text for word in ("re.", "mapping", "mapped")):
         spelled = [sample for sample in found if sample.alpha in text] or list(found)
         found = dict.fromkeys([replace(spelled[-1], module=mapped), *found])
-    taken = [sample_of_pattern(pattern, list(found)) for pattern in _patterns_in(file, text)]
-    found = dict.fromkeys([*filter(None, taken[:PATTERN_LIMIT]), *found])
     own = sample_of([_filled(key) for key in entrance.keys])
     if own is None or (own.module and any(own.pair == one.pair for one in found)):
         return list(found)
     return [own, *found]
 
 
+def _of_patterns(entrance: Entrance, file: FileInfo) -> list[Sample]:
+    """Files with names that the regular expressions of the function take, as its code spells their keys."""
+    text = file.source if entrance.function is None else file.text(entrance.function.node)
+    named = samples_of(text)
+    if not named and entrance.parameter and not speaks_of_lora(text):
+        return []
+    usual = named or samples_of(file.source) or list(USUAL)
+    made = (sample_of_pattern(pattern, usual) for pattern in _patterns_in(file, text))
+    return list(dict.fromkeys(filter(None, made)))[:PATTERN_LIMIT]
+
+
 def _patterns_in(file: FileInfo, text: str) -> Iterator[str]:
     """The regular expressions that a function of ``file`` applies, in itself or by the name of a constant."""
+    for name, pattern in _expressions(file):
+        if pattern in text if not name else re.search(rf"\b{name}\b", text) is not None:
+            yield pattern
+
+
+@cache
+def _expressions(file: FileInfo) -> tuple[tuple[str, str], ...]:
+    """The regular expressions of a file, each with the name of the constant that it is, or none."""
+    found: dict[tuple[str, str], None] = {}
     for node in ast.walk(file.tree) if "re." in file.source else ():
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call):
-                used = re.search(rf"\b{name}\b", text) is not None
+                pass
             case ast.Call() as call:
-                used = file.text(call) in text
+                name = ""
             case _:
                 continue
         match call:
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id="re"), attr=attr),
                 args=[ast.Constant(value=str() as pattern), *_],
-            ) if used and attr in REGEX_FUNCTIONS:
-                yield pattern
+            ) if attr in REGEX_FUNCTIONS:
+                found[name, pattern] = None
             case _:
                 pass
+    return tuple(found)
 
 
 def patterns_of(file: FileInfo) -> Iterator[Pattern]:

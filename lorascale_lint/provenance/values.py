@@ -27,8 +27,6 @@ class Value:
 
 Keywords = list[tuple[str, Value]]
 """Arguments of a call that are given by name, in their order."""
-REST = "**"
-"""The name of arguments that are out of sight, behind one star or two: any parameter may be among them."""
 
 
 @immutable(frozen=True, slots=True)
