@@ -344,3 +344,30 @@ def test_a_table_of_numbers(tmp_path: Path) -> None:
         "    return {name: float(weights.get(name, 1.0)) * float(strength) for name in names}\n"
     )
     assert lint_files(tmp_path, {"blocks.py": source}, codes=["LS114"]) == ()
+
+
+OF_SOME = """
+from safetensors.torch import load_file, save_file
+
+
+def scale(path, strength):
+    lora = load_file(path)
+    for key in lora:
+        if {asked}:
+            lora[key] *= strength
+    save_file(lora, path)
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ('key.endswith((".diff", ".diff_b"))', []),
+        ('key.endswith(".diff") or key.endswith(".diff_b")', []),
+        ('not key.endswith((".diff", ".diff_b"))', ["LS114"]),
+        ('key.endswith((".lora_down.weight", ".lora_up.weight"))', ["LS114"]),
+        ('key.endswith(".lora_up.weight")', []),
+    ],
+)
+def test_entries_of_some_kinds(asked: str, expected: list[str], tmp_path: Path) -> None:
+    assert codes(tmp_path, OF_SOME.format(asked=asked)) == expected

@@ -33,6 +33,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards, contradict
+from lorascale_lint.provenance.marks import LOOP
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import (
     Multiplied,
@@ -356,12 +357,11 @@ def _is_shown(ledger: Ledger, function: FunctionInfo | None, name: str, further:
 
 def _apart(guards: Guards) -> bool:
     """May a condition inside the innermost loop tell the keys of one factor from those of the other?"""
-    names = [name for name, _ in guards]
-    loops = [index for index, name in enumerate(names) if name.startswith("loop in row")]
-    return any(_tells(name) for name in names[loops[-1] if loops else 0 :])
+    loops = [index for index, (name, _) in enumerate(guards) if name.startswith(LOOP)]
+    return any(_tells(*guard) for guard in guards[loops[-1] if loops else 0 :])
 
 
-def _tells(name: str) -> bool:
+def _tells(name: str, holds: bool) -> bool:
     text, local, _ = name.rpartition("@")
     if not local:
         return False  # over `self` alone, or the presence of an entry: it asks nothing of the key
@@ -375,6 +375,9 @@ def _tells(name: str) -> bool:
     ]
     if isinstance(node, ast.Call) and ast.unparse(node).endswith(("torch.Tensor)", " Tensor)")):
         return False  # every entry is one
+    found = {key_role(literal) for literal in literals}
+    if found and holds and not found & {None, A, B}:
+        return True  # `key.endswith((".diff", ".diff_b"))` is true of no factor
     if literals:
         return any(key_role(f"x{literal}x") in (A, B) or key_role(literal) in (A, B) for literal in literals)
     return any(isinstance(part, ast.Attribute | ast.Call) for part in parts)

@@ -86,10 +86,10 @@ def _unread(fate: Fate) -> Iterator[Gathered]:
     function = fate.trial.function
     if function is None or isinstance(function.node, ast.Lambda):
         return
-    names = [node.id for node in ast.walk(function.node) if isinstance(node, ast.Name)]
+    names = [node.id for node in function.nodes if isinstance(node, ast.Name)]
     if "locals" in names:
         return
-    for made in ast.walk(function.node):
+    for made in function.nodes:
         if (
             not isinstance(made, ast.Assign | ast.AnnAssign)
             or made.value is None
@@ -97,10 +97,10 @@ def _unread(fate: Fate) -> Iterator[Gathered]:
         ):
             continue
         target = made.targets[0] if isinstance(made, ast.Assign) else made.target
-        if not isinstance(target, ast.Name) or _is_read(function.node, target.id):
+        if not isinstance(target, ast.Name):
             continue
         writes = [w for w in fate.ledger.writes if _writes_to(w, target.id) and w.spot.function is function]
-        if writes:
+        if writes and not _is_read(function.node, target.id):
             spot = Spot(function.file, function, function.owner, made)
             yield Gathered(target.id, spot, tuple(writes))
 
