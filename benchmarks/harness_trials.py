@@ -104,7 +104,8 @@ def verdicts(folder: Path, number: int, source: str) -> dict[Property, Verdict]:
     """What the harness answers; {}: it cannot run it."""
     name = f"layer_{number}.py"
     (folder / name).write_text(source)
-    place = Place(name, "Layer.forward", 1, Action.FORWARD, owner="Layer")
+    row = len(source.splitlines())  # where `forward` adds the delta
+    place = Place(name, "Layer.forward", row, Action.FORWARD, owner="Layer")
     try:
         subject = find_subject(Sketch(place), Loading(folder), number)
     except (CannotLoadError, CannotBuildError) as error:

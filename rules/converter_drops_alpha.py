@@ -109,6 +109,8 @@ class ConverterDropsAlpha(Rule):
                 if place.function is not None and alpha_is_read_beside(ledger, place.function):
                     continue
                 if place.node in helpers:  # right where other code calls it
+                    if not place.chain:
+                        continue
                     place = _caller(fate, place)
                 if place.node in seen:
                     continue

@@ -17,8 +17,7 @@ Benchmark = Callable[..., subprocess.CompletedProcess[str]]
 OWN = UNSCALED.replace("def merge(self)", "def fuse_weights(self)")
 UNSCALED_MERGE = UNSCALED.replace(
     "        self.weight.data += self.lora_B @ self.lora_A\n",
-    "        if self.merged:\n            return\n        self.merged = True\n"
-    "        self.weight.data += self.lora_B @ self.lora_A\n",
+    "        if self.training:\n            return\n        self.weight.data += self.lora_B @ self.lora_A\n",
 )
 
 
