@@ -17,7 +17,8 @@ Benchmark = Callable[..., subprocess.CompletedProcess[str]]
 OWN = UNSCALED.replace("def merge(self)", "def fuse_weights(self)")
 UNSCALED_MERGE = UNSCALED.replace(
     "        self.weight.data += self.lora_B @ self.lora_A\n",
-    "        if self.training:\n            return\n        self.weight.data += self.lora_B @ self.lora_A\n",
+    "        if self.training:\n            return\n        print('merged')\n"
+    "        self.weight.data += self.lora_B @ self.lora_A\n",
 )
 
 
