@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.added_after_merge import added_after_merge
+from lorascale_lint.ledger.added_after_merge import added_after_merge, merged_again
 from lorascale_lint.ledger.added_twice import added_twice
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.merged_each_call import merged_each_call
@@ -120,5 +120,15 @@ class MergedTwice(Rule):
                     (added.merge.spot, "the delta is added to the weight"),
                     (added.flag.spot, f"`{added.flag.field}` says so, and nothing reads it"),
                     (added.forward.spot, "here it is added to what the weight gives, in any case"),
+                ],
+            )
+        for each in merged_again(ledger):
+            yield self.at(
+                each.merge.spot,
+                f"`{each.merge.spot.name}` adds the delta at each call, also to a weight that has it",
+                effect="2.00x too strong after the second call",
+                trace=[
+                    (each.merge.spot, f"the delta is added, and nothing asks for `{each.flag}`"),
+                    (each.unmerge.spot, f"while it is taken out only if `{each.flag}` is set"),
                 ],
             )

@@ -149,3 +149,43 @@ def test_a_forward_that_never_asks_whether_it_is_merged(
     source = FOLDED.format(ask=ask, after=after)
     found = lint_files(tmp_path, {"lora_dense.py": source}, codes=["LS125"])
     assert [finding.confidence for finding in found] == expected
+
+
+MODES = """
+import torch
+from torch import nn
+
+
+class MergingLinear(nn.Linear):
+    def __init__(self, n_in, n_out, rank=4, alpha=8.0):
+        super().__init__(n_in, n_out)
+        self.narrow = nn.Parameter(torch.empty(rank, n_in))
+        self.widen = nn.Parameter(torch.zeros(n_out, rank))
+        self.gain, self.merged = alpha / rank, False
+
+    def update(self):
+        return self.gain * (self.widen @ self.narrow)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode:
+            if self.merged:
+                self.weight.data -= self.update()
+            self.merged = False
+        {otherwise}:
+            self.weight.data += self.update()
+            self.merged = True
+        return self
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y if self.merged else y + self.gain * (x @ self.narrow.T @ self.widen.T)
+"""
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "expected"), [("else", ["high"]), ("elif not self.merged", [])], ids=["each time", "once"]
+)
+def test_a_change_of_mode_merges_once(otherwise: str, expected: list[str], tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"merging.py": MODES.format(otherwise=otherwise)}, codes=["LS125"])
+    assert [finding.confidence for finding in found] == expected

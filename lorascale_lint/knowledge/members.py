@@ -69,5 +69,8 @@ EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
 CALLED_BY_FRAMEWORK = ("forward", "__call__", "call")
 """Methods of a layer that nobody needs to call by name."""
 
+CALLED_AGAIN = ("train", "eval")
+"""Methods of torch.nn.Module that are called for a mode whether it is the module's already or not."""
+
 MERGED_FIELDS = frozenset({"weight", "bias", "data"})
 """Fields of a layer that a merge changes."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.members import CALLED_AGAIN
 from lorascale_lint.ledger.backups import in_place
 from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.ledger import Ledger
@@ -55,6 +56,41 @@ def added_after_merge(ledger: Ledger) -> Iterator[AddedAfterMerge]:
             if alike and forward.spot.function not in seen:
                 seen.add(forward.spot.function)
                 yield AddedAfterMerge(merge, flag, forward)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedAgain:
+    """``merge`` sets ``flag`` and does not ask it, in a method that is called again; ``unmerge`` asks it."""
+
+    merge: Apply
+    flag: str
+    unmerge: Apply
+
+
+def merged_again(ledger: Ledger) -> Iterator[MergedAgain]:
+    """Merges of a change of mode that add the delta each time, beside unmerges that take it out once."""
+    sets = constant_flags(ledger, True)
+    unmerges = [a for a in ledger.applies if a.kind == "unmerge" and not a.spot.chain]
+    seen: set[FunctionInfo] = set()
+    for merge in ledger.applies:
+        function = merge.spot.function
+        if merge.kind != "merge" or function is None or function.name not in CALLED_AGAIN or function in seen:
+            continue
+        asked = {name for name, _ in merge.guards}
+        for flag in sorted(sets.get(function, ())):
+            undo = next(
+                (a for a in unmerges if a.spot.cls is merge.spot.cls and (f"self.{flag}", True) in a.guards),
+                None,
+            )
+            if (
+                undo is not None
+                and in_place(merge)
+                and f"self.{flag}" not in asked
+                and not merge.spot.file.is_test
+            ):
+                seen.add(function)
+                yield MergedAgain(merge, flag, undo)
+                break
 
 
 def _is_known(cls: ClassInfo, merge: FunctionInfo, flag: str) -> bool:

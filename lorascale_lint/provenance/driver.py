@@ -8,7 +8,6 @@ from itertools import count, groupby
 from pathlib import PurePath
 
 from lorascale_lint.bounds import HEIR_LIMIT, MORE_TIMES
-from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import (
     NUMBERS,
     divides_alpha,
@@ -183,7 +182,7 @@ def matters(file: FileInfo, info: FunctionInfo) -> bool:
     text = file.text(info.node)
     if speaks_of_scales(text) or speaks_of_lora(text):
         return True
-    if info.owner is not None and info.name in CALLED_BY_FRAMEWORK and divides_alpha(file.source):
+    if info.owner is not None and divides_alpha(file.source):
         return True  # `self.host(x) + self.gain * self.left(self.right(x))` has no word of LoRA
     around = file.source if info.owner is None else file.text(info.owner.node)
     if info.name != "__init__" and moves_tensors(text) and speaks_of_lora(around):
