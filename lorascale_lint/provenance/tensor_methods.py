@@ -25,7 +25,7 @@ from lorascale_lint.provenance.objects import new_object, store_attribute
 from lorascale_lint.provenance.operations import operation
 from lorascale_lint.provenance.running import record_use
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.shapes import NDIM_OF_ALPHA, extent
+from lorascale_lint.provenance.shapes import NDIM_OF_ALPHA, extent, extents
 from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.text_methods import of_text
 from lorascale_lint.provenance.unseen import instance
@@ -39,6 +39,7 @@ from lorascale_lint.provenance.values import (
     Ref,
     Tensor,
     Text,
+    Tup,
     Value,
     each,
     join,
@@ -58,8 +59,6 @@ def of_module(
                 else named.get("tensor", named.get("param", named.get("module", NONE)))
             )
             if isinstance(key, Text) and key.literal:
-                if isinstance(item, Tensor) and item.kind == "fresh" and item.dims and item.zero:
-                    item = item
                 store_attribute(m, value, key.literal, item, node or ast.Pass(lineno=0))
             return NONE
         case (
@@ -78,6 +77,8 @@ def of_module(
             return value
         case "param" | "variable" | "add_weight":
             key = named.get("name") or (args[0] if args else UNKNOWN)
+            shapes = [given for given in (named.get("shape", UNKNOWN), *args) if isinstance(given, Tup)]
+            dims = extents(m, name, list(shapes[:1]), {})
             if isinstance(key, Text) and key.literal:
                 place = m.place(key.literal)
                 found = tensor(place)
@@ -85,8 +86,8 @@ def of_module(
                     return found
                 if found is not None and found.kind == "base":
                     return Tensor("base", origin=key.literal)
-                return Tensor("fresh", learned=True, origin=key.literal)
-            return Tensor("fresh", learned=True)
+                return Tensor("fresh", learned=True, origin=key.literal, dims=dims)
+            return Tensor("fresh", learned=True, dims=dims)
         case "get" | "items" | "keys" | "values" | "pop" | "setdefault" | "update":
             entries = m.heap.read(value.key, "entries")
             if isinstance(entries, Entries):

@@ -193,3 +193,40 @@ def test_a_part_with_one_scale_or_another_is_a_factor_still() -> None:
             return torch.cat([first["lora_B"], second["lora_B"]], dim=1) @ lora_A
     """
     assert kinds(source) == ["delta"]
+
+
+@pytest.mark.parametrize(
+    ("make", "product"),
+    [
+        ("self.add_weight(shape={shape}, name='{name}')", "ops.matmul({one}, {two})"),
+        ("self.add_weight('{name}', {shape})", "{one} @ {two}"),
+        ("self.param('{name}', init, {shape})", "{one} @ {two}"),
+    ],
+    ids=["keras", "an older keras", "flax"],
+)
+def test_weights_that_a_framework_makes_are_known_by_their_shape(make: str, product: str) -> None:
+    enter = make.format(shape="(width, self.rank)", name="enter")
+    leave = make.format(shape="(self.rank, self.units)", name="leave")
+    inner = product.format(one="x", two="self.enter")
+    source = f"""
+        from keras import layers, ops
+
+        class AdaptedDense(layers.Layer):
+            def __init__(self, units, rank=4, alpha=16.0):
+                super().__init__()
+                self.units, self.rank, self.gain = units, rank, alpha / rank
+
+            def build(self, input_shape):
+                width = input_shape[-1]
+                self.kernel = self.add_weight(shape=(width, self.units), name="kernel")
+                self.enter = {enter}
+                self.leave = {leave}
+
+            def call(self, x):
+                y = ops.matmul(x, self.kernel)
+                return y + self.gain * {product.format(one=inner, two="self.leave")}
+
+            def fused_kernel(self):
+                return self.kernel + {product.format(one="self.enter", two="self.leave")}
+    """
+    assert formula_of(source) == ["alpha / rank", "1"]
