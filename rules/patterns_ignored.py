@@ -121,7 +121,9 @@ class PatternsIgnored(Rule):
             origin = contracts.built_with(meeting, speaks_of_patterns)
             if origin is None:
                 origin = contracts.loaded(meeting)
-                if origin is None or not contracts.takes_any_adapter(meeting, origin):
+                if origin is None:
+                    continue
+                if not (contracts.takes_any_adapter(meeting, origin) or contracts.stands_by_factors(meeting)):
                     continue
                 if contracts.knows_patterns(meeting, origin):
                     continue

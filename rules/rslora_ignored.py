@@ -96,6 +96,7 @@ class RsloraIgnored(Rule):
     Silent on configurations that the program made itself, on `model.peft_config` of a model in
     training, on code that shows no more of a PEFT adapter than these two fields, and wherever a file
     that imports the loader, is imported by it or lies beside it reads the flag, takes it or keeps it.
+    Where only another function of the file looks the factors up, seen with `--preview`.
     An alpha that is written into another file is reported with `--preview` only.
     Where the project makes adapters itself, none of them with rsLoRA, seen with `--preview` only: its
     loader may never meet another one.
@@ -118,13 +119,17 @@ class RsloraIgnored(Rule):
             alpha = meeting.alpha.spot
             place = (alpha.function or alpha.file, meeting.path)
             origin = contracts.loaded(meeting) if place not in seen and not meeting.flagged else None
-            if origin is None or not contracts.takes_any_adapter(meeting, origin):
+            if origin is None:
+                continue
+            any_adapter = contracts.takes_any_adapter(meeting, origin)
+            if not any_adapter and not contracts.stands_by_factors(meeting):
                 continue
             known = contracts.knows_flag(meeting, origin)
+            guessed = known or contracts.trains_without_flag or not any_adapter
             if known and not contracts.is_apart(meeting, origin):
                 continue
             seen.add(place)
-            sure = not known and not contracts.trains_without_flag and meeting.rank is not None
+            sure = not guessed and meeting.rank is not None
             from lorascale_lint.codemods.honour_rslora import honour_rslora
 
             yield self.at(

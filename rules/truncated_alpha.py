@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Rounding
-from lorascale_lint.ledger.kept_numbers import kept_by, roles
+from lorascale_lint.ledger.kept_numbers import kept_by, named, roles
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.real_numbers import is_declared_whole, why_real
 from lorascale_lint.provenance.scale import EXTENT
@@ -137,8 +137,14 @@ def _is_whole(value: Value) -> bool:
 
 
 def _reaches_a_scale(ledger: Ledger, rounding: Rounding) -> bool:
-    """Is the whole number kept as an alpha by its statement, or divided by a rank?"""
+    """Is the whole number kept as an alpha by its statement or later, or divided by a rank?"""
     made = {option.value for option in options(rounding.result)}
+    known = {value for value in made if isinstance(value, Number) and value.truncated}
+    if any(
+        ALPHA in named(store.field) and not known.isdisjoint(option.value for option in options(store.value))
+        for store in (ledger.stores if known else ())
+    ):
+        return True
     return any(ALPHA in names for names in kept_by(ledger, rounding.spot, made)) or any(
         not made.isdisjoint(option.value for option in options(item.value))
         and roles(item.by) & {RANK, EXTENT}

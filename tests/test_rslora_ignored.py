@@ -640,3 +640,45 @@ def convert_lora(folder, template, target):
 def test_settings_of_another_program(more: str, expected: list[str], tmp_path: Path) -> None:
     findings = lint_files(tmp_path, {"lora_convert.py": CONVERTER.format(more=more)}, codes=["LS401"])
     assert [finding.confidence for finding in findings] == expected
+
+
+SCALE_OF_A_FOLDER = """
+import json
+import os
+
+
+def strength_of(folder):
+    with open(os.path.join(folder, "adapter_config.json")) as file:
+        fields = json.load(file)
+    wide, narrow = fields.get("lora_alpha"), fields.get("r")
+    if not isinstance(wide, (int, float)) or not narrow:
+        return None
+    return float(wide) / float(narrow){flag}
+
+
+def joined(tensors, scales):
+    found = {{}}
+    for index, table in enumerate(tensors):
+        for name in table:
+            if name.endswith({down!r}):
+                found.setdefault(name, []).append(table[name] * scales[index])
+            elif name.endswith({up!r}):
+                found.setdefault(name, []).append(table[name])
+    return found
+"""
+
+
+@pytest.mark.parametrize(
+    ("down", "up", "flag", "expected"),
+    [
+        (".lora_A.weight", ".lora_B.weight", "", ["medium"]),
+        (".lora_A.weight", ".lora_B.weight", ' * (narrow**0.5 if fields.get("use_rslora") else 1)', []),
+        (".weight", ".bias", "", []),
+    ],
+)
+def test_a_scale_that_another_function_of_the_file_gets(
+    down: str, up: str, flag: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = SCALE_OF_A_FOLDER.format(down=down, up=up, flag=flag)
+    findings = lint_files(tmp_path, {"lora_sums.py": source}, codes=["LS401"])
+    assert [finding.confidence for finding in findings] == expected

@@ -158,3 +158,44 @@ def test_alphas_that_are_met_on_a_walk(
         source = "from safetensors.torch import load_file\n\n" + source
         source += "\n\ndef load_lora(model, path):\n    merge_lora(model, load_file(path))\n"
     assert len(findings(source, tmp_path, "LS204")) == count
+
+
+GATHERED = """
+from lora_files import load_converted
+
+
+class Runner:
+    def __init__(self, layers):
+        self.layers = layers
+        self.adapters = {{}}
+
+    def load(self, path, adapter):
+        self.adapters[adapter] = {{}}
+        for name, tensor in load_converted(path).items():
+            self.adapters[adapter][name] = tensor
+
+    def activate(self, adapter):
+        for name, layer in self.layers.items():
+            down = self.adapters[adapter][name + ".lora_A"]
+            rank = down.shape[0]
+            if name + ".alpha" in self.adapters[adapter]:
+                numerator = {number}
+            else:
+                numerator = rank
+            layer.lora_rank = rank
+            layer.lora_alpha = numerator
+"""
+"""Entries of a file that are put together under whatever keys they have, and are asked for by name."""
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ('int(self.adapters[adapter][name + ".alpha"].item())', ["LS204"]),
+        ('float(self.adapters[adapter][name + ".alpha"].item())', []),
+        ('int(self.adapters[adapter][name + ".lora_B"].shape[1])', []),
+    ],
+)
+def test_alphas_of_a_dictionary_that_a_loop_fills(number: str, expected: list[str], tmp_path: Path) -> None:
+    source = GATHERED.format(number=number)
+    assert [found.code for found in findings(source, tmp_path, "LS204")] == expected

@@ -256,3 +256,40 @@ def test_one_method_divides_and_the_other_does_not(forward: str, fuse: str, tmp_
 )  # fmt: skip
 def test_methods_that_agree(source: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora.py": source}, codes=["LS107"]) == ()
+
+
+OWN_READER = """
+import json
+import mmap
+import numpy
+
+
+class Shards:
+    def __init__(self, path):
+        self.memory = mmap.mmap(open(path, "rb").fileno(), 0, access=mmap.ACCESS_READ)
+        size = int.from_bytes(self.memory[:8], "little")
+        self.index = json.loads(self.memory[8 : 8 + size])
+
+    def __getitem__(self, name):
+        begin, end = self.index[name]["data_offsets"]
+        return numpy.frombuffer(self.memory[begin:end], dtype=numpy.float16)
+
+
+def lora_delta(path, layer):
+    shards = Shards(path)
+    wide = shards[layer + ".lora_up.weight"]
+    narrow = shards[layer + ".lora_down.weight"]
+    factor = shards[layer + ".alpha"]{divided}
+    return (wide @ narrow) * factor
+"""
+
+
+@pytest.mark.parametrize(("divided", "expected"), [("", ["LS107"]), (" / narrow.shape[0]", [])])
+def test_a_file_behind_a_class_of_the_project(divided: str, expected: list[str], tmp_path: Path) -> None:
+    findings = lint_files(tmp_path, {"a.py": OWN_READER.format(divided=divided)}, codes=["LS107"])
+    assert [finding.code for finding in findings] == expected
+
+
+def test_a_strength_behind_a_class_of_the_project(tmp_path: Path) -> None:
+    source = OWN_READER.format(divided="").replace('".alpha"', '".ratio"')
+    assert lint_files(tmp_path, {"a.py": source}, codes=["LS107"]) == ()

@@ -110,6 +110,10 @@ class Contracts:
             or any(map(self.surroundings.looks_factors_up, (*meeting.spots, origin)))
         )
 
+    def stands_by_factors(self, meeting: Meeting) -> bool:
+        """Does another function of the same file look the factors up, which gets the scale somehow?"""
+        return any(map(self.surroundings.stands_by_factors, meeting.spots))
+
     @cached_property
     def half_read(self) -> tuple[tuple[KeyRead, KeyRead], ...]:
         """Readings of ``lora_alpha`` and ``rank_pattern`` of a loaded configuration.

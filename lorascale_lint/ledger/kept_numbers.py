@@ -32,16 +32,17 @@ def roles(value: Value) -> set[str]:
 def _statements(ledger: Ledger) -> dict[object, list[Keeping]]:
     found: dict[object, list[Keeping]] = defaultdict(list)
     for bind in ledger.binds:
-        found[_statement(bind.spot)].append((_named(bind.name), bind.value))
+        found[_statement(bind.spot)].append((named(bind.name), bind.value))
     for store in ledger.stores:
-        found[_statement(store.spot)].append((_named(store.field), store.value))
+        found[_statement(store.spot)].append((named(store.field), store.value))
     for write in ledger.writes:
         role = key_role_of(write.key)
         found[_statement(write.spot)].append((set() if role is None else {role}, write.value))
     return found
 
 
-def _named(name: str) -> set[str]:
+def named(name: str) -> set[str]:
+    """The role of a name, if it has one."""
     role = role_of(name, True)
     return set() if role is None else {role}
 

@@ -45,6 +45,14 @@ class Surroundings:
         """Does the class or function around look both factors up?"""
         return self.sides[_scope(spot)] >= {"A", "B"}
 
+    def stands_by_factors(self, spot: Spot) -> bool:
+        """Does some class or function of the same file look both factors up?"""
+        return spot.file.filename in self._with_factors
+
+    @cached_property
+    def _with_factors(self) -> frozenset[str]:
+        return frozenset(name for (name, _), sides in self.sides.items() if sides >= {"A", "B"})
+
     def know_of(self, speaks: Callable[[str], bool], spots: Iterable[Spot]) -> bool:
         """Is a part asked for, given or kept in a file that may stand before or behind the places?
 

@@ -71,7 +71,7 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
         case Ref(kind="dict"):
             found = entry(m, value, key)
             if found is not None:
-                return without_absent(found)
+                return each(without_absent(found), partial(_asked_for, key=key))
             factory = m.heap.read(value.key, "<factory>")
             if factory is not None:
                 made = m.call(factory, [], [], None)
@@ -85,7 +85,8 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
         case Ref(kind="object", cls=cls) if cls is not None:
             found_method = m.program.method(cls, "__getitem__")
             if found_method is not None:
-                return m.call(Closure(found_method[0], value, owner=found_method[1]), [key], [], None)
+                given = m.call(Closure(found_method[0], value, owner=found_method[1]), [key], [], None)
+                return each(given, partial(_asked_for, key=key))
             index = number(key)
             if m.heap.read(value.key, "<fields>") and index is not None and index.scale.constant is not None:
                 return item_at(m, value, int(index.scale.constant))
@@ -116,6 +117,14 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
             return UNKNOWN
         case _:
             return UNKNOWN
+
+
+def _asked_for(value: Value, key: Value) -> Value:
+    """What was put in under a key that nobody knows, or is read out of sight, is what it is asked for as."""
+    if not isinstance(value, Place) or value.role is not None or not isinstance(key, Text):
+        return value
+    role = keys.role_in(key) if value.under is not None or value.made == "call" else None
+    return value if role is None else Place(f"{value.path}[{shown(key)}]", role)
 
 
 def item_at(m: Machine, value: Value, index: int) -> Value:
