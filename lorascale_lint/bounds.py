@@ -132,3 +132,5 @@ CHAIN_LIMIT = 6
 """Calls, the last ones, that tell one way to a function from another."""
 OWN_NAME = 6
 """Letters of a method's name from which on it may be one that no other class has."""
+STARRED_LIMIT = 4
+"""Rows of arguments behind one star, of which one is given."""

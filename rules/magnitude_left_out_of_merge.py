@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
@@ -9,6 +10,8 @@ from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.ledger.applications import Application, Family, applications, family_of
 from lorascale_lint.ledger.entries import Rescale
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.values import Closure, Ref, options
 from lorascale_lint.rule import Rule
 
 
@@ -94,7 +97,7 @@ class MagnitudeLeftOutOfMerge(Rule):
     ## Limits
 
     Looks at factors that an object of the project holds. Silent where a condition on the way names DoRA or
-    the magnitude.
+    the magnitude, and on methods of which one is kept in a field and called for all of them.
 
     ## References
 
@@ -109,12 +112,15 @@ class MagnitudeLeftOutOfMerge(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Merges of a family that has a magnitude, whose sum is neither normed nor multiplied by it."""
         witnesses, touched = _magnitudes(ledger)
+        chosen = _chosen(ledger)
         for application in applications(ledger):
             witness = witnesses.get(family_of(application))
             if witness is None or application.kind == "forward":
                 continue
             rows = {(application.spot.file.filename, row) for row in application.rows}
             if rows & touched or not rows or _asks_for_dora(application):
+                continue
+            if any({witness.spot.function, application.spot.function} <= methods for methods in chosen):
                 continue
             yield self.at(
                 application.spot,
@@ -138,6 +144,16 @@ def _magnitudes(ledger: Ledger) -> tuple[dict[Family, Rescale], set[tuple[str, i
         if dot and entry.magnitude.learned and entry.norm_of == "adapted":
             found.setdefault((entry.spot.file.filename, holder), entry)
     return found, touched
+
+
+def _chosen(ledger: Ledger) -> list[set[FunctionInfo | None]]:
+    """Methods of which one is kept in a field, ``self.add = self.plain``, and called for all of them."""
+    found: dict[tuple[ClassInfo, str], set[FunctionInfo | None]] = defaultdict(set)
+    for store in ledger.stores:
+        if isinstance(store.owner, Ref) and store.owner.cls is not None:
+            kept = [option.value for option in options(store.value)]
+            found[store.owner.cls, store.field].update(way.info for way in kept if isinstance(way, Closure))
+    return [methods for methods in found.values() if len(methods) > 1]
 
 
 def _asks_for_dora(application: Application) -> bool:

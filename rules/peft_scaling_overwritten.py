@@ -67,7 +67,8 @@ class PeftScalingOverwritten(Rule):
     Silent where the function multiplies or divides a scaling (it folds it, or scales what is there),
     and where any caller gives a quotient, an alpha or a stored scaling. 0 switches an adapter off.
     Values called `scale` or `weight`, which may hold the whole product, are of medium confidence, and
-    so are literals where the function does not read the entries that it overwrites.
+    so are literals where the function does not read the entries that it overwrites, and layers that are
+    known by the tables `lora_A` and `lora_B` beside the scaling alone.
 
     ## References
 
@@ -87,7 +88,10 @@ class PeftScalingOverwritten(Rule):
         tables = PeftTables(ledger) if places else None
         for looks in places.values():
             write = looks[0]
-            if tables is None or not tables.has(write) or tables.rescales(write):
+            if tables is None or tables.rescales(write):
+                continue
+            known = tables.has(write)
+            if not known and not tables.resembles(write):
                 continue
             given = [option.value for look in looks for option in options(look.value)]
             bare = next((value for value in given if _confidence(value) is not None), None)
@@ -96,7 +100,7 @@ class PeftScalingOverwritten(Rule):
             constant = any(scale.constant is not None for scale in scales_of(bare))
             # Whoever puts away what is there knows that it is no constant.
             sure = _confidence(bare) == "high" or (constant and tables.reads(write))
-            yield self._report(write, bare, "high" if sure else "medium")
+            yield self._report(write, bare, "high" if sure and known else "medium")
 
     def _report(self, write: KeyWrite, value: Value, confidence: Confidence) -> Finding:
         text = _text(value)

@@ -115,3 +115,25 @@ def load_adapters(model, path{parameter}):
 def test_layers_with_the_constructors_own_alpha(given: str, count: int, tmp_path: Path) -> None:
     source = MLX.format(given=given, parameter=", config" if "config" in given else "")
     assert len(lint_files(tmp_path, {"lora_utils.py": source}, codes=["LS315"])) == count
+
+
+TOOL = """
+import torch
+from toolkit.layers import Dense
+
+
+def main(model, path, out):
+    state = torch.load(path)
+    for name, child in model.named_children():
+        if name in state:
+            setattr(model, name, Dense(child.in_features, child.out_features, r=1, {alpha}=1))
+    model.load_state_dict(state, strict=False)
+    torch.save(model.eval().state_dict(), out)
+"""
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [("lora_alpha", [10]), ("alpha", [])])
+def test_layers_whose_class_is_called_otherwise(alpha: str, expected: list[int], tmp_path: Path) -> None:
+    files = {"train.py": TRAIN.format(alpha="args.lora_alpha"), "merge_lora.py": TOOL.format(alpha=alpha)}
+    found = lint_files(tmp_path, files, codes=["LS315"])
+    assert [item.span.start.row for item in found] == expected

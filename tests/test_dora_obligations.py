@@ -165,3 +165,53 @@ def merge(weight, lora_A, lora_B, scaling, dora_scale, more):
     ledger, failures = examine_paths([file], [])
     assert not failures
     assert {norm.of for norm in ledger.norms} == {"adapted"}
+
+
+PARAMETRISED = """
+import torch
+from torch import nn
+
+
+class LoraWeight(nn.Module):
+    def __init__(self, out, width, rank, alpha, kind, turned):
+        super().__init__()
+        self.pair = (lambda both: (both[1], both[0])) if turned else (lambda both: both)
+        self.lora_A = nn.Parameter(torch.zeros(self.pair((rank, width))))
+        self.lora_B = nn.Parameter(torch.zeros(self.pair((out, rank))))
+        self.trained = alpha / rank
+        self.lora_strength = 1.0
+        self.magnitude = nn.Parameter(torch.ones(out))
+        if kind == "rows":
+            self.change = self.along_rows
+        else:
+            self.change = self.plain
+
+    def plain(self, weight):
+        delta = torch.matmul(*self.pair((self.lora_B, self.lora_A)))
+        return weight + self.trained * self.lora_strength * delta
+
+    def along_rows(self, weight):
+        delta = torch.matmul(*self.pair((self.lora_B, self.lora_A)))
+        {sum}
+
+    def forward(self, weight):
+        return self.change(weight)
+"""
+INSIDE = """turned = weight + self.trained * self.lora_strength * delta
+        return turned / turned.norm(dim=1, keepdim=True) * self.magnitude.unsqueeze(1)"""
+OUTSIDE = """turned = weight + self.trained * delta
+        full = turned / turned.norm(dim=1, keepdim=True) * self.magnitude.unsqueeze(1)
+        return weight + self.lora_strength * (full - weight)"""
+
+
+@pytest.mark.parametrize(("text", "expected"), [(INSIDE, ["LS403"]), (OUTSIDE, [])])
+def test_factors_behind_a_star(text: str, expected: list[str], tmp_path: Path) -> None:
+    source = PARAMETRISED.format(sum=text)
+    found = lint_files(tmp_path, {"lora_weight.py": source}, codes=["LS403", "LS411"])
+    assert [finding.code for finding in found] == expected
+
+
+def test_a_plain_sum_that_is_no_choice(tmp_path: Path) -> None:
+    source = PARAMETRISED.format(sum=OUTSIDE).replace("self.change = self.plain", "self.change = None")
+    found = lint_files(tmp_path, {"lora_weight.py": source}, codes=["LS411"])
+    assert [finding.code for finding in found] == ["LS411"]

@@ -100,3 +100,48 @@ def test_fires(source: str, confidence: str, tmp_path: Path) -> None:
 )
 def test_silent(source: str, tmp_path: Path) -> None:
     assert findings(tmp_path, source) == []
+
+
+STAGE = """
+from abc import ABC, abstractmethod
+
+
+class Stage(ABC):
+    def __init__(self, device):
+        self.device = device
+        self.denoiser = None
+
+    @abstractmethod
+    def prepare(self):
+        pass
+
+    def to_cpu(self, adapter):
+        for part in self.denoiser.modules():
+            if hasattr(part, "lora_A"):
+                part.lora_A[adapter] = part.lora_A[adapter].cpu()
+                part.{up}[adapter] = part.{up}[adapter].cpu()
+
+    def set_adapter(self, adapter, lora_strength):
+        if self.denoiser is None:
+            return
+        for part in self.denoiser.modules():
+            if hasattr(part, "scaling") and isinstance(part.scaling[adapter], float):
+                part.scaling[adapter] = {value}
+"""
+"""What the subclasses of an abstract class put into its field, in whose file nobody imports PEFT."""
+
+
+@pytest.mark.parametrize(
+    ("up", "value", "expected"),
+    [
+        ("lora_B", "lora_strength", ["medium"]),
+        ("lora_B", "lora_strength * self.trained[adapter]", []),
+        ("lora_B", "lora_strength * part.lora_alpha[adapter] / part.r[adapter]", []),
+        ("codebook", "lora_strength", []),
+    ],
+)
+def test_layers_known_by_their_tables(up: str, value: str, expected: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "stage.py"
+    path.write_text(STAGE.format(up=up, value=value))
+    found = lint([path], [], codes=["LS502"]).findings
+    assert [finding.confidence for finding in found] == expected

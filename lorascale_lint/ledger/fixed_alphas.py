@@ -85,7 +85,7 @@ def _chosen(ledger: Ledger) -> Iterator[Use]:
 
 
 def _is_literal(use: Use) -> bool:
-    if not speaks_of_lora(use.called):
+    if not speaks_of_lora(f"{use.called} {' '.join(use.given)}"):  # or `Linear(r=1, lora_alpha=1)`
         return False
     alpha, rank = _given(use, ALPHA), _given(use, RANK)
     return alpha is not None and rank is not None and not alpha.powers

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 from math import ceil
 
 from lorascale_lint.knowledge.interfaces import PEFT_LAYERS, SCALING_TABLE
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, SCALING
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import every_number, every_value, scale_of
+from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Place, Ref, Tup, Value, options
+from lorascale_lint.provenance.values import Place, Ref, Text, Tup, Value, options
 
 
 def table_of(entry: KeyRead | KeyWrite) -> Value | None:
@@ -78,6 +81,9 @@ class PeftTables:
         self._handed_on = {
             (spot.function, option.value) for value, spot in every_value(ledger) for option in options(value)
         }
+        looked_at = [(ask.value, ask.spot) for ask in ledger.asks if ask.how == "isinstance"]
+        looked_at += [(part.container, part.spot) for part in ledger.parts if _is_kind(part.key)]
+        self._handed_on |= {(spot.function, o.value) for value, spot in looked_at for o in options(value)}
 
     def has(self, write: KeyWrite) -> bool:
         """Is the layer tested for a class of PEFT, or is there no other that has such a table?"""
@@ -86,6 +92,24 @@ class PeftTables:
             return False
         known = (write.spot.function, owner) in self._tested
         return known or (not self._own and "peft" in write.spot.file.libraries)
+
+    def resembles(self, write: KeyWrite) -> bool:
+        """Does the file know layers with tables of factors by adapter, as those of PEFT have them?"""
+        owner = _path(write.container).rpartition(".")[0]
+        out_of_sight = isinstance(write.container, Place) and owner not in ("", "self")
+        return out_of_sight and not self._own and self._factors[write.spot.file.filename] >= FACTORS
+
+    @cached_property
+    def _factors(self) -> dict[str, set[str]]:
+        """The sides of the factors that things out of sight hold by the names of adapters, by files."""
+        found: dict[str, set[str]] = defaultdict(set)
+        entries: list[KeyRead | KeyWrite] = [*self._ledger.reads, *self._ledger.writes]
+        for entry in entries:
+            owner, _, field = _path(entry.container).rpartition(".")
+            side = key_role_of(Text((field,)))
+            if owner and side is not None and side in FACTORS:
+                found[entry.spot.file.filename].add(side)
+        return found
 
     def reads(self, write: KeyWrite) -> list[KeyRead]:
         """Where the function of a write reads entries of a table."""
@@ -117,6 +141,11 @@ class PeftTables:
 
 def _path(value: Value) -> str:
     return value.path if isinstance(value, Place) else ""
+
+
+def _is_kind(key: Value) -> bool:
+    """Is it what kind of tensor it is that is asked for, and not what the tensor holds?"""
+    return isinstance(key, Text) and key.literal in ("device", "dtype", "shape")
 
 
 def _is_peft(kinds: Value) -> bool:

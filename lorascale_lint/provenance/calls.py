@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from lorascale_lint.bounds import STARRED_LIMIT
 from lorascale_lint.knowledge.operations import GATING_MODULES, LINEAR_MODULES, LOOK_UPS, PASSING_MODULES
 from lorascale_lint.knowledge.samples import opens_tensors
 from lorascale_lint.linking.definitions import ClassInfo
@@ -54,6 +55,7 @@ def evaluate_call(m: Machine, node: ast.Call) -> Value:
     args: list[Value] = []
     keywords: Keywords = []
     hidden = False
+    rows: tuple[int, Union] | None = None
     for argument in node.args:
         if isinstance(argument, ast.Starred):
             value = m.evaluate(argument.value)
@@ -63,6 +65,8 @@ def evaluate_call(m: Machine, node: ast.Call) -> Value:
                 hidden |= held[1]
             elif isinstance(value, Method) and value.name == "shape":
                 args.append(value)
+            elif rows is None and isinstance(value, Union) and _are_rows(value):
+                rows = len(args), value
             else:
                 hidden = True
         else:
@@ -79,9 +83,30 @@ def evaluate_call(m: Machine, node: ast.Call) -> Value:
             hidden = True
     if hidden:
         keywords.append((REST, UNKNOWN))
-    if owner is not None and isinstance(node.func, ast.Attribute):
-        return call_attribute(m, owner, node.func.attr, args, keywords, node)
-    return call(m, func, args, keywords, node)
+
+    def called(given: list[Value]) -> Value:
+        if owner is not None and isinstance(node.func, ast.Attribute):
+            return call_attribute(m, owner, node.func.attr, given, keywords, node)
+        return call(m, func, given, keywords, node)
+
+    if rows is None:
+        return called(args)
+    at, found = rows
+    ways = []
+    for option in found.options:
+        if m.excluded(option.guards):
+            continue
+        outer, m.frame.guards = m.frame.guards, (*m.frame.guards, *option.guards)
+        row = list(option.value.items) if isinstance(option.value, Tup) else []
+        ways.append((called([*args[:at], *row, *args[at:]]), option.guards))
+        m.frame.guards = outer
+    return join(ways) if ways else UNKNOWN
+
+
+def _are_rows(value: Union) -> bool:
+    """``*(a, b)`` or ``*(b, a)``: which of them is not known, but what each of them holds."""
+    lengths = {len(option.value.items) if isinstance(option.value, Tup) else 0 for option in value.options}
+    return len(lengths) == 1 and 0 not in lengths and len(value.options) <= STARRED_LIMIT
 
 
 def call_attribute(

@@ -19,7 +19,7 @@ from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
 from lorascale_lint.provenance.objects import class_attribute, in_class, new_object, record_fields
 from lorascale_lint.provenance.receivers import may_change_receiver
-from lorascale_lint.provenance.records import open_records
+from lorascale_lint.provenance.records import open_for_subclasses, open_records
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.scale import is_share, with_share
 from lorascale_lint.provenance.states import (
@@ -200,6 +200,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                     del kept[cell]
                 m.heap.apply([(kept, guard), ({}, ((f"{AFTER}{name}()", False),))])
     open_strengths(m, cls, made)
+    open_for_subclasses(m, cls, made)
 
 
 def _of_argument(cell: Cell, info: FunctionInfo) -> bool:
