@@ -21,10 +21,10 @@ class RankGivenAsStrength(Rule):
     ## What it finds
 
     Calls of a library function whose argument multiplies the delta as it is (`fuse_lora(lora_scale=)`,
-    `set_adapters(..., weights)`, DiffSynth's `load_lora(alpha=)`, PEFT's `scale_layer` ...) with an
-    alpha, a rank, 1 / rank, or for DiffSynth an integer that can only be an alpha; and with the alpha / rank
-    of the model's own `peft_config`. With `--preview` also with alpha / rank where the same program makes
-    the layers with that alpha.
+    `set_adapters(..., weights)`, DiffSynth's `load_lora(alpha=)`, PEFT's `scale_layer` ...) with an alpha, a
+    rank, 1 / rank, or for DiffSynth an integer that can only be an alpha; and with the alpha / rank that the
+    adapter states itself, in a model's `peft_config` or in the metadata of its file (`ss_network_alpha`).
+    With `--preview` also with alpha / rank where the same program makes the layers with that alpha.
 
     ## Why it is wrong
 
@@ -107,7 +107,10 @@ class RankGivenAsStrength(Rule):
                         if found.made is None
                         else [(found.made, "the model gets the adapter with this alpha")]
                     ),
-                    (found.given.spot, "the alpha / rank of its own configuration is given as a strength"),
+                    (
+                        found.given.spot,
+                        "the alpha / rank that the adapter states itself is given as a strength",
+                    ),
                 ],
             )
 

@@ -159,3 +159,39 @@ def mix(model, names, target):
 def test_the_scale_of_the_models_own_configuration(gain: str, expected: list[str], tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"mix_lora.py": SOUP.format(gain=gain)}, codes=["LS501"])
     assert [item.confidence for item in found] == expected
+
+
+METADATA = """
+from diffusers import FluxPipeline
+from safetensors import safe_open
+
+
+def trained_values(path):
+    with safe_open(path, framework="pt") as file:
+        meta = file.metadata() or {{}}
+    return float(meta["{alpha}"]), float(meta["ss_network_dim"])
+
+
+def draw(path, prompt):
+    pipe = FluxPipeline.from_pretrained("base")
+    pipe.load_lora_weights(path, adapter_name="style")
+    alpha, dim = trained_values(path)
+    pipe.set_adapters(["style"], adapter_weights=[{weight}])
+    return pipe(prompt)
+"""
+
+
+@pytest.mark.parametrize(
+    ("alpha", "weight", "expected"),
+    [
+        ("ss_network_alpha", "alpha / dim", ["high"]),
+        ("ss_network_alpha", "0.8", []),
+        ("recommended_alpha", "alpha / dim", []),
+    ],
+)
+def test_the_scale_of_the_files_own_metadata(
+    alpha: str, weight: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = METADATA.format(alpha=alpha, weight=weight)
+    found = lint_files(tmp_path, {"draw_lora.py": source}, codes=["LS501"])
+    assert [item.confidence for item in found] == expected

@@ -360,6 +360,8 @@ LAYER_LIBRARIES = frozenset(
 PLAIN_BASES = frozenset("object ABC Module Layer Linear Generic Protocol Embedding Conv2d Parameter".split())
 """Classes of that kind, by their last name, where the import is not in sight."""
 
+ALPHA_OF_METADATA = "[ss_network_alpha]"
+"""Where sd-scripts' files state alpha beside their `.alpha` tensors: networks/lora.py, train_network.py."""
 OF_MODELS = ".peft_config"
 """The attribute of a model under which peft keeps the configurations of its adapters: peft_model.py."""
 

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lorascale_lint.knowledge.interfaces import ATTACHES, CONFIG_CLASSES, LOADS_FILES, OF_MODELS
+from lorascale_lint.knowledge.interfaces import (
+    ALPHA_OF_METADATA,
+    ATTACHES,
+    CONFIG_CLASSES,
+    LOADS_FILES,
+    OF_MODELS,
+)
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -23,7 +29,7 @@ from lorascale_lint.provenance.values import Place, Value, options
 class ScaledAlready:
     """``given`` is alpha / rank; the layers that it is for were made with this alpha at ``made``.
 
-    None if the alpha is read from the model itself, which has it from what its layers were made with.
+    None if the alpha is read from the model itself, or from metadata of the file, whose tensors state it too.
     """
 
     given: GivenStrength
@@ -39,7 +45,7 @@ def scaled_already(ledger: Ledger) -> Iterator[ScaledAlready]:
     seen: set[tuple[str, int]] = set()
     for given in (given for several in found.values() for given in several):
         place = (given.spot.file.filename, given.spot.row)
-        if _is_of_model(_alpha_by_rank(given.value)) and place not in seen:
+        if _is_stated(_alpha_by_rank(given.value)) and place not in seen:
             seen.add(place)
             yield ScaledAlready(given, None)
     for look in looks(ledger, callees=True) if found else ():
@@ -63,8 +69,9 @@ def _alpha_by_rank(value: Value) -> str:
     return roles.get((ALPHA, Fraction(1)), "") if divided else ""
 
 
-def _is_of_model(alpha: str) -> bool:
-    return f"{OF_MODELS}[" in alpha
+def _is_stated(alpha: str) -> bool:
+    """Does what applies the adapter know this alpha by itself?"""
+    return f"{OF_MODELS}[" in alpha or alpha.endswith(ALPHA_OF_METADATA)
 
 
 def _made_with(look: Look, alpha: str) -> Spot | None:
