@@ -11,7 +11,8 @@ import pytest
 
 from tests.test_packaging import copy_tree
 
-pytestmark = pytest.mark.network
+# Each run installs the hook anew; tests/test_hook.py runs the same command without that.
+pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 LAYER = """\
 from torch import nn
@@ -166,7 +167,6 @@ def test_excludes_hold_for_the_files_that_pre_commit_passes(repository):
     assert repository.commit(layer=LAYER + BARE_MERGE).returncode == 0
 
 
-@pytest.mark.slow
 def test_try_repo(repository, hooks):
     repository.commit(layer=LAYER + BARE_MERGE)
     command = [sys.executable, "-m", "pre_commit", "try-repo", str(hooks), "lorascale-lint", "--all-files"]
