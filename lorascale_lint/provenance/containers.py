@@ -123,8 +123,10 @@ def _asked_for(value: Value, key: Value) -> Value:
     """What was put in under a key that nobody knows, or is read out of sight, is what it is asked for as."""
     if not isinstance(value, Place) or value.role is not None or not isinstance(key, Text):
         return value
-    role = keys.role_in(key) if value.under is not None or value.made == "call" else None
-    return value if role is None else Place(f"{value.path}[{shown(key)}]", role)
+    role = keys.role_in(key)
+    if role is None or not (value.made == "call" or (value.under is not None and role in NUMBERS)):
+        return value
+    return Place(f"{value.path}[{shown(key)}]", role)
 
 
 def item_at(m: Machine, value: Value, index: int) -> Value:
