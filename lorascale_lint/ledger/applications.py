@@ -105,8 +105,9 @@ def _applications(ledger: Ledger) -> list[Application]:
     for trial in ledger.trials:  # keys that a loop builds are known letter by letter there
         for entry in trial.ledger.applies:
             tried[_place(entry)].append(entry)
+    called = {place[:3] for place, looks in places.items() if any(entry.spot.chain for entry in looks)}
     for place, entries in tried.items():
-        if any(entry.spot.chain for entry in places.get(place, ())) and any(map(_by_key_alone, entries)):
+        if place[:3] in called and any(map(_by_key_alone, entries)):
             continue  # callers in sight give what is under that key
         if place not in places or (
             any(entry.scale.unknowns() for entry in places[place])

@@ -423,3 +423,20 @@ def merge(weight, kind, lora_down, lora_up, scaling, {", ".join(f"part{n}" for n
     return weight + lora_up @ lora_A.weight * scaling
 """
     assert formula_of(source) == ["scaling"]
+
+
+def test_what_a_caller_gives_under_a_key_outranks_the_key_whatever_is_made_of_the_sum() -> None:
+    source = """
+        import torch.nn.functional as F
+
+        def apply_lora(x, weight, item):
+            result = F.linear(x, weight)
+            ratio = item["alpha"] / item["rank"]
+            result += F.linear(x, item["up_weight"] @ item["down_weight"]) * (ratio * item["scale"])
+            return result
+
+        def lora_forward(x, weight, down_weight, up_weight, alpha, rank):
+            item = {"down_weight": down_weight, "up_weight": up_weight, "alpha": alpha, "rank": rank}
+            return apply_lora(x, weight, {**item, "scale": alpha / rank})
+    """
+    assert formula_of(source) == ["alpha^2 / rank^2"]
