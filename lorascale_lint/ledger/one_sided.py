@@ -78,11 +78,13 @@ def _branches(ledger: Ledger, made: dict[FunctionInfo, list[End]]) -> Iterator[O
             here = [other for other, _ in scaled if other.spot.node is end.spot.node]
             if any(parting(end.guards, other.guards) is None for other in here):
                 continue  # scaled here as well: a helper leaves out a factor of 1
+            telling = [atom for atom in end.guards if explains(atom[0])]
             for other, step in scaled:
                 condition = parting(end.guards, other.guards)
-                test = None if condition is None else test_of(function, condition[0])
-                own_guards = set(end.guards).difference(other.guards)  # what both meet tells nothing
-                if condition is None or test is None or any(explains(name) for name, _ in own_guards):
+                if condition is None or not all(atom in other.guards for atom in telling):
+                    continue  # what both meet tells nothing
+                test = test_of(function, condition[0])
+                if test is None:
                     continue
                 name, holds = condition
                 if (name.partition("@")[0], holds) in modes:

@@ -143,8 +143,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
                 return Tensor("half", scale * learned, side=a.kind, space=space, rows=rows, variant=variant)
             if b.kind == a.kind:
                 return Tensor("data", origin=OF_ONE_FACTOR)
-        known = b.zero or b.learned
-        if a.kind == "half" and b is two and known and (made := _by_contraction(a, b, swap)) is not None:
+        if a.kind == "half" and b is two and b.zero and (made := _by_contraction(a, b, swap)) is not None:
             return replace(made, scale=scale, rows=rows, variant=variant)
         if a.kind == "half" and b.kind in ("data", "fresh", "half"):
             return replace(a, scale=scale, rows=rows)

@@ -33,6 +33,7 @@ from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
     Keywords,
+    Library,
     Method,
     Number,
     Place,
@@ -79,6 +80,7 @@ def of_module(
             key = named.get("name") or (args[0] if args else UNKNOWN)
             shapes = [given for given in (named.get("shape", UNKNOWN), *args) if isinstance(given, Tup)]
             dims = extents(m, name, list(shapes[:1]), {})
+            zero = any(map(_is_zeros, (*named.values(), *args)))
             if isinstance(key, Text) and key.literal:
                 place = m.place(key.literal)
                 found = tensor(place)
@@ -86,8 +88,8 @@ def of_module(
                     return found
                 if found is not None and found.kind == "base":
                     return Tensor("base", origin=key.literal)
-                return Tensor("fresh", learned=True, origin=key.literal, dims=dims)
-            return Tensor("fresh", learned=True, dims=dims)
+                return Tensor("fresh", learned=True, origin=key.literal, dims=dims, zero=zero)
+            return Tensor("fresh", learned=True, dims=dims, zero=zero)
         case "get" | "items" | "keys" | "values" | "pop" | "setdefault" | "update":
             entries = m.heap.read(value.key, "entries")
             if isinstance(entries, Entries):
@@ -288,3 +290,15 @@ def _as_stored(m: Machine, cls: ClassInfo, value: Value) -> Ref:
     for slot, held in fields.items():
         m.heap.write(made.key, slot, held)
     return made
+
+
+_ZEROS = frozenset({"zeros", "zeros_init", "zeros_initializer"})
+
+
+def _is_zeros(start: Value) -> bool:
+    """Is it the start value 0 of a framework: ``"zeros"``, ``nn.initializers.zeros``, ``Zeros()``?"""
+    match start:
+        case Text(literal=str() as name) | Library(name=name) | Place(path=name):
+            return name.removesuffix("()").rpartition(".")[2].lower() in _ZEROS
+        case _:
+            return False

@@ -198,18 +198,18 @@ def test_a_part_with_one_scale_or_another_is_a_factor_still() -> None:
 @pytest.mark.parametrize(
     ("make", "product"),
     [
-        ("self.add_weight(shape={shape}, name='{name}')", "ops.matmul({one}, {two})"),
-        ("self.add_weight('{name}', {shape})", "{one} @ {two}"),
-        ("self.param('{name}', init, {shape})", "{one} @ {two}"),
+        ("self.add_weight(shape={shape}, name='{name}', initializer='{start}')", "ops.matmul({one}, {two})"),
+        ("self.add_weight('{name}', {shape}, initializer='{start}')", "{one} @ {two}"),
+        ("self.param('{name}', initializers.{start}, {shape})", "{one} @ {two}"),
     ],
     ids=["keras", "an older keras", "flax"],
 )
 def test_weights_that_a_framework_makes_are_known_by_their_shape(make: str, product: str) -> None:
-    enter = make.format(shape="(width, self.rank)", name="enter")
-    leave = make.format(shape="(self.rank, self.units)", name="leave")
+    enter = make.format(shape="(width, self.rank)", name="enter", start="he_normal")
+    leave = make.format(shape="(self.rank, self.units)", name="leave", start="zeros")
     inner = product.format(one="x", two="self.enter")
     source = f"""
-        from keras import layers, ops
+        from keras import initializers, layers, ops
 
         class AdaptedDense(layers.Layer):
             def __init__(self, units, rank=4, alpha=16.0):
