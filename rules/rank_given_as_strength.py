@@ -101,16 +101,11 @@ class RankGivenAsStrength(Rule):
                 f"`{call}` is given alpha / rank, which the layers of the adapter multiply by already",
                 confidence="high" if found.made is None else "medium",
                 effect="(alpha / rank)^2 instead of alpha / rank",
-                trace=[
-                    *(
-                        []
-                        if found.made is None
-                        else [(found.made, "the model gets the adapter with this alpha")]
-                    ),
-                    (
-                        found.given.spot,
-                        "the alpha / rank that the adapter states itself is given as a strength",
-                    ),
+                trace=[(found.given.spot, "the alpha / rank that the adapter states itself is its strength")]
+                if found.made is None
+                else [
+                    (found.made, "the model gets the adapter here, with this alpha"),
+                    (found.given.spot, "and the same alpha / rank is its strength"),
                 ],
             )
 

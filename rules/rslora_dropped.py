@@ -120,8 +120,7 @@ class RsloraDropped(Rule):
                     ],
                 )
         for sibling in untold_siblings(ledger):
-            effect = "alpha / r instead of alpha / sqrt(r): 11.31x too weak for rank 128"
-            yield self.at(sibling.use.spot, sibling.message, effect=effect, trace=sibling.steps)
+            yield self.at(sibling.use.spot, sibling.message, effect=EFFECT, trace=sibling.steps)
         for found in misread_flags(ledger):
             yield self.at(
                 found.spot,

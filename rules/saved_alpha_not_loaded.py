@@ -168,7 +168,7 @@ def _written(ledger: Ledger) -> dict[ClassInfo, KeyWrite]:
         if owner is None or owner in found:
             continue
         factors = [any(is_real_factor(w.value) for w in table.by_role(side)) for side in (A, B)]
-        if all(factors) and any(use.called in WRITES_TENSORS for use in table.uses):
+        if all(factors) and table.goes_to(WRITES_TENSORS):
             found[owner] = alphas[0]
     return found
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lorascale_lint.knowledge.pipelines import SCALE_KEYWORDS
+
 
 @dataclass(frozen=True, slots=True)
 class StrengthArgument:
@@ -28,14 +30,12 @@ class StrengthArgument:
     integers: bool = False
 
 
-_KWARGS = ("cross_attention_kwargs", "attention_kwargs", "joint_attention_kwargs")
-
 STRENGTH_ARGUMENTS = (
     # diffusers loaders/lora_base.py: LoraBaseMixin.fuse_lora, set_adapters
     StrengthArgument("diffusers", "fuse_lora", ("lora_scale",), 1),
     StrengthArgument("diffusers", "set_adapters", ("adapter_weights", "weights"), 1),
     # diffusers pipelines: __call__ hands kwargs["scale"] to scale_lora_layers
-    StrengthArgument("diffusers", "", _KWARGS, None, entry="scale"),
+    StrengthArgument("diffusers", "", SCALE_KEYWORDS, None, entry="scale"),
     # DiffSynth-Studio diffsynth/utils/lora: weight += alpha * up @ down
     StrengthArgument("diffsynth", "load_lora", ("alpha", "lora_alpha"), 2, integers=True),
     # peft tuners/lora/layer.py: LoraLayer.scale_layer, set_scale; tuners/lora/model.py
@@ -49,12 +49,6 @@ STRENGTH_ARGUMENTS = (
     # nunchaku models/transformers/transformer_flux.py
     StrengthArgument("nunchaku", "set_lora_strength", ("strength",), 0),
 )
-FUSES, FUSES_SOME = "fuse_lora", frozenset({"adapter_names", "components"})
-"""diffusers loaders/lora_base.py, LoraBaseMixin: adds all adapters to the weights, or some of them."""
-TAKES_FUSED_OUT = frozenset({"unfuse_lora"})
-PUTS_ADAPTERS_IN = frozenset({"load_lora_weights", "load_lora_into_unet", "load_lora_into_transformer"})
-MAKES_PIPELINES = frozenset({"from_pretrained", "from_single_file", "from_pipe", "deepcopy"})
-
 _added: list[StrengthArgument] = []
 
 

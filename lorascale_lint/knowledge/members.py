@@ -69,6 +69,16 @@ EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
 CALLED_BY_FRAMEWORK = ("forward", "__call__", "call")
 """Methods of a layer that nobody needs to call by name."""
 
+FILLS = frozenset("append update setdefault extend".split())
+"""Methods of Python's containers that put something in."""
+GIVES_FIELD = frozenset("register_buffer register_parameter add_module".split())
+"""Methods of torch.nn.Module that give it a field."""
+MAKES_CONTAINERS = frozenset("dict list set OrderedDict defaultdict".split())
+"""What is called to make a container that holds no other one's entries in common."""
+
+SETS_BY_NAME = frozenset({"setattr", "update", "register_buffer", "fill_", "copy_"})
+"""Calls that may set a field which they are given the name of: Python, torch.nn.Module, torch.Tensor."""
+
 CALLED_AGAIN = ("train", "eval")
 """Methods of torch.nn.Module that are called for a mode whether it is the module's already or not."""
 

@@ -101,6 +101,9 @@ def changes_receiver(name: str) -> bool:
     return name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
 
 
+ZEROS = frozenset({"zeros", "zeros_init", "zeros_initializer"})
+"""Start values of 0, by the last part of their name: keras.initializers, jax.nn.initializers."""
+
 CONCATENATES = frozenset("cat concat concatenate".split())
 """Operations that put tensors side by side along the axis that they are given, else the first."""
 

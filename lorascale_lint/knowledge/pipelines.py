@@ -22,6 +22,12 @@ LOADER_KEYWORDS = {
 SCALE_KEYWORDS = ("cross_attention_kwargs", "attention_kwargs", "joint_attention_kwargs")
 """Keywords by which a pipeline of diffusers is given a strength when it is called."""
 
+FUSES, FUSES_SOME = "fuse_lora", frozenset({"adapter_names", "components"})
+"""diffusers loaders/lora_base.py, LoraBaseMixin: adds all adapters to the weights, or some of them."""
+TAKES_FUSED_OUT = frozenset({"unfuse_lora"})
+PUTS_ADAPTERS_IN = frozenset({"load_lora_weights", "load_lora_into_unet", "load_lora_into_transformer"})
+MAKES_PIPELINES = frozenset({"from_pretrained", "from_single_file", "from_pipe", "deepcopy"})
+
 PUTS_WEIGHTS_BACK = frozenset(
     "unfuse_lora unmerge_adapter unmerge unmerge_lora load_state_dict deepcopy".split()
 )

@@ -12,7 +12,7 @@ from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.merged_twice import empties
-from lorascale_lint.ledger.switches import constant_flags
+from lorascale_lint.ledger.switches import asking_unmerges, constant_flags
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import NONE, Const, Tensor, options
 
@@ -36,13 +36,7 @@ def added_after_merge(ledger: Ledger) -> Iterator[AddedAfterMerge]:
     seen: set[FunctionInfo | None] = set()
     for merge in ledger.applies:
         function, cls = merge.spot.function, merge.spot.cls
-        if (
-            merge.kind != "merge"
-            or function is None
-            or cls is None
-            or merge.spot.chain
-            or not in_place(merge)
-        ):
+        if merge.kind != "merge" or function is None or cls is None or not in_place(merge):
             continue
         flags = {flag for flag in sets.get(function, ()) if not _is_known(cls, function, flag)}
         stores = ledger.once(ByFunction).stores.get(function, ())
@@ -70,24 +64,18 @@ class MergedAgain:
 def merged_again(ledger: Ledger) -> Iterator[MergedAgain]:
     """Merges of a change of mode that add the delta each time, beside unmerges that take it out once."""
     sets = constant_flags(ledger, True)
-    unmerges = [a for a in ledger.applies if a.kind == "unmerge" and not a.spot.chain]
     seen: set[FunctionInfo] = set()
     for merge in ledger.applies:
         function = merge.spot.function
         if merge.kind != "merge" or function is None or function.name not in CALLED_AGAIN or function in seen:
             continue
+        if not in_place(merge) or merge.spot.file.is_test:
+            continue
         asked = {name for name, _ in merge.guards}
-        for flag in sorted(sets.get(function, ())):
-            undo = next(
-                (a for a in unmerges if a.spot.cls is merge.spot.cls and (f"self.{flag}", True) in a.guards),
-                None,
-            )
-            if (
-                undo is not None
-                and in_place(merge)
-                and f"self.{flag}" not in asked
-                and not merge.spot.file.is_test
-            ):
+        for flag in sorted(flag for flag in sets.get(function, ()) if f"self.{flag}" not in asked):
+            undoes = asking_unmerges(ledger, merge.spot.cls, flag)
+            undo = next((apply for apply in undoes if not apply.spot.chain), None)
+            if undo is not None:
                 seen.add(function)
                 yield MergedAgain(merge, flag, undo)
                 break

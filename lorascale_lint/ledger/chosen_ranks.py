@@ -70,7 +70,7 @@ def _written(ledger: Ledger) -> Iterator[ChosenRank]:
         if not types or len(ranks) != 1 or table.by_role(ALPHA) or types[0].spot.file.is_test:
             continue
         known = all(literal_of(write.key) for write in table.writes) and not _is_spread(types[0].spot)
-        written = any(use.called in WRITES_TEXT for use in table.uses)
+        written = table.goes_to(WRITES_TEXT)
         handed = any(use.callee is not None for use in table.uses)
         if known and written and not handed and _is_chosen(ranks[0].value):
             yield ChosenRank(ranks[0].spot, DEFAULT_ALPHA, None, "adapter_config.json")

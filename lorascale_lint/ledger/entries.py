@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lorascale_lint.knowledge.interfaces import PARAMETERS
 from lorascale_lint.knowledge.samples import Sample
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import dotted
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.scale import Scale
@@ -215,6 +216,15 @@ class Use:
         """The function's own name: ``fuse_lora`` of ``pipe.fuse_lora``."""
         return self.name.rpartition(".")[2]
 
+    @property
+    def receiver(self) -> str:
+        """What it is called of, as it is written: ``self.pipe`` of ``self.pipe.fuse_lora()``, or nothing."""
+        match self.spot.node:
+            case ast.Call(func=ast.Attribute(value=owner)):
+                return dotted(owner)
+            case _:
+                return ""
+
 
 def named_arguments(use: Use) -> dict[str, Value]:
     """The arguments of a call, with those of a library's method that is known by the names it gives them."""
@@ -224,15 +234,11 @@ def named_arguments(use: Use) -> dict[str, Value]:
 
 
 def has_star(node: ast.AST) -> bool:
-    """Is it a call of which some arguments are out of sight, behind ``*`` or ``**``?"""
-    return has_two_stars(node) or (
-        isinstance(node, ast.Call) and any(isinstance(part, ast.Starred) for part in node.args)
+    """Is it a call of which some arguments stand behind ``*`` or ``**``?"""
+    return isinstance(node, ast.Call) and (
+        any(keyword.arg is None for keyword in node.keywords)
+        or any(isinstance(part, ast.Starred) for part in node.args)
     )
-
-
-def has_two_stars(node: ast.AST) -> bool:
-    """Is it a call of which some keyword arguments are out of sight?"""
-    return isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords)
 
 
 def argument_of(use: Use, parameter: str) -> Spot | None:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.interfaces import (
+from lorascale_lint.knowledge.pipelines import (
     FUSES,
     FUSES_SOME,
     MAKES_PIPELINES,
@@ -94,14 +94,7 @@ def _scope(use: Use, files: Mapping[str, FileInfo]) -> tuple[str, str]:
     if use.spot.chain:
         filename, _, row = use.spot.chain[0].rpartition(":")
         file = files.get(filename, file)
-        function = next(
-            (
-                item
-                for item in file.all_functions
-                if item.node.lineno <= int(row) <= (item.node.end_lineno or 0)
-            ),
-            None,
-        )
+        function = file.function_at(int(row))
         cls = function.owner if function is not None else None
     name = cls.name if cls is not None else function.qualname if function is not None else ""
     return (file.filename, name)

@@ -53,7 +53,7 @@ def fused_and_unloaded(ledger: Ledger) -> Iterator[FusedAndUnloaded]:
                     continue
                 if _undoes(fuse, unload, uses):
                     seen.add(unload.spot.node)
-                    yield FusedAndUnloaded(_receiver(fuse), fuse, unload)
+                    yield FusedAndUnloaded(fuse.receiver, fuse, unload)
 
 
 _STEPS = (AdapterStep.MERGE, AdapterStep.UNLOAD)
@@ -61,7 +61,7 @@ _STEPS = (AdapterStep.MERGE, AdapterStep.UNLOAD)
 
 def _are(fuse: Use, unload: Use) -> bool:
     steps = (ADAPTER_STEPS.get(fuse.called), ADAPTER_STEPS.get(unload.called))
-    same = _receiver(fuse) == _receiver(unload) != ""
+    same = fuse.receiver == unload.receiver != ""
     return same and steps == _STEPS and fuse.called.startswith("fuse") and unload.called != "unload"
 
 
@@ -73,7 +73,7 @@ def _undoes(fuse: Use, unload: Use, uses: list[Use]) -> bool:
     put, taken = fuse.spot.function, unload.spot.function
     if put is None or taken is None:
         return False
-    receiver = _receiver(fuse)
+    receiver = fuse.receiver
     if put is not taken:
         if _makes_anew(taken, receiver) or put.owner is not taken.owner:
             return False
@@ -83,22 +83,11 @@ def _undoes(fuse: Use, unload: Use, uses: list[Use]) -> bool:
     if unload.spot.row < fuse.spot.row:  # the adapter of the former call
         loads = [u for u in uses if ADAPTER_STEPS.get(u.called) is AdapterStep.LOAD]
         return any(
-            u.spot.function is put
-            and unload.spot.row < u.spot.row < fuse.spot.row
-            and _receiver(u) == receiver
+            u.spot.function is put and unload.spot.row < u.spot.row < fuse.spot.row and u.receiver == receiver
             for u in loads
         )
     calls = (n for n in ast.walk(put.node) if isinstance(n, ast.Call) and dotted(n.func) == receiver)
     return any(fuse.spot.row < node.lineno < unload.spot.row for node in calls)
-
-
-def _receiver(use: Use) -> str:
-    """The pipeline as it is written: ``self.pipe`` of ``self.pipe.fuse_lora()``."""
-    match use.spot.node:
-        case ast.Call(func=ast.Attribute(value=owner)):
-            return dotted(owner)
-        case _:
-            return ""
 
 
 def _makes_anew(function: FunctionInfo, receiver: str) -> bool:

@@ -46,7 +46,7 @@ def magnitudes_filtered_out(ledger: Ledger) -> Iterator[FilteredOut]:
             if seen.keys() >= FACTORS and all(seen.values()) and _passes(first, made.field) is False:
                 function = first.spot.function
                 named = function is not None and not SAVES.isdisjoint(words(function.name))
-                written = any(use.called in WRITES_TENSORS for use in table.uses)
+                written = table.goes_to(WRITES_TENSORS)
                 yield FilteredOut(first, cls, made, factors, named or written)
                 break
 

@@ -38,7 +38,7 @@ def read_after_unmerge(ledger: Ledger) -> Iterator[ReadAfterUnmerge]:
         before = [
             use
             for use in ledger.once(ByFunction).uses.get(function, ())
-            if use.called == merging and _receiver(use) == _receiver(undo) and use.spot.row < undo.spot.row
+            if use.called == merging and use.receiver == undo.receiver and use.spot.row < undo.spot.row
         ]
         merge = max(before, key=lambda use: use.spot.row, default=None)
         found = None if merge is None else _read_behind(function, merge, undo)
@@ -55,7 +55,7 @@ def _read_behind(function: FunctionInfo, merge: Use, undo: Use) -> tuple[str, as
     for name, value in _bindings(function, merge.spot.row, undo.spot.row):
         if _copies(value):
             held.pop(name, None)
-        elif _gives_state(value, _receiver(merge)) or _hands_on(value, held):
+        elif _gives_state(value, merge.receiver) or _hands_on(value, held):
             held[name] = value
         else:
             held.pop(name, None)
@@ -132,11 +132,3 @@ def _is_measured(function: FunctionInfo, name: ast.Name) -> bool:
             case _:
                 pass
     return False
-
-
-def _receiver(use: Use) -> str:
-    match use.spot.node:
-        case ast.Call(func=ast.Attribute(value=owner)):
-            return dotted(owner)
-        case _:
-            return ""

@@ -92,7 +92,7 @@ def _powers(value: Value) -> set[tuple[tuple[str, int], ...]]:
 
 def is_settings(table: Table) -> bool:
     """Are these the settings of an adapter, or are they written as text?"""
-    return bool(table.named(*SETTINGS_KEYS)) or goes_to(table, WRITES_TEXT)
+    return bool(table.named(*SETTINGS_KEYS)) or table.goes_to(WRITES_TEXT)
 
 
 def has_real_factors(table: Table) -> bool:
@@ -102,7 +102,7 @@ def has_real_factors(table: Table) -> bool:
 
 def is_saved(ledger: Ledger, table: Table) -> bool:
     """Is it given to a call that writes tensors, or given back in a file that calls one?"""
-    if goes_to(table, WRITES_TENSORS):
+    if table.goes_to(WRITES_TENSORS):
         return True
     file = table.writes[0].spot.file
     returned = any(
@@ -110,8 +110,3 @@ def is_saved(ledger: Ledger, table: Table) -> bool:
         for item in ledger.returns
     )
     return returned and any(use.called in WRITES_TENSORS and use.spot.file is file for use in ledger.uses)
-
-
-def goes_to(table: Table, calls: frozenset[str]) -> bool:
-    """Is it given to one of these calls?"""
-    return any(use.called in calls for use in table.uses)

@@ -33,12 +33,13 @@ class Swallowed:
 
 def swallowed_strengths(ledger: Ledger) -> Iterator[Swallowed]:
     """One for each call, where nothing else in its function gets the number."""
-    files = {use.spot.file for use in ledger.uses if _sets_strength(use)}
+    loads = [use for use in ledger.uses if use.called in LOADER_KEYWORDS and use.callee is None]
+    files = {use.spot.file for use in ledger.uses if _sets_strength(use)} if loads else set()
     own = {use.callee.name for use in ledger.uses if isinstance(use.callee, FunctionInfo)}
     seen: set[object] = set()
-    for use in ledger.uses:
-        known = LOADER_KEYWORDS.get(use.called)
-        if known is None or use.callee is not None or use.called in own or use.spot.node in seen:
+    for use in loads:
+        known = LOADER_KEYWORDS[use.called]
+        if use.called in own or use.spot.node in seen:
             continue
         if not isinstance(use.spot.node, ast.Call) or not isinstance(use.spot.node.func, ast.Attribute):
             continue  # a function of that name is none of diffusers'

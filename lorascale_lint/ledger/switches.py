@@ -34,6 +34,13 @@ def constant_flags(ledger: Ledger, value: bool) -> dict[FunctionInfo, set[str]]:
     return found
 
 
+def asking_unmerges(ledger: Ledger, cls: ClassInfo | None, flag: str) -> Iterator[Apply]:
+    """Where the class takes its delta out only if its flag is set."""
+    for apply in ledger.applies:
+        if apply.kind == "unmerge" and apply.spot.cls is cls and (f"self.{flag}", True) in apply.guards:
+            yield apply
+
+
 def is_own(store: Store) -> bool:
     """Is the field one of the object whose method sets it?"""
     return isinstance(store.owner, Ref) and store.owner.cls is not None and store.owner.cls is store.spot.cls

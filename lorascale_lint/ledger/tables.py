@@ -29,6 +29,10 @@ class Table:
         """Writes under one of these very keys."""
         return [write for write in self.writes if isinstance(write.key, Text) and write.key.literal in keys]
 
+    def goes_to(self, calls: frozenset[str]) -> bool:
+        """Is it given to one of these calls?"""
+        return any(use.called in calls for use in self.uses)
+
 
 def tables(ledger: Ledger) -> list[Table]:
     """The dictionaries that the code makes or changes, in the order of their first entry."""

@@ -124,7 +124,7 @@ def _leaves(table: Table, write: KeyWrite) -> bool:
     literal = write.key.literal if isinstance(write.key, Text) else None
     if literal is None or not literal.isidentifier() or not isinstance(table.container, Ref):
         return True
-    return any(use.called in WRITES_TEXT | WRITES_TENSORS for use in table.uses)
+    return table.goes_to(WRITES_TEXT | WRITES_TENSORS)
 
 
 def _is_export_without_alpha(use: Use) -> bool:

@@ -6,13 +6,12 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.members import SETS_BY_NAME
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.switches import constant_flags
+from lorascale_lint.ledger.switches import asking_unmerges, constant_flags
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.values import Const
-
-_SETS = frozenset({"setattr", "update", "register_buffer", "fill_", "copy_"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,12 +52,9 @@ def _reader(ledger: Ledger, cls: ClassInfo, merge: FunctionInfo, flag: str) -> A
     return next(
         (
             apply
-            for apply in ledger.applies
-            if apply.kind == "unmerge"
-            and apply.spot.cls is cls
-            and apply.spot.function is not None
+            for apply in asking_unmerges(ledger, cls, flag)
+            if apply.spot.function is not None
             and apply.spot.function is not merge
-            and (f"self.{flag}", True) in apply.guards
             and flag in clears[apply.spot.function]
         ),
         None,
@@ -95,7 +91,7 @@ def _switches_on(node: ast.AST, flag: str, but_of: str = "") -> bool:
             return given and not _is_false(value)
         case ast.AnnAssign(target=ast.Attribute(attr=name, value=owner), value=value):
             return name == flag and dotted(owner) != but_of and not _is_false(value)
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _SETS:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in SETS_BY_NAME:
             return any(isinstance(part, ast.Constant) and part.value == flag for part in ast.walk(node))
         case _:
             return False

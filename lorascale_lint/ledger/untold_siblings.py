@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.entries import Use, has_two_stars
+from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo, dotted
@@ -51,7 +51,7 @@ def untold_siblings(ledger: Ledger) -> Iterator[UntoldSibling]:
         if len({use.name for use, _, _ in told}) < 2 or _asks(function):
             continue
         for use, config in calls.values():
-            if _flag(use) or has_two_stars(use.spot.node):
+            if _flag(use) or use.hidden:
                 continue
             beside = (
                 t for t in told if t[1] == config and _are_apart(function, t[0], use) and _like(t[0], use)

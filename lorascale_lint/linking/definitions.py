@@ -213,6 +213,11 @@ class FileInfo:
     all_functions: list[FunctionInfo] = field(default_factory=list)
     """Functions and methods that are in no other function."""
 
+    def function_at(self, row: int) -> FunctionInfo | None:
+        """The function or method that this row belongs to."""
+        around = (one for one in self.all_functions if one.node.lineno <= row <= (one.node.end_lineno or 0))
+        return next(around, None)
+
     @cached_property
     def lines(self) -> list[str]:
         """The text by rows."""

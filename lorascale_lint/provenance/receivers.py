@@ -6,13 +6,9 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 
+from lorascale_lint.knowledge.members import FILLS, GIVES_FIELD, MAKES_CONTAINERS
 from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.linking.definitions import FunctionInfo
-
-_FILLS = frozenset("append update setdefault extend".split())
-_GIVES_FIELD = frozenset("register_buffer register_parameter add_module".split())
-_MAKES = frozenset("dict list set OrderedDict defaultdict".split())
-"""What is called to make a container that holds no other one's entries in common."""
 
 
 @lru_cache(maxsize=20_000)
@@ -36,7 +32,7 @@ def may_change_receiver(info: FunctionInfo) -> bool:
 
 def _calls_own(info: FunctionInfo, first: str | None) -> bool:
     """Does it call another method of the receiver, which may change that with arguments of this one?"""
-    calls = (node.func for node in ast.walk(info.node) if isinstance(node, ast.Call))
+    calls = (node.func for node in info.nodes if isinstance(node, ast.Call))
     owners = (func.value for func in calls if isinstance(func, ast.Attribute))
     return any(isinstance(owner, ast.Name) and owner.id == first for owner in owners)
 
@@ -50,9 +46,9 @@ def _changed(info: FunctionInfo, receiver: str | None) -> Iterator[ast.expr | No
         match inner:
             case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
                 yield inner
-            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in _FILLS:
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in FILLS:
                 yield ast.Subscript(owner, ast.Constant(name), ast.Store())
-            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in _GIVES_FIELD:
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in GIVES_FIELD:
                 yield ast.Attribute(owner, name, ast.Store())
             case ast.Call(func=ast.Attribute(value=owner, attr=name)) if changes_receiver(name):
                 if not (isinstance(owner, ast.Name) and owner.id == receiver):
@@ -111,6 +107,6 @@ def _is_new(value: ast.expr) -> bool:
         case ast.Dict() | ast.List() | ast.Set() | ast.DictComp() | ast.ListComp() | ast.SetComp():
             return True
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            return name in _MAKES
+            return name in MAKES_CONTAINERS
         case _:
             return False

@@ -7,7 +7,7 @@ from typing import Any
 
 from lorascale_lint.bounds import OWN_NAME, OWNER_LIMIT
 from lorascale_lint.knowledge.members import COMMON_METHODS, TEXT_METHODS
-from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE, changes_receiver
+from lorascale_lint.knowledge.operations import OF_TWO, OPERATIONS, SURE, ZEROS, changes_receiver
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
@@ -292,13 +292,10 @@ def _as_stored(m: Machine, cls: ClassInfo, value: Value) -> Ref:
     return made
 
 
-_ZEROS = frozenset({"zeros", "zeros_init", "zeros_initializer"})
-
-
 def _is_zeros(start: Value) -> bool:
     """Is it the start value 0 of a framework: ``"zeros"``, ``nn.initializers.zeros``, ``Zeros()``?"""
     match start:
         case Text(literal=str() as name) | Library(name=name) | Place(path=name):
-            return name.removesuffix("()").rpartition(".")[2].lower() in _ZEROS
+            return name.removesuffix("()").rpartition(".")[2].lower() in ZEROS
         case _:
             return False

@@ -7,10 +7,9 @@ found under them, what is skipped. Each trial has a ledger of its own.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 from lorascale_lint.bounds import MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.roles import ALPHA, BASE, A, B, speaks_of_lora
@@ -113,18 +112,14 @@ def _of_patterns(entrance: Entrance, file: FileInfo) -> list[Sample]:
     if not named and entrance.parameter and not speaks_of_lora(text):
         return []
     usual = named or samples_of(file.source) or list(USUAL)
-    made = (sample_of_pattern(pattern, usual) for pattern in _patterns_in(file, text))
+    known = _expressions(file)
+    read = {name for name, _ in known} if entrance.function is None else entrance.function.names_read
+    applied = (pattern for name, pattern in known if (name in read if name else pattern in text))
+    made = (sample_of_pattern(pattern, usual) for pattern in applied)
     return list(dict.fromkeys(filter(None, made)))[:PATTERN_LIMIT]
 
 
-def _patterns_in(file: FileInfo, text: str) -> Iterator[str]:
-    """The regular expressions that a function of ``file`` applies, in itself or by the name of a constant."""
-    for name, pattern in _expressions(file):
-        if pattern in text if not name else re.search(rf"\b{name}\b", text) is not None:
-            yield pattern
-
-
-@cache
+@lru_cache(16)  # functions of one file are tried in turn
 def _expressions(file: FileInfo) -> tuple[tuple[str, str], ...]:
     """The regular expressions of a file, each with the name of the constant that it is, or none."""
     found: dict[tuple[str, str], None] = {}
@@ -245,8 +240,7 @@ def _outermost(use: Use, file: FileInfo) -> object:
     filename, _, row = use.spot.chain[0].rpartition(":")
     if filename != file.filename:
         return _NOWHERE
-    around = [f for f in file.all_functions if f.node.lineno <= int(row) <= (f.node.end_lineno or 0)]
-    return around[-1] if around else None
+    return file.function_at(int(row))
 
 
 def _is_file(value: Value) -> bool:
