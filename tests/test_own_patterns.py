@@ -25,6 +25,9 @@ from tests.projects import lint_files
         (r"(?<!x)a", None),
         (r"(", None),
         (r"x{1000}", None),
+        ("(" * 900 + "a" + ")" * 900, None),
+        (r"x{999999999}", None),
+        pytest.param(r"(a+){60}\bb", None, id="takes-time-without-end"),
     ],
 )
 def test_an_example_of_a_pattern(pattern: str, example: str | None) -> None:

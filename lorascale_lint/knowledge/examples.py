@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from re import _parser  # type: ignore[attr-defined]  # the only parser of patterns there is
 from typing import Any
+
+from lorascale_lint.knowledge.foreign_patterns import compiled
 
 _LONGEST = 200
 _OF_CLASS = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
@@ -14,14 +15,14 @@ _OF_CLASS = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
 def example_of(pattern: str) -> str | None:
     """The shortest text of the first branches: ``^blocks_(\\d+)_(q|k)\\.up$`` takes ``blocks_0_q.up``.
 
-    None for a pattern that looks around, or that does not take what was made.
+    None for a pattern that looks around, that may take long, or that does not take what was made.
     """
+    quick = compiled(pattern)
     try:
-        made = _text(_parser.parse(pattern), {})
-        taken = made is not None and len(made) <= _LONGEST and re.search(pattern, made) is not None
-    except (re.error, OverflowError, RecursionError):
+        made = None if quick is None else _text(_parser.parse(pattern), {})
+    except RecursionError:
         return None
-    return made if taken else None
+    return made if quick and made is not None and len(made) <= _LONGEST and quick.search(made) else None
 
 
 def _text(parts: Iterable[tuple[Any, Any]], groups: dict[int, str]) -> str | None:
@@ -46,7 +47,7 @@ def _of(kind: str, value: Any, groups: dict[int, str]) -> str | None:
         case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
             least, most, inner = value
             one = _text(inner, groups)
-            return None if one is None else one * max(least, min(1, most))
+            return None if one is None or least > _LONGEST else one * max(least, min(1, most))
         case "SUBPATTERN":
             number, _, _, inner = value
             made = _text(inner, groups)

@@ -6,7 +6,8 @@ import ast
 import re
 from collections.abc import Callable
 
-from lorascale_lint.bounds import REPEAT_LIMIT, TEXT_LIMIT
+from lorascale_lint.bounds import TEXT_LIMIT
+from lorascale_lint.knowledge.foreign_patterns import compiled
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.literals import plain_of, value_of
 from lorascale_lint.provenance.machine import Machine
@@ -14,22 +15,6 @@ from lorascale_lint.provenance.modules import opaque
 from lorascale_lint.provenance.values import NONE, UNKNOWN, Closure, Matched, Regex, Text, Value
 
 REGEX_FUNCTIONS = ("sub", "match", "search", "fullmatch", "compile", "split", "findall")
-
-_REPEATED_GROUP = re.compile(r"\)[+*{]")
-_REPEAT = re.compile(r"[+*{]")
-
-
-def compiled(pattern: str, flags: int = 0) -> re.Pattern[str] | None:
-    """The pattern, unless it is none, or one that can take long on a short text."""
-    if len(pattern) > 2 * TEXT_LIMIT or _REPEATED_GROUP.search(pattern):
-        return None
-    if len(_REPEAT.findall(pattern)) > REPEAT_LIMIT:
-        return None
-    try:
-        return re.compile(pattern, flags)
-    except (re.error, OverflowError, RecursionError):
-        return None
-
 
 Function = Callable[[Machine, list[Value], dict[str, Value], "ast.Call | None"], Value]
 
