@@ -23,6 +23,30 @@ class Case:
 
 
 CASES = (
+    Case("fifth/gradio_strength_slider", "LS222", 19, (("self.scale *= value", "self.scale = value"),)),
+    Case(
+        "fifth/persona_mixer",
+        "LS502",
+        40,
+        (("layer.scaling[name] = w", "layer.scaling[name] *= w"),),
+    ),
+    Case(
+        "fifth/two_pass_merge",
+        "LS208",
+        46,
+        (
+            ("append((target, up, down))", "append((target, up, down, scale))"),
+            ("up, down in pairs", "up, down, scale in pairs"),
+        ),
+    ),
+    Case("fifth/tts_voice_loader", "LS207", 13, (("self.FALLBACK_ALPHA if", "low.shape[0] if"),)),
+    Case(
+        "fifth/vocabulary_extension",
+        "LS101",
+        42,
+        (("weight += (self.Q", "weight += self.coef * (self.Q"),),
+    ),
+    Case("fifth/delta_and_diff_merger", "LS127", 40, (("common * value.float()", "value.float()"),)),
     Case(
         "second/fold_into_base",
         "LS107",

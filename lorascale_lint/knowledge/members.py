@@ -8,6 +8,9 @@ PLAIN_METHODS = frozenset(
     "isidentifier islower isupper capitalize title casefold swapcase splitlines".split()
 )
 
+FILLS = frozenset("append appendleft add insert extend put".split())
+"""Methods that put what they are given into a list, a set or a queue."""
+
 NEUTRAL = frozenset(
     "weight data T mT layer module base_layer default _parameters value values proj parameters params kernel "
     "embedding active_adapter active_adapters linear tensor items get array adapter_name "

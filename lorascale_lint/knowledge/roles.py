@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from lorascale_lint.knowledge.ranks_by_use import DIVISORS, PRODUCTS, is_rank, ranks_by_use
 from lorascale_lint.sources.prefilter import may_hold_lora
 
 A, B = "A", "B"
@@ -119,7 +120,6 @@ _BY_RANK = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*(?:math\.sqrt\()?(?:\w+\.)*(?:
 _DIVIDED = re.compile(
     r"alpha\w*[\"'\])]*\s*//?\s*(?:(?:\w+\.)*(?:r|dim)\b|[\w.\[\]\"']*(?:down|_a|\ba|v)\b[\w.\[\]\"']*\.shape\[)"
 )
-_PRODUCTS = re.compile(r"@|matmul|\bmm\(|einsum|linear\(|conv2d\(|dense\(")
 """LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA, and
 who does so by a shorter name for it, where there are products of matrices.
 
@@ -235,13 +235,17 @@ def is_bias(place: str) -> bool:
     return "bias" in words(place.rpartition(".")[2])
 
 
-def keeps_factors(cls: ast.ClassDef) -> bool:
+def keeps_factors(cls: ast.ClassDef, source: str = "") -> bool:
     """Are the declared fields of a record those of an adapter, by the weak names of LoRA code?
 
-    Alpha and the rank, or both factors and one of the two.
+    Alpha and the rank, or both factors and one of the two. ``source`` is that of the file, which may call
+    the rank as it likes.
     """
     fields = [item.target for item in cls.body if isinstance(item, ast.AnnAssign)]
-    roles = {role_of(field.id, True) for field in fields if isinstance(field, ast.Name)}
+    names = {field.id for field in fields if isinstance(field, ast.Name)}
+    roles = {role_of(name, True) for name in names}
+    if ALPHA in roles and not names.isdisjoint(ranks_by_use(source)):
+        return True
     return roles >= {ALPHA, RANK} or (roles >= FACTORS and not roles.isdisjoint((ALPHA, RANK, SCALING)))
 
 
@@ -356,7 +360,7 @@ def speaks_of_lora(text: str) -> bool:
     lowered = text.lower()
     if any(word in lowered for word in _LORA_WORDS) or any(p.search(lowered) for p in _LORA):
         return True
-    return _divides(lowered) or names_added_factor(text)
+    return _divides(lowered) or _opens_alphas(lowered) or names_added_factor(text)
 
 
 @lru_cache(maxsize=500)
@@ -365,8 +369,21 @@ def divides_alpha(source: str) -> bool:
     return _divides(source.lower())
 
 
+_ALPHA_KEY = re.compile(r"\.alpha[\"']")
+
+
+def _opens_alphas(lowered: str) -> bool:
+    """Is a file of tensors opened, or written, that has entries ``<module>.alpha``?"""
+    return "alpha" in lowered and moves_tensors(lowered) and _ALPHA_KEY.search(lowered) is not None
+
+
 def _divides(lowered: str) -> bool:
     if "alpha" not in lowered or "/" not in lowered:
         return False
-    by_other = _DIVIDED.search(lowered) is not None and _PRODUCTS.search(lowered) is not None
-    return by_other or _BY_RANK.search(lowered) is not None
+    if _BY_RANK.search(lowered) is not None:
+        return True
+    if PRODUCTS.search(lowered) is None:
+        return False
+    return _DIVIDED.search(lowered) is not None or any(
+        is_rank(found, lowered) for found in DIVISORS.finditer(lowered)
+    )

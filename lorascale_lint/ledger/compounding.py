@@ -10,7 +10,7 @@ from fractions import Fraction
 from lorascale_lint.findings import Confidence
 from lorascale_lint.knowledge.intent import EACH_STEP, sets
 from lorascale_lint.knowledge.interfaces import SCALING_TABLE
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, STRENGTHS, role_of
+from lorascale_lint.knowledge.roles import ALPHA, SCALING, STRENGTHS, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
@@ -46,11 +46,13 @@ def compounding(ledger: Ledger) -> Iterator[Compounded]:
 
 def _own_fields(ledger: Ledger) -> Iterator[Compounded]:
     """Fields of classes that hold factors."""
-    kept = {(cls, field.name) for item in families(ledger) for cls in item.members for field in item.fields}
+    holders = {cls for family in families(ledger) for cls in family.members}
     for store in ledger.stores:
         function = store.spot.function
         owner = store.owner.cls if isinstance(store.owner, Ref) else None
-        if function is None or not sets(function.name) or (owner, store.field) not in kept:
+        if function is None or owner not in holders:
+            continue
+        if not (sets(function.name) or function.has("setter")):
             continue
         again = uses_former(store.spot, store.field)
         chosen = _multiplied_by(store, function.parameters) if again else None
@@ -120,7 +122,7 @@ def _multiplied_by(store: Store, parameters: list[str]) -> str | None:
 
 def _is_trained(scale: Scale) -> bool:
     roles = {symbol.role for symbol, _ in scale.powers}
-    return not roles.isdisjoint((ALPHA, SCALING)) and roles <= {ALPHA, RANK, SCALING, *STRENGTHS}
+    return not roles.isdisjoint((ALPHA, SCALING))  # whatever alpha is divided by
 
 
 def _put_back_before(ledger: Ledger, store: Store) -> bool:

@@ -6,16 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from lorascale_lint.knowledge.members import FILLS
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
-from lorascale_lint.ledger.entries import Bind, KeyRead, KeyWrite, Store
+from lorascale_lint.ledger.entries import Bind, FieldRead, KeyRead, KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.scale import COUNTED, LENGTH, ONE, Scale
-from lorascale_lint.provenance.values import NONE, Multiplied, Place, Tensor, Text, Value, options
+from lorascale_lint.provenance.values import NONE, Multiplied, Place, Tensor, Text, Tup, Value, options
 
 Loops = frozenset[str]
 
@@ -39,20 +40,19 @@ class _Alpha:
 
     taken: list[tuple[Spot, Guards, bool]] = field(default_factory=list)
     kept: list[Loops] = field(default_factory=list)
-    is_compared: bool = False
 
 
 def left_overs(ledger: Ledger) -> list[LeftOver]:
     """One for each place where an alpha is taken, in the order in which they are used."""
     found: dict[tuple[str, int], LeftOver] = {}
-    alphas = _alphas(ledger)
+    alphas, compared = _alphas(ledger), _compared(ledger)
     for spot, scale, guards in _uses(ledger):
         loops = loops_of(guards)
         if not loops or spot.chain or spot.file.is_test:
             continue
         for symbol, _ in scale.powers:
             alpha = alphas.get((spot.function, symbol.origin)) if symbol.role == ALPHA else None
-            if alpha is None or not alpha.taken or alpha.is_compared:
+            if alpha is None or not alpha.taken or symbol.origin in compared:
                 continue
             if any(_is_at_hand(inside, guards) for _, inside, _ in alpha.taken):
                 continue
@@ -84,23 +84,39 @@ def _is_of_a_walk(origin: str) -> bool:
 
 def _alphas(ledger: Ledger) -> dict[tuple[FunctionInfo | None, str], _Alpha]:
     found: dict[tuple[FunctionInfo | None, str], _Alpha] = defaultdict(_Alpha)
-    entries: list[KeyRead | Bind] = [*ledger.reads, *ledger.binds]
+    entries: list[KeyRead | FieldRead | Bind] = [*ledger.reads, *ledger.field_reads, *ledger.binds]
     for entry in sorted(entries, key=lambda entry: entry.spot.row):
         asked_for = isinstance(entry, KeyRead) and _names_its_module(entry.key)
         loops = loops_of(entry.guards)
-        plain = isinstance(entry, KeyRead) or bool(loops)  # `scale = alpha / rank` in a loop takes no alpha
+        # `scale = alpha / rank` in a loop takes no alpha, unless it is what the loop goes through
+        plain = isinstance(entry, Bind) and bool(loops) and not _is_target(entry, loops)
         for origin in _origins(entry.value, plain) if not entry.spot.chain else ():
             found[entry.spot.function, origin].taken.append((entry.spot, entry.guards, asked_for))
     put: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
     for kept in put:
         for origin in _origins(kept.value):
             found[kept.spot.function, origin].kept.append(loops_of(kept.guards))
+    for use in ledger.uses:
+        if use.called in FILLS or isinstance(use.callee, ClassInfo):
+            for origin in (origin for value in use.given.values() for origin in _origins(value, False)):
+                found[use.spot.function, origin].kept.append(loops_of(use.guards))
+    return found
+
+
+def _is_target(bind: Bind, loops: Loops) -> bool:
+    """Is a name the target of a loop: ``for up, down, scale in pairs``?"""
+    own = f"{LOOP}{bind.spot.row}"
+    return any(name == own or name.startswith(f"{own},") for name in loops)
+
+
+def _compared(ledger: Ledger) -> set[str]:
+    """Alphas that some code holds against each other, or counts: it knows when they are not all equal."""
+    found: set[str] = set()
     for ask in ledger.asks:
         against = () if ask.other is None else tuple(_origins(ask.other))
         no_other = ask.how in ("Eq", "NotEq") and ask.other == NONE  # none so far: the first round of a loop
-        both = {origin for origin in _origins(ask.value) if no_other or origin in against}
-        for origin in (*both, *_counted(ask.value)):
-            found[ask.spot.function, origin].is_compared = True
+        found.update(origin for origin in _origins(ask.value) if no_other or origin in against)
+        found.update(_counted(ask.value))
     return found
 
 
@@ -112,6 +128,9 @@ def _names_its_module(key: Value) -> bool:
 def _origins(value: Value, plain: bool = True) -> Iterator[str]:
     """Origins of the alphas that a value is, or (not ``plain``) that are in it."""
     for option in options(value):
+        if isinstance(option.value, Tup) and not plain:
+            for item in option.value.items:
+                yield from _origins(item, plain)
         scale = scale_of(option.value)
         for symbol, power in () if scale is None else scale.powers:
             if symbol.role == ALPHA and power > 0 and (not plain or symbol == only_symbol(scale or ONE)):

@@ -6,12 +6,12 @@ import ast
 from dataclasses import replace
 
 from lorascale_lint.bounds import REPEATED_LIMIT
-from lorascale_lint.provenance import keys
+from lorascale_lint.provenance import keys, sets
 from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.heap import ABSENT, Entries
 from lorascale_lint.provenance.lookups import any_in, as_text, join_one, path_of, shown
 from lorascale_lint.provenance.machine import Machine, hole
-from lorascale_lint.provenance.numbers import asked, divided
+from lorascale_lint.provenance.numbers import asked, divided, rank_by_use
 from lorascale_lint.provenance.products import product
 from lorascale_lint.provenance.steps import stepwise
 from lorascale_lint.provenance.tensors import add, divide, multiply, number, power
@@ -49,6 +49,7 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
             return hole(f"{path_of(left)}/{shown(right)}")  # a path, and no quotient
         case ast.Div() | ast.FloorDiv():
             floor = isinstance(op, ast.FloorDiv)
+            right = rank_by_use(left, right)
             made = stepwise(m, node, left, right, lambda a, b: _divided(m, node, a, b, floor), divides=True)
             m.folded(node, made)
             divided(m, node, left, right, floor, made, guards)
@@ -70,6 +71,11 @@ def binary(m: Machine, node: ast.AST, op: ast.operator, left: Value, right: Valu
                 more = m.heap.read(right.key, "entries")
             pairs = [*entries.pairs, *(more.pairs if isinstance(more, Entries) else ())]
             return m.new_dict(pairs, True)
+        case ast.BitOr() | ast.BitAnd() if isinstance(left, Ref) and left.kind == "list":
+            one, two = m.elements(left), m.elements(right)
+            if one is None or two is None:
+                return UNKNOWN
+            return (sets.together if isinstance(op, ast.BitOr) else sets.common)(m, one, two)
         case _:
             return UNKNOWN
 
@@ -125,6 +131,8 @@ def combine_sum(m: Machine, node: ast.AST, left: Value, right: Value, sign: int)
             return UNKNOWN
         a, b = m.elements(one), m.elements(two)
         if a is not None and b is not None:
+            if sign < 0:
+                return sets.without(m, a, b)
             both = [*a[0], *b[0]]
             if isinstance(one, Tup) and isinstance(two, Tup):
                 return Tup(tuple(both))

@@ -15,10 +15,10 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.modules import apply_base
 from lorascale_lint.provenance.names import attribute
-from lorascale_lint.provenance.numbers import asked
+from lorascale_lint.provenance.numbers import asked, counted
 from lorascale_lint.provenance.objects import new_object, store_attribute
 from lorascale_lint.provenance.regexes import REGEX_FUNCTIONS, of_module
-from lorascale_lint.provenance.scale import COUNTED, LENGTH, Scale
+from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.sequences import (
     call_enumerate,
     call_filter,
@@ -55,7 +55,6 @@ from lorascale_lint.provenance.values import (
     Union,
     Value,
     each,
-    is_one,
     join,
 )
 
@@ -70,16 +69,7 @@ def _len(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call 
         return whole(len(args[0].literal))
     if args and (found := tensor(args[0])) is not None and found.kind in ("A", "B"):
         return extent(m, found, whole(0))
-    return Number(Scale.of("", _counted(args[0] if args else UNKNOWN, held, node)))
-
-
-def _counted(value: Value, held: tuple[list[Value], bool] | None, node: ast.Call | None) -> str:
-    """The origin of a length: lengths that may be others must not cancel, and a list can grow between two."""
-    if isinstance(value, Place) and is_one(value):
-        return f"{LENGTH} of {value.path}"
-    of = getattr(held[0][0], "path", "") if held is not None and held[0] else ""
-    counted = f" of {of}" if of else ""
-    return f"{LENGTH}{counted}{COUNTED}{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+    return Number(Scale.of("", counted(args[0] if args else UNKNOWN, held, node)))
 
 
 def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:

@@ -234,14 +234,21 @@ def _present(m: Machine, key: Value, container: ast.expr, holds: bool) -> None:
 def _contains(m: Machine, node: ast.expr, word: Value) -> None:
     """A text that is known to hold a word."""
     function = m.frame.function
-    if not isinstance(node, ast.Name) or (function is not None and node.id in function.mappings):
+    if isinstance(node, ast.Name) and function is not None and node.id in function.mappings:
         return  # `key in tensors`: no text
-    value = m.frame.names.find(node.id)
     if isinstance(word, Tup) and len(word.items) == 1:
         word = word.items[0]
-    if value is not None and isinstance(word, Text) and word.literal:
-        known = word.literal
-        m.frame.names.local[node.id] = each(value, lambda one: _with_word(m, one, known))
+    if not isinstance(word, Text) or not word.literal or not isinstance(node, ast.Name | ast.Attribute):
+        return
+    known = word.literal
+    if isinstance(node, ast.Name):
+        value = m.frame.names.find(node.id)
+        if value is not None:
+            m.frame.names.local[node.id] = each(value, lambda one: _with_word(m, one, known))
+        return
+    owner, held = m.evaluate(node.value), m.evaluate(node)  # a field of a record: `part.kind == "diff"`
+    if isinstance(owner, Ref) and owner.kind == "object" and isinstance(held, Text):
+        m.heap.write(owner.key, node.attr, _with_word(m, held, known))
 
 
 def _with_word(m: Machine, value: Value, word: str) -> Value:

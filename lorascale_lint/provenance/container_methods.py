@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lorascale_lint.provenance import sets
 from lorascale_lint.provenance.containers import any_of, held_as, item_of, remove_item, spread
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import is_certain, match_entry, with_entry, without_absent
@@ -55,6 +56,9 @@ def of_list(m: Machine, value: Ref, name: str, args: list[Value]) -> Value:
                     m.heap.write(value.key, "items", Items(tuple(values_)))
                     return found
                 return any_of(held.values)
+        case "difference" | "intersection" | "union" if len(args) == 1:
+            other = m.elements(args[0])
+            return UNKNOWN if other is None else sets.METHODS[name](m, (list(held.values), held.open), other)
         case "copy":
             return m.new_list(list(held.values), held.open)
         case "clear":

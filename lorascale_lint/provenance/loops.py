@@ -15,7 +15,7 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.scale import LEFT
 from lorascale_lint.provenance.tensors import number
-from lorascale_lint.provenance.values import Value, join, options
+from lorascale_lint.provenance.values import Hole, Text, Tup, Value, join, options
 
 
 def for_loop(m: Machine, node: ast.For | ast.AsyncFor) -> bool:
@@ -39,7 +39,8 @@ def while_loop(m: Machine, node: ast.While) -> None:
 
 def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
     held = m.elements(source)
-    if held is not None and not held[1] and len(held[0]) <= UNROLL_LIMIT:
+    several = held is not None and any(map(_stands_for_several, held[0]))
+    if held is not None and not held[1] and not several and len(held[0]) <= UNROLL_LIMIT:
         for item in held[0]:
             frame = m.frame
             guards = frame.guards
@@ -61,6 +62,16 @@ def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
     _repeat(m, node, node.target, element)
     m.block(node.orelse)
     return False
+
+
+def _stands_for_several(item: Value) -> bool:
+    """Is it an entry under a key that is cut out of one of all keys of a file? A walk comes to any number."""
+    key = item.items[0] if isinstance(item, Tup) and item.items else item
+    return isinstance(key, Text) and any(isinstance(part, Hole) and _is_of_a_walk(part) for part in key.parts)
+
+
+def _is_of_a_walk(part: Hole) -> bool:
+    return "('key of'" in str(part.name) or "[*]" in str(part.name)
 
 
 def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool) -> None:

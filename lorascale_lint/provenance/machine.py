@@ -19,7 +19,8 @@ from lorascale_lint.bounds import (
     TRIAL_STEPS,
 )
 from lorascale_lint.knowledge.members import NEUTRAL
-from lorascale_lint.knowledge.roles import BASE, FACTORS, keeps_factors, role_of, speaks_of_lora
+from lorascale_lint.knowledge.ranks_by_use import ranks_by_use
+from lorascale_lint.knowledge.roles import BASE, FACTORS, RANK, keeps_factors, role_of, speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.frames import Frame
@@ -179,6 +180,8 @@ class Machine(Recorder):
         """Something out of sight called ``name``, on ``parent`` if it is given."""
         role = role_of(name, self.stack[-1].lora)
         weak = role is not None and role_of(name, False) is None
+        if role is None and self.stack[-1].lora and name in ranks_by_use(self.stack[-1].file.source):
+            role, weak = RANK, True
         path = name
         if (
             isinstance(parent, Place)
@@ -203,7 +206,7 @@ class Machine(Recorder):
             return True
         if cls is not None and any(self._says(item.file, item.node) for item in self.program.mro(cls)):
             return True
-        keeps_pair = function is None and cls is not None and keeps_factors(cls.node)
+        keeps_pair = function is None and cls is not None and keeps_factors(cls.node, file.source)
         return (function is not None or keeps_pair) and self._says(file, file.tree)
 
     def _says(self, file: FileInfo, node: ast.AST) -> bool:

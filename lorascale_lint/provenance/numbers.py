@@ -10,7 +10,8 @@ from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, role_of
 from lorascale_lint.ledger.entries import Ask, Bind, KeyRead, Quotient, Rounding
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.machine import Machine
-from lorascale_lint.provenance.scale import EXTENT
+from lorascale_lint.provenance.scale import COUNTED, EXTENT, LENGTH, Scale
+from lorascale_lint.provenance.shapes import SHAPE
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
@@ -20,6 +21,7 @@ from lorascale_lint.provenance.values import (
     Place,
     Text,
     Value,
+    is_one,
     options,
 )
 
@@ -55,6 +57,23 @@ def divided(
     """Writes down that a number is divided by one of LoRA code, under the conditions ``guards``."""
     if m.recording and _roles(by) & {ALPHA, RANK, EXTENT} and _is_number(value):
         m.ledger.quotients.append(Quotient(m.spot(node), value, by, floor, result, guards))
+
+
+def rank_by_use(alpha: Value, by: Value) -> Value:
+    """``by``; the rank, if it is an extent of what stands beside ``alpha`` in a table, however called.
+
+    ``sd[f"{name}.alpha"] / sd[f"{name}.low"].shape[0]``: nothing but the rank divides an alpha.
+    """
+    alphas = {item.powers[0][0].origin for item in _scales(alpha) if item.by_role() == Scale.of(ALPHA)}
+    tables = {origin.partition("[")[0] for origin in alphas if "[" in origin}
+    known = number(by)
+    if not tables or known is None or len(known.scale.powers) != 1 or known.scale.coefficient != 1:
+        return by
+    symbol, power = known.scale.powers[0]
+    table, bracket, rest = symbol.origin.partition("[")
+    if symbol.role or power != 1 or table not in tables or not bracket or not rest.endswith(SHAPE):
+        return by
+    return replace(known, scale=Scale.of(RANK, symbol.origin))
 
 
 def rounded(
@@ -106,5 +125,25 @@ def _is_flag(value: Value) -> bool:
 
 
 def _roles(value: Value) -> set[str]:
+    return {symbol.role for scale in _scales(value) for symbol, _ in scale.powers}
+
+
+def _scales(value: Value) -> list[Scale]:
     found = (number(option.value) for option in options(value))
-    return {symbol.role for item in found if item is not None for symbol, _ in item.scale.powers}
+    return [item.scale for item in found if item is not None]
+
+
+def counted(value: Value, held: tuple[list[Value], bool] | None, node: ast.Call | None) -> str:
+    """The origin of a length: lengths that may be others must not cancel, and a list can grow between two."""
+    if isinstance(value, Place) and is_one(value):
+        return f"{LENGTH} of {value.path}"
+    of = _origin(held[0][0]) if held is not None and held[0] else ""
+    item = f" of {of}" if of else ""
+    return f"{LENGTH}{item}{COUNTED}{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+
+
+def _origin(item: Value) -> str:
+    """Where something that is counted comes from; of a number the alpha in it."""
+    known = number(item) if not isinstance(item, Place) else None
+    alphas = [symbol.origin for symbol, _ in known.scale.powers if symbol.role == ALPHA] if known else []
+    return alphas[0] if alphas else str(getattr(item, "path", ""))

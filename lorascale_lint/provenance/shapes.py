@@ -47,6 +47,8 @@ def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:
     return Method(value, name)
 
 
+SHAPE = ".shape"
+"""How the origin of an extent ends of which nothing more is known."""
 NDIM_OF_ALPHA = Number(Scale(Fraction(0)))
 """A file's alpha is a single number: kohya, ComfyUI."""
 
@@ -69,7 +71,7 @@ def _extent(receiver: Value, key: Value) -> Value:
     index = number(key)
     if found is None or index is None or index.scale.constant is None:
         path = receiver.path if isinstance(receiver, Place) else "?"
-        return Number(Scale.of("", f"{path}.shape"))
+        return Number(Scale.of("", f"{path}{SHAPE}"))
     place = int(index.scale.constant)
     if found.dims and -len(found.dims) <= place < len(found.dims):
         return found.dims[place]

@@ -76,7 +76,7 @@ def tensor(value: Value) -> Tensor | None:
         case Place(role=role) if role == KRONECKER:
             return Tensor("kronecker", origin=value.path)
         case Place(role=role) if role == DIFF:
-            return Tensor("data", origin=value.path)
+            return Tensor("data", variant=DIFF, origin=value.path)
         case _:
             return None
 
@@ -329,5 +329,6 @@ def is_difference(value: Value) -> bool:
     """Is the value a raw difference of a weight, by the key of an adapter under which it stands?"""
     if isinstance(value, Tensor):
         last = value.origin.rpartition(".")[2].removesuffix("]")
-        return value.kind == "data" and value.origin.endswith("]") and key_role(last) == DIFF
+        named = value.origin.endswith("]") and key_role(last) == DIFF
+        return value.kind == "data" and (value.variant == DIFF or named)
     return isinstance(value, Place) and value.role == DIFF
