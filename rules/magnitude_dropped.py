@@ -18,7 +18,8 @@ class MagnitudeDropped(Rule):
     ## What it finds
 
     A method that gathers both factors of a layer for a file, where the layer has a learned magnitude
-    (`dora_scale`, `magnitude`) that is not gathered; and a factory that makes such a layer from loaded
+    (`dora_scale`, `magnitude`, a trained norm of the base) that is not gathered, or an exporter that does so for
+    every such layer of a model; and a factory that makes such a layer from loaded
     tensors without the option that switches the magnitude on. Or a function that keeps those entries of a
     model's state which are called as the factors are (`"lora_A" in key or "lora_B" in key`).
 
@@ -104,6 +105,20 @@ class MagnitudeDropped(Rule):
                         (saved.of("B").spot, "and the other"),
                     ],
                     fix=save_magnitude(ledger, saved),
+                )
+        for saved in magnitudes.exported_without():
+            first = min(saved.writes, key=lambda write: write.spot.row)
+            if first.spot.node not in seen:
+                seen.add(first.spot.node)
+                name, field = first.spot.name, saved.made.field
+                yield self.at(
+                    first.spot,
+                    f"`{name}` saves the factors of `{saved.cls.name}` and not `{field}`",
+                    trace=[
+                        (saved.made.spot, f"`{saved.cls.name}` has a learned magnitude"),
+                        (saved.of("A").spot, "one factor is saved"),
+                        (saved.of("B").spot, "and the other"),
+                    ],
                 )
         for lost in magnitudes_filtered_out(ledger):
             if lost.write.spot.node not in seen:

@@ -1,30 +1,28 @@
-"""LS313: a class saves alpha with its factors and does not read it back."""
+"""LS313: alpha is saved with the factors or the rank, and is not read back."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.interfaces import READS_WHOLE, WRITES_TENSORS
-from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, A, B, role_of
-from lorascale_lint.ledger.entries import KeyWrite
+from lorascale_lint.ledger.half_restored import half_restored, misnamed
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import Look, looks
-from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import is_real_factor, key_role_of, tables
-from lorascale_lint.linking.definitions import ClassInfo
-from lorascale_lint.provenance.values import Place, Tensor, options
+from lorascale_lint.ledger.looks import looks
+from lorascale_lint.ledger.round_trips import tail_of
+from lorascale_lint.ledger.unloaded_alphas import alphas_written, cares_for_alpha, loads_factors
 from lorascale_lint.rule import Rule
 
 
 class SavedAlphaNotLoaded(Rule):
-    """Alpha that a class saves with its factors and does not load
+    """Alpha that is saved with factors or the rank, and not loaded
 
     ## What it finds
 
     A class one method of which writes factors and their alpha into a file, and another of which reads the
-    factors of such a file into its layers and leaves alpha where it is.
+    factors of such a file into its layers and leaves alpha where it is. A function that makes layers with the
+    rank of a file (a checkpoint, its settings or metadata) into which another function writes alpha, too, and
+    gives them an alpha from elsewhere: an option of this run, or a default. And one that looks alpha up under a
+    name that the function which saves it does not write, so that its default always wins.
 
     ## Why it is wrong
 
@@ -123,8 +121,9 @@ class SavedAlphaNotLoaded(Rule):
 
     ## Limits
 
-    Both methods belong to one class. Silent if the loading one reads or sets any alpha or scale, calls
-    `load_state_dict`, or hands the file to something out of sight.
+    Both methods belong to one class, or both functions to one project, and at least two keys are the same. Silent
+    if the loading one reads or sets any alpha or scale, calls `load_state_dict`, or hands the file to something
+    out of sight.
 
     ## References
 
@@ -137,15 +136,16 @@ class SavedAlphaNotLoaded(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Classes that write alpha beside factors, and read factors without it."""
-        written = _written(ledger)
+        yield from self._half_restored(ledger)
+        written = alphas_written(ledger)
         if not written:
             return
         for look in looks(ledger, callees=True):
             cls = None if look.function is None else look.function.owner
             if cls is None or cls not in written or written[cls].spot.function is look.function:
                 continue
-            place = _loads_factors(look)
-            if place is not None and not _cares_for_alpha(look):
+            place = loads_factors(look)
+            if place is not None and not cares_for_alpha(look):
                 alpha = written[cls]
                 yield self.at(
                     place,
@@ -158,46 +158,30 @@ class SavedAlphaNotLoaded(Rule):
                     ],
                 )
 
-
-def _written(ledger: Ledger) -> dict[ClassInfo, KeyWrite]:
-    """Where the methods of a class write alpha beside factors, into what becomes a file."""
-    found: dict[ClassInfo, KeyWrite] = {}
-    for table in tables(ledger):
-        alphas = table.by_role(ALPHA)
-        owner = None if not alphas or alphas[0].spot.function is None else alphas[0].spot.function.owner
-        if owner is None or owner in found:
-            continue
-        factors = [any(is_real_factor(w.value) for w in table.by_role(side)) for side in (A, B)]
-        if all(factors) and table.goes_to(WRITES_TENSORS):
-            found[owner] = alphas[0]
-    return found
-
-
-def _loads_factors(look: Look) -> Spot | None:
-    """Where the file is opened whose factors the function puts into layers."""
-    opened = [use for use in look.uses if isinstance(use.result, Place) and use.result.made == "state dict"]
-    files = {use.result.path: use.spot for use in opened if isinstance(use.result, Place)}
-    sides: dict[str, set[str | None]] = defaultdict(set)
-    for store in look.stores:
-        for option in options(store.value):
-            value = option.value
-            if isinstance(value, Place) and value.role in (A, B):
-                sides[value.path.partition("[")[0]].add(value.role)
-            elif isinstance(value, Tensor) and value.kind in (A, B):
-                sides[value.origin.partition("[")[0]].add(value.kind)
-    for path, spot in files.items():
-        if {A, B} <= sides.get(path, set()):
-            return spot
-    return None
-
-
-def _cares_for_alpha(look: Look) -> bool:
-    numbers = (ALPHA, SCALING, MULTIPLIER)
-    return (
-        any(key_role_of(read.key) in (ALPHA, SCALING) for read in look.reads)
-        or any(role_of(store.field, True) in numbers for store in look.stores)
-        or any(
-            use.called in READS_WHOLE or any(role_of(n, True) in numbers for n in use.given)
-            for use in look.uses
-        )
-    )
+    def _half_restored(self, ledger: Ledger) -> Iterator[Finding]:
+        for found in half_restored(ledger):
+            if found.written is None:
+                continue  # nothing is saved: LS314
+            name = found.use.spot.name
+            told = "is left at its default" if found.given is None else "is not the one of the file"
+            yield self.at(
+                found.use.spot,
+                f"`{name}` takes the rank that `{found.written.spot.name}` saves, and not the alpha",
+                effect="alpha of the file / alpha of this run, in strength",
+                trace=[
+                    (found.written.spot, "alpha is saved beside the rank"),
+                    (found.rank.spot, "the rank is read from there, and alpha never is"),
+                    (found.given or found.use.spot, f"`{found.parameter}` {told}"),
+                ],
+            )
+        for wrong in misnamed(ledger):
+            key, other = tail_of(wrong.read.key), tail_of(wrong.written.key)
+            yield self.at(
+                wrong.read.spot,
+                f"`{key}` is looked up, which nobody writes: `{wrong.written.spot.name}` saves `{other}`",
+                effect="the default in place of what was trained",
+                trace=[
+                    (wrong.written.spot, f"the number is saved as `{other}`"),
+                    (wrong.read.spot, f"and read as `{key}`, so that the default always wins"),
+                ],
+            )

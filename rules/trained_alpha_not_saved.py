@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.half_restored import half_restored
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.unsaved_alphas import unsaved_alphas
 from lorascale_lint.provenance.scale import ONE
@@ -19,7 +20,8 @@ class TrainedAlphaNotSaved(Rule):
 
     A program that makes LoRA layers with an alpha that is not the rank, and writes their factors alone:
     diffusers' `save_lora_weights` without `..._lora_adapter_metadata`, or a state dict that is filtered down
-    to the LoRA keys.
+    to the LoRA keys. Or a function that makes layers again with the rank of the settings that another one saves,
+    and leaves their alpha or scale at a default, where training gives one and nothing saves it.
 
     ## Why it is wrong
 
@@ -103,3 +105,21 @@ class TrainedAlphaNotSaved(Rule):
                     (found.saved.spot, "only factors are saved: who loads them takes the scale 1"),
                 ],
             )
+        for left in half_restored(ledger):
+            if left.written is None and left.told is not None:
+                yield self.at(
+                    left.use.spot,
+                    f"`{left.use.spot.name}` makes the layers with the default of `{left.parameter}`: "
+                    "nothing saves the trained one",
+                    trace=[
+                        (
+                            left.told.spot,
+                            f"`{left.told.spot.name}` gives the layers their `{left.parameter}`",
+                        ),
+                        (
+                            left.trip.tables[0].writes[0].spot,
+                            "what is saved beside the factors has no word of it",
+                        ),
+                        (left.use.spot, "here the rank comes from there, and the default wins"),
+                    ],
+                )

@@ -138,9 +138,22 @@ WRITES_TEXT = frozenset({"dump", "dumps", "safe_dump", "write_text", "save_json"
 """Calls that write settings, by the last part of their name: json.dump, json.dumps, yaml.safe_dump."""
 
 WRITES_TENSORS = frozenset(
-    {"save_file", "save", "save_safetensors", "save_torch_file", "savez", "serialize_file"}
+    {
+        "save_file",
+        "save",
+        "save_safetensors",
+        "save_torch_file",
+        "savez",
+        "savez_compressed",
+        "serialize_file",
+    }
 )
 """Calls that write tensors: safetensors' save_file, torch.save, mlx's save_safetensors, numpy's savez."""
+
+WRITES_NAMED = frozenset({"savez", "savez_compressed"})
+"""Those whose named arguments are entries of the file: numpy, mlx.core."""
+PATHS = frozenset({"file", "path", "allow_pickle"})
+"""And their arguments that are none."""
 
 WRITES_ENTRY = frozenset({"add_float32", "add_float64"})
 """Methods that put a number under a key into the file that is written: gguf/gguf_writer.py, GGUFWriter."""

@@ -347,7 +347,10 @@ def speaks_of_scales(text: str) -> bool:
     return any(word in lowered for word in _SCALE_WORDS) or _SCALES.search(lowered) is not None
 
 
-_MOVES = ("state_dict", "named_parameters", "safetensors", "load_file", "save_file", "safe_open")
+_MOVES = (
+    "state_dict named_parameters safetensors load_file save_file safe_open torch.save torch.load np.save np.load "
+    "numpy.save numpy.load savez load_weights save_weights"
+).split()
 
 
 def moves_tensors(text: str) -> bool:

@@ -18,7 +18,7 @@ from lorascale_lint.linking.definitions import dotted
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Multiplied, Tensor, Value
+from lorascale_lint.provenance.values import UNKNOWN, Multiplied, Tensor, Value
 
 if TYPE_CHECKING:
     from lorascale_lint.ledger.ledger import Ledger
@@ -168,6 +168,15 @@ class KeyWrite:
 
 
 @immutable(frozen=True, slots=True, eq=False)
+class Spread:
+    """All that ``source`` holds is put into a dictionary: ``{"step": step, **settings}``, ``update``."""
+
+    spot: Spot
+    container: Value
+    source: Value
+
+
+@immutable(frozen=True, slots=True, eq=False)
 class KeyRead:
     """An entry is read; ``how`` is item, get, pop or in; attribute for a part of a configuration.
 
@@ -210,6 +219,8 @@ class Use:
     guards: Guards
     hidden: bool
     """Are there arguments out of sight, behind one star or two?"""
+    rest: Value = UNKNOWN
+    """The one dictionary behind two stars, not all keys of which are names."""
 
     @property
     def called(self) -> str:

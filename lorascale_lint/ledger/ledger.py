@@ -25,6 +25,7 @@ from lorascale_lint.ledger.entries import (
     Rescale,
     Return,
     Rounding,
+    Spread,
     Store,
     Trial,
     Unused,
@@ -61,6 +62,7 @@ class Ledger:
     difference_sums: list[DifferenceSum] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     writes: list[KeyWrite] = field(default_factory=list)
+    spreads: list[Spread] = field(default_factory=list)
     reads: list[KeyRead] = field(default_factory=list)
     parts: list[KeyRead] = field(default_factory=list)
     """Attributes called as the fields of an adapter's configuration, of what is no object of the project."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from lorascale_lint.knowledge.roles import FACTORS, MAGNITUDE, A, B
 from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import Table, key_role_of, tables
+from lorascale_lint.ledger.tables import Table, is_written, tables
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options
 
@@ -33,7 +34,7 @@ class SavedFactors:
 
     def of(self, side: str) -> KeyWrite:
         """The entry of one factor."""
-        return next(write for write in self.writes if key_role_of(write.key) == side)
+        return next(write for write in self.writes if side_of(write, self.cls) == side)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +85,31 @@ class Magnitudes:
             if function is None or cls is None or made is None or table.writes[0].spot.chain:
                 continue
             own = _own_factors(table, cls)
-            if {key_role_of(write.key) for write in own} >= FACTORS and not self._may_add(function):
+            if {side_of(write, cls) for write in own} >= FACTORS and not self._may_add(function):
                 yield SavedFactors(cls, made, tuple(own), self._condition(made))
+
+    def exported_without(self) -> Iterator[SavedFactors]:
+        """Functions that gather both factors of layers with a magnitude, which nothing in sight saves."""
+        saved = {
+            option.value.origin
+            for write in self.ledger.writes
+            for option in options(write.value)
+            if isinstance(option.value, Tensor) and option.value.kind == MAGNITUDE
+        }
+        for table in tables(self.ledger) if self.made else ():
+            function = table.writes[0].spot.function
+            if function is None or table.writes[0].spot.file.is_test:
+                continue
+            for cls, made in self.made.items():
+                if table.writes[0].spot.cls is cls or f"{cls.name}.{made.field}" in saved:
+                    continue
+                own = _own_factors(table, cls)
+                if {side_of(write, cls) for write in own} != FACTORS:
+                    continue
+                if not is_written(self.ledger, table):
+                    continue
+                if not self._names(function, made.field) and not (made.guards and self._may_add(function)):
+                    yield SavedFactors(cls, made, tuple(own), self._condition(made))
 
     def rebuilt_without(self) -> Iterator[Rebuilt]:
         """Layers made from loaded tensors without the option that makes them DoRA layers."""
@@ -126,6 +150,13 @@ class Magnitudes:
         texts = [item.file.text(item.node).replace(item.name, "", 1) for item in (function, *called)]
         return any(speaks_of_dora(text) or any(word in text for word in WHOLE_STATES) for text in texts)
 
+    def _names(self, function: FunctionInfo, field: str) -> bool:
+        """Does the function, or what it calls, name the field, or take whatever the module holds?"""
+        called = [use.callee for use in self._uses[function] if isinstance(use.callee, FunctionInfo)]
+        texts = [item.file.text(item.node) for item in (function, *called)]
+        named = re.compile(rf"""[."']{re.escape(field)}\b""")
+        return any(named.search(text) or any(word in text for word in WHOLE_STATES) for text in texts)
+
     def _condition(self, made: Store) -> str:
         """How a method asks whether a layer has the magnitude."""
         if not made.guards:
@@ -145,14 +176,15 @@ class Magnitudes:
         return f'hasattr({{}}, "{made.field}")'
 
 
+def side_of(write: KeyWrite, cls: ClassInfo) -> str | None:
+    """Which factor of an object of ``cls`` is written, if one is."""
+    for option in options(write.value):
+        value = option.value
+        if isinstance(value, Tensor) and value.kind in FACTORS and value.origin.startswith(f"{cls.name}."):
+            return value.kind
+    return None
+
+
 def _own_factors(table: Table, cls: ClassInfo) -> list[KeyWrite]:
-    """Entries of a factor's key that hold a factor of the object itself."""
-    return [
-        write
-        for write in table.writes
-        if key_role_of(write.key) in FACTORS
-        and any(
-            isinstance(option.value, Tensor) and option.value.origin.startswith(f"{cls.name}.")
-            for option in options(write.value)
-        )
-    ]
+    """Entries that hold a factor of an object of the class."""
+    return [write for write in table.writes if side_of(write, cls) is not None]

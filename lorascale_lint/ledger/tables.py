@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
+from lorascale_lint.knowledge.interfaces import (
+    METADATA_PREFIX,
+    PATHS,
+    WRITES_NAMED,
+    WRITES_TENSORS,
+    WRITES_TEXT,
+)
 from lorascale_lint.knowledge.roles import ALPHA, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -39,17 +47,65 @@ def tables(ledger: Ledger) -> list[Table]:
     return ledger.once(_tables)
 
 
+def is_written(ledger: Ledger, table: Table) -> bool:
+    """Is the table given to a call that writes a file, or an entry of one that is?"""
+    return isinstance(table.container, Ref) and table.container.key in ledger.once(_written_keys)
+
+
+def _written_keys(ledger: Ledger) -> set[int]:
+    """The dictionaries and lists that become files, or stand in those that do, by their key on the heap."""
+    within: dict[int, list[int]] = defaultdict(list)
+    for write in ledger.writes:
+        if isinstance(write.container, Ref):
+            within[write.container.key] += _refs(write.value)
+    for entry in ledger.spreads:
+        if isinstance(entry.container, Ref):
+            within[entry.container.key] += _refs(entry.source)
+    found: set[int] = set()
+    pending = [
+        key
+        for use in ledger.uses
+        for name, value in (*use.given.items(), ("", use.rest))
+        if use.called in WRITES_TENSORS | WRITES_TEXT or name == "metadata"
+        for key in _refs(value)
+    ]
+    while pending:
+        key = pending.pop()
+        if key not in found:
+            found.add(key)
+            pending += within[key]
+    return found
+
+
+def _refs(value: Value) -> list[int]:
+    return [option.value.key for option in options(value) if isinstance(option.value, Ref)]
+
+
 def _tables(ledger: Ledger) -> list[Table]:
     found: dict[object, Table] = {}
     for write in ledger.writes:
         found.setdefault(_identity(write.container, write), Table(write.container)).writes.append(write)
+    for write in _named_arrays(ledger):
+        found.setdefault(_identity(write.container, write), Table(write.container)).writes.append(write)
     for use in ledger.uses:
-        for value in use.given.values():
+        for value in (*use.given.values(), use.rest):
             for option in options(value):
                 known = found.get(_identity(option.value, use)) if isinstance(option.value, Ref) else None
                 if known is not None:
                     known.uses.append(use)
     return list(found.values())
+
+
+def _named_arrays(ledger: Ledger) -> Iterator[KeyWrite]:
+    """What a call writes under the names of its arguments: ``savez(path, rank=rank, **factors)``."""
+    for use in ledger.uses:
+        if use.called in WRITES_NAMED:
+            container = (
+                use.rest if isinstance(use.rest, Ref) else Place(f"{use.called} in row {use.spot.row}")
+            )
+            for name, value in use.given.items():
+                if not name.isdigit() and name not in PATHS:
+                    yield KeyWrite(use.spot, container, Text((name,)), value, use.guards)
 
 
 def _identity(container: Value, entry: KeyWrite | Use) -> object:

@@ -10,7 +10,7 @@ from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
 from lorascale_lint.provenance.containers import item_at
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
-from lorascale_lint.provenance.lookups import as_text, read_all, read_part, shown, wrote
+from lorascale_lint.provenance.lookups import as_text, read_all, read_part, shown, took_all, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.modules import apply_base
@@ -88,6 +88,8 @@ def _dict(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
             open_ = held is None or held[1]
     pairs += [(Text((name,)), value) for name, value in named.items() if name != REST]
     made = m.new_dict(pairs, open_ or REST in named)
+    for source in (*args[:1], *([named[REST]] if REST in named else [])):
+        took_all(m, node, made, source)
     places = {} if node is None else {keyword.arg: keyword.value for keyword in node.keywords}
     for name, value in named.items():
         if name in places:

@@ -55,6 +55,7 @@ def evaluate_call(m: Machine, node: ast.Call) -> Value:
     args: list[Value] = []
     keywords: Keywords = []
     hidden = False
+    rest: list[Value] = []
     rows: tuple[int, Union] | None = None
     for argument in node.args:
         if isinstance(argument, ast.Starred):
@@ -76,13 +77,14 @@ def evaluate_call(m: Machine, node: ast.Call) -> Value:
         if keyword.arg is not None:
             keywords.append((keyword.arg, value))
         elif isinstance(value, Ref) and isinstance(entries := m.heap.read(value.key, "entries"), Entries):
+            rest.append(value)
             known = [(key.literal, item) for key, item in entries.pairs if isinstance(key, Text)]
             keywords += [(name, without_absent(item)) for name, item in known if name]
             hidden |= entries.open or not all(name for name, _ in known) or len(known) < len(entries.pairs)
         else:
             hidden = True
     if hidden:
-        keywords.append((REST, UNKNOWN))
+        keywords.append((REST, rest[0] if len(rest) == 1 else UNKNOWN))
 
     def called(given: list[Value]) -> Value:
         if owner is not None and isinstance(node.func, ast.Attribute):

@@ -21,7 +21,7 @@ from lorascale_lint.provenance.comprehensions import comprehension
 from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import item_of, spread
 from lorascale_lint.provenance.heap import Entries
-from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, read_part, wrote
+from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, read_part, took_all, wrote
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.meanings import joined
 from lorascale_lint.provenance.names import attribute, global_value
@@ -160,6 +160,7 @@ def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
 def _dict(m: Machine, node: ast.Dict) -> Value:
     pairs: list[tuple[Value, Value]] = []
     pairs_by_node: dict[int, tuple[Value, Value]] = {}
+    spreads: list[Value] = []
     open_ = len(node.keys) > DISPLAY_LIMIT
     items = list(zip(node.keys, node.values, strict=True))[:DISPLAY_LIMIT]
     for key, item in items:
@@ -167,7 +168,9 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
         if key is not None:
             pairs_by_node[id(item)] = (evaluate(m, key), value)
             pairs.append(pairs_by_node[id(item)])
-        elif isinstance(value, Ref) and isinstance(entries := m.heap.read(value.key, "entries"), Entries):
+            continue
+        spreads.append(value)
+        if isinstance(value, Ref) and isinstance(entries := m.heap.read(value.key, "entries"), Entries):
             pairs += entries.pairs
             open_ |= entries.open
         else:
@@ -176,6 +179,8 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
     for key, item in items:
         if key is not None:
             wrote(m, item, made, *pairs_by_node[id(item)])
+    for source in spreads:
+        took_all(m, node, made, source)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lorascale_lint.bounds import NAME_LIMIT, PATH_LIMIT
 from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, DECIDES_SCALE
 from lorascale_lint.knowledge.roles import DELTA, NUMBERS, role_of
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Spread
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
 from lorascale_lint.provenance.machine import Machine, hole
@@ -65,6 +65,12 @@ def wrote(m: Machine, node: ast.AST, container: Value, key: Value, value: Value)
     """Writes an entry that a display, a comprehension or ``update`` makes into the ledger."""
     if m.recording:
         m.ledger.writes.append(KeyWrite(m.spot(node), container, key, row(m, value), m.frame.guards))
+
+
+def took_all(m: Machine, node: ast.AST | None, container: Value, source: Value) -> None:
+    """Writes down that a dictionary gets all that another one holds."""
+    if m.recording and node is not None:
+        m.ledger.spreads.append(Spread(m.spot(node), container, source))
 
 
 def row(m: Machine, value: Value) -> Value:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
-from lorascale_lint.knowledge.roles import FACTORS, role_of, words
+from lorascale_lint.knowledge.roles import FACTORS, A, B, role_of, words
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
@@ -116,6 +116,24 @@ def _by_last_word(name: str, value: Tensor, lora: bool) -> str | None:
     return role if role in FACTORS else None
 
 
+def _by_start(value: Tensor) -> str | None:
+    """The factor that a trained matrix is, one extent of which is the rank, by how it starts.
+
+    B starts at zero and A does not, whichever way they lie. A column for each rank is none (AdaLoRA).
+    """
+    if not value.learned or value.module or len(value.dims) != 2:
+        return None
+    ranks = [dim for dim in value.dims if is_rank(dim)]
+    other = [number(dim) for dim in value.dims if not is_rank(dim)]
+    literal = any(known is not None and known.scale.constant is not None for known in other)
+    return None if len(ranks) != 1 or literal else B if value.zero else A
+
+
+def _is_magnitude(name: str, value: Tensor, lora: bool) -> bool:
+    """Is a norm that a field keeps the magnitude of DoRA: by its name, or as a trained norm of the base?"""
+    return role_of(name, lora) == "magnitude" or (value.learned and value.side == "base")
+
+
 def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
     """A tensor made here becomes what its field is called; unknown values get their role from the field."""
     lora = m.frame.lora
@@ -131,7 +149,7 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         shaped = by_extents(value)
         if not value.scale.powers:
             value = replace(value, scale=ONE)  # the spread of an initialisation
-        factor = role if role in FACTORS else shaped or _by_last_word(name, value, lora)
+        factor = role if role in FACTORS else shaped or _by_last_word(name, value, lora) or _by_start(value)
         if factor is not None:  # whatever multiplies a start value is its spread, and no scale
             return Tensor(factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned)
         if not value.learned and not value.module and words(name)[-1:] == ("mask",):
@@ -147,7 +165,7 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         held = isinstance(owner, Place) and name in ("data", "weight")
         role = owner.role if isinstance(owner, Place) and held else role_of(name, False)
         return Tensor(role, origin=origin, learned=value.learned) if role in ("A", "B") else value
-    if isinstance(value, Tensor) and value.kind == "norm" and role_of(name, lora) == "magnitude":
+    if isinstance(value, Tensor) and value.kind == "norm" and _is_magnitude(name, value, lora):
         return Tensor("magnitude", origin=origin, learned=True, length=value)
     if isinstance(value, Place) and value.role is None:
         role = role_of(name, lora)

@@ -10,7 +10,7 @@ from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
 from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.literals import of_match
-from lorascale_lint.provenance.lookups import read_entry, wrote
+from lorascale_lint.provenance.lookups import read_entry, took_all, wrote
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.modules import apply_base, construct_base
 from lorascale_lint.provenance.numbers import asked
@@ -65,6 +65,8 @@ def call_method(
         _kept(m, receiver, name, args, node)
     if name == "clear" and isinstance(receiver, Ref):
         record_use(m, node, "dict.clear", None, args, keywords, NONE)
+    if name == "update" and args:
+        took_all(m, node, receiver, args[0])
     if name == "update" and node is not None and named:
         for keyword in node.keywords:
             if keyword.arg in named:

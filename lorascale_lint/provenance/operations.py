@@ -79,7 +79,7 @@ def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
             value,
             lambda v: (
                 replace(v, learned=True, scale=v.scale if v.kind == "number" else ONE)
-                if isinstance(v, Tensor) and v.kind in ("fresh", "number")  # a spread of start values
+                if isinstance(v, Tensor) and v.kind in ("fresh", "number", "norm")  # a spread of start values
                 else _learned_number(v)
             ),
         )

@@ -58,9 +58,11 @@ def record_use(
                 )
                 given = dict(zip(names, args, strict=False))
         given.update(keywords)
-        hidden = given.pop(REST, None) is not None
+        rest = given.pop(REST, None)
         given = {key: row(m, value) for key, value in given.items()}
-        m.ledger.uses.append(Use(m.spot(node), name, callee, given, result, m.frame.guards, hidden))
+        m.ledger.uses.append(
+            Use(m.spot(node), name, callee, given, result, m.frame.guards, rest is not None, rest or UNKNOWN)
+        )
 
 
 _PYTHON = frozenset(dir(builtins))

@@ -105,7 +105,9 @@ def extents(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
         return ()
     if name.startswith("new_"):
         args = args[1:]
-    given = args[0] if args else keywords.get("shape", keywords.get("size"))
+    named = keywords.get("shape", keywords.get("size"))
+    rows = (argument for argument in args if m.elements(argument) is not None)
+    given = next(rows, named or (args[0] if args else None))  # behind a key or bounds: jax, mlx, numpy
     if given is None:
         return ()
     held = m.elements(given)
