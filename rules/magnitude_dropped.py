@@ -18,9 +18,9 @@ class MagnitudeDropped(Rule):
     ## What it finds
 
     A method that gathers both factors of a layer for a file, where the layer has a learned magnitude
-    (`dora_scale`, `magnitude`, a trained norm of the base) that is not gathered, or an exporter that does so for
-    every such layer of a model; and a factory that makes such a layer from loaded
-    tensors without the option that switches the magnitude on. Or a function that keeps those entries of a
+    (`dora_scale`, `magnitude`, a trained norm of the base) that is not gathered, or an exporter that does so
+    for every such layer of a model; and a factory that makes such a layer from loaded tensors without the
+    option that switches the magnitude on. Or a function that keeps those entries of a
     model's state which are called as the factors are (`"lora_A" in key or "lora_B" in key`).
 
     ## Why it is wrong

@@ -21,8 +21,8 @@ class SavedAlphaNotLoaded(Rule):
     A class one method of which writes factors and their alpha into a file, and another of which reads the
     factors of such a file into its layers and leaves alpha where it is. A function that makes layers with the
     rank of a file (a checkpoint, its settings or metadata) into which another function writes alpha, too, and
-    gives them an alpha from elsewhere: an option of this run, or a default. And one that looks alpha up under a
-    name that the function which saves it does not write, so that its default always wins.
+    gives them an alpha from elsewhere: an option of this run, or a default. And one that looks alpha up under
+    a name that the function which saves it does not write, so that its default always wins.
 
     ## Why it is wrong
 
@@ -121,9 +121,9 @@ class SavedAlphaNotLoaded(Rule):
 
     ## Limits
 
-    Both methods belong to one class, or both functions to one project, and at least two keys are the same. Silent
-    if the loading one reads or sets any alpha or scale, calls `load_state_dict`, or hands the file to something
-    out of sight.
+    Both methods belong to one class, or both functions to one project, and at least two keys are the same.
+    Silent if the loading one reads or sets any alpha or scale, calls `load_state_dict`, or hands the file to
+    something out of sight.
 
     ## References
 

@@ -20,8 +20,8 @@ class TrainedAlphaNotSaved(Rule):
 
     A program that makes LoRA layers with an alpha that is not the rank, and writes their factors alone:
     diffusers' `save_lora_weights` without `..._lora_adapter_metadata`, or a state dict that is filtered down
-    to the LoRA keys. Or a function that makes layers again with the rank of the settings that another one saves,
-    and leaves their alpha or scale at a default, where training gives one and nothing saves it.
+    to the LoRA keys. Or a function that makes layers again with the rank of the settings that another one
+    saves, and leaves their alpha or scale at a default, where training gives one and nothing saves it.
 
     ## Why it is wrong
 
