@@ -30,6 +30,8 @@ def add_delta(ledger: Ledger, omitted: Omitted) -> Fix | None:
     function, override, family = omitted.application.spot.function, omitted.override, omitted.family
     if function is None or function.parameters[0] != "self" or override.parameters[0] != "self":
         return None
+    if omitted.others:
+        return None  # a branch, or a call whose result is thrown away: where the delta belongs is not known
     base = _BaseForward.read(rewrites.of(function.file.filename), loc_of(function.file, function.node))
     if base is None:
         return None

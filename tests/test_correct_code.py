@@ -330,7 +330,39 @@ class LoRAFunction:
         return self.base_layer(x) + delta * scales[:, None]
 """,
 }
-TABLES = [FOLDED, BARE, CONVENTIONS, COMPENSATIONS, OTHER_ALPHAS, EXACT_UNMERGE]
+SCALED_MERGE = """
+    def merge(self):
+        self.base_layer.weight.data += self.lora_alpha / self.lora_rank * (self.lora_B @ self.lora_A)
+"""
+BARE_FORWARD = """
+    def forward(self, x):
+        if {test}:
+            return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
+        raise NotImplementedError
+"""
+BARE_PROPERTY = """
+    @property
+    def lora_scale(self):
+        if {test}:
+            return 1.0
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_scale * (x @ self.lora_A.T @ self.lora_B.T)
+"""
+NO_NUMBER = [
+    "self.lora_alpha is None",
+    "not self.lora_alpha",
+    "self.lora_alpha is None or self.lora_rank is None",
+    "not (self.lora_alpha and self.lora_rank)",
+    "self.training and self.lora_alpha is None",
+]
+"""What is asked where no alpha is there: the scale of such an adapter is 1."""
+WITHOUT_ALPHA = {
+    f"{kind} if {test}": INIT + SCALED_MERGE + text.format(test=test)
+    for kind, text in (("forward", BARE_FORWARD), ("property", BARE_PROPERTY))
+    for test in NO_NUMBER
+}
+TABLES = [WITHOUT_ALPHA, FOLDED, BARE, CONVENTIONS, COMPENSATIONS, OTHER_ALPHAS, EXACT_UNMERGE]
 
 
 @pytest.mark.parametrize(
@@ -387,3 +419,10 @@ class Direct(LoRABase):
         return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
 """
     assert lint_files(tmp_path, {"lora.py": source}) == ()
+
+
+@pytest.mark.parametrize("test", ["self.training", "self.lora_alpha", "self.training or not self.lora_alpha"])
+@pytest.mark.parametrize("text", [BARE_FORWARD, BARE_PROPERTY])
+def test_another_condition_does_not_say_that_there_is_no_alpha(test: str, text: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": INIT + SCALED_MERGE + text.format(test=test)})
+    assert [item.code for item in found] == ["LS102"]

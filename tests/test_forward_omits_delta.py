@@ -114,3 +114,22 @@ def test_no_repair_where_the_base_has_another_form(tmp_path: Path) -> None:
     )
     found = [item for item in findings(text, tmp_path) if item.code == "LS115"]
     assert [item.fix for item in found] == [None]
+
+
+ANOTHER = "output = self.base_layer.quant_method.apply(self.base_layer, x)"
+
+
+@pytest.mark.parametrize(
+    ("more", "repaired"),
+    [
+        ("output = self.plain(output)\n        output = output.contiguous()", True),
+        (ANOTHER, False),
+        (f"if self.training:\n            {ANOTHER}", False),
+        (f"other {ANOTHER.removeprefix('output ')}\n        output = other", False),
+    ],
+)
+def test_the_delta_is_added_where_all_that_is_given_comes_from(
+    more: str, repaired: bool, tmp_path: Path
+) -> None:
+    found = [item for item in findings(source(more), tmp_path) if item.code == "LS115"]
+    assert [item.fix is not None for item in found] == [repaired]

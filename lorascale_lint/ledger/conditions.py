@@ -8,10 +8,21 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from lorascale_lint.bounds import KEPT_STATEMENTS
-from lorascale_lint.knowledge.roles import EXPLAINS_SCALE, NUMBERS, key_role, role_of, words
+from lorascale_lint.knowledge.roles import (
+    ALPHA,
+    EXPLAINS_SCALE,
+    NUMBERS,
+    RANK,
+    SCALING,
+    key_role,
+    role_of,
+    words,
+)
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import asked_for_none, none_question
+
+_TRAINED = (ALPHA, RANK, SCALING)
 
 
 @lru_cache(KEPT_STATEMENTS)
@@ -69,6 +80,36 @@ def none_there(guards: Guards) -> Guards:
 def is_none(guards: Guards) -> bool:
     """Is anything known to be None there?"""
     return any(holds for _, holds in none_there(guards))
+
+
+def lacks_number(guards: Guards) -> bool:
+    """Is there no alpha, no rank or no scale: is one None there, zero or empty?"""
+    return any(_lacks_number(name, holds) for name, holds in guards)
+
+
+@lru_cache(KEPT_STATEMENTS)
+def _lacks_number(condition: str, holds: bool) -> bool:
+    node = expression(condition)
+    return node is not None and _is_lacking(node, holds)
+
+
+def _is_lacking(node: ast.expr, holds: bool) -> bool:
+    match node:
+        case ast.Compare(left=asked, ops=[ast.Is() | ast.IsNot() as how], comparators=[ast.Constant(None)]):
+            return holds == isinstance(how, ast.Is) and _is_number(asked)
+        case ast.UnaryOp(op=ast.Not(), operand=asked):
+            return _is_lacking(asked, not holds)
+        case ast.BoolOp(op=op, values=parts):
+            # All parts of an `and` that holds, and of an `or` that does not, say something; else one of them.
+            says = any if isinstance(op, ast.And) is holds else all
+            return says(_is_lacking(part, holds) for part in parts)
+        case _:
+            return not holds and _is_number(node)
+
+
+def _is_number(node: ast.expr) -> bool:
+    name = {ast.Name: "id", ast.Attribute: "attr"}.get(type(node), "")
+    return bool(name) and role_of(getattr(node, name), True) in _TRAINED
 
 
 def is_set(parameter: str, guards: Guards) -> bool:

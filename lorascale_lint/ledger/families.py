@@ -13,6 +13,7 @@ from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, SCALING, role_of, words
 from lorascale_lint.ledger.applications import Application, applications, folds
 from lorascale_lint.ledger.class_fields import Field, fields_kept
+from lorascale_lint.ledger.conditions import lacks_number
 from lorascale_lint.ledger.entries import Fold, Return
 from lorascale_lint.ledger.factor_setters import Setter, setters
 from lorascale_lint.ledger.ledger import Ledger
@@ -96,10 +97,11 @@ class Family:
 
 
 def is_bare(application: Application) -> bool:
-    """Is the scale known on every branch, and nothing of alpha in it?"""
+    """Is the scale known on every branch, and nothing of alpha in it, though there may be one?"""
     if application.variant == "lokr" and not any(branch.layout for branch in application.branches):
         return False  # of two full matrices: no rank, no scale
-    return all(bare(branch.scale) for branch in application.branches)
+    found = application.branches
+    return all(bare(branch.scale) for branch in found) and not all(lacks_number(b.guards) for b in found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

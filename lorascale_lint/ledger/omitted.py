@@ -20,14 +20,15 @@ from lorascale_lint.provenance.values import Const, Place, Ref, Tensor, Tup, Val
 class Omitted:
     """``override`` gives the base's output without the delta that ``application`` adds.
 
-    ``base_call`` is where it computes that. ``missing`` are attributes that it reads of itself and nothing
-    ever sets.
+    ``base_call`` is where it computes that, and ``others`` are further calls that do, of something else than
+    its result. ``missing`` are attributes that it reads of itself and nothing ever sets.
     """
 
     family: Family
     application: Application
     override: FunctionInfo
     base_call: Use
+    others: tuple[Use, ...]
     missing: tuple[Spot, ...]
 
 
@@ -62,7 +63,26 @@ def _omitted(
         return None
     if any(_hands_on(value) for use in uses for value in use.given.values()):
         return None
-    return Omitted(family, application, override, calls[0], tuple(_missing(ledger, family, cls, override)))
+    first, *later = calls
+    derived = _derived(override, first.spot.node)
+    others = tuple(use for use in later if not _has(use.spot.node, first.spot.node, derived))
+    missing = tuple(_missing(ledger, family, cls, override))
+    return Omitted(family, application, override, first, others, missing)
+
+
+def _derived(function: FunctionInfo, call: ast.AST) -> set[str]:
+    """The names that a function gives to what is computed from a call's result."""
+    found: set[str] = set()
+    assigned = (node for node in ast.walk(function.node) if isinstance(node, ast.Assign))
+    for node in sorted(assigned, key=lambda node: node.lineno):
+        if _has(node.value, call, found):
+            targets = (part for target in node.targets for part in ast.walk(target))
+            found |= {part.id for part in targets if isinstance(part, ast.Name)}
+    return found
+
+
+def _has(node: ast.AST, call: ast.AST, names: set[str]) -> bool:
+    return any(part is call or (isinstance(part, ast.Name) and part.id in names) for part in ast.walk(node))
 
 
 def _gives_base(given: Return) -> bool:

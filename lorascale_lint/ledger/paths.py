@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
+from lorascale_lint.ledger.conditions import lacks_number
 from lorascale_lint.ledger.entries import Return
 from lorascale_lint.ledger.families import Family, families, in_one_line, keeps_fold, opposed
 from lorascale_lint.ledger.ledger import Ledger
@@ -64,6 +65,8 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
         if path.kind != "forward" or not _tells_roles(ledger, path) or is_scaled_later(ledger, path):
             continue
         has = _roles(ledger, path)
+        if all(lacks_number(branch.guards) for branch in path.branches):
+            has |= TRAINED  # nothing is left out of a way that is taken without one
         for spot, guards, scale, steps, number in ways:
             apart = all(any(opposed(branch.guards, guards)) for branch in path.branches)
             if apart or not in_one_line(ledger, holder, spot.cls) or not _runs(ledger, spot.cls, path.spot):

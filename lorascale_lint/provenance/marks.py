@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 PART = "a part of a decomposition"
 """Origin of singular vectors, singular values and the like, and of products of them."""
 NOTHING = "a product of nothing known"
@@ -30,6 +32,7 @@ LORA_LAYER = "given by a layer of LoRA"
 """What kind of thing the output of an object is whose class is out of sight and called after LoRA."""
 
 _IS_NONE = " is None"
+_OF_PARTS = re.compile(r"\b(?:or|and|not|if|lambda)\b")
 
 
 def none_question(name: str) -> str:
@@ -43,8 +46,9 @@ def speaks_of_none(condition: str) -> bool:
 
 
 def asked_for_none(condition: str) -> str:
-    """``alpha@3`` of ``alpha@3 is None``; empty for a condition that asks something else."""
-    return condition.removesuffix(_IS_NONE) if condition.endswith(_IS_NONE) else ""
+    """``alpha@3`` of ``alpha@3 is None``; empty for a condition that asks something else, or more."""
+    asked = condition.removesuffix(_IS_NONE)
+    return "" if asked == condition or _OF_PARTS.search(asked) else asked
 
 
 REST = "**"
