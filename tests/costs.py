@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 
 _KEY = "processor seconds"
-_SHOWN = 250
+_SHOWN = 25
 _before = [0.0]
 _costs: defaultdict[str, float] = defaultdict(float)
 

@@ -16,6 +16,8 @@ from lorascale_lint.ledger.ledger import Ledger
         ("alpha@3 is None", "alpha is None"),
         ("self.alpha is None", "self.alpha is None"),
         ("a or b@12 is None", "(a or b) is None"),
+        ("self.a is None or self.b is None", "self.a is None or self.b is None"),
+        ("a is None and b is None@4", "a is None and b is None"),
         ("merged@3", "merged"),
         ("self.a @ self.b > 0", "self.a @ self.b > 0"),
         ("(a @ b).any()@3", "(a @ b).any()"),

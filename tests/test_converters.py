@@ -106,6 +106,24 @@ def test_the_losing_converter_is_reported_exactly_once(tmp_path: Path) -> None:
     assert any("parse_lora_key" in step.message for step in found.trace)
 
 
+def test_a_key_of_which_a_part_is_known_is_shown_whole(tmp_path: Path) -> None:
+    """Before Python 3.12 the parts of an f-string have no place of their own."""
+    row = '        alpha = state.get(f"{stem}.alpha")\n'
+    source = f"""\
+def convert(state):
+    out = {{}}
+    for key in [key for key in state if key.endswith(".lora_down.weight")]:
+        stem = key.partition(".")[0]
+{row}\
+        out[f"new.{{stem}}.lora_A.weight"] = state[key]
+        out[f"new.{{stem}}.lora_B.weight"] = state[f"{{stem}}.lora_up.weight"]
+    return out
+"""
+    (found,) = [item for item in lint_files(tmp_path, {"convert.py": source}) if item.code == "LS302"]
+    (step,) = [step for step in found.trace if "`.alpha`" in step.message]
+    assert (step.span.start.row, step.span.start.column) == (5, row.index('f"') + 1)
+
+
 def test_the_parser_may_lie_in_another_file(tmp_path: Path) -> None:
     files = {
         "lora_keys.py": PARSER,

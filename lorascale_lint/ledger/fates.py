@@ -300,9 +300,14 @@ def texts_of(fate: Fate) -> Iterator[tuple[Spot, str]]:
 
 
 def _texts(file: FileInfo, function: FunctionInfo | None, root: ast.AST) -> Iterator[tuple[Spot, str]]:
+    wholes: dict[ast.AST, ast.AST] = {}
     for node in ast.walk(root):
+        if isinstance(node, ast.JoinedStr):  # parts have a place of their own since Python 3.12
+            specs = (value.format_spec for value in node.values if isinstance(value, ast.FormattedValue))
+            wholes |= dict.fromkeys((*node.values, *filter(None, specs)), wholes.get(node, node))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield Spot(file, function, None if function is None else function.owner, node), node.value
+            owner = None if function is None else function.owner
+            yield Spot(file, function, owner, wholes.get(node, node)), node.value
 
 
 def is_bare(apply: Apply) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from keyword import iskeyword
 
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
@@ -230,6 +231,10 @@ def _replace(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     return made
 
 
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not iskeyword(text)
+
+
 def _namedtuple(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     if len(args) < 2:
         return UNKNOWN
@@ -240,9 +245,12 @@ def _namedtuple(m: Machine, args: list[Value], named: dict[str, Value], node: as
         names = [
             item.literal for item in (held[0] if held else []) if isinstance(item, Text) and item.literal
         ]
+    # With rename=True, which others need to be made at all, they are told by their number.
+    names = [name if _is_name(name) else f"_{number}" for number, name in enumerate(names)]
     body = "\n".join(f"    {name}: object" for name in names) or "    pass"
     title = args[0].literal if isinstance(args[0], Text) and args[0].literal else "Record"
-
+    if not _is_name(title):
+        return UNKNOWN
     tree = ast.parse(f"class {title}:\n{body}")
     return Klass(ClassInfo(m.frame.file, tree.body[0], title))  # type: ignore[arg-type]
 

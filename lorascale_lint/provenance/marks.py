@@ -33,6 +33,8 @@ LORA_LAYER = "given by a layer of LoRA"
 
 _IS_NONE = " is None"
 _OF_PARTS = re.compile(r"\b(?:or|and|not|if|lambda)\b")
+_OF_A_FRAME = re.compile(r"@\d+$")
+"""Ends what is asked as a whole, but not the first part of ``self.a is None or self.b is None``."""
 
 
 def none_question(name: str) -> str:
@@ -48,7 +50,8 @@ def speaks_of_none(condition: str) -> bool:
 def asked_for_none(condition: str) -> str:
     """``alpha@3`` of ``alpha@3 is None``; empty for a condition that asks something else, or more."""
     asked = condition.removesuffix(_IS_NONE)
-    return "" if asked == condition or _OF_PARTS.search(asked) else asked
+    other = asked == condition or (_OF_PARTS.search(asked) and not _OF_A_FRAME.search(asked))
+    return "" if other else asked
 
 
 REST = "**"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from tests.projects import lint_files
 from tests.provenance.formulas import formula_of
 
 TRAINED = "alpha / rank"
@@ -145,6 +147,15 @@ WAYS = {
         def merge_lora(weight, lora_A, lora_B, alpha, rank):
             pair = Pair(lora_A, lora_B, number=alpha / rank)
             return weight + pair.up @ pair.down * pair.number
+    """,
+    "collections.namedtuple of names that are none": """
+        from collections import namedtuple
+
+        Pair = namedtuple("Pair", ["down", "up", "global number", "class"], rename=True)
+
+        def merge_lora(weight, lora_A, lora_B, alpha, rank):
+            pair = Pair(lora_A, lora_B, alpha / rank, None)
+            return weight + pair.up @ pair.down * pair._2
     """,
     "dict literal": """
         def merge(weight, lora_A, lora_B, alpha, rank):
@@ -575,6 +586,12 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_the_scale_arrives(way: str) -> None:
     assert formula_of(WAYS[way]) == [TRAINED]
+
+
+@pytest.mark.parametrize("names", ['"a b: pass\\nclass C", "down"', '"class", ["down"]', '"Pair", ["x y"]'])
+def test_a_record_that_python_does_not_make(names: str, tmp_path: Path) -> None:
+    source = f"from collections import namedtuple\nLoRAPair = namedtuple({names})\npair = LoRAPair(1, 2)\n"
+    assert lint_files(tmp_path, {"records.py": source}) == ()
 
 
 HELPER = """
