@@ -34,6 +34,8 @@ FOLDER_DEPTH = 200
 """Folders within folders, below the given one; the walk recurses."""
 UNROLL_LIMIT = 12
 """Items of a loop over a literal that are run one by one."""
+INDEX_LIMIT = 2
+"""Numbers by which one list out of sight is indexed; of more, any element is meant."""
 HEIR_LIMIT = 3
 """Classes of one file with which an inherited method is looked at, beside its own."""
 DISPLAY_LIMIT = 500

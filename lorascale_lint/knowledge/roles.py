@@ -120,8 +120,10 @@ _BY_RANK = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*(?:math\.sqrt\()?(?:\w+\.)*(?:
 _DIVIDED = re.compile(
     r"alpha\w*[\"'\])]*\s*//?\s*(?:(?:\w+\.)*(?:r|dim)\b|[\w.\[\]\"']*(?:down|_a|\ba|v)\b[\w.\[\]\"']*\.shape\[)"
 )
-"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA, and
-who does so by a shorter name for it, where there are products of matrices.
+_OVER = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*[\w(]")
+_PAIR = re.compile(r"(?:\b|_)down\b|\w_a\b"), re.compile(r"(?:\b|_)up\b|\w_b\b")
+"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA, and where
+there are products of matrices who does so by a shorter name for it, or by anything beside names of both factors.
 
 Each pattern begins with plain letters, which lets the search leap: text of a large project is searched often.
 """
@@ -387,6 +389,8 @@ def _divides(lowered: str) -> bool:
         return True
     if PRODUCTS.search(lowered) is None:
         return False
-    return _DIVIDED.search(lowered) is not None or any(
+    if _DIVIDED.search(lowered) is not None or any(
         is_rank(found, lowered) for found in DIVISORS.finditer(lowered)
-    )
+    ):
+        return True
+    return _OVER.search(lowered) is not None and all(one.search(lowered) for one in _PAIR)

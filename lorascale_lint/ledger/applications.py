@@ -100,11 +100,11 @@ def applications(ledger: Ledger) -> list[Application]:
 def _applications(ledger: Ledger) -> list[Application]:
     places: dict[tuple[str, int, int, str], list[Apply]] = defaultdict(list)
     for entry in ledger.applies:
-        places[_place(entry)].append(entry)
+        places[place_of(entry)].append(entry)
     tried: dict[tuple[str, int, int, str], list[Apply]] = defaultdict(list)
     for trial in ledger.trials:  # keys that a loop builds are known letter by letter there
         for entry in trial.ledger.applies:
-            tried[_place(entry)].append(entry)
+            tried[place_of(entry)].append(entry)
     called = {place[:3] for place, looks in places.items() if any(entry.spot.chain for entry in looks)}
     for place, entries in tried.items():
         if place[:3] in called and any(map(_by_key_alone, entries)):
@@ -114,7 +114,7 @@ def _applications(ledger: Ledger) -> list[Application]:
             and not any(entry.scale.unknowns() for entry in entries)
         ):
             places[place] = entries
-    found = [_joined(entries) for entries in places.values()]
+    found = [joined(entries) for entries in places.values()]
     return sorted(found, key=lambda item: (item.spot.file.filename, item.spot.row))
 
 
@@ -123,12 +123,14 @@ def _by_key_alone(entry: Apply) -> bool:
     return any(symbol.origin.startswith(ENTRY) for symbol, _ in entry.scale.powers)
 
 
-def _place(entry: Apply) -> tuple[str, int, int, str]:
+def place_of(entry: Apply) -> tuple[str, int, int, str]:
+    """What entries of one place have in common."""
     spot = entry.spot
     return spot.file.filename, spot.row, getattr(spot.node, "col_offset", 0), entry.kind
 
 
-def _joined(entries: list[Apply]) -> Application:
+def joined(entries: list[Apply]) -> Application:
+    """What several looks at one place say together."""
     entries = _where_heirs_know(entries)
     chains: dict[tuple[str, ...], list[Apply]] = defaultdict(list)
     for entry in entries:

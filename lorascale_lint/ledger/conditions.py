@@ -151,3 +151,12 @@ def _tests(function: FunctionInfo) -> Mapping[str, ast.expr]:
         for part in whole.values if isinstance(whole, ast.BoolOp) else ():
             tests.setdefault(ast.unparse(part), part)
     return tests
+
+
+def asked(name: str) -> ast.expr | None:
+    """What a condition over local names asks; None for a loop, a handler, the presence of an entry."""
+    text, local, _ = name.rpartition("@")
+    try:
+        return ast.parse(text, mode="eval").body if local else None
+    except SyntaxError:
+        return None

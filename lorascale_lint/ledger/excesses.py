@@ -10,10 +10,11 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
 from lorascale_lint.ledger.applications import Application, Branch, applications
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.made_deltas import made_deltas
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unread_alphas import unread_alpha
-from lorascale_lint.provenance.scale import TRAINED, Scale
+from lorascale_lint.provenance.scale import ONE as BARE, TRAINED, Scale
 from lorascale_lint.provenance.values import Multiplied
 
 HALF = Fraction(1, 2)
@@ -49,7 +50,7 @@ class Excess:
 
 def excesses(ledger: Ledger) -> Iterator[Excess]:
     """Applications without a trained scale, or with a branch that has one too often."""
-    for application in applications(ledger):
+    for application in (*applications(ledger), *made_deltas(ledger)):
         found = _wrong(application)
         if found is None or (found[1] == UNUSED and not _has_alpha(ledger, application)):
             continue
@@ -68,11 +69,13 @@ def _wrong(application: Application) -> tuple[Branch, str, bool] | None:
     """The first branch that is wrong, why, and whether all are; beside right ones it has a part too often."""
     if any(branch.reasons for branch in application.branches):
         return None
-    found = [(branch, _excess(branch)) for branch in application.branches]
+    found = [(branch, _excess(branch)) for branch in application.branches if not branch.scale.is_left]
     wrong = [(branch, why) for branch, why in found if why is not None]
     alone = len(wrong) == len(found)
     if not alone:
         wrong = [(branch, why) for branch, why in wrong if why != UNUSED]
+        # Numbers of several statements would leave a way with one of them.
+        alone = all(why is not None or branch.scale == BARE for branch, why in found)
     return (*wrong[0], alone) if wrong else None
 
 

@@ -15,7 +15,6 @@ from lorascale_lint.knowledge.roles import (
     ALPHA,
     DELTA,
     DIFF,
-    MULTIPLIER,
     RANK,
     STRENGTH,
     A,
@@ -25,14 +24,16 @@ from lorascale_lint.knowledge.roles import (
     speaks_of_lora,
     words,
 )
+from lorascale_lint.ledger.conditions import asked
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
+from lorascale_lint.ledger.pair_ratios import RATIOS, SquaredRatio, name_of, squared_in_pairs
 from lorascale_lint.ledger.powers import HALF, powers_of, text_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import constant, key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.guards import Guards, contradict
+from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import LOOP
 from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import (
@@ -44,27 +45,12 @@ from lorascale_lint.provenance.values import (
     options,
 )
 
-RATIOS = (STRENGTH, MULTIPLIER, ALPHA)
-_NOTHING_KNOWN = Scale.of("", "?")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SquaredRatio:
-    """``number`` is multiplied on at ``first`` and at ``last``, which is one place for whole files."""
-
-    number: str
-    first: Spot
-    last: Spot
-    whole_file: bool
-    sure: bool = True
-    """Is it no list of ratios, a number for each file, which may be meant as a rough average?"""
-
 
 def squared_ratios(ledger: Ledger) -> list[SquaredRatio]:
     """One for each place."""
     found: dict[tuple[str, int], SquaredRatio] = {}
     whole: set[FunctionInfo | None] = set()
-    for item in (*_pairs(ledger), *_files(ledger), *_tried(ledger)):
+    for item in (*squared_in_pairs(ledger), *_files(ledger), *_tried(ledger)):
         function = item.last.function
         if function in whole and function is not None:
             continue
@@ -73,62 +59,6 @@ def squared_ratios(ledger: Ledger) -> list[SquaredRatio]:
         if not item.last.file.is_test:
             found.setdefault((item.last.file.filename, item.last.row), item)
     return list(found.values())
-
-
-# ---- both factors in one function -----------------------------------------------------------
-
-
-def _pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
-    by_function: dict[FunctionInfo | None, list[Multiplied]] = defaultdict(list)
-    looks: dict[int, list[Multiplied]] = defaultdict(list)
-    for step in ledger.multiplied:
-        if isinstance(step.before, Tensor) and step.before.kind in (A, B):
-            looks[id(step.spot.node)].append(step)
-            if not step.spot.chain:
-                by_function[step.spot.function].append(step)
-    summed = {entry.spot.function for entry in ledger.factor_sums}
-    for function, steps in by_function.items():
-        sides: dict[str, list[Multiplied]] = {A: [], B: []}
-        for step in steps:
-            if not _averaged(steps, step):
-                sides[step.before.kind].append(step)  # type: ignore[attr-defined]
-        for one in sides[A]:
-            for two in sides[B]:
-                twice = _ratios_in(_same_way(one, looks)) & _ratios_in(_same_way(two, looks))
-                if ONE in (one.scale, two.scale):
-                    continue
-                if not twice or contradict(one.guards, two.guards) or _makes_up(one.scale * two.scale):
-                    continue
-                first, last = sorted((one, two), key=lambda step: step.spot.row)
-                same = one.scale == two.scale
-                name = min(symbol.origin.removesuffix("[*]") for symbol in twice)
-                sure = same or function not in summed
-                yield SquaredRatio(text_of(last) if same else name, first.spot, last.spot, False, sure)
-
-
-def _same_way(step: Multiplied, looks: dict[int, list[Multiplied]]) -> set[Scale]:
-    """What the factor gets there in all looks, but for those that the step's own conditions rule out."""
-    return {o.scale for o in (step, *looks[id(step.spot.node)]) if not contradict(step.guards, o.guards)}
-
-
-def _ratios_in(scales: set[Scale]) -> frozenset[Symbol]:
-    """Numbers of a user, or alphas, by which something is multiplied once, whatever the look."""
-    known = [
-        {s for s, power in scale.powers if power == 1 and (s.role in RATIOS or _weighs(s))}
-        for scale in scales
-        if scale.powers and scale != _NOTHING_KNOWN
-    ]
-    return frozenset(set.intersection(*known)) if known else frozenset()
-
-
-def _weighs(symbol: Symbol) -> bool:
-    """Is it the weight of an adapter, by its name? Only a number multiplies a factor and leaves it one."""
-    return not symbol.role and not {"weight", "weights"}.isdisjoint(words(_name(symbol))[-1:])
-
-
-def _makes_up(scale: Scale) -> bool:
-    """Is a part of the product over another number of its role: the alpha of one adapter over another's?"""
-    return any(power < 0 and symbol.role != RANK for symbol, power in scale.powers)
 
 
 def _is_ratio(scale: Scale) -> bool:
@@ -142,26 +72,7 @@ def _is_ratio(scale: Scale) -> bool:
 
 def _is_weight(symbol: Symbol) -> bool:
     """Is it one of several weights that a caller gives: ``weights[*]``?"""
-    return not symbol.role and symbol.origin.endswith("[*]") and "weights" in words(_name(symbol))
-
-
-def _name(symbol: Symbol) -> str:
-    return symbol.origin.removesuffix("[*]").rpartition(".")[2]
-
-
-def _averaged(steps: list[Multiplied], step: Multiplied) -> bool:
-    """Does another factor of that side get the rest of the number: ``a * ratio + b * (1 - ratio)``?"""
-    own = {symbol.origin.partition("=")[0] for symbol, _ in step.scale.powers}
-    kind = step.before.kind  # type: ignore[attr-defined]
-    for other in steps:
-        if getattr(other.before, "kind", "") == kind and isinstance(other.by, Number):
-            known = (scale_of(term) for term in other.by.terms)
-            names = {
-                s.origin.partition("=")[0] for scale in known if scale is not None for s, _ in scale.powers
-            }
-            if not own.isdisjoint(names):
-                return True
-    return False
+    return not symbol.role and symbol.origin.endswith("[*]") and "weights" in words(name_of(symbol))
 
 
 # ---- every entry of a file ------------------------------------------------------------------
@@ -362,13 +273,9 @@ def _apart(guards: Guards) -> bool:
 
 
 def _tells(name: str, holds: bool) -> bool:
-    text, local, _ = name.rpartition("@")
-    if not local:
-        return False  # over `self` alone, or the presence of an entry: it asks nothing of the key
-    try:
-        node = ast.parse(text, mode="eval").body
-    except SyntaxError:
-        return False  # a loop, a handler, the presence of an entry
+    node = asked(name)
+    if node is None:
+        return False  # over `self` alone, too: it asks nothing of the key
     parts = list(ast.walk(node))
     literals = [
         part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)

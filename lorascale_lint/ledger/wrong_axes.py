@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import ALPHA
-from lorascale_lint.ledger.applications import applications, products
+from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.made_deltas import made_deltas
 from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Scale, Symbol
-from lorascale_lint.provenance.values import Tensor, Value, options
+from lorascale_lint.provenance.values import Value, options
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +73,15 @@ def _holds(value: Value, symbol: Symbol) -> bool:
 
 def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Scale, str]]:
     """Where a delta is applied, and where one is only made."""
-    rows: set[tuple[str, int]] = set()
-    for application in applications(ledger):
-        rows.update((application.spot.file.filename, row) for row in application.rows)
-        for branch in application.branches:
-            yield application.spot, branch.scale, branch.layout
-    for product in products(ledger):
-        made = product.spot.file.filename, product.spot.row
-        if product.kind == "delta" and product.scale is not None and made not in rows:
-            yield product.spot, product.scale, product.layout
-    for given in ledger.returns:
-        for option in options(given.value):
-            delta = option.value
-            made_here = {(given.spot.file.filename, row) for row in getattr(delta, "rows", ())}
-            if isinstance(delta, Tensor) and delta.kind == "delta" and rows.isdisjoint(made_here):
-                yield given.spot, delta.scale, delta.layout
+    for item in (*applications(ledger), *made_deltas(ledger)):
+        for branch in item.branches:
+            yield item.spot, branch.scale, branch.layout
 
 
 def _wrong_axis(scale: Scale, layout: str) -> Symbol | None:
-    """The extent below alpha, if nothing else of the scale is unknown."""
-    if layout not in RANK_AXES or any(not symbol.role for symbol, _ in scale.powers):
+    """The extent below alpha, if what else is unknown of the scale are numbers that multiply."""
+    unknown = [(symbol.is_named, power) for symbol, power in scale.powers if not symbol.role]
+    if layout not in RANK_AXES or any(power != 1 or not named for named, power in unknown):
         return None
     powers = {symbol.role: power for symbol, power in scale.powers}
     if powers.get(ALPHA, 0) <= 0:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from lorascale_lint.bounds import DISPLAY_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
+from lorascale_lint.bounds import DISPLAY_LIMIT, INDEX_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
 from lorascale_lint.knowledge.members import HELD_BY_LAYERS
 from lorascale_lint.knowledge.roles import DELTA, key_role, speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
@@ -271,6 +271,8 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     if isinstance(base, Union):  # of several dictionaries, those that have the key
         kept = [option for option in base.options if not lacks(m, option.value, key)]
         base = join([(option.value, option.guards) for option in kept]) if kept else base
+    if isinstance(base, Place) and isinstance(key, Union) and len(key.options) > INDEX_LIMIT:
+        key = key if any(isinstance(option.value, Text) for option in key.options) else UNKNOWN
     found = combine(base, key, lambda value, at: item_of(m, value, at))
     read_entry(m, node, base, key, found, "item")
     return found

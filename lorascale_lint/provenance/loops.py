@@ -136,7 +136,9 @@ def _left(node: Loop, before: dict[str, Value], after: dict[str, Value]) -> dict
     """Scales that a round may read under the names that the round before has set."""
     made = {}
     for name in left_to_next_round(node):
-        if name in before and name in after and after[name] != before[name] and _is_scale(after[name]):
+        if name not in before or name not in after or after[name] == before[name]:
+            continue
+        if _is_scale(after[name]) or _grows(before[name], after[name]):
             held = [of_earlier(node.lineno, option.value, LEFT) for option in options(after[name])]
             made[name] = join([(value, ()) for value in held])  # the conditions were those of another round
     return made
@@ -150,6 +152,13 @@ def _is_scale(value: Value) -> bool:
         if one is not None
         for symbol, power in one.scale.powers
     )
+
+
+def _grows(before: Value, after: Value) -> bool:
+    """Is a number what it was before the round, times or over something?"""
+    found = [[number(option.value) for option in options(value)] for value in (before, after)]
+    held = [[{s for s, _ in one.scale.powers} for one in numbers if one is not None] for numbers in found]
+    return any(one < two for one in held[0] for two in held[1])
 
 
 def join_names(ways: list[tuple[dict[str, Value], Guards]]) -> dict[str, Value]:

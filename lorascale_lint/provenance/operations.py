@@ -11,6 +11,7 @@ from typing import Any
 
 from lorascale_lint.knowledge.members import AXES_GIVEN
 from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
+from lorascale_lint.knowledge.roles import BASE, STRENGTH
 from lorascale_lint.provenance.arithmetic import combine_sum, first_given, is_there, operand, times
 from lorascale_lint.provenance.fresh_tensors import fresh, mask, zeros
 from lorascale_lint.provenance.machine import Machine
@@ -346,6 +347,8 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
                 return Number(Scale(Fraction(value.literal)))
             except (ValueError, ZeroDivisionError):
                 return UNKNOWN
+        if isinstance(value, Place) and value.role == BASE and name in ("float", "int"):
+            return Place(value.path, STRENGTH, True)  # one number, so no weight of the model
         return value
 
     return each(first_given(args, keywords), convert)

@@ -17,6 +17,11 @@ class Symbol:
     role: str
     origin: str = ""
 
+    @property
+    def is_named(self) -> bool:
+        """Does the origin name one number, whatever it means? Other origins say why none is known."""
+        return self.origin not in ("", "?") and " " not in self.origin
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -104,6 +109,11 @@ class Scale:
     def has_earlier(self) -> bool:
         """Is one of its numbers that of an earlier round of a loop, which one round alone does not show?"""
         return any(symbol.origin.startswith(EARLIER) for symbol, _ in self.powers)
+
+    @property
+    def is_left(self) -> bool:
+        """Has the round before left one of its numbers under a local name?"""
+        return any(symbol.origin.startswith(LEFT) for symbol, _ in self.powers)
 
     def by_role(self) -> Scale:
         """The scale with origins forgotten: what a formula shows."""

@@ -1,0 +1,69 @@
+"""LS130 on numbers that loops multiply on from module to module, and on those that they may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorascale_lint.engine import lint
+
+MERGE = """
+def merge(weights, lora, strength, blocks, decay):
+    scale = strength
+    for index, name in enumerate(weights):
+        down, up = lora[f"{{name}}.lora_down.weight"], lora[f"{{name}}.lora_up.weight"]
+        alpha = lora[f"{{name}}.alpha"]
+{body}
+"""
+
+
+def found(body: str, folder: Path) -> list[tuple[int, str]]:
+    """Rows and confidences of LS130 in a merge whose loop goes on with ``body``."""
+    path = folder / "merge.py"
+    path.write_text(MERGE.format(body="\n".join(f"        {row}" for row in body.splitlines())))
+    return [(one.span.start.row, one.confidence) for one in lint([path], [], codes=["LS130"]).findings]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "scale *= alpha / down.shape[0]\nweights[name] += scale * up @ down",
+        "scale = scale / down.shape[0]\nweights[name] += alpha * scale * up @ down",
+        "scale = blocks[index] * scale\nweights[name] += alpha / down.shape[0] * scale * up @ down",
+        "scale *= blocks[name.split('.')[1]]\n"
+        "delta = up.flatten(1) @ down.flatten(1)\n"
+        "weights[name] = weights[name] + delta * scale * (alpha / down.shape[0])",
+        "if name not in lora:\n    continue\n"
+        "scale *= blocks[index]\nweights[name] += alpha / down.shape[0] * scale * up @ down",
+    ],
+)
+def test_a_number_of_each_module_that_stays_for_the_next_is_reported(body: str, tmp_path: Path) -> None:
+    rows = found(body, tmp_path)
+    assert [confidence for _, confidence in rows] == ["high"]
+
+
+def test_a_decay_is_shown_with_preview_only(tmp_path: Path) -> None:
+    body = "weights[name] += alpha / down.shape[0] * scale * up @ down\nscale = scale * decay"
+    assert {confidence for _, confidence in found(body, tmp_path)} <= {"medium"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "own = scale * alpha / down.shape[0]\nweights[name] += own * up @ down",
+        "scale = strength * alpha / down.shape[0]\nweights[name] += scale * up @ down",
+        "scale = strength\nscale *= blocks[index]\nweights[name] += scale * alpha * up @ down",
+        "if blocks:\n    own = scale * blocks[index]\nelse:\n    own = scale\n"
+        "weights[name] += own * alpha / down.shape[0] * up @ down",
+        "weights[name] += scale * alpha / down.shape[0] * up @ down\nscale = strength * blocks[index]",
+    ],
+)
+def test_what_is_made_anew_for_each_module_is_not(body: str, tmp_path: Path) -> None:
+    assert found(body, tmp_path) == []
+
+
+def test_a_rank_that_stands_in_for_a_missing_alpha_of_the_next_module_is_no_growth(tmp_path: Path) -> None:
+    body = "rank = down.shape[0]\n"
+    body += "scale = rank if index == 0 else scale\nweights[name] += scale / rank * up @ down"
+    assert found(body, tmp_path) == []
