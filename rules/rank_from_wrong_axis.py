@@ -53,8 +53,8 @@ class RankFromWrongAxis(Rule):
 
     ## Limits
 
-    Of medium confidence: what is called A may be the up projection. Silent where no product shows how the
-    factors lie, and where another number of the scale is not known.
+    Silent where no product shows over which axis the factors are summed, whatever they are called, and
+    where a number divides the scale that is not known.
 
     ## References
 
@@ -73,7 +73,6 @@ class RankFromWrongAxis(Rule):
                 found.spot,
                 f"alpha is divided by {extent} factor {found.factor} in `{found.spot.name}`, "
                 "which is the layer's size and not the rank",
-                confidence="medium",
                 effect=f"alpha / {extent} {found.factor} instead of alpha / rank: too weak by the "
                 "layer's size over the rank",
                 trace=[*found.ways, (found.spot, "the product sums over the other axis of this factor")],

@@ -81,7 +81,7 @@ def patch(base, archive, gain):
 
 
 def test_code_without_the_word_that_divides_alpha_by_a_factor_s_size_is_reported(tmp_path: Path) -> None:
-    assert codes(STEP.format(extent="up.shape[0]"), tmp_path, "LS120") == {("LS120", "medium")}
+    assert codes(STEP.format(extent="up.shape[0]"), tmp_path, "LS120") == {("LS120", "high")}
 
 
 def test_code_without_the_word_that_divides_alpha_by_the_rank_is_not(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from lorascale_lint.ledger.applications import Application, joined, place_of, pr
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Return
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.guards import Guards, contradict
+from lorascale_lint.provenance.scale import settled
 from lorascale_lint.provenance.values import UNKNOWN, Tensor, options
 
 MADE = "made"
@@ -49,10 +50,11 @@ def _made_deltas(ledger: Ledger) -> list[Application]:
 
 
 def _made(entry: Return | KeyWrite, delta: Tensor, guards: Guards) -> Apply:
+    scale = settled(delta.scale, delta.layout)
     return Apply(
         entry.spot,
         MADE,
-        delta.scale,
+        scale,
         guards,
         delta,
         delta.variant,
