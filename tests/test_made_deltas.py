@@ -36,7 +36,8 @@ def codes(text: str, folder: Path, *chosen: str) -> set[tuple[str, str]]:
     "body",
     [
         "return (side(state, stem, 1) * scale) * (side(state, stem, 2) * scale)",
-        "delta = side(state, stem, 1) * side(state, stem, 2)\n    delta = delta * scale\n    return delta * scale",
+        "delta = side(state, stem, 1) * side(state, stem, 2)\n"
+        "    whole = delta * scale\n    return whole * scale",
         "parts = [side(state, stem, n) * scale for n in (1, 2)]\n    return parts[0] * parts[1]",
     ],
 )
