@@ -112,7 +112,7 @@ def values_of(name: str, signature: Signature) -> tuple[Value, ...]:
         return ()
     optional = parameter.default is not parameter.empty
     if (value := _by_name(name, signature)) is not None:
-        return (value,)
+        return (value, *_with_dropout(value))
     if name in words.DECOMPOSED and parameter.default == -1:
         return (Value(Role.LITERAL, literal=1),)
     if name in words.PARTS:
@@ -184,13 +184,8 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Use
     fields = {name: role for name, role in words.FIELDS.items() if not words.is_rslora(name) or name in read}
     reference = None
     asked = tuple((name, value) for name, value in fields_of(used) if name not in fields)
-    own = isinstance(cls, type) and cls is not parameter.empty and cls.__module__ != "builtins"
-    if own and "<" not in cls.__qualname__:
-        taken = parameters_of(cls)
-        kept = {name: field for name, field in fields.items() if name in taken}
-        fields = {name: field for name, field in kept.items() if isinstance(field, (Role, float))}
-        fields |= {name: False for name in taken if words.is_rslora(name)}
-        fields |= {name: 1 for name in taken if name in words.DECOMPOSED}
+    if _is_own(cls) and (taken := parameters_of(cls)) and not _takes_anything(taken):
+        fields = {name: field for name, item in taken.items() if (field := _field(name, item)) is not None}
         reference = f"{cls.__module__}:{cls.__qualname__}"
         asked = tuple((name, value) for name, value in asked if name in taken)
     parts = tuple(
@@ -198,6 +193,48 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Use
         for name, field in fields.items()
     )
     return Value(Role.OBJECT, literal=reference, parts=(*parts, *asked))
+
+
+def _with_dropout(settings: Value) -> Iterator[Value]:
+    """The same settings with a dropout, for code that insists on one."""
+    parts = tuple(
+        (name, Value(Role.LITERAL, literal=0.5) if words.is_dropout(name) and part.literal == 0.0 else part)
+        for name, part in settings.parts
+    )
+    if settings.role is Role.OBJECT and parts != settings.parts:
+        yield replace(settings, parts=parts)
+
+
+def _is_own(cls: Any) -> bool:
+    """Whether it is a class with fields of its own that can be had by its name."""
+    return (
+        isinstance(cls, type)
+        and cls is not inspect.Parameter.empty
+        and cls.__module__ != "builtins"
+        and "<" not in cls.__qualname__
+    )
+
+
+def _takes_anything(taken: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether all its fields are what it is given by name, as those of a namespace are."""
+    return all(item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) for item in taken.values())
+
+
+def _field(name: str, parameter: inspect.Parameter) -> Role | float | bool | str | None:
+    """What a field of a configuration's own class is given; None: its default, or nothing."""
+    if words.is_rslora(name):
+        return False
+    if name in words.DECOMPOSED:
+        return 1
+    field = words.field_of(name)
+    if isinstance(field, (Role, float)):
+        # Patterns and their like are no number.
+        numeric = parameter.default is None or type(parameter.default) in (int, float, type)
+        return field if numeric and "dict" not in annotation_of(parameter).lower() else None
+    return _BY_ANNOTATION.get(annotation_of(parameter)) if parameter.default is parameter.empty else None
+
+
+_BY_ANNOTATION: Mapping[str, float | bool | str] = {"str": "layer", "bool": False, "int": 1, "float": 1.0}
 
 
 def _variants(
@@ -306,6 +343,13 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
         build = Build(case.constructor, case.geometry, case.square, case.modules, with_second=True)
         with contextlib.suppress(CannotBuildError):
             yield described_layer(sketch, cls, build)
+    if (dropping := _dropping(made[0], signature)) is not None:
+        with contextlib.suppress(CannotBuildError):
+            yield described_layer(sketch, cls, dropping)
+    if sketch.place.action is Action.MERGE:
+        build = Build(made[0].constructor, made[0].geometry, made[0].square, weight_as_input=True)
+        with contextlib.suppress(CannotBuildError):
+            yield described_layer(sketch, cls, build)
     # Attention has its inputs in batches, and vision in grids.
     for case, form in product(made, (Form.BATCH, Form.GRID)):
         if case.forward is not None and case.geometry is Geometry.LINEAR:
@@ -314,6 +358,18 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
                 for name, value in case.forward.arguments
             )
             yield replace(case, forward=replace(case.forward, arguments=inputs))
+
+
+def _dropping(case: LayerCase, signature: Signature) -> Build | None:
+    """The layer with a dropout, where it may have one: some do nothing at all without."""
+    known = dict(case.constructor)
+    dropouts = {
+        name: Value(Role.LITERAL, literal=0.5)
+        for name in signature.parameters
+        if words.is_dropout(name) and (name not in known or known[name].literal == 0.0)
+    }
+    given = tuple({**known, **dropouts}.items())
+    return Build(given, case.geometry, case.square, case.modules) if dropouts else None
 
 
 def _constructor(signature: Signature) -> dict[str, tuple[Value, ...]]:

@@ -44,6 +44,8 @@ class Build:
     modules: int = 1
     # A second pair of factors is multiplied with the first one, number by number.
     with_second: bool = False
+    # What the merging method calls an input is the weight.
+    weight_as_input: bool = False
 
     def setting(self) -> Setting:
         """Numbers to build one with."""
@@ -80,9 +82,12 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     method = sketch.place.name.rpartition(".")[2]
     forward = _call(layer, method) if sketch.place.action is Action.FORWARD else _call(layer, "forward")
     merge = _action(layer, sketch.merge, words.MERGE)
-    if sketch.place.action is Action.MERGE and (given := _of_weight(layer, method)) is not None:
+    given = _of_weight(layer, method, build) if sketch.place.action is Action.MERGE else None
+    if given is not None:
         # A parametrization, or a factor pair that is told which weight to go into.
-        forward, merge = (None if method == "forward" else forward), given
+        forward, merge = (None if method == "forward" or build.weight_as_input else forward), given
+    elif build.weight_as_input:
+        raise CannotBuildError("its merge is given no input")
     without = forward is not None or (merge is not None and merge.arguments)
     base, transposed = _base(tensors, setting, told, needed=not without)
     return LayerCase(
@@ -179,11 +184,13 @@ def _bias(tensors: dict[str, tuple[int, ...]], base: str, setting: Setting) -> s
     return path if tensors.get(path) == (sum(item.shape.out for item in setting.modules),) else ""
 
 
-def _of_weight(layer: Any, method: str) -> Call | None:
+def _of_weight(layer: Any, method: str, build: Build) -> Call | None:
     """A method that is given the weight, or the layer that holds it, and nothing else that it insists on."""
     function = _method(layer, method)
     needed = _needed(function) if function is not None else []
-    if function is None or len(needed) != 1 or words.role_of(needed[0]) is Role.INPUT:
+    if function is None or len(needed) != 1:
+        return None
+    if (words.role_of(needed[0]) is Role.INPUT) is not build.weight_as_input:
         return None
     holds = packed(str(_parameters(function)[needed[0]].annotation)) is Form.MODULE
     # Whoever is told of a weight does not call it a module, nor the other way round.
@@ -197,16 +204,22 @@ def _call(layer: Any, method: str) -> Call | None:
     function = _method(layer, method)
     if function is None:
         return None
-    arguments: list[tuple[str, Value]] = []
-    needed = _needed(function)
-    for name in _parameters(function):
-        if not arguments and (name in needed or words.role_of(name) is Role.INPUT):
-            arguments.append((name, Value(Role.INPUT)))
-        elif len(arguments) == 1 and name in words.BASE_OUTPUTS:
-            arguments.append((name, Value(Role.BASE_OUTPUT)))
+    needed, parameters = _needed(function), _parameters(function)
+    named = [name for name in parameters if words.role_of(name) is Role.INPUT]
+    # Of two that it insists on, the output of the base may come first.
+    of_base = {name for name in needed if name in words.BASE_OUTPUTS and named and name not in named}
+    arguments: dict[str, Value] = {name: Value(Role.BASE_OUTPUT) for name in of_base}
+    inputs = ""
+    for name in parameters:
+        if name in of_base:
+            continue
+        if not inputs and (name in needed or name in named):
+            inputs, arguments[name] = name, Value(Role.INPUT)
+        elif inputs and not of_base and name in words.BASE_OUTPUTS:
+            arguments[name] = Value(Role.BASE_OUTPUT)
         elif name in needed:
             return None
-    return Call(method, tuple(arguments)) if arguments else None
+    return Call(method, tuple(arguments.items())) if inputs else None
 
 
 def _action(layer: Any, seen: str, usual: tuple[str, ...]) -> Call | None:

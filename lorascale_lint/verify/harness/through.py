@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import (
     Action,
     Call,
@@ -41,12 +42,28 @@ from lorascale_lint.verify.harness.values import referred
 from lorascale_lint.verify.verdicts import Verdict
 
 _MOST_OPTIONS = 24
-# Of one application: the search must end long before the question's time does. What was found is kept.
+# Of one application: the search must end long before the question's time does. What was found is kept, and
+# the next application goes on from there. Those of the processor, so that a busy machine finds as much; on
+# the clock it is never more than the second number.
 _SECONDS = 8.0
+_MOST_SECONDS = 30.0
 _UNCONVINCING = (Verdict.NOT_LORA_SHAPED, Verdict.BASE_SCALED, Verdict.ERROR, Verdict.NOT_RUN)
 _ACTIONS = (Action.FORWARD, Action.MERGE, Action.UNMERGE)
 
 Find = Callable[[Sketch], Subject]
+_Key = tuple[str, str, Action]
+
+
+class _Clock:
+    """Says when a search has taken its time."""
+
+    def __init__(self) -> None:
+        self._until = time.process_time() + _SECONDS
+        self._at_last = time.monotonic() + _MOST_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        return time.process_time() > self._until or time.monotonic() > self._at_last
 
 
 @dataclass(slots=True)
@@ -59,30 +76,31 @@ class Ways:
     root: Path
     find: Find
     seed: int
-    _subjects: dict[tuple[str, str, Action], tuple[Subject, ...]] = field(default_factory=dict)
+    _subjects: dict[_Key, list[Subject]] = field(default_factory=dict)
+    _rest: dict[_Key, Iterator[Subject]] = field(default_factory=dict)
     _statements: dict[Path, list[range]] = field(default_factory=dict)
     _rows: dict[tuple[str, str, Action, int, Action], frozenset[str]] = field(default_factory=dict)
 
     def to(self, sketch: Sketch) -> Subject | None:
         """Code that comes to this application, and does something that can be measured."""
         place = sketch.place
-        wanted, until = self._wanted(place), time.monotonic() + _SECONDS
+        wanted, clock = self._wanted(place), _Clock()
         for way in sketch.ways:
-            if time.monotonic() > until:
-                break
             key = (way.place.file, way.place.owner or way.place.name, way.place.action)
-            for number, subject in enumerate(self._of(way, until)):
+            for number, subject in enumerate(self._of(way, key)):
                 for action in (place.action, *(item for item in _ACTIONS if item is not place.action)):
                     if (acting := _acting(subject, action)) is None:
                         continue
                     rows = self._rows.get((*key, number, action))
-                    if rows is None and time.monotonic() > until:
+                    if rows is None and clock.is_over:
                         return None
                     if rows is None:
                         rows = self._reached(acting)
                         self._rows[(*key, number, action)] = rows
                     if not wanted.isdisjoint(rows) and self._convinces(acting):
                         return acting
+                if clock.is_over and number + 1 == len(self._subjects[key]):
+                    return None
         return None
 
     def reaches(self, subject: Subject) -> bool:
@@ -98,18 +116,19 @@ class Ways:
         rows = min(around, key=len, default=range(place.row, place.row + 1))
         return {f"{place.file}:{row}" for row in rows}
 
-    def _of(self, way: Sketch, until: float) -> tuple[Subject, ...]:
-        key = (way.place.file, way.place.owner or way.place.name, way.place.action)
-        if key not in self._subjects:
-            self._subjects[key] = ()
-            with contextlib.suppress(CannotLoadError, CannotBuildError):
-                subject = self.find(way)
-                self._subjects[key] = (subject,)
-                for other in _with_options(subject, way):
-                    self._subjects[key] += (other,)
-                    if time.monotonic() > until:
-                        break
-        return self._subjects[key]
+    def _of(self, way: Sketch, key: _Key) -> Iterator[Subject]:
+        """Those that are known, then others as long as somebody asks for them."""
+        found = self._subjects.setdefault(key, [])
+        yield from found
+        for subject in self._rest.setdefault(key, self._made_of(way)):
+            found.append(subject)
+            yield subject
+
+    def _made_of(self, way: Sketch) -> Iterator[Subject]:
+        with contextlib.suppress(CannotLoadError, CannotBuildError):
+            subject = self.find(way)
+            yield subject
+            yield from _with_options(subject, way)
 
     def _reached(self, subject: Subject) -> frozenset[str]:
         with (
@@ -202,6 +221,9 @@ def _options(given: Arguments, function: Callable[..., Any]) -> Iterator[Argumen
         told = known.get(name)
         if parameter.default is False and (told is None or told.literal is False):
             yield tuple({**known, name: Value(Role.LITERAL, literal=True)}.items())
+        elif words.is_dropout(name) and (told is None or not told.literal):
+            # Some have a way of their own for it, which does the same when nothing is trained.
+            yield tuple({**known, name: Value(Role.LITERAL, literal=0.5)}.items())
     for name, value in given:
         if value.role is Role.OBJECT and value.literal:
             with contextlib.suppress(CannotBuildError):

@@ -92,7 +92,9 @@ TABLES = frozenset(
 )
 BASE_TABLES = frozenset("model_sd model_state_dict base_sd base_state_dict state_dict_base model".split())
 # Of a method that is given inputs before it.
-BASE_OUTPUTS = frozenset("out output result base_output base_out org_out original_output y orig_out".split())
+BASE_OUTPUTS = frozenset(
+    "out output result base_output base_out org_out original_output y orig_out residual".split()
+)
 FILES = frozenset(
     "path file filename lora_path lora_file lora_filename ckpt_path adapter_path adapter_file weights_path "
     "lora_weights_path input_path input_file src src_path source_path model_path lora_ckpt input_lora "
@@ -155,3 +157,17 @@ def is_of_adapters(name: str) -> bool:
 def is_rslora(name: str) -> bool:
     """Whether a flag says that alpha is divided by the square root of the rank."""
     return "rslora" in "".join(roles.words(name))
+
+
+def is_dropout(name: str) -> bool:
+    """Whether it is how much is dropped while something is trained."""
+    return "dropout" in roles.words(name)
+
+
+def field_of(name: str) -> Role | float | bool | str | None:
+    """What a field of a configuration is, under its usual name or one like it (`lora_r_`)."""
+    plain = name.strip("_")
+    if plain in FIELDS:
+        return FIELDS[plain]
+    role = role_of(plain)
+    return role if role in (Role.ALPHA, Role.RANK) else 0.0 if is_dropout(plain) else None

@@ -259,7 +259,84 @@ class Diagonal(nn.Module):
         delta = self.lora_B @ (self.lora_A * self.lora_E)
         return F.linear(x, self.weight + delta * self.scaling)
 """
+MARKED_SETTINGS = """
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass
+class Settings:
+    title_: str
+    start_: str = "zeros"
+    r_: Optional[int] = None
+    alpha_: Optional[int] = None
+    dropout_: Optional[float] = None
+
+
+class Residual(nn.Module):
+    def __init__(self, base_layer: nn.Module, config: Settings):
+        super().__init__()
+        assert config.dropout_ > 0.0
+        self.base_layer = base_layer
+        self.dropout = nn.Dropout(config.dropout_)
+        self.lora_a = nn.Linear(base_layer.in_features, config.r_, bias=False)
+        self.lora_b = nn.Linear(config.r_, base_layer.out_features, bias=False)
+        alpha, rank = config.alpha_, config.r_
+        self.scaling = alpha / rank
+
+    def forward(self, residual: torch.Tensor, hidden_states: torch.Tensor):
+        return residual + self.lora_b(self.lora_a(self.dropout(hidden_states))) * self.scaling
+"""
+NAMESPACE = """
+import argparse
+
+
+class Parsed(nn.Module):
+    def __init__(self, linear: nn.Linear, args: argparse.Namespace):
+        super().__init__()
+        self.linear = linear
+        self.lora_A = nn.Parameter(torch.randn(args.lora_rank, linear.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(linear.out_features, args.lora_rank))
+        alpha, rank = args.lora_alpha, args.lora_rank
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.linear(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+"""
+WEIGHT_AS_X = """
+class OfWeights(nn.Module):
+    def __init__(self, fan_in, fan_out, rank=4, alpha=1):
+        super().__init__()
+        self.lora_A = nn.Parameter(torch.zeros(rank, fan_in))
+        self.lora_B = nn.Parameter(torch.zeros(fan_out, rank))
+        self.scaling = alpha / rank
+        self.chosen = self.with_delta
+
+    def with_delta(self, X):
+        return X + (self.lora_B @ self.lora_A).view(X.shape) * self.scaling
+
+    def forward(self, X):
+        return self.chosen(X)
+"""
+DROPPED = """
+class Dropped(nn.Linear):
+    def __init__(self, existing: nn.Linear, r: int = 0, lora_alpha: int = 1, dropout_rate=0.0):
+        super().__init__(existing.in_features, existing.out_features)
+        self.lora_A = nn.Parameter(torch.zeros(r, existing.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(existing.out_features, r))
+        self.scaling = lora_alpha / r
+        self.dropout = nn.Dropout(dropout_rate) if dropout_rate > 0 else None
+
+    def forward(self, x):
+        if self.dropout is None:
+            return nn.Linear.forward(self, x)
+        return nn.Linear.forward(self, x) + self.dropout(x) @ self.lora_A.T @ self.lora_B.T * self.scaling
+"""
 RIGHT = {
+    "marked_settings": MARKED_SETTINGS,
+    "namespace": NAMESPACE,
+    "weight_as_x": WEIGHT_AS_X,
+    "dropped": DROPPED,
     "sizes": SIZES,
     "one_size": ONE_SIZE,
     "parametrized": PARAMETRIZED,
