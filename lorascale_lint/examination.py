@@ -131,9 +131,14 @@ def modules_of(paths: Collection[Path]) -> dict[Path, str]:
 
 
 def examine_paths(
-    targets: Collection[Path], context: Collection[Path], *, overlay: Mapping[Path, bytes] | None = None
+    targets: Collection[Path],
+    context: Collection[Path],
+    *,
+    overlay: Mapping[Path, bytes] | None = None,
+    workers: Workers | None = None,
 ) -> tuple[Ledger, list[FileFailure]]:
     """The ledger of ``targets``, and those among them that could not be read or parsed."""
     sources, unread = read_all({*targets, *context}, overlay or {})
-    ledger, failures = examine_sources(sources, modules_of(sources), [p for p in targets if p in sources])
+    present = [path for path in targets if path in sources]
+    ledger, failures = examine_sources(sources, modules_of(sources), present, workers=workers)
     return ledger, [*unread, *failures]

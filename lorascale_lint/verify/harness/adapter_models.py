@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from lorascale_lint.verify.harness import words
+from lorascale_lint.verify.harness.configurations import configuration
 from lorascale_lint.verify.harness.description import Form, FunctionCase, LayerCase, Role, Sketch, Value
-from lorascale_lint.verify.harness.guess import configuration, values_of
+from lorascale_lint.verify.harness.guess import values_of
 from lorascale_lint.verify.harness.layers import Build, looked_at
 from lorascale_lint.verify.harness.measuring import (
     ALPHA,

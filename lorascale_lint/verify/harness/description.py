@@ -46,7 +46,7 @@ class Form(StrEnum):
     PLAIN: a tensor or a number. MODULE: a layer that holds the tensor as its weight. MODEL: a model with all
     modules under their names. TENSOR: a number as a tensor without dimensions. BY_ADAPTER: a dictionary with
     the adapter's name as its key. FILE: a table in a file, whose path is given. BATCH, GRID:
-    inputs with one more dimension before them, or two.
+    inputs with one more dimension before them, or two; the name of an adapter for each input.
     """
 
     PLAIN = "plain"

@@ -150,12 +150,19 @@ def _numbers(parts: Sequence[str], count: int) -> Sequence[int]:
 
 
 def _lies(shape: Collection[int], role: Role, setting: Setting) -> bool | None:
-    """Whether a tensor of that shape is this factor transposed; None: it is not this factor."""
+    """Whether a tensor of that shape is this factor transposed; None: it is not this factor.
+
+    One of a stack of one has a dimension more, and a convolution's may lie flat.
+    """
     module = setting.modules[0]
-    right = module.shape.native(role, module.a if role is Role.A else module.b).shape
-    if tuple(shape) == right:
+    factor = module.a if role is Role.A else module.b
+    right = module.shape.native(role, factor).shape
+    found = tuple(shape)
+    while len(found) > len(right) and found[0] == 1:
+        found = found[1:]
+    if found in (right, factor.shape):
         return False
-    return True if tuple(shape) == (*right[1::-1], *right[2:]) else None
+    return True if found in ((*right[1::-1], *right[2:]), factor.shape[::-1]) else None
 
 
 def _with_adapter(path: str, setting: Setting) -> str:

@@ -15,6 +15,7 @@ from itertools import islice, product
 from typing import Any
 
 from lorascale_lint.verify.harness import words
+from lorascale_lint.verify.harness.configurations import configuration, table_class, with_dropout
 from lorascale_lint.verify.harness.description import (
     Action,
     Form,
@@ -29,10 +30,9 @@ from lorascale_lint.verify.harness.factors import numbers_of
 from lorascale_lint.verify.harness.layers import Build, described_layer
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.own_layers import own_layers
-from lorascale_lint.verify.harness.signatures import Signature, inherited_by, parameters_of
+from lorascale_lint.verify.harness.signatures import Signature, inherited_by
 from lorascale_lint.verify.harness.subjects import roles_in
-from lorascale_lint.verify.harness.unknown import annotation_of, fields_of, packed, possible
-from lorascale_lint.verify.harness.uses import Used
+from lorascale_lint.verify.harness.unknown import annotation_of, packed, possible
 
 Arguments = tuple[tuple[str, Value], ...]
 _NUMBERS = (Role.ALPHA, Role.RANK, Role.SCALE)
@@ -112,7 +112,7 @@ def values_of(name: str, signature: Signature) -> tuple[Value, ...]:
         return ()
     optional = parameter.default is not parameter.empty
     if (value := _by_name(name, signature)) is not None:
-        return (value, *_with_dropout(value))
+        return (value, *with_dropout(value))
     if name in words.DECOMPOSED and parameter.default == -1:
         return (Value(Role.LITERAL, literal=1),)
     if name in words.PARTS:
@@ -158,6 +158,8 @@ def _by_name(name: str, signature: Signature) -> Value | None:
         role = Role.STRENGTH if chosen else None if role is Role.BASE else role
     if role is Role.RANK and annotation and "int" not in annotation and "float" not in annotation:
         role = None
+    if (tables := table_class(parameter, signature.names)) and (side := words.side_of(name)) is not None:
+        return Value(side, Form.BY_ADAPTER, literal=tables)
     if role in (Role.A, Role.B) and annotation in ("int", "float", "str", "bool"):
         role = None
     if role in _NUMBERS and ("list" in annotation.lower() or (not annotation and used.iterated)):
@@ -171,72 +173,6 @@ def _by_name(name: str, signature: Signature) -> Value | None:
     return None
 
 
-def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Used) -> Value:
-    """An object of the class that the code names, else one with the fields that are usual or asked for.
-
-    Fields of the code's own class keep their defaults where they are not alpha, rank or a dropout.
-    """
-    cls: Any = parameter.annotation
-    if isinstance(cls, str):
-        cls = known.get(cls.strip("'\" "))
-    # A flag that changes the scale is nothing to invent.
-    read = used.attributes | used.keys
-    fields = {name: role for name, role in words.FIELDS.items() if not words.is_rslora(name) or name in read}
-    reference = None
-    asked = tuple((name, value) for name, value in fields_of(used) if name not in fields)
-    if _is_own(cls) and (taken := parameters_of(cls)) and not _takes_anything(taken):
-        fields = {name: field for name, item in taken.items() if (field := _field(name, item)) is not None}
-        reference = f"{cls.__module__}:{cls.__qualname__}"
-        asked = tuple((name, value) for name, value in asked if name in taken)
-    parts = tuple(
-        (name, Value(field) if isinstance(field, Role) else Value(Role.LITERAL, literal=field))
-        for name, field in fields.items()
-    )
-    return Value(Role.OBJECT, literal=reference, parts=(*parts, *asked))
-
-
-def _with_dropout(settings: Value) -> Iterator[Value]:
-    """The same settings with a dropout, for code that insists on one."""
-    parts = tuple(
-        (name, Value(Role.LITERAL, literal=0.5) if words.is_dropout(name) and part.literal == 0.0 else part)
-        for name, part in settings.parts
-    )
-    if settings.role is Role.OBJECT and parts != settings.parts:
-        yield replace(settings, parts=parts)
-
-
-def _is_own(cls: Any) -> bool:
-    """Whether it is a class with fields of its own that can be had by its name."""
-    return (
-        isinstance(cls, type)
-        and cls is not inspect.Parameter.empty
-        and cls.__module__ != "builtins"
-        and "<" not in cls.__qualname__
-    )
-
-
-def _takes_anything(taken: Mapping[str, inspect.Parameter]) -> bool:
-    """Whether all its fields are what it is given by name, as those of a namespace are."""
-    return all(item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) for item in taken.values())
-
-
-def _field(name: str, parameter: inspect.Parameter) -> Role | float | bool | str | None:
-    """What a field of a configuration's own class is given; None: its default, or nothing."""
-    if words.is_rslora(name):
-        return False
-    if name in words.DECOMPOSED:
-        return 1
-    field = words.field_of(name)
-    if isinstance(field, (Role, float)):
-        # Patterns and their like are no number.
-        numeric = parameter.default is None or type(parameter.default) in (int, float, type)
-        return field if numeric and "dict" not in annotation_of(parameter).lower() else None
-    return _BY_ANNOTATION.get(annotation_of(parameter)) if parameter.default is parameter.empty else None
-
-
-_BY_ANNOTATION: Mapping[str, float | bool | str] = {"str": "layer", "bool": False, "int": 1, "float": 1.0}
-
-
 def _variants(
     arguments: dict[str, Value], parameters: dict[str, inspect.Parameter]
 ) -> Iterator[dict[str, Value]]:
@@ -244,7 +180,7 @@ def _variants(
     told = {name: packed(annotation_of(parameters[name])) for name in arguments}
 
     def of(name: str, value: Value, layers: frozenset[Role], transposed: bool) -> Value:
-        if value.role not in (Role.BASE, Role.A, Role.B) or value.form is Form.MODEL:
+        if value.role not in (Role.BASE, Role.A, Role.B) or value.form in (Form.MODEL, Form.BY_ADAPTER):
             return value
         form = told[name] or (Form.MODULE if value.role in layers else Form.PLAIN)
         if "Dict" in annotation_of(parameters[name]) and value.role is not Role.BASE:
@@ -354,7 +290,7 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
     for case, form in product(made, (Form.BATCH, Form.GRID)):
         if case.forward is not None and case.geometry is Geometry.LINEAR:
             inputs = tuple(
-                (name, replace(value, form=form) if value.role is Role.INPUT else value)
+                (name, replace(value, form=form) if value.role in (Role.INPUT, Role.BASE_OUTPUT) else value)
                 for name, value in case.forward.arguments
             )
             yield replace(case, forward=replace(case.forward, arguments=inputs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -81,7 +81,7 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     factors += tuple(_neutral(layer, setting))
     method = sketch.place.name.rpartition(".")[2]
     forward = _call(layer, method) if sketch.place.action is Action.FORWARD else _call(layer, "forward")
-    merge = _action(layer, sketch.merge, words.MERGE)
+    merge = _action(layer, sketch.merge, words.MERGE, sketch.keys)
     given = _of_weight(layer, method, build) if sketch.place.action is Action.MERGE else None
     if given is not None:
         # A parametrization, or a factor pair that is told which weight to go into.
@@ -217,16 +217,36 @@ def _call(layer: Any, method: str) -> Call | None:
             inputs, arguments[name] = name, Value(Role.INPUT)
         elif inputs and not of_base and name in words.BASE_OUTPUTS:
             arguments[name] = Value(Role.BASE_OUTPUT)
+        elif name in needed and name in words.NAMES_OF_INPUTS:
+            arguments[name] = Value(Role.ADAPTER, Form.BATCH)
         elif name in needed:
             return None
     return Call(method, tuple(arguments.items())) if inputs else None
 
 
-def _action(layer: Any, seen: str, usual: tuple[str, ...]) -> Call | None:
+def _action(layer: Any, seen: str, usual: tuple[str, ...], keys: Sequence[str] = ()) -> Call | None:
     for method in (seen, *usual):
         function = _method(layer, method) if method else None
-        if function is not None and not _needed(function):
-            return Call(method)
+        if function is None:
+            continue
+        given = {name: _told(name, keys) for name in _needed(function)}
+        if None not in given.values():
+            return Call(method, tuple((name, value) for name, value in given.items() if value is not None))
+    return None
+
+
+def _told(name: str, keys: Sequence[str]) -> Value | None:
+    """What a merge insists on beside the layer: its factors by the keys that it reads, a device, a type."""
+    if words.is_table(name):
+        roles = {key: words.role_of(key.removesuffix(".weight").rpartition(".")[2]) for key in keys}
+        parts = tuple(
+            (key, Value(role, Form.TENSOR if role is Role.ALPHA else Form.PLAIN))
+            for key, role in roles.items()
+            if role in (Role.A, Role.B, Role.ALPHA) and "*" not in key
+        )
+        return Value(Role.TABLE, parts=parts) if {Role.A, Role.B} <= {*roles.values()} else None
+    if name in words.HARMLESS and name in ("device", "dtype"):
+        return Value(Role.LITERAL, literal=words.HARMLESS[name])
     return None
 
 

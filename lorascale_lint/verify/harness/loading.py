@@ -19,7 +19,7 @@ from typing import Any
 from lorascale_lint.verify.harness import quantised
 from lorascale_lint.verify.harness.alone import start_groups
 from lorascale_lint.verify.harness.elsewhere import at_hand
-from lorascale_lint.verify.harness.pieces import defined_in
+from lorascale_lint.verify.harness.pieces import define_behind, defined_in
 from lorascale_lint.verify.harness.quantised import stand_in
 from lorascale_lint.verify.stubs import StubFinder
 
@@ -64,6 +64,8 @@ class Loading:
             found = self._pieces_of(path)
             if not hasattr(found, name.partition(".")[0]):
                 raise
+        if isinstance(found, ModuleType) and not hasattr(found, name.partition(".")[0]):
+            self._define_behind(path, found, name.partition(".")[0])
         for part in name.split("."):
             try:
                 found = getattr(found, part)
@@ -105,6 +107,11 @@ class Loading:
                     path, _dotted(path)[1], lambda error: self._provide(error.name or "", path)
                 )
         return self._pieces[path]
+
+    def _define_behind(self, path: Path, module: ModuleType, name: str) -> None:
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        with quiet, contextlib.redirect_stderr(io.StringIO()), self._stubs.importing(), at_hand():
+            define_behind(path, module, name, lambda error: self._provide(error.name or "", path))
 
     def _imported(self, path: Path) -> ModuleType:
         top, name = _dotted(path)

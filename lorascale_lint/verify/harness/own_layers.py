@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from lorascale_lint.verify.harness import words
+from lorascale_lint.verify.harness import quantised, words
 from lorascale_lint.verify.harness.description import Form, Role, Value
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.signatures import Signature, parameters_of
@@ -21,7 +21,11 @@ def own_layers(name: str, signature: Signature) -> Iterator[Value]:
     told: Any = signature.parameters[name].annotation
     if isinstance(told, str):
         told = signature.names.get(told.strip("'\" "))
-    classes = dict.fromkeys(filter(_is_own, [told, *signature.names.values()]))
+    # Code for quantised layers asks its base what only these have.
+    packed = getattr(signature.names.get("bnb") or signature.names.get(quantised.NAME), "nn", None)
+    quantised_layers = [getattr(packed, kind, None) for kind in quantised.LAYERS]
+    seen = [told, *quantised_layers, *signature.names.values()]
+    classes: dict[Any, None] = dict.fromkeys(filter(_is_own, seen))
     yield from islice((value for cls in classes for value in _made_of(cls)), _MOST)
 
 

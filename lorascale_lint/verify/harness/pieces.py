@@ -55,6 +55,24 @@ def defined_in(path: Path, name: str, provide: Callable[[ModuleNotFoundError], b
     return module
 
 
+def define_behind(
+    path: Path, module: ModuleType, name: str, provide: Callable[[ModuleNotFoundError], bool]
+) -> None:
+    """Execute what a condition that does not hold here keeps from defining `name`: a package is missing."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return
+    flags = __future__.annotations.compiler_flag if _postpones(tree) else 0
+    for statement in tree.body:
+        if isinstance(statement, ast.If) and any(
+            getattr(item, "name", "") == name for item in statement.body
+        ):
+            for inner in statement.body:
+                piece = compile(ast.Module([inner], []), str(path), "exec", flags, True)
+                _is_executed(piece, module, provide)
+
+
 def _is_executed(code: object, module: ModuleType, provide: Callable[[ModuleNotFoundError], bool]) -> bool:
     for _ in range(_MOST_TRIES):
         try:

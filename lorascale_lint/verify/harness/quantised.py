@@ -11,10 +11,11 @@ import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 NAME = "bitsandbytes"
+LAYERS = ("Linear4bit", "Linear8bitLt")
 _MOST_FILES = 2_000
 
 
@@ -57,29 +58,49 @@ def _module(name: str) -> Any:
 
 
 def _layers(torch: Any) -> Any:
+    class Parameter(torch.nn.Parameter):  # type: ignore[misc]
+        """Quantised in the original; what says how is nothing that plain numbers need."""
+
+        SCB = quant_state = bnb_quantized = None
+        has_fp16_weights = False
+
+        def __new__(cls, data: Any = None, requires_grad: bool = False, **_named: Any) -> Any:
+            return super().__new__(cls, data, requires_grad)
+
+    class Int8Params(Parameter):
+        """8 bits in the original."""
+
+    class Params4bit(Parameter):
+        """4 bits in the original."""
+
     class _Linear(torch.nn.Linear):  # type: ignore[misc]
+        packed: type = Parameter
+
         def __init__(
             self, input_features: int, output_features: int, bias: bool = True, *_rest: Any, **_named: Any
         ) -> None:
             super().__init__(input_features, output_features, bias)
             self.compute_dtype = torch.float32
             self.compute_type_is_set = True
+            self.weight: Any = self.packed(self.weight.data)
+            self.state = SimpleNamespace(
+                CB=None, SCB=torch.ones(1), threshold=0.0, has_fp16_weights=False, reset_grads=lambda: None
+            )
 
     class Linear8bitLt(_Linear):
         """8 bits in the original."""
 
+        packed = Int8Params
+
     class Linear4bit(_Linear):
         """4 bits in the original."""
 
-    class Parameter(torch.nn.Parameter):  # type: ignore[misc]
-        """Quantised in the original."""
-
-        def __new__(cls, data: Any = None, requires_grad: bool = False, **_named: Any) -> Any:
-            return super().__new__(cls, data, requires_grad)
+        packed = Params4bit
 
     layers = _module(f"{NAME}.nn")
-    layers.Linear8bitLt, layers.Linear4bit = Linear8bitLt, Linear4bit
-    layers.Int8Params = layers.Params4bit = Parameter
+    for cls in (Linear8bitLt, Linear4bit, Int8Params, Params4bit):
+        cls.__module__, cls.__qualname__ = layers.__name__, cls.__name__
+        setattr(layers, cls.__name__, cls)
     layers.modules = layers
     sys.modules[f"{NAME}.nn.modules"] = layers
     return layers

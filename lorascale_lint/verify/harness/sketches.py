@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorascale_lint.config import Configs
 from lorascale_lint.examination import examine_paths
@@ -22,6 +24,11 @@ from lorascale_lint.sources.discovery import discover
 from lorascale_lint.verify.harness.description import Action, Place, Role, Sketch
 from lorascale_lint.verify.harness.ways import with_ways
 
+if TYPE_CHECKING:
+    from lorascale_lint.workers.executors import Workers
+
+# Files of a project that are more than one process should look at.
+_MANY = 20
 _Key = tuple[str, str, str, str]
 """File, class of the receiver, function and kind."""
 
@@ -32,8 +39,23 @@ def sketches_of(path: Path) -> tuple[Sketch, ...]:
     Raises ConfigError for settings that cannot be read.
     """
     sources = discover([path], Configs())
-    ledger, _unread = examine_paths(sources.targets, sources.context)
+    ledger, _unread = examine_paths(sources.targets, sources.context, workers=_workers(sources.targets))
     return sketches_in(ledger, {str(target) for target in sources.targets}, path)
+
+
+def _workers(targets: Collection[Path]) -> Workers | None:
+    """A process for each processor, where there is enough to look at."""
+    count = _processors()
+    if count < 2 or len(targets) < _MANY:
+        return None
+    from lorascale_lint.workers.executors import Processes
+
+    return Processes(count)
+
+
+def _processors() -> int:
+    """Those that this process may use; 1 where processes can't be forked."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def sketches_in(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -227,15 +228,24 @@ class LayerSession:
                 old.data.fill_(new)
         elif hasattr(old, "copy_") and hasattr(new, "shape"):
             with no_gradients():
-                if old.shape != new.shape:
-                    raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {tuple(new.shape)}")
-                old.data.copy_(new)
+                old.data.copy_(_as_it_lies(new, old, path))
         elif isinstance(owner, dict):
             owner[last] = new
         elif isinstance(owner, list):
             owner[int(last)] = new
         else:
             setattr(owner, last, new)
+
+
+def _as_it_lies(new: Any, old: Any, path: str) -> Any:
+    """A factor in the shape of what it goes into: flat, or one of a stack of one. Raises CannotBuildError."""
+    shape, wanted = tuple(new.shape), tuple(old.shape)
+    while len(wanted) > len(shape) and wanted[0] == 1:
+        wanted = wanted[1:]
+    flat = (shape[0], math.prod(shape[1:]))
+    if wanted not in (shape, flat):
+        raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {shape}")
+    return new.reshape(old.shape)
 
 
 Subject = FunctionSubject | LayerSubject

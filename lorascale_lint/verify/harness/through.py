@@ -23,6 +23,7 @@ from lorascale_lint.verify.harness.description import (
     Action,
     Call,
     FunctionCase,
+    Geometry,
     LayerCase,
     Place,
     Role,
@@ -46,7 +47,7 @@ _MOST_OPTIONS = 24
 # the next application goes on from there. Those of the processor, so that a busy machine finds as much; on
 # the clock it is never more than the second number.
 _SECONDS = 8.0
-_MOST_SECONDS = 30.0
+_MOST_SECONDS = 20.0
 _UNCONVINCING = (Verdict.NOT_LORA_SHAPED, Verdict.BASE_SCALED, Verdict.ERROR, Verdict.NOT_RUN)
 _ACTIONS = (Action.FORWARD, Action.MERGE, Action.UNMERGE)
 
@@ -129,6 +130,9 @@ class Ways:
             subject = self.find(way)
             yield subject
             yield from _with_options(subject, way)
+            for heir in _heirs(subject, way):
+                yield heir
+                yield from _with_options(heir, way)
 
     def _reached(self, subject: Subject) -> frozenset[str]:
         with (
@@ -177,6 +181,21 @@ def _acting(subject: Subject, action: Action) -> Subject | None:
     method = offered[action].method if offered[action] else ""  # type: ignore[union-attr]
     name = f"{case.place.owner}.{method}"
     return LayerSubject(replace(case, place=replace(case.place, action=action, name=name)), subject.made_by)
+
+
+def _heirs(subject: Subject, way: Sketch) -> Iterator[LayerSubject]:
+    """The same of classes that complete its class, in the file where it stands."""
+    case, cls = subject.case, subject.made_by
+    if not isinstance(case, LayerCase) or not isinstance(cls, type):
+        return
+    heirs: list[type] = cls.__subclasses__()
+    for heir in heirs:
+        for geometry in Geometry if heir.__module__ == cls.__module__ else ():
+            build = Build(case.constructor, geometry, case.square, case.modules)
+            with contextlib.suppress(CannotBuildError, CodeError):
+                described = described_layer(way, heir, build)
+                if described.base:
+                    yield LayerSubject(described, heir)
 
 
 def _with_options(subject: Subject, way: Sketch) -> Iterator[Subject]:

@@ -36,6 +36,8 @@ def build(value: Value, setting: Setting) -> Any:
         made = tensor(float(made))
     if value.form is Form.MODEL:
         return _model(value, setting)
+    if value.role is Role.ADAPTER and value.form is Form.BATCH:
+        return [made] * len(setting.inputs())
     if value.form in (Form.BATCH, Form.GRID) and hasattr(made, "reshape"):
         return made.reshape(*(1,) * (1 if value.form is Form.BATCH else 2), *made.shape)
     if value.form is Form.FILE:
@@ -46,6 +48,8 @@ def build(value: Value, setting: Setting) -> Any:
         made = _own_layer(value, made, setting) if value.parts else layer_of(made, geometry, value.role)
     if value.form is Form.BY_ADAPTER:
         made = {setting.adapter: made}
+        if isinstance(value.literal, str) and ":" in value.literal and value.role is not Role.OBJECT:
+            made = referred(value.literal)(made)
     return made
 
 
@@ -77,8 +81,7 @@ def _plain(value: Value, setting: Setting) -> Any:
     if role is Role.INPUT:
         return token_ids(setting) if first.shape.geometry is Geometry.EMBEDDING else tensor(setting.inputs())
     if role is Role.BASE_OUTPUT:
-        inputs = setting.inputs()
-        return tensor(inputs.reshape(len(inputs), -1) @ np.concatenate([item.weight for item in modules]).T)
+        return tensor(_base_output(setting, np.concatenate([item.weight for item in modules])))
     if role is Role.OUTPUT:
         return str(Path(tempfile.mkdtemp()) / "adapter.safetensors")
     if role is Role.BIAS:
@@ -97,6 +100,15 @@ def _plain(value: Value, setting: Setting) -> Any:
         Role.LITERAL: copy.deepcopy(value.literal),
     }
     return referred(value.literal) if role is Role.CLASS else numbers[role]
+
+
+def _base_output(setting: Setting, weight: Array) -> Array:
+    """What a layer without adapter makes of the inputs, as it gives it back."""
+    inputs, geometry = setting.inputs(), setting.modules[0].shape.geometry
+    if geometry is Geometry.EMBEDDING:
+        return np.ascontiguousarray(weight.T)
+    found = inputs.reshape(len(inputs), -1) @ weight.T
+    return found.reshape(*found.shape, *(1,) * geometry.extents)
 
 
 def _of_ones(factor: Array, role: Role) -> Array:

@@ -37,12 +37,12 @@ _NAMES: dict[Role, frozenset[str]] = {
         "lora_multiplier s".split()
     ),
     Role.IN_FEATURES: frozenset(
-        "in_features input_dim in_dim dim_in in_size input_size input_dims in_channels num_embeddings d_in "
-        "in_feature fan_in n_in".split()
+        "in_features input_features input_dim in_dim dim_in in_size input_size input_dims in_channels "
+        "num_embeddings d_in in_feature fan_in n_in".split()
     ),
     Role.OUT_FEATURES: frozenset(
-        "out_features output_dim out_dim dim_out out_size output_size output_dims out_channels "
-        "embedding_dim d_out out_feature fan_out n_out".split()
+        "out_features output_features output_dim out_dim dim_out out_size output_size output_dims "
+        "out_channels embedding_dim d_out out_feature fan_out n_out".split()
     ),
     Role.ADAPTER: frozenset("adapter adapter_name active_adapter lora_name adapter_id nickname".split()),
 }
@@ -95,6 +95,8 @@ BASE_TABLES = frozenset("model_sd model_state_dict base_sd base_state_dict state
 BASE_OUTPUTS = frozenset(
     "out output result base_output base_out org_out original_output y orig_out residual".split()
 )
+# Of a method that is told whose adapter each input wants.
+NAMES_OF_INPUTS = frozenset("adapter_names lora_names adapters_per_sample active_adapters".split())
 FILES = frozenset(
     "path file filename lora_path lora_file lora_filename ckpt_path adapter_path adapter_file weights_path "
     "lora_weights_path input_path input_file src src_path source_path model_path lora_ckpt input_lora "
@@ -171,3 +173,9 @@ def field_of(name: str) -> Role | float | bool | str | None:
         return FIELDS[plain]
     role = role_of(plain)
     return role if role in (Role.ALPHA, Role.RANK) else 0.0 if is_dropout(plain) else None
+
+
+def side_of(name: str) -> Role | None:
+    """Which factor a name that ends in the letter of one speaks of (`vera_A`)."""
+    *_, last = roles.words(name) or ("",)
+    return {"a": Role.A, "b": Role.B}.get(last)

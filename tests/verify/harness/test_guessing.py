@@ -210,6 +210,50 @@ def test_layers_of_a_package_for_quantised_weights(tmp_path: Path) -> None:
     assert "bitsandbytes" in report.target.stubs
 
 
+PACKED_BASE = """
+import bitsandbytes as bnb
+
+
+class Merging8bit(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base = base_layer
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        self.scaling = alpha / rank
+
+    def merge(self):
+        state = self.base.state
+        plain = bnb.functional.int8_vectorwise_dequant(self.base.weight.data, state.SCB)
+        merged = plain + self.lora_B.weight @ self.lora_A.weight * self.scaling
+        self.base.weight = bnb.nn.Int8Params(merged, requires_grad=False, has_fp16_weights=False)
+        state.reset_grads()
+
+    def forward(self, x):
+        return self.base(x) + self.lora_B(self.lora_A(x)) * self.scaling
+
+
+class Merging4bit(Merging8bit):
+    def merge(self):
+        packed = self.base.weight
+        plain = bnb.functional.dequantize_4bit(packed.data, packed.quant_state)
+        merged = plain + self.lora_B.weight @ self.lora_A.weight * self.scaling
+        self.base.weight = bnb.nn.Params4bit(merged.to("cpu"), **packed.__dict__).to(packed.device)
+"""
+
+
+def test_merges_into_weights_of_a_package_for_quantised_ones(tmp_path: Path) -> None:
+    (tmp_path / "packed.py").write_text(HEAD + PACKED_BASE)
+    (tmp_path / "turned.py").write_text(HEAD + PACKED_BASE.replace("alpha / rank", "rank / alpha"))
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    merges = [
+        (row.group.partition(":")[0], row.verdict)
+        for row in report.rows
+        if ".merge (" in row.group and row.scenario.endswith(": trained scale")
+    ]
+    assert merges == [("packed.py", Verdict.OK)] * 2 + [("turned.py", Verdict.INVERTED)] * 2
+
+
 INJECTED = """
 from pathlib import Path
 from safetensors import safe_open

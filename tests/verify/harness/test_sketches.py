@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lorascale_lint.verify.harness import sketches as sketching
 from lorascale_lint.verify.harness.agreement import Agreement, compare
 from lorascale_lint.verify.harness.description import Action, Role, Sketch, as_json, read
 from lorascale_lint.verify.harness.sketches import sketches_of
@@ -98,3 +99,18 @@ def test_a_sketch_goes_through_json(tmp_path: Path) -> None:
 )
 def test_map_and_number_are_compared(mapped: str, observed: str, scale_given: bool, said: Agreement) -> None:
     assert compare(mapped, observed, scale_given=scale_given) is said
+
+
+def test_several_processes_see_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, source in {
+        "layer": LAYER,
+        "loader": LOADER,
+        "heir": "from layer import LoRALinear\n" + LAYER,
+    }.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.setattr(sketching, "_MANY", 100)
+    alone = sketches_of(tmp_path)
+    monkeypatch.setattr(sketching, "_MANY", 1)
+    monkeypatch.setattr(sketching, "_processors", lambda: 2)
+    assert sketches_of(tmp_path) == alone
+    assert len(alone) > 4

@@ -332,7 +332,139 @@ class Dropped(nn.Linear):
             return nn.Linear.forward(self, x)
         return nn.Linear.forward(self, x) + self.dropout(x) @ self.lora_A.T @ self.lora_B.T * self.scaling
 """
+FLAT_KERNEL = """
+class FlatKernel(nn.Module):
+    def __init__(self, base_layer: nn.Module, r: int, lora_alpha: int):
+        super().__init__()
+        assert base_layer.kernel_size == (3, 3)
+        self.base_layer = base_layer
+        size = base_layer.in_channels * base_layer.kernel_size[0] * base_layer.kernel_size[1]
+        self.lora_A = nn.Parameter(torch.zeros(r, size))
+        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_channels, r))
+        self.scaling = lora_alpha / r
+
+    def forward(self, x):
+        weight = self.base_layer.weight
+        return self.base_layer._conv_forward(
+            x, weight + (self.lora_B @ self.lora_A).view(weight.shape) * self.scaling, self.base_layer.bias
+        )
+"""
+ONE_OF_A_STACK = """
+class Experts(nn.Module):
+    def __init__(self, layer: nn.Linear, num_experts: int, rank: int, alpha: float):
+        super().__init__()
+        self.layer = layer
+        self.lora_a = nn.Parameter(torch.zeros(num_experts, layer.in_features, rank))
+        self.lora_b = nn.Parameter(torch.zeros(num_experts, rank, layer.out_features))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        delta = torch.einsum("si,eir,ero->so", x, self.lora_a, self.lora_b)
+        return self.layer(x) + delta * self.scaling
+"""
+TOLD_BY_KEYS = """
+class Kohya(nn.Module):
+    def __init__(self, lora_name, org_module: nn.Module, multiplier=1.0, lora_dim=4, alpha=1):
+        super().__init__()
+        self.lora_down = nn.Linear(org_module.in_features, lora_dim, bias=False)
+        self.lora_up = nn.Linear(lora_dim, org_module.out_features, bias=False)
+        self.multiplier = multiplier
+        r = lora_dim
+        self.scale = alpha / r
+        self.org_module = org_module
+
+    def apply_to(self):
+        self.org_forward = self.org_module.forward
+        self.org_module.forward = self.forward
+        del self.org_module
+
+    def forward(self, x):
+        return self.org_forward(x) + self.lora_up(self.lora_down(x)) * self.multiplier * self.scale
+
+
+class KohyaLoaded(Kohya):
+    def __init__(self, lora_name, org_module: nn.Module, multiplier=1.0, lora_dim=4, alpha=1):
+        super().__init__(lora_name, org_module, multiplier, lora_dim, alpha)
+        self.org_module_ref = [org_module]
+
+    def merge_to(self, sd, dtype, device):
+        org_sd = self.org_module.state_dict()
+        up, down = sd["lora_up.weight"].to(torch.float), sd["lora_down.weight"].to(torch.float)
+        org_sd["weight"] = org_sd["weight"] + self.multiplier * (up @ down) * self.scale
+        self.org_module.load_state_dict(org_sd)
+"""
+BY_ADAPTER = """
+class Tensors(nn.Module):
+    def __init__(self, tensors):
+        super().__init__()
+        for name, value in tensors.items():
+            self.register_buffer(name, value)
+
+    def items(self):
+        return self._buffers.items()
+
+    def __getitem__(self, name):
+        return self._buffers[name]
+
+    def __setitem__(self, name, value):
+        self.register_buffer(name, value)
+
+
+class Shared(nn.Module):
+    def __init__(self, base_layer, lora_A: Tensors, lora_B: Tensors, adapter_name: str, r: int, alpha: int):
+        super().__init__()
+        self.base_layer, self.name = base_layer, adapter_name
+        self.lora_A, self.lora_B = lora_A, lora_B
+        self.scaling = alpha / r
+
+    def forward(self, x):
+        a, b = self.lora_A[self.name], self.lora_B[self.name]
+        return self.base_layer(x) + x @ a.T @ b.T * self.scaling
+"""
+ABSENT_PACKAGE = """
+import importlib.util
+
+if importlib.util.find_spec("a_package_of_quantised_layers"):
+    from a_package_of_quantised_layers import Packed
+
+    class OverPacked(nn.Module):
+        def __init__(self, base_layer, r: int, lora_alpha: int):
+            super().__init__()
+            self.base_layer = base_layer
+            self.lora_A = nn.Linear(base_layer.in_features, r, bias=False)
+            self.lora_B = nn.Linear(r, base_layer.out_features, bias=False)
+            self.scaling = lora_alpha / r
+
+        def forward(self, x):
+            return self.base_layer(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+WHOSE = """
+class Mixed(nn.Module):
+    def __init__(self, base_layer, adapter_name: str, r: int, lora_alpha: int):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.ModuleDict({adapter_name: nn.Linear(base_layer.in_features, r, bias=False)})
+        self.lora_B = nn.ModuleDict({adapter_name: nn.Linear(r, base_layer.out_features, bias=False)})
+        self.scaling = {adapter_name: lora_alpha / r}
+
+    def _mixed(self, x, *args, adapter_names: list[str], **kwargs):
+        result = self.base_layer(x)
+        for name in set(adapter_names):
+            rows = [row for row, other in enumerate(adapter_names) if other == name]
+            result[rows] += self.lora_B[name](self.lora_A[name](x[rows])) * self.scaling[name]
+        return result
+
+    def forward(self, x, *args, **kwargs):
+        names = kwargs.pop("adapter_names", None)
+        return self.base_layer(x) if names is None else self._mixed(x, adapter_names=names)
+"""
 RIGHT = {
+    "flat_kernel": FLAT_KERNEL,
+    "one_of_a_stack": ONE_OF_A_STACK,
+    "told_by_keys": TOLD_BY_KEYS,
+    "by_adapter": BY_ADAPTER,
+    "absent_package": ABSENT_PACKAGE,
+    "whose": WHOSE,
     "marked_settings": MARKED_SETTINGS,
     "namespace": NAMESPACE,
     "weight_as_x": WEIGHT_AS_X,
