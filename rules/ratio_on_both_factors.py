@@ -18,7 +18,8 @@ class RatioOnBothFactors(Rule):
 
     A user's ratio or strength, or alpha / rank, that is multiplied onto factor A and onto factor B of the
     same delta: in a product of both, where both are stored, or entry by entry over a whole adapter file.
-    The square root of a weight that takes the weight's sign on both factors.
+    The square root of a weight that takes the weight's sign on both factors, or (with `--preview`) of its
+    absolute value, where neither factor gets the sign.
 
     ## Why it is wrong
 
@@ -83,13 +84,15 @@ class RatioOnBothFactors(Rule):
                 trace=[(found.first, first), (found.last, last)],
             )
         for lost in signs_lost(ledger):
+            how = "without its sign" if lost.is_absolute else "with its sign"
             yield self.at(
                 lost.last,
-                f"`{lost.last.name}` gives both factors the root of the weight with its sign",
+                f"`{lost.last.name}` gives both factors the root of the weight {how}",
+                confidence="medium" if lost.is_absolute else "high",
                 effect="a negative weight adds the adapter instead of taking it away",
                 trace=[
-                    (lost.made, "the root takes the sign of the weight"),
-                    (lost.first, "one factor gets the sign here"),
-                    (lost.last, "and the other one here"),
+                    (lost.made, f"the root of the weight {how}"),
+                    (lost.first, "goes to one factor here"),
+                    (lost.last, "and to the other one here"),
                 ],
             )

@@ -55,7 +55,11 @@ def test_deltas_that_hold_their_scaling(
 
 @pytest.mark.parametrize(
     ("first", "last", "expected"),
-    [("(sign * root)", "(sign * root)", ["LS114"]), ("(sign * root)", "root", []), ("root", "root", [])],
+    [
+        ("(sign * root)", "(sign * root)", ["LS114"]),
+        ("(sign * root)", "root", []),
+        ("root", "root", ["LS114"]),
+    ],
 )
 def test_signs(first: str, last: str, expected: list[str], tmp_path: Path) -> None:
     assert codes(tmp_path, ROOTS.format(first=first, last=last)) == expected

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
-from lorascale_lint.knowledge.roles import A, B
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, A, B
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.powers import HALF
@@ -84,17 +84,22 @@ def _is_scaled_delta(value: Value) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SignLost:
-    """The root of a weight, with its sign from ``made``, goes to both factors, at ``first`` and ``last``."""
+    """The root of a weight, with its sign from ``made``, goes to both factors, at ``first`` and ``last``.
+
+    Or (``is_absolute``) the root of what it is without its sign, and neither gets that.
+    """
 
     made: Spot
     first: Spot
     last: Spot
+    is_absolute: bool = False
 
 
 def signs_lost(ledger: Ledger) -> Iterator[SignLost]:
     """One for each function that does so."""
     found: dict[FunctionInfo | None, dict[str, dict[Scale, Spot]]] = defaultdict(lambda: {A: {}, B: {}})
     made: dict[Scale, Spot] = {}
+    signed: set[FunctionInfo | None] = set()
     for spot, tensors, numbers in _meetings(ledger):
         if spot.chain or spot.file.is_test:
             continue
@@ -103,13 +108,30 @@ def signs_lost(ledger: Ledger) -> Iterator[SignLost]:
             side = sides.pop()
             for option in (option for number in numbers for option in options(number)):
                 scale = scale_of(option.value)
-                if scale is not None and scale.powers and all(p == HALF for _, p in scale.powers):
+                if scale is not None and _is_root(scale):
                     found[spot.function][side].setdefault(scale, spot)
                     steps = getattr(option.value, "steps", ())
                     made.setdefault(scale, steps[-1].spot if steps else spot)
-    for by_side in found.values():
+                if scale is None or scale.coefficient < 0 or not (_is_root(scale) or _is_positive(scale)):
+                    signed.add(spot.function)
+    for function, by_side in found.items():
         for scale, first in by_side[A].items():
             other = Scale(Fraction(-1)) * scale
             if scale.coefficient > 0 and other in by_side[A] and {scale, other} <= by_side[B].keys():
                 yield SignLost(made[other], first, by_side[B][scale])
                 break
+            absolute = any(symbol.is_absolute for symbol, _ in scale.powers)
+            if absolute and scale in by_side[B] and function not in signed:
+                yield SignLost(made[scale], first, by_side[B][scale], True)
+                break
+
+
+def _is_root(scale: Scale) -> bool:
+    """Is it the root of something, with alpha and rank beside it or in it?"""
+    chosen = [power for symbol, power in scale.powers if symbol.role not in (ALPHA, RANK)]
+    return bool(scale.powers) and all(power == HALF for power in chosen or [p for _, p in scale.powers])
+
+
+def _is_positive(scale: Scale) -> bool:
+    """Is it made of trained numbers alone?"""
+    return all(symbol.role in (ALPHA, RANK, SCALING) for symbol, _ in scale.powers)

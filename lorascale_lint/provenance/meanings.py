@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
-from lorascale_lint.knowledge.roles import FACTORS, A, B, role_of, words
+from lorascale_lint.knowledge.roles import BASE, FACTORS, NUMBERS, STRENGTH, A, B, role_of, words
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
@@ -37,12 +37,14 @@ def named(m: Machine, value: Value, name: str) -> Value:
     value = rank_for_alpha(m, value, name)
     if isinstance(value, Union):
         there = [option.value for option in value.options if option.value not in (NONE, ABSENT)]
-        alone = len(there) == 1 and isinstance(there[0], Place) and there[0].role is None
-        return (
-            each(value, lambda one: named(m, one, name) if isinstance(one, Place) else one)
-            if alone
-            else value
-        )
+        unknown = [one for one in there if not _is_literal(one)]  # beside a default that is written out
+        alone = len(unknown) == 1 and (_is_nameless(unknown[0]) or _is_opaque(unknown[0]))
+        return each(value, lambda one: named(m, one, name) if one is unknown[0] else one) if alone else value
+    if isinstance(value, Number) and _is_opaque(value):
+        role = role_of(name, m.frame.lora)
+        role = STRENGTH if role == BASE else role  # one number is no weight of a model
+        symbol = value.scale.powers[0][0]
+        return replace(value, scale=Scale.of(role, symbol.origin)) if role in NUMBERS else value
     if isinstance(value, Place) and value.role is None and value.path != name:
         role = role_of(name, m.frame.lora)
         if role is not None and role != "base" and not _is_input(m, value):
@@ -54,6 +56,20 @@ def named(m: Machine, value: Value, name: str) -> Value:
         if role in ("A", "B"):
             return Tensor(role, origin=name)
     return value
+
+
+def _is_nameless(value: Value) -> bool:
+    return isinstance(value, Place) and value.role is None
+
+
+def _is_opaque(value: Value) -> bool:
+    """Is it one number that is as it came, and of which nobody knows what it means?"""
+    powers = value.scale.powers if isinstance(value, Number) and value.scale.coefficient == 1 else ()
+    return len(powers) == 1 and powers[0][1] == 1 and not powers[0][0].role and powers[0][0].is_named
+
+
+def _is_literal(value: Value) -> bool:
+    return isinstance(value, Number) and not value.scale.powers
 
 
 def _is_input(m: Machine, value: Place) -> bool:
@@ -116,17 +132,23 @@ def _by_last_word(name: str, value: Tensor, lora: bool) -> str | None:
     return role if role in FACTORS else None
 
 
-def _by_start(value: Tensor) -> str | None:
+def _by_start(m: Machine, value: Tensor, owner: Value) -> str | None:
     """The factor that a trained matrix is, one extent of which is the rank, by how it starts.
 
-    B starts at zero and A does not, whichever way they lie. A column for each rank is none (AdaLoRA).
+    B starts at zero and A does not, whichever way they lie; with no A beside it, both may start at zero
+    for somebody to fill. A column for each rank is none (AdaLoRA).
     """
     if not value.learned or value.module or len(value.dims) != 2:
         return None
     ranks = [dim for dim in value.dims if is_rank(dim)]
     other = [number(dim) for dim in value.dims if not is_rank(dim)]
     literal = any(known is not None and known.scale.constant is not None for known in other)
-    return None if len(ranks) != 1 or literal else B if value.zero else A
+    if len(ranks) != 1 or literal:
+        return None
+    if not value.zero:
+        return A
+    held = m.heap.of(owner.key) if isinstance(owner, Ref) else ()
+    return B if any(isinstance(other, Tensor) and other.kind == A for _, other in held) else None
 
 
 def _is_magnitude(name: str, value: Tensor, lora: bool) -> bool:
@@ -149,7 +171,11 @@ def by_name(m: Machine, name: str, value: Value, owner: Value) -> Value:
         shaped = by_extents(value)
         if not value.scale.powers:
             value = replace(value, scale=ONE)  # the spread of an initialisation
-        factor = role if role in FACTORS else shaped or _by_last_word(name, value, lora) or _by_start(value)
+        factor = (
+            role
+            if role in FACTORS
+            else shaped or _by_last_word(name, value, lora) or _by_start(m, value, owner)
+        )
         if factor is not None:  # whatever multiplies a start value is its spread, and no scale
             return Tensor(factor, module=value.module, dims=value.dims, origin=origin, learned=value.learned)
         if not value.learned and not value.module and words(name)[-1:] == ("mask",):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 from lorascale_lint.knowledge.members import AXES_GIVEN
 from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
@@ -329,13 +329,20 @@ def _fill(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
     return first_given(args, keywords)
 
 
+def _is_nameless(value: Value) -> TypeGuard[Place]:
+    return isinstance(value, Place) and value.role is None and value != UNKNOWN
+
+
 def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    builtin = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)  # `x.float()` is a tensor
+
     def convert(value: Value) -> Value:
         found = number(value)
         if found is not None:
             whole = found.scale.constant is not None and found.scale.constant.denominator == 1
             return replace(
                 found,
+                scale=found.scale.absolute() if name in ("abs", "fabs") else found.scale,
                 terms=(),
                 difference=False,
                 truncated=found.truncated or (name in ("int", "round") and not whole),
@@ -347,8 +354,10 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
                 return Number(Scale(Fraction(value.literal)))
             except (ValueError, ZeroDivisionError):
                 return UNKNOWN
-        if isinstance(value, Place) and value.role == BASE and name in ("float", "int"):
+        if builtin and name in ("float", "int") and isinstance(value, Place) and value.role == BASE:
             return Place(value.path, STRENGTH, True)  # one number, so no weight of the model
+        if builtin and name == "float" and _is_nameless(value):
+            return Number(Scale.of("", value.path))
         return value
 
     return each(first_given(args, keywords), convert)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from lorascale_lint.bounds import KEPT_SCALES
-from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING
+from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING, STRENGTH
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,7 +20,17 @@ class Symbol:
     @property
     def is_named(self) -> bool:
         """Does the origin name one number, whatever it means? Other origins say why none is known."""
-        return self.origin not in ("", "?") and " " not in self.origin
+        around = self.origin.partition("[")[0] + self.origin.rpartition("]")[2]  # keys hold spaces
+        return self.origin not in ("", "?") and " " not in around
+
+    def absolute(self) -> Symbol:
+        """The number without its sign."""
+        return Symbol(self.role, f"{ABSOLUTE}{self.origin})")
+
+    @property
+    def is_absolute(self) -> bool:
+        """Is it a number without its sign?"""
+        return self.origin.startswith(ABSOLUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,11 @@ class Scale:
     def has_earlier(self) -> bool:
         """Is one of its numbers that of an earlier round of a loop, which one round alone does not show?"""
         return any(symbol.origin.startswith(EARLIER) for symbol, _ in self.powers)
+
+    def absolute(self) -> Scale:
+        """``abs(self)``: of strengths, which may be negative, the origins say so."""
+        powers = ((s.absolute() if s.role in ("", STRENGTH, MULTIPLIER) else s, p) for s, p in self.powers)
+        return Scale(abs(self.coefficient), tuple(sorted(powers)))
 
     @property
     def is_left(self) -> bool:
@@ -241,6 +256,8 @@ LEFT = "left by the round before of the loop in row "
 """How the origin of a number begins that a local name has from the round before; the loop's row follows."""
 LENGTH, COUNTED = "a length", " in row "
 """The origin of a length; that of what is counted follows, where it is known, and of a list the place."""
+ABSOLUTE = "abs("
+"""How the origin of a number without its sign begins; that of the number and a bracket follow."""
 STAND_IN = "the rank, where there is no alpha: "
 """How the origin of an alpha begins that is a rank; the origin of the rank follows."""
 CLIPPED = "clipped to its layer: "
