@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Confidence, Finding
-from lorascale_lint.knowledge.interfaces import WRITERS
-from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.saved_scales import has_real_factors, is_saved, is_settings, saved_scales
+from lorascale_lint.ledger.renamed_numbers import ranks_as_alpha
+from lorascale_lint.ledger.saved_scales import (
+    are_saved_settings,
+    has_real_factors,
+    is_of_writer,
+    is_saved,
+    saved_scales,
+)
 from lorascale_lint.ledger.strengths import alphas_in_use
-from lorascale_lint.ledger.tables import Table, constant, tables
+from lorascale_lint.ledger.tables import constant, tables
 from lorascale_lint.ledger.trained_adapters import ranks_saved
-from lorascale_lint.provenance.values import Place, Value, options
 from lorascale_lint.rule import Rule
 
 
@@ -26,7 +31,7 @@ class MadeUpAlphaSaved(Rule):
     (`adapter_config.json`, metadata) although the rank there is read from somewhere, or as the `.alpha`
     of factors that come from elsewhere, or of a GGUF file (`--preview`). Also a whole scale that is written
     as alpha: alpha / rank, or a number that is called a scale or a strength; and the rank, written as alpha
-    by code that trains with another alpha (`--preview`).
+    by code that trains with another alpha (`--preview`; by default where layers are made of it again).
 
     ## Why it is wrong
 
@@ -104,15 +109,21 @@ class MadeUpAlphaSaved(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Dictionaries with a literal alpha beside a rank, or factors, that are not literal."""
         for training, write in ranks_saved(ledger):
+            made = (training.spot, "the adapter is trained with this alpha")
             yield self.at(
                 write.spot,
                 "the rank is saved as alpha of an adapter that was trained with another one",
                 confidence="medium",
                 effect="scale 1 instead of the trained alpha / rank",
-                trace=[
-                    (training.spot, "the adapter is trained with this alpha"),
-                    (write.spot, "and its file says that alpha is the rank"),
-                ],
+                trace=[made, (write.spot, "and its file says that alpha is the rank")],
+            )
+        for given in ranks_as_alpha(ledger):
+            trained = (given.trained.spot, "the layers are trained with an alpha of its own")
+            yield self.at(
+                given.written.spot,
+                f"the rank is saved as alpha, and `{given.made.spot.name}` makes the layers with it",
+                effect="scale 1 instead of the trained alpha / rank",
+                trace=[trained, (given.made.spot, "and made again with what was saved as alpha: the rank")],
             )
         for saved in saved_scales(ledger):
             yield self.at(
@@ -133,9 +144,9 @@ class MadeUpAlphaSaved(Rule):
             numbers = [constant(write.value) for write in alphas]
             if any(number is None or number in own for number in numbers):
                 continue
-            if _is_saved_settings(table):
+            if are_saved_settings(table):
                 yield self._report(alphas[0], "the rank beside it is read, and not made up")
-            elif _is_of_writer(table):
+            elif is_of_writer(table):
                 yield self._report(
                     alphas[0], "the file that it is written to holds trained factors", "medium"
                 )
@@ -154,19 +165,3 @@ class MadeUpAlphaSaved(Rule):
             effect=f"scale {number:g}: {effect}" if number == 0 else f"scale {effect}",
             trace=[(write.spot, f"alpha is {number:g} for every adapter; {beside}")],
         )
-
-
-def _is_saved_settings(table: Table) -> bool:
-    ranks = table.by_role(RANK)
-    if not ranks or any(_is_literal(write.value) for write in ranks):
-        return False
-    return is_settings(table)
-
-
-def _is_of_writer(table: Table) -> bool:
-    """Is it no dictionary, but what writes the file itself?"""
-    return isinstance(table.container, Place) and table.container.path.removesuffix("()") in WRITERS
-
-
-def _is_literal(value: Value) -> bool:
-    return all(constant(option.value) is not None for option in options(value))

@@ -162,15 +162,15 @@ class SavedAlphaNotLoaded(Rule):
         for found in half_restored(ledger):
             if found.written is None:
                 continue  # nothing is saved: LS314
-            name = found.use.spot.name
+            name, taken = found.use.spot.name, "rank" if found.takes_rank else "factors"
             told = "is left at its default" if found.given is None else "is not the one of the file"
             yield self.at(
                 found.use.spot,
-                f"`{name}` takes the rank that `{found.written.spot.name}` saves, and not the alpha",
+                f"`{name}` takes the {taken} that `{found.written.spot.name}` saves, and not the alpha",
                 effect="alpha of the file / alpha of this run, in strength",
                 trace=[
-                    (found.written.spot, "alpha is saved beside the rank"),
-                    (found.rank.spot, "the rank is read from there, and alpha never is"),
+                    (found.written.spot, f"alpha is saved beside the {taken}"),
+                    (found.read.spot, f"{taken} and no alpha: all that is read from there"),
                     (found.given or found.use.spot, f"`{found.parameter}` {told}"),
                 ],
             )

@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.half_restored import half_restored
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.reapplied import reapplied
 from lorascale_lint.ledger.unsaved_alphas import unsaved_alphas
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
@@ -21,7 +22,8 @@ class TrainedAlphaNotSaved(Rule):
     A program that makes LoRA layers with an alpha that is not the rank, and writes their factors alone:
     diffusers' `save_lora_weights` without `..._lora_adapter_metadata`, or a state dict that is filtered down
     to the LoRA keys. Or a function that makes layers again with the rank of the settings that another one
-    saves, and leaves their alpha or scale at a default, where training gives one and nothing saves it.
+    saves, and leaves their alpha or scale at a default, where training gives one and nothing saves it. And
+    factors of layers with a trained scale that are saved, and added to a weight as they are elsewhere.
 
     ## Why it is wrong
 
@@ -105,6 +107,18 @@ class TrainedAlphaNotSaved(Rule):
                     (found.saved.spot, "only factors are saved: who loads them takes the scale 1"),
                 ],
             )
+        for lost in reapplied(ledger):
+            if lost.stated is None:
+                yield self.at(
+                    lost.written.spot,
+                    f"factors are saved without a scale, and `{lost.again.spot.name}` adds them as they are",
+                    effect=effect_of(ONE, lost.trained.scale),
+                    trace=[
+                        (lost.trained.spot, f"they are trained at {lost.trained.scale.formula()}"),
+                        (lost.written.spot, "they are saved, and no alpha with them"),
+                        (lost.again.spot, "here they come back, and their scale is 1"),
+                    ],
+                )
         for left in half_restored(ledger):
             if left.written is None and left.told is not None:
                 yield self.at(

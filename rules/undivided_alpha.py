@@ -10,6 +10,8 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.raw_alphas import RawAlpha, raw_alphas
+from lorascale_lint.ledger.renamed_numbers import alphas_as_scale
+from lorascale_lint.ledger.round_trips import tail_of
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.rule import Rule
 
@@ -25,7 +27,8 @@ class UndividedAlpha(Rule):
     method at alpha beside another at alpha / rank, one branch of
     an rsLoRA flag at alpha beside a divided one, and a file's alpha that is kept in a tuple, table or
     record with its factors and multiplies their product where they are used; and a file's alpha that a loader
-    multiplies onto one of the factors that it keeps.
+    multiplies onto one of the factors that it keeps. And an alpha that is saved under a name such as `scale`
+    with the factors of layers that divide it, and multiplies their product as it is where it is read again.
 
     ## Why it is wrong
 
@@ -102,6 +105,18 @@ class UndividedAlpha(Rule):
                 effect=effect_of(Scale.of(ALPHA)),
                 trace=[found.witness, (found.spot, last)],
                 fix=None if found.other_branch else divide_by_rank(ledger, found),  # rsLoRA's needs a root
+            )
+        for renamed in alphas_as_scale(ledger):
+            key = tail_of(renamed.written.key)
+            yield self.at(
+                renamed.written.spot,
+                f"alpha is saved as `{key}`, which `{renamed.read.spot.name}` multiplies the delta by",
+                effect=effect_of(Scale.of(ALPHA)),
+                trace=[
+                    (renamed.trained.spot, "the factors saved beside it are trained at alpha / rank"),
+                    (renamed.written.spot, f"what is saved as `{key}` is alpha"),
+                    (renamed.multiplied.spot, "and it multiplies the delta as it is"),
+                ],
             )
 
 

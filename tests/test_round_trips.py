@@ -288,6 +288,40 @@ def plot(path):
 """,
 )
 
+STORE = """\
+import numpy as np
+
+
+class Pairs:
+    def __init__(self, alpha=1.0):
+        self.usual = alpha
+        self.left, self.right, self.alpha = {}, {}, {}
+
+    def put(self, name, left, right, alpha=None):
+        self.left[name], self.right[name] = left, right
+        self.alpha[name] = self.usual if alpha is None else alpha
+
+    def delta(self, name):
+        rank = self.right[name].shape[0]
+        return self.alpha[name] / rank * (self.left[name] @ self.right[name])
+
+    def save(self, path):
+        blob = {}
+        for name in self.left:
+            blob[f"{name}|left"] = self.left[name]
+            blob[f"{name}|right"] = self.right[name]
+            blob[f"{name}|alpha"] = self.alpha[name]
+        np.savez_compressed(path, **blob)
+
+    @classmethod
+    def load(cls, path):
+        store = cls()
+        with np.load(path) as blob:
+            for name in {key.rpartition("|")[0] for key in blob.files}:
+                store.put(name, blob[f"{name}|left"], blob[f"{name}|right"]ALPHA)
+        return store
+"""
+
 
 def program(parts: tuple[str, str]) -> dict[str, str]:
     """What imports it needs, the layer, and the functions."""
@@ -311,3 +345,9 @@ def test_the_rank_is_read_again_and_alpha_is_not(parts: tuple[str, str], tmp_pat
 @pytest.mark.parametrize("parts", [READ_IN_EVERY_WAY, FOLDED_INTO_A_FACTOR, SETTINGS_THAT_NOBODY_WRITES])
 def test_nothing_that_was_saved_is_lost(parts: tuple[str, str], tmp_path: Path) -> None:
     assert not lint_files(tmp_path, program(parts))
+
+
+@pytest.mark.parametrize(("alpha", "count"), [("", 1), (', float(blob[f"{name}|alpha"])', 0)])
+def test_tensors_are_read_again_and_put_somewhere(alpha: str, count: int, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"pairs.py": STORE.replace("ALPHA", alpha)})
+    assert [item.code for item in found] == ["LS313"] * count

@@ -116,9 +116,11 @@ _LORA = (
     re.compile(r"lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))"),
     re.compile(r"dora\b"),
 )
-_BY_RANK = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b")
+_BY_RANK = re.compile(
+    r"alpha\w*(?:\[[^\]\n]{1,40}\])?[\"'\])]*\s*//?\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b"
+)
 _DIVIDED = re.compile(
-    r"alpha\w*[\"'\])]*\s*//?\s*(?:(?:\w+\.)*(?:r|dim)\b|[\w.\[\]\"']*(?:down|_a|\ba|v)\b[\w.\[\]\"']*\.shape\[)"
+    r"alpha\w*(?:\[[^\]\n]{1,40}\])?[\"'\])]*\s*//?\s*(?:(?:\w+\.)*(?:r|dim)\b|[\w.\[\]\"']*(?:down|_a|\ba|v)\b[\w.\[\]\"']*\.shape\[)"
 )
 _OVER = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*[\w(]")
 _PAIR = re.compile(r"(?:\b|_)down\b|\w_a\b"), re.compile(r"(?:\b|_)up\b|\w_b\b")
@@ -301,7 +303,7 @@ def key_role(key: str) -> str | None:
     """The role of the tensor under ``key`` (or a part of one) in an adapter dictionary."""
     if len(key) > 200 or " " in key or key.startswith("-"):  # `--lora_scaling`: an option of a program
         return None
-    for part in reversed([piece for piece in re.split(r"[.\[\]'\"*]+", key) if piece]):
+    for part in reversed([piece for piece in re.split(r"[.\[\]'\"*|]+", key) if piece]):
         if part in _NEUTRAL_PARTS or part.isdigit():
             continue
         name = re.split(r"(?:^|_)(?=lora_|hada_|lokr_|dora_)", part)[-1]

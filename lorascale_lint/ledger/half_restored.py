@@ -13,6 +13,7 @@ from lorascale_lint.ledger.left_at_default import constructor
 from lorascale_lint.ledger.numbers import number_origins, scale_of
 from lorascale_lint.ledger.round_trips import Trip, is_saved_path, round_trips, tail_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Value, options
 
@@ -21,7 +22,7 @@ _SCALES = (ALPHA, SCALING, MULTIPLIER)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HalfRestored:
-    """``use`` makes layers with the rank of the file, and ``parameter`` is not from there.
+    """``use`` makes layers with the rank, or the factors, of the file, and ``parameter`` is not from there.
 
     ``written`` is where the file gets its alpha, None where it gets none; ``given`` where the call's own
     stands, None where it is a default. ``told`` is the call in sight that gives the layers an alpha.
@@ -29,11 +30,16 @@ class HalfRestored:
 
     trip: Trip
     use: Use
-    rank: KeyRead
+    read: KeyRead
     parameter: str
     given: Spot | None
     written: KeyWrite | None
     told: Use | None
+
+    @property
+    def takes_rank(self) -> bool:
+        """Is it the rank that comes from the file, and not the factors alone?"""
+        return key_role_of(self.read.key) == RANK
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,19 +65,20 @@ def half_restored(ledger: Ledger) -> Iterator[HalfRestored]:
     """One for each call that is the outermost to mix the two."""
     seen: set[ast.AST] = set()
     for trip in round_trips(ledger):
-        ranks = trip.reads_of(RANK)
-        if not ranks or trip.reads_of(*_SCALES):
+        if trip.reads_of(*_SCALES):
             continue
+        ranks = trip.reads_of(RANK)
         own = [w for w in trip.writes_of(*_SCALES) if not _is_rank(w.value)]
-        for use, _ in trip.made_of_rank():
+        for use in trip.made_of_it():
             node, parameter = use.spot.node, _parameter(ledger, use)
             if parameter is None or node in seen or use.spot.file.is_test or _is_saved(use, parameter):
                 continue
-            told = _told(ledger, use, parameter)
-            if own or (parameter not in use.given and told is not None):
+            told = trained_call(ledger, use, parameter)
+            if own or (ranks and parameter not in use.given and told is not None):
                 seen.add(node)
                 given = argument_of(use, parameter) if parameter in use.given else None
-                yield HalfRestored(trip, use, ranks[0], parameter, given, own[0] if own else None, told)
+                read = ranks[0] if ranks else trip.reads[0]
+                yield HalfRestored(trip, use, read, parameter, given, own[0] if own else None, told)
                 break
 
 
@@ -100,7 +107,7 @@ def _is_saved(use: Use, parameter: str) -> bool:
     return any(scale_of(way) is None for way in ways) or any(map(is_saved_path, number_origins(value)))
 
 
-def _told(ledger: Ledger, use: Use, parameter: str) -> Use | None:
+def trained_call(ledger: Ledger, use: Use, parameter: str) -> Use | None:
     """Another call of it that is given the trained scale: an alpha that someone chose, divided or not."""
     for other in ledger.uses:
         if other.callee is not use.callee or other.spot.file.is_test or other.name != use.name:

@@ -99,6 +99,22 @@ class Ledger:
             self.readings[make] = make(self)
         return self.readings[make]  # type: ignore[return-value]
 
+    def forget(self, function: FunctionInfo) -> None:
+        """Leave out what a function did when it was looked at by itself, for it is looked at again."""
+        first, last = function.node.lineno, function.node.end_lineno or function.node.lineno
+        steps = {f"{function.file.filename}:{row}" for row in range(first, last + 1)}
+        for item in fields(self):
+            held = getattr(self, item.name)
+            if isinstance(held, list) and item.name not in ("unused", "only_tested", "defaults", "trials"):
+                own = [
+                    entry
+                    for entry in held
+                    if (spot := getattr(entry, "spot", None)) is not None
+                    and (spot.chain[0] in steps if spot.chain else spot.function is function)
+                ]
+                dropped = set(map(id, own))
+                held[:] = [entry for entry in held if id(entry) not in dropped]
+
     def add(self, other: Ledger) -> None:
         """Write down, behind what is here, what was seen elsewhere; what `once` made before is made anew."""
         for item in fields(self):

@@ -43,14 +43,29 @@ class Trip:
         """Is it made of what stands in the container, whatever the way?"""
         return any(origin.startswith(f"{self.container}[") for origin in number_origins(value))
 
-    def made_of_rank(self) -> Iterator[tuple[Use, str]]:
-        """Calls of the project that are given the rank of the container, and its parameter; nearest first."""
+    def made_of_it(self) -> Iterator[Use]:
+        """Calls of the project that get the rank of the container, or two of its tensors; nearest first."""
         for use in sorted(self.look.uses, key=lambda use: len(use.spot.chain)):
             if use.callee is None or use.name.endswith(".__init__"):
                 continue
-            for name, value in use.given.items():
-                if role_of(name, True) == RANK and self.holds(value):
-                    yield use, name
+            ranks = [value for name, value in use.given.items() if role_of(name, True) == RANK]
+            if any(map(self.holds, ranks)) or self._keeps_tensors(use):
+                yield use
+
+    def _keeps_tensors(self, use: Use) -> bool:
+        """Does a call get two entries of the container that are no numbers, and put them into something?"""
+        step = f"{use.spot.file.filename}:{use.spot.row}"
+        given = {path for value in use.given.values() for path in self._parts(value)}
+        inside = [entry.value for entry in self.look.writes if step in entry.spot.chain]
+        inside += [entry.value for entry in self.look.stores if step in entry.spot.chain]
+        return len(given) > 1 and given <= {path for value in inside for path in self._parts(value)}
+
+    def _parts(self, value: Value) -> Iterator[str]:
+        """The entries of the container, by path, that a value is."""
+        for option in options(value):
+            path = option.value.path if isinstance(option.value, Place) else ""
+            if path.startswith(f"{self.container}["):
+                yield path
 
 
 def tail_of(key: Value) -> str:

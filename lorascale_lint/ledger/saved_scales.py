@@ -9,6 +9,7 @@ from lorascale_lint.knowledge.interfaces import (
     CONFIGURATION_CLASSES,
     PEFT_ALPHA,
     SETTINGS_KEYS,
+    WRITERS,
     WRITES_TENSORS,
     WRITES_TEXT,
 )
@@ -18,7 +19,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, constant, is_real_factor, tables
-from lorascale_lint.provenance.values import UNKNOWN, Value, options
+from lorascale_lint.provenance.values import UNKNOWN, Place, Value, options
 
 _WHOLE = frozenset({SCALING, MULTIPLIER, STRENGTH})
 
@@ -110,3 +111,20 @@ def is_saved(ledger: Ledger, table: Table) -> bool:
         for item in ledger.returns
     )
     return returned and any(use.called in WRITES_TENSORS and use.spot.file is file for use in ledger.uses)
+
+
+def are_saved_settings(table: Table) -> bool:
+    """Are these settings with a rank that is no literal?"""
+    ranks = table.by_role(RANK)
+    if not ranks or any(_is_literal(write.value) for write in ranks):
+        return False
+    return is_settings(table)
+
+
+def is_of_writer(table: Table) -> bool:
+    """Is it no dictionary, but what writes the file itself?"""
+    return isinstance(table.container, Place) and table.container.path.removesuffix("()") in WRITERS
+
+
+def _is_literal(value: Value) -> bool:
+    return all(constant(option.value) is not None for option in options(value))

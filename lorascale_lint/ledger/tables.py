@@ -20,6 +20,9 @@ from lorascale_lint.provenance.keys import role_in
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.provenance.values import Number, Place, Ref, Tensor, Text, Value, options
 
+FILE = "file that is written"
+"""How a place is made that a call writes without a dictionary."""
+
 
 @dataclass(slots=True)
 class Table:
@@ -49,7 +52,10 @@ def tables(ledger: Ledger) -> list[Table]:
 
 def is_written(ledger: Ledger, table: Table) -> bool:
     """Is the table given to a call that writes a file, or an entry of one that is?"""
-    return isinstance(table.container, Ref) and table.container.key in ledger.once(_written_keys)
+    container = table.container
+    if isinstance(container, Ref):
+        return container.key in ledger.once(_written_keys)
+    return isinstance(container, Place) and container.made == FILE
 
 
 def _written_keys(ledger: Ledger) -> set[int]:
@@ -101,7 +107,9 @@ def _named_arrays(ledger: Ledger) -> Iterator[KeyWrite]:
     for use in ledger.uses:
         if use.called in WRITES_NAMED:
             container = (
-                use.rest if isinstance(use.rest, Ref) else Place(f"{use.called} in row {use.spot.row}")
+                use.rest
+                if isinstance(use.rest, Ref)
+                else Place(f"{use.called} in row {use.spot.row}", made=FILE)
             )
             for name, value in use.given.items():
                 if not name.isdigit() and name not in PATHS:

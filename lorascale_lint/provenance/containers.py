@@ -18,6 +18,7 @@ from lorascale_lint.provenance.lookups import (
     entry,
     entry_by_name,
     is_made,
+    learn,
     path_of,
     place_entry,
     row,
@@ -168,6 +169,7 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
         for option in key.options:
             store_item(m, base, option.value, value, node)
         return
+    learn(m, key, value)
     if m.recording and not isinstance(base, Union):
         name = m.heap.read(base.key, "<path>") if isinstance(base, Ref) else None
         m.ledger.writes.append(

@@ -26,8 +26,10 @@ from lorascale_lint.provenance.fields import fields_read, reads
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.interpreter import machine_for
+from lorascale_lint.provenance.lookups import learned
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.unseen import instance, run_unknown
+from lorascale_lint.provenance.values import Place, Text
 
 TOP = "<module>"
 SHARE = 2**32
@@ -106,7 +108,24 @@ def examine_share(
         file = program.file(filename)
         if file is not None:
             examine_file(machine, file)
+    for info in _read_too_early(machine):
+        machine.ledger.forget(info)
+        for owner in [info.owner, *_heirs(machine, info.file, info)]:
+            _run(machine, info, owner)
     return machine
+
+
+def _read_too_early(machine: Machine) -> list[FunctionInfo]:
+    """Functions that read entries of files before it was seen what the project puts under such keys."""
+    found: dict[FunctionInfo, None] = {}
+    for read in machine.ledger.reads:
+        value, info = read.value, read.spot.function
+        if info is None or read.spot.chain or not isinstance(value, Place) or value.role is not None:
+            continue
+        tail = read.key.parts[-1] if isinstance(read.key, Text) and read.key.parts else None
+        if learned(machine, value.path, tail) is not None:
+            found[info] = None
+    return list(found)
 
 
 def examine_file(machine: Machine, file: FileInfo) -> None:

@@ -21,7 +21,16 @@ from lorascale_lint.provenance.comprehensions import comprehension
 from lorascale_lint.provenance.conditions import assume, test
 from lorascale_lint.provenance.containers import item_of, spread
 from lorascale_lint.provenance.heap import Entries
-from lorascale_lint.provenance.lookups import as_text, join_one, lacks, read_entry, read_part, took_all, wrote
+from lorascale_lint.provenance.lookups import (
+    as_text,
+    join_one,
+    lacks,
+    learned,
+    read_entry,
+    read_part,
+    took_all,
+    wrote,
+)
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.meanings import joined
 from lorascale_lint.provenance.names import attribute, global_value
@@ -82,7 +91,8 @@ def _asks_its_key(value: Value) -> bool:
 def _by_key(m: Machine, value: Place) -> Place:
     """The value with the role that its key has, by what has been found out about the key since."""
     words = m.heap.read(("text", value.under), "has") or ()
-    roles = {role for word in words if (role := key_role(word)) is not None}
+    known = (key_role(word) or learned(m, value.path, word) for word in words)
+    roles = {role for role in known if role is not None}
     return replace(value, role=roles.pop()) if len(roles) == 1 else value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lorascale_lint.bounds import NAME_LIMIT, PATH_LIMIT
 from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, DECIDES_SCALE
-from lorascale_lint.knowledge.roles import DELTA, NUMBERS, role_of
+from lorascale_lint.knowledge.roles import DELTA, FACTORS, NUMBERS, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Spread
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT, Entries
@@ -63,8 +63,35 @@ def as_text(m: Machine, value: Value) -> Text:
 
 def wrote(m: Machine, node: ast.AST, container: Value, key: Value, value: Value) -> None:
     """Writes an entry that a display, a comprehension or ``update`` makes into the ledger."""
+    learn(m, key, value)
     if m.recording:
         m.ledger.writes.append(KeyWrite(m.spot(node), container, key, row(m, value), m.frame.guards))
+
+
+def learn(m: Machine, key: Value, value: Value) -> None:
+    """A key that says nothing by itself says what the project puts under it: a factor that a layer holds."""
+    found = value if isinstance(value, Tensor) and value.kind in FACTORS and "." in value.origin else None
+    tail = key.parts[-1] if isinstance(key, Text) and key.parts else None
+    if (
+        found is None
+        or not isinstance(key, Text)
+        or not isinstance(tail, str)
+        or keys.role_in(key) is not None
+    ):
+        return
+    known = m.heap.read(_LEARNED, tail)
+    if known != found.kind:
+        with m.aside():
+            m.heap.write(_LEARNED, tail, found.kind if known is None else "")
+
+
+_LEARNED = ("place", "the ends of keys")
+
+
+def learned(m: Machine, path: str, tail: object) -> str | None:
+    """What the project puts under keys with this end, for a path into a file."""
+    known = m.heap.read(_LEARNED, tail) if isinstance(tail, str) and path.startswith("file(") else None
+    return known if known in FACTORS else None
 
 
 def took_all(m: Machine, node: ast.AST | None, container: Value, source: Value) -> None:
@@ -152,8 +179,12 @@ def place_entry(m: Machine, value: Place, key: Value) -> Value:
     return _unseen_entry(m, value, key)
 
 
+def _learned(m: Machine, value: Place, key: Value) -> str | None:
+    return learned(m, value.path, key.parts[-1]) if isinstance(key, Text) and key.parts else None
+
+
 def _unseen_entry(m: Machine, value: Place, key: Value) -> Place:
-    role = keys.role_in(key) if isinstance(key, Text) else None
+    role = (keys.role_in(key) if isinstance(key, Text) else None) or _learned(m, value, key)
     weak = False
     own = role is not None
     if role is None and not (

@@ -6,13 +6,14 @@ import ast
 import builtins
 
 from lorascale_lint.bounds import CHAIN_LIMIT, DEPTH_LIMIT, RECURSION_LIMIT, SMALL_FUNCTION
+from lorascale_lint.knowledge.interfaces import WRITES_NAMED
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING, speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
-from lorascale_lint.provenance.lookups import row
+from lorascale_lint.provenance.lookups import learn, row
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import named
@@ -60,6 +61,9 @@ def record_use(
         given.update(keywords)
         rest = given.pop(REST, None)
         given = {key: row(m, value) for key, value in given.items()}
+        if callee is None and name.rpartition(".")[2] in WRITES_NAMED:
+            for key, value in given.items():
+                learn(m, Text((key,)), value)
         m.ledger.uses.append(
             Use(m.spot(node), name, callee, given, result, m.frame.guards, rest is not None, rest or UNKNOWN)
         )
