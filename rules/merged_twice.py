@@ -10,6 +10,7 @@ from lorascale_lint.ledger.added_twice import added_twice
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.merged_each_call import merged_each_call
 from lorascale_lint.ledger.merged_twice import merged_twice
+from lorascale_lint.ledger.still_added import still_added
 from lorascale_lint.rule import Rule
 
 
@@ -23,8 +24,9 @@ class MergedTwice(Rule):
     weights, and then tells the model to merge. And a `forward` that puts the sum of the layer's weight and
     its delta back into the weight: the second call adds the delta to the sum of the first. And a `forward`
     that adds the delta in any case, beside a merge that puts it into the weight and notes that in a flag
-    which nothing reads. And code that adds the delta to what a property or getter of the layer gives, which
-    has added it already.
+    which nothing reads; with `--preview` also beside one that leaves the layer, its factors and its fields as
+    they are. And code that adds the delta to what a property or getter of the layer gives, which has added it
+    already.
 
     ## Why it is wrong
 
@@ -63,7 +65,8 @@ class MergedTwice(Rule):
 
     Both must stand in one function and name the layer alike. Silent where the function changes the factors
     in between; in a `forward`, where it sets the weight again, calls what may put it back, or asks for a
-    flag before; beside a merge, where that changes the factors or gives back a layer.
+    flag before; beside a merge, where that changes the factors or gives back a layer, or where other code
+    puts something into the place of such layers or keeps the weights alone.
 
     ## References
 
@@ -130,5 +133,17 @@ class MergedTwice(Rule):
                 trace=[
                     (each.merge.spot, f"the delta is added, and nothing asks for `{each.flag}`"),
                     (each.unmerge.spot, f"while it is taken out only if `{each.flag}` is set"),
+                ],
+            )
+        for still in still_added(ledger):
+            yield self.at(
+                still.merge.spot,
+                f"`{still.merge.spot.name}` adds the delta to the weight, and `{still.forward.spot.name}` "
+                "goes on adding it",
+                confidence="medium",
+                effect="2.00x too strong once it is merged",
+                trace=[
+                    (still.merge.spot, "the delta is added to the weight, and the layer stays as it is"),
+                    (still.forward.spot, "here it is added to what the weight gives, in any case"),
                 ],
             )

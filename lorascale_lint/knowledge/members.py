@@ -87,3 +87,8 @@ CALLED_AGAIN = ("train", "eval")
 
 MERGED_FIELDS = frozenset({"weight", "bias", "data"})
 """Fields of a layer that a merge changes."""
+TAKES_WEIGHTS_ALONE = frozenset(
+    "state_dict named_parameters parameters save_pretrained save save_file save_model savez setattr "
+    "set_submodule add_module register_module deepcopy".split()
+)
+"""Calls by which the weights of a model may go on without its layers, or another layer takes their place."""

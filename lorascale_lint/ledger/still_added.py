@@ -1,0 +1,134 @@
+"""Merges of layers that go on adding their delta, with nothing in the code that takes the layer away."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.members import MERGED_FIELDS, TAKES_WEIGHTS_ALONE
+from lorascale_lint.ledger.backups import in_place
+from lorascale_lint.ledger.conditions import names_in
+from lorascale_lint.ledger.entries import Apply, Return
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.merged_twice import empties
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import NONE, Const, Place, Ref, Value, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StillAdded:
+    """``merge`` puts the delta into the weight; ``forward`` of the same layer adds it in any case."""
+
+    merge: Apply
+    forward: Apply
+
+
+def still_added(ledger: Ledger) -> Iterator[StillAdded]:
+    """One for each merge after which nothing is changed by which the forward could know of it."""
+    forwards = _forwards(ledger)
+    undone = {apply.factors for apply in ledger.applies if apply.kind == "unmerge"}
+    seen: set[FunctionInfo] = set()
+    for merge in ledger.applies:
+        function = merge.spot.function
+        forward = forwards.get(merge.factors)
+        if merge.kind != "merge" or function is None or forward is None or function in seen:
+            continue
+        if merge.spot.chain or merge.spot.file.is_test or merge.factors in undone or not in_place(merge):
+            continue
+        layer = forward.spot.cls
+        if layer is None or forward.spot.function is function:
+            continue
+        if not _leaves_all(ledger, function, merge) or _is_taken_away(ledger, function, layer):
+            continue
+        seen.add(function)
+        yield StillAdded(merge, forward)
+
+
+def _forwards(ledger: Ledger) -> dict[str, Apply]:
+    """Forwards that no condition stops which could change after the layer was made, by their factors."""
+    changed: dict[ClassInfo | None, set[str]] = defaultdict(set)
+    for store in ledger.stores:
+        function = store.spot.function
+        if function is None or function.name != "__init__":
+            owner = store.owner.cls if isinstance(store.owner, Ref) else None
+            changed[owner].add(store.field)
+    found: dict[str, list[Apply]] = defaultdict(list)
+    for apply in ledger.applies:
+        if apply.kind == "forward" and apply.factors.rpartition(".")[0] and not apply.spot.chain:
+            found[apply.factors].append(apply)
+    return {
+        factors: group[0]
+        for factors, group in found.items()
+        if all(_holds(apply.guards, changed[None] | changed[apply.spot.cls]) for apply in group)
+    }
+
+
+def _holds(guards: Guards, changed: set[str]) -> bool:
+    """Is all that is asked a thing that the layer has from its making on?"""
+    return all(name.startswith("isinstance(") or not changed & set(names_in(name)) for name, _ in guards)
+
+
+def _leaves_all(ledger: Ledger, function: FunctionInfo, merge: Apply) -> bool:
+    """Does the merge change nothing but the weight, and hand the layer to nobody?"""
+    entries = ledger.once(ByFunction)
+    for store in entries.stores.get(function, ()):
+        plain = all(isinstance(o.value, Const) and o.value != NONE for o in options(store.value))
+        if store.field not in MERGED_FIELDS and not (plain and store.field == "requires_grad"):
+            return False
+    if any(write.spot.function is function for write in ledger.writes) or empties(function, 0):
+        return False
+    for use in entries.uses.get(function, ()):
+        if use.spot.row > merge.spot.row and (use.callee is not None or _keeps_alone(use.called)):
+            return False
+    for given in ledger.returns:
+        if given.spot.function is function and not all(
+            _is_model(given, o.value) for o in options(given.value)
+        ):
+            return False
+    return not any(isinstance(node, ast.Delete | ast.Yield) for node in ast.walk(function.node))
+
+
+def _is_model(given: Return, value: Value) -> bool:
+    """Is nothing given back, or a parameter?"""
+    parameters = [] if given.spot.function is None else given.spot.function.parameters
+    return value == NONE or (isinstance(value, Place) and value.path in parameters)
+
+
+def _keeps_alone(called: str) -> bool:
+    return called in TAKES_WEIGHTS_ALONE
+
+
+def _is_taken_away(ledger: Ledger, merge: FunctionInfo, layer: ClassInfo) -> bool:
+    """Does a function put something into the place of such layers, or a caller keep the weights alone?"""
+    for store in ledger.stores:
+        replaced = not store.field and not isinstance(store.value, Ref)
+        if replaced and store.spot.function is not merge and _asks(store.guards, layer):
+            return True
+    for given in ledger.returns:
+        for option in options(given.value) if given.spot.function is not merge else ():
+            if not _is_model(given, option.value) and _asks((*given.guards, *option.guards), layer):
+                return True
+    uses = ledger.once(ByFunction).uses
+    for use in ledger.uses:
+        if use.callee is not merge:
+            continue
+        if any(
+            later.spot.row > use.spot.row and _keeps_alone(later.called)
+            for later in uses.get(use.spot.function, ())
+        ):
+            return True
+        stores = ledger.once(ByFunction).stores.get(use.spot.function, ())
+        if any(not store.field for store in stores):
+            return True
+    return False
+
+
+def _asks(guards: Guards, layer: ClassInfo) -> bool:
+    """Is it such a layer, by its class?"""
+    return any(
+        holds and name.startswith("isinstance(") and layer.name in names_in(name) for name, holds in guards
+    )

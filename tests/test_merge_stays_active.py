@@ -1,0 +1,126 @@
+"""LS125: merges that leave the layer as it is, which goes on adding the delta."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import lint_files
+
+LAYER = """\
+import torch
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, base, rank=4, alpha=8.0, dropout=0.0):
+        super().__init__()
+        self.base = base
+        self.rank = rank
+        self.scaling = alpha / rank
+        self.enabled = True
+        self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
+
+    def forward(self, x):
+        out = self.base(x)
+        return out + (x @ self.lora_A.T @ self.lora_B.T) * self.scaling
+
+
+def inject(model, rank, alpha):
+    for name, child in model.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(model, name, LoRALinear(child, rank, alpha))
+
+"""
+WALK = """
+def merge_all(model):
+    for {names} in model.named_modules():
+        if isinstance(module, LoRALinear):
+            delta = (module.lora_B @ module.lora_A) * module.scaling
+            module.base.weight.data += delta
+            {more}
+    {end}
+"""
+
+
+def found(folder: Path, source: str, **files: str) -> list[tuple[str, str]]:
+    named = {"lora_layers.py": source, **{f"{name}.py": text for name, text in files.items()}}
+    return [(item.code, item.confidence) for item in lint_files(folder, named, codes=["LS125"])]
+
+
+def walk(more: str = "pass", end: str = "return model") -> str:
+    return LAYER + WALK.format(names="name, module", more=more, end=end)
+
+
+STAYS = {
+    "nothing else": walk(),
+    "gradients": walk("module.base.weight.requires_grad = True"),
+    "tells": walk("print('merged', name)", "print('done')"),
+    "under the type of the layer": walk().replace(
+        "        return out +",
+        "        if not isinstance(self.base, nn.Linear):\n            return out\n        return out +",
+    ),
+    "a method": LAYER.replace(
+        "\n\ndef inject",
+        "\n    @torch.no_grad()\n    def merge(self):\n"
+        "        self.base.weight += self.scaling * (self.lora_B @ self.lora_A)\n\n\ndef inject",
+    ),
+}
+GOES = {
+    "replaced": walk("parent, _, last = name.rpartition('.')\n            setattr(model, last, module.base)"),
+    "emptied": walk("module.lora_B.data.zero_()"),
+    "set to nothing": walk("module.scaling = 0.0"),
+    "deleted": walk("del module.lora_A"),
+    "switched off": walk("module.enabled = False").replace(
+        "        return out +",
+        "        if not self.enabled:\n            return out\n        return out +",
+    ),
+    "another function replaces": walk()
+    + "\n\ndef unwrap(model):\n    for name, child in model.named_children():\n"
+    "        if isinstance(child, LoRALinear):\n            setattr(model, name, child.base)\n",
+    "another function gives the base": walk()
+    + "\n\ndef plain(module):\n    if isinstance(module, LoRALinear):\n        return module.base\n"
+    "    return module\n",
+    "a helper replaces": walk("put(model, name, module.base)")
+    + "\n\ndef put(model, name, layer):\n    model.set_submodule(name, layer)\n",
+    "only the weights are kept": walk() + "\n\ndef export(model, path):\n    merge_all(model)\n"
+    "    kept = {k: v for k, v in model.state_dict().items() if 'lora' not in k}\n"
+    "    torch.save(kept, path)\n",
+    "taken out again": walk()
+    + WALK.format(names="name, module", more="pass", end="return model")
+    .replace("merge_all", "unmerge_all")
+    .replace("+=", "-="),
+    "a method whose caller unwraps": STAYS["a method"]
+    + "def merge_all(model):\n    for name, child in model.named_children():\n"
+    "        if isinstance(child, LoRALinear):\n            child.merge()\n"
+    "            setattr(model, name, child.base)\n",
+    "a method that gives the layer": STAYS["a method"].replace(
+        "self.lora_A)\n\n\ndef inject", "self.lora_A)\n        return self.base\n\n\ndef inject"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", STAYS.values(), ids=STAYS)
+def test_a_merge_that_leaves_the_forward_as_it_is(source: str, tmp_path: Path) -> None:
+    assert found(tmp_path, source) == [("LS125", "medium")]
+
+
+@pytest.mark.parametrize("source", GOES.values(), ids=GOES)
+def test_a_merge_after_which_the_delta_is_gone(source: str, tmp_path: Path) -> None:
+    assert found(tmp_path, source) == []
+
+
+def test_what_another_file_does_with_the_layers_counts(tmp_path: Path) -> None:
+    user = """\
+        from lora_layers import LoRALinear, merge_all
+
+
+        def finish(model):
+            merge_all(model)
+            for name, child in model.named_children():
+                if isinstance(child, LoRALinear):
+                    setattr(model, name, child.base)
+        """
+    assert found(tmp_path, walk(), finish=user) == []
