@@ -50,6 +50,7 @@ class BiasOfBUnscaled(Rule):
         def merge(self):
             self.base.weight.data += self.scaling * (self.lora_B.weight @ self.lora_A.weight)
             self.base.bias.data += self.lora_B.bias
+            return self.base
     ```
 
     ## Good
@@ -72,6 +73,7 @@ class BiasOfBUnscaled(Rule):
         def merge(self):
             self.base.weight.data += self.scaling * (self.lora_B.weight @ self.lora_A.weight)
             self.base.bias.data += self.lora_B.bias * self.scaling
+            return self.base
     ```
 
     ## Fix safety

@@ -56,6 +56,7 @@ class SiblingWithoutScale(Rule):
 
         def merge(self):
             self.base.weight.data += torch.kron(self.lokr_w1, self.lokr_w2_a @ self.lokr_w2_b)
+            return self.base
     ```
 
     ## Good
@@ -81,6 +82,7 @@ class SiblingWithoutScale(Rule):
 
         def merge(self):
             self.base.weight.data += torch.kron(self.lokr_w1, self.lokr_w2_a @ self.lokr_w2_b) * self.scale
+            return self.base
     ```
 
     ## Fix safety

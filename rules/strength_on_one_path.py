@@ -45,6 +45,7 @@ class StrengthOnOnePath(Rule):
         def merge(self):
             scale = self.lora_scaling * self.lora_strength
             self.base_layer.weight.data += scale * (self.lora_B @ self.lora_A)
+            return self.base_layer
     ```
 
     ## Good
@@ -63,6 +64,7 @@ class StrengthOnOnePath(Rule):
         def merge(self):
             scale = self.lora_scaling * self.lora_strength
             self.base_layer.weight.data += scale * (self.lora_B @ self.lora_A)
+            return self.base_layer
     ```
 
     ## Fix safety
