@@ -124,3 +124,27 @@ def test_what_another_file_does_with_the_layers_counts(tmp_path: Path) -> None:
                     setattr(model, name, child.base)
         """
     assert found(tmp_path, walk(), finish=user) == []
+
+
+METHOD_WALK = """
+def merge_all(model):
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            module.merge()
+            {more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("pass", [("LS125", "medium")]),
+        ("module.lora_B.data.zero_()", []),
+        ("module.scaling = 0.0", []),
+        ("module.forward = module.base.forward", []),
+    ],
+)
+def test_a_caller_of_the_merge_may_take_the_delta_away(
+    more: str, expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    assert found(tmp_path, STAYS["a method"] + METHOD_WALK.format(more=more)) == expected

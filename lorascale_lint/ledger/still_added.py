@@ -75,10 +75,8 @@ def _holds(guards: Guards, changed: set[str]) -> bool:
 def _leaves_all(ledger: Ledger, function: FunctionInfo, merge: Apply) -> bool:
     """Does the merge change nothing but the weight, and hand the layer to nobody?"""
     entries = ledger.once(ByFunction)
-    for store in entries.stores.get(function, ()):
-        plain = all(isinstance(o.value, Const) and o.value != NONE for o in options(store.value))
-        if store.field not in MERGED_FIELDS and not (plain and store.field == "requires_grad"):
-            return False
+    if not _leaves_fields(ledger, function):
+        return False
     if any(write.spot.function is function for write in ledger.writes) or empties(function, 0):
         return False
     for use in entries.uses.get(function, ()):
@@ -90,6 +88,15 @@ def _leaves_all(ledger: Ledger, function: FunctionInfo, merge: Apply) -> bool:
         ):
             return False
     return not any(isinstance(node, ast.Delete | ast.Yield) for node in ast.walk(function.node))
+
+
+def _leaves_fields(ledger: Ledger, function: FunctionInfo) -> bool:
+    """Does the function set nothing but weights, and whether they are trained?"""
+    for store in ledger.once(ByFunction).stores.get(function, ()):
+        plain = all(isinstance(o.value, Const) and o.value != NONE for o in options(store.value))
+        if store.field not in MERGED_FIELDS and not (plain and store.field == "requires_grad"):
+            return False
+    return True
 
 
 def _is_model(given: Return, value: Value) -> bool:
@@ -121,8 +128,8 @@ def _is_taken_away(ledger: Ledger, merge: FunctionInfo, layer: ClassInfo) -> boo
             for later in uses.get(use.spot.function, ())
         ):
             return True
-        stores = ledger.once(ByFunction).stores.get(use.spot.function, ())
-        if any(not store.field for store in stores):
+        caller = use.spot.function
+        if caller is None or not _leaves_fields(ledger, caller) or empties(caller, use.spot.row):
             return True
     return False
 
