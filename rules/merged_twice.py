@@ -113,16 +113,18 @@ class MergedTwice(Rule):
                     (again, "here it is added once more"),
                 ],
             )
-        for added in added_after_merge(ledger):
+        for added in (*added_after_merge(ledger), *still_added(ledger)):
+            merge, flag, forward = added.merge.spot, added.flag, added.forward.spot
+            told = (merge, "nothing tells") if flag is None else (flag.spot, f"`{flag.field}` tells, unread")
             yield self.at(
-                added.forward.spot,
-                f"`{added.forward.spot.name}` adds the delta though `{added.merge.spot.name}` may have put "
-                "it into the weight",
+                forward if flag is not None else merge,
+                f"`{forward.name}` adds the delta though `{merge.name}` may have put it into the weight",
+                confidence="medium" if flag is None else "high",
                 effect="2.00x too strong once it is merged",
                 trace=[
-                    (added.merge.spot, "the delta is added to the weight"),
-                    (added.flag.spot, f"`{added.flag.field}` says so, and nothing reads it"),
-                    (added.forward.spot, "here it is added to what the weight gives, in any case"),
+                    (merge, "the delta is added to the weight"),
+                    (told[0], f"{told[1]} the forward of it"),
+                    (forward, "here it is added to what the weight gives, in any case"),
                 ],
             )
         for each in merged_again(ledger):
@@ -133,17 +135,5 @@ class MergedTwice(Rule):
                 trace=[
                     (each.merge.spot, f"the delta is added, and nothing asks for `{each.flag}`"),
                     (each.unmerge.spot, f"while it is taken out only if `{each.flag}` is set"),
-                ],
-            )
-        for still in still_added(ledger):
-            yield self.at(
-                still.merge.spot,
-                f"`{still.merge.spot.name}` adds the delta to the weight, and `{still.forward.spot.name}` "
-                "goes on adding it",
-                confidence="medium",
-                effect="2.00x too strong once it is merged",
-                trace=[
-                    (still.merge.spot, "the delta is added to the weight, and the layer stays as it is"),
-                    (still.forward.spot, "here it is added to what the weight gives, in any case"),
                 ],
             )

@@ -19,10 +19,10 @@ from lorascale_lint.provenance.values import NONE, Const, Tensor, options
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AddedAfterMerge:
-    """``merge`` puts the delta into the weight and sets ``flag``; ``forward`` adds it and never asks."""
+    """``merge`` puts the delta into the weight and sets ``flag``, if any; ``forward`` adds it unasked."""
 
     merge: Apply
-    flag: Store
+    flag: Store | None
     forward: Apply
 
 

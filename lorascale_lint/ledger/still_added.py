@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.knowledge.members import MERGED_FIELDS, TAKES_WEIGHTS_ALONE
+from lorascale_lint.ledger.added_after_merge import AddedAfterMerge
 from lorascale_lint.ledger.backups import in_place
 from lorascale_lint.ledger.conditions import names_in
 from lorascale_lint.ledger.entries import Apply, Return
@@ -19,15 +19,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Const, Place, Ref, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StillAdded:
-    """``merge`` puts the delta into the weight; ``forward`` of the same layer adds it in any case."""
-
-    merge: Apply
-    forward: Apply
-
-
-def still_added(ledger: Ledger) -> Iterator[StillAdded]:
+def still_added(ledger: Ledger) -> Iterator[AddedAfterMerge]:
     """One for each merge after which nothing is changed by which the forward could know of it."""
     forwards = _forwards(ledger)
     undone = {apply.factors for apply in ledger.applies if apply.kind == "unmerge"}
@@ -45,7 +37,7 @@ def still_added(ledger: Ledger) -> Iterator[StillAdded]:
         if not _leaves_all(ledger, function, merge) or _is_taken_away(ledger, function, layer):
             continue
         seen.add(function)
-        yield StillAdded(merge, forward)
+        yield AddedAfterMerge(merge, None, forward)
 
 
 def _forwards(ledger: Ledger) -> dict[str, Apply]:
