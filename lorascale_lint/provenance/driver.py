@@ -203,9 +203,9 @@ def matters(file: FileInfo, info: FunctionInfo) -> bool:
         return True
     if info.owner is not None and divides_alpha(file.source):
         return True  # `self.host(x) + self.gain * self.left(self.right(x))` has no word of LoRA
-    if any(
-        name in info.names_read and speaks_of_lora(file.text(cls.node)) for name, cls in file.classes.items()
-    ):
+    defined: dict[str, ClassInfo | FunctionInfo] = {**file.classes, **file.functions}
+    used = [defined[name] for name in defined.keys() & info.names_read if defined[name] is not info]
+    if any(speaks_of_lora(file.text(item.node)) for item in used):
         return True
     around = file.source if info.owner is None else file.text(info.owner.node)
     if info.name != "__init__" and moves_tensors(text) and speaks_of_lora(around):
