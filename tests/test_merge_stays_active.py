@@ -54,6 +54,18 @@ def walk(more: str = "pass", end: str = "return model") -> str:
     return LAYER + WALK.format(names="name, module", more=more, end=end)
 
 
+METHOD_WALK = """
+def merge_all(model):
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            module.merge()
+            {more}
+"""
+METHOD = LAYER.replace(
+    "\n\ndef inject",
+    "\n    @torch.no_grad()\n    def merge(self):\n"
+    "        self.base.weight += self.scaling * (self.lora_B @ self.lora_A)\n\n\ndef inject",
+)
 STAYS = {
     "nothing else": walk(),
     "gradients": walk("module.base.weight.requires_grad = True"),
@@ -62,13 +74,10 @@ STAYS = {
         "        return out +",
         "        if not isinstance(self.base, nn.Linear):\n            return out\n        return out +",
     ),
-    "a method": LAYER.replace(
-        "\n\ndef inject",
-        "\n    @torch.no_grad()\n    def merge(self):\n"
-        "        self.base.weight += self.scaling * (self.lora_B @ self.lora_A)\n\n\ndef inject",
-    ),
+    "a method": METHOD + METHOD_WALK.format(more="pass"),
 }
 GOES = {
+    "a method that nobody calls": METHOD,
     "replaced": walk("parent, _, last = name.rpartition('.')\n            setattr(model, last, module.base)"),
     "emptied": walk("module.lora_B.data.zero_()"),
     "set to nothing": walk("module.scaling = 0.0"),
@@ -92,11 +101,11 @@ GOES = {
     + WALK.format(names="name, module", more="pass", end="return model")
     .replace("merge_all", "unmerge_all")
     .replace("+=", "-="),
-    "a method whose caller unwraps": STAYS["a method"]
+    "a method whose caller unwraps": METHOD
     + "def merge_all(model):\n    for name, child in model.named_children():\n"
     "        if isinstance(child, LoRALinear):\n            child.merge()\n"
     "            setattr(model, name, child.base)\n",
-    "a method that gives the layer": STAYS["a method"].replace(
+    "a method that gives the layer": METHOD.replace(
         "self.lora_A)\n\n\ndef inject", "self.lora_A)\n        return self.base\n\n\ndef inject"
     ),
 }
@@ -126,15 +135,6 @@ def test_what_another_file_does_with_the_layers_counts(tmp_path: Path) -> None:
     assert found(tmp_path, walk(), finish=user) == []
 
 
-METHOD_WALK = """
-def merge_all(model):
-    for module in model.modules():
-        if isinstance(module, LoRALinear):
-            module.merge()
-            {more}
-"""
-
-
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
@@ -147,4 +147,4 @@ def merge_all(model):
 def test_a_caller_of_the_merge_may_take_the_delta_away(
     more: str, expected: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    assert found(tmp_path, STAYS["a method"] + METHOD_WALK.format(more=more)) == expected
+    assert found(tmp_path, METHOD + METHOD_WALK.format(more=more)) == expected

@@ -32,12 +32,19 @@ def still_added(ledger: Ledger) -> Iterator[AddedAfterMerge]:
         if merge.spot.chain or merge.spot.file.is_test or merge.factors in undone or not in_place(merge):
             continue
         layer = forward.spot.cls
-        if layer is None or forward.spot.function is function:
+        if layer is None or forward.spot.function is function or not _is_called(ledger, function):
             continue
         if not _leaves_all(ledger, function, merge) or _is_taken_away(ledger, function, layer):
             continue
         seen.add(function)
         yield AddedAfterMerge(merge, None, forward)
+
+
+def _is_called(ledger: Ledger, merge: FunctionInfo) -> bool:
+    """Is it a function, or a method that code in sight calls? Others may do so and let the layer go."""
+    return merge.owner is None or any(
+        use.callee is merge and not use.spot.file.is_test for use in ledger.uses
+    )
 
 
 def _forwards(ledger: Ledger) -> dict[str, Apply]:
