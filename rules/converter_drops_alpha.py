@@ -9,6 +9,7 @@ from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.read_beside import alpha_is_read_beside
+from lorascale_lint.ledger.settings_written import is_in_settings
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.provenance.values import NONE, options
@@ -81,7 +82,8 @@ class ConverterDropsAlpha(Rule):
 
     The function is tried on a file with the keys of the conventions that its code names. Silent if the
     alpha of that file reaches more than a message, if any alpha is written beside the factors, if a caller
-    uses it, and if a factor is multiplied by anything on its way.
+    uses it, if a factor is multiplied by anything on its way, and if the alpha of the source's settings is
+    written into settings.
 
     ## References
 
@@ -107,6 +109,8 @@ class ConverterDropsAlpha(Rule):
                 if fate.alpha_goes_on or not output.is_renamed or _place(place) in kept:
                     continue
                 if place.function is not None and alpha_is_read_beside(ledger, place.function):
+                    continue
+                if is_in_settings(ledger, fate, output):
                     continue
                 if place.node in helpers:  # right where other code calls it
                     if not place.chain:
