@@ -89,10 +89,12 @@ class AlphaKeyMangled(Rule):
             if not misfit.read.spot.file.is_test:
                 yield self._misfit(ledger, misfit)
         seen: set[object] = set()
-        for renamed in renamed_alphas(ledger):
+        every = list(renamed_alphas(ledger))
+        for renamed in every:
             own = renamed.own_alphas
             known = any(ALPHA in roles_of_value(write.value) for write in own)
-            if renamed.lost_its_dot and not known and renamed.table.down.spot.node not in seen:
+            lost = renamed.lost_its_dot and not renamed.came_without_its_dot(every)
+            if lost and not known and renamed.table.down.spot.node not in seen:
                 seen.add(renamed.table.down.spot.node)
                 yield self._mangled(renamed)
 

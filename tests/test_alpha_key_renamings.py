@@ -31,6 +31,32 @@ RENAMES_FIRING = {
     "lora_A to lora_down": RENAME.format(key=FLAT, **KEEPS),
     "alpha of one": RENAME.format(key=FLAT, guard="name = key", alpha="torch.tensor(1.0)"),
 }
+RENAMES_FIRING["and another function names the blocks anew"] = (
+    RENAMES_FIRING["lora_A to lora_down"]
+    + """
+def rename_blocks(lora_sd):
+    renamed = {}
+    for key, weight in lora_sd.items():
+        if "double_blocks" in key:
+            key = key.replace("double_blocks", "transformer_blocks")
+        elif "single_blocks" in key:
+            key = key.replace("single_blocks", "single_transformer_blocks")
+        if "qkv" in key:
+            for part in ("q", "k", "v"):
+                renamed[key.replace("qkv", part)] = weight
+        else:
+            renamed[key] = weight
+    return renamed
+
+def load_lora(lora_sd):
+    for key in lora_sd:
+        if key.startswith("diffusion_model."):
+            lora_sd = convert_lora("lora_unet_", lora_sd)
+            break
+    return rename_blocks(lora_sd)
+"""
+)
+
 RENAMES_SILENT = {
     "alpha restored": RENAME.format(key=FLAT + '.replace("_alpha", ".alpha")', **KEEPS),
     "alpha handled apart": RENAME.format(

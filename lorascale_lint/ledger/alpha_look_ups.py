@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES
@@ -135,6 +135,18 @@ class Renamed:
         flat = f"{self.module}_{self.fate.trial.sample.alpha}"
         endings = [key.removeprefix(self.module) for key in (down, up)]
         return down != up and self.key in (flat, *(flat + ending for ending in endings))
+
+    def came_without_its_dot(self, others: Iterable[Renamed]) -> bool:
+        """Had another function lost it before? Whatever this one loses by itself is seen where it is tried."""
+        writes = self.fate.ledger.writes
+        own = writes.index(self.alpha)
+        return any(
+            other.fate is self.fate
+            and other.alpha.spot.function is not self.alpha.spot.function
+            and other.lost_its_dot
+            and writes.index(other.alpha) < own
+            for other in others
+        )
 
     @property
     def left_unmapped(self) -> bool:
