@@ -32,6 +32,7 @@ from lorascale_lint.verify.harness.unknown import packed
 Arguments = tuple[tuple[str, Value], ...]
 _DEPTH = 3
 _MOST_HIDDEN = 4
+_TORCH_MODULES = "torch.nn.modules.module"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         forward, merge = (None if method == "forward" or build.weight_as_input else forward), given
     elif build.weight_as_input:
         raise CannotBuildError("its merge is given no input")
+    unmerge = _action(layer, sketch.unmerge, words.UNMERGE)
+    if sketch.place.action is Action.FORWARD and method != "forward" and _has_forward(layer):
+        # Whoever calls one beside the forward asks first whether the layer is merged.
+        merge = unmerge = None
     without = forward is not None or (merge is not None and merge.arguments)
     base, transposed = _base(tensors, setting, told, needed=not without)
     return LayerCase(
@@ -98,7 +103,7 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         bias=_bias(tensors, base, setting),
         forward=forward,
         merge=merge,
-        unmerge=_action(layer, sketch.unmerge, words.UNMERGE),
+        unmerge=unmerge,
         strength=_strength(layer),
         prepare=_action(layer, "", words.PREPARE),
         transposed=transposed,
@@ -107,6 +112,11 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         adapted=adapted,
         square=build.square,
     )
+
+
+def _has_forward(layer: Any) -> bool:
+    """Whether its class, or one that it is made of, says what a forward is."""
+    return any("forward" in vars(cls) for cls in type(layer).__mro__ if cls.__module__ != _TORCH_MODULES)
 
 
 def _modules_of(step: Step) -> tuple[int, ...]:

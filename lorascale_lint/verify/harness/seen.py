@@ -92,6 +92,18 @@ def normed(found: Array, weight: Array, product: Array) -> Seen | None:
     return None
 
 
+def _normed_outputs(found: Array, base: Array, product: Array) -> Seen | None:
+    """The same of outputs, one row for each: whatever the layer is, it has a length and a bias of its own."""
+    constant = np.ones(found.shape[1])
+    parts = [_seen(row, [one, delta, constant]) for row, one, delta in zip(found, base, product, strict=True)]
+    if any(item.base <= 0 or item.residual > _REMAINS for item in parts):
+        return None
+    scales = np.array([item.scale / item.base for item in parts])
+    if np.ptp(scales) > _REMAINS * max(1.0, float(np.abs(scales).max())):
+        return None
+    return Seen(1.0, float(np.median(scales)), max(item.residual for item in parts))
+
+
 def seen_output(found: Array, setting: Setting) -> Seen | None:
     """What an output is made of; None if it has not the shape of one."""
     x, out = _samples(setting), sum(item.shape.out for item in setting.modules)
@@ -107,6 +119,9 @@ def seen_output(found: Array, setting: Setting) -> Seen | None:
     product = np.concatenate([item.product for item in setting.modules])
     bias = np.concatenate([item.bias for item in setting.modules])
     seen = _seen(found, [x @ weight.T, x @ product.T, np.broadcast_to(bias, found.shape)])
+    if seen.residual > _REMAINS and np.all(np.isfinite(found)):
+        rows = (found.T, weight @ x.T, product @ x.T)
+        seen = _normed_outputs(*rows) or seen
     if seen.residual > _REMAINS and len(x) > x.shape[1] + 1 and np.all(np.isfinite(found)):
         # There are enough outputs to know the weight.
         solved, *_ = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), found, rcond=None)

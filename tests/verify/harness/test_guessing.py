@@ -11,7 +11,7 @@ from lorascale_lint.verify.harness.properties import Property
 from lorascale_lint.verify.report import VerifyReport
 from lorascale_lint.verify.run import run_verify
 from lorascale_lint.verify.verdicts import Row, Verdict
-from tests.verify.harness.undescribed import HEAD, RIGHT, WHOLE_MODEL, inverted
+from tests.verify.harness.undescribed import HEAD, RIGHT, SIZES, WHOLE_MODEL, inverted
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("warm_module")
@@ -53,6 +53,16 @@ def test_it_is_understood_without_a_description(name: str, report: VerifyReport)
 def test_correct_code_is_never_blamed(report: VerifyReport) -> None:
     blamed = {row.scenario for row in report.rows if row.is_failure and not row.group.startswith("wrong_")}
     assert not blamed
+
+
+def test_a_root_of_the_rank_is_no_mistake_of_a_grown_rank(tmp_path: Path) -> None:
+    rooted = SIZES.replace("lora_alpha / rank", "lora_alpha / math.sqrt(rank)")
+    (tmp_path / "rooted.py").write_text(HEAD + rooted)
+    (tmp_path / "fixed.py").write_text(HEAD + SIZES.replace("lora_alpha / rank", "lora_alpha / 8"))
+    report = run_verify(tmp_path, driver="harness", seed=3)
+    told = {row.group[:5]: row.verdict for row in report.rows if ": rank padded" in row.scenario}
+    assert told == {"roote": Verdict.OBSERVED, "fixed": Verdict.RANK_DEPENDENT}
+    assert not [row.scenario for row in report.rows if row.is_failure and row.group.startswith("rooted")]
 
 
 def test_a_function_that_merges_all_layers_of_a_model(report: VerifyReport) -> None:

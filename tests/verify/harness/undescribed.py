@@ -446,6 +446,12 @@ class Mixed(nn.Module):
         self.lora_A = nn.ModuleDict({adapter_name: nn.Linear(base_layer.in_features, r, bias=False)})
         self.lora_B = nn.ModuleDict({adapter_name: nn.Linear(r, base_layer.out_features, bias=False)})
         self.scaling = {adapter_name: lora_alpha / r}
+        self.name, self.merged = adapter_name, False
+
+    def merge(self):
+        delta = self.lora_B[self.name].weight @ self.lora_A[self.name].weight
+        self.base_layer.weight.data += delta * self.scaling[self.name]
+        self.merged = True
 
     def _mixed(self, x, *args, adapter_names: list[str], **kwargs):
         result = self.base_layer(x)
@@ -456,9 +462,60 @@ class Mixed(nn.Module):
 
     def forward(self, x, *args, **kwargs):
         names = kwargs.pop("adapter_names", None)
-        return self.base_layer(x) if names is None else self._mixed(x, adapter_names=names)
+        if names is not None:
+            return self._mixed(x, adapter_names=names)
+        if self.merged:
+            return self.base_layer(x)
+        delta = self.lora_B[self.name](self.lora_A[self.name](x)) * self.scaling[self.name]
+        return self.base_layer(x) + delta
+"""
+NORMED_KERNEL = """
+class NormedKernel(nn.Conv2d):
+    def __init__(self, existing: nn.Conv2d, r: int, lora_alpha: int):
+        super().__init__(existing.in_channels, existing.out_channels, existing.kernel_size)
+        self.weight, self.bias = existing.weight, existing.bias
+        self.lora_A = nn.Parameter(torch.zeros(r, *existing.weight.shape[1:]))
+        self.lora_B = nn.Parameter(torch.zeros(existing.out_channels, r, 1, 1))
+        self.magnitude = nn.Parameter(torch.ones(existing.out_channels, 1, 1, 1))
+        self.scaling = lora_alpha / r
+        self.merged = False
+
+    def adapted(self):
+        delta = (self.lora_B.flatten(1) @ self.lora_A.flatten(1)).view(self.weight.shape)
+        whole = self.weight + delta * self.scaling
+        return self.magnitude * whole / whole.flatten(1).norm(dim=1)[:, None, None, None]
+
+    def merge(self):
+        self.weight.data = self.adapted()
+        self.merged = True
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight if self.merged else self.adapted(), self.bias)
+"""
+NORMED_TOKENS = """
+class NormedTokens(nn.Embedding):
+    def __init__(self, existing: nn.Embedding, r: int, lora_alpha: int):
+        super().__init__(existing.num_embeddings, existing.embedding_dim)
+        self.lora_A = nn.Parameter(torch.zeros(r, existing.num_embeddings))
+        self.lora_B = nn.Parameter(torch.zeros(existing.embedding_dim, r))
+        self.magnitude = nn.Parameter(torch.ones(1, existing.embedding_dim))
+        self.scaling = lora_alpha / r
+        self.merged = False
+
+    def adapted(self):
+        whole = self.weight + (self.lora_B @ self.lora_A).T * self.scaling
+        return self.magnitude * whole / whole.norm(dim=0, keepdim=True)
+
+    def merge(self):
+        self.weight.data = self.adapted()
+        self.merged = True
+
+    def forward(self, tokens):
+        return F.embedding(tokens, self.weight if self.merged else self.adapted())
 """
 RIGHT = {
+    "normed_kernel": NORMED_KERNEL,
+    "normed_tokens": NORMED_TOKENS,
     "flat_kernel": FLAT_KERNEL,
     "one_of_a_stack": ONE_OF_A_STACK,
     "told_by_keys": TOLD_BY_KEYS,
