@@ -137,7 +137,7 @@ class Renamed:
         return down != up and self.key in (flat, *(flat + ending for ending in endings))
 
     def came_without_its_dot(self, others: Iterable[Renamed]) -> bool:
-        """Had another function lost it before? Whatever this one loses by itself is seen where it is tried."""
+        """Had another function lost it before? What this one loses by itself is seen where it is tried."""
         writes = self.fate.ledger.writes
         own = writes.index(self.alpha)
         return any(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorascale_lint.verify.arrays import framework
-from lorascale_lint.verify.harness.agreement import compare
+from lorascale_lint.verify.harness.agreement import Agreement, compare
 from lorascale_lint.verify.harness.description import Described, Role, read
 from lorascale_lint.verify.harness.finding import find_subject
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
@@ -99,8 +99,7 @@ class Question:
         formula = self.harness.described.place.formula
         if self.asked is Property.SCALE and formula and answer.verdict is not Verdict.NOT_RUN:
             observed = detail.removeprefix("observed: ") if detail.startswith("observed: ") else ""
-            given = self.harness.subject is not None and Role.SCALE in self.harness.subject.roles
-            agreement = compare(formula, observed, scale_given=given)
+            agreement, formula = self._compared(formula, observed)
             detail = f"{detail}; {agreement.value}: {formula}"
         expected = float("nan") if answer.expected is None else answer.expected
         off = None
@@ -118,6 +117,22 @@ class Question:
             detail=detail,
             reached=tuple(sorted(rows)),
         )
+
+    def _compared(self, formula: str, observed: str) -> tuple[Agreement, str]:
+        """Map and number, and the formula that speaks of it.
+
+        An application that was run through other code is measured with all that this code does to it.
+        """
+        subject, place = self.harness.subject, self.harness.described.place
+        given = subject is not None and Role.SCALE in subject.roles
+        agreement = compare(formula, observed, scale_given=given)
+        through = None if subject is None else subject.case.place
+        if agreement is not Agreement.DIFFER or through is None or not through.formula:
+            return agreement, formula
+        if (through.file, through.owner) == (place.file, place.owner):
+            return agreement, formula
+        whole = compare(through.formula, observed, scale_given=given)
+        return whole, f"{through.formula}, through {through.name}"
 
 
 class HarnessDriver:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lorascale_lint.verify.harness.description import as_json, read
+from lorascale_lint.verify.harness.description import Action, Place, Sketch, as_json, read
 from lorascale_lint.verify.harness.finding import find_subject
 from lorascale_lint.verify.harness.loading import Loading
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.properties import Property, ask
+from lorascale_lint.verify.harness.questions import Harness, Question
 from lorascale_lint.verify.harness.sketches import sketches_of
 from lorascale_lint.verify.verdicts import Verdict
 
@@ -67,6 +68,42 @@ def test_a_helper_is_run_by_the_layer_that_calls_it(scale: str, verdict: Verdict
     found = _answers(tmp_path)
     assert found[f"{helpers}.py Strided.add"] is verdict
     assert found["layers.py Layer.forward"] is Verdict.OK
+
+
+_SCALED_LATER = """
+import torch
+from torch import nn
+from {helpers} import product
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + product(self, x, {wrong}) * self.scaling
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"), [("1", "map agrees: alpha / rank, through Layer.forward"), ("2", "")]
+)
+def test_what_a_caller_scales_is_compared_with_its_formula(wrong: str, told: str, tmp_path: Path) -> None:
+    helpers = f"products_{wrong}"
+    (tmp_path / f"{helpers}.py").write_text(
+        "def product(module, x, one):\n    return module.lora_B(module.lora_A(x)) * one\n"
+    )
+    (tmp_path / "layers.py").write_text(_SCALED_LATER.format(helpers=helpers, wrong=wrong))
+    place = Place(f"{helpers}.py", "product", 2, Action.FORWARD, "1")
+    (way,) = [item for item in sketches_of(tmp_path) if item.place.owner]
+    harness = Harness(Sketch(place, ways=(way,)), Loading(tmp_path), 1)
+    detail = Question(harness, Property.SCALE).row().detail
+    assert told in detail
+    assert "map differs" not in detail if told else "observed: 2" in detail
 
 
 _NEVER_CALLED = """
