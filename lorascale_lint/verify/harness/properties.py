@@ -277,9 +277,8 @@ def _padded(subject: Subject, seed: int) -> Answer:
     setting = setting_of(subject.case, seed)
     plain, padded = (observe(subject, item)[0].scale for item in (setting, setting.padded(PADDED_RANK)))
     verdict = Verdict.OK if same(plain, padded) else Verdict.RANK_DEPENDENT
-    grown = PADDED_RANK / RANK
-    if same(padded, plain * math.sqrt(grown)) or (same(plain, ALPHA) and same(padded, plain * grown)):
-        # A multiplier that is called alpha, and rsLoRA: it grows as it should.
+    if same(padded, plain * math.sqrt(PADDED_RANK / RANK)):
+        # The scale of rsLoRA grows with the rank when alpha does.
         verdict = Verdict.OBSERVED
     return Answer(
         verdict, plain, padded, detail=f"rank {RANK} and {PADDED_RANK}", alpha=ALPHA, rank=PADDED_RANK
