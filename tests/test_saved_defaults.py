@@ -73,3 +73,55 @@ def test_other_alphas_are_silent(body: str, stored: str, tmp_path: Path) -> None
 def test_without_the_factors_nothing_is_known(tmp_path: Path) -> None:
     source = SAVE.format(body="alpha = alpha or 1.0", stored="alpha").replace(".lora_up.weight", ".bias")
     assert not findings(source, tmp_path, "LS207")
+
+
+TRAINED = """\
+import json
+
+
+class Adapter:
+    def __init__(self, size, rank=8, alpha=8.0):
+        self.rank = rank
+        self.alpha = alpha
+        self.lora_a = [[0.0] * size for _ in range(rank)]
+        self.lora_b = [0.0] * rank
+
+    def apply(self, x):
+        inner = [sum(w * v for w, v in zip(row, x)) for row in self.lora_a]
+        return self.alpha / self.rank * sum(w * v for w, v in zip(self.lora_b, inner))
+
+    def to_dict(self):
+        return {{"rank": self.rank, "alpha": self.alpha, "lora_a": self.lora_a, "lora_b": self.lora_b}}
+
+
+class Trainer:
+    def __init__(self, settings):
+        self.settings = settings
+
+    def start(self):
+        rank = {rank}
+        alpha = float(self.settings.get("adapter_alpha", 8.0))
+        self.adapter = Adapter(self.settings["size"], rank=rank, alpha=alpha)
+
+    def save(self, path):
+        path.write_text(json.dumps(self.adapter.to_dict()))
+"""
+
+
+@pytest.mark.parametrize(
+    "rank",
+    ['self.settings.get("adapter_rank", 8)', 'self.settings["adapter_rank"]'],
+)
+def test_a_default_of_the_settings_that_new_layers_are_made_with_is_no_stand_in(
+    rank: str, tmp_path: Path
+) -> None:
+    assert not findings(TRAINED.format(rank=rank), tmp_path, "LS207")
+
+
+def test_a_default_of_a_group_with_its_factors_is_one(tmp_path: Path) -> None:
+    source = SAVE.format(
+        body='up, down = entry["lora_up"], entry["lora_down"]\n'
+        '        rank, alpha = entry["rank"], entry.get("alpha", 8.0)',
+        stored="alpha",
+    ).replace("up, down, alpha, mid = entry.weights\n        ", "")
+    assert [found.code for found in findings(source, tmp_path, "LS207")] == ["LS207"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.conditions import is_none
 from lorascale_lint.ledger.defaults import Defaults
-from lorascale_lint.ledger.entries import KeyWrite, Quotient, Use
+from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
@@ -85,12 +85,15 @@ def default_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
 
 def written_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
     """Literals that are written as the alpha of modules without one, beside both factors."""
+    settings = _of_settings(ledger)
     for table in tables(ledger):
         if not all(table.by_role(side) for side in FACTORS):
             continue
         for write in table.by_role(ALPHA):
             ways = options(write.value)
             alpha = next((a.origin for way in ways if (a := _only(way.value, ALPHA)) is not None), None)
+            if alpha in settings:
+                continue  # the number with which the layer is trained
             for way in ways if alpha is not None else ():
                 plain = isinstance(way.value, Number) and way.value.scale.constant
                 spot = way.value.spot if plain and isinstance(way.value, Number) else None
@@ -170,6 +173,21 @@ def _own(ledger: Ledger, role: str) -> set[str]:
         for option in options(read.value)
     )
     return {symbol.origin for symbol in found if symbol is not None}
+
+
+def _of_settings(ledger: Ledger) -> set[str]:
+    """Origins of alphas that are read beside a rank from a table without factors: those of new layers."""
+    tables_read: dict[Value, list[KeyRead]] = defaultdict(list)
+    for read in ledger.reads:
+        if isinstance(read.key, Text) and read.key.literal:
+            tables_read[read.container].append(read)
+    found: set[str] = set()
+    for reads in tables_read.values():
+        values = [option.value for read in reads for option in options(read.value)]
+        ranked = any(_only(value, RANK) is not None for value in values)
+        if ranked and not FACTORS & {key_role_of(read.key) for read in reads}:
+            found |= {symbol.origin for value in values if (symbol := _only(value, ALPHA)) is not None}
+    return found
 
 
 def _only(value: Value, role: str) -> Symbol | None:
