@@ -40,6 +40,8 @@ HEIR_LIMIT = 3
 """Classes of one file with which an inherited method is looked at, beside its own."""
 DISPLAY_LIMIT = 500
 """Elements of a literal list or table that are looked at; the longest table of keys seen has 300."""
+HELD_LIMIT = 1_000
+"""Elements of a list or table that code makes, by putting it together with itself time and again."""
 TEXT_LIMIT = 300
 """Letters of a text that is worked on, or made."""
 DEPTH_LIMIT = 14
@@ -98,6 +100,8 @@ FLAG_REACH = 4
 """Imports on the way to a file that may know a flag of a layer."""
 MENTION_DEPTH = 3
 """Calls inside calls that are looked through for a word of alpha."""
+NUMBER_BITS = 1000
+"""Of a number that is worked out; larger ones do not fit into a float, and their powers take minutes."""
 REPEATED_LIMIT = 8
 """Times that ``[item] * n`` is written out; more are a list of unknown length."""
 FILLER_LIMIT = 8

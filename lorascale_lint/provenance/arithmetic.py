@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-from lorascale_lint.bounds import REPEATED_LIMIT
+from lorascale_lint.bounds import HELD_LIMIT, REPEATED_LIMIT
 from lorascale_lint.provenance import keys, sets
 from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.heap import ABSENT, Entries
@@ -105,12 +105,9 @@ def times(m: Machine, node: ast.AST, left: Value, right: Value) -> Value:
         held = m.elements(many) if isinstance(many, Ref | Tup) else None
         if held is not None:
             known = number(count)
-            if (
-                known is not None
-                and known.scale.constant is not None
-                and known.scale.constant <= REPEATED_LIMIT
-            ):
-                return m.new_list(held[0] * int(known.scale.constant), held[1])
+            constant = None if known is None else known.scale.constant
+            if constant is not None and constant <= REPEATED_LIMIT:
+                return m.new_list(held[0] * max(int(constant), 0), held[1])
             return m.new_list(held[0], True)
     m.rescaled(node, left, right)
     return multiply(left, right)
@@ -134,7 +131,7 @@ def combine_sum(m: Machine, node: ast.AST, left: Value, right: Value, sign: int)
             if sign < 0:
                 return sets.without(m, a, b)
             both = [*a[0], *b[0]]
-            if isinstance(one, Tup) and isinstance(two, Tup):
+            if isinstance(one, Tup) and isinstance(two, Tup) and len(both) <= HELD_LIMIT:
                 return Tup(tuple(both))
             return m.new_list(both, a[1] or b[1])
         if sign > 0 and a is not None and isinstance(two, Place):

@@ -304,7 +304,7 @@ def _eval(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call
     if args and isinstance(args[0], Text) and args[0].literal is not None:
         try:
             parsed = ast.parse(args[0].literal.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return UNKNOWN
         return m.evaluate(parsed)
     return UNKNOWN

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from lorascale_lint.bounds import DISPLAY_LIMIT, INDEX_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
+from lorascale_lint.bounds import DISPLAY_LIMIT, HELD_LIMIT, INDEX_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
 from lorascale_lint.knowledge.members import HELD_BY_LAYERS
 from lorascale_lint.knowledge.roles import DELTA, key_role, speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
@@ -35,7 +35,7 @@ from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.meanings import joined
 from lorascale_lint.provenance.names import attribute, global_value
 from lorascale_lint.provenance.numbers import asked
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import TOO_LARGE, Scale, exactly
 from lorascale_lint.provenance.sequences import new_set
 from lorascale_lint.provenance.shapes import tensor_item
 from lorascale_lint.provenance.tensors import multiply, number
@@ -126,19 +126,13 @@ def _constant(m: Machine, node: ast.Constant) -> Value:
         case int() | float() as number:
             scale = _exact(number)
             if scale is None:
-                return Number(Scale.of("", str(number)))
+                return Number(Scale(powers=((TOO_LARGE, Fraction(1)),)))
             return Number(scale, spot=m.spot(node) if m.stack else None)
         case _:
             return Const(Ellipsis)
 
 
-@lru_cache(maxsize=KEPT_STATEMENTS, typed=True)
-def _exact(literal: float) -> Scale | None:
-    """The number that is written; None for one like ``1e999``."""
-    try:
-        return Scale(Fraction(str(literal)) if isinstance(literal, float) else Fraction(literal))
-    except (ValueError, OverflowError):
-        return None
+_exact = lru_cache(maxsize=KEPT_STATEMENTS, typed=True)(exactly)
 
 
 def _joined(m: Machine, node: ast.JoinedStr) -> Value:
@@ -161,7 +155,7 @@ def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
             open_ |= more
         else:
             values.append(evaluate(m, part))
-    open_ = open_ or len(node.elts) > DISPLAY_LIMIT
+    open_ = open_ or len(node.elts) > DISPLAY_LIMIT or len(values) > HELD_LIMIT
     if isinstance(node, ast.Tuple) and not open_:
         return Tup(tuple(values))
     return new_set(m, values, open_) if isinstance(node, ast.Set) else m.new_list(values, open_)
@@ -294,13 +288,18 @@ def _slice(m: Machine, value: Value, node: ast.Slice) -> Value:
     bounds = [
         None if v is None else n.scale.constant if (n := number(v)) is not None else "?" for v in (low, high)
     ]
+    step = None if node.step is None else number(evaluate(m, node.step))
+    every = 1 if node.step is None else None if step is None else step.scale.constant
     match value:
         case Tup() | Ref(kind="list"):
             held = m.elements(value)
-            if held is not None and not held[1] and "?" not in bounds:
-                cut = held[0][slice(*(None if b is None else int(b) for b in bounds))]
+            if held is not None and not held[1] and "?" not in bounds and every:
+                low_, high_, every_ = (None if b is None else int(b) for b in (*bounds, every))
+                cut = held[0][low_:high_:every_]
                 return Tup(tuple(cut)) if isinstance(value, Tup) else m.new_list(cut)
             return value
+        case Text() if every != 1:
+            return keys.derived(value, "slice", str(every))
         case Text():
             return _cut(value, node, bounds, m)
         case Tensor() | Place():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lorascale_lint.bounds import HELD_LIMIT
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Const, Text, Value, join
 
@@ -20,6 +21,11 @@ class Items:
     values: tuple[Value, ...] = ()
     open: bool = False
 
+    def __post_init__(self) -> None:
+        if len(self.values) > HELD_LIMIT:
+            object.__setattr__(self, "values", self.values[:HELD_LIMIT])
+            object.__setattr__(self, "open", True)
+
 
 @dataclass(frozen=True, slots=True)
 class Entries:
@@ -27,6 +33,11 @@ class Entries:
 
     pairs: tuple[tuple[Value, Value], ...] = ()
     open: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.pairs) > HELD_LIMIT:
+            object.__setattr__(self, "pairs", self.pairs[:HELD_LIMIT])
+            object.__setattr__(self, "open", True)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ def method(m: Machine, text: str, name: str, args: list[Value]) -> Value | None:
         return None
     try:
         made = getattr(text, name)(*plain)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if isinstance(made, str) and len(made) > TEXT_LIMIT:
         return None

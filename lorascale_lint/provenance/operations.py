@@ -19,7 +19,7 @@ from lorascale_lint.provenance.marks import PART
 from lorascale_lint.provenance.norms import norm, normalize, statistic
 from lorascale_lint.provenance.numbers import rounded
 from lorascale_lint.provenance.products import outer, product
-from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.scale import ONE, Scale, exactly
 from lorascale_lint.provenance.stacks import stack
 from lorascale_lint.provenance.steps import alpha_of, stepwise
 from lorascale_lint.provenance.tensors import divide, multiply, number, power, tensor
@@ -350,10 +350,8 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
         if isinstance(value, Tensor) and value.kind == "fresh":
             return Number(value.scale)
         if isinstance(value, Text) and value.literal is not None:
-            try:
-                return Number(Scale(Fraction(value.literal)))
-            except (ValueError, ZeroDivisionError):
-                return UNKNOWN
+            exact = exactly(value.literal)
+            return UNKNOWN if exact is None else Number(exact)
         if builtin and name in ("float", "int") and isinstance(value, Place) and value.role == BASE:
             return Place(value.path, STRENGTH, True)  # one number, so no weight of the model
         if builtin and name == "float" and _is_nameless(value):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
-from lorascale_lint.bounds import KEPT_SCALES
+from lorascale_lint.bounds import KEPT_SCALES, NUMBER_BITS
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING, STRENGTH
 
 
@@ -75,17 +75,12 @@ class Scale:
         return _product(self, other)
 
     def power(self, exponent: Fraction) -> Scale | None:
-        """``self ** exponent``; None where that is no such monomial."""
-        if exponent.denominator == 1 and (self.coefficient or exponent > 0):
-            coefficient = self.coefficient ** int(exponent)
-        elif self.coefficient == 1:
-            coefficient = self.coefficient
-        else:
-            root = float(self.coefficient) ** float(exponent) if self.coefficient > 0 else None
-            if root is None:
-                return None
-            coefficient = Fraction(root).limit_denominator(1_000_000)
-        return Scale(Fraction(coefficient), tuple((s, p * exponent) for s, p in self.powers if p * exponent))
+        """``self ** exponent``; None where that is no such monomial, or a number too large."""
+        coefficient = _raised(self.coefficient, exponent)
+        powers = tuple((s, p * exponent) for s, p in self.powers if p * exponent)
+        if coefficient is None or not all(is_kept(p) for _, p in powers):
+            return None
+        return Scale(coefficient, powers)
 
     def inverse(self) -> Scale | None:
         """``1 / self``; None for a zero coefficient."""
@@ -166,8 +161,47 @@ def _product(left: Scale, right: Scale) -> Scale:
     powers = dict(left.powers)
     for symbol, exponent in right.powers:
         powers[symbol] = powers.get(symbol, Fraction(0)) + exponent
+    coefficient = left.coefficient * right.coefficient
+    if not is_kept(coefficient):
+        coefficient = Fraction(1)
+        powers[TOO_LARGE] = Fraction(1)
     kept = tuple(sorted((symbol, exponent) for symbol, exponent in powers.items() if exponent))
-    return Scale(left.coefficient * right.coefficient, kept)
+    return Scale(coefficient, kept)
+
+
+def _raised(base: Fraction, exponent: Fraction) -> Fraction | None:
+    if base == 1:
+        return base
+    if exponent.denominator == 1 and (base or exponent > 0):
+        if base in (0, -1):
+            return base ** int(exponent % 2 or 2)
+        # Before it is worked out: 10 ** 10 ** 8 takes minutes.
+        whole = abs(int(exponent)) * _bits(base) <= NUMBER_BITS
+        return base ** int(exponent) if whole else None
+    try:
+        made = float(base) ** float(exponent) if base > 0 else None
+    except (OverflowError, ZeroDivisionError):
+        return None
+    return None if made is None else Fraction(made).limit_denominator(1_000_000)
+
+
+def _bits(number: Fraction) -> int:
+    return max(number.numerator.bit_length(), number.denominator.bit_length())
+
+
+def exactly(number: float | str) -> Scale | None:
+    """The scale of a number as it is written; None for one like ``1e999``, or of too many digits."""
+    try:
+        # By way of a float, which knows its bounds: what "1e999999999" is takes minutes otherwise.
+        exact = Fraction(number) if isinstance(number, int) else Fraction(str(float(number)))
+    except (ValueError, OverflowError):
+        return None
+    return Scale(exact) if is_kept(exact) else None
+
+
+def is_kept(number: Fraction) -> bool:
+    """Is it no larger, and no finer, than what is worked with?"""
+    return _bits(number) <= NUMBER_BITS
 
 
 @lru_cache(maxsize=KEPT_SCALES)
@@ -234,6 +268,8 @@ def with_share(parameter: str) -> str:
 
 _SHARES = frozenset(map(with_share, ("alpha", "alphas")))
 
+TOO_LARGE = Symbol("", "a number of too many digits")
+"""Stands for a number that is not worked out."""
 EXTENT = "extent"
 """An extent of a factor that is not the rank."""
 RANK_AXES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 
 from lorascale_lint.bounds import UNROLL_LIMIT
@@ -58,9 +59,11 @@ def call_range(m: Machine, args: list[Value], named: dict[str, Value], node: ast
         number.scale.constant if (number := tensors.number(value)) is not None else None for value in args
     ]
     if bounds and all(bound is not None and bound.denominator == 1 for bound in bounds):
-        values = range(*(int(bound) for bound in bounds if bound is not None))
-        if 0 < len(values) <= UNROLL_LIMIT:  # none: a method that others override gave the number
-            return m.new_list([whole(value) for value in values])
+        with suppress(TypeError, ValueError):  # four bounds, steps of 0
+            values = range(*(int(bound) for bound in bounds if bound is not None))
+            few = values[: UNROLL_LIMIT + 1]  # how many there are may be too large for `len`
+            if 0 < len(few) <= UNROLL_LIMIT:  # none: a method that others override gave the number
+                return m.new_list([whole(value) for value in few])
     return m.new_list([Number(Scale.of("", f"index in row {getattr(node, 'lineno', 0)}"))], True)
 
 

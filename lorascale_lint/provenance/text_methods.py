@@ -78,9 +78,9 @@ def _formatted(m: Machine, text: Text, args: list[Value], named: Mapping[str, Va
         parts.append(before)
         if field is None:
             continue
-        place = int(field) if field.isdigit() else index
+        place = int(field) if field.isdecimal() else index
         by_place = args[place] if place < len(args) else None
-        value = named.get(field) if field and not field.isdigit() else by_place
+        value = named.get(field) if field and not field.isdecimal() else by_place
         parts += [Hole(f"format {field}")] if value is None else as_text(m, value).parts
     return keys.text_of(parts) if pieces else None
 

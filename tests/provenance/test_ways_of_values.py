@@ -157,6 +157,13 @@ WAYS = {
             pair = Pair(lora_A, lora_B, alpha / rank, None)
             return weight + pair.up @ pair.down * pair._2
     """,
+    "every second item, and from the end": """
+        def merge_lora(weight, lora_A, lora_B, alpha, rank):
+            held = [lora_B, alpha / rank, lora_A, 1.0]
+            up, down = held[::2]
+            _, number = held[::-2]
+            return weight + up @ down * number
+    """,
     "dict literal": """
         def merge(weight, lora_A, lora_B, alpha, rank):
             held = {"x": lora_A, "y": lora_B, "z": alpha / rank}
