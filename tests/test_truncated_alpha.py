@@ -199,3 +199,62 @@ class Runner:
 def test_alphas_of_a_dictionary_that_a_loop_fills(number: str, expected: list[str], tmp_path: Path) -> None:
     source = GATHERED.format(number=number)
     assert [found.code for found in findings(source, tmp_path, "LS204")] == expected
+
+
+COUNTED = """
+from safetensors.torch import load_file
+
+
+def described(path, roles, counts: dict[str, {kind}]):
+    tensors = load_file(path)
+    layers = sorted(key for key in tensors if key.endswith(".lora_A.weight"))
+    about = {{"layers": layers, "roles": list(roles)}}
+    about["alphas"] = {{key: int(value) for key, value in counts.items() if int(value) > 0}}
+    return about
+"""
+
+
+@pytest.mark.parametrize(("kind", "count"), [("int", 0), ("torch.Tensor", 2)])
+def test_a_dictionary_that_is_declared_to_hold_integers_is_no_file(
+    kind: str, count: int, tmp_path: Path
+) -> None:
+    assert len(findings(COUNTED.format(kind=kind), tmp_path, "LS204")) == count
+
+
+WRITTEN = """
+import torch
+from torch import nn
+
+
+class LoraLinear(nn.Linear):
+    def __init__(self, size, out, rank: int = 8, alpha: int = 16):
+        super().__init__(size, out)
+        self.lora_r, self.lora_alpha = rank, {kept}
+        self.scaling = self.lora_alpha / rank
+        self.lora_A = nn.Parameter(torch.zeros(size, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, out))
+
+
+def state_of(model):
+    state = {{}}
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLinear):
+            state[f"{{name}}.lora_A"] = module.lora_A
+            state[f"{{name}}.lora_B"] = module.lora_B
+            state[f"{{name}}.lora_alpha"] = torch.tensor(module.lora_alpha)
+    return state
+
+
+def load_state(model, state):
+    modules = dict(model.named_modules())
+    for key, tensor in state.items():
+        module = modules[key.rpartition(".")[0]]
+        if key.endswith(".lora_alpha"):
+            module.lora_alpha = int(tensor.item())
+            module.scaling = module.lora_alpha / module.lora_r
+"""
+
+
+@pytest.mark.parametrize(("kept", "count"), [("int(alpha)", 0), ("alpha * 0.5", 1)])
+def test_entries_that_the_same_file_writes_of_whole_numbers(kept: str, count: int, tmp_path: Path) -> None:
+    assert len(findings(WRITTEN.format(kept=kept), tmp_path, "LS204")) == count

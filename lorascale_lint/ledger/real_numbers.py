@@ -6,8 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
+from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import STAND_IN
 from lorascale_lint.provenance.tensors import number
@@ -17,12 +19,19 @@ from lorascale_lint.provenance.values import NONE, Number, Text, Value, options
 def why_real(ledger: Ledger, operand: Spot, value: Value) -> str | None:
     """Why the number that stands at ``operand`` may have a fraction; None if nothing says so."""
     if isinstance(operand.node, ast.Call) and getattr(operand.node.func, "attr", "") == "item":
-        return "the value is read from a tensor"
+        return None if _is_written_whole(ledger, operand) else "the value is read from a tensor"
     ways = [way for way in (option.value for option in options(value)) if way != NONE and not _is_rank(way)]
     found = [_why(ledger, operand, way) for way in ways]
     if not all(why or _is_walked(way) for why, way in zip(found, ways, strict=True)):
         return None
     return next((why for why in found if why), None)
+
+
+def _is_written_whole(ledger: Ledger, operand: Spot) -> bool:
+    """Are the alphas that the same code writes under such keys made whole where their layers are made?"""
+    writes = (w for w in ledger.writes if w.spot.file is operand.file and key_role_of(w.key) == ALPHA)
+    written = [option.value for write in writes for option in options(write.value)]
+    return bool(written) and all(isinstance(value, Number) and value.truncated for value in written)
 
 
 def is_declared_whole(operand: Spot) -> bool:

@@ -7,6 +7,7 @@ found under them, what is skipped. Each trial has a ledger of its own.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -192,7 +193,9 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
         entered = (getattr(option.value, "path", "") for option in options(entry.value))
         paths += [path for path in entered if "[" in path]  # not a parameter that itself is an entry
         for name in info.parameters:
-            if name not in ("self", "cls") and any(_is_of(path, name) for path in paths):
+            if name in ("self", "cls") or _COUNTS.search(info.annotation(name)):
+                continue
+            if any(_is_of(path, name) for path in paths):
                 seen.setdefault((info, name), entry.spot)
                 if _is_of(paths[0], name) and role_in(entry.key) in (A, B):
                     adapters.add((info, name))
@@ -213,6 +216,10 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
     for (info, name), spot in sorted(seen.items(), key=lambda item: item[0] not in adapters):
         keys = _keys(ledger, before, info, name)
         yield Entrance(info, spot.cls, name, None, spot, keys, bool(name) and (info, name) in rows)
+
+
+_COUNTS = re.compile(r"(?i)^(?:\w+\.)*(?:\w*dict|\w*mapping|counter)\[(?:[\w.]+, *)?(?:int|bool)\]")
+"""Declares a dictionary of whole numbers, which is no file with tensors."""
 
 
 def _is_of(path: str, name: str) -> bool:
