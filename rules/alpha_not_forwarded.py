@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding, Repair
 from lorascale_lint.ledger.gathered import Consumer, Gathered, consumers, forgotten
+from lorascale_lint.ledger.half_given import half_given
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule
@@ -19,6 +20,8 @@ class AlphaNotForwarded(Rule):
     A function that reads the alpha of every module of an adapter file into a dictionary, never reads
     that dictionary again, and calls a function or class of the project that has a parameter for it
     (`modules_alpha`, `network_alphas`, or one `alpha` for all modules) without giving it.
+
+    Also two calls that get the factors of one file, of which one gets the alphas and the other None.
 
     ## Why it is wrong
 
@@ -102,7 +105,18 @@ class AlphaNotForwarded(Rule):
     fix = "sometimes"
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
-        """Dictionaries of alphas that nobody reads, beside a call of somebody who would."""
+        """Dictionaries of alphas that nobody reads, or that one call gets and its neighbour does not."""
+        for half in half_given(ledger):
+            yield self.at(
+                half.use.spot,
+                f"`{half.use.called}` gets the factors of the file and no alphas, which "
+                f"`{half.told.called}` gets",
+                effect=f"without `{half.parameter}` every module has the scale 1",
+                trace=[
+                    (half.alphas, "here the alphas of the same file are given"),
+                    (half.use.spot, f"and here `{half.parameter}` is None"),
+                ],
+            )
         for fate, gathered, others in forgotten(ledger):
             for consumer in consumers(fate, gathered):
                 yield self.at(

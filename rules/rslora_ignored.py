@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.interfaces import FLAG_FIELD
 from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.meetings import Meeting
+from lorascale_lint.ledger.misnamed_fields import misnamed_fields
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
 from lorascale_lint.rule import Rule
@@ -22,7 +24,8 @@ class RsloraIgnored(Rule):
     `lora_alpha` and `r` of a loaded PEFT configuration (`adapter_config.json`, or an object from
     `PeftConfig.from_pretrained`) that meet in a quotient, or go together to the function that makes
     the adapter, where no code before or behind uses or refuses rsLoRA (a message about it is neither).
-    Also its `lora_alpha` alone, written as the alpha of a file that has no such flag (`.alpha` keys, GGUF).
+    Also its `lora_alpha` alone, written as the alpha of a file that has no such flag (`.alpha` keys, GGUF),
+    and a flag that is read under a name which the file does not have (`use_rs_lora`).
 
     ## Why it is wrong
 
@@ -113,6 +116,17 @@ class RsloraIgnored(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each loaded configuration, at its alpha."""
+        for wrong in misnamed_fields(ledger):
+            if wrong.meant == FLAG_FIELD:
+                yield self.at(
+                    wrong.spot,
+                    f"no adapter configuration has a field `{wrong.name}`: it is `{wrong.meant}`",
+                    effect=f"for an rsLoRA adapter: {effect_of(TRAINED, TRAINED_RS)}",
+                    trace=[
+                        (wrong.origin, "the configuration comes from here"),
+                        (wrong.spot, "this is never set by it"),
+                    ],
+                )
         contracts = ledger.once(Contracts)
         seen: set[tuple[object, str]] = set()
         for meeting in contracts.meetings:

@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.kept_multiples import other_multiples
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.set_while_merged import set_while_merged
+from lorascale_lint.ledger.undone_by_default import left_at_default
 from lorascale_lint.rule import Rule
 
 
@@ -18,7 +19,8 @@ class UnmergeByAnotherMultiple(Rule):
 
     A delta of stored factors that is subtracted times a number kept for each adapter, where a function
     writes another number there than it multiplies the same factors by when it adds them. Also an unmerge by a
-    field of the layer that another method sets, whether the delta is in the weight or not.
+    field of the layer that another method sets, whether the delta is in the weight or not, and one that is
+    not given the number which the merge beside it was given.
 
     ## Why it is wrong
 
@@ -94,6 +96,18 @@ class UnmergeByAnotherMultiple(Rule):
                     (found.merge.spot, f"the merge multiplies by `{found.field}`"),
                     (setter, "this sets it, whether the delta is merged or not"),
                     (taken, "and what it is now is taken away"),
+                ],
+            )
+        for left in left_at_default(ledger):
+            yield self.at(
+                left.undone.spot,
+                f"`{left.undone.called}` takes the delta back at {left.default:g}, its default, and "
+                f"`{left.done.called}` added it at `{left.told}`",
+                effect="the difference of both multiples of the delta stays in the weight",
+                trace=[
+                    (left.done.spot, f"`{left.parameter}` is given here"),
+                    (left.merge.spot, "and multiplies what is added"),
+                    (left.undone.spot, "here it is left out"),
                 ],
             )
         for other in other_multiples(ledger):

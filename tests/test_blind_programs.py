@@ -23,6 +23,32 @@ class Case:
 
 
 CASES = (
+    Case(
+        "fifth/slot_buffers",
+        "LS412",
+        27,
+        (('self.cfg.get("alpha_pattern")', 'self.cfg.get("alpha_pattern") or self.cfg.get("rank_pattern")'),),
+    ),
+    Case(
+        "fifth/fold_hub_adapter",
+        "LS412",
+        25,
+        (('raw.get("use_dora")', 'raw.get("use_dora") or raw.get("alpha_pattern")'),),
+    ),
+    Case("fifth/tensor_parallel_loader", "LS401", 17, (("use_rs_lora", "use_rslora"),)),
+    Case(
+        "fifth/two_encoder_pipeline_load",
+        "LS305",
+        42,
+        (("            None,\n", "            network_alphas,\n"),),
+    ),
+    Case("fifth/temporary_style", "LS221", 38, (("overlay.take_off(net)", "overlay.take_off(net, weight)"),)),
+    Case(
+        "fifth/flax_text_classifier",
+        "LS227",
+        38,
+        (("AdaptedDense(self.width, self.rank)", "AdaptedDense(self.width, self.rank, self.rank)"),),
+    ),
     Case("fifth/gradio_strength_slider", "LS222", 19, (("self.scale *= value", "self.scale = value"),)),
     Case(
         "fifth/persona_mixer",

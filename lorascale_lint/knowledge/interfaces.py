@@ -311,7 +311,8 @@ NO_MODEL = frozenset({"tokenizer", "processor", "image_processor", "scheduler", 
 ALPHA_FIELD, RANK_FIELD = "lora_alpha", "r"
 ALPHAS_FIELD, RANKS_FIELD = "alpha_pattern", "rank_pattern"
 """Fields of peft's LoraConfig, and of its adapter_config.json: one number, and others for some modules."""
-DECIDES_SCALE = frozenset({"use_rslora", RANKS_FIELD, ALPHAS_FIELD})
+FLAG_FIELD = "use_rslora"
+DECIDES_SCALE = frozenset({FLAG_FIELD, RANKS_FIELD, ALPHAS_FIELD})
 """What decides the scale of an adapter beside ``r`` and ``lora_alpha``: peft tuners/lora/config.py."""
 
 DEFAULT_ALPHA = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from lorascale_lint.knowledge.interfaces import ALPHAS_FIELD
+from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, ALPHAS_FIELD, FLAG_FIELD, RANKS_FIELD
 
 
 class Kind(StrEnum):
@@ -71,6 +71,17 @@ def speaks_of_rslora(text: str) -> bool:
 
 
 _PATTERNS = re.compile(r"(?i)(rank|alpha|r)s?_?patterns?(?![a-z])")
+
+
+def meant_field(name: str) -> str | None:
+    """The field of peft's configuration that is meant by one of another name; None for what means none."""
+    if name in ADAPTER_FIELDS:
+        return None
+    if _RSLORA.fullmatch(name.removeprefix("use_").removeprefix("is_")) is not None:
+        return FLAG_FIELD
+    if _PATTERNS.fullmatch(name) is not None:
+        return ALPHAS_FIELD if "alpha" in name.lower() else RANKS_FIELD
+    return None
 
 
 def names_alphas(name: str) -> bool:

@@ -19,6 +19,16 @@ LOADER_KEYWORDS = {
 }
 """The options of loaders of diffusers that take any keyword and say nothing of those that they don't know."""
 
+TAKES_ALPHAS = {
+    "load_lora_into_unet": "network_alphas",
+    "load_lora_into_text_encoder": "network_alphas",
+    "load_lora_into_transformer": "network_alphas",
+}
+"""Second argument of loaders that put factors into a part of a pipeline: the alphas of the same file.
+
+diffusers loaders/lora_pipeline.py; None is alpha = rank.
+"""
+
 SCALE_KEYWORDS = ("cross_attention_kwargs", "attention_kwargs", "joint_attention_kwargs")
 """Keywords by which a pipeline of diffusers is given a strength when it is called."""
 

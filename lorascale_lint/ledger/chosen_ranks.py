@@ -22,6 +22,7 @@ from lorascale_lint.ledger.numbers import quotient_scales, scale_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import literal_of
 from lorascale_lint.ledger.tables import tables
+from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import is_share
 from lorascale_lint.provenance.values import Const, Number, Place, Text, Value, options
 
@@ -46,8 +47,40 @@ def chosen_ranks(ledger: Ledger) -> Iterator[ChosenRank]:
         fixed = plain and (not is_share(default) or _is_rebuilt(ledger, left))
         if given and fixed and default and speaks_of_lora(left.target.file.source):
             yield ChosenRank(given[0], float(default), left.declared, left.target.name)  # type: ignore[arg-type]
+    yield from _records(ledger)
     yield from _settings(ledger)
     yield from _written(ledger)
+
+
+def _records(ledger: Ledger) -> Iterator[ChosenRank]:
+    """Layers whose fields are declared, as in flax and dataclasses, that are made without their alpha."""
+    starts = {
+        (default.spot.cls, default.name): default
+        for default in ledger.defaults
+        if default.how == "field" and role_of(default.name, True) == ALPHA
+    }
+    dividing = {
+        quotient.spot.cls
+        for quotient in ledger.quotients
+        for scale, _ in quotient_scales(quotient)
+        if {(s.role, power) for s, power in scale.powers} >= {(ALPHA, 1), (RANK, -1)}
+    }
+    set_later = {store.field for store in ledger.stores}
+    seen: set[ast.AST] = set()
+    for use in ledger.uses:
+        cls, call = use.callee, use.spot.node
+        if not isinstance(cls, ClassInfo) or cls not in dividing or call in seen or use.spot.file.is_test:
+            continue
+        alphas = [start for (owner, _), start in starts.items() if owner in ledger.lineage(cls)]
+        if len(alphas) != 1 or alphas[0].name in use.given or alphas[0].name in set_later or use.hidden:
+            continue
+        made = scale_of(alphas[0].value)
+        number = made.constant if made is not None else None
+        ranks = [name for name in use.given if role_of(name, True) == RANK and _is_chosen(use.given[name])]
+        if number and not is_share(number) and ranks and speaks_of_lora(cls.file.source):
+            seen.add(call)
+            spot = argument_of(use, ranks[0]) or use.spot
+            yield ChosenRank(spot, float(number), alphas[0].spot, cls.name)
 
 
 def _is_rebuilt(ledger: Ledger, left: LeftAlpha) -> bool:

@@ -49,12 +49,12 @@ class Contracts:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.surroundings = Surroundings(ledger)
-        self._reads: dict[str, list[KeyRead]] = defaultdict(list)
+        self.reads_of: dict[str, list[KeyRead]] = defaultdict(list)
         """Readings of fields by the path of what they are read from."""
         for read in (*ledger.reads, *ledger.parts):
             for option in options(read.container):
                 if isinstance(option.value, Place) and read.how != "del":
-                    self._reads[option.value.path].append(read)
+                    self.reads_of[option.value.path].append(read)
 
     @cached_property
     def meetings(self) -> tuple[Meeting, ...]:
@@ -121,7 +121,7 @@ class Contracts:
         Nothing asks for the alphas of single modules.
         """
         found = []
-        for path, reads in self._reads.items():
+        for path, reads in self.reads_of.items():
             fields = {literal_of(read.key): read for read in reversed(reads) if not read.spot.file.is_test}
             alpha, ranks = fields.get(ALPHA_FIELD), fields.get(RANKS_FIELD)
             if alpha is None or ranks is None or alpha.spot.file is not ranks.spot.file:
@@ -130,6 +130,17 @@ class Contracts:
             if loaded and not self.surroundings.know_of(names_alphas, (loaded, alpha.spot, ranks.spot)):
                 found.append((alpha, ranks))
         return tuple(found)
+
+    def divided(self, alpha: KeyRead) -> list[Spot]:
+        """Where the alpha that is read is divided, once for each place."""
+        origins = set(number_origins(alpha.value))
+        found = {
+            (quotient.spot.file.filename, quotient.spot.row): quotient.spot
+            for quotient in self.ledger.quotients
+            for scale, _ in quotient_scales(quotient)
+            if any(s.role == ALPHA and s.origin in origins for s, _ in scale.powers)
+        }
+        return list(found.values())
 
     def knows_flag(self, meeting: Meeting, origin: Spot) -> bool:
         """Is rsLoRA asked for, given or kept in a file that may stand before or behind the meeting?"""
@@ -221,7 +232,7 @@ class Contracts:
     def _read(self, path: str, origin: str, spot: Spot) -> KeyRead | None:
         found = [
             read
-            for read in self._reads[path]
+            for read in self.reads_of[path]
             if any(isinstance(o.value, Place) and o.value.path == origin for o in options(read.value))
             and (read.spot.file is spot.file or spot.chain or read.spot.chain)
         ]
@@ -343,7 +354,7 @@ class Contracts:
     def _keys(self, meeting: Meeting) -> set[str]:
         """The fields that are read from the configuration in the files where it is seen."""
         files = {spot.file for spot in meeting.spots}
-        return {literal_of(read.key) for read in self._reads[meeting.path] if read.spot.file in files}
+        return {literal_of(read.key) for read in self.reads_of[meeting.path] if read.spot.file in files}
 
 
 def _by_root(quotient: Quotient) -> bool:

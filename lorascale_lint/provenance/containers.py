@@ -294,10 +294,16 @@ def spread(m: Machine, value: Value) -> tuple[list[Value], bool]:
     return ([element_of(m, value)] if isinstance(value, Place | Union) else []), True
 
 
+def _is_empty(m: Machine, value: Value) -> bool:
+    held = m.elements(value) if isinstance(value, Ref | Tup) else None
+    return held is not None and not held[0] and not held[1]
+
+
 def _element_of(m: Machine, source: Value) -> Value:
     match source:
         case Union():
-            found = [(element_of(m, option.value), option.guards) for option in source.options]
+            filled = [option for option in source.options if not _is_empty(m, option.value)]  # `table or {}`
+            found = [(element_of(m, option.value), option.guards) for option in filled or source.options]
             return _without_fillers(join(found))
         case Ref(kind="list") | Tup():
             held = m.elements(source)

@@ -201,7 +201,9 @@ def matters(file: FileInfo, info: FunctionInfo) -> bool:
     text = file.text(info.node)
     if speaks_of_scales(text) or speaks_of_lora(text):
         return True
-    if info.owner is not None and divides_alpha(file.source):
+    if divides_alpha(file.source) and (
+        info.owner is not None or not file.classes.keys().isdisjoint(info.names_read)
+    ):
         return True  # `self.host(x) + self.gain * self.left(self.right(x))` has no word of LoRA
     defined: dict[str, ClassInfo | FunctionInfo] = {**file.classes, **file.functions}
     used = [defined[name] for name in defined.keys() & info.names_read if defined[name] is not info]

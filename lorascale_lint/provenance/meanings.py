@@ -45,7 +45,7 @@ def named(m: Machine, value: Value, name: str) -> Value:
         role = STRENGTH if role == BASE else role  # one number is no weight of a model
         symbol = value.scale.powers[0][0]
         return replace(value, scale=Scale.of(role, symbol.origin)) if role in NUMBERS else value
-    if isinstance(value, Place) and value.role is None and value.path != name:
+    if isinstance(value, Place) and value.role is None:
         role = role_of(name, m.frame.lora)
         if role is not None and role != "base" and not _is_input(m, value):
             return Place(value.path, role, True, made=value.made)

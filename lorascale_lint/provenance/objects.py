@@ -20,7 +20,7 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import by_name, named
 from lorascale_lint.provenance.modules import base_attribute, construct_base
-from lorascale_lint.provenance.running import run_function
+from lorascale_lint.provenance.running import declared_fields, run_function
 from lorascale_lint.provenance.states import settable
 from lorascale_lint.provenance.values import (
     NONE,
@@ -83,7 +83,7 @@ def construct(
             init = Closure(found[0], made, owner=found[1])  # its fields are made, whatever is done beside
         m.call(init, args, keywords, node)
         return made
-    fields = record_fields(m, cls)
+    fields = declared_fields(m, cls)
     if fields:
         _fill_record(m, cls, made, fields, args, keywords)
         post = m.program.method(cls, "__post_init__")
@@ -98,11 +98,6 @@ def construct(
             m.heap.write(made.key, name, value)
     construct_base(m, made, bases, args, keywords)
     return made
-
-
-def record_fields(m: Machine, cls: ClassInfo) -> list[str]:
-    """Fields of a dataclass, named tuple or the like, in order."""
-    return list(dict.fromkeys(name for item in reversed(m.program.mro(cls)) for name in item.declared))
 
 
 def _fill_record(

@@ -58,6 +58,8 @@ def record_use(
                     else init.parameters
                 )
                 given = dict(zip(names, args, strict=False))
+            elif isinstance(callee, ClassInfo) and (fields := declared_fields(m, callee)):
+                given = dict(zip(fields, args, strict=False))
         given.update(keywords)
         rest = given.pop(REST, None)
         given = {key: row(m, value) for key, value in given.items()}
@@ -67,6 +69,11 @@ def record_use(
         m.ledger.uses.append(
             Use(m.spot(node), name, callee, given, result, m.frame.guards, rest is not None, rest or UNKNOWN)
         )
+
+
+def declared_fields(m: Machine, cls: ClassInfo) -> list[str]:
+    """Fields of a dataclass, named tuple or the like, in order: what calls of it are given."""
+    return list(dict.fromkeys(name for item in reversed(m.program.mro(cls)) for name in item.declared))
 
 
 _PYTHON = frozenset(dir(builtins))

@@ -26,6 +26,7 @@ from lorascale_lint.provenance.patterns import pattern
 from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import (
     NONE,
+    UNKNOWN,
     Closure,
     Klass,
     Place,
@@ -102,11 +103,26 @@ def _leave_round(m: Machine, node: ast.Continue | ast.Break) -> bool:
 
 
 def _with(m: Machine, node: ast.With | ast.AsyncWith) -> bool:
+    managers: list[Ref] = []
     for item in node.items:
         held = m.evaluate(item.context_expr)
+        if isinstance(held, Ref) and held.kind == "object" and held.cls is not None:
+            managers.append(held)
+            held = _of_manager(m, held, "__enter__", [])
         if item.optional_vars is not None:
             assign(m, item.optional_vars, held)
-    return block(m, node.body)
+    ended = block(m, node.body)
+    for manager in reversed(managers):
+        _of_manager(m, manager, "__exit__", [UNKNOWN, UNKNOWN, UNKNOWN])
+    return ended
+
+
+def _of_manager(m: Machine, manager: Ref, name: str, args: list[Value]) -> Value:
+    """What an object of the project does where a ``with`` begins or ends."""
+    found = m.program.method(manager.cls, name) if manager.cls is not None else None
+    if found is None:
+        return manager
+    return m.call(Closure(found[0], manager, owner=found[1]), args, [], None)
 
 
 def _function(m: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

@@ -17,10 +17,10 @@ from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.marks import AFTER, none_question
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.modules import construct_base
-from lorascale_lint.provenance.objects import class_attribute, in_class, new_object, record_fields
+from lorascale_lint.provenance.objects import class_attribute, in_class, new_object
 from lorascale_lint.provenance.receivers import may_change_receiver
 from lorascale_lint.provenance.records import open_for_subclasses, open_records
-from lorascale_lint.provenance.running import finish
+from lorascale_lint.provenance.running import declared_fields, finish
 from lorascale_lint.provenance.scale import is_share, with_share
 from lorascale_lint.provenance.states import (
     is_flag,
@@ -148,10 +148,10 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
         if found is not None and "dataclass" not in " ".join(cls.decorators):
             run_unknown(m, found[0], made, found[1])
         else:
-            for name in record_fields(m, cls):
+            for name in declared_fields(m, cls):
                 value = in_class(m, cls, partial(_field_place, m, cls, name))
                 m.heap.write(made.key, name, value)
-            m.heap.write(made.key, "<fields>", tuple(record_fields(m, cls)))
+            m.heap.write(made.key, "<fields>", tuple(declared_fields(m, cls)))
             construct_base(m, made, m.program.library_bases(cls), [], [])
     except (OutOfSteps, RecursionError):
         pass

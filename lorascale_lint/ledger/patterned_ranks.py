@@ -1,0 +1,88 @@
+"""Ranks of single modules that a configuration has, beside scales that have the rank of all others."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, RANK_FIELD, RANKS_FIELD
+from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.contracts import Contracts, Meeting
+from lorascale_lint.ledger.entries import Apply, Fold, KeyRead
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import number_origins
+from lorascale_lint.ledger.raising import raises, tests_of
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.ledger.surroundings import literal_of
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import NONE, Place, options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankOfAll:
+    """``alpha`` is divided at ``divided`` by ``rank``, though ``ranks`` has those of single modules."""
+
+    alpha: KeyRead
+    rank: KeyRead
+    ranks: KeyRead
+    divided: Spot
+    used: Spot
+
+
+def ranks_of_all(ledger: Ledger) -> Iterator[RankOfAll]:
+    """Loaded configurations whose ranks of single modules are looked at, and left out of every scale."""
+    contracts = ledger.once(Contracts)
+    walked = {path for path, reads in contracts.reads_of.items() if any(r.how in _WALKS for r in reads)}
+    uses = _scales(ledger) if walked else {}
+    for reads in list(contracts.reads_of.values()):
+        fields = {literal_of(read.key): read for read in reversed(reads) if not read.spot.file.is_test}
+        alpha, rank, ranks = (fields.get(name) for name in (ALPHA_FIELD, RANK_FIELD, RANKS_FIELD))
+        if alpha is None or rank is None or ranks is None:
+            continue
+        table = {option.value.path for option in options(ranks.value) if isinstance(option.value, Place)}
+        above, below = set(number_origins(alpha.value)), set(number_origins(rank.value))
+        used = [item for origin in above for item in uses.get(origin, ())]
+        if table.isdisjoint(walked) or not used or not all(_ranks(scale) <= below for scale, _ in used):
+            continue
+        if _are_refused(ledger, reads, table, below):
+            continue
+        path = next((o.value.path for o in options(alpha.container) if isinstance(o.value, Place)), "")
+        divided = next(iter(contracts.divided(alpha)), None)
+        files = {read.spot.file for read in (alpha, rank, ranks)}
+        if divided is None or files != {divided.file}:
+            continue
+        if contracts.loaded(Meeting(path, alpha, rank, divided)) is not None:
+            yield RankOfAll(alpha, rank, ranks, divided, used[0][1])
+
+
+def _are_refused(ledger: Ledger, reads: list[KeyRead], table: set[str], below: set[str]) -> bool:
+    """Is something raised where there are such ranks, or where one is another than that of all?"""
+    spots = [read.spot for read in reads if literal_of(read.key) == RANKS_FIELD]
+    for ask in ledger.asks:
+        own, other = set(number_origins(ask.value)), set(number_origins(ask.other or NONE))
+        inside = [any(origin.startswith(tuple(table)) for origin in side) for side in (own, other)]
+        compared = ask.how in ("Eq", "NotEq") and any(inside) and (own if inside[1] else other) <= below
+        if compared or (inside[0] and ask.how == "truth"):
+            spots.append(ask.spot)
+    return any(raises(test) for spot in spots for test in tests_of(spot) if not isinstance(test, ast.IfExp))
+
+
+_WALKS = frozenset({"all", "item", "get"})
+
+
+def _scales(ledger: Ledger) -> dict[str, list[tuple[Scale, Spot]]]:
+    """What multiplies factors and deltas, by the alphas in it."""
+    found: dict[str, list[tuple[Scale, Spot]]] = defaultdict(list)
+    entries: list[Fold | Apply] = [*ledger.folds, *ledger.applies]
+    for entry in entries:
+        for symbol, power in entry.scale.powers:
+            if symbol.role == ALPHA and power > 0:
+                found[symbol.origin].append((entry.scale, entry.spot))
+    return found
+
+
+def _ranks(scale: Scale) -> set[str]:
+    """The ranks in it; what is not known may be one."""
+    return {symbol.origin for symbol, _ in scale.powers if symbol.role in (RANK, "")}
