@@ -24,6 +24,23 @@ class Case:
 
 CASES = (
     Case(
+        "fifth/grid_sampler",
+        "LS501",
+        51,
+        (("strength = network_alpha / network_dim", "strength = 0.8 if network_alpha else 1.0"),),
+    ),
+    Case(
+        "fifth/patch_with_backup",
+        "LS109",
+        21,
+        (
+            (
+                "            self.backup[path] =",
+                "            if path not in self.backup:\n                self.backup[path] =",
+            ),
+        ),
+    ),
+    Case(
         "fifth/slot_buffers",
         "LS412",
         27,

@@ -130,7 +130,8 @@ there are products of matrices who does so by a shorter name for it, or by anyth
 Each pattern begins with plain letters, which lets the search leap: text of a large project is searched often.
 """
 _SCALE_WORDS = (
-    "lora_ _lora lokr loha hada_ dora_ alpha scaling multiplier strength delta_weight @ matmul einsum linear("
+    "lora_ _lora lokr loha hada_ dora_ alpha scaling multiplier strength delta_weight @ matmul einsum linear( "
+    "weight.data .copy_("
 ).split()
 _SCALES = re.compile(r"mm\b|\bscale\b|\.up\b|\.down\b|\brank\b")
 
@@ -295,6 +296,8 @@ def gives_delta(name: str) -> bool:
     return speaks and not found.isdisjoint(_LAYER_WORDS) and found.isdisjoint(_WHOLE_WORDS)
 
 
+_METADATA = "ss_"
+"""What kohya's trainer puts before the names of its settings in a file."""
 _NEUTRAL_PARTS = frozenset({"weight", "default", "data", "blocks", "value", "kernel", "lora", "processor"})
 
 
@@ -306,7 +309,7 @@ def key_role(key: str) -> str | None:
     for part in reversed([piece for piece in re.split(r"[.\[\]'\"*|]+", key) if piece]):
         if part in _NEUTRAL_PARTS or part.isdigit():
             continue
-        name = re.split(r"(?:^|_)(?=lora_|hada_|lokr_|dora_)", part)[-1]
+        name = re.split(r"(?:^|_)(?=lora_|hada_|lokr_|dora_)", part)[-1].removeprefix(_METADATA)
         role = role_of(name, False)
         if role is None and part in (
             "alpha",
@@ -381,7 +384,12 @@ _ALPHA_KEY = re.compile(r"\.alpha[\"']")
 
 def _opens_alphas(lowered: str) -> bool:
     """Is a file of tensors opened, or written, that has entries ``<module>.alpha``?"""
-    return "alpha" in lowered and moves_tensors(lowered) and _ALPHA_KEY.search(lowered) is not None
+    return moves_tensors(lowered) and names_alpha_keys(lowered)
+
+
+def names_alpha_keys(text: str) -> bool:
+    """Is there the end of a key of an alpha in ``text``: ``".alpha"``?"""
+    return "alpha" in text and _ALPHA_KEY.search(text) is not None
 
 
 def _divides(lowered: str) -> bool:

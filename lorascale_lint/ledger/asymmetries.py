@@ -17,6 +17,7 @@ from lorascale_lint.ledger.inverses import (
     other_scales,
 )
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.overwritten_backups import overwritten_backups
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.undone import repeated, swapped, turned_magnitudes
 
@@ -85,6 +86,18 @@ def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
                 (back.spot, f"`{backup.field}` is put back, delta included"),
             ),
             tuple(uncopied(backup, merge)),
+        )
+    for kept in overwritten_backups(ledger):
+        yield Asymmetry(
+            "overwritten",
+            kept.saved,
+            f"`{kept.field}` is overwritten by weights that hold the delta of a merge before",
+            "what is put back still has every delta but the last one",
+            (
+                (kept.merge.spot, "the merge changes the weight that was saved"),
+                (kept.again, "and this goes on to the next merge without putting it back"),
+                (kept.back, f"`{kept.field}` is put back here"),
+            ),
         )
     yield from _lost(ledger)
     yield from _not_undone(ledger)

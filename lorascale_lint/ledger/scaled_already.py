@@ -14,7 +14,7 @@ from lorascale_lint.knowledge.interfaces import (
     LOADS_FILES,
     OF_MODELS,
 )
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.roles import ALPHA, RANK, names_alpha_keys, role_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
@@ -45,7 +45,7 @@ def scaled_already(ledger: Ledger) -> Iterator[ScaledAlready]:
     seen: set[tuple[str, int]] = set()
     for given in (given for several in found.values() for given in several):
         place = (given.spot.file.filename, given.spot.row)
-        if _is_stated(_alpha_by_rank(given.value)) and place not in seen:
+        if _is_stated(_alpha_by_rank(given.value), given.spot) and place not in seen:
             seen.add(place)
             yield ScaledAlready(given, None)
     for look in looks(ledger, callees=True) if found else ():
@@ -69,9 +69,13 @@ def _alpha_by_rank(value: Value) -> str:
     return roles.get((ALPHA, Fraction(1)), "") if divided else ""
 
 
-def _is_stated(alpha: str) -> bool:
-    """Does what applies the adapter know this alpha by itself?"""
-    return f"{OF_MODELS}[" in alpha or alpha.endswith(ALPHA_OF_METADATA)
+def _is_stated(alpha: str, spot: Spot) -> bool:
+    """Does what applies the adapter know this alpha by itself?
+
+    Who looks at the keys of alphas may ask whether the file has lost them.
+    """
+    asks = names_alpha_keys(spot.file.source)
+    return f"{OF_MODELS}[" in alpha or (alpha.endswith(ALPHA_OF_METADATA) and not asks)
 
 
 def _made_with(look: Look, alpha: str) -> Spot | None:
