@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.interfaces import FLAG_FIELD
 from lorascale_lint.knowledge.kinds import speaks_of_patterns
 from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.misnamed_fields import misnamed_fields
-from lorascale_lint.ledger.patterned_ranks import ranks_of_all
+from lorascale_lint.ledger.patterned_ranks import lost_patterns
 from lorascale_lint.rule import Rule
 
 
@@ -104,31 +102,9 @@ class PatternsIgnored(Rule):
         """One finding for each loaded configuration, at its alpha."""
         contracts = ledger.once(Contracts)
         seen: set[tuple[object, str]] = set()
-        for wrong in misnamed_fields(ledger):
-            if wrong.meant != FLAG_FIELD:
-                yield self.at(
-                    wrong.spot,
-                    f"no adapter configuration has a field `{wrong.name}`: it is `{wrong.meant}`",
-                    effect="the module's own scale is replaced by lora_alpha / r",
-                    trace=(
-                        (wrong.origin, "the configuration comes from here"),
-                        (wrong.spot, "this is never set by it"),
-                    ),
-                )
-        for found in ranks_of_all(ledger):
-            spot = found.divided
-            seen.add((spot.function or spot.file, ""))
-            yield self.at(
-                spot,
-                "alpha is divided by the rank of all modules, while `rank_pattern` is looked at for those "
-                "of single ones",
-                effect="lora_alpha / r instead of lora_alpha / the module's own rank",
-                trace=(
-                    (found.ranks.spot, "a module may have a rank of its own"),
-                    (found.rank.spot, "and this is the rank of all others"),
-                    (found.used, "which is in the scale of every module"),
-                ),
-            )
+        for lost in lost_patterns(ledger):
+            seen.add((lost.spot.function or lost.spot.file, ""))
+            yield self.at(lost.spot, lost.message, effect=lost.effect, trace=lost.steps)
         for alpha_read, ranks in contracts.half_read:
             spot = alpha_read.spot
             seen.add((spot.function or spot.file, ""))

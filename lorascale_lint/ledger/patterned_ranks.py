@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, RANK_FIELD, RANKS_FIELD
+from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, FLAG_FIELD, RANK_FIELD, RANKS_FIELD
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.contracts import Contracts, Meeting
 from lorascale_lint.ledger.entries import Apply, Fold, KeyRead
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.misnamed_fields import misnamed_fields
 from lorascale_lint.ledger.numbers import number_origins
 from lorascale_lint.ledger.raising import raises, tests_of
 from lorascale_lint.ledger.spots import Spot
@@ -29,6 +30,43 @@ class RankOfAll:
     ranks: KeyRead
     divided: Spot
     used: Spot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LostPattern:
+    """Where a table of single modules has no effect, in words."""
+
+    spot: Spot
+    message: str
+    effect: str
+    steps: tuple[tuple[Spot, str], ...]
+
+
+def lost_patterns(ledger: Ledger) -> Iterator[LostPattern]:
+    """Tables that are asked for under another name, or left out of the scale."""
+    for wrong in misnamed_fields(ledger):
+        if wrong.meant != FLAG_FIELD:
+            yield LostPattern(
+                wrong.spot,
+                f"no adapter configuration has a field `{wrong.name}`: it is `{wrong.meant}`",
+                "the module's own scale is replaced by lora_alpha / r",
+                (
+                    (wrong.origin, "the configuration comes from here"),
+                    (wrong.spot, "this is never set by it"),
+                ),
+            )
+    for found in ranks_of_all(ledger):
+        yield LostPattern(
+            found.divided,
+            "alpha is divided by the rank of all modules, while `rank_pattern` is looked at for those of "
+            "single ones",
+            "lora_alpha / r instead of lora_alpha / the module's own rank",
+            (
+                (found.ranks.spot, "a module may have a rank of its own"),
+                (found.rank.spot, "and this is the rank of all others"),
+                (found.used, "which is in the scale of every module"),
+            ),
+        )
 
 
 def ranks_of_all(ledger: Ledger) -> Iterator[RankOfAll]:
