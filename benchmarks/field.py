@@ -8,12 +8,13 @@ child processes that reach no network. Each finding is a line of JSON in ROWS (r
 not run again). A confirmed finding that can be repaired is repaired, and the question put again. Prints the
 page docs/field.md: what was confirmed, with repository, revision, row, expected and observed scale, the
 command, and the one that prints the patch with what is observed behind it; the counts, and why the others
-were not run. Nothing of the code is printed.
+were not run. A function that several projects have copied is counted once. Nothing of the code is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import re
@@ -49,7 +50,10 @@ _COLUMNS = (
     "alpha, rank",
     "command",
     "patch, and the scale with it",
+    "the same function also in",
 )
+# What this rule finds may be meant: a multiplier that is called alpha.
+_CONVENTIONS = frozenset({"LS107"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def _repaired(item: Finding) -> tuple[str, str]:
         answers = [row for row in report.rows if row.scenario.endswith(f": {proof.question}")]
         judged = [row for row in answers if row.verdict is Verdict.OK]
         wrong = [row for row in answers if row.is_failure]
-        first = (wrong or judged or answers or [None])[0]
+        first = next(iter((*wrong, *judged, *answers)), None)
         told = "not run" if first is None else f"{first.verdict}"
         if first is not None and first.observed is not None and first.observed == first.observed:
             told += f" {0.0 if abs(first.observed) < 1e-7 else first.observed:.4g}"
@@ -143,7 +147,40 @@ def _repaired(item: Finding) -> tuple[str, str]:
     return f"lorascale-lint {' '.join(options)} --diff", told
 
 
-def page(rows: Sequence[Row]) -> Iterator[str]:
+_Statement = tuple[str, int]
+"""The function that a row lies in, without its comments, and how far below its head."""
+
+
+def _statement(row: Row, mirror: Path) -> _Statement:
+    """Where the finding lies, the same in each copy."""
+    name, _, place = row.place.rpartition(":")
+    source = git(mirror, row.repository, "cat-file", "blob", f"{row.revision}:{name}")
+    around = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        and node.lineno <= int(place) <= (node.end_lineno or 0)
+    ]
+    inner = max(around, key=lambda node: node.lineno, default=None)
+    return (
+        (f"{row.repository} {name}", int(place))
+        if inner is None
+        else (
+            ast.dump(inner),
+            int(place) - inner.lineno,
+        )
+    )
+
+
+def _copies(rows: Sequence[Row], mirror: Path) -> list[list[Row]]:
+    """Findings in the same statement of the same function, the first of each repository's first."""
+    found: dict[_Statement, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.repository, row.place, row.code)):
+        found.setdefault(_statement(row, mirror), []).append(row)
+    return list(found.values())
+
+
+def page(rows: Sequence[Row], mirror: Path) -> Iterator[str]:
     """docs/field.md."""
     found = [row for row in rows if row.proof is not None]
     counts = Counter(str(row.proof.status) for row in found if row.proof)
@@ -168,15 +205,26 @@ def page(rows: Sequence[Row]) -> Iterator[str]:
         + ", ".join(f"{counts[word]} {word}" for word in _WORDS)
         + "."
     )
-    for status in ("confirmed", "refuted"):
-        chosen = [row for row in found if row.proof and row.proof.status == status]
+    confirmed = _copies([row for row in found if row.proof and row.proof.status == "confirmed"], mirror)
+    meant = sum(copies[0].code in _CONVENTIONS for copies in confirmed)
+    projects = {row.repository for copies in confirmed for row in copies}
+    yield ""
+    yield (
+        "Copies of one function counted once, and one statement that two rules find as well, "
+        f"{len(confirmed)} places are confirmed in {len(projects)} repositories. In {meant} of them alpha "
+        f"is not divided by the rank ({', '.join(_CONVENTIONS)}): somebody who calls a plain multiplier alpha "
+        "may have meant it, and files for other programs come out wrong. The other "
+        f"{len(confirmed) - meant} are no matter of convention."
+    )
+    refuted = [[row] for row in found if row.proof and row.proof.status == "refuted"]
+    for status, chosen in (("confirmed", confirmed), ("refuted", refuted)):
         if chosen:
             yield ""
             yield f"## {status.capitalize()}"
             yield ""
             yield f"| {' | '.join(_COLUMNS)} |"
             yield f"|{'---|' * len(_COLUMNS)}"
-            yield from map(_line, sorted(chosen, key=lambda row: (row.repository, row.place)))
+            yield from map(_line, chosen)
     yield ""
     yield "## Not run"
     yield ""
@@ -188,7 +236,8 @@ def page(rows: Sequence[Row]) -> Iterator[str]:
     yield from (f"| {count} | {reason} |" for reason, count in sorted(reasons.items(), key=_most))
 
 
-def _line(row: Row) -> str:
+def _line(copies: Sequence[Row]) -> str:
+    row, *others = copies
     proof = row.proof
     assert proof is not None
     given = ", ".join(f"{item:g}" for item in (proof.alpha, proof.rank) if item is not None)
@@ -202,6 +251,7 @@ def _line(row: Row) -> str:
         given,
         f"`{proof.command}`",
         f"`{row.patch}`: {row.patched}" if row.patch else "",
+        ", ".join(dict.fromkeys(f"{item.repository} `{item.place}`" for item in others)),
     ]
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
@@ -245,7 +295,8 @@ def main() -> int:
     names = options.repositories or sorted(
         folder.parent.name.replace("+", "/", 1) for folder in options.mirror.glob("*+*/repo")
     )
-    print("\n".join(page(list(_collected(options.mirror, names, options.out)))))
+    rows = list(_collected(options.mirror, names, options.out))
+    print("\n".join(page(rows, options.mirror)))
     return 0
 
 
