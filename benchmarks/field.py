@@ -212,7 +212,7 @@ def page(rows: Sequence[Row], mirror: Path) -> Iterator[str]:
     yield (
         "Copies of one function counted once, and one statement that two rules find as well, "
         f"{len(confirmed)} places are confirmed in {len(projects)} repositories. In {meant} of them alpha "
-        f"is not divided by the rank ({', '.join(_CONVENTIONS)}): somebody who calls a plain multiplier alpha "
+        f"is not divided by the rank ({', '.join(_CONVENTIONS)}): who calls a plain multiplier alpha "
         "may have meant it, and files for other programs come out wrong. The other "
         f"{len(confirmed) - meant} are no matter of convention."
     )
