@@ -125,7 +125,8 @@ def values_of(name: str, signature: Signature) -> tuple[Value, ...]:
         return (Value(Role.LITERAL, literal=words.HARMLESS[name]),)
     if name in words.SHAPES:
         extents = (("0", Value(Role.OUT_FEATURES)), ("1", Value(Role.IN_FEATURES)))
-        return (Value(Role.LIST, parts=extents),)
+        turned = (("0", Value(Role.IN_FEATURES)), ("1", Value(Role.OUT_FEATURES)))
+        return (Value(Role.LIST, parts=extents), Value(Role.LIST, parts=turned))
     if found := possible(name, parameter, signature.used(name)):
         return found
     annotation = annotation_of(parameter)

@@ -238,10 +238,13 @@ class LayerSession:
 
 
 def _as_it_lies(new: Any, old: Any, path: str) -> Any:
-    """A factor in the shape of what it goes into: flat, or one of a stack of one. Raises CannotBuildError."""
+    """A factor in the shape of what it goes into: flat, one of a stack of one, or with a kernel of one.
+
+    Raises CannotBuildError.
+    """
     shape, wanted = tuple(new.shape), tuple(old.shape)
-    while len(wanted) > len(shape) and wanted[0] == 1:
-        wanted = wanted[1:]
+    while len(wanted) > len(shape) and 1 in (wanted[0], wanted[-1]):
+        wanted = wanted[1:] if wanted[0] == 1 else wanted[:-1]
     flat = (shape[0], math.prod(shape[1:]))
     if wanted not in (shape, flat):
         raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {shape}")

@@ -52,6 +52,11 @@ def _possible(name: str, annotation: str, used: Used) -> Iterator[Value]:
         yield Value(Role.LITERAL, literal=False)
     elif plain == "str" or (not annotation and last and last[0] in words.TEXTS):
         yield Value(Role.LITERAL, literal="layer")
+    elif said & words.OF_STARTS and annotation in ("", "float"):
+        yield Value(Role.LITERAL, literal=0.01)
+    elif "rank" in said and annotation in ("", "int"):
+        # A second one, of something beside the delta.
+        yield from (Value(Role.LITERAL, literal=0), Value(Role.RANK))
     elif said & words.HEADS:
         yield Value(Role.LITERAL, literal=5)
     elif used.made and not annotation:

@@ -82,6 +82,8 @@ OF_BOTH = frozenset("dim dims hidden embed embd emb model features feature size 
 HEADS = frozenset({"heads", "head", "nhead"})
 # One of what there may be many of: experts, tasks.
 COUNTS = frozenset({"n", "num", "number", "count", "max"})
+# Of what factors are before anybody trains them.
+OF_STARTS = frozenset({"init", "initial", "std"})
 LAYERS = frozenset("layer linear module conv embedding block proj projection dense fc".split())
 # Which part of a fused layer a name speaks of.
 FUSED = {"q": 0, "query": 0, "k": 1, "key": 1, "v": 2, "value": 2}

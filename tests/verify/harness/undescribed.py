@@ -513,7 +513,48 @@ class NormedTokens(nn.Embedding):
     def forward(self, tokens):
         return F.embedding(tokens, self.weight if self.merged else self.adapted())
 """
+SECOND_RANK = """
+class TwoRanks(nn.Module):
+    def __init__(self, linear_layer, shape, rank, scaling_rank, init_scale, alpha):
+        super().__init__()
+        self.weight, self.bias = linear_layer.weight, linear_layer.bias
+        in_features, out_features = shape
+        self.lora_a = nn.Parameter(torch.randn(rank, in_features) * init_scale)
+        self.lora_b = nn.Parameter(torch.zeros(out_features, rank))
+        self.multi = nn.Parameter(torch.ones(out_features, scaling_rank)) if scaling_rank else None
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        weight = self.weight + self.lora_b @ self.lora_a * self.scaling
+        if self.multi is not None:
+            weight = weight * self.multi.sum(1, keepdim=True)
+        return F.linear(x, weight, self.bias)
+"""
+STACKED_KERNELS = """
+class MergedKernels(nn.Linear):
+    def __init__(self, in_features, out_features, r=0, lora_alpha=1, enable_lora=[False], **kwargs):
+        super().__init__(in_features, out_features, **kwargs)
+        if out_features % len(enable_lora) != 0:
+            raise ValueError("The length of enable_lora must divide out_features")
+        self.enable_lora, self.count = enable_lora, sum(enable_lora)
+        share = out_features // len(enable_lora)
+        self.lora_A = nn.Linear(in_features, r * self.count, bias=False)
+        self.lora_B = nn.Conv1d(r * self.count, share * self.count, 1, groups=2, bias=False)
+        self.scaling = lora_alpha / r
+        enabled = torch.zeros(len(enable_lora), share, dtype=torch.bool)
+        enabled[enable_lora] = True
+        self.rows = enabled.view(-1)
+
+    def forward(self, x):
+        result = F.linear(x, self.weight, self.bias)
+        after = self.lora_B(self.lora_A(x).T[None])[0].T * self.scaling
+        whole = result.new_zeros(len(x), len(self.rows))
+        whole[:, self.rows] = after
+        return result + whole
+"""
 RIGHT = {
+    "stacked_kernels": STACKED_KERNELS,
+    "second_rank": SECOND_RANK,
     "normed_kernel": NORMED_KERNEL,
     "normed_tokens": NORMED_TOKENS,
     "flat_kernel": FLAT_KERNEL,
