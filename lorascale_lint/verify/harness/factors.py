@@ -113,7 +113,7 @@ def _stacked(tensors: Shapes, named: Mapping[str, Role], setting: Setting) -> It
     shape = setting.modules[0].shape
     for parts in ((0, 2), (0, 1, 2)):
         right = {Role.A: (len(parts) * RANK, shape.inputs), Role.B: (len(parts) * shape.out, RANK)}
-        found = {role: path for path, role in named.items() if _less_kernel(tensors[path], 2) == right[role]}
+        found = {role: path for path, role in named.items() if without_ones(tensors[path]) == right[role]}
         if len(found) == 2:
             for role, path in found.items():
                 yield Assignment(_with_adapter(path, setting), Value(role, modules=parts))
@@ -157,20 +157,15 @@ def _lies(shape: Collection[int], role: Role, setting: Setting) -> bool | None:
     module = setting.modules[0]
     factor = module.a if role is Role.A else module.b
     right = module.shape.native(role, factor).shape
-    found = tuple(shape)
-    while len(found) > len(right) and found[0] == 1:
-        found = found[1:]
-    found = _less_kernel(found, len(right))
-    if found in (right, factor.shape):
+    kinds = {tuple(shape), without_ones(shape)}
+    if kinds & {right, factor.shape}:
         return False
-    return True if found in ((*right[1::-1], *right[2:]), factor.shape[::-1]) else None
+    return True if kinds & {(*right[1::-1], *right[2:]), factor.shape[::-1]} else None
 
 
-def _less_kernel(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
-    """The shape of what a convolution with a kernel of one number has for its weight, as a matrix."""
-    while len(shape) > dimensions and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
+def without_ones(shape: Collection[int]) -> tuple[int, ...]:
+    """What remains of the shape of one of a stack of one, or of a kernel of one number."""
+    return tuple(size for size in shape if size != 1)
 
 
 def _with_adapter(path: str, setting: Setting) -> str:

@@ -22,6 +22,7 @@ from lorascale_lint.verify.harness.description import (
     Step,
     Value,
 )
+from lorascale_lint.verify.harness.factors import without_ones
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError, Seen, first_of, seen_output, seen_weight
 from lorascale_lint.verify.harness.settings import Setting
@@ -242,12 +243,9 @@ def _as_it_lies(new: Any, old: Any, path: str) -> Any:
 
     Raises CannotBuildError.
     """
-    shape, wanted = tuple(new.shape), tuple(old.shape)
-    while len(wanted) > len(shape) and 1 in (wanted[0], wanted[-1]):
-        wanted = wanted[1:] if wanted[0] == 1 else wanted[:-1]
-    flat = (shape[0], math.prod(shape[1:]))
-    if wanted not in (shape, flat):
-        raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {shape}")
+    flat = (new.shape[0], math.prod(new.shape[1:]))
+    if without_ones(old.shape) not in (without_ones(new.shape), without_ones(flat)):
+        raise CannotBuildError(f"{path} has the shape {tuple(old.shape)}, not {tuple(new.shape)}")
     return new.reshape(old.shape)
 
 

@@ -355,11 +355,11 @@ class Experts(nn.Module):
         super().__init__()
         self.layer = layer
         self.lora_a = nn.Parameter(torch.zeros(num_experts, layer.in_features, rank))
-        self.lora_b = nn.Parameter(torch.zeros(num_experts, rank, layer.out_features))
+        self.lora_b = nn.Parameter(torch.zeros(num_experts, rank, 1, layer.out_features))
         self.scaling = alpha / rank
 
     def forward(self, x):
-        delta = torch.einsum("si,eir,ero->so", x, self.lora_a, self.lora_b)
+        delta = torch.einsum("si,eir,erpo->so", x, self.lora_a, self.lora_b)
         return self.layer(x) + delta * self.scaling
 """
 TOLD_BY_KEYS = """
