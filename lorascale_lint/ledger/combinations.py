@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
@@ -52,7 +52,7 @@ def _meetings(ledger: Ledger) -> Iterator[tuple[Spot, list[Value], list[Value]]]
     for use in ledger.uses:
         if use.callee is None:
             given = [item for value in use.given.values() for item in _items(value)]
-            yield use.spot, given, given
+            yield use.spot, given, [value for value in given if scale_of(value) is not None]
 
 
 def _items(value: Value) -> Iterator[Value]:
@@ -97,33 +97,52 @@ class SignLost:
 
 def signs_lost(ledger: Ledger) -> Iterator[SignLost]:
     """One for each function that does so."""
-    found: dict[FunctionInfo | None, dict[str, dict[Scale, Spot]]] = defaultdict(lambda: {A: {}, B: {}})
-    made: dict[Scale, Spot] = {}
-    signed: set[FunctionInfo | None] = set()
+    looks: dict[tuple[FunctionInfo | None, tuple[str, ...]], _Roots] = defaultdict(_Roots)
     for spot, tensors, numbers in _meetings(ledger):
-        if spot.chain or spot.file.is_test:
-            continue
         sides = {value.kind for value in tensors if isinstance(value, Tensor) and value.kind in (A, B)}
-        if len(sides) == 1:
-            side = sides.pop()
+        if len(sides) == 1 and not spot.file.is_test:
+            look = looks[spot.function, spot.chain]
             for option in (option for number in numbers for option in options(number)):
-                scale = scale_of(option.value)
-                if scale is not None and _is_root(scale):
-                    found[spot.function][side].setdefault(scale, spot)
-                    steps = getattr(option.value, "steps", ())
-                    made.setdefault(scale, steps[-1].spot if steps else spot)
-                if scale is None or scale.coefficient < 0 or not (_is_root(scale) or _is_positive(scale)):
-                    signed.add(spot.function)
-    for function, by_side in found.items():
-        for scale, first in by_side[A].items():
+                look.add(option.value, sides.copy().pop(), spot)
+    told: set[FunctionInfo | None] = set()
+    for (function, _), look in looks.items():
+        lost = look.lost() if function not in told else None
+        if lost is not None:
+            told.add(function)
+            yield lost
+
+
+@dataclass(slots=True)
+class _Roots:
+    """The roots that each side gets in one look at a function, and where they were made."""
+
+    by_side: dict[str, dict[Scale, Spot]] = field(default_factory=lambda: {A: {}, B: {}})
+    made: dict[Scale, Spot] = field(default_factory=dict)
+    is_signed: bool = False
+    """Does a factor get anything that may be negative, or that nobody knows?"""
+
+    def add(self, number: Value, side: str, spot: Spot) -> None:
+        scale = scale_of(number)
+        if scale is not None and _is_root(scale):
+            self.by_side[side].setdefault(scale, spot)
+            steps = getattr(number, "steps", ())
+            self.made.setdefault(scale, steps[-1].spot if steps else spot)
+        known = scale is not None and scale.coefficient > 0 and (_is_root(scale) or _is_positive(scale))
+        self.is_signed |= not known
+
+    def lost(self) -> SignLost | None:
+        for scale, first in self.by_side[A].items():
             other = Scale(Fraction(-1)) * scale
-            if scale.coefficient > 0 and other in by_side[A] and {scale, other} <= by_side[B].keys():
-                yield SignLost(made[other], first, by_side[B][scale])
-                break
+            if (
+                scale.coefficient > 0
+                and other in self.by_side[A]
+                and {scale, other} <= self.by_side[B].keys()
+            ):
+                return SignLost(self.made[other], first, self.by_side[B][scale])
             absolute = any(symbol.is_absolute for symbol, _ in scale.powers)
-            if absolute and scale in by_side[B] and function not in signed:
-                yield SignLost(made[scale], first, by_side[B][scale], True)
-                break
+            if absolute and scale in self.by_side[B] and not self.is_signed:
+                return SignLost(self.made[scale], first, self.by_side[B][scale], True)
+        return None
 
 
 def _is_root(scale: Scale) -> bool:
