@@ -125,3 +125,17 @@ def test_a_weight_on_both_factors_in_two_branches_of_a_loop_is_reported(
 )
 def test_a_weight_on_one_factor_or_its_root_on_both_is_not(on_a: str, on_b: str, tmp_path: Path) -> None:
     assert codes(SUM.format(on_a=on_a, on_b=on_b), tmp_path, "LS114") == set()
+
+
+POWERS = """
+def resize(up, down, alpha, rank, start):
+    matrix = (up @ down) * (alpha / rank)  # of a LoRA
+    found = matrix @ start
+    for _ in range(2):
+        found = matrix @ (matrix.T @ found)
+    return found
+"""
+
+
+def test_powers_of_a_delta_for_a_decomposition_are_no_delta(tmp_path: Path) -> None:
+    assert codes(POWERS, tmp_path, "LS121", "LS106") == set()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.projects import lint_files
 from tests.test_rule_examples import findings
 
 SWITCH = """\
@@ -270,3 +271,26 @@ def bake_lora(weights, adapters, configs):
         weights[path] = weights[path] + delta
 """
     assert findings(source, tmp_path, "LS208") == ()
+
+
+SCRIPT = """
+config = LoraConfig.from_pretrained(path)
+scaling = config.lora_alpha / config.r
+for key in [key for key in lora if "lora_A" in key]:
+    base[key] += lora[key.replace("lora_A", "lora_B")] @ lora[key] * scaling
+"""
+TABLE = """
+import peft
+table = {}
+for path in paths:
+    config = LoraConfig.from_pretrained(path)
+    scaling = config.lora_alpha / config.r
+    table[path] = {"scaling": scaling, "state": load(path)}
+for path, entry in table.items():
+    for key in [key for key in entry["state"] if "lora_A" in key]:
+        base[key] += entry["state"][key.replace("lora_A", "lora_B")] @ entry["state"][key] * entry["scaling"]
+"""
+
+
+def test_the_top_levels_of_two_files_are_not_one_function(tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"merge.py": SCRIPT, "merge_low_mem.py": TABLE}, codes=["LS208"]) == ()

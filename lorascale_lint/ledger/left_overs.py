@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lorascale_lint.knowledge.members import FILLS
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
-from lorascale_lint.ledger.entries import Bind, FieldRead, KeyRead, KeyWrite, Store
+from lorascale_lint.ledger.entries import Bind, FieldRead, KeyRead, KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.spots import Spot
@@ -51,7 +51,7 @@ def left_overs(ledger: Ledger) -> list[LeftOver]:
         if not loops or spot.chain or spot.file.is_test:
             continue
         for symbol, _ in scale.powers:
-            alpha = alphas.get((spot.function, symbol.origin)) if symbol.role == ALPHA else None
+            alpha = alphas.get(_key(spot, symbol.origin)) if symbol.role == ALPHA else None
             if alpha is None or not alpha.taken or symbol.origin in compared:
                 continue
             if any(_is_at_hand(inside, guards) for _, inside, _ in alpha.taken):
@@ -82,25 +82,49 @@ def _is_of_a_walk(origin: str) -> bool:
     return "('key of'" in origin or "[*]}" in origin
 
 
-def _alphas(ledger: Ledger) -> dict[tuple[FunctionInfo | None, str], _Alpha]:
-    found: dict[tuple[FunctionInfo | None, str], _Alpha] = defaultdict(_Alpha)
+def _alphas(ledger: Ledger) -> dict[tuple[str, FunctionInfo | None, str], _Alpha]:
+    found: dict[tuple[str, FunctionInfo | None, str], _Alpha] = defaultdict(_Alpha)
+    held = _held(ledger)
     entries: list[KeyRead | FieldRead | Bind] = [*ledger.reads, *ledger.field_reads, *ledger.binds]
     for entry in sorted(entries, key=lambda entry: entry.spot.row):
         asked_for = isinstance(entry, KeyRead) and _names_its_module(entry.key)
         loops = loops_of(entry.guards)
         # `scale = alpha / rank` in a loop takes no alpha, unless it is what the loop goes through
         plain = isinstance(entry, Bind) and bool(loops) and not _is_target(entry, loops)
+        pure = set(_origins(entry.value))
         for origin in _origins(entry.value, plain) if not entry.spot.chain else ():
-            found[entry.spot.function, origin].taken.append((entry.spot, entry.guards, asked_for))
+            if isinstance(entry, Bind) or origin in pure or held.get(origin, entry.spot.row) < entry.spot.row:
+                found[_key(entry.spot, origin)].taken.append((entry.spot, entry.guards, asked_for))
     put: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
     for kept in put:
         for origin in _origins(kept.value):
-            found[kept.spot.function, origin].kept.append(loops_of(kept.guards))
+            found[_key(kept.spot, origin)].kept.append(loops_of(kept.guards))
     for use in ledger.uses:
-        if use.called in FILLS or isinstance(use.callee, ClassInfo):
+        if use.called in FILLS or _is_made(use):
             for origin in (origin for value in use.given.values() for origin in _origins(value, False)):
-                found[use.spot.function, origin].kept.append(loops_of(use.guards))
+                found[_key(use.spot, origin)].kept.append(loops_of(use.guards))
     return found
+
+
+def _key(spot: Spot, origin: str) -> tuple[str, FunctionInfo | None, str]:
+    return spot.file.filename, spot.function, origin
+
+
+def _held(ledger: Ledger) -> dict[str, int]:
+    """Alphas that a loop keeps as parts of scales, beside factors or under keys, and from which row on."""
+    entries: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
+    put = [(entry.spot, entry.guards, [entry.value]) for entry in entries]
+    put += [(u.spot, u.guards, [*u.given.values()]) for u in ledger.uses if u.called in FILLS or _is_made(u)]
+    found: dict[str, int] = {}
+    for spot, guards, values in put:
+        for value in values if loops_of(guards) and not spot.chain else ():
+            for origin in _origins(value, False):
+                found[origin] = min(spot.row, found.get(origin, spot.row))
+    return found
+
+
+def _is_made(use: Use) -> bool:
+    return isinstance(use.callee, ClassInfo)
 
 
 def _is_target(bind: Bind, loops: Loops) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lorascale_lint.knowledge.roles import GATE, KRONECKER, A, B, role_of
-from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_ONE_FACTOR
+from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_DELTA, OF_ONE_FACTOR
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
 from lorascale_lint.provenance.values import Number, Tensor, Value
@@ -156,8 +156,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
             return replace(a, scale=scale, space="activation", rows=rows, layout=layout)
         if a.kind == "adapted" and b.kind not in (A, B, "delta"):
             return replace(a, space="activation")
-    if set(kinds) == {"delta"}:
-        return replace(one, scale=scale, rows=rows)
+    if set(kinds) == {"delta"}:  # of powers for a decomposition: LoHa's two meet element by element
+        return Tensor("data", origin=OF_DELTA)
     if set(kinds) == {"kronecker"}:
         return Tensor("delta", scale, variant="lokr")
     for a, b in ((one, two), (two, one)):
