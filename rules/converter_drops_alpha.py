@@ -108,9 +108,8 @@ class ConverterDropsAlpha(Rule):
                 place = output.down.spot
                 if fate.alpha_goes_on or not output.is_renamed or _place(place) in kept:
                     continue
-                if place.function is not None and alpha_is_read_beside(ledger, place.function):
-                    continue
-                if is_in_settings(ledger, fate, output):
+                beside = place.function is not None and alpha_is_read_beside(ledger, place.function)
+                if beside or is_in_settings(ledger, fate, output):
                     continue
                 if place.node in helpers:  # right where other code calls it
                     if not place.chain:
