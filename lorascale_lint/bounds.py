@@ -75,6 +75,8 @@ ROW_COUNT = 64
 """Rows of products remembered of one value: a sum that is doubled in each step would hold them twice."""
 TRIAL_LIMIT = 3
 """Trials of one function: places where a file comes in, times the conventions that its code names."""
+DORA_LIMIT = 1
+"""Of them, those that are made again with a magnitude in the file, where the code speaks of DoRA."""
 PATTERN_LIMIT = 3
 """Further trials, on names that the regular expressions of the code itself take."""
 OPTION_LIMIT = 8

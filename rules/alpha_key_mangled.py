@@ -10,6 +10,7 @@ from lorascale_lint.ledger.alpha_look_ups import Misfit, Renamed, misfits, renam
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.key_traffic import roles_of_value
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.misgrouped import misgrouped
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 
@@ -22,7 +23,8 @@ class AlphaKeyMangled(Rule):
     A conversion that goes through all keys of a file, replaces every dot by an underscore, restores
     the dots of the factors' suffixes only, and writes the alpha of each module from the rank. Also a
     look-up of alpha whose key is a factor's key less a fixed number of letters, `key[:-13] + "alpha"`,
-    that fits `lora_A.weight` and not `lora_down.weight`, where both spellings come to it.
+    that fits `lora_A.weight` and not `lora_down.weight`, where both spellings come to it. And a grouping of
+    a file's keys by module that puts the alpha under another name than its factors.
 
     ## Why it is wrong
 
@@ -88,6 +90,14 @@ class AlphaKeyMangled(Rule):
         for misfit in misfits(ledger):
             if not misfit.read.spot.file.is_test:
                 yield self._misfit(ledger, misfit)
+        for split in misgrouped(ledger):
+            cut = [(split.cut, f"of the key of alpha it makes `{split.other}`")] if split.cut else []
+            yield self.at(
+                split.spot,
+                f"alpha is put under `{split.other}`, and its factors under `{split.module}`",
+                effect="the default for a missing alpha replaces the trained scale",
+                trace=[*cut, (split.spot, "who looks for the alpha of the module finds none")],
+            )
         seen: set[object] = set()
         every = list(renamed_alphas(ledger))
         for renamed in every:

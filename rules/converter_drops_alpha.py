@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates, origins
+from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates
+from lorascale_lint.ledger.given_alphas import gives_own_alpha
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.read_beside import alpha_is_read_beside
 from lorascale_lint.ledger.settings_written import is_in_settings
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.scale import ONE
-from lorascale_lint.provenance.values import NONE, options
 from lorascale_lint.rule import Rule
 
 
@@ -118,7 +118,9 @@ class ConverterDropsAlpha(Rule):
                 if place.node in seen:
                     continue
                 argument = fate.needs_caller(output)
-                if fate.states_alpha(output) and (argument is None or gives_own(ledger, fate, argument)):
+                if fate.states_alpha(output) and (
+                    argument is None or gives_own_alpha(ledger, fate, argument)
+                ):
                     continue  # of another spelling than the one that was tried
                 if known is not None or fate.trial.sample.states_alpha:
                     seen.add(place.node)
@@ -147,7 +149,11 @@ class ConverterDropsAlpha(Rule):
             f"`{place.name}` gives both factors new names and drops the alpha that its source has{unless}",
             confidence="high" if sure else "medium",
             effect=effect_of(ONE),
-            trace=[first, *((spot, "a factor is written under its new key as it is") for spot in written)],
+            trace=[
+                first,
+                *((spot, "here alpha is passed over") for spot in (fate.alpha_skipped,) if spot),
+                *((spot, "a factor is written under its new key as it is") for spot in written),
+            ],
             fix=fold_alpha(ledger, fate.trial, output.down) if argument is None else None,
         )
 
@@ -162,12 +168,3 @@ def _caller(fate: Fate, spot: Spot) -> Spot:
     here = spot.chain[-1] if spot.chain else ""
     calls = (use.spot for use in fate.trial.ledger.uses if use.callee is spot.function)
     return next((c for c in calls if f"{c.file.filename}:{c.row}" == here), spot)
-
-
-def gives_own(ledger: Ledger, fate: Fate, argument: str) -> bool:
-    """Does a caller give the function what may be the alpha of the file: more than an argument of its own?"""
-    function = fate.trial.function
-    given = [use.given[argument] for use in ledger.uses if use.callee is function and argument in use.given]
-    return any(
-        sign in path for value in given for path in origins(value) for sign in ("[", "(", ".")
-    ) or not any(option.value == NONE for value in given for option in options(value))

@@ -8,7 +8,9 @@ from dataclasses import replace
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.key_filters import magnitudes_filtered_out
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.magnitudes import Magnitudes
+from lorascale_lint.ledger.lost_magnitudes import lost_magnitudes
+from lorascale_lint.ledger.magnitudes import Magnitudes, SavedFactors
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.rule import Rule
 
 
@@ -20,8 +22,9 @@ class MagnitudeDropped(Rule):
     A method that gathers both factors of a layer for a file, where the layer has a learned magnitude
     (`dora_scale`, `magnitude`, a trained norm of the base) that is not gathered, or an exporter that does so
     for every such layer of a model; and a factory that makes such a layer from loaded tensors without the
-    option that switches the magnitude on. Or a function that keeps those entries of a
-    model's state which are called as the factors are (`"lora_A" in key or "lora_B" in key`).
+    option that switches the magnitude on. Or a function that keeps those entries of a model's state which are
+    called as the factors are (`"lora_A" in key or "lora_B" in key`). And a loader that looks the magnitude of
+    a file up under a name which its key never gets, or, with `--preview`, a converter that leaves it behind.
 
     ## Why it is wrong
 
@@ -90,36 +93,19 @@ class MagnitudeDropped(Rule):
         """One finding for each saver and each construction."""
         magnitudes = Magnitudes(ledger)
         seen: set[object] = set()
-        for saved in magnitudes.saved_without():
-            first = min(saved.writes, key=lambda write: write.spot.row)
-            if first.spot.node not in seen:
-                seen.add(first.spot.node)
-                from lorascale_lint.codemods.save_magnitude import save_magnitude
-
-                yield self.at(
-                    first.spot,
-                    f"`{first.spot.name}` saves both factors of a DoRA layer and not `{saved.made.field}`",
-                    trace=[
-                        (saved.made.spot, f"`{saved.cls.name}` has a learned magnitude"),
-                        (saved.of("A").spot, "one factor is saved"),
-                        (saved.of("B").spot, "and the other"),
-                    ],
-                    fix=save_magnitude(ledger, saved),
-                )
-        for saved in magnitudes.exported_without():
-            first = min(saved.writes, key=lambda write: write.spot.row)
-            if first.spot.node not in seen:
-                seen.add(first.spot.node)
-                name, field = first.spot.name, saved.made.field
-                yield self.at(
-                    first.spot,
-                    f"`{name}` saves the factors of `{saved.cls.name}` and not `{field}`",
-                    trace=[
-                        (saved.made.spot, f"`{saved.cls.name}` has a learned magnitude"),
-                        (saved.of("A").spot, "one factor is saved"),
-                        (saved.of("B").spot, "and the other"),
-                    ],
-                )
+        for own, found in ((True, magnitudes.saved_without()), (False, magnitudes.exported_without())):
+            for saved in found:
+                first = min(saved.writes, key=lambda write: write.spot.row)
+                if first.spot.node not in seen:
+                    seen.add(first.spot.node)
+                    yield self._saved(ledger, saved, first.spot, own)
+        for file in lost_magnitudes(ledger):
+            yield self.at(
+                file.spot,
+                f"`{file.spot.name}` takes the factors of a DoRA file and not its magnitude",
+                confidence="high" if file.is_certain else "medium",
+                trace=file.steps,
+            )
         for lost in magnitudes_filtered_out(ledger):
             if lost.write.spot.node not in seen:
                 seen.add(lost.write.spot.node)
@@ -134,21 +120,37 @@ class MagnitudeDropped(Rule):
                         (lost.write.spot, f"no key with `{lost.made.field}` passes its tests"),
                     ],
                 )
-        for found in magnitudes.rebuilt_without():
-            if found.use.spot.node not in seen:
-                seen.add(found.use.spot.node)
-                declared = replace(found.made.spot, node=found.init.argument(found.flag) or found.init.node)
+        for rebuilt in magnitudes.rebuilt_without():
+            if rebuilt.use.spot.node not in seen:
+                seen.add(rebuilt.use.spot.node)
+                declared = replace(
+                    rebuilt.made.spot, node=rebuilt.init.argument(rebuilt.flag) or rebuilt.init.node
+                )
                 yield self.at(
-                    found.use.spot,
-                    f"`{found.use.spot.name}` rebuilds `{found.cls.name}` from its tensors without "
-                    f"`{found.flag}`, so a DoRA file is applied as plain LoRA",
+                    rebuilt.use.spot,
+                    f"`{rebuilt.use.spot.name}` rebuilds `{rebuilt.cls.name}` from its tensors without "
+                    f"`{rebuilt.flag}`, so a DoRA file is applied as plain LoRA",
                     trace=[
                         (
-                            found.made.spot,
-                            f"`{found.cls.name}` has a learned magnitude, `{found.made.field}`",
+                            rebuilt.made.spot,
+                            f"`{rebuilt.cls.name}` has a learned magnitude, `{rebuilt.made.field}`",
                         ),
-                        (declared, f"`{found.flag}` switches it on, off by default"),
-                        (found.use.spot, "the layer is made without it"),
-                        (found.filled, "and filled with loaded tensors"),
+                        (declared, f"`{rebuilt.flag}` switches it on, off by default"),
+                        (rebuilt.use.spot, "the layer is made without it"),
+                        (rebuilt.filled, "and filled with loaded tensors"),
                     ],
                 )
+
+    def _saved(self, ledger: Ledger, saved: SavedFactors, first: Spot, own: bool) -> Finding:
+        from lorascale_lint.codemods.save_magnitude import save_magnitude
+
+        return self.at(
+            first,
+            f"`{first.name}` saves both factors of `{saved.cls.name}` and not `{saved.made.field}`",
+            trace=[
+                (saved.made.spot, f"`{saved.cls.name}` has a learned magnitude"),
+                (saved.of("A").spot, "one factor is saved"),
+                (saved.of("B").spot, "and the other"),
+            ],
+            fix=save_magnitude(ledger, saved) if own else None,
+        )

@@ -26,6 +26,10 @@ class Sample:
     """Does every file of the convention have an alpha for each module?"""
     base: str = ""
     """What follows the module in the key of the weight below the factors, in files that hold it too."""
+    magnitude: str = ""
+    """How the key of DoRA's magnitude ends."""
+    of_dora: bool = False
+    """Is there one in this file?"""
     of_models: tuple[tuple[str, str], ...] = ()
     """Modules of certain models, by a word of the code that knows those: it may take no other names."""
 
@@ -54,6 +58,11 @@ class Sample:
         return self.key(self.base) if self.base else ""
 
     @property
+    def magnitude_key(self) -> str:
+        """Key of DoRA's magnitude; empty in files without one."""
+        return self.key(self.magnitude) if self.of_dora else ""
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """All keys, alpha last."""
         return (self.down, self.up, self.alpha_key)
@@ -74,12 +83,15 @@ SAMPLES = (
         ("lora_down", "lora_up", "lora_unet"),
         "",
         True,
+        magnitude="dora_scale",
         of_models=(
             (
                 "attentions",
                 "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",
             ),  # SD, SDXL
             ("double_blocks", "lora_unet_double_blocks_0_img_attn_proj"),  # Flux
+            ("lora_te1_text", "lora_te1_text_model_encoder_layers_0_self_attn_q_proj"),  # SDXL, text encoders
+            ("lora_te_text", "lora_te_text_model_encoder_layers_0_self_attn_q_proj"),
         ),
     ),
     Sample(
@@ -87,8 +99,9 @@ SAMPLES = (
         "base_model.model.model.layers.0.self_attn.q_proj",
         Pair("lora_A.default.weight", "lora_B.default.weight"),
         "alpha",
-        ("lora_A.default", "lora_B.default"),
+        ("lora_A.default", "lora_B.default", "base_layer."),
         base="base_layer.weight",
+        magnitude="lora_magnitude_vector.default.weight",
     ),
     Sample(
         "peft",
@@ -97,6 +110,7 @@ SAMPLES = (
         "alpha",
         _LETTERS,
         "base_model",
+        magnitude="lora_magnitude_vector",
         of_models=(("transformer_blocks", "base_model.model.transformer_blocks.0.attn.to_q"),),
     ),
     Sample(
@@ -108,6 +122,16 @@ SAMPLES = (
         of_models=(("double_blocks", "diffusion_model.double_blocks.0.img_attn.proj"),),
     ),
     Sample("fastvideo", "blocks.0.attn.to_q", BARE_A_B, "lora_alpha", _LETTERS, "lora_alpha"),
+    Sample(
+        "kohya-dotted",
+        "diffusion_model.blocks.0.attn.to_q",
+        DOWN_UP,
+        "alpha",
+        ("diffusion_model",),
+        "lora_down",
+        True,
+        magnitude="dora_scale",
+    ),
     Sample("diffusers-legacy", "unet.blocks.0.attn.to_q", LORA_DOWN_UP, "alpha", ("lora.down", "lora.up")),
     Sample("megatron", "model.layers.0.self_attn", IN_OUT, "alpha", ("linear_in", "linear_out")),
 )
@@ -154,7 +178,8 @@ def samples_of(text: str) -> list[Sample]:
 
 
 def _of_model(sample: Sample, text: str) -> Sample:
-    module = next((module for word, module in sample.of_models if word in text), sample.module)
+    known = (module for word, module in sample.of_models if word in text)
+    module = next((m for m in known if not m.startswith("lora_te") or "lora_unet" not in text), sample.module)
     return replace(sample, module=module)
 
 

@@ -177,6 +177,14 @@ class Spread:
 
 
 @immutable(frozen=True, slots=True, eq=False)
+class Skip:
+    """``continue`` ends a round of a loop over known items: ``item`` is the one of that round."""
+
+    spot: Spot
+    item: Value
+
+
+@immutable(frozen=True, slots=True, eq=False)
 class KeyRead:
     """An entry is read; ``how`` is item, get, pop or in; attribute for a part of a configuration.
 

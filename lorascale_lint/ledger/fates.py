@@ -172,6 +172,16 @@ class Fate:
             for read in self.ledger.reads
         )
 
+    @property
+    def alpha_skipped(self) -> Spot | None:
+        """Where a round of a loop over the file ends without a use of its alpha."""
+        for skip in self.ledger.skips:
+            parts = skip.item.items if isinstance(skip.item, Tup) else (skip.item,)
+            key = parts[0].literal if parts and isinstance(parts[0], Text) else None
+            if key == self.trial.sample.alpha_key:
+                return skip.spot
+        return None
+
     @cached_property
     def alpha_goes_on(self) -> bool:
         """Does alpha reach a sum, a factor, a caller, a file, an object or a decision?"""
@@ -189,7 +199,7 @@ class Fate:
             if ask.how != "none"
         ):
             return True
-        if any(self._in(value) for use in ledger.uses if _is_unseen(use) for value in use.given.values()):
+        if any(self._in(value) for use in ledger.uses if is_unseen(use) for value in use.given.values()):
             return True
         return any(self._in(w.value) and self.goes_on(w.container) for w in ledger.writes) or self._stays
 
@@ -201,7 +211,7 @@ class Fate:
         values = [entry.value for entry in ledger.returns if not entry.spot.chain]
         values += [store.value for store in ledger.stores]
         values += [write.value for write in ledger.writes if self.goes_on(write.container)]
-        values += [value for use in ledger.uses if _is_unseen(use) for value in use.given.values()]
+        values += [value for use in ledger.uses if is_unseen(use) for value in use.given.values()]
         values += [side for q in ledger.quotients for side in (q.value, q.by)]
         for ask in ledger.asks:
             values += [] if ask.how == "none" else [ask.value, *([] if ask.other is None else [ask.other])]
@@ -230,7 +240,7 @@ class Fate:
         ledger = self.ledger
         values = [entry.value for entry in ledger.returns if not entry.spot.chain]
         values += [store.value for store in ledger.stores]
-        values += [value for use in ledger.uses if _is_unseen(use) for value in use.given.values()]
+        values += [value for use in ledger.uses if is_unseen(use) for value in use.given.values()]
         values += [write.value for write in ledger.writes if not isinstance(write.container, Ref)]
         found: set[int] = (
             {self.trial.given.key} if self.trial.parameter and isinstance(self.trial.given, Ref) else set()
@@ -267,6 +277,10 @@ class Fate:
         """Is alpha in ``value``, or in what it holds?"""
         return self.alpha in self._held(value, set())
 
+    def held_in(self, value: Value) -> Iterator[str]:
+        """What a value, and what it holds, came from."""
+        return self._held(value, set())
+
     def _held(self, value: Value, seen: set[int]) -> Iterator[str]:
         yield from origins(value)
         for key in self._refs(value):
@@ -277,8 +291,20 @@ class Fate:
 
 
 def fates(ledger: Ledger) -> list[Fate]:
-    """One for each trial that came to its end, tests aside."""
-    return [Fate(trial) for trial in ledger.trials if trial.whole and not trial.spot.file.is_test]
+    """One for each trial of a plain file that came to its end, tests aside."""
+    whole = (trial for trial in ledger.trials if trial.whole and not trial.spot.file.is_test)
+    return [Fate(trial) for trial in whole if not trial.sample.of_dora]
+
+
+def dora_fates(ledger: Ledger) -> list[Fate]:
+    """The same for files with a magnitude beside the factors."""
+    whole = (trial for trial in ledger.trials if trial.whole and not trial.spot.file.is_test)
+    return [Fate(trial) for trial in whole if trial.sample.of_dora]
+
+
+def is_named(fate: Fate) -> bool:
+    """Does the code name the convention of the file that it was tried on?"""
+    return fate.trial.sample.is_named_in(fate.trial.spot.file.source)
 
 
 def alpha_words(fate: Fate) -> Iterator[tuple[Spot, str]]:
@@ -349,7 +375,7 @@ def _literal(write: KeyWrite) -> str | None:
     return write.key.literal if isinstance(write.key, Text) else None
 
 
-def _is_unseen(use: Use) -> bool:
+def is_unseen(use: Use) -> bool:
     """Is the callee out of sight, and more than a conversion or a message?"""
     return use.callee is None and OPERATIONS.get(use.called) is None
 

@@ -25,6 +25,7 @@ from lorascale_lint.ledger.entries import (
     Rescale,
     Return,
     Rounding,
+    Skip,
     Spread,
     Store,
     Trial,
@@ -63,6 +64,8 @@ class Ledger:
     stores: list[Store] = field(default_factory=list)
     writes: list[KeyWrite] = field(default_factory=list)
     spreads: list[Spread] = field(default_factory=list)
+    skips: list[Skip] = field(default_factory=list)
+    """Of trials only."""
     reads: list[KeyRead] = field(default_factory=list)
     parts: list[KeyRead] = field(default_factory=list)
     """Attributes called as the fields of an adapter's configuration, of what is no object of the project."""

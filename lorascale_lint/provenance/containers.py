@@ -93,6 +93,10 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
                 return item_at(m, value, int(index.scale.constant))
             return load_entry(m, value, key)
         case Text():
+            index, text = number(key), value.literal
+            at = None if index is None else index.scale.constant
+            if text and at is not None and at.denominator == 1 and -len(text) <= at < len(text):
+                return Text((text[int(at)],))
             return keys.derived(value, "letter", str(key))
         case Number():
             return value  # one of a row of such numbers

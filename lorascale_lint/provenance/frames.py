@@ -30,6 +30,8 @@ class Frame:
     breaks: list[tuple[dict[str, Value], Guards]] = field(default_factory=list)
     broke: bool = False
     """Was the last of these a ``break``?"""
+    skipped: ast.Continue | None = None
+    """The ``continue`` by which the round that runs was left."""
     yields: list[Value] = field(default_factory=list)
     loops: list[tuple[int, int]] = field(default_factory=list)
     """Rows of the loops that run, the outermost first, and the youngest object when each began."""

@@ -6,6 +6,7 @@ import ast
 
 from lorascale_lint.bounds import UNROLL_LIMIT
 from lorascale_lint.knowledge.roles import ALPHA, SCALING
+from lorascale_lint.ledger.entries import Skip
 from lorascale_lint.linking.rounds import Loop, left_to_next_round
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.containers import element_of, of_earlier
@@ -48,7 +49,10 @@ def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
             before = dict(frame.names.local)
             assign(m, node.target, item)
             m.assume(f"{ROUND}{node.lineno}", True)
+            frame.skipped = None
             ended = m.block(node.body)
+            if ended and frame.skipped is not None and m.on_trial is not None:
+                m.ledger.skips.append(Skip(m.spot(frame.skipped), item))
             left, stopped = ended and not frame.breaks, ended and len(frame.breaks) == 1 and frame.broke
             _rejoin(m, before if left else None, ended)
             frame.breaks = breaks

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lorascale_lint.bounds import MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
-from lorascale_lint.knowledge.roles import ALPHA, BASE, A, B, speaks_of_lora
+from lorascale_lint.bounds import DORA_LIMIT, MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
+from lorascale_lint.knowledge.kinds import speaks_of_dora
+from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B, speaks_of_lora
 from lorascale_lint.knowledge.samples import (
     USUAL,
     USUAL_MODULE,
@@ -86,6 +87,9 @@ def record(machine: Machine, file: FileInfo, before: Mark) -> None:
             count = made.get(entrance.function, 0)
             if count < TRIAL_LIMIT + len(own):
                 made[entrance.function] = count + 1
+                machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies))
+            if count < DORA_LIMIT and sample.magnitude and speaks_of_dora(file.source):
+                sample = replace(sample, of_dora=True)
                 machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies))
 
 
@@ -267,6 +271,8 @@ def _try(
     tensors = {key: Place(f"adapter[{key}]", role) for key, role in roles}
     if sample.base_key:
         tensors[sample.base_key] = Place(f"adapter[{sample.base_key}]", BASE)
+    if sample.magnitude_key:
+        tensors[sample.magnitude_key] = Place(f"adapter[{sample.magnitude_key}]", MAGNITUDE)
     given = machine.new_dict([(Text((key,)), value) for key, value in tensors.items()])
     machine.on_trial = (entrance.node, given)
     machine.more = MORE_TIMES if entrance.node is not None else 0
