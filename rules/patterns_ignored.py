@@ -8,7 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.kinds import speaks_of_patterns
 from lorascale_lint.ledger.contracts import Contracts
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.patterned_ranks import lost_patterns
+from lorascale_lint.ledger.patterned_ranks import lost_patterns, uses_of
 from lorascale_lint.rule import Rule
 
 
@@ -116,7 +116,7 @@ class PatternsIgnored(Rule):
                 trace=(
                     (ranks.spot, "a module may have a rank of its own"),
                     (spot, "and gets the alpha of all"),
-                    *((at, "which is divided here") for at in contracts.divided(alpha_read)),
+                    *((at, "which is used here") for at in uses_of(ledger, alpha_read)),
                 ),
             )
         for meeting in contracts.meetings:

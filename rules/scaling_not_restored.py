@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.shared_tables import shared_tables
 from lorascale_lint.ledger.stored_scalings import forgotten
 from lorascale_lint.rule import Rule
 
@@ -16,7 +17,8 @@ class ScalingNotRestored(Rule):
     ## What it finds
 
     A method that stores what it is given times alpha / rank, and the method of that name with `un` in
-    front, which stores alpha / rank.
+    front, which stores alpha / rank. Also a layer's table of scalings that is kept without a copy, changed,
+    and put back.
 
     ## Why it is wrong
 
@@ -68,7 +70,7 @@ class ScalingNotRestored(Rule):
 
     ## Limits
 
-    Of medium confidence: nothing in the class shows that somebody sets a weight beside the pair.
+    A pair is of medium confidence: nothing in the class shows that somebody sets a weight beside it.
 
     ## References
 
@@ -79,7 +81,17 @@ class ScalingNotRestored(Rule):
     name = "scaling-not-restored"
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
-        """Pairs of methods that store a scaling without regard to what is there."""
+        """Pairs of methods that store a scaling without regard to what is there, and tables kept uncopied."""
+        for shared in shared_tables(ledger):
+            yield self.at(
+                shared.saved,
+                "the table of scalings is kept and not copied: what changes it changes what is kept",
+                effect="the strength stays as it was set for a while",
+                trace=[
+                    (shared.changed, "an entry of the same table is set"),
+                    (shared.back, "and the table, with this entry, takes its own place"),
+                ],
+            )
         for made, undo, first in forgotten(ledger):
             yield self.at(
                 made.spot,

@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.half_restored import half_restored
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.left_out_of_config import left_out_of_config
 from lorascale_lint.ledger.reapplied import reapplied
 from lorascale_lint.ledger.unsaved_alphas import unsaved_alphas
 from lorascale_lint.provenance.scale import ONE
@@ -23,7 +24,8 @@ class TrainedAlphaNotSaved(Rule):
     diffusers' `save_lora_weights` without `..._lora_adapter_metadata`, or a state dict that is filtered down
     to the LoRA keys. Or a function that makes layers again with the rank of the settings that another one
     saves, and leaves their alpha or scale at a default, where training gives one and nothing saves it. And
-    factors of layers with a trained scale that are saved, and added to a weight as they are elsewhere.
+    factors of layers with a trained scale that are saved, and added to a weight as they are elsewhere. And a
+    layer of keras whose `get_config` tells its rank and not its alpha.
 
     ## Why it is wrong
 
@@ -95,6 +97,16 @@ class TrainedAlphaNotSaved(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Files that make layers with an alpha of their own and save factors without it."""
+        for told in left_out_of_config(ledger):
+            yield self.at(
+                told.spot,
+                f"`{told.cls.name}` is rebuilt with its rank and without its `{told.alpha}`",
+                effect="a loaded model has the default alpha / rank",
+                trace=[
+                    (told.spot, "the arguments of the constructor are told here"),
+                    (told.declared, f"and `{told.alpha}` takes its default"),
+                ],
+            )
         for found in unsaved_alphas(ledger):
             trained = found.scale.formula()
             yield self.at(

@@ -24,6 +24,29 @@ class Case:
 
 CASES = (
     Case(
+        "fourth/strength_guard",
+        "LS224",
+        23,
+        (("saved[name] = module.scaling", "saved[name] = dict(module.scaling)"),),
+    ),
+    Case(
+        "fourth/keras_text",
+        "LS314",
+        38,
+        (("            rank=self.rank,", "            rank=self.rank,\n            alpha=self.alpha,"),),
+    ),
+    Case(
+        "fourth/peft_to_kohya",
+        "LS412",
+        36,
+        (
+            (
+                'self.config.get("use_rslora")',
+                'self.config.get("use_rslora") or self.config.get("alpha_pattern")',
+            ),
+        ),
+    ),
+    Case(
         "fifth/grid_sampler",
         "LS501",
         51,

@@ -11,6 +11,9 @@ PLAIN_METHODS = frozenset(
 FILLS = frozenset("append appendleft add insert extend put".split())
 """Methods that put what they are given into a list, a set or a queue."""
 
+TELLS_ARGUMENTS = frozenset({"get_config"})
+"""Methods that give the arguments of the constructor, to rebuild a saved model by: keras.layers.Layer."""
+
 NEUTRAL = frozenset(
     "weight data T mT layer module base_layer default _parameters value values proj parameters params kernel "
     "embedding active_adapter active_adapters linear tensor items get array adapter_name "

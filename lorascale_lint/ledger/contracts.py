@@ -69,7 +69,7 @@ class Contracts:
             if not use.spot.file.is_test:
                 yield from self._given(use)
         for write in self.ledger.writes:
-            if not write.spot.file.is_test and _is_of_a_file(write):
+            if not write.spot.file.is_test and is_of_a_file(write):
                 yield from self._written(write)
         for alpha, rank, spot, told in kept_together(self.ledger):
             yield from self._pair(alpha, rank, spot, told)
@@ -130,17 +130,6 @@ class Contracts:
             if loaded and not self.surroundings.know_of(names_alphas, (loaded, alpha.spot, ranks.spot)):
                 found.append((alpha, ranks))
         return tuple(found)
-
-    def divided(self, alpha: KeyRead) -> list[Spot]:
-        """Where the alpha that is read is divided, once for each place."""
-        origins = set(number_origins(alpha.value))
-        found = {
-            (quotient.spot.file.filename, quotient.spot.row): quotient.spot
-            for quotient in self.ledger.quotients
-            for scale, _ in quotient_scales(quotient)
-            if any(s.role == ALPHA and s.origin in origins for s, _ in scale.powers)
-        }
-        return list(found.values())
 
     def knows_flag(self, meeting: Meeting, origin: Spot) -> bool:
         """Is rsLoRA asked for, given or kept in a file that may stand before or behind the meeting?"""
@@ -369,7 +358,7 @@ def _files_of(spot: Spot) -> set[str]:
     return {spot.file.filename, *(step.rpartition(":")[0] for step in spot.chain)}
 
 
-def _is_of_a_file(write: KeyWrite) -> bool:
+def is_of_a_file(write: KeyWrite) -> bool:
     """Is the entry the alpha of a module or of a whole adapter in a file, whose readers divide it?"""
     if key_role_of(write.key) != ALPHA or not isinstance(write.key, Text):
         return False

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, FLAG_FIELD, RANK_FIELD, RANKS_FIELD
 from lorascale_lint.knowledge.roles import ALPHA, RANK
-from lorascale_lint.ledger.contracts import Contracts, Meeting
+from lorascale_lint.ledger.contracts import Contracts, Meeting, is_of_a_file
 from lorascale_lint.ledger.entries import Apply, Fold, KeyRead
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.misnamed_fields import misnamed_fields
-from lorascale_lint.ledger.numbers import number_origins
+from lorascale_lint.ledger.numbers import number_origins, quotient_scales
 from lorascale_lint.ledger.raising import raises, tests_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.surroundings import literal_of
@@ -87,7 +87,7 @@ def ranks_of_all(ledger: Ledger) -> Iterator[RankOfAll]:
         if _are_refused(ledger, reads, table, below):
             continue
         path = next((o.value.path for o in options(alpha.container) if isinstance(o.value, Place)), "")
-        divided = next(iter(contracts.divided(alpha)), None)
+        divided = next(iter(_divided(ledger, alpha)), None)
         files = {read.spot.file for read in (alpha, rank, ranks)}
         if divided is None or files != {divided.file}:
             continue
@@ -124,3 +124,25 @@ def _scales(ledger: Ledger) -> dict[str, list[tuple[Scale, Spot]]]:
 def _ranks(scale: Scale) -> set[str]:
     """The ranks in it; what is not known may be one."""
     return {symbol.origin for symbol, _ in scale.powers if symbol.role in (RANK, "")}
+
+
+def uses_of(ledger: Ledger, alpha: KeyRead) -> list[Spot]:
+    """Where an alpha that is read is divided, else where it is written as that of a file; each place once."""
+    origins = set(number_origins(alpha.value))
+    written = {
+        (write.spot.file.filename, write.spot.row): write.spot
+        for write in ledger.writes
+        if is_of_a_file(write) and not origins.isdisjoint(number_origins(write.value))
+    }
+    return _divided(ledger, alpha) or list(written.values())
+
+
+def _divided(ledger: Ledger, alpha: KeyRead) -> list[Spot]:
+    origins = set(number_origins(alpha.value))
+    found = {
+        (quotient.spot.file.filename, quotient.spot.row): quotient.spot
+        for quotient in ledger.quotients
+        for scale, _ in quotient_scales(quotient)
+        if any(s.role == ALPHA and s.origin in origins for s, _ in scale.powers)
+    }
+    return list(found.values())
