@@ -348,6 +348,22 @@ def speaks_of_letters(text: str) -> bool:
     return _LETTERS.search(text) is not None
 
 
+_WEIGHS = frozenset("gain amount blend intensity influence weights lam lmbda lambda mix decay".split())
+_OF_TRAINING = frozenset(
+    "alpha alphas rank ranks r dim scaling scale eps std norm mask bias dropout p".split()
+)
+
+
+def weighs(name: str) -> bool:
+    """Is it by its name a number that a user picks, where it multiplies a delta?"""
+    return not _WEIGHS.isdisjoint(words(name)[-1:])
+
+
+def may_be_trained(name: str) -> bool:
+    """May it be a part of the trained scale by its name, or none of what scales at all?"""
+    return not _OF_TRAINING.isdisjoint(words(name))
+
+
 def speaks_of_scales(text: str) -> bool:
     """Is there a word of factors, of their scale, or a product in ``text``?"""
     lowered = text.lower()

@@ -138,10 +138,43 @@ class FunctionInfo:
             (p for p in (*args.posonlyargs, *args.args, *args.kwonlyargs) if p.arg == parameter), None
         )
 
+    def takes_number(self, parameter: str) -> bool:
+        """Is a parameter one number by its annotation, its default or the option (click) that it is?"""
+        default = self.default(parameter)
+        literal = isinstance(default, ast.Constant) and type(default.value) in (int, float)
+        return literal or is_number_type(self.annotation(parameter)) or parameter in self._number_options
+
+    @cached_property
+    def _number_options(self) -> frozenset[str]:
+        calls = [item for item in getattr(self.node, "decorator_list", []) if isinstance(item, ast.Call)]
+        return frozenset(name for call in calls if is_number_option(call) for name in option_names(call))
+
     def annotation(self, parameter: str) -> str:
         """The annotation of a parameter as it is written, quotes off; empty where there is none."""
         found = self.argument(parameter)
         return "" if found is None or found.annotation is None else ast.unparse(found.annotation).strip("\"'")
+
+
+def is_number_type(annotation: str) -> bool:
+    """Is what is annotated so one number, or None?"""
+    inner = annotation.removeprefix("typing.").removeprefix("Optional[").removesuffix("]")
+    return {part.strip() for part in inner.split("|")} - {"None"} in ({"float"}, {"int"}, {"int", "float"})
+
+
+def is_number_option(call: ast.Call) -> bool:
+    """Does a call declare an option that is one number: ``click.option("--weight", type=float)``?"""
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    default, kind = given.get("default"), given.get("type")
+    literal = isinstance(default, ast.Constant) and type(default.value) in (int, float)
+    return literal or (
+        kind is not None and dotted(kind).rpartition(".")[2] in ("float", "int", "FLOAT", "INT")
+    )
+
+
+def option_names(call: ast.Call) -> list[str]:
+    """The names of parameters that an option may come under: ``lora_file`` of ``"--lora", "lora_file"``."""
+    texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return [text.lstrip("-").replace("-", "_") for text in texts]
 
 
 @dataclass(eq=False, repr=False)

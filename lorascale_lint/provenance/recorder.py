@@ -20,6 +20,7 @@ from lorascale_lint.ledger.entries import (
 )
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.chosen import chosen
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.marks import KNOWN_DATA
 from lorascale_lint.provenance.scale import Scale, settled, undivided
@@ -47,12 +48,17 @@ class Recorder:
         cls = frame.receiver.cls if isinstance(frame.receiver, Ref) else frame.owner
         return Spot(frame.file, frame.function, cls, node, frame.chain, frame.statement)
 
+    def understood(self, tensor: Tensor) -> Scale:
+        """The scale of a tensor where it is used, by all that is known there."""
+        scale = undivided(settled(tensor.scale, tensor.layout))
+        return chosen(scale, (frame.function for frame in self.stack))
+
     def report(self, node: ast.AST) -> Callable[[str, Tensor, Value, int], None]:
         """Writes an application at ``node`` into the ledger."""
 
         def write(kind: str, delta: Tensor, base: Value, operand: int) -> None:
             if self.recording:
-                scale = undivided(settled(delta.scale, delta.layout))
+                scale = self.understood(delta)
                 if kind != "forward" and scale.coefficient < 0:  # `add_(delta, alpha=-scale)` takes it away
                     scale = Scale(-scale.coefficient, scale.powers)
                     kind = "merge" if kind == "unmerge" else "unmerge"
@@ -167,7 +173,7 @@ class Recorder:
         for option in options(value):
             found = option.value
             if isinstance(found, Tensor) and found.kind in ("A", "B") and found.scale.powers:
-                scale = undivided(settled(found.scale, found.layout))
+                scale = self.understood(found)
                 self.ledger.folds.append(
                     Fold(self.spot(node), found.kind, scale, self.frame.guards, found.steps)
                 )

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 
 from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT, KEPT_STATEMENTS
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, holds_tensors
+from lorascale_lint.knowledge.roles import FACTORS, MULTIPLIER, NUMBERS, holds_tensors, may_be_trained
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.guards import Guards
@@ -67,9 +67,11 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
         return Place(place.path)  # `adapter_weights: dict[str, torch.Tensor]` are no strengths
     if place.role in ("A", "B") and place.weak and note in ("float", "int", "str", "bool"):
         return Place(place.path)
-    number = isinstance(default, ast.Constant) and type(default.value) in (int, float)
-    if place.role == "base" and (note in ("float", "int") or number):
+    number = m.frame.function is not None and m.frame.function.takes_number(parameter.arg)
+    if number and place.role == "base":
         return Place(place.path, "strength", True)
+    if number and place.role is None and note == "float" and not may_be_trained(parameter.arg):
+        return Place(place.path, MULTIPLIER, True)
     if isinstance(default, ast.Constant) and default.value is None and place.role is not None:
         guard = none_question(f"{parameter.arg}@{m.frame.number}")
         return join([(place, ((guard, False),)), (NONE, ((guard, True),))])

@@ -44,3 +44,52 @@ def merge(base, files, down, up, alpha):
 """
     )
     assert found == ["alpha / rank * strength"]
+
+
+LAYER = """
+class LoraLayer:
+    def __init__(self, base, lora_A, lora_B, alpha, rank):
+        self.base, self.lora_A, self.lora_B = base, lora_A, lora_B
+        self.scaling = alpha / rank
+
+    def merge(self, {parameter}):
+        self.base.weight.data += self.lora_B @ self.lora_A * self.scaling * {name}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameter", "name"),
+    [
+        ("push: float", "push"),
+        ("push: float | None", "push"),
+        ("push=0.5", "push"),
+        ("weight: float", "weight"),
+        ("gain", "gain"),
+        ("weights, i", "weights[i]"),
+    ],
+)
+def test_one_number_of_a_caller_beside_the_trained_scale_is_a_strength(parameter: str, name: str) -> None:
+    found = formulas_of(LAYER.format(parameter=parameter, name=name))
+    assert found[0] in ("alpha / rank * strength", "alpha / rank * multiplier")
+
+
+@pytest.mark.parametrize(("parameter", "name"), [("push", "push"), ("mask", "mask"), ("norm: float", "norm")])
+def test_what_may_be_something_else_is_not_known(parameter: str, name: str) -> None:
+    assert formulas_of(LAYER.format(parameter=parameter, name=name)) == ["unknown"]
+
+
+def test_an_option_of_click_that_is_one_number_is_no_weight_of_the_model() -> None:
+    found = formulas_of(
+        """
+import click
+
+@click.command()
+@click.option("--weight", default=1.0, type=float)
+@click.option("--lora", "path")
+def main(path, weight):
+    base = load_file("base.safetensors")
+    for name, (down, up, alpha) in pairs(load_file(path)):
+        base[name] += weight * alpha / down.shape[0] * (up @ down)
+"""
+    )
+    assert found == ["alpha / rank * strength"]
