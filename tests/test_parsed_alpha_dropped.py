@@ -71,6 +71,7 @@ def test_found(parts: dict[str, str], tmp_path: Path) -> None:
     "parts",
     [
         {"body": PLAIN["body"] + '\n        made[f"{name}.alpha"] = group["alpha"]'},
+        {"end": 'save_file({"lora": made, "about": {"alphas": groups}}, dst)'},
         {"body": PLAIN["body"] + '\n        if "alpha" in group:\n'
                  '            made[f"{name}.alpha"] = group.pop("alpha")'},
         {"body": '        scale = group["alpha"] / group["down"].shape[0]\n'

@@ -43,9 +43,18 @@ def _escapes(look: Look, groups: set[int]) -> bool:
         for read in look.reads
         if isinstance(read.container, Ref) and any(_is_factor(o.value) for o in options(read.value))
     }
+    watched = groups | holders
+    for _ in range(2):
+        watched |= {
+            write.container.key
+            for write in look.writes
+            if isinstance(write.container, Ref)
+            and isinstance(write.value, Ref)
+            and write.value.key in watched
+        }
     given = [value for use in look.uses for value in use.given.values()]
     given += [entry.value for entry in look.returns] + [entry.value for entry in look.stores]
-    return any(_holds(value, groups | holders) for value in given)
+    return any(_holds(value, watched) for value in given)
 
 
 def _is_factor(value: Value) -> bool:
