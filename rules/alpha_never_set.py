@@ -169,7 +169,8 @@ class AlphaNeverSet(Rule):
         )
         sets = []
         for kept in field.conditional:
-            tests = [name.partition("@")[0] if holds else f"not {name}" for name, holds in kept.conditions]
+            asked = [(name.partition("@")[0], holds) for name, holds in kept.conditions]
+            tests = [name if holds else f"not {name}" for name, holds in asked]
             sets.append((kept.spot, f"its only value is set under `{' and '.join(tests)}`"))
         applied = [
             (a.spot, f"the layer's `{a.spot.name}` applies the delta at {a.formula}")

@@ -42,5 +42,7 @@ class Frame:
     """The last expression that stood as a statement: nobody takes its value."""
     number: int = 0
     """Tells one run of a function from another."""
+    body: list[ast.stmt] | None = None
+    """What is run of the function; None for all of it."""
     journal: int = 0
     """Number of journals that were open when the function began."""

@@ -9,6 +9,7 @@ from lorascale_lint.knowledge.roles import ALPHA, SCALING
 from lorascale_lint.ledger.entries import Skip
 from lorascale_lint.linking.rounds import Loop, left_to_next_round
 from lorascale_lint.provenance.assignment import assign
+from lorascale_lint.provenance.conditions import test
 from lorascale_lint.provenance.containers import element_of, of_earlier
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import Items
@@ -33,9 +34,19 @@ def while_loop(m: Machine, node: ast.While) -> None:
     """A loop of unknown length without a target."""
     m.frame.loops.append((node.lineno, m.heap.count))
     try:
-        _repeat(m, node)
+        _repeat(m, node, runs=_begins(m, node.test))
     finally:
         m.frame.loops.pop()
+
+
+def _begins(m: Machine, asked: ast.expr) -> bool:
+    """Is it known that the loop is run? ``while hasattr(layer, "base_layer"): layer = layer.base_layer``."""
+    recording, m.recording = m.recording, False
+    guards, names = m.frame.guards, dict(m.frame.names.local)
+    try:
+        return test(m, asked) is True
+    finally:
+        m.recording, m.frame.guards, m.frame.names.local = recording, guards, names
 
 
 def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
@@ -89,7 +100,14 @@ def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool) -> None:
         frame.names.local = instead
 
 
-def _repeat(m: Machine, node: Loop, target: ast.expr | None = None, element: Value | None = None) -> None:
+def _repeat(
+    m: Machine,
+    node: Loop,
+    target: ast.expr | None = None,
+    element: Value | None = None,
+    *,
+    runs: bool = False,
+) -> None:
     frame, name = m.frame, f"{LOOP}{node.lineno}"
     guards, before = frame.guards, dict(frame.names.local)
     m.heap.begin()
@@ -104,7 +122,7 @@ def _repeat(m: Machine, node: Loop, target: ast.expr | None = None, element: Val
     else:
         m.heap.keep()
     frame.guards = guards
-    frame.names.local = join_names([(after, ((name, True),)), (before, ((name, False),))])
+    frame.names.local = after if runs else join_names([(after, ((name, True),)), (before, ((name, False),))])
 
 
 def _next_round(

@@ -23,6 +23,7 @@ from lorascale_lint.knowledge.ranks_by_use import ranks_by_use
 from lorascale_lint.knowledge.roles import BASE, FACTORS, RANK, keeps_factors, role_of, speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
+from lorascale_lint.provenance.effects import Effects
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.heap import ABSENT, Cell, Entries, Heap, Items
@@ -78,6 +79,7 @@ class Machine(Recorder):
         self.block = partial(interpreter.block, self)
         """Run a suite; True if control never reaches its end."""
         self.heap = Heap()
+        self.effects = Effects(program)
         self.looked_at: set[str] = set()
         """Files whose functions are run for themselves."""
         self.steps = 0

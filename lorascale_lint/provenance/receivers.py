@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 from lorascale_lint.knowledge.members import FILLS, GIVES_FIELD, MAKES_CONTAINERS
@@ -18,16 +18,21 @@ def may_change_receiver(info: FunctionInfo) -> bool:
     What it puts into a container of its own, or into one that its caller gives, is no part of the receiver. A
     method of the class has no object to change, but for what it writes on the class.
     """
-    args = info.node.args
-    given = [parameter.arg for parameter in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
-    first = None if info.is_static or not given else given[0]
-    changed = list(_changed(info, first))
-    if not changed:
+    first = first_of(info)
+    targets = list(changed(info.nodes, first))
+    if not targets:
         return False
     if info.is_static or info.has("classmethod"):
-        return any(_root(target) == first for target in changed if first is not None)
-    own, callers = _apart(info, {*given[1:], *_rest(args)})
-    return _calls_own(info, first) or any(not _stays_apart(target, own, callers) for target in changed)
+        return any(root(target) == first for target in targets if first is not None)
+    own, callers = apart(info)
+    return _calls_own(info, first) or any(not stays_apart(target, own, callers) for target in targets)
+
+
+def first_of(info: FunctionInfo) -> str | None:
+    """The name of the receiver; None for a function without one."""
+    args = info.node.args
+    given = [parameter.arg for parameter in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+    return None if info.is_static or not given else given[0]
 
 
 def _calls_own(info: FunctionInfo, first: str | None) -> bool:
@@ -37,12 +42,12 @@ def _calls_own(info: FunctionInfo, first: str | None) -> bool:
     return any(isinstance(owner, ast.Name) and owner.id == first for owner in owners)
 
 
-def _changed(info: FunctionInfo, receiver: str | None) -> Iterator[ast.expr | None]:
-    """What the body writes on or into; None for an attribute by a computed name.
+def changed(nodes: Iterable[ast.AST], receiver: str | None) -> Iterator[ast.expr | None]:
+    """What code writes on or into; None for an attribute by a computed name.
 
     ``self.expand_()`` is another method, run for itself, and no tensor that is changed in place.
     """
-    for inner in info.nodes:
+    for inner in nodes:
         match inner:
             case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
                 yield inner
@@ -57,17 +62,18 @@ def _changed(info: FunctionInfo, receiver: str | None) -> Iterator[ast.expr | No
                 yield None
 
 
-def _stays_apart(target: ast.expr | None, own: set[str], callers: set[str]) -> bool:
+def stays_apart(target: ast.expr | None, own: set[str], callers: Collection[str] = ()) -> bool:
+    """Is it a container that the body makes, one of its names, or something in one of its ``callers``?"""
     match target:
-        case ast.Subscript(value=ast.Name(id=name)) if name in own | callers:
+        case ast.Subscript(value=ast.Name(id=name)) if name in own or name in callers:
             return True
         case ast.Subscript():
-            return _root(target) in callers
+            return root(target) in callers
         case _:
             return False
 
 
-def _root(target: ast.expr | None) -> str | None:
+def root(target: ast.expr | None) -> str | None:
     """The name from which a target is reached; None where there is none."""
     while isinstance(target, ast.Attribute | ast.Subscript | ast.Call | ast.Starred):
         target = target.func if isinstance(target, ast.Call) else target.value
@@ -78,8 +84,9 @@ def _rest(args: ast.arguments) -> list[str]:
     return [item.arg for item in (args.vararg, args.kwarg) if item is not None]
 
 
-def _apart(info: FunctionInfo, callers: set[str]) -> tuple[set[str], set[str]]:
+def apart(info: FunctionInfo) -> tuple[set[str], set[str]]:
     """Names of containers that the body makes, and of what its caller gives, bound to nothing else."""
+    callers = {*info.parameters} - {first_of(info)}
     made: set[str] = set()
     other: set[str] = set()
     displays: set[int] = set()

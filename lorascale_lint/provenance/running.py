@@ -97,13 +97,14 @@ def run_function(
     if not _worth(m, func, args, keywords):
         return opaque(m, info.name, args, keywords)
     guards = m.frame.guards if m.stack else ()
-    key = _key(m, func, args, keywords, running)
+    body = _only_effects(m, func, node)
+    key = _key(m, func, args, keywords, running, body is None)
     m.called.add(info)
     made = m.memory.find(key, guards)
     if made is None:
         trace = m.memory.begin(info, len(m.stack), guards)
         try:
-            made = _run(m, func, args, keywords, node)
+            made = _run(m, func, args, keywords, node, body)
         finally:
             m.memory.end(trace, key, made)
     if m.stack:
@@ -112,18 +113,38 @@ def run_function(
     return made
 
 
-def _key(m: Machine, func: Closure, args: list[Value], keywords: Keywords, running: int) -> object | None:
+def _only_effects(m: Machine, func: Closure, node: ast.Call | None) -> list[ast.stmt] | None:
+    """What to run where nobody asks for the result, nor for what happens on the way; None for all."""
+    info = func.info
+    dropped = node is not None and bool(m.stack) and node is m.frame.dropped
+    if m.recording or not (dropped or info.name == "__init__"):
+        return None
+    receiver = func.receiver
+    found = m.effects.of(info, receiver.cls) if isinstance(receiver, Ref) else None
+    return None if found is None else found[0]
+
+
+def _key(
+    m: Machine, func: Closure, args: list[Value], keywords: Keywords, running: int, whole: bool
+) -> object | None:
     """What a call is given; None for a function inside another, whose names may change."""
     if func.env is not None:
         return None
     given = (*args, *(value for _, value in keywords))
     steps = tuple((*value.steps, value.norm, value.summed) for value in given if isinstance(value, Tensor))
     names = tuple(id(value.env) for value in given if isinstance(value, Closure))
-    around = (m.frame.lora if m.stack else None, m.recording, m.initialising, running)
+    around = (m.frame.lora if m.stack else None, m.recording, m.initialising, running, whole)
     return (func.info, func.receiver, func.owner, tuple(args), tuple(keywords), steps, names, around)
 
 
-def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node: ast.Call | None) -> Value:
+def _run(
+    m: Machine,
+    func: Closure,
+    args: list[Value],
+    keywords: Keywords,
+    node: ast.Call | None,
+    body: list[ast.stmt] | None,
+) -> Value:
     info = func.info
     receiver = func.receiver
     if info.owner is not None and not info.is_static:
@@ -132,7 +153,7 @@ def _run(m: Machine, func: Closure, args: list[Value], keywords: Keywords, node:
         elif args and isinstance(args[0], Ref) and args[0].cls is not None:
             receiver = args[0]  # `Class.method(self, ...)`, or by a wrapper that passes all on
     names = Names({}, func.env if func.env is not None or info.owner is None else info.owner.names)
-    frame = Frame(info.file, info, names, receiver, func.owner or info.owner)
+    frame = Frame(info.file, info, names, receiver, func.owner or info.owner, body=body)
     frame.lora = m.speaks(info, info.file, info.owner or func.owner) or bool(m.stack and m.frame.lora)
     if m.stack:
         outer = m.frame
@@ -196,7 +217,7 @@ def finish(m: Machine, frame: Frame, info: FunctionInfo) -> Value:
         m.heap.keep()
         return value
     start = frame.guards
-    falls = not m.block(info.node.body)
+    falls = not m.block(info.node.body if frame.body is None else frame.body)
     last = frame.guards
     made = m.heap.undo()
     ways = list(frame.exits)

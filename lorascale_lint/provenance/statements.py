@@ -174,6 +174,7 @@ def _import(m: Machine, node: ast.Import | ast.ImportFrom) -> None:
 @lru_cache(maxsize=KEPT_STATEMENTS)
 def _rows(node: ast.stmt) -> tuple[int, int]:
     """The first and the last row of a statement, or of the head of one that holds others."""
+    node = getattr(node, "whole", node)
     body = getattr(node, "body", None) or getattr(node, "cases", None)
     if isinstance(body, list) and body:
         first = body[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -35,14 +36,20 @@ from lorascale_lint.provenance.states import (
 from lorascale_lint.provenance.values import NONE, Const, Klass, Place, Ref, Value, join
 
 
-def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo) -> None:
-    """Every parameter is a place named after it: the function as its file alone shows it."""
+def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo, needed: Collection[str] | None = None) -> None:
+    """Every parameter is a place named after it: the function as its file alone shows it.
+
+    Of those that are not ``needed``, nothing is found out.
+    """
     node, plain, defaults = info.node.args, info.positional, info.defaults
     receiver = bool(plain) and info.owner is not None and not info.is_static
     for index, parameter in enumerate((*plain, *node.kwonlyargs)):
         name = parameter.arg
         if receiver and index == 0:
             frame.names.local[name] = frame.receiver if frame.receiver is not None else m.place(name)
+            continue
+        if needed is not None and name not in needed:
+            frame.names.local[name] = m.place(name)
             continue
         frame.names.local[name] = unknown_argument(m, parameter, defaults.get(name))
     if node.vararg is not None:
@@ -148,7 +155,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
     found = m.program.method(cls, "__init__")
     try:
         if found is not None and "dataclass" not in " ".join(cls.decorators):
-            run_unknown(m, found[0], made, found[1])
+            run_unknown(m, found[0], made, found[1], only_effects=True)
         else:
             for name in declared_fields(m, cls):
                 value = in_class(m, cls, partial(_field_place, m, cls, name))
@@ -173,7 +180,7 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
             m.heap.begin()
             ok = True
             try:
-                run_unknown(m, info, made, item)
+                run_unknown(m, info, made, item, only_effects=True)
             except (OutOfSteps, RecursionError):
                 ok = False
             while len(m.heap.journals) > 1:
@@ -262,10 +269,13 @@ def run_unknown(
     owner: ClassInfo | None,
     outer: Names | None = None,
     guards: Guards = (),
+    *,
+    only_effects: bool = False,
 ) -> Value:
     """Run a function as its file alone shows it: nothing is known of its arguments.
 
-    ``guards`` are the conditions under which it was defined inside another.
+    ``guards`` are the conditions under which it was defined inside another. With ``only_effects``, only what
+    it changes is asked for.
     """
     frame = Frame(
         info.file,
@@ -276,6 +286,9 @@ def run_unknown(
     )
     if info.has("classmethod") and isinstance(receiver, Ref) and receiver.cls is not None:
         frame.receiver = Klass(receiver.cls)
+    needed = None
+    if only_effects and isinstance(receiver, Ref) and (found := m.effects.of(info, receiver.cls)) is not None:
+        frame.body, needed = found
     frame.lora = m.speaks(info, info.file, owner or info.owner)
     frame.guards = guards
     m.enter(frame)
@@ -284,7 +297,7 @@ def run_unknown(
     initialiser = info.name in INITIALISERS
     m.initialising += initialiser
     try:
-        bind_unknown(m, frame, info)
+        bind_unknown(m, frame, info, needed)
         return finish(m, frame, info)
     finally:
         m.initialising -= initialiser

@@ -667,3 +667,29 @@ def test_a_record_of_alpha_and_rank_needs_no_word_of_lora() -> None:
             return weight + lora_B @ lora_A * (numbers.alpha / numbers.r)
     """
     assert formula_of(source) == ["alpha / rank"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "formula"),
+    [
+        ("not done", "alpha / rank"),
+        ("hasattr(self, 'base')", "alpha / rank"),
+        ("self.pending(x)", "1 | alpha / rank"),
+        ("done", "1 | alpha / rank"),
+    ],
+)
+def test_a_loop_whose_condition_holds_at_first_is_run(asked: str, formula: str) -> None:
+    layer = f"""
+    class LoraLinear:
+        def __init__(self, base, lora_A, lora_B, rank, lora_alpha):
+            self.base, self.lora_A, self.lora_B = base, lora_A, lora_B
+            self.rank, self.lora_alpha = rank, lora_alpha
+
+        def forward(self, x):
+            scale, done = 1, False
+            while {asked}:
+                scale, done = self.lora_alpha / self.rank, True
+            return self.base(x) + self.lora_B(self.lora_A(x)) * scale
+    """
+    (found,) = formula_of(dedent(layer))
+    assert set(found.split(" | ")) == set(formula.split(" | "))
