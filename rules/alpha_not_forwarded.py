@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding, Repair
+from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.exchanged_numbers import ranks_for_alpha
 from lorascale_lint.ledger.gathered import Consumer, Gathered, consumers, forgotten
 from lorascale_lint.ledger.half_given import half_given
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 
 
@@ -21,7 +24,8 @@ class AlphaNotForwarded(Rule):
     that dictionary again, and calls a function or class of the project that has a parameter for it
     (`modules_alpha`, `network_alphas`, or one `alpha` for all modules) without giving it.
 
-    Also two calls that get the factors of one file, of which one gets the alphas and the other None.
+    Also two calls that get the factors of one file, of which one gets the alphas and the other None, and a
+    call that gets the rank of the factors as alpha, where the file's own is read and goes nowhere.
 
     ## Why it is wrong
 
@@ -115,6 +119,18 @@ class AlphaNotForwarded(Rule):
                 trace=[
                     (half.alphas, "here the alphas of the same file are given"),
                     (half.use.spot, f"and here `{half.parameter}` is None"),
+                ],
+            )
+        for wrong in ranks_for_alpha(ledger):
+            back = [(wrong.through, "it comes back from here")] if wrong.through else []
+            yield self.at(
+                wrong.use.spot,
+                f"`{wrong.use.called}` gets the rank as `{wrong.parameter}`, and the alpha goes nowhere",
+                effect=effect_of(ONE),
+                trace=[
+                    (wrong.read, "alpha is read from the file"),
+                    *back,
+                    (wrong.use.spot, f"`{wrong.parameter}` is the rank of the factors here"),
                 ],
             )
         for fate, gathered, others in forgotten(ledger):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Rounding
-from lorascale_lint.ledger.kept_numbers import kept_by, named, roles
+from lorascale_lint.ledger.kept_numbers import is_packed, kept_by, named, roles
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.real_numbers import is_declared_whole, why_real
 from lorascale_lint.provenance.scale import EXTENT
@@ -23,7 +23,7 @@ class TruncatedAlpha(Rule):
 
     `int(alpha)` stored as a layer's alpha, or divided by the rank, where the value is declared a float,
     has a float for its default or comes from a tensor, `alpha // rank` used as a scale, and an alpha that is
-    stored in a tensor of an integer type.
+    stored in a tensor of an integer type. With `--preview` an `int(alpha)` that is packed into a file.
 
     ## Why it is wrong
 
@@ -107,7 +107,7 @@ class TruncatedAlpha(Rule):
             for found in look.roundings:
                 if found.spot.function in whole or _is_whole(found.value):
                     continue
-                if _reaches_a_scale(look, found):
+                if _reaches_a_scale(look, found) or is_packed(look, found):
                     places[found.spot.node].append(found)
         for looks in places.values():
             yield from self._rounding(ledger, looks)
@@ -116,7 +116,8 @@ class TruncatedAlpha(Rule):
         reasons = [why_real(ledger, look.operand, look.value) for look in looks]
         why = next((reason for reason in reasons if reason is not None), None)
         first, tensor = looks[0], looks[0].how == "tensor"
-        if why is None and (not tensor or is_declared_whole(first.operand)):
+        packed = not tensor and any(is_packed(ledger, look) for look in looks)
+        if why is None and not packed and (not tensor or is_declared_whole(first.operand)):
             return
         from lorascale_lint.codemods.keep_alpha_float import keep_alpha_float
 
@@ -126,7 +127,7 @@ class TruncatedAlpha(Rule):
             confidence="medium" if why is None else "high",
             effect="for rank=8: 1.20x too weak for alpha=2.4, no effect at all for alpha=0.5",
             trace=[(first.operand, why or "nothing says that alpha is an integer")],
-            fix=None if tensor else keep_alpha_float(ledger, first.spot),
+            fix=None if tensor or packed else keep_alpha_float(ledger, first.spot),
         )
 
 

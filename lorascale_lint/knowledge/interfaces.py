@@ -158,6 +158,9 @@ PATHS = frozenset({"file", "path", "allow_pickle"})
 WRITES_ENTRY = frozenset({"add_float32", "add_float64"})
 """Methods that put a number under a key into the file that is written: gguf/gguf_writer.py, GGUFWriter."""
 
+PACKS = frozenset({"pack", "pack_into", "add_int32", "add_uint32"})
+"""Methods that put numbers into a file or a header as bytes, whole ones too: struct.Struct, GGUFWriter."""
+
 WRITERS = frozenset({"GGUFWriter"})
 """Classes of which an object is such a file: gguf."""
 
