@@ -96,3 +96,38 @@ def test_one_over_the_rank_where_there_is_no_alpha(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_layer.py": LAYER + RIGHT[name]}, codes=["LS121"]) == ()
+
+
+OWN_TENSOR = """
+import numpy as np
+
+
+class Array:
+    def __init__(self, data, requires_grad=False):
+        self.data = np.asarray(data, dtype=np.float32)
+        self.requires_grad = requires_grad
+
+
+class LoraLinear:
+    def __init__(self, base, rank, alpha):
+        self.base = base
+        self.rank = rank
+        self.alpha = alpha
+        self.scaling = alpha / rank
+        out_f, in_f = base.weight.data.shape
+        start = np.random.randn(rank, in_f) / np.sqrt(rank)
+        self.lora_A = Array(start.astype(np.float32), requires_grad=True)
+        self.lora_B = Array(np.zeros((out_f, rank)), requires_grad=True)
+
+    def merge(self):
+        delta = self.lora_B.data @ self.lora_A.data{more}
+        self.base.weight.data = self.base.weight.data + self.scaling * delta
+"""
+
+
+@pytest.mark.parametrize(("more", "count"), [("", 0), (" / np.sqrt(self.rank)", 1)])
+def test_a_spread_of_the_start_values_in_a_tensor_class_of_the_project(
+    more: str, count: int, tmp_path: Path
+) -> None:
+    source = OWN_TENSOR.format(more=more)
+    assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS121"])) == count

@@ -11,6 +11,7 @@ from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.builtins import FUNCTIONS
 from lorascale_lint.provenance.decorators import method
+from lorascale_lint.provenance.fresh_tensors import start_value
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import without_absent
 from lorascale_lint.provenance.machine import Machine
@@ -24,6 +25,7 @@ from lorascale_lint.provenance.running import record_use, run_function
 from lorascale_lint.provenance.values import (
     UNKNOWN,
     Closure,
+    Const,
     Element,
     Keywords,
     Klass,
@@ -38,6 +40,7 @@ from lorascale_lint.provenance.values import (
     Tup,
     Union,
     Value,
+    each,
     join,
 )
 
@@ -150,6 +153,8 @@ def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: a
             merged.update(keywords)
             return call(m, callee, [*given, *args], list(merged.items()), node)
         case Klass(info=cls):
+            if ("requires_grad", Const(True)) in keywords:  # a tensor class of the project
+                args = [each(argument, start_value) for argument in args]
             made = construct(m, cls, args, keywords, node)
             record_use(m, node, cls.qualname, cls, args, keywords, made)
             return made

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.provenance.shapes import extents
 from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.values import UNKNOWN, Number, Tensor, Text, Value
@@ -35,6 +37,13 @@ def fresh(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
         if known is not None and known.kind != "base":
             return known
     return Tensor("fresh", learned=learned, dims=extents(m, name, args, keywords))
+
+
+def start_value(value: Value) -> Value:
+    """What is trained from here on: the spread of its start values is no scale."""
+    if isinstance(value, Tensor) and value.kind == "fresh":
+        return replace(value, scale=ONE)
+    return value
 
 
 def mask(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
