@@ -95,3 +95,5 @@ TAKES_WEIGHTS_ALONE = frozenset(
     "set_submodule add_module register_module deepcopy".split()
 )
 """Calls by which the weights of a model may go on without its layers, or another layer takes their place."""
+TAKES_OUT_OF_THE_GRAPH = frozenset({"detach", "detach_", "stop_gradient"})
+"""What is called on numbers that are trained, where they shall not be for once."""

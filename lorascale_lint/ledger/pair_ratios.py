@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lorascale_lint.knowledge.members import TAKES_OUT_OF_THE_GRAPH
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, STRENGTH, A, B, key_role, role_of, words
 from lorascale_lint.ledger.conditions import asked
 from lorascale_lint.ledger.ledger import Ledger
@@ -111,10 +112,16 @@ def _weighs(symbol: Symbol, step: Multiplied) -> bool:
 
     The name is that of its origin, or the one by which the code multiplies.
     """
-    if symbol.role or not symbol.is_named:
+    if symbol.role or not symbol.is_named or _is_trained(step):
         return False
     written = [] if step.number is None else [ast.unparse(n) for n in ast.walk(step.number) if _is_name(n)]
     return any(_says_weight(name) for name in (name_of(symbol), *written))
+
+
+def _is_trained(step: Multiplied) -> bool:
+    """Is the number taken out of the graph there? What a person chooses is in none."""
+    inside = () if step.number is None else ast.walk(step.number)
+    return any(isinstance(node, ast.Attribute) and node.attr in TAKES_OUT_OF_THE_GRAPH for node in inside)
 
 
 def _is_name(node: ast.AST) -> bool:
