@@ -197,7 +197,8 @@ class Sketch:
     they are those of A, B and alpha of one module, letter by letter; `table` is the parameter that takes it,
     and with `states_alpha` every such file has the alpha. `merge` and `unmerge` are the methods of the class
     that do so. `roles` are those of parameters, and of attributes of the class, that the analysis has seen to
-    be given such a thing. `ways` are applications whose run may come to this one, the nearest first.
+    be given such a thing. `ways` are applications whose run may come to this one, the nearest first. `rows`
+    are those of all branches in which the function does so, its place's among them.
     """
 
     place: Place
@@ -208,6 +209,7 @@ class Sketch:
     table: str = ""
     states_alpha: bool = False
     ways: tuple[Sketch, ...] = ()
+    rows: tuple[int, ...] = ()
 
 
 Described = Case | Sketch
@@ -257,6 +259,7 @@ def _sketch(data: dict[str, Any]) -> Sketch:
         keys=tuple(data["keys"]),
         roles=tuple((name, Role(role)) for name, role in data["roles"]),
         ways=tuple(_sketch(item) for item in data["ways"]),
+        rows=tuple(data.get("rows", ())),
         **{name: data[name] for name in ("merge", "unmerge", "table", "states_alpha")},
     )
 

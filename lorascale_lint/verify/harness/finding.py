@@ -50,7 +50,11 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
     error: CannotLoadError | CannotBuildError
     try:
         subject = _alone(described, loading, seed)
-        if not described.place.row or not isinstance(subject, LayerSubject) or ways.reaches(subject):
+        if (
+            not described.place.row
+            or not isinstance(subject, LayerSubject)
+            or ways.reaches(subject, described)
+        ):
             return subject
         error = CannotBuildError("the calls that the harness makes do not come to this row")
     except (CannotLoadError, CannotBuildError) as problem:

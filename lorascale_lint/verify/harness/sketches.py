@@ -75,6 +75,7 @@ def sketches_in(
     places = [
         (
             key[0],
+            tuple(sorted({item.spot.row for item in items})),
             Place(
                 file=relative(key[0], root),
                 name=items[0].spot.name,
@@ -94,8 +95,9 @@ def sketches_in(
             merge=doing.get((filename, place.owner, Action.MERGE), ""),
             unmerge=doing.get((filename, place.owner, Action.UNMERGE), ""),
             roles=tuple(roles.get((filename, place.owner or place.name), {}).items()),
+            rows=rows,
         )
-        for filename, place in (*places, *also)
+        for filename, rows, place in (*places, *((name, (), place) for name, place in also))
     ]
     owners = {cls for items in found.values() if (cls := items[0].spot.cls) is not None}
     sketches = with_ways(sketches, ledger, owners, cache(lambda name: relative(name, root)))

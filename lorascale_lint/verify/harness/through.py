@@ -25,7 +25,6 @@ from lorascale_lint.verify.harness.description import (
     FunctionCase,
     Geometry,
     LayerCase,
-    Place,
     Role,
     Sketch,
     Value,
@@ -85,7 +84,7 @@ class Ways:
     def to(self, sketch: Sketch) -> Subject | None:
         """Code that comes to this application, and does something that can be measured."""
         place = sketch.place
-        wanted, clock = self._wanted(place), _Clock()
+        wanted, clock = self._wanted(sketch), _Clock()
         for way in sketch.ways:
             key = (way.place.file, way.place.owner or way.place.name, way.place.action)
             for number, subject in enumerate(self._of(way, key)):
@@ -104,18 +103,22 @@ class Ways:
                     return None
         return None
 
-    def reaches(self, subject: Subject) -> bool:
-        """Whether it comes to its own application, and not only to another one of its class."""
-        return not self._wanted(subject.case.place).isdisjoint(self._reached(subject))
+    def reaches(self, subject: Subject, sketch: Sketch) -> bool:
+        """Whether it comes to the application, and not only to another one of its class."""
+        return not self._wanted(sketch).isdisjoint(self._reached(subject))
 
-    def _wanted(self, place: Place) -> set[str]:
-        """The rows of an application."""
+    def _wanted(self, sketch: Sketch) -> set[str]:
+        """The rows of an application, in any of its branches."""
+        place = sketch.place
         path = self.root / place.file
         if path not in self._statements:
             self._statements[path] = _statements(path)
-        around = [rows for rows in self._statements[path] if place.row in rows]
-        rows = min(around, key=len, default=range(place.row, place.row + 1))
-        return {f"{place.file}:{row}" for row in rows}
+        found = set[str]()
+        for wanted in sketch.rows or (place.row,):
+            around = [rows for rows in self._statements[path] if wanted in rows]
+            rows = min(around, key=len, default=range(wanted, wanted + 1))
+            found |= {f"{place.file}:{row}" for row in rows}
+        return found
 
     def _of(self, way: Sketch, key: _Key) -> Iterator[Subject]:
         """Those that are known, then others as long as somebody asks for them."""

@@ -134,6 +134,32 @@ def test_what_no_call_comes_to_is_not_run(tmp_path: Path) -> None:
         find_subject(sketches["Layer.subtract_start"], Loading(tmp_path), 1)
 
 
+_BRANCHES = """
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Parameter(torch.zeros(rank, base_layer.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, rank))
+        self.scaling = alpha / rank
+
+    def merge(self):
+        if self.base_layer.weight.dtype == torch.uint8:
+            self.base_layer.weight.data = unpacked(self.base_layer) + self.lora_B @ self.lora_A * self.scaling
+        else:
+            self.base_layer.weight.data += self.lora_B @ self.lora_A * self.scaling
+"""
+
+
+def test_either_branch_of_an_application_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "layers.py").write_text(_BRANCHES)
+    assert _answers(tmp_path) == {"layers.py Layer.merge": Verdict.OK}
+
+
 _HADAMARD = """
 import torch
 from torch import nn
