@@ -1,6 +1,6 @@
 """Findings in public code, confirmed by number.
 
-    python benchmarks/field.py MIRROR [OWNER/NAME ...] [--out ROWS]
+    python benchmarks/field.py MIRROR [OWNER/NAME ...] [--out ROWS] [--seconds N]
 
 MIRROR holds bare repositories as ``OWNER+NAME/repo``. Of each one the Python files of its newest revision are
 put into an empty folder, linted with the default rules, and each finding is run as `check --prove` does: in
@@ -79,7 +79,7 @@ class Row:
         return cls(**{**data, "proof": proof})
 
 
-def rows_of(repository: str, mirror: Path) -> Iterator[Row]:
+def rows_of(repository: str, mirror: Path, seconds: float) -> Iterator[Row]:
     """The findings in the newest revision. Raises FileNotFoundError where it cannot be had."""
     revision = git(mirror, repository, "rev-parse", "HEAD").decode().strip()
     with tempfile.TemporaryDirectory() as scratch:
@@ -93,7 +93,7 @@ def rows_of(repository: str, mirror: Path) -> Iterator[Row]:
             sources = discover([Path(".")], Configs())
             result = engine.lint(sources.targets, sources.context)
             shown = [item for item in result.findings if item.confidence == "high"]
-            found = proved(shown, sources) if shown else ()
+            found = proved(shown, sources, timeout=seconds) if shown else ()
             rows = [
                 Row(
                     repository,
@@ -102,7 +102,7 @@ def rows_of(repository: str, mirror: Path) -> Iterator[Row]:
                     item.name,
                     f"{item.span.filename}:{item.span.start.row}",
                     item.proof,
-                    *_repaired(item),
+                    *_repaired(item, seconds),
                 )
                 for item in found
             ]
@@ -111,7 +111,7 @@ def rows_of(repository: str, mirror: Path) -> Iterator[Row]:
     yield from rows or [Row(repository, revision)]
 
 
-def _repaired(item: Finding) -> tuple[str, str]:
+def _repaired(item: Finding, seconds: float) -> tuple[str, str]:
     """The command for the patch of a confirmed finding, and what is observed with it; the tree stays."""
     proof, fix = item.proof, item.fix
     if proof is None or proof.status != "confirmed" or fix is None:
@@ -133,7 +133,7 @@ def _repaired(item: Finding) -> tuple[str, str]:
         source = Path(name).read_bytes()
         scopes, rows = Scopes(source), range(1, source.count(b"\n") + 2)
         moved = (at for at in rows if scope and (now := scopes.at(at)) and now.name == scope.name)
-        report = run_verify(Path("."), only=f"{name}:{next(moved, row)}", seed=0)
+        report = run_verify(Path("."), only=f"{name}:{next(moved, row)}", seed=0, timeout=seconds)
         answers = [row for row in report.rows if row.scenario.endswith(f": {proof.question}")]
         judged = [row for row in answers if row.verdict is Verdict.OK]
         wrong = [row for row in answers if row.is_failure]
@@ -265,7 +265,7 @@ def _most(item: tuple[str, int]) -> tuple[int, str]:
     return (-item[1], item[0])
 
 
-def _collected(mirror: Path, names: Iterable[str], out: Path | None) -> Iterator[Row]:
+def _collected(mirror: Path, names: Iterable[str], out: Path | None, seconds: float) -> Iterator[Row]:
     known = [Row.read(line) for line in out.read_text().splitlines()] if out and out.exists() else []
     yield from known
     done = {row.repository for row in known}
@@ -273,7 +273,7 @@ def _collected(mirror: Path, names: Iterable[str], out: Path | None) -> Iterator
         if name in done:
             continue
         try:
-            rows = list(rows_of(name, mirror))
+            rows = list(rows_of(name, mirror, seconds))
         except OSError as error:
             print(f"{name}: {error}", file=sys.stderr)
             continue
@@ -291,11 +291,12 @@ def main() -> int:
     parser.add_argument("mirror", type=Path)
     parser.add_argument("repositories", nargs="*", metavar="OWNER/NAME")
     parser.add_argument("--out", type=Path, metavar="ROWS")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for one question")
     options = parser.parse_args()
     names = options.repositories or sorted(
         folder.parent.name.replace("+", "/", 1) for folder in options.mirror.glob("*+*/repo")
     )
-    rows = list(_collected(options.mirror, names, options.out))
+    rows = list(_collected(options.mirror, names, options.out, options.seconds))
     print("\n".join(page(rows, options.mirror)))
     return 0
 

@@ -40,10 +40,14 @@ def proved(
     *,
     isolation: Isolation = Isolation.AUTO,
     python: Path | None = None,
+    timeout: float | None = None,
     say: Say | None = None,
     warn: Say | None = None,
 ) -> tuple[Finding, ...]:
-    """The findings, each with its proof. This executes code of the files in `sources`."""
+    """The findings, each with its proof. This executes code of the files in `sources`.
+
+    `timeout` is how many seconds a question may take, as in `run_verify`.
+    """
     by_root: dict[Path, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_root[_root_of(finding, sources.roots)].append(finding)
@@ -56,7 +60,7 @@ def proved(
             warn(line)
 
     for root, group in by_root.items():
-        project = _Project(root, group, sources, python)
+        project = _Project(root, group, sources, python, timeout)
         report = project.run(isolation, say, once) if project.sketches else None
         proofs |= {id(finding): project.proof(finding, report) for finding in group}
     return tuple(replace(finding, proof=proofs[id(finding)]) for finding in findings)
@@ -72,10 +76,16 @@ class _Project:
     """The findings of one project, and what can be run for each."""
 
     def __init__(
-        self, root: Path, findings: Sequence[Finding], sources: Sources, python: Path | None
+        self,
+        root: Path,
+        findings: Sequence[Finding],
+        sources: Sources,
+        python: Path | None,
+        timeout: float | None,
     ) -> None:
         self.root = root
         self._python = python
+        self._timeout = timeout
         asked = [item for item in findings if item.code in CLAIMS and _is_module(item.span.filename)]
         files = {Path(item.span.filename) for item in asked}
         others = [path for path in (*sources.targets, *sources.context) if path not in files]
@@ -97,6 +107,7 @@ class _Project:
             self.root,
             driver="harness",
             seed=SEED,
+            timeout=self._timeout,
             isolation=isolation,
             python=self._python,
             sketches=self.sketches,
