@@ -40,8 +40,16 @@ _NOTHING = 1e-6
 _UNCONVINCING = (Verdict.NOT_LORA_SHAPED, Verdict.BASE_SCALED, Verdict.ERROR)
 
 
+class MissesRowError(CannotBuildError):
+    """The class runs, and no call comes to the application: what is asked of the class has an answer."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__("the calls that the harness makes do not come to this row")
+        self.subject = subject
+
+
 def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
-    """The code that is described. Raises CannotLoadError, CannotBuildError with the reason."""
+    """The code that is described. Raises CannotLoadError, CannotBuildError (or MissesRowError): why not."""
     if not isinstance(described, Sketch):
         return _subject(described, loading)
     if described.place.action is Action.CONVERT:
@@ -56,7 +64,7 @@ def find_subject(described: Described, loading: Loading, seed: int) -> Subject:
             or ways.reaches(subject, described)
         ):
             return subject
-        error = CannotBuildError("the calls that the harness makes do not come to this row")
+        error = MissesRowError(subject)
     except (CannotLoadError, CannotBuildError) as problem:
         error = problem
     through = ways.to(described)

@@ -74,6 +74,19 @@ class Property(StrEnum):
     RSLORA = "alpha / sqrt(rank) where rsLoRA is asked for"
 
 
+# What is asked of a class, whichever of its rows an application is.
+OF_CLASSES = frozenset(
+    {
+        Property.MERGED,
+        Property.SAME_DELTA,
+        Property.UNMERGED,
+        Property.STRENGTH_ONE,
+        Property.STRENGTH_AGAIN,
+        Property.SWITCHED,
+        Property.SETTER,
+        Property.SAVED,
+    }
+)
 # What a delta that lies the wrong way round raises in layers that are not square.
 _LAYOUTS = frozenset({Property.MERGED, Property.SAME_DELTA, Property.UNMERGED})
 _SQUARE = "of a square layer: it raises in others"

@@ -11,11 +11,11 @@ from pathlib import Path
 from lorascale_lint.verify.arrays import framework
 from lorascale_lint.verify.harness.agreement import Agreement, compare
 from lorascale_lint.verify.harness.description import Described, Role, read
-from lorascale_lint.verify.harness.finding import find_subject
+from lorascale_lint.verify.harness.finding import MissesRowError, find_subject
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.measuring import Answer, NotOfferedError
 from lorascale_lint.verify.harness.models import CannotBuildError
-from lorascale_lint.verify.harness.properties import Property, ask
+from lorascale_lint.verify.harness.properties import OF_CLASSES, Property, ask
 from lorascale_lint.verify.harness.reached import reached_rows
 from lorascale_lint.verify.harness.subjects import Subject
 from lorascale_lint.verify.protocol import (
@@ -49,13 +49,15 @@ class Harness:
         if self.subject is None and not self.reason:
             try:
                 self.subject = find_subject(self.described, self.loading, self.seed)
+            except MissesRowError as error:
+                self.subject, self.reason = error.subject, str(error)
             except (CannotLoadError, CannotBuildError) as error:
                 self.reason = str(error) or "nobody knows why"
 
     def answer(self, question: Property) -> Answer:
         """Put one question; whatever the code does is an answer. Raises NotOfferedError."""
         self.prepare()
-        if self.subject is None:
+        if self.subject is None or (self.reason and question not in OF_CLASSES):
             return Answer(Verdict.NOT_RUN, detail=self.reason)
         try:
             return ask(question, self.subject, self.seed)

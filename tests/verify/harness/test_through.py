@@ -70,6 +70,49 @@ def test_a_helper_is_run_by_the_layer_that_calls_it(scale: str, verdict: Verdict
     assert found["layers.py Layer.forward"] is Verdict.OK
 
 
+_MERGED_WHEN_SET = """
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear):
+        super().__init__()
+        self.base_layer = base_layer
+        self.backup = base_layer.weight.data{copy}
+        self.lora_A = self.lora_B = None
+        self.merged = False
+
+    def set_lora_weights(self, lora_A, lora_B):
+        self.lora_A, self.lora_B = lora_A, lora_B
+        self.merge()
+
+    def merge(self):
+        self.base_layer.weight.data += self.lora_B @ self.lora_A
+        self.merged = True
+
+    def unmerge(self):
+        self.base_layer.weight.data = self.backup
+        self.merged = False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T
+"""
+
+
+@pytest.mark.parametrize(("copy", "left"), [(".clone()", Verdict.OK), ("", Verdict.RESIDUAL_AFTER_UNMERGE)])
+def test_a_class_answers_where_its_application_is_not_reached(
+    copy: str, left: Verdict, tmp_path: Path
+) -> None:
+    (tmp_path / "layers.py").write_text(_MERGED_WHEN_SET.replace("{copy}", copy))
+    (sketch,) = [item for item in sketches_of(tmp_path) if item.place.action is Action.FORWARD]
+    harness = Harness(sketch, Loading(tmp_path), 1)
+    assert harness.answer(Property.SCALE).verdict is Verdict.NOT_RUN
+    assert harness.answer(Property.UNMERGED).verdict is left
+
+
 _SCALED_LATER = """
 import torch
 from torch import nn

@@ -552,7 +552,21 @@ class MergedKernels(nn.Linear):
         whole[:, self.rows] = after
         return result + whole
 """
+COMPILED = """
+class Compiled(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Parameter(torch.zeros(rank, base_layer.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, rank))
+        self.scaling = alpha / rank
+
+    @torch.compile()
+    def forward(self, x):
+        return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+"""
 RIGHT = {
+    "compiled": COMPILED,
     "stacked_kernels": STACKED_KERNELS,
     "second_rank": SECOND_RANK,
     "normed_kernel": NORMED_KERNEL,
