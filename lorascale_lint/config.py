@@ -53,8 +53,9 @@ class Config:
 
     def excludes(self, path: Path) -> bool:
         """Whether a file or folder is excluded, by itself or with a folder above it."""
-        relative = _relative(path, self.root)
-        return any(glob_matches(glob, relative) for glob in (*self.exclude, *self.extend_exclude))
+        globs = (*self.exclude, *self.extend_exclude)
+        relative = _relative(path, self.root) if globs else ""
+        return any(glob_matches(glob, relative) for glob in globs)
 
     def ignored_in(self, path: Path) -> tuple[str, ...]:
         """Rule selectors that ``per-file-ignores`` turns off in the file."""
@@ -84,14 +85,18 @@ class Configs:
 
     def __init__(self, overrides: Overrides | None = None) -> None:
         self._of_folder: dict[Path, Config | None] = {}
+        self._known: dict[str, Config] = {}
         self._overrides = overrides
 
     def of(self, path: Path) -> Config:
         """Settings for a file or folder; without any, an empty `Config`. Raises `ConfigError`."""
-        folder = Path(os.path.abspath(path)).parent
-        if self._overrides is not None and self._overrides.isolated:
-            return Config(folder)
-        return self._find(folder) or Config(folder)
+        folder = os.path.dirname(os.path.abspath(path))
+        known = self._known.get(folder)
+        if known is None:
+            isolated = self._overrides is not None and self._overrides.isolated
+            found = None if isolated else self._find(Path(folder))
+            known = self._known[folder] = found or Config(Path(folder))
+        return known
 
     def enter(self, folder: Path) -> ConfigError | None:
         """What is wrong with the settings in ``folder``, if anything: those of the folders above hold then.

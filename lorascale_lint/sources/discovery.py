@@ -143,7 +143,8 @@ def _context(walk: _Walk, folders: Iterable[Path], targets: Mapping[str, Path]) 
         for file in walk.files(root):
             if file.suffix == ".py":  # nothing imports a notebook
                 _add(context, file)
-    return tuple(sorted(display_path(file) for key, file in context.items() if key not in targets))
+    here = Path.cwd()
+    return tuple(sorted(_below(here, file) for key, file in context.items() if key not in targets))
 
 
 def project_root(folder: Path) -> Path | None:
@@ -169,8 +170,13 @@ def project_root(folder: Path) -> Path | None:
 
 def display_path(path: Path) -> Path:
     """The name of a file in this run: relative to the working directory if it is below it."""
-    path, here = _absolute(path), Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    return _below(Path.cwd(), _absolute(path))
+
+
+def _below(here: Path, path: Path) -> Path:
+    """The absolute path relative to ``here`` if it is below it."""
+    length = len(here.parts)
+    return Path(*path.parts[length:]) if path.parts[:length] == here.parts else path
 
 
 def _add(files: dict[str, Path], file: Path) -> None:

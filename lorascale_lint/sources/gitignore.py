@@ -72,22 +72,18 @@ class GitIgnore:
     def __init__(self, folder: Path) -> None:
         above = (item for item in (folder, *folder.parents) if os.path.exists(item / ".git"))
         self.top = next(above, folder)
-        self._of_folder: dict[Path, list[_Pattern]] = {}
+        self._above: dict[Path, list[tuple[Path, list[_Pattern]]]] = {}
 
     def ignores(self, path: Path, *, is_folder: bool) -> bool:
         """Whether a file or folder is ignored by itself; a walk asks for the folders above it before.
 
         The last pattern counts, and those of a deeper folder more than those above it.
         """
-        folder = path.parent
-        while folder.is_relative_to(self.top):
+        for folder, patterns in self._patterns_above(path.parent):
             relative = path.relative_to(folder).as_posix()
-            for pattern in reversed(self._read(folder)):
+            for pattern in reversed(patterns):
                 if pattern.matches(relative, is_folder=is_folder):
                     return not pattern.again
-            if folder == self.top:
-                break
-            folder = folder.parent
         return any(
             pattern.matches(path.relative_to(self.top).as_posix(), is_folder=is_folder)
             for pattern in self._own
@@ -99,10 +95,18 @@ class GitIgnore:
         """Patterns of this clone alone."""
         return [item for item in _read(self.top / ".git" / "info" / "exclude") if not item.again]
 
-    def _read(self, folder: Path) -> list[_Pattern]:
-        if folder not in self._of_folder:
-            self._of_folder[folder] = _read(folder / ".gitignore")
-        return self._of_folder[folder]
+    def _patterns_above(self, folder: Path) -> list[tuple[Path, list[_Pattern]]]:
+        """The folders with patterns from this one up to the top, and their patterns."""
+        known = self._above.get(folder)
+        if known is None:
+            known = []
+            if folder.is_relative_to(self.top):
+                patterns = _read(folder / ".gitignore")
+                known = [(folder, patterns)] if patterns else []
+                if folder != self.top:
+                    known += self._patterns_above(folder.parent)
+            self._above[folder] = known
+        return known
 
 
 def _read(file: Path) -> list[_Pattern]:

@@ -17,10 +17,8 @@ def module_name(path: Path) -> str:
     the name is counted from the project's folder, else it is the file's own.
     """
     root = _source_root(path.parent)
-    parts = path.with_suffix("").relative_to(root).parts
-    if parts[-1] == "__init__":
-        parts = parts[:-1]
-    return ".".join(parts) or path.parent.name
+    folders = path.parent.parts[len(root.parts) :]
+    return ".".join(folders if path.stem == "__init__" else (*folders, path.stem)) or path.parent.name
 
 
 @cache
