@@ -1,16 +1,19 @@
-"""The same trees by several interpreters: `python benchmarks/interpreters.py --with python3.13 TREE...`.
+"""The same trees by several interpreters: `python benchmarks/interpreters.py --with python3.13 -- TREE...`.
 
-Each interpreter needs the program's dependencies; it runs the program beside this file. Prints for each how
-many findings it has, how many files it could not read, and what is not as this interpreter has it. Exits with
-1 if anything else than the reason why a file can't be parsed differs.
+``--examples`` also takes the examples of all rules, bad and good, each in a folder of its own. Each
+interpreter needs the program's dependencies; it runs the program beside this file. Prints for each how many
+findings it has, how many files it could not read, and what is not as this interpreter has it. Exits with 1 if
+anything else than the reason why a file can't be parsed differs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,22 +54,42 @@ class Answer:
         ]
 
 
+def write_examples(folder: Path) -> Path:
+    """The bad and the good example of each rule."""
+    from lorascale_lint.rule import all_rules
+
+    for rule in all_rules():
+        for section, code in re.findall(r"## (Bad|Good)\n+```python\n(.*?)```", rule.page(), re.DOTALL):
+            path = folder / f"{rule.code}_{section}" / "lora.py"
+            path.parent.mkdir(parents=True)
+            path.write_text(code)
+    return folder
+
+
 def main() -> int:
     """Compare; the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("trees", nargs="+", type=Path)
+    parser.add_argument("trees", nargs="*", type=Path)
+    parser.add_argument("--examples", action="store_true")
     parser.add_argument("--with", dest="others", nargs="+", required=True, metavar="PYTHON")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        written = [write_examples(Path(folder) / "examples")] if options.examples else []
+        return compare([*written, *options.trees], options.others)
+
+
+def compare(trees: list[Path], others: list[str]) -> int:
+    """Print what each interpreter has; the exit code."""
     wrong = 0
-    for tree in options.trees:
+    for tree in trees:
         own = Answer.of(sys.executable, tree)
-        print(f"{tree}: {own.version} {len(own.findings)} findings, {len(own.refused)} files not read")
-        for interpreter in options.others:
+        print(f"{tree.name}: {own.version} {len(own.findings)} findings, {len(own.refused)} files not read")
+        for interpreter in others:
             answer = Answer.of(interpreter, tree)
             found = answer.differences(own)
             wrong += len(found)
             print(
-                f"{tree}: {answer.version} {len(answer.findings)} findings, "
+                f"{tree.name}: {answer.version} {len(answer.findings)} findings, "
                 f"{len(answer.refused)} files not read, {len(found)} differ"
             )
             for line in found:

@@ -40,6 +40,8 @@ HEIR_LIMIT = 3
 """Classes of one file with which an inherited method is looked at, beside its own."""
 DISPLAY_LIMIT = 500
 """Elements of a literal list or table that are looked at; the longest table of keys seen has 300."""
+NESTED_LIMIT = 10_000
+"""Parts within parts of a tuple, each counted where it stands: `x = (x, x)` time and again doubles them."""
 HELD_LIMIT = 1_000
 """Elements of a list or table that code makes, by putting it together with itself time and again."""
 TEXT_LIMIT = 300

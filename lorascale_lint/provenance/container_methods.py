@@ -11,6 +11,7 @@ from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import by_name
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.tuples import packed
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -131,7 +132,7 @@ def of_dict(m: Machine, value: Ref, name: str, args: list[Value], named: dict[st
         case "items" | "values" if len(groups := _groups(m, entries)) > 1:
             return of_dict(m, _one_group(m, value, entries, groups), name, args, named)
         case "items":
-            return m.new_list([Tup((k, without_absent(v))) for k, v in entries.pairs], entries.open)
+            return m.new_list([packed([k, without_absent(v)]) for k, v in entries.pairs], entries.open)
         case "values":
             return m.new_list([without_absent(v) for _, v in entries.pairs], entries.open)
         case "keys":

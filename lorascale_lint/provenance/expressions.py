@@ -39,6 +39,7 @@ from lorascale_lint.provenance.scale import TOO_LARGE, Scale, exactly
 from lorascale_lint.provenance.sequences import new_set
 from lorascale_lint.provenance.shapes import tensor_item
 from lorascale_lint.provenance.tensors import multiply, number
+from lorascale_lint.provenance.tuples import packed
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -157,7 +158,7 @@ def _sequence(m: Machine, node: ast.Tuple | ast.List | ast.Set) -> Value:
             values.append(evaluate(m, part))
     open_ = open_ or len(node.elts) > DISPLAY_LIMIT or len(values) > HELD_LIMIT
     if isinstance(node, ast.Tuple) and not open_:
-        return Tup(tuple(values))
+        return packed(values)
     return new_set(m, values, open_) if isinstance(node, ast.Set) else m.new_list(values, open_)
 
 

@@ -18,6 +18,7 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
+from lorascale_lint.provenance.tuples import packed
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -266,7 +267,7 @@ def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywor
             if hidden:
                 local[parameter.arg] = join([(local[parameter.arg], ()), (m.place(parameter.arg), ())])
     if node.vararg is not None:
-        local[node.vararg.arg] = Tup(tuple(rest))
+        local[node.vararg.arg] = packed(rest)
     if node.kwarg is not None:
         pairs: list[tuple[Value, Value]] = [(Text((key,)), value) for key, value in given.items()]
         local[node.kwarg.arg] = m.new_dict(pairs, hidden)

@@ -15,6 +15,7 @@ from lorascale_lint.provenance.literals import plain_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.running import has_role
 from lorascale_lint.provenance.scale import CLIPPED, Scale
+from lorascale_lint.provenance.tuples import packed
 from lorascale_lint.provenance.values import (
     UNKNOWN,
     Const,
@@ -40,18 +41,18 @@ def call_zip(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
     held = [m.elements(value) for value in args]
     if all(item is not None and not item[1] for item in held):
         return m.new_list(
-            [Tup(row) for row in zip(*(item[0] for item in held if item is not None), strict=False)]
+            [packed(row) for row in zip(*(item[0] for item in held if item is not None), strict=False)]
         )
-    return m.new_list([Tup(tuple(element_of(m, value) for value in args))], True)
+    return m.new_list([packed([element_of(m, value) for value in args])], True)
 
 
 def call_enumerate(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     source = args[0] if args else UNKNOWN
     held = m.elements(source)
     if held is not None and not held[1]:
-        return m.new_list([Tup((whole(index), value)) for index, value in enumerate(held[0])])
+        return m.new_list([packed([whole(index), value]) for index, value in enumerate(held[0])])
     index = Number(Scale.of("", f"index in row {getattr(node, 'lineno', 0)}"))
-    return m.new_list([Tup((index, element_of(m, source)))], True)
+    return m.new_list([packed([index, element_of(m, source)])], True)
 
 
 def call_range(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
