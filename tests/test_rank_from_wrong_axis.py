@@ -145,3 +145,35 @@ def test_columns_of_one_adapter_that_has_them_alone(tmp_path: Path) -> None:
         "    return weight + (lora_b @ lora_a) * (alpha / lora_a.shape[1])\n"
     )
     assert "LS120" in [f.code for f in lint_files(tmp_path, {"lora_slots.py": source})]
+
+
+MADE = """
+import torch
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, linear, in_dims, out_dims, rank, lora_alpha):
+        super().__init__()
+        self.linear, self.lora_alpha = linear, lora_alpha
+        self.lora_a = nn.Parameter(torch.randn(in_dims, rank))
+        self.lora_b = nn.Parameter(torch.zeros(rank, out_dims))
+
+    @property
+    def ratio(self):
+        return self.lora_alpha / {extent}
+
+    def forward(self, x):
+        return self.linear(x) + self.ratio * ((x @ self.lora_a) @ self.lora_b)
+"""
+
+
+@pytest.mark.parametrize("extent", ["self.lora_a.shape[0]", "self.lora_b.shape[1]", "self.lora_a.size(0)"])
+def test_a_size_that_the_layer_was_made_with_is_found(extent: str, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"layer.py": MADE.format(extent=extent)}, codes=["LS120"])
+    assert [(finding.code, finding.trace[0].span.start.row) for finding in found] == [("LS120", 15)]
+
+
+@pytest.mark.parametrize("extent", ["self.lora_a.shape[1]", "self.lora_b.shape[0]", "self.lora_a.size(-1)"])
+def test_the_rank_that_the_layer_was_made_with_is_not(extent: str, tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"layer.py": MADE.format(extent=extent)}, codes=["LS120"]) == ()

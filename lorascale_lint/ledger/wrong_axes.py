@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA
-from lorascale_lint.ledger.applications import applications
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS
+from lorascale_lint.ledger.applications import Branch, applications
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.made_deltas import made_deltas
-from lorascale_lint.ledger.numbers import scale_of, symbol_of
+from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import ClassInfo
+from lorascale_lint.provenance.products import is_rank
 from lorascale_lint.provenance.scale import EXTENT, RANK_AXES, Scale, Symbol
-from lorascale_lint.provenance.values import Value, options
+from lorascale_lint.provenance.tensors import factor_of
+from lorascale_lint.provenance.values import Ref, Tensor, Value, options
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,14 @@ class WrongAxis:
 def wrong_axes(ledger: Ledger) -> Iterator[WrongAxis]:
     """One for each division, of however many deltas."""
     seen: set[object] = set()
-    for spot, scale, layout in _deltas(ledger):
-        symbol = _wrong_axis(scale, layout)
+    sizes = _sizes(ledger)
+    for spot, branch in _deltas(ledger):
+        own = sizes.get(spot.cls, {})
+        symbol = _wrong_axis(_by_axes(branch.scale, own), branch.layout)
         if symbol is None:
             continue
-        ways = tuple(_ways(ledger, spot, symbol))
+        names = {symbol.origin, *(name for name, axis in own.items() if axis == symbol.origin)}
+        ways = (*_ways(ledger, spot, names), *_divided(branch, names))[:2]
         cause = ways[-1][0].node if ways else spot.node
         if cause not in seen:
             seen.add(cause)
@@ -41,7 +48,7 @@ def wrong_axes(ledger: Ledger) -> Iterator[WrongAxis]:
             yield WrongAxis(spot, axis, factor, ways)
 
 
-def _ways(ledger: Ledger, spot: Spot, symbol: Symbol) -> Iterator[tuple[Spot, str]]:
+def _ways(ledger: Ledger, spot: Spot, names: set[str]) -> Iterator[tuple[Spot, str]]:
     """Where the extent gets a name, and where alpha is divided by it, on the way to the delta at ``spot``."""
 
     def leads_here(other: Spot) -> bool:
@@ -52,30 +59,64 @@ def _ways(ledger: Ledger, spot: Spot, symbol: Symbol) -> Iterator[tuple[Spot, st
     named = [(bind.spot, bind.name, bind.value) for bind in ledger.binds]
     named += [(given.spot, given.spot.name, given.value) for given in ledger.returns]
     for place, name, value in named:
-        if leads_here(place) and any(_is(option.value, symbol) for option in options(value)):
+        if leads_here(place) and any(_is(option.value, names) for option in options(value)):
             yield place, f"`{name}` is this extent"
             break
     for quotient in ledger.quotients:
         by = options(quotient.by)
-        if leads_here(quotient.spot) and any(_holds(option.value, symbol) for option in by):
+        if leads_here(quotient.spot) and any(_holds(option.value, names) for option in by):
             yield quotient.spot, "and alpha is divided by it"
             break
 
 
-def _is(value: Value, symbol: Symbol) -> bool:
-    return symbol_of(value) == symbol
+def _is(value: Value, names: set[str]) -> bool:
+    symbol = symbol_of(value)
+    return symbol is not None and symbol.origin in names
 
 
-def _holds(value: Value, symbol: Symbol) -> bool:
+def _holds(value: Value, names: set[str]) -> bool:
     scale = scale_of(value)
-    return scale is not None and any(own.origin == symbol.origin for own, _ in scale.powers)
+    return scale is not None and any(own.origin in names for own, _ in scale.powers)
 
 
-def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Scale, str]]:
+def _divided(branch: Branch, names: set[str]) -> Iterator[tuple[Spot, str]]:
+    """Where the number that multiplies was divided by it."""
+    for step in branch.steps:
+        for made in getattr(step.by, "steps", ()):
+            if any(symbol.origin in names and power < 0 for symbol, power in made.scale.powers):
+                yield made.spot, "alpha is divided by it"
+
+
+def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Branch]]:
     """Where a delta is applied, and where one is only made."""
     for item in (*applications(ledger), *made_deltas(ledger)):
         for branch in item.branches:
-            yield item.spot, branch.scale, branch.layout
+            yield item.spot, branch
+
+
+def _sizes(ledger: Ledger) -> dict[ClassInfo | None, dict[str, str]]:
+    """Which extent of a factor a number is that the class made it with, beside the rank."""
+    found: dict[ClassInfo | None, dict[str, str]] = defaultdict(dict)
+    for store in ledger.stores:
+        cls = store.owner.cls if isinstance(store.owner, Ref) else None
+        for option in options(store.value) if cls is not None else ():
+            factor = option.value
+            if isinstance(factor, Tensor) and factor.kind in FACTORS and len(factor.dims) == 2:
+                ranks = [is_rank(dim) for dim in factor.dims]
+                symbol = only_symbol(factor_of(factor.dims[ranks.index(False)])) if sum(ranks) == 1 else None
+                if symbol is not None and not symbol.role and symbol.is_named:
+                    origin = f"{ranks.index(False)} of {factor.kind} <{factor.origin}>"
+                    found[cls].setdefault(symbol.origin, origin)
+    return found
+
+
+def _by_axes(scale: Scale, sizes: Mapping[str, str]) -> Scale:
+    """The scale where a number that a factor was made with is called after the factor's extent."""
+    powers = tuple(
+        (Symbol(EXTENT, sizes[s.origin]) if not s.role and power < 0 and s.origin in sizes else s, power)
+        for s, power in scale.powers
+    )
+    return Scale(scale.coefficient, tuple(sorted(powers))) if sizes else scale
 
 
 def _wrong_axis(scale: Scale, layout: str) -> Symbol | None:
