@@ -26,6 +26,7 @@ class ConstructorDropsAlpha(Rule):
       same layers are made from a configuration for training.
     - A layer that gets the rank of a configuration and the default alpha, where a related layer of the
       same file gets the configuration's alpha too.
+    - A layer that gets the rank of another one which the function makes, and not its alpha.
     - An option for alpha, `--lora_alpha` or a field of settings, that no code reads but to print it,
       where the rank declared beside it makes the adapter, with a constant, the rank or a default as alpha.
 

@@ -10,12 +10,14 @@ from lorascale_lint.knowledge.interfaces import READS_WHOLE
 from lorascale_lint.knowledge.kinds import makes_objects
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
 from lorascale_lint.ledger import left_at_default as calls
-from lorascale_lint.ledger.entries import Use
+from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.numbers import alpha_of
 from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Value, options
 
 
@@ -43,6 +45,7 @@ def dropped_alphas(ledger: Ledger) -> Iterator[Dropped]:
             or _left_in_settings(ledger, left)
             or _reset(ledger, left)
             or _half_configured(ledger, left)
+            or _beside_told(ledger, left)
         )
         if found is not None:
             yield found
@@ -164,6 +167,46 @@ def _half_configured(ledger: Ledger, left: LeftAlpha) -> Dropped | None:
             (told.argument, f"`{told.use.spot.name}` gives such a layer `{alpha}`"),
         ),
         ((left.parameter, alpha),),
+    )
+
+
+def _beside_told(ledger: Ledger, left: LeftAlpha) -> Dropped | None:
+    """A call that gets the rank alone, where another one in the function gets the same rank and its alpha."""
+    ranks = [value for _, value, _ in left.ranks()]
+    made = left.target.owner.name if left.target.owner is not None else left.target.name
+    if any(calls.written_after(ledger, left, field) for field in left.stored(ledger)) or _is_set(
+        ledger, left
+    ):
+        return None
+    for other in ledger.once(ByFunction).uses.get(left.caller, ()):
+        told = other.given.get(left.parameter)
+        if told is None or other.spot.chain or other.callee is None or other.spot.node is left.use.spot.node:
+            continue
+        given = [value for name, value in other.given.items() if role_of(name, True) == RANK]
+        argument = argument_of(other, left.parameter)
+        if ranks and given == ranks and argument is not None and alpha_of(told):
+            return Dropped(
+                left.use,
+                f"`{made}` gets the rank of another layer and not its alpha",
+                (
+                    (argument, f"`{other.spot.name}` gives a layer this alpha with the same rank"),
+                    (left.use.spot, "this call gets the rank alone"),
+                    (left.declared, f"so `{left.parameter}` is {left.default}"),
+                ),
+                ((left.parameter, ast.unparse(argument.node)),),
+            )
+    return None
+
+
+def _is_set(ledger: Ledger, left: LeftAlpha) -> bool:
+    """Does the caller tell something made before an alpha, by a method?"""
+    return any(
+        isinstance(use.callee, FunctionInfo)
+        and use.callee.name != "__init__"
+        and use.callee.owner is not None
+        and any(role_of(name, True) == ALPHA for name in use.given)
+        for use in ledger.once(ByFunction).uses.get(left.caller, ())
+        if not use.spot.chain and use.spot.row > left.use.spot.row
     )
 
 
