@@ -30,6 +30,8 @@ class Sample:
     """How the key of DoRA's magnitude ends."""
     of_dora: bool = False
     """Is there one in this file?"""
+    dotted: bool = False
+    """Are there dots in names that are flat in most files of the convention?"""
     of_models: tuple[tuple[str, str], ...] = ()
     """Modules of certain models, by a word of the code that knows those: it may take no other names."""
 
@@ -56,6 +58,11 @@ class Sample:
     def base_key(self) -> str:
         """Key of the weight below the factors; empty in files of factors alone."""
         return self.key(self.base) if self.base else ""
+
+    @property
+    def is_rare(self) -> bool:
+        """Do few files look so, of those that the code names the convention of?"""
+        return self.of_dora or self.dotted
 
     @property
     def magnitude_key(self) -> str:
@@ -130,7 +137,7 @@ SAMPLES = (
         ("diffusion_model",),
         "lora_down",
         True,
-        magnitude="dora_scale",
+        dotted=True,
     ),
     Sample("diffusers-legacy", "unet.blocks.0.attn.to_q", LORA_DOWN_UP, "alpha", ("lora.down", "lora.up")),
     Sample("megatron", "model.layers.0.self_attn", IN_OUT, "alpha", ("linear_in", "linear_out")),

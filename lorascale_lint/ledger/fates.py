@@ -291,15 +291,13 @@ class Fate:
 
 
 def fates(ledger: Ledger) -> list[Fate]:
-    """One for each trial of a plain file that came to its end, tests aside."""
-    whole = (trial for trial in ledger.trials if trial.whole and not trial.spot.file.is_test)
-    return [Fate(trial) for trial in whole if not trial.sample.of_dora]
+    """One for each trial of a usual file that came to its end, tests aside."""
+    return [fate for fate in every_fate(ledger) if not fate.trial.sample.is_rare]
 
 
-def dora_fates(ledger: Ledger) -> list[Fate]:
-    """The same for files with a magnitude beside the factors."""
-    whole = (trial for trial in ledger.trials if trial.whole and not trial.spot.file.is_test)
-    return [Fate(trial) for trial in whole if trial.sample.of_dora]
+def every_fate(ledger: Ledger) -> list[Fate]:
+    """Those of files with a magnitude, or with dots in names that are flat elsewhere, too."""
+    return [Fate(trial) for trial in ledger.trials if trial.whole and not trial.spot.file.is_test]
 
 
 def is_named(fate: Fate) -> bool:

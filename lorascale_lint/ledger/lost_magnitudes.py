@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import MAGNITUDE
 from lorascale_lint.ledger.entries import KeyRead
-from lorascale_lint.ledger.fates import Fate, dora_fates, is_named, is_unseen, origins
+from lorascale_lint.ledger.fates import Fate, every_fate, is_named, is_unseen, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
@@ -52,14 +52,13 @@ class LostMagnitude:
 def lost_magnitudes(ledger: Ledger) -> Iterator[LostMagnitude]:
     """One for each function that uses the factors of such a file, or gives them new names."""
     seen: set[object] = set()
-    for fate in dora_fates(ledger):
+    for fate in every_fate(ledger):
         key = fate.trial.sample.magnitude_key
+        if not key:
+            continue
         origin = f"adapter[{key}]"
-        if (
-            not is_named(fate)
-            or not any(_is_found(fate, side) for side in (fate.down, fate.up))
-            or _is_used(fate, origin)
-        ):
+        found = any(_is_found(fate, side) for side in (fate.down, fate.up))
+        if not found or not is_named(fate) or _is_used(fate, origin):
             continue
         missed = _missed(fate, origin)
         spots = [apply.spot for apply in fate.applies] if missed is not None else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.ledger.fates import Fate, alpha_words, fates, is_named, origins
+from lorascale_lint.ledger.fates import Fate, alpha_words, every_fate, is_named, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Ref, Text, Value, options
@@ -27,9 +27,11 @@ class Misgrouped:
 def misgrouped(ledger: Ledger) -> Iterator[Misgrouped]:
     """One for each grouping, in files that state an alpha for each module, by code that knows alpha."""
     seen: set[object] = set()
-    made = {fate.trial.spot.file for fate in fates(ledger) if _makes_dotted(fate)}
-    whole = {fate.trial.function for fate in fates(ledger) if "." in fate.trial.sample.module and _fits(fate)}
-    for fate in fates(ledger):
+    made = {fate.trial.spot.file for fate in every_fate(ledger) if _makes_dotted(fate)}
+    whole = {
+        fate.trial.function for fate in every_fate(ledger) if "." in fate.trial.sample.module and _fits(fate)
+    }
+    for fate in every_fate(ledger):
         if fate.trial.function in whole or not is_named(fate):
             continue  # of names with dots alone, or of other ones
         if fate.trial.spot.file in made and "." in fate.trial.sample.module:
