@@ -56,6 +56,8 @@ GROWTH = {
     "x = (*x, *x)": "(lora_A, lora_B)",
     "x = zip(x, x)": "lora_A",
     "x = (x, x)": "alpha / rank",
+    "x = functools.partial(x, x)": '"lora_A"',
+    "x = functools.partial(x, y=x)": "lora_A",
     "x = [*enumerate(x)]": "[1, 2]",
     "x.extend(x)": "[1, 2]",
     "x = {**x, **x}": '{"a": 1, "b": lora_A}',
@@ -85,7 +87,8 @@ def test_what_python_refuses_or_takes_hours_for(table: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("row", GROWTH)
 def test_what_doubles_with_each_row(row: str, tmp_path: Path) -> None:
     rows = "\n    ".join([GROWTH[row], *[row.partition("  #")[0]] * 40])
-    source = FUNCTION.replace("odd = {code}", "x = {code}\n    odd = x").format(number=0, code=rows)
+    grown = FUNCTION.replace("odd = {code}", "x = {code}\n    odd = x").format(number=0, code=rows)
+    source = f"import functools\n{grown}"
     start = process_time()
     assert lint(write_files(tmp_path, {"lora_growth.py": source}), []).failures == ()
     assert process_time() - start < 20

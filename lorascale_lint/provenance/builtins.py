@@ -41,6 +41,7 @@ from lorascale_lint.provenance.sequences import (
 )
 from lorascale_lint.provenance.shapes import extent
 from lorascale_lint.provenance.tensors import tensor
+from lorascale_lint.provenance.tuples import bounded
 from lorascale_lint.provenance.values import (
     NONE,
     UNKNOWN,
@@ -206,7 +207,11 @@ def _hasattr(m: Machine, args: list[Value], named: dict[str, Value], node: ast.C
 
 
 def _partial(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
-    return Partial(args[0], tuple(args[1:]), tuple(named.items())) if args else UNKNOWN
+    if not args:
+        return UNKNOWN
+    callee, *values = bounded([*args, *named.values()])
+    given = dict(zip(named, values[len(args) - 1 :], strict=True))
+    return Partial(callee, tuple(values[: len(args) - 1]), tuple(given.items()))
 
 
 def _string(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:

@@ -1,11 +1,11 @@
-"""Tuples that the code makes of values, which may be tuples themselves."""
+"""Tuples and the like that the code makes of values, which may be such ones themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from lorascale_lint.bounds import NESTED_LIMIT
-from lorascale_lint.provenance.values import UNKNOWN, Tup, Union, Value
+from lorascale_lint.provenance.values import UNKNOWN, Partial, Tup, Union, Value
 
 
 def packed(values: Sequence[Value]) -> Tup:
@@ -13,9 +13,14 @@ def packed(values: Sequence[Value]) -> Tup:
 
     Whoever looks through a value goes through each part, however often it is the same one.
     """
+    return Tup(bounded(values))
+
+
+def bounded(values: Sequence[Value]) -> tuple[Value, ...]:
+    """The values; of too many parts within parts, none of those that have parts."""
     if _left(values, NESTED_LIMIT) < 0:
-        values = [UNKNOWN if isinstance(value, Tup | Union) else value for value in values]
-    return Tup(tuple(values))
+        return tuple([UNKNOWN if isinstance(value, Tup | Union | Partial) else value for value in values])
+    return tuple(values)
 
 
 def _left(values: Iterable[Value], left: int) -> int:
@@ -26,6 +31,8 @@ def _left(values: Iterable[Value], left: int) -> int:
             left = _left(value.items, left)
         elif isinstance(value, Union):
             left = _left((option.value for option in value.options), left)
+        elif isinstance(value, Partial):
+            left = _left((value.callee, *value.args, *(given for _, given in value.keywords)), left)
         if left < 0:
             break
     return left
