@@ -139,3 +139,16 @@ def resize(up, down, alpha, rank, start):
 
 def test_powers_of_a_delta_for_a_decomposition_are_no_delta(tmp_path: Path) -> None:
     assert codes(POWERS, tmp_path, "LS121", "LS106") == set()
+
+
+BLEND = """
+def blend(layer, lora_up, lora_down, alpha: float = 1.0, beta: float = 1.0):
+    layer.lora_up.weight = lora_up * alpha + layer.lora_up.weight * beta
+    layer.lora_down.weight = lora_down * alpha + layer.lora_down.weight * beta
+"""
+
+
+def test_two_weights_of_one_sum_are_one_finding(tmp_path: Path) -> None:
+    path = tmp_path / "blend.py"
+    path.write_text(BLEND)
+    assert [one.span.start.row for one in lint([path], [], codes=["LS114"]).findings] == [4]

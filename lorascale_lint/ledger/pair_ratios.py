@@ -37,7 +37,7 @@ class SquaredRatio:
 
 
 def squared_in_pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
-    """One for each two steps of one function."""
+    """One for each two statements of one function: what a sum weighs there is wrong in one way."""
     by_function: dict[FunctionInfo | None, list[Multiplied]] = defaultdict(list)
     looks: dict[int, list[Multiplied]] = defaultdict(list)
     for step in ledger.multiplied:
@@ -47,6 +47,7 @@ def squared_in_pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
                 by_function[step.spot.function].append(step)
     summed = {entry.spot.function for entry in ledger.factor_sums}
     for function, steps in by_function.items():
+        told: set[tuple[tuple[int, int], ...]] = set()
         sides: dict[str, list[Multiplied]] = {A: [], B: []}
         for step in steps:
             if not _averaged(steps, step):
@@ -59,6 +60,10 @@ def squared_in_pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
                 if not twice or contradict(_of_any_key(one.guards), _of_any_key(two.guards)):
                     continue
                 first, last = sorted((one, two), key=lambda step: step.spot.row)
+                statements = (first.spot.statement, last.spot.statement)
+                if statements in told:
+                    continue
+                told.add(statements)
                 same = one.scale == two.scale
                 name = min(symbol.origin.removesuffix("[*]") for symbol in twice)
                 sure = same or function not in summed
