@@ -40,6 +40,7 @@ from lorascale_lint.verify.verdicts import Verdict
 _NAMES = re.compile(r"`[^`]*`|'[^']*'|\([^()]*\)|<[^<>]*>|\b\d+(?:\.\d+)?\b")
 _WORDS = ("confirmed", "refuted", "not run")
 _LONGEST = 70
+_HERE = Path(__file__).parent
 _COLUMNS = (
     "repository, revision",
     "place",
@@ -70,6 +71,8 @@ class Row:
     """The command that prints it; "" where there is none."""
     patched: str = ""
     """What the question's answer is with it."""
+    by: str = ""
+    """The revision of this project that looked."""
 
     @classmethod
     def read(cls, line: str) -> Row:
@@ -82,6 +85,10 @@ class Row:
 def rows_of(repository: str, mirror: Path, seconds: float) -> Iterator[Row]:
     """The findings in the newest revision. Raises FileNotFoundError where it cannot be had."""
     revision = git(mirror, repository, "rev-parse", "HEAD").decode().strip()
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=_HERE, capture_output=True, check=False
+    )
+    by = told.stdout.decode().strip()
     with tempfile.TemporaryDirectory() as scratch:
         here = os.getcwd()
         tree = Path(scratch) / repository.rpartition("/")[2]
@@ -103,12 +110,13 @@ def rows_of(repository: str, mirror: Path, seconds: float) -> Iterator[Row]:
                     f"{item.span.filename}:{item.span.start.row}",
                     item.proof,
                     *_repaired(item, seconds),
+                    by=by,
                 )
                 for item in found
             ]
         finally:
             os.chdir(here)
-    yield from rows or [Row(repository, revision)]
+    yield from rows or [Row(repository, revision, by=by)]
 
 
 def _repaired(item: Finding, seconds: float) -> tuple[str, str]:
@@ -203,6 +211,13 @@ def page(rows: Sequence[Row], mirror: Path) -> Iterator[str]:
     yield (
         f"{len({row.repository for row in rows})} repositories, {len(found)} findings of the default rules: "
         + ", ".join(f"{counts[word]} {word}" for word in _WORDS)
+        + "."
+    )
+    looked = Counter(by for by, _ in {(row.by, row.repository) for row in rows})
+    yield ""
+    yield (
+        "Rules and harness are those of "
+        + ", ".join(f"{by} ({count} repositories)" for by, count in looked.most_common())
         + "."
     )
     confirmed = _copies([row for row in found if row.proof and row.proof.status == "confirmed"], mirror)

@@ -90,9 +90,10 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     elif build.weight_as_input:
         raise CannotBuildError("its merge is given no input")
     unmerge = _action(layer, sketch.unmerge, words.UNMERGE)
-    if sketch.place.action is Action.FORWARD and method != "forward" and _has_forward(layer):
-        # Whoever calls one beside the forward asks first whether the layer is merged.
-        merge = unmerge = None
+    strength = _strength(layer)
+    if sketch.place.action is Action.FORWARD and method != "forward" and has_forward(type(layer)):
+        # Whoever calls one beside the forward asks whether the layer is merged, and tells it the strength.
+        merge = unmerge = strength = None
     without = forward is not None or (merge is not None and merge.arguments)
     base, transposed = _base(tensors, setting, told, needed=not without)
     return LayerCase(
@@ -104,7 +105,7 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         forward=forward,
         merge=merge,
         unmerge=unmerge,
-        strength=_strength(layer),
+        strength=strength,
         prepare=_action(layer, "", words.PREPARE),
         transposed=transposed,
         geometry=build.geometry,
@@ -114,9 +115,10 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     )
 
 
-def _has_forward(layer: Any) -> bool:
-    """Whether its class, or one that it is made of, says what a forward is."""
-    return any("forward" in vars(cls) for cls in type(layer).__mro__ if cls.__module__ != _TORCH_MODULES)
+def has_forward(cls: Any) -> bool:
+    """Whether a class, or one that it is made of, says what a forward is."""
+    above = getattr(cls, "__mro__", ())
+    return any("forward" in vars(item) for item in above if item.__module__ != _TORCH_MODULES)
 
 
 def _modules_of(step: Step) -> tuple[int, ...]:

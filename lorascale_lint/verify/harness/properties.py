@@ -25,6 +25,7 @@ from lorascale_lint.verify.harness.description import (
     Value,
 )
 from lorascale_lint.verify.harness.formula import formula_of
+from lorascale_lint.verify.harness.layers import has_forward
 from lorascale_lint.verify.harness.measuring import (
     ALPHA,
     ALPHAS,
@@ -198,8 +199,16 @@ def _file_alpha(subject: Subject, seed: int) -> Answer:
     return replace(answer, verdict=Verdict.OBSERVED) if answer.verdict is Verdict.ALPHA_IGNORED else answer
 
 
+def _is_helper(subject: Subject) -> bool:
+    """Whether it is a method beside the forward, which tells it the strength."""
+    case = subject.case
+    if not isinstance(case, LayerCase) or case.forward is None or case.place.action is not Action.FORWARD:
+        return False
+    return case.forward.method != "forward" and has_forward(subject.made_by)
+
+
 def _strength(subject: Subject, seed: int) -> Answer:
-    if Role.STRENGTH not in subject.roles:
+    if Role.STRENGTH not in subject.roles or _is_helper(subject):
         raise NotOfferedError
     setting = setting_of(subject.case, seed)
     found: dict[float, float] = {}

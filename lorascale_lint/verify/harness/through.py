@@ -262,7 +262,8 @@ def _choices(cls: Any) -> Iterator[tuple[str, Value]]:
     except Exception:  # Annotations are code, and name what is not there.
         hints = {}
     for name, parameter in parameters_of(cls).items():
-        if parameter.default is False:
+        unset = parameter.default is None and hints.get(name) in (bool, bool | None)
+        if parameter.default is False or unset:
             yield name, Value(Role.LITERAL, literal=True)
         # Of what has a default, so that everything that it is made of has one.
         for kind in _kinds(hints.get(name)):

@@ -177,6 +177,45 @@ def test_what_no_call_comes_to_is_not_run(tmp_path: Path) -> None:
         find_subject(sketches["Layer.subtract_start"], Loading(tmp_path), 1)
 
 
+_UNSET_FLAG = """
+from dataclasses import dataclass
+from typing import Optional
+import torch
+from torch import nn
+
+
+@dataclass
+class Settings:
+    r_: Optional[int] = None
+    alpha_: Optional[int] = None
+    strided_: {kind} = None
+
+
+class Layer(nn.Module):
+    def __init__(self, base_layer: nn.Linear, config: Settings):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Linear(base_layer.in_features, config.r_, bias=False)
+        self.lora_B = nn.Linear(config.r_, base_layer.out_features, bias=False)
+        self.scaling = config.alpha_ / config.r_
+        self.strided = config.strided_
+
+    def strided_forward(self, residual, ways: list, x):
+        return residual + self.lora_B(self.lora_A(x)) * self.scaling
+
+    def forward(self, x):
+        if self.strided:
+            return self.strided_forward(self.base_layer(x), [], x)
+        return self.base_layer(x) + self.lora_B(self.lora_A(x)) * self.scaling
+"""
+
+
+@pytest.mark.parametrize("kind", ["bool", "Optional[bool]"])
+def test_a_flag_of_settings_that_is_unset_is_an_option(kind: str, tmp_path: Path) -> None:
+    (tmp_path / f"unset_{len(kind)}.py").write_text(_UNSET_FLAG.replace("{kind}", kind))
+    assert set(_answers(tmp_path).values()) == {Verdict.OK}
+
+
 _BRANCHES = """
 import torch
 from torch import nn

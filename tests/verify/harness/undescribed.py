@@ -565,7 +565,25 @@ class Compiled(nn.Module):
     def forward(self, x):
         return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
 """
+TOLD_STRENGTH = """
+class Bypassed(nn.Module):
+    def __init__(self, org_module: nn.Module, multiplier=1.0, rank=4, alpha=1):
+        super().__init__()
+        self.org_forward = org_module.forward
+        self.lora_down = nn.Linear(org_module.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, org_module.out_features, bias=False)
+        self.multiplier = multiplier
+        self.scale = alpha / rank
+        self.org_module = [org_module]
+
+    def bypass(self, x, scale=1):
+        return self.org_forward(x) + self.lora_up(self.lora_down(x)) * self.scale * scale
+
+    def forward(self, x):
+        return self.bypass(x, self.multiplier)
+"""
 RIGHT = {
+    "told_strength": TOLD_STRENGTH,
     "compiled": COMPILED,
     "stacked_kernels": STACKED_KERNELS,
     "second_rank": SECOND_RANK,
