@@ -47,12 +47,15 @@ class Effects:
         """Names of methods that may change their object, or call one that does."""
         known = self._changing.get(cls)
         if known is None:
-            methods = [(name, info) for item in self._program.mro(cls) for name, info in item.methods.items()]
-            calls = {info: _own_calls(info, first_of(info)) for _, info in methods}
-            found = {name for name, info in methods if _writes(info)}
+            calls: dict[FunctionInfo, frozenset[str]] = {}
+            found = set()
+            for item in self._program.mro(cls):
+                for name, info in item.methods.items():  # both while what stands below it is known
+                    calls[info] = _own_calls(info, first_of(info))
+                    found |= {name} if _writes(info) else set()
             more = found
             while more:
-                more = {name for name, info in methods if name not in found and calls[info] & found}
+                more = {info.name for info, called in calls.items() if called & found} - found
                 found |= more
             known = self._changing[cls] = frozenset(found)
         return known
