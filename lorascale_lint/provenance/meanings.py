@@ -11,7 +11,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import match_entry, place_entry, without_absent
 from lorascale_lint.provenance.machine import Machine
-from lorascale_lint.provenance.marks import PART
+from lorascale_lint.provenance.marks import MANY, PART
 from lorascale_lint.provenance.products import by_shape, is_rank, side_by_extents
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale
 from lorascale_lint.provenance.states import is_fresh
@@ -45,7 +45,7 @@ def named(m: Machine, value: Value, name: str) -> Value:
         role = STRENGTH if role == BASE else role  # one number is no weight of a model
         symbol = value.scale.powers[0][0]
         return replace(value, scale=Scale.of(role, symbol.origin)) if role in NUMBERS else value
-    if isinstance(value, Place) and value.role is None:
+    if isinstance(value, Place) and value.role is None and not value.path.startswith(MANY):
         role = role_of(name, m.frame.lora)
         if role is not None and role != "base" and not _is_input(m, value):
             return Place(value.path, role, True, made=value.made)

@@ -93,3 +93,33 @@ def main(path, weight):
 """
     )
     assert found == ["alpha / rank * strength"]
+
+
+def test_what_has_too_many_ways_is_not_known_by_its_name() -> None:
+    found = formulas_of(
+        """
+from torch import nn
+
+
+def each_pair(items):
+    for item in items:
+        yield item
+
+
+class LoRAModule(nn.Module):
+    def __init__(self, base_layer, lora_down, lora_up, alpha, lora_dim):
+        super().__init__()
+        self.base_layer = base_layer
+        for lora_down, lora_up, alpha, lora_dim in each_pair([(lora_down, lora_up, alpha, lora_dim)]):
+            self.weights = []
+            self.weights.append(lora_down)
+            self.weights.append(lora_up)
+            self.weights.append(alpha)
+            self.weights.append(lora_dim)
+
+    def merge(self):
+        scale = self.weights[2] / self.weights[3]
+        self.base_layer.weight.data += (self.weights[1] @ self.weights[0]) * scale
+"""
+    )
+    assert found == ["unknown"]
