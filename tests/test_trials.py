@@ -49,9 +49,11 @@ def written(trial: Trial) -> list[str | None]:
 
 
 def test_keys_come_out_letter_by_letter(tmp_path: Path) -> None:
-    (trial,) = ledger_of(RENAMES, tmp_path).trials
+    trial, of_dora = ledger_of(RENAMES, tmp_path).trials
     assert trial.whole
+    assert of_dora.sample.of_dora
     assert trial.sample.convention == "kohya"
+    assert written(of_dora) == written(trial)
     assert [key for key in written(trial) if key and "." in key] == [
         "blocks.0.attn_to_q.A",
         "blocks.0.attn_to_q.B",

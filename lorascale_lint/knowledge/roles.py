@@ -350,7 +350,7 @@ def speaks_of_letters(text: str) -> bool:
 
 _WEIGHS = frozenset("gain amount blend intensity influence weights lam lmbda lambda mix decay".split())
 _OF_TRAINING = frozenset(
-    "alpha alphas rank ranks r dim scaling scale eps std norm mask bias dropout p".split()
+    "alpha alphas rank ranks r dim scaling scale eps std norm mask bias dropout p sign signs direction".split()
 )
 
 

@@ -13,6 +13,7 @@ from lorascale_lint.ledger.factor_setters import Setter
 from lorascale_lint.ledger.families import Family
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.marks import MANY
 from lorascale_lint.provenance.values import Place, Tensor, Tup, Value, options
 
 
@@ -98,7 +99,9 @@ def merged_again(ledger: Ledger, found: Accumulation) -> Use | None:
     sets = {use.spot.function for use in ledger.uses if use.callee is setter or use.called == setter.name}
     for use in ledger.uses:
         # An element of a collection is a layer, where objects of several classes have such a method.
-        known = use.callee is merge or (use.callee is None and use.name.endswith(f"].{merge.name}"))
+        receiver = use.name.removesuffix(f".{merge.name}")
+        element = receiver != use.name and (receiver.endswith("]") or receiver == MANY)
+        known = use.callee is merge or (use.callee is None and element)
         elsewhere = use.spot.function not in (setter, merge, found.unmerge, *sets)
         if known and elsewhere and not use.given and not use.spot.chain and not use.spot.file.is_test:
             return use
