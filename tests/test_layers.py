@@ -70,6 +70,25 @@ def test_no_two_files_of_the_engine_import_each_other() -> None:
         walk(name, ())
 
 
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """What the top level of a file gives a name to, as often as it does."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+
+
+def test_no_file_gives_a_name_twice() -> None:
+    """A second table of one name takes the place of the first one, wherever that is used."""
+    for path in PACKAGE.rglob("*.py"):
+        names = list(_defined(ast.parse(path.read_text())))
+        assert sorted(names) == sorted(set(names)), path
+
+
 def test_rooms_know_only_what_comes_before_them() -> None:
     wrong = [
         f"{name} imports {other}"

@@ -75,8 +75,8 @@ EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
 CALLED_BY_FRAMEWORK = ("forward", "__call__", "call")
 """Methods of a layer that nobody needs to call by name."""
 
-FILLS = frozenset("append update setdefault extend".split())
-"""Methods of Python's containers that put something in."""
+ONLY_FILLS = frozenset("append update setdefault extend".split())
+"""Methods of Python's containers that put something in, and change nothing else that the object knows."""
 GIVES_FIELD = frozenset("register_buffer register_parameter add_module".split())
 """Methods of torch.nn.Module that give it a field."""
 MAKES_CONTAINERS = frozenset("dict list set OrderedDict defaultdict".split())

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
-from lorascale_lint.knowledge.members import FILLS, GIVES_FIELD, MAKES_CONTAINERS
+from lorascale_lint.knowledge.members import GIVES_FIELD, MAKES_CONTAINERS, ONLY_FILLS
 from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.linking.definitions import FunctionInfo
 
@@ -51,7 +51,7 @@ def changed(nodes: Iterable[ast.AST], receiver: str | None) -> Iterator[ast.expr
         match inner:
             case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
                 yield inner
-            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in FILLS:
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in ONLY_FILLS:
                 yield ast.Subscript(owner, ast.Constant(name), ast.Store())
             case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in GIVES_FIELD:
                 yield ast.Attribute(owner, name, ast.Store())
