@@ -77,7 +77,7 @@ def files(folder: Path) -> list[str]:
 
 def with_lora_code(texts: list[str]) -> list[str]:
     """Those with LoRA code that are small enough for thousands of checks."""
-    from lorascale_lint.knowledge.roles import speaks_of_lora
+    from lorascale_lint.knowledge.speech import speaks_of_lora
 
     return [text for text in texts if speaks_of_lora(text) and len(text) < 30_000]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lorascale_lint.bounds import SOURCE_BYTES
 from lorascale_lint.findings import FileFailure, Position
-from lorascale_lint.knowledge.roles import may_hold_lora_code, speaks_of_lora
+from lorascale_lint.knowledge.roles import may_hold_lora_code
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.sources.parsing import NestedTooDeeply, parse
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 

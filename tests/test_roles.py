@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lorascale_lint.knowledge.roles import key_role, role_of, speaks_of_lora, words
+from lorascale_lint.knowledge.roles import key_role, role_of, words
+from lorascale_lint.knowledge.speech import speaks_of_lora
 
 STRONG = {
     "A": (

@@ -9,7 +9,8 @@ from itertools import takewhile
 
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
 from lorascale_lint.knowledge.examples import example_of
-from lorascale_lint.knowledge.roles import A, B, key_role, role_of, speaks_of_lora, words
+from lorascale_lint.knowledge.roles import A, B, key_role, role_of, words
+from lorascale_lint.knowledge.speech import speaks_of_lora
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from lorascale_lint.knowledge.interfaces import (
     DEFAULT_ALPHAS,
     WRITES_TEXT,
 )
-from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, speaks_of_lora, words
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, NUMBERS, RANK, role_of, words
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas, written_after

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import READS_WHOLE
 from lorascale_lint.knowledge.kinds import makes_objects
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger import left_at_default as calls
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger

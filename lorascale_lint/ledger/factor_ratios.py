@@ -11,19 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import (
-    ALPHA,
-    DELTA,
-    DIFF,
-    RANK,
-    STRENGTH,
-    A,
-    B,
-    key_role,
-    role_of,
-    speaks_of_lora,
-    words,
-)
+from lorascale_lint.knowledge.roles import ALPHA, DELTA, DIFF, RANK, STRENGTH, A, B, key_role, role_of, words
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.conditions import asked
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger

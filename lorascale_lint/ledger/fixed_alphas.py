@@ -12,7 +12,8 @@ from lorascale_lint.knowledge.interfaces import (
     UPDATES,
     WRITES_TENSORS,
 )
-from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of, speaks_of_lora, words
+from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of, words
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, A, B, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, A, B, role_of
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import symbol_of

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.intent import APPLIES
 from lorascale_lint.knowledge.interfaces import MESSAGES
-from lorascale_lint.knowledge.roles import (
-    ALPHA,
-    GATE,
-    RANK,
-    STRENGTH,
-    STRENGTHS,
-    words,
-)
+from lorascale_lint.knowledge.roles import ALPHA, GATE, RANK, STRENGTH, STRENGTHS, words
 from lorascale_lint.ledger.conditions import explains, expression, parting
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Use

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lorascale_lint.knowledge.interfaces import PATCH_CLASSES, PATCHES, Patch
-from lorascale_lint.knowledge.roles import FACTORS, speaks_of_kohya
+from lorascale_lint.knowledge.roles import FACTORS
+from lorascale_lint.knowledge.speech import speaks_of_kohya
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo

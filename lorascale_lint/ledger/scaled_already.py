@@ -14,7 +14,8 @@ from lorascale_lint.knowledge.interfaces import (
     LOADS_FILES,
     OF_MODELS,
 )
-from lorascale_lint.knowledge.roles import ALPHA, RANK, names_alpha_keys, role_of
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.speech import names_alpha_keys
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks

@@ -20,7 +20,8 @@ from lorascale_lint.knowledge.interfaces import (
     WRITES_TENSORS,
     WRITES_TEXT,
 )
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, speaks_of_lora, words
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, words
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.conditions import is_none
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger

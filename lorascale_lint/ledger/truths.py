@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, speaks_of_kohya, speaks_of_letters
+from lorascale_lint.knowledge.roles import ALPHA, STRENGTH
+from lorascale_lint.knowledge.speech import speaks_of_kohya, speaks_of_letters
 from lorascale_lint.ledger.choices import Choice, choices, divided, rank_stands_in
 from lorascale_lint.ledger.entries import Ask
 from lorascale_lint.ledger.ledger import Ledger

@@ -8,12 +8,8 @@ from collections.abc import Collection
 from pathlib import PurePath
 
 from lorascale_lint.bounds import COMMIT_FILES, COMPANION_BYTES, IMPORT_REACH, IMPORTER_LIMIT
-from lorascale_lint.knowledge.roles import (
-    may_hold_lora_code,
-    moves_tensors,
-    speaks_of_lora,
-    speaks_of_scales,
-)
+from lorascale_lint.knowledge.roles import may_hold_lora_code
+from lorascale_lint.knowledge.speech import moves_tensors, speaks_of_lora, speaks_of_scales
 from lorascale_lint.linking.definitions import FileInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.sources.texts import Texts

@@ -8,14 +8,8 @@ from itertools import count, groupby
 from pathlib import PurePath
 
 from lorascale_lint.bounds import HEIR_LIMIT, MORE_TIMES
-from lorascale_lint.knowledge.roles import (
-    NUMBERS,
-    divides_alpha,
-    moves_tensors,
-    role_of,
-    speaks_of_lora,
-    speaks_of_scales,
-)
+from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.knowledge.speech import divides_alpha, moves_tensors, speaks_of_lora, speaks_of_scales
 from lorascale_lint.ledger.entries import Unused
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo

@@ -11,7 +11,8 @@ from typing import Any
 
 from lorascale_lint.bounds import DISPLAY_LIMIT, HELD_LIMIT, INDEX_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
 from lorascale_lint.knowledge.members import HELD_BY_LAYERS
-from lorascale_lint.knowledge.roles import DELTA, key_role, speaks_of_scales
+from lorascale_lint.knowledge.roles import DELTA, key_role
+from lorascale_lint.knowledge.speech import speaks_of_scales
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.arithmetic import binary, operand

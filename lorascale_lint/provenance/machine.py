@@ -20,7 +20,8 @@ from lorascale_lint.bounds import (
 )
 from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.ranks_by_use import ranks_by_use
-from lorascale_lint.knowledge.roles import BASE, FACTORS, RANK, keeps_factors, role_of, speaks_of_lora
+from lorascale_lint.knowledge.roles import BASE, FACTORS, RANK, keeps_factors, role_of
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
 from lorascale_lint.provenance.effects import Effects

@@ -8,7 +8,8 @@ import builtins
 from lorascale_lint.bounds import CHAIN_LIMIT, DEPTH_LIMIT, RECURSION_LIMIT, SMALL_FUNCTION
 from lorascale_lint.knowledge.interfaces import WRITES_NAMED
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING, speaks_of_scales
+from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING
+from lorascale_lint.knowledge.speech import speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from lorascale_lint.bounds import DORA_LIMIT, MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.kinds import speaks_of_dora
-from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B, speaks_of_lora
+from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B
 from lorascale_lint.knowledge.samples import (
     USUAL,
     USUAL_MODULE,
@@ -26,6 +26,7 @@ from lorascale_lint.knowledge.samples import (
     samples_of,
     takes_more,
 )
+from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Pattern, Trial, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
