@@ -21,18 +21,18 @@ from typing import Any
 from lorascale_lint.verify.harness.properties import Property
 
 _Row = Mapping[str, Any]
-_NONE = ""
-# By what a driver's scenario begins with, or has in it: the first that fits. "" is asked by no property.
+# By what a driver's scenario has in it, the first that fits: the property that asks the same, or a name for
+# what none asks.
 _ASKED: tuple[tuple[str, str], ...] = (
-    ("a delta a thousandth", _NONE),
-    ("float16", _NONE),
-    ("weight on the CPU", _NONE),
-    ("training mode", _NONE),
-    ("without alpha", _NONE),
-    ("file with", _NONE),
-    ("same nickname", _NONE),
-    ("then B on some", _NONE),
-    ("merge, unmerge, merge", _NONE),
+    ("a delta a thousandth", "small deltas in 16 bits"),
+    ("float16", "weights of 16 bits"),
+    ("weight on the CPU", "a weight that stays on the CPU"),
+    ("training mode", "training mode"),
+    ("without alpha", "factors set again without alpha"),
+    ("file with", "files of several conventions, read by the project's own loader"),
+    ("same nickname", "another file under the same name"),
+    ("then B on some", "an adapter on some of the layers, after one on all"),
+    ("merge, unmerge, merge", "merged, unmerged and merged again"),
     ("A, B, A again", Property.SWITCHED),
     ("half of B", Property.WEIGHTED),
     ("alpha missing", Property.MISSING_ALPHA),
@@ -44,17 +44,6 @@ _ASKED: tuple[tuple[str, str], ...] = (
     ("merged,", Property.SCALE),
     ("unmerged forward", Property.SCALE),
 )
-_WORDS = {
-    "a delta a thousandth": "small deltas in 16 bits",
-    "float16": "weights of 16 bits",
-    "weight on the CPU": "a weight that stays on the CPU",
-    "training mode": "training mode",
-    "without alpha": "factors set again without alpha",
-    "file with": "files of several conventions, read by the project's own loader",
-    "same nickname": "another file under the same name",
-    "then B on some": "an adapter on some of the layers, after one on all",
-    "merge, unmerge, merge": "merged, unmerged and merged again",
-}
 _SILENT = frozenset({"unsupported", "not-run", "not-measured"})
 
 
@@ -80,12 +69,9 @@ class Project:
         return cls(name, driver["rows"], harness["rows"], version, problem)
 
 
-def question_of(scenario: str) -> tuple[str, str]:
-    """What a driver's scenario is called in the table, and the property that asks the same."""
-    for words, asked in _ASKED:
-        if words in f"{scenario},":
-            return (_WORDS[words], "") if asked == _NONE else (str(asked), str(asked))
-    return "other orders of steps", ""
+def question_of(scenario: str) -> str:
+    """What a driver's scenario is called in the table: as the property that asks the same, if one does."""
+    return next((str(asked) for words, asked in _ASKED if words in f"{scenario},"), "other orders of steps")
 
 
 def page(projects: Sequence[Project]) -> Iterator[str]:
@@ -108,7 +94,7 @@ def page(projects: Sequence[Project]) -> Iterator[str]:
     only = Counter(
         name
         for project in projects
-        for name in {question_of(row["scenario"])[0] for row in project.driver if not _is_silent(row)}
+        for name in {question_of(row["scenario"]) for row in project.driver if not _is_silent(row)}
         if not _answers(project, name)
     )
     yield "| question | asked by the drivers of |"
@@ -135,7 +121,7 @@ def _table(project: Project) -> Iterator[str]:
     yield "|---|---|---|"
     by_question: dict[str, list[_Row]] = {}
     for row in project.driver:
-        by_question.setdefault(question_of(row["scenario"])[0], []).append(row)
+        by_question.setdefault(question_of(row["scenario"]), []).append(row)
     for name, rows in by_question.items():
         yield f"| {name} | {_told(rows)} | {_told(_answers(project, name)) or 'not asked'} |"
     for asked in Property:
@@ -144,7 +130,7 @@ def _table(project: Project) -> Iterator[str]:
 
 
 def _asks(project: Project, name: str) -> bool:
-    return any(question_of(row["scenario"])[0] == name for row in project.driver if not _is_silent(row))
+    return any(question_of(row["scenario"]) == name for row in project.driver if not _is_silent(row))
 
 
 def _answers(project: Project, name: str) -> list[_Row]:

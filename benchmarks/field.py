@@ -170,14 +170,9 @@ def _statement(row: Row, mirror: Path) -> _Statement:
         and node.lineno <= int(place) <= (node.end_lineno or 0)
     ]
     inner = max(around, key=lambda node: node.lineno, default=None)
-    return (
-        (f"{row.repository} {name}", int(place))
-        if inner is None
-        else (
-            ast.dump(inner),
-            int(place) - inner.lineno,
-        )
-    )
+    if inner is None:
+        return f"{row.repository} {name}", int(place)
+    return ast.dump(inner), int(place) - inner.lineno
 
 
 def _copies(rows: Sequence[Row], mirror: Path) -> list[list[Row]]:

@@ -13,6 +13,9 @@ from lorascale_lint.verify.harness.signatures import parameters_of
 from lorascale_lint.verify.harness.unknown import annotation_of, fields_of
 from lorascale_lint.verify.harness.uses import Used
 
+DROPPED = Value(Role.LITERAL, literal=0.5)
+"""A dropout for code that asks whether it has one; nothing is dropped unless something is trained."""
+
 
 def class_of(parameter: inspect.Parameter, known: Mapping[str, Any]) -> Any:
     """What a parameter is annotated with, where its text names something that is `known`."""
@@ -54,7 +57,7 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Use
 def with_dropout(settings: Value) -> Iterator[Value]:
     """The same settings with a dropout, for code that insists on one."""
     parts = tuple(
-        (name, Value(Role.LITERAL, literal=0.5) if words.is_dropout(name) and part.literal == 0.0 else part)
+        (name, DROPPED if words.is_dropout(name) and part.literal == 0.0 else part)
         for name, part in settings.parts
     )
     if settings.role is Role.OBJECT and parts != settings.parts:

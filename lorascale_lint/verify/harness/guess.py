@@ -15,7 +15,7 @@ from itertools import islice, product
 from typing import Any
 
 from lorascale_lint.verify.harness import words
-from lorascale_lint.verify.harness.configurations import configuration, table_class, with_dropout
+from lorascale_lint.verify.harness.configurations import DROPPED, configuration, table_class, with_dropout
 from lorascale_lint.verify.harness.description import (
     Action,
     Form,
@@ -276,15 +276,7 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
             break
     if not made:
         raise problem or CannotBuildError("it cannot be made")
-    for case in list(made):
-        build = Build(case.constructor, case.geometry, case.square, case.modules, with_second=True)
-        with contextlib.suppress(CannotBuildError):
-            yield described_layer(sketch, cls, build)
-    if (dropping := _dropping(made[0], signature)) is not None:
-        with contextlib.suppress(CannotBuildError):
-            yield described_layer(sketch, cls, dropping)
-    if sketch.place.action is Action.MERGE:
-        build = Build(made[0].constructor, made[0].geometry, made[0].square, weight_as_input=True)
+    for build in _other_builds(sketch, made, signature):
         with contextlib.suppress(CannotBuildError):
             yield described_layer(sketch, cls, build)
     # Attention has its inputs in batches, and vision in grids.
@@ -297,11 +289,21 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
             yield replace(case, forward=replace(case.forward, arguments=inputs))
 
 
+def _other_builds(sketch: Sketch, made: Sequence[LayerCase], signature: Signature) -> Iterator[Build]:
+    """What those that can be made may be beside: of two pairs, with a dropout, told a weight as an input."""
+    for case in made:
+        yield Build(case.constructor, case.geometry, case.square, case.modules, with_second=True)
+    if (dropping := _dropping(made[0], signature)) is not None:
+        yield dropping
+    if sketch.place.action is Action.MERGE:
+        yield Build(made[0].constructor, made[0].geometry, made[0].square, weight_as_input=True)
+
+
 def _dropping(case: LayerCase, signature: Signature) -> Build | None:
     """The layer with a dropout, where it may have one: some do nothing at all without."""
     known = dict(case.constructor)
     dropouts = {
-        name: Value(Role.LITERAL, literal=0.5)
+        name: DROPPED
         for name in signature.parameters
         if words.is_dropout(name) and (name not in known or known[name].literal == 0.0)
     }

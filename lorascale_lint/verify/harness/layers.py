@@ -91,7 +91,7 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         raise CannotBuildError("its merge is given no input")
     unmerge = _action(layer, sketch.unmerge, words.UNMERGE)
     strength = _strength(layer)
-    if sketch.place.action is Action.FORWARD and method != "forward" and has_forward(type(layer)):
+    if is_helper(sketch.place.action, method, type(layer)):
         # Whoever calls one beside the forward asks whether the layer is merged, and tells it the strength.
         merge = unmerge = strength = None
     without = forward is not None or (merge is not None and merge.arguments)
@@ -115,8 +115,10 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     )
 
 
-def has_forward(cls: Any) -> bool:
-    """Whether a class, or one that it is made of, says what a forward is."""
+def is_helper(action: Action, method: str, cls: Any) -> bool:
+    """Whether a delta is applied by another method than the forward that the class, or one above it, has."""
+    if action is not Action.FORWARD or method == "forward":
+        return False
     above = getattr(cls, "__mro__", ())
     return any("forward" in vars(item) for item in above if item.__module__ != _TORCH_MODULES)
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from lorascale_lint.verify.harness import quantised, words
+from lorascale_lint.verify.harness.configurations import class_of
 from lorascale_lint.verify.harness.description import Form, Role, Value
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.signatures import Signature, parameters_of
@@ -18,9 +19,7 @@ _SIZES = {Role.IN_FEATURES, Role.OUT_FEATURES}
 
 def own_layers(name: str, signature: Signature) -> Iterator[Value]:
     """What a parameter for a layer may be: of the class that it is annotated with, else of those in sight."""
-    told: Any = signature.parameters[name].annotation
-    if isinstance(told, str):
-        told = signature.names.get(told.strip("'\" "))
+    told = class_of(signature.parameters[name], signature.names)
     # Code for quantised layers asks its base what only these have.
     packed = getattr(signature.names.get("bnb") or signature.names.get(quantised.NAME), "nn", None)
     quantised_layers = [getattr(packed, kind, None) for kind in quantised.LAYERS]

@@ -25,7 +25,7 @@ from lorascale_lint.verify.harness.description import (
     Value,
 )
 from lorascale_lint.verify.harness.formula import formula_of
-from lorascale_lint.verify.harness.layers import has_forward
+from lorascale_lint.verify.harness.layers import is_helper
 from lorascale_lint.verify.harness.measuring import (
     ALPHA,
     ALPHAS,
@@ -202,9 +202,11 @@ def _file_alpha(subject: Subject, seed: int) -> Answer:
 def _is_helper(subject: Subject) -> bool:
     """Whether it is a method beside the forward, which tells it the strength."""
     case = subject.case
-    if not isinstance(case, LayerCase) or case.forward is None or case.place.action is not Action.FORWARD:
-        return False
-    return case.forward.method != "forward" and has_forward(subject.made_by)
+    return (
+        isinstance(case, LayerCase)
+        and case.forward is not None
+        and is_helper(case.place.action, case.forward.method, subject.made_by)
+    )
 
 
 def _strength(subject: Subject, seed: int) -> Answer:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lorascale_lint.verify.harness import words
+from lorascale_lint.verify.harness.configurations import DROPPED
 from lorascale_lint.verify.harness.description import (
     Action,
     Call,
@@ -245,7 +246,7 @@ def _options(given: Arguments, function: Callable[..., Any]) -> Iterator[Argumen
             yield tuple({**known, name: Value(Role.LITERAL, literal=True)}.items())
         elif words.is_dropout(name) and (told is None or not told.literal):
             # Some have a way of their own for it, which does the same when nothing is trained.
-            yield tuple({**known, name: Value(Role.LITERAL, literal=0.5)}.items())
+            yield tuple({**known, name: DROPPED}.items())
     for name, value in given:
         if value.role is Role.OBJECT and value.literal:
             with contextlib.suppress(CannotBuildError):
