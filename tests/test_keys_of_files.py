@@ -157,41 +157,39 @@ def merge(model, state, scale):
         layer.weight.data = weight
 """
 
-TABLE_WITH_MAGNITUDE = """\
-from safetensors.torch import load_file, save_file
+TABLE_WITH_MAGNITUDE = TABLE_OF_ENDINGS.replace(
+    '".alpha": ".alpha"}', '".alpha": ".alpha",\n        ".dora_scale": ".lora_magnitude_vector"}'
+)
 
-ENDS = {".lora_down.weight": ".lora_A.weight", ".lora_up.weight": ".lora_B.weight", ".alpha": ".alpha",
-        ".dora_scale": ".lora_magnitude_vector"}
-
-
-def convert(src, dst):
-    out = {}
-    for key, tensor in load_file(src).items():
-        module, dot, end = key.partition(".")
-        if dot + end not in ENDS:
-            continue
-        out["transformer." + module.removeprefix("lora_unet_").replace("_", ".") + ENDS[dot + end]] = tensor
-    save_file(out, dst)
-"""
-
-REFUSED = """\
+NO_WORD_OF_IT = """\
 from safetensors.torch import load_file, save_file
 
 ENDS = {".lora_down.weight": ".lora_A.weight", ".lora_up.weight": ".lora_B.weight", ".alpha": ".alpha"}
 
 
 def convert(src, dst):
-    tensors = load_file(src)
-    if any(key.endswith(".dora_scale") for key in tensors):
-        raise ValueError("DoRA can't be converted")
     out = {}
-    for key, tensor in tensors.items():
+    for key, tensor in load_file(src).items():
         module, dot, end = key.partition(".")
         if dot + end in ENDS:
             name = module.removeprefix("lora_unet_").replace("_", ".")
             out["transformer." + name + ENDS[dot + end]] = tensor
     save_file(out, dst)
 """
+
+REFUSED = NO_WORD_OF_IT.replace(
+    """\
+    out = {}
+    for key, tensor in load_file(src).items():
+""",
+    """\
+    tensors = load_file(src)
+    if any(key.endswith(".dora_scale") for key in tensors):
+        raise ValueError("DoRA can't be converted")
+    out = {}
+    for key, tensor in tensors.items():
+""",
+)
 
 PATTERN_WITH_MAGNITUDE = """\
 import re
@@ -223,22 +221,6 @@ if __name__ == "__main__":
     import sys
 
     save_file(fold(load_file(sys.argv[1]), float(sys.argv[3])), sys.argv[2])
-"""
-
-NO_WORD_OF_IT = """\
-from safetensors.torch import load_file, save_file
-
-ENDS = {".lora_down.weight": ".lora_A.weight", ".lora_up.weight": ".lora_B.weight", ".alpha": ".alpha"}
-
-
-def convert(src, dst):
-    out = {}
-    for key, tensor in load_file(src).items():
-        module, dot, end = key.partition(".")
-        if dot + end in ENDS:
-            name = module.removeprefix("lora_unet_").replace("_", ".")
-            out["transformer." + name + ENDS[dot + end]] = tensor
-    save_file(out, dst)
 """
 
 LAST_PART_CUT_OFF = """\

@@ -42,7 +42,20 @@ class Model(nn.Module):
         self.text = Text(dim, use_lora=use_lora, lora_rank=lora_rank)
         self.image = Image(dim, use_lora=use_lora, lora_rank=lora_rank, lora_alpha=lora_alpha)
 """
-IN_A_ROW = """\
+LOW_RANK = """\
+class LowRank(nn.Module):
+    def __init__(self, host, rank, alpha=1.0):
+        super().__init__()
+        self.host = host
+        self.down = nn.Linear(host.in_features, rank, bias=False)
+        self.up = nn.Linear(rank, host.out_features, bias=False)
+        self.gain = alpha / rank
+
+    def forward(self, x):
+        return self.host(x) + self.up(self.down(x)) * self.gain
+"""
+IN_A_ROW = (
+    """\
 from dataclasses import dataclass
 
 from torch import nn
@@ -54,38 +67,20 @@ class Options:
     alpha: float = 8.0
 
 
-class LowRank(nn.Module):
-    def __init__(self, host, rank, alpha=1.0):
-        super().__init__()
-        self.host = host
-        self.down = nn.Linear(host.in_features, rank, bias=False)
-        self.up = nn.Linear(rank, host.out_features, bias=False)
-        self.gain = alpha / rank
-
-    def forward(self, x):
-        return self.host(x) + self.up(self.down(x)) * self.gain
-
+"""
+    + LOW_RANK
+    + """
 
 def wrap(block, options):
     block.q = LowRank(block.q, options.rank, options.alpha)
     block.k = LowRank(block.k, options.rank, options.alpha)
     block.v = LowRank(block.v, options.rank)
 """
-TOLD_LATER = """\
-from torch import nn
-
-
-class LowRank(nn.Module):
-    def __init__(self, host, rank, alpha=1.0):
-        super().__init__()
-        self.host = host
-        self.down = nn.Linear(host.in_features, rank, bias=False)
-        self.up = nn.Linear(rank, host.out_features, bias=False)
-        self.gain = alpha / rank
-
-    def forward(self, x):
-        return self.host(x) + self.up(self.down(x)) * self.gain
-
+)
+TOLD_LATER = (
+    "from torch import nn\n\n\n"
+    + LOW_RANK
+    + """
     def set_alpha(self, alpha):
         self.gain = alpha / self.down.out_features
 
@@ -100,6 +95,7 @@ def sizes(block, options):
     block.q = LowRank(block.q, options.rank, options.alpha)
     block.v = LowRank(block.v, options.small_rank)
 """
+)
 
 
 @pytest.mark.parametrize("source", [NESTED, IN_A_ROW])

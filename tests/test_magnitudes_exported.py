@@ -8,7 +8,7 @@ import pytest
 
 from tests.projects import lint_files
 
-ONE_TABLE_FOR_EACH_LAYER = """\
+SLIM = """\
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -27,7 +27,11 @@ class Slim(nn.Module):
         w = self.host.weight + self.gain * (self.outer @ self.inner)
         w = w / w.norm(dim=1, keepdim=True).detach() * self.length[:, None]
         return F.linear(x, w, self.host.bias)
+"""
 
+ONE_TABLE_FOR_EACH_LAYER = (
+    SLIM
+    + """
 
 def parts(layer):
     return {"inner": layer.inner.detach().cpu(), "outer": layer.outer.detach().cpu()}
@@ -36,6 +40,7 @@ def parts(layer):
 def dump(model, path):
     torch.save({name: parts(m) for name, m in model.named_modules() if isinstance(m, Slim)}, path)
 """
+)
 
 METHOD_OF_ANOTHER_CLASS = """\
 import torch
@@ -107,39 +112,16 @@ def save_adapters(model, path):
     mx.save_safetensors(path, flat)
 """
 
-SAVED_IN_A_FILE_OF_ITS_OWN = """\
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-
-
-class Slim(nn.Module):
-    def __init__(self, host, rank, alpha):
-        super().__init__()
-        self.host = host
-        self.inner = nn.Parameter(torch.randn(rank, host.in_features) * 0.01)
-        self.outer = nn.Parameter(torch.zeros(host.out_features, rank))
-        self.gain = alpha / rank
-        self.length = nn.Parameter(host.weight.detach().norm(dim=1))
-
-    def forward(self, x):
-        w = self.host.weight + self.gain * (self.outer @ self.inner)
-        w = w / w.norm(dim=1, keepdim=True).detach() * self.length[:, None]
-        return F.linear(x, w, self.host.bias)
-
-
-def parts(layer):
-    return {"inner": layer.inner.detach().cpu(), "outer": layer.outer.detach().cpu()}
-
-
+LENGTHS = """\
 def lengths(model):
     return {n: m.length.detach() for n, m in model.named_modules() if isinstance(m, Slim)}
-
-
-def dump(model, path):
-    torch.save({name: parts(m) for name, m in model.named_modules() if isinstance(m, Slim)}, path)
-    torch.save(lengths(model), path + ".lengths")
 """
+
+SAVED_IN_A_FILE_OF_ITS_OWN = (
+    ONE_TABLE_FOR_EACH_LAYER.replace("def dump", LENGTHS + "\n\ndef dump")
+    + """    torch.save(lengths(model), path + ".lengths")
+"""
+)
 
 REFUSED = """\
 import torch
@@ -187,27 +169,9 @@ def norms(layers):
     return seen
 """
 
-
-PICTURES = """\
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-
-
-class Slim(nn.Module):
-    def __init__(self, host, rank, alpha):
-        super().__init__()
-        self.host = host
-        self.inner = nn.Parameter(torch.randn(rank, host.in_features) * 0.01)
-        self.outer = nn.Parameter(torch.zeros(host.out_features, rank))
-        self.gain = alpha / rank
-        self.length = nn.Parameter(host.weight.detach().norm(dim=1))
-
-    def forward(self, x):
-        w = self.host.weight + self.gain * (self.outer @ self.inner)
-        w = w / w.norm(dim=1, keepdim=True).detach() * self.length[:, None]
-        return F.linear(x, w, self.host.bias)
-
+PICTURES = (
+    SLIM
+    + """
 
 def groups(model, lr):
     found = {"inner": [], "outer": []}
@@ -219,6 +183,7 @@ def groups(model, lr):
             found["inner"].append(m.inner)
     return pictures, found
 """
+)
 
 
 @pytest.mark.parametrize("source", [ONE_TABLE_FOR_EACH_LAYER, METHOD_OF_ANOTHER_CLASS, MLX])

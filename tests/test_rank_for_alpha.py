@@ -64,53 +64,33 @@ def load(model, path):
         layer.lora_up.weight.data = tensors[name + ".lora_up.weight"]
         model[name] = layer
 """
-RIGHT = """
+SIZES = """
 
 def sizes(tensors, name):
     rank = tensors[f"{name}.lora_down.weight"].shape[0]
     alpha = tensors.get(f"{name}.alpha")
     return rank, rank if alpha is None else alpha.item()
+"""
+LOAD = """
 
-
-def load(model, path):
+def %s(model, path):
     tensors = load_file(path)
     for key in tensors:
         if not key.endswith(".lora_down.weight"):
             continue
         name = key.removesuffix(".lora_down.weight")
         rank, alpha = sizes(tensors, name)
-        layer = Low(model[name], rank, alpha)
+        layer = Low(model[name], rank, %s)
         layer.lora_down.weight.data = tensors[key]
-        layer.lora_up.weight.data = tensors[f"{name}.lora_up.weight"]
-        model[name] = layer
-
-
-def folded(model, path):
-    tensors = load_file(path)
-    for key in tensors:
-        if not key.endswith(".lora_down.weight"):
-            continue
-        name = key.removesuffix(".lora_down.weight")
-        rank, alpha = sizes(tensors, name)
-        layer = Low(model[name], rank, rank)
-        layer.lora_down.weight.data = tensors[key]
-        layer.lora_up.weight.data = tensors[f"{name}.lora_up.weight"] * (alpha / rank)
-        model[name] = layer
-
-
-def later(model, path):
-    tensors = load_file(path)
-    for key in tensors:
-        if not key.endswith(".lora_down.weight"):
-            continue
-        name = key.removesuffix(".lora_down.weight")
-        rank, alpha = sizes(tensors, name)
-        layer = Low(model[name], rank, rank)
-        layer.lora_down.weight.data = tensors[key]
-        layer.lora_up.weight.data = tensors[f"{name}.lora_up.weight"]
-        layer.scale = alpha / rank
+        layer.lora_up.weight.data = tensors[f"{name}.lora_up.weight"]%s
         model[name] = layer
 """
+RIGHT = (
+    SIZES
+    + LOAD % ("load", "alpha", "")
+    + LOAD % ("folded", "rank", " * (alpha / rank)")
+    + LOAD % ("later", "rank", "\n        layer.scale = alpha / rank")
+)
 
 
 @pytest.mark.parametrize("code", [RECORDS, TABLES.replace("GIVEN", "sizes[name]")])

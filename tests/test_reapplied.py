@@ -61,12 +61,12 @@ class Bank:
 """,
 )
 
-A_TABLE_FOR_EACH_LAYER = (
-    """\
+TORCH = """\
 import torch
 from torch import nn
-""",
-    """\
+"""
+
+COLLECTED = """\
 def collect(twigs):
     return {name: {"p": twig.first.data, "q": twig.second.data} for name, twig in twigs.items()}
 
@@ -81,8 +81,9 @@ def fuse(model, path):
     with torch.no_grad():
         for name, pair in saved.items():
             model.get_submodule(name).weight.add_(pair["q"] @ pair["p"])
-""",
-)
+"""
+
+A_TABLE_FOR_EACH_LAYER = (TORCH, COLLECTED)
 
 RANK_AS_ALPHA = (
     """\
@@ -113,14 +114,9 @@ def again(model, path):
 """,
 )
 
-ALPHA_AS_SCALE = (
-    """\
-import torch
-from torch import nn
-""",
-    """\
+PACKED = """\
 def pack(twig, alpha):
-    return {"first": twig.first.detach(), "second": twig.second.detach(), "factor": alpha, "scale": alpha}
+    return {"first": twig.first.detach(), "second": twig.second.detach(), "scale": alpha}
 
 
 def train(model, args):
@@ -132,37 +128,14 @@ def train(model, args):
 def merge(layer, path):
     saved = torch.load(path)
     layer.weight.data += saved["scale"] * (saved["second"] @ saved["first"])
-""",
-)
+"""
 
-FOLDED = (
-    """\
-import torch
-from torch import nn
-""",
-    """\
-def collect(twigs):
-    return {name: {"p": t.first.data, "q": t.second.data * t.gain} for name, t in twigs.items()}
+ALPHA_AS_SCALE = (TORCH, PACKED.replace('"scale": alpha', '"factor": alpha, "scale": alpha'))
 
-
-def train(model, cfg, path):
-    twigs = grow(model, cfg.rank, cfg.alpha)
-    torch.save(collect(twigs), path)
-
-
-def fuse(model, path):
-    saved = torch.load(path)
-    with torch.no_grad():
-        for name, pair in saved.items():
-            model.get_submodule(name).weight.add_(pair["q"] @ pair["p"])
-""",
-)
+FOLDED = (TORCH, COLLECTED.replace("twig.second.data}", "twig.second.data * twig.gain}"))
 
 DIVIDED_BEFORE = (
-    """\
-import torch
-from torch import nn
-""",
+    TORCH,
     """\
 def pack(twig, alpha, rank):
     return {"first": twig.first.detach(), "second": twig.second.detach(), "scale": alpha / rank}
@@ -181,72 +154,24 @@ def merge(layer, path, weight=1.0):
 )
 
 DIVIDED_AFTER = (
-    """\
-import torch
-from torch import nn
-""",
-    """\
-def pack(twig, alpha):
-    return {"first": twig.first.detach(), "second": twig.second.detach(), "scale": alpha}
-
-
-def train(model, args):
-    twigs = grow(model, args.rank, args.alpha)
-    for name, twig in twigs.items():
-        torch.save(pack(twig, args.alpha), f"{name}.pt")
-
-
-def merge(layer, path):
-    saved = torch.load(path)
-    gain = saved["scale"] / saved["first"].shape[0]
-    layer.weight.data += gain * (saved["second"] @ saved["first"])
-""",
+    TORCH,
+    PACKED.replace(
+        'layer.weight.data += saved["scale"]',
+        'gain = saved["scale"] / saved["first"].shape[0]\n    layer.weight.data += gain',
+    ),
 )
 
 ALPHA_IS_THE_RANK = (
-    """\
-import torch
-from torch import nn
-""",
-    """\
-def collect(twigs):
-    return {name: {"p": t.first.data, "q": t.second.data} for name, t in twigs.items()}
-
-
-def train(model, path):
-    twigs = grow(model, 8, 8)
-    torch.save(collect(twigs), path)
-
-
-def fuse(model, path):
-    saved = torch.load(path)
-    with torch.no_grad():
-        for name, pair in saved.items():
-            model.get_submodule(name).weight.add_(pair["q"] @ pair["p"])
-""",
+    TORCH,
+    COLLECTED.replace("model, cfg, path", "model, path").replace("cfg.rank, cfg.alpha", "8, 8"),
 )
 
 CALLER_GIVES_THE_SCALE = (
-    """\
-import torch
-from torch import nn
-""",
-    """\
-def collect(twigs):
-    return {name: {"p": t.first.data, "q": t.second.data} for name, t in twigs.items()}
-
-
-def train(model, cfg, path):
-    twigs = grow(model, cfg.rank, cfg.alpha)
-    torch.save(collect(twigs), path)
-
-
-def fuse(model, path, gain):
-    saved = torch.load(path)
-    with torch.no_grad():
-        for name, pair in saved.items():
-            model.get_submodule(name).weight.add_(gain * (pair["q"] @ pair["p"]))
-
+    TORCH,
+    COLLECTED.replace("def fuse(model, path)", "def fuse(model, path, gain)").replace(
+        'pair["q"] @ pair["p"]', 'gain * (pair["q"] @ pair["p"])'
+    )
+    + """
 
 def compare(model, path):
     saved = torch.load(path)

@@ -21,6 +21,14 @@ ROW, RECORD = (
     "(rank, float(rank) if alpha is None else float(alpha))",
     "{'rank': rank, 'alpha': float(alpha)}",
 )
+CALLED = (
+    "    return Lora(dim, alpha)",
+    "",
+    "",
+    "def build(state, name):",
+    "    r, a = describe(state, name)",
+    "    return layer(a, r)",
+)
 WRONG = {
     "two names": (
         ROW,
@@ -51,12 +59,7 @@ WRONG = {
         "rank, float(alpha)",
         [
             "def layer(dim, alpha):",
-            "    return Lora(dim, alpha)",
-            "",
-            "",
-            "def build(state, name):",
-            "    r, a = describe(state, name)",
-            "    return layer(a, r)",
+            *CALLED,
         ],
     ),
     "a call by name": (
@@ -89,12 +92,7 @@ RIGHT = {
         "rank, float(alpha)",
         [
             "def layer(alpha, dim):",
-            "    return Lora(dim, alpha)",
-            "",
-            "",
-            "def build(state, name):",
-            "    r, a = describe(state, name)",
-            "    return layer(a, r)",
+            *CALLED,
         ],
     ),
     "the rank for both": (

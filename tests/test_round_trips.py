@@ -30,15 +30,15 @@ def wrap(model, rank, alpha=1.0):
     return made
 """
 
-SETTINGS_IN_YAML_READ_BY_A_HELPER = (
-    """\
+YAML = """\
 import argparse
 
 import torch
 import yaml
 from torch import nn
-""",
-    """\
+"""
+
+KEPT = """\
 def keep(folder, layers, args):
     torch.save({n: l.state_dict() for n, l in layers.items()}, folder / "side.pt")
     with open(folder / "side.yaml", "w") as out:
@@ -54,16 +54,25 @@ def serve(model, folder, args):
     told = settings(folder)
     if told["model"] != args.model:
         raise SystemExit("another model")
-    layers = wrap(model, told["rank"], args.alpha)
-    for name, state in torch.load(folder / "side.pt").items():
-        layers[name].load_state_dict(state)
-    return layers
+"""
 
+TRAINED = """
 
 def train(model, args):
     layers = wrap(model, args.rank, args.alpha)
     keep(args.out, layers, args)
-""",
+"""
+
+SETTINGS_IN_YAML_READ_BY_A_HELPER = (
+    YAML,
+    KEPT
+    + """\
+    layers = wrap(model, told["rank"], args.alpha)
+    for name, state in torch.load(folder / "side.pt").items():
+        layers[name].load_state_dict(state)
+    return layers
+"""
+    + TRAINED,
 )
 
 METHODS_OF_ONE_CLASS_AND_A_NESTED_TABLE = (
@@ -166,29 +175,9 @@ def main(model, args):
 )
 
 READ_IN_EVERY_WAY = (
-    """\
-import argparse
-
-import torch
-import yaml
-from torch import nn
-""",
-    """\
-def keep(folder, layers, args):
-    torch.save({n: l.state_dict() for n, l in layers.items()}, folder / "side.pt")
-    with open(folder / "side.yaml", "w") as out:
-        yaml.safe_dump({"rank": args.rank, "alpha": args.alpha, "model": args.model}, out)
-
-
-def settings(folder):
-    with open(folder / "side.yaml") as src:
-        return yaml.safe_load(src)
-
-
-def serve(model, folder, args):
-    told = settings(folder)
-    if told["model"] != args.model:
-        raise SystemExit("another model")
+    YAML,
+    KEPT
+    + """\
     alpha = told["alpha"] if args.alpha is None else args.alpha
     return wrap(model, told["rank"], alpha)
 
@@ -217,12 +206,8 @@ def third(model, folder):
     for layer in layers.values():
         configure(layer, told)
     return layers
-
-
-def train(model, args):
-    layers = wrap(model, args.rank, args.alpha)
-    keep(args.out, layers, args)
-""",
+"""
+    + TRAINED,
 )
 
 FOLDED_INTO_A_FACTOR = (

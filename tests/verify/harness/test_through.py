@@ -149,7 +149,7 @@ def test_what_a_caller_scales_is_compared_with_its_formula(wrong: str, told: str
     assert "map differs" not in detail if told else "observed: 2" in detail
 
 
-_NEVER_CALLED = """
+_PAIR = """
 import torch
 from torch import nn
 
@@ -161,13 +161,17 @@ class Layer(nn.Module):
         self.lora_A = nn.Parameter(torch.zeros(rank, base_layer.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, rank))
         self.scaling = alpha / rank
-
+"""
+_NEVER_CALLED = (
+    _PAIR
+    + """
     def forward(self, x):
         return self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
 
     def subtract_start(self, base: int, names: list[str], more: object) -> None:
         self.base_layer.weight.data -= self.lora_B @ self.lora_A * self.scaling
 """
+)
 
 
 def test_what_no_call_comes_to_is_not_run(tmp_path: Path) -> None:
@@ -216,25 +220,16 @@ def test_a_flag_of_settings_that_is_unset_is_an_option(kind: str, tmp_path: Path
     assert set(_answers(tmp_path).values()) == {Verdict.OK}
 
 
-_BRANCHES = """
-import torch
-from torch import nn
-
-
-class Layer(nn.Module):
-    def __init__(self, base_layer: nn.Linear, rank: int, alpha: float):
-        super().__init__()
-        self.base_layer = base_layer
-        self.lora_A = nn.Parameter(torch.zeros(rank, base_layer.in_features))
-        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, rank))
-        self.scaling = alpha / rank
-
+_BRANCHES = (
+    _PAIR
+    + """
     def merge(self):
         if self.base_layer.weight.dtype == torch.uint8:
             self.base_layer.weight.data = unpacked(self.base_layer) + self.lora_B @ self.lora_A * self.scaling
         else:
             self.base_layer.weight.data += self.lora_B @ self.lora_A * self.scaling
 """
+)
 
 
 def test_either_branch_of_an_application_is_its_own(tmp_path: Path) -> None:
