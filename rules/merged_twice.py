@@ -115,7 +115,7 @@ class MergedTwice(Rule):
             )
         for added in (*added_after_merge(ledger), *still_added(ledger)):
             merge, flag, forward = added.merge.spot, added.flag, added.forward.spot
-            told = (merge, "nothing tells") if flag is None else (flag.spot, f"`{flag.field}` tells, unread")
+            told = [] if flag is None else [(flag.spot, f"`{flag.field}` says so, and nothing reads it")]
             yield self.at(
                 forward if flag is not None else merge,
                 f"`{forward.name}` adds the delta though `{merge.name}` may have put it into the weight",
@@ -123,7 +123,7 @@ class MergedTwice(Rule):
                 effect="2.00x too strong once it is merged",
                 trace=[
                     (merge, "the delta is added to the weight"),
-                    (told[0], f"{told[1]} the forward of it"),
+                    *told,
                     (forward, "here it is added to what the weight gives, in any case"),
                 ],
             )

@@ -205,9 +205,6 @@ SETTINGS_KEYS = frozenset(
 READS_WHOLE = frozenset({"load_state_dict", "load_weights", "load_lora_weights", "set_peft_model_state_dict"})
 """Calls that take a whole state dict, alpha with the factors, by the last part of their name."""
 
-METADATA_PREFIX = "ss_"
-"""What kohya's trainer puts in front of its settings in a file's metadata: ``ss_network_alpha``."""
-
 ALPHA_OF_EXPORTS = {"save_lora_weights": ("_lora_adapter_metadata", "network_alphas")}
 """Calls that write the factors they are given, and the endings of the arguments that bring alpha along.
 

@@ -273,8 +273,8 @@ def gives_delta(name: str) -> bool:
     return speaks and not found.isdisjoint(_LAYER_WORDS) and found.isdisjoint(_WHOLE_WORDS)
 
 
-_METADATA = "ss_"
-"""What kohya's trainer puts before the names of its settings in a file."""
+METADATA_PREFIX = "ss_"
+"""What kohya's trainer puts in front of its settings in a file's metadata: ``ss_network_alpha``."""
 _NEUTRAL_PARTS = frozenset({"weight", "default", "data", "blocks", "value", "kernel", "lora", "processor"})
 
 
@@ -286,7 +286,7 @@ def key_role(key: str) -> str | None:
     for part in reversed([piece for piece in re.split(r"[.\[\]'\"*|]+", key) if piece]):
         if part in _NEUTRAL_PARTS or part.isdigit():
             continue
-        name = re.split(r"(?:^|_)(?=lora_|hada_|lokr_|dora_)", part)[-1].removeprefix(_METADATA)
+        name = re.split(r"(?:^|_)(?=lora_|hada_|lokr_|dora_)", part)[-1].removeprefix(METADATA_PREFIX)
         role = role_of(name, False)
         if role is None and part in (
             "alpha",

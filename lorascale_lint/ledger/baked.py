@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, METADATA_PREFIX
-from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
+from lorascale_lint.knowledge.interfaces import ALPHA_FIELD
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, METADATA_PREFIX, RANK
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from lorascale_lint.knowledge.interfaces import METADATA_PREFIX
-from lorascale_lint.knowledge.roles import ALPHA
+from lorascale_lint.knowledge.roles import ALPHA, METADATA_PREFIX
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of

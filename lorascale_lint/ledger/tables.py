@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lorascale_lint.knowledge.interfaces import (
-    METADATA_PREFIX,
     PATHS,
     WRITES_NAMED,
     WRITES_TENSORS,
     WRITES_TEXT,
 )
-from lorascale_lint.knowledge.roles import ALPHA, role_of
+from lorascale_lint.knowledge.roles import ALPHA, METADATA_PREFIX, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.keys import role_in
