@@ -8,9 +8,6 @@ PLAIN_METHODS = frozenset(
     "isidentifier islower isupper capitalize title casefold swapcase splitlines".split()
 )
 
-FILLS = frozenset("append appendleft add insert extend put".split())
-"""Methods that put what they are given into a list, a set or a queue."""
-
 TELLS_ARGUMENTS = frozenset({"get_config"})
 """Methods that give the arguments of the constructor, to rebuild a saved model by: keras.layers.Layer."""
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lorascale_lint.knowledge.members import FILLS
+from lorascale_lint.knowledge.operations import KEEPERS
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
 from lorascale_lint.ledger.entries import Bind, FieldRead, KeyRead, KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -100,7 +100,7 @@ def _alphas(ledger: Ledger) -> dict[tuple[str, FunctionInfo | None, str], _Alpha
         for origin in _origins(kept.value):
             found[_key(kept.spot, origin)].kept.append(loops_of(kept.guards))
     for use in ledger.uses:
-        if use.called in FILLS or _is_made(use):
+        if _keeps(use):
             for origin in (origin for value in use.given.values() for origin in _origins(value, False)):
                 found[_key(use.spot, origin)].kept.append(loops_of(use.guards))
     return found
@@ -114,7 +114,7 @@ def _held(ledger: Ledger) -> dict[str, int]:
     """Alphas that a loop keeps as parts of scales, beside factors or under keys, and from which row on."""
     entries: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
     put = [(entry.spot, entry.guards, [entry.value]) for entry in entries]
-    put += [(u.spot, u.guards, [*u.given.values()]) for u in ledger.uses if u.called in FILLS or _is_made(u)]
+    put += [(u.spot, u.guards, [*u.given.values()]) for u in ledger.uses if _keeps(u)]
     found: dict[str, int] = {}
     for spot, guards, values in put:
         for value in values if loops_of(guards) and not spot.chain else ():
@@ -123,8 +123,9 @@ def _held(ledger: Ledger) -> dict[str, int]:
     return found
 
 
-def _is_made(use: Use) -> bool:
-    return isinstance(use.callee, ClassInfo)
+def _keeps(use: Use) -> bool:
+    """Does a container keep what it is given, or an object that is made of it?"""
+    return use.called in KEEPERS or isinstance(use.callee, ClassInfo)
 
 
 def _is_target(bind: Bind, loops: Loops) -> bool:
