@@ -135,7 +135,7 @@ class ConverterDropsAlpha(Rule):
         known: tuple[Spot, str] | None,
         argument: str | None,
     ) -> Finding:
-        pair = fate.trial.sample.pair
+        pair, passed = fate.trial.sample.pair, fate.skipped(fate.trial.sample.alpha_key)
         first = (place, f"`{pair.down}` is a name of files with an alpha per module")
         if known is not None:
             first = (known[0], f"`{known[0].name}` knows the key `{known[1]}`")
@@ -151,7 +151,7 @@ class ConverterDropsAlpha(Rule):
             effect=effect_of(ONE),
             trace=[
                 first,
-                *((spot, "here alpha is passed over") for spot in (fate.alpha_skipped,) if spot),
+                *([(passed, "here alpha is passed over")] if passed else []),
                 *((spot, "a factor is written under its new key as it is") for spot in written),
             ],
             fix=fold_alpha(ledger, fate.trial, output.down) if argument is None else None,

@@ -162,7 +162,7 @@ class Renamed:
     @property
     def renamed_too(self) -> bool:
         """Is alpha written under the factors' new name as well, on another way?"""
-        writes = [w for w in self.fate.ledger.writes if w.container == self.table.container]
+        writes = self.fate.written[self.table.container]
         keys = {shown(w.key) for w in writes if self.fate.is_alpha(w.value)}
         return not keys.isdisjoint(_alphas_of(self.module))
 
@@ -176,7 +176,7 @@ class Renamed:
     @property
     def own_alphas(self) -> list[KeyWrite]:
         """Other alphas that are written there, under keys that a reader knows."""
-        writes = [w for w in self.fate.ledger.writes if w.container == self.table.container]
+        writes = self.fate.written[self.table.container]
         return [
             w
             for w in writes
@@ -233,8 +233,8 @@ def renamed_alphas(ledger: Ledger) -> Iterator[Renamed]:
     for fate in fates(ledger):
         for table in fate.all_tables:
             module = _module(shown(table.down.key), shown(table.up.key))
-            for write in fate.ledger.writes:
-                if module and write.container == table.container and fate.is_alpha(write.value):
+            for write in fate.written[table.container] if module else ():
+                if fate.is_alpha(write.value):
                     yield Renamed(fate, table, write, module, shown(write.key))
 
 

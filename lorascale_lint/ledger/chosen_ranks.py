@@ -21,8 +21,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas, written_after
 from lorascale_lint.ledger.numbers import quotient_scales, scale_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.surroundings import literal_of
-from lorascale_lint.ledger.tables import tables
+from lorascale_lint.ledger.tables import literal_of, tables
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import is_share
 from lorascale_lint.provenance.values import Const, Number, Place, Text, Value, options

@@ -35,8 +35,8 @@ from lorascale_lint.ledger.numbers import number_origins, quotient_scales, symbo
 from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.surroundings import Surroundings, around, literal_of, scope_of
-from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.ledger.surroundings import Surroundings, around, scope_of
+from lorascale_lint.ledger.tables import key_role_of, literal_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Const, Place, Text, Tup, Value, options
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.fates import Fate, fates, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.provenance.values import Tensor, Text, Value, options
+from lorascale_lint.provenance.values import Tensor, Text, options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +40,8 @@ def exchanged(ledger: Ledger) -> Iterator[Exchanged]:
 
 def _pairs(fate: Fate) -> Iterator[tuple[KeyWrite, KeyWrite]]:
     """The entries for A and B in each table that gives them names of another convention."""
-    tables: dict[Value, list[KeyWrite]] = defaultdict(list)
-    for write in fate.ledger.writes:
-        tables[write.container].append(write)
     pair = fate.trial.sample.pair
-    for writes in tables.values():
+    for writes in fate.written.values():
         downs = [write for write in writes if fate.down in origins(write.value)]
         ups = [write for write in writes if fate.up in origins(write.value)]
         if downs and ups and all(_is_other(write, (pair.down, pair.up)) for write in (*downs, *ups)):

@@ -71,6 +71,6 @@ def _is_rank(value: Value) -> bool:
 def _through(fate: Fate, use: Use) -> Spot | None:
     for other in fate.ledger.uses:
         same = other.spot.function is use.spot.function and other.spot.chain == use.spot.chain
-        if other.callee is not None and same and fate.alpha in set(fate.held_in(other.result)):
+        if other.callee is not None and same and fate.holds(other.result, fate.alpha):
             return other.spot
     return None

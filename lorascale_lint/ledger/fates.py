@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +26,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import is_plain_factor, key_role_of
+from lorascale_lint.ledger.tables import is_plain_factor, key_role_of, literal_of
 from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Hole, Number, Place, Ref, Tensor, Text, Tup, Value, options
@@ -43,7 +44,7 @@ class Output:
     def is_renamed(self) -> bool:
         """Are the factors there under other keys than in the file?"""
         return any(
-            f"adapter[{_literal(write)}]" not in origins(write.value) for write in (self.down, self.up)
+            f"adapter[{literal_of(write.key)}]" not in origins(write.value) for write in (self.down, self.up)
         )
 
 
@@ -83,6 +84,14 @@ class Fate:
         return {(self.trial.function, self.trial.parameter), *found}
 
     @cached_property
+    def written(self) -> Mapping[Value, list[KeyWrite]]:
+        """What was written, by the dictionary that it was written into."""
+        found: dict[Value, list[KeyWrite]] = defaultdict(list)
+        for write in self.ledger.writes:
+            found[write.container].append(write)
+        return dict(found)
+
+    @cached_property
     def outputs(self) -> list[Output]:
         """Dictionaries with both factors as they were in the file, which go on."""
         return [table for table in self.all_tables if self.goes_on(table.container)]
@@ -91,8 +100,7 @@ class Fate:
     def all_tables(self) -> list[Output]:
         """Dictionaries with both factors as they were in the file."""
         found = []
-        for container in dict.fromkeys(write.container for write in self.ledger.writes):
-            own = [write for write in self.ledger.writes if write.container == container]
+        for container, own in self.written.items():
             downs = [write for write in own if _is_plain(write, self.down)]
             ups = [write for write in own if _is_plain(write, self.up)]
             if downs and ups:
@@ -108,9 +116,7 @@ class Fate:
     @cached_property
     def measured(self) -> list[Norm]:
         """Norms of the factors' product by which the file's own factors are then scaled."""
-        clamps = any(
-            write.container == self.trial.given and _is_scaled(write) for write in self.ledger.writes
-        )
+        clamps = any(map(_is_scaled, self.written.get(self.trial.given, ())))
         return [norm for norm in self.ledger.norms if clamps and norm.of == "delta" and norm.rows]
 
     @cached_property
@@ -129,13 +135,12 @@ class Fate:
 
     def states_alpha(self, output: Output) -> bool:
         """Is any alpha, or scale, written beside the factors?"""
-        own = [write for write in self.ledger.writes if write.container == output.container]
-        return any(key_role_of(write.key) in (ALPHA, SCALING) for write in own)
+        return any(key_role_of(write.key) in (ALPHA, SCALING) for write in self.written[output.container])
 
     def needs_caller(self, output: Output) -> str | None:
         """The argument whose value is the one alpha that is written beside the factors, if it is not None."""
         function = self.trial.function
-        own = [write for write in self.ledger.writes if write.container == output.container]
+        own = self.written[output.container]
         alphas = [write for write in own if key_role_of(write.key) in (ALPHA, SCALING)]
         names = {
             name
@@ -167,18 +172,15 @@ class Fate:
         """Is a scale looked up beside the factors, by a plain name: a table of one layer, and no file?"""
         return any(
             read.container == self.trial.given
-            and isinstance(read.key, Text)
-            and role_of(read.key.literal or "", True) in (SCALING, MULTIPLIER)
+            and role_of(literal_of(read.key), True) in (SCALING, MULTIPLIER)
             for read in self.ledger.reads
         )
 
-    @property
-    def alpha_skipped(self) -> Spot | None:
-        """Where a round of a loop over the file ends without a use of its alpha."""
+    def skipped(self, key: str) -> Spot | None:
+        """Where a round of a loop over the file ends without a use of the entry under ``key``."""
         for skip in self.ledger.skips:
             parts = skip.item.items if isinstance(skip.item, Tup) else (skip.item,)
-            key = parts[0].literal if parts and isinstance(parts[0], Text) else None
-            if key == self.trial.sample.alpha_key:
+            if parts and isinstance(parts[0], Text) and parts[0].literal == key:
                 return skip.spot
         return None
 
@@ -189,17 +191,13 @@ class Fate:
         scales = [apply.scale for apply in ledger.applies] + [fold.scale for fold in ledger.folds]
         if any(symbol.origin == self.alpha for scale in scales for symbol, _ in scale.powers):
             return True
-        if any(self._in(store.value) for store in ledger.stores):
-            return True
-        if any(self._in(entry.value) for entry in ledger.returns if not entry.spot.chain):
+        if any(map(self._in, self.handed_on)):
             return True
         if any(
             self._in(ask.value) or (ask.other and self._in(ask.other))
             for ask in ledger.asks
             if ask.how != "none"
         ):
-            return True
-        if any(self._in(value) for use in ledger.uses if is_unseen(use) for value in use.given.values()):
             return True
         return any(self._in(w.value) and self.goes_on(w.container) for w in ledger.writes) or self._stays
 
@@ -208,10 +206,7 @@ class Fate:
         """Does any alpha or trained scale, of the file or from beside it, reach more than a message?"""
         ledger = self.ledger
         scales = [a.scale for a in ledger.applies if not _is_of_caller(a)] + [f.scale for f in ledger.folds]
-        values = [entry.value for entry in ledger.returns if not entry.spot.chain]
-        values += [store.value for store in ledger.stores]
-        values += [write.value for write in ledger.writes if self.goes_on(write.container)]
-        values += [value for use in ledger.uses if is_unseen(use) for value in use.given.values()]
+        values = [*self.handed_on, *(write.value for write in ledger.writes if self.goes_on(write.container))]
         values += [side for q in ledger.quotients for side in (q.value, q.by)]
         for ask in ledger.asks:
             values += [] if ask.how == "none" else [ask.value, *([] if ask.other is None else [ask.other])]
@@ -229,19 +224,24 @@ class Fate:
     @cached_property
     def _stays(self) -> bool:
         """Is alpha still in the dictionary that the caller gave, beside the factors?"""
-        return bool(self.trial.parameter) and self._in(self.trial.given) and self._is_output(self.trial.given)
+        given = self.trial.given
+        return bool(self.trial.parameter) and self._in(given) and given in self.written
 
-    def _is_output(self, container: Value) -> bool:
-        return any(write.container == container for write in self.ledger.writes)
+    @cached_property
+    def handed_on(self) -> tuple[Value, ...]:
+        """What is returned, stored, or given to code out of sight."""
+        ledger = self.ledger
+        return (
+            *(entry.value for entry in ledger.returns if not entry.spot.chain),
+            *(store.value for store in ledger.stores),
+            *(value for use in ledger.uses if _is_unseen(use) for value in use.given.values()),
+        )
 
     @cached_property
     def _leaving(self) -> set[int]:
         """Dictionaries and lists that are returned, stored, given to code out of sight, or the caller's."""
-        ledger = self.ledger
-        values = [entry.value for entry in ledger.returns if not entry.spot.chain]
-        values += [store.value for store in ledger.stores]
-        values += [value for use in ledger.uses if is_unseen(use) for value in use.given.values()]
-        values += [write.value for write in ledger.writes if not isinstance(write.container, Ref)]
+        written = (write.value for write in self.ledger.writes if not isinstance(write.container, Ref))
+        values = [*self.handed_on, *written]
         found: set[int] = (
             {self.trial.given.key} if self.trial.parameter and isinstance(self.trial.given, Ref) else set()
         )
@@ -274,12 +274,11 @@ class Fate:
                         yield from self._refs(item)
 
     def _in(self, value: Value) -> bool:
-        """Is alpha in ``value``, or in what it holds?"""
-        return self.alpha in self._held(value, set())
+        return self.holds(value, self.alpha)
 
-    def held_in(self, value: Value) -> Iterator[str]:
-        """What a value, and what it holds, came from."""
-        return self._held(value, set())
+    def holds(self, value: Value, origin: str) -> bool:
+        """Is what came from there in ``value``, or in what it holds?"""
+        return origin in self._held(value, set())
 
     def _held(self, value: Value, seen: set[int]) -> Iterator[str]:
         yield from origins(value)
@@ -292,11 +291,19 @@ class Fate:
 
 def fates(ledger: Ledger) -> list[Fate]:
     """One for each trial of a usual file that came to its end, tests aside."""
+    return ledger.once(_usual_fates)
+
+
+def _usual_fates(ledger: Ledger) -> list[Fate]:
     return [fate for fate in every_fate(ledger) if not fate.trial.sample.is_rare]
 
 
 def every_fate(ledger: Ledger) -> list[Fate]:
     """Those of files with a magnitude, or with dots in names that are flat elsewhere, too."""
+    return ledger.once(_every_fate)
+
+
+def _every_fate(ledger: Ledger) -> list[Fate]:
     return [Fate(trial) for trial in ledger.trials if trial.whole and not trial.spot.file.is_test]
 
 
@@ -369,11 +376,7 @@ def _is_plain(write: KeyWrite, origin: str) -> bool:
     return origin in origins(write.value) and is_plain_factor(write.value)
 
 
-def _literal(write: KeyWrite) -> str | None:
-    return write.key.literal if isinstance(write.key, Text) else None
-
-
-def is_unseen(use: Use) -> bool:
+def _is_unseen(use: Use) -> bool:
     """Is the callee out of sight, and more than a conversion or a message?"""
     return use.callee is None and OPERATIONS.get(use.called) is None
 

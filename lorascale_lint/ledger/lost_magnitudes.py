@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from lorascale_lint.knowledge.roles import MAGNITUDE
 from lorascale_lint.ledger.entries import KeyRead
-from lorascale_lint.ledger.fates import Fate, every_fate, is_named, is_unseen, origins
+from lorascale_lint.ledger.fates import Fate, every_fate, is_named, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.provenance.values import Text, Tup, Value
+from lorascale_lint.provenance.values import Text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ def lost_magnitudes(ledger: Ledger) -> Iterator[LostMagnitude]:
         if spots and spots[0].node not in seen:
             seen.add(spots[0].node)
             name = _renamed(fate, origin)
-            yield LostMagnitude(spots[0], key, missed, _skipped(fate, key), name, _pattern(fate, name))
+            yield LostMagnitude(spots[0], key, missed, fate.skipped(key), name, _pattern(fate, name))
 
 
 def _is_found(fate: Fate, origin: str) -> bool:
@@ -78,12 +78,9 @@ def _is_found(fate: Fate, origin: str) -> bool:
 def _is_used(fate: Fate, origin: str) -> bool:
     """Does the magnitude reach a table that goes on, a sum, a caller or code out of sight?"""
     ledger = fate.ledger
-    values: list[Value] = [store.value for store in ledger.stores]
-    values += [write.value for write in ledger.writes if fate.goes_on(write.container)]
-    values += [entry.value for entry in ledger.returns if not entry.spot.chain]
-    values += [v for use in ledger.uses if is_unseen(use) for v in use.given.values()]
+    values = [*fate.handed_on, *(w.value for w in ledger.writes if fate.goes_on(w.container))]
     values += [read.value for read in ledger.reads if key_role_of(read.key) == MAGNITUDE]
-    return bool(ledger.rescales) or any(origin in set(fate.held_in(value)) for value in values)
+    return bool(ledger.rescales) or any(fate.holds(value, origin) for value in values)
 
 
 def _missed(fate: Fate, origin: str) -> KeyRead | None:
@@ -92,14 +89,6 @@ def _missed(fate: Fate, origin: str) -> KeyRead | None:
         literal = read.key.literal if isinstance(read.key, Text) else None
         if literal and key_role_of(read.key) == MAGNITUDE and origin not in origins(read.value):
             return read
-    return None
-
-
-def _skipped(fate: Fate, key: str) -> Spot | None:
-    for skip in fate.ledger.skips:
-        parts = skip.item.items if isinstance(skip.item, Tup) else (skip.item,)
-        if parts and isinstance(parts[0], Text) and parts[0].literal == key:
-            return skip.spot
     return None
 
 

@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.kinds import meant_field
 from lorascale_lint.ledger.contracts import Contracts, Meeting
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.surroundings import literal_of
+from lorascale_lint.ledger.tables import literal_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo
 
 

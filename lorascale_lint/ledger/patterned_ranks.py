@@ -16,7 +16,7 @@ from lorascale_lint.ledger.misnamed_fields import misnamed_fields
 from lorascale_lint.ledger.numbers import number_origins, quotient_scales
 from lorascale_lint.ledger.raising import raises, tests_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.surroundings import literal_of
+from lorascale_lint.ledger.tables import literal_of
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import NONE, Place, options
 

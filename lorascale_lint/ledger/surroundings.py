@@ -12,10 +12,10 @@ from lorascale_lint.bounds import FLAG_REACH
 from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.ledger.tables import key_role_of, literal_of
 from lorascale_lint.ledger.told import unheeded
 from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
-from lorascale_lint.provenance.values import Text, Value
+from lorascale_lint.provenance.values import Text
 
 
 class Surroundings:
@@ -138,8 +138,3 @@ def scope_of(function: FunctionInfo) -> tuple[str, str]:
     """A class with its methods, or a function."""
     owner = function.owner
     return function.file.filename, function.qualname if owner is None else owner.qualname
-
-
-def literal_of(key: Value) -> str:
-    """The text of a key that is known letter by letter, else the empty string."""
-    return (key.literal or "") if isinstance(key, Text) else ""

@@ -137,6 +137,11 @@ def key_role_of(key: Value) -> str | None:
     return role_in(key) or (role_of(literal, True) if literal.isidentifier() else None)
 
 
+def literal_of(key: Value) -> str:
+    """The text of a key that is known letter by letter, else the empty string."""
+    return (key.literal or "") if isinstance(key, Text) else ""
+
+
 def constant(value: Value) -> float | None:
     """The number that is written, also as text (metadata) or as a tensor; None if it is no literal."""
     if isinstance(value, Number):

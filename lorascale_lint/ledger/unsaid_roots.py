@@ -13,8 +13,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.surroundings import literal_of
-from lorascale_lint.ledger.tables import Table, tables
+from lorascale_lint.ledger.tables import Table, literal_of, tables
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Value, options
 
