@@ -57,7 +57,8 @@ class ScaleGrowsInLoop(Rule):
     ## Limits
 
     A number that is the same for each module, such as a decay from step to step, is shown with `--preview`
-    only. One by which a literal multiplies is no finding.
+    only. One by which a literal multiplies is no finding. One that is multiplied behind the place where the
+    delta is scaled is not found.
 
     ## References
 

@@ -43,9 +43,20 @@ def test_a_number_of_each_module_that_stays_for_the_next_is_reported(body: str, 
     assert [confidence for _, confidence in rows] == ["high"]
 
 
-def test_a_decay_is_shown_with_preview_only(tmp_path: Path) -> None:
-    body = "weights[name] += alpha / down.shape[0] * scale * up @ down\nscale = scale * decay"
-    assert {confidence for _, confidence in found(body, tmp_path)} <= {"medium"}
+USED = "weights[name] += alpha / down.shape[0] * scale * up @ down"
+
+
+@pytest.mark.parametrize(
+    ("body", "confidences"),
+    [
+        (f"scale = scale * decay\n{USED}", ["medium"]),
+        (f"scale *= decay\n{USED}", ["medium"]),
+        ("scale *= decay\nweights[name] += scale * up @ down", ["medium"]),
+        (f"{USED}\nscale = scale * decay", []),  # what is left behind the use is not seen
+    ],
+)
+def test_a_decay_is_shown_with_preview_only(body: str, confidences: list[str], tmp_path: Path) -> None:
+    assert [confidence for _, confidence in found(body, tmp_path)] == confidences
 
 
 @pytest.mark.parametrize(

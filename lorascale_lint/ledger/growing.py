@@ -10,20 +10,18 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Apply, Bind, Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
-from lorascale_lint.provenance.scale import LEFT, Scale
+from lorascale_lint.provenance.scale import LEFT, Scale, Symbol
 from lorascale_lint.provenance.values import options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Growing:
-    """The delta of ``used`` has ``first`` in one round of the loop and ``next`` in the round after it.
+    """The delta of ``used`` has more in each round of a loop than in the one before.
 
     ``made`` is where the number is multiplied, if it has a name of LoRA code.
     """
 
     used: Apply | Fold
-    first: Scale
-    next: Scale
     made: Bind | None
     is_sure: bool
     """Is what multiplies another number for each module, and no decay from step to step?"""
@@ -38,22 +36,21 @@ def growing(ledger: Ledger) -> Iterator[Growing]:
             places[id(entry.spot.node), entry.spot.chain].append(entry)
     seen: set[int] = set()
     for (node, _), entries in places.items():
-        grown = [entry for entry in entries if _is_twice(entry.scale)]
-        firsts = [entry.scale for entry in entries if not entry.scale.is_left]
-        if node not in seen and grown and firsts:
+        grown = [entry for entry in entries if _repeated(entry.scale)]
+        if node not in seen and grown and any(not entry.scale.is_left for entry in entries):
             seen.add(node)
-            used, first = grown[0], firsts[0]
-            yield Growing(used, first, used.scale, _made(ledger, used), _is_of_a_module(first))
+            used = grown[0]
+            yield Growing(used, _made(ledger, used), _is_of_a_module(_repeated(used.scale)))
 
 
-def _is_twice(scale: Scale) -> bool:
-    """Does a number multiply, and beside it what the round before had for it?"""
+def _repeated(scale: Scale) -> list[Symbol]:
+    """The numbers that multiply, and beside them what the round before had for them."""
     left = {
         (symbol.role, symbol.origin.partition(": ")[2], power > 0)
         for symbol, power in scale.powers
         if symbol.origin.startswith(LEFT)
     }
-    return any((symbol.role, symbol.origin, power > 0) in left for symbol, power in scale.powers)
+    return [symbol for symbol, power in scale.powers if (symbol.role, symbol.origin, power > 0) in left]
 
 
 def _made(ledger: Ledger, used: Apply | Fold) -> Bind | None:
@@ -69,5 +66,5 @@ def _made(ledger: Ledger, used: Apply | Fold) -> Bind | None:
     return None
 
 
-def _is_of_a_module(multiplied: Scale) -> bool:
-    return any(symbol.role in (ALPHA, RANK) or "[" in symbol.origin for symbol, _ in multiplied.powers)
+def _is_of_a_module(multiplied: list[Symbol]) -> bool:
+    return any(symbol.role in (ALPHA, RANK) or "[" in symbol.origin for symbol in multiplied)

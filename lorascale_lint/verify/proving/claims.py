@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lorascale_lint.verify.harness.properties import Property
+from lorascale_lint.verify.harness.properties import OF_CLASSES, Property
 from lorascale_lint.verify.verdicts import Verdict
 
 _WRONG_SCALE = frozenset(
@@ -46,20 +46,8 @@ class Claim:
         return self.question in _OF_CLASSES
 
 
-_OF_CLASSES = frozenset(
-    {
-        Property.MERGED,
-        Property.SAME_DELTA,
-        Property.UNMERGED,
-        Property.PATTERNS,
-        Property.WEIGHTED,
-        Property.STRENGTH_ONE,
-        Property.STRENGTH_AGAIN,
-        Property.SWITCHED,
-        Property.SETTER,
-        Property.SAVED,
-    }
-)
+# Those, and what is asked of a class that puts adapters into models.
+_OF_CLASSES = OF_CLASSES | {Property.PATTERNS, Property.WEIGHTED}
 
 
 def _where(question: Property, *wrong: Verdict, refutes: bool = False) -> Claim:
