@@ -63,6 +63,12 @@ DELTALESS_BASES = frozenset({"Module", "ABC", "object"})
 ANY_ATTRIBUTE = frozenset({"__getattr__", "__getattribute__"})
 """Methods by which any attribute of an object may be read."""
 
+READS_UNNAMED = frozenset({"getattr", "vars", "asdict", "__dict__", "locals"})
+"""Functions and attributes by which fields and arguments are read whose names are not spelled."""
+
+AROUND_A_BLOCK = {"__enter__": "__exit__", "__aenter__": "__aexit__"}
+"""Methods that run before a block of ``with``, and those that run behind it."""
+
 OF_EVERY_OBJECT = frozenset(dir(type("", (), {})))
 """Attributes that each object has, so that none of these methods is asked for them: ``__dict__``."""
 

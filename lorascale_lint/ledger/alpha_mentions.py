@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from lorascale_lint.bounds import MENTION_DEPTH
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import KeyRead
+from lorascale_lint.ledger.key_traffic import READS
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
@@ -53,7 +54,7 @@ def looked_up(ledger: Ledger, function: FunctionInfo) -> Iterator[KeyRead]:
     """Where the function itself takes an alpha out of a dictionary."""
     for read in ledger.reads:
         own = read.spot.function is function and not read.spot.chain
-        if own and read.how in ("item", "get", "pop") and key_role_of(read.key) == ALPHA:
+        if own and read.how in READS and key_role_of(read.key) == ALPHA:
             yield read
 
 

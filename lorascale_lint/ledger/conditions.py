@@ -155,8 +155,4 @@ def _tests(function: FunctionInfo) -> Mapping[str, ast.expr]:
 
 def asked(name: str) -> ast.expr | None:
     """What a condition over local names asks; None for a loop, a handler, the presence of an entry."""
-    text, local, _ = name.rpartition("@")
-    try:
-        return ast.parse(text, mode="eval").body if local else None
-    except SyntaxError:
-        return None
+    return expression(name) if "@" in name else None

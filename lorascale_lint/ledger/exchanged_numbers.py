@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.fates import Fate, fates, is_named
+from lorascale_lint.ledger.key_traffic import READS
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import is_each_way, number_origins
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.swapped import swapped
 from lorascale_lint.provenance.scale import STAND_IN, Scale
-from lorascale_lint.provenance.values import Value, options
+from lorascale_lint.provenance.values import Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,20 +52,15 @@ def ranks_for_alpha(ledger: Ledger) -> Iterator[RankForAlpha]:
 def _taken(fate: Fate) -> Spot | None:
     """Where alpha is read, or put into a table that is made here."""
     for read in fate.ledger.reads:
-        if read.how in ("item", "get", "pop") and fate.is_alpha(read.value):
+        if read.how in READS and fate.is_alpha(read.value):
             return read.spot
     return next((write.spot for write in fate.ledger.writes if fate.is_alpha(write.value)), None)
 
 
 def _is_rank(value: Value) -> bool:
     """Is it the rank of the file's factors on every way, and nothing that stands in for a missing alpha?"""
-    scales = [scale_of(option.value) for option in options(value)]
-    return all(
-        scale is not None
-        and scale.by_role() == Scale.of(RANK)
-        and "adapter[" in scale.powers[0][0].origin
-        and not scale.powers[0][0].origin.startswith(STAND_IN)
-        for scale in scales
+    return is_each_way(value, Scale.of(RANK)) and all(
+        "adapter[" in origin and not origin.startswith(STAND_IN) for origin in number_origins(value)
     )
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lorascale_lint.knowledge.members import TELLS_ARGUMENTS
+from lorascale_lint.knowledge.members import READS_UNNAMED, TELLS_ARGUMENTS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import constructor, default_of
@@ -41,16 +41,12 @@ def left_out_of_config(ledger: Ledger) -> Iterator[LeftOut]:
         names = {name for item in line for name, _ in told[item]}
         ranks = [n for n in init.parameters if role_of(n, True) == RANK and n in names]
         read = {name for item in line for name in (*item.attributes_read, *item.names_read)}
-        if not ranks or alphas[0] in names | read or not read.isdisjoint(_ANY):
+        if not ranks or alphas[0] in names | read or not read.isdisjoint(READS_UNNAMED):
             continue
         seen.add(cls)
         spot = next(at for item in line for name, at in told[item] if name == ranks[0])
         declared = Spot(init.file, init, init.owner, init.argument(alphas[0]) or init.node)
         yield LeftOut(cls, spot, alphas[0], declared)
-
-
-_ANY = frozenset({"getattr", "vars", "asdict", "__dict__", "locals"})
-"""What reads arguments whose names are not spelled."""
 
 
 def _tells(function: FunctionInfo | None) -> bool:

@@ -20,6 +20,7 @@ from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.factor_setters import Setter
 from lorascale_lint.ledger.families import Family, families
 from lorascale_lint.ledger.handed_factors import Handed, handed_factors
+from lorascale_lint.ledger.key_traffic import READS
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
@@ -122,7 +123,7 @@ class Loading:
         for side in (A, B):
             for read in self.ledger.reads:
                 own = read.spot.function is self.function and not read.spot.chain
-                if own and read.how in ("item", "get", "pop") and key_role_of(read.key) == side:
+                if own and read.how in READS and key_role_of(read.key) == side:
                     yield read.spot, f"factor {side} is looked up here"
                     break
         if self.left is not None:

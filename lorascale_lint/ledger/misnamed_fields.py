@@ -25,14 +25,18 @@ class MisnamedField:
     origin: Spot
 
 
-def misnamed_fields(ledger: Ledger) -> Iterator[MisnamedField]:
+def misnamed_fields(ledger: Ledger) -> list[MisnamedField]:
     """Each place once; the name that is meant must stand nowhere in the file."""
-    seen: set[tuple[str, int]] = set()
+    return ledger.once(_misnamed_fields)
+
+
+def _misnamed_fields(ledger: Ledger) -> list[MisnamedField]:
+    places: dict[tuple[str, int], MisnamedField] = {}
     for found in (*_read(ledger), *_declared(ledger)):
         place = (found.spot.file.filename, found.spot.row)
-        if place not in seen and not _names(found.spot.file, found.meant) and not found.spot.file.is_test:
-            seen.add(place)
-            yield found
+        if place not in places and not _names(found.spot.file, found.meant) and not found.spot.file.is_test:
+            places[place] = found
+    return list(places.values())
 
 
 def _read(ledger: Ledger) -> Iterator[MisnamedField]:

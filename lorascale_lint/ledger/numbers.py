@@ -35,6 +35,12 @@ def symbol_of(value: Value) -> Symbol | None:
     return None if scale is None else only_symbol(scale)
 
 
+def is_each_way(value: Value, number: Scale) -> bool:
+    """Is it that number on each way, wherever it comes from: the rank, an alpha?"""
+    scales = [scale_of(option.value) for option in options(value)]
+    return all(scale is not None and scale.by_role() == number for scale in scales)
+
+
 def number_origins(value: Value) -> list[str]:
     """The origins of all that the numbers in a value are made of, for each way."""
     scales = [scale_of(option.value) for option in options(value)]

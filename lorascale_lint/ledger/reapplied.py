@@ -13,7 +13,7 @@ from lorascale_lint.ledger.numbers import bare, scale_of
 from lorascale_lint.ledger.round_trips import tail_of
 from lorascale_lint.ledger.tables import Table, is_written, tables
 from lorascale_lint.linking.definitions import ClassInfo
-from lorascale_lint.provenance.scale import ONE, Scale
+from lorascale_lint.provenance.scale import ONE, TRAINED, Scale
 from lorascale_lint.provenance.values import Tensor, options
 
 
@@ -77,9 +77,8 @@ def _trained(ledger: Ledger, written: KeyWrite) -> Apply | None:
     """Where the layers that hold the factor apply it with the trained scale, if a caller chooses that."""
     names = _origins(written)
     classes = {name.partition(".")[0] for name in names}
-    wanted = Scale.of(ALPHA) * (Scale.of(RANK).inverse() or ONE)
     of_class = (a for a in ledger.applies if a.factors.partition(".")[0] in classes)
-    trained = next((a for a in of_class if a.scale.by_role() == wanted), None)
+    trained = next((a for a in of_class if a.scale.by_role() == TRAINED), None)
     return trained if trained is not None and _is_chosen(ledger, classes) else None
 
 

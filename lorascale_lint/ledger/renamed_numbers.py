@@ -9,11 +9,11 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, rol
 from lorascale_lint.ledger.entries import Apply, KeyRead, KeyWrite, Use
 from lorascale_lint.ledger.half_restored import trained_call
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import number_origins, scale_of
+from lorascale_lint.ledger.numbers import is_each_way, number_origins
 from lorascale_lint.ledger.origins import last_of, owner_of
 from lorascale_lint.ledger.round_trips import Trip, round_trips
 from lorascale_lint.ledger.tables import Table
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import TRAINED, Scale
 from lorascale_lint.provenance.values import Hole, Multiplied, Tensor, Text, Value, options
 
 
@@ -56,7 +56,9 @@ def alphas_as_scale(ledger: Ledger) -> Iterator[AlphaAsScale]:
     seen: set[object] = set()
     for trip in round_trips(ledger):
         for read in trip.reads_of(SCALING, MULTIPLIER):
-            written = [w for w in trip.writes_of(SCALING, MULTIPLIER) if _is_alpha(w.value)]
+            written = [
+                w for w in trip.writes_of(SCALING, MULTIPLIER) if is_each_way(w.value, Scale.of(ALPHA))
+            ]
             multiplied = _undivided(ledger, trip, read)
             trained = _trained(ledger, trip.tables)
             if not written or multiplied is None or trained is None or written[0].spot.node in seen:
@@ -91,13 +93,7 @@ def _trained(ledger: Ledger, tables: tuple[Table, ...]) -> Apply | None:
         for option in options(write.value)
         if isinstance(option.value, Tensor)
     }
-    wanted = Scale.of(ALPHA) * (Scale.of(RANK).inverse() or Scale())
-    return next((a for a in ledger.applies if a.factors in saved and a.scale.by_role() == wanted), None)
-
-
-def _is_alpha(value: Value) -> bool:
-    scales = [scale_of(option.value) for option in options(value)]
-    return all(scale is not None and scale.by_role() == Scale.of(ALPHA) for scale in scales)
+    return next((a for a in ledger.applies if a.factors in saved and a.scale.by_role() == TRAINED), None)
 
 
 def _is_rank(value: Value) -> bool:
@@ -110,6 +106,4 @@ def _path_of_rank(value: Value) -> str:
         hole = value.parts[0] if len(value.parts) == 1 else ""
         path = hole.name if isinstance(hole, Hole) and isinstance(hole.name, str) else ""
         return path if owner_of(path) and role_of(last_of(path), True) == RANK else ""
-    scale = scale_of(value)
-    alone = scale is not None and scale.by_role() == Scale.of(RANK)
-    return next(iter(number_origins(value)), "") if alone else ""
+    return next(iter(number_origins(value)), "") if is_each_way(value, Scale.of(RANK)) else ""

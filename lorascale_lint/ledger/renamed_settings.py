@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.provenance.values import Place, Ref, Text, Value, options
+from lorascale_lint.ledger.tables import literal_of
+from lorascale_lint.provenance.values import Place, Ref, Value, options
 
 _SCALES = (SCALING, MULTIPLIER)
 
@@ -27,20 +28,22 @@ def renamed_settings(ledger: Ledger) -> Iterator[Renamed]:
     """One for each entry, where the rank beside it comes from the same settings."""
     groups: dict[int, list[KeyWrite]] = defaultdict(list)
     for write in ledger.writes:
-        if isinstance(write.container, Ref) and isinstance(write.key, Text) and write.key.literal:
+        if isinstance(write.container, Ref) and literal_of(write.key):
             groups[write.container.key].append(write)
     for group in groups.values():
-        roles = {_role(write.key.literal or "") for write in group if isinstance(write.key, Text)}
-        ranks = [write for write in group if isinstance(write.key, Text) and _is(write.key.literal, RANK)]
-        sources = {path for write in ranks for path, key in _looked_up(write.value) if _is(key, RANK)}
-        for write in group if sources else ():
-            new = write.key.literal if isinstance(write.key, Text) else None
-            found = [key for path, key in _looked_up(write.value) if path in sources]
-            if new is None or len(found) != 1 or len(_looked_up(write.value)) != 1:
-                continue
-            old, both = found[0], ALPHA in roles and roles & set(_SCALES)
-            if not both and {_role(old), _role(new)} & {ALPHA} and {_role(old), _role(new)} & set(_SCALES):
-                yield Renamed(write, old, new)
+        ranks = [write for write in group if _role(literal_of(write.key)) == RANK]
+        sources = {path for write in ranks for path, key in _looked_up(write.value) if _role(key) == RANK}
+        if not sources or _are_both({_role(literal_of(write.key)) for write in group}):
+            continue
+        for write in group:
+            found, new = _looked_up(write.value), literal_of(write.key)
+            if len(found) == 1 and found[0][0] in sources and _are_both({_role(found[0][1]), _role(new)}):
+                yield Renamed(write, found[0][1], new)
+
+
+def _are_both(roles: set[str | None]) -> bool:
+    """Are an alpha and a whole scale among them?"""
+    return ALPHA in roles and not roles.isdisjoint(_SCALES)
 
 
 def _looked_up(value: Value) -> list[tuple[str, str]]:
@@ -54,7 +57,3 @@ def _looked_up(value: Value) -> list[tuple[str, str]]:
 
 def _role(name: str) -> str | None:
     return role_of(name, True)
-
-
-def _is(name: str | None, role: str) -> bool:
-    return name is not None and _role(name) == role

@@ -10,6 +10,7 @@ from lorascale_lint.knowledge.intent import LOGS
 from lorascale_lint.knowledge.interfaces import READS_SETTINGS
 from lorascale_lint.knowledge.roles import RANK, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use, has_star
+from lorascale_lint.ledger.key_traffic import READS
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.ledger.numbers import number_origins
@@ -17,7 +18,6 @@ from lorascale_lint.ledger.tables import Table, is_written, key_role_of, tables
 from lorascale_lint.provenance.values import Place, Text, Tup, Value, options
 
 _SAVED = frozenset({*(f"{name}()" for name in READS_SETTINGS), "metadata()"})
-_TAKES = frozenset({"item", "get", "pop"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +94,7 @@ def _round_trips(ledger: Ledger) -> list[Trip]:
             if isinstance(container, Place) and is_saved_path(container.path):
                 read[container.path].append(entry)
         for path, entries in read.items():
-            taken = {tail_of(e.key) for e in entries if e.how in _TAKES} - {""}
+            taken = {tail_of(e.key) for e in entries if e.how in READS} - {""}
             sure = {tail_of(e.key) for e in entries if e.how in ("item", "pop")} - {""}
             if len(taken) < 2 or not sure <= everything or is_taken_whole(look, path):
                 continue

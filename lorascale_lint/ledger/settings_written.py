@@ -6,7 +6,8 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, rol
 from lorascale_lint.ledger.fates import Fate, Output, alpha_words
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
-from lorascale_lint.provenance.values import Text, Value, options
+from lorascale_lint.ledger.tables import literal_of
+from lorascale_lint.provenance.values import Value, options
 
 
 def is_in_settings(ledger: Ledger, fate: Fate, output: Output) -> bool:
@@ -19,17 +20,12 @@ def is_in_settings(ledger: Ledger, fate: Fate, output: Output) -> bool:
     ran = fate.ran
     writes = [write for write in ledger.writes if write.spot.function in ran]
     return any(
-        _role(write.key) in (ALPHA, SCALING, MULTIPLIER)
+        role_of(literal_of(write.key), True) in (ALPHA, SCALING, MULTIPLIER)
         and write.container != output.container
         and _is_of_alpha(write.value)
-        and any(_role(w.key) == RANK and w.container == write.container for w in writes)
+        and any(role_of(literal_of(w.key), True) == RANK and w.container == write.container for w in writes)
         for write in writes
     )
-
-
-def _role(key: Value) -> str | None:
-    literal = key.literal if isinstance(key, Text) else None
-    return None if literal is None else role_of(literal, True)
 
 
 def _is_of_alpha(value: Value) -> bool:

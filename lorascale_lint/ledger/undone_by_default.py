@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from lorascale_lint.knowledge.members import AROUND_A_BLOCK
 from lorascale_lint.ledger.entries import Apply, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
@@ -15,8 +16,6 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Place, Union, Value
-
-_RUNS = {"__enter__": "__exit__", "__aenter__": "__aexit__"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +79,9 @@ def _are_a_pair(done: Use, undone: Use) -> bool:
         return False
     if one is two:
         return done.spot.row < undone.spot.row
-    return one is not None and two is not None and one.owner is two.owner and _RUNS.get(one.name) == two.name
+    if one is None or two is None or one.owner is not two.owner:
+        return False
+    return AROUND_A_BLOCK.get(one.name) == two.name
 
 
 def _owner(use: Use) -> object:
