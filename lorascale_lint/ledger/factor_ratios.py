@@ -16,6 +16,7 @@ from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.conditions import asked
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
 from lorascale_lint.ledger.pair_ratios import RATIOS, SquaredRatio, name_of, squared_in_pairs
 from lorascale_lint.ledger.powers import HALF, powers_of, text_of
@@ -243,8 +244,8 @@ def _is_shown(ledger: Ledger, function: FunctionInfo | None, name: str, further:
     defaults = (d for d in ledger.defaults if d.name == name and d.owner == function.qualname)
     if any(constant(default.value) is not None for default in defaults):
         return True
-    for use in ledger.uses:
-        value = use.given.get(name) if use.callee is function else None
+    for use in calls_of(ledger, function):
+        value = use.given.get(name)
         if value is None:
             continue
         known = scale_of(value)

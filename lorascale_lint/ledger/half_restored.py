@@ -10,11 +10,11 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, rol
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import constructor
+from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.numbers import number_origins, scale_of
 from lorascale_lint.ledger.round_trips import Trip, is_saved_path, round_trips, tail_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
-from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Value, options
 
 _SCALES = (ALPHA, SCALING, MULTIPLIER)
@@ -90,12 +90,8 @@ def _parameter(ledger: Ledger, use: Use) -> str | None:
     for roles in ((ALPHA,), (SCALING, MULTIPLIER)):
         names = [name for name in target.parameters if role_of(name, True) in roles]
         if names:
-            return names[0] if len(names) == 1 and _is_read(target, names[0]) else None
+            return names[0] if len(names) == 1 and names[0] in target.names_read else None
     return None
-
-
-def _is_read(function: FunctionInfo, name: str) -> bool:
-    return name in function.names_read
 
 
 def _is_saved(use: Use, parameter: str) -> bool:
@@ -109,8 +105,8 @@ def _is_saved(use: Use, parameter: str) -> bool:
 
 def trained_call(ledger: Ledger, use: Use, parameter: str) -> Use | None:
     """Another call of it that is given the trained scale: an alpha that someone chose, divided or not."""
-    for other in ledger.uses:
-        if other.callee is not use.callee or other.spot.file.is_test or other.name != use.name:
+    for other in calls_of(ledger, use.callee):
+        if other.spot.file.is_test or other.name != use.name:
             continue
         value = other.given.get(parameter)
         if value is None or any(map(is_saved_path, number_origins(value))) or _is_rank(value):

@@ -11,6 +11,7 @@ from lorascale_lint.ledger.entries import KeyRead, Trial, Use
 from lorascale_lint.ledger.factor_setters import Setter
 from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
@@ -115,7 +116,7 @@ def _stem(key: ast.expr, function: FunctionInfo | None) -> tuple[str, str] | Non
 def _is_given(ledger: Ledger, function: FunctionInfo, container: ast.expr) -> bool:
     """Is the dictionary a parameter for which no caller in sight gives one that the project filled?"""
     name = getattr(container, "id", "")
-    given = [use.given[name] for use in ledger.uses if use.callee is function and name in use.given]
+    given = [use.given[name] for use in calls_of(ledger, function) if name in use.given]
     return name in function.parameters and not any(
         isinstance(option.value, Ref) for value in given for option in options(value)
     )

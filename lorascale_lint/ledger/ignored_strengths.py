@@ -11,7 +11,7 @@ from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, STRENGTHS, role_of
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Apply, Unused, argument_of
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.looks import ByFunction, calls_of
 from lorascale_lint.ledger.numbers import only_symbol, scale_of, trained
 from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
@@ -116,8 +116,8 @@ def _called(ledger: Ledger, function: FunctionInfo) -> Iterator[Apply]:
 
 def _share(ledger: Ledger, function: FunctionInfo, name: str) -> Spot | None:
     """A call that gives an ``alpha`` which is 1 by default, or less: a strength by another name."""
-    for use in ledger.uses:
-        value = use.given.get(name) if use.callee is function and not use.spot.file.is_test else None
+    for use in calls_of(ledger, function):
+        value = use.given.get(name) if not use.spot.file.is_test else None
         for option in options(value) if value is not None else ():
             scale = scale_of(option.value)
             symbol = None if scale is None else only_symbol(undivided(scale))
@@ -128,8 +128,8 @@ def _share(ledger: Ledger, function: FunctionInfo, name: str) -> Spot | None:
 
 def _giver(ledger: Ledger, function: FunctionInfo, name: str) -> Spot | None:
     """A call that gives something else than None or 1."""
-    for use in ledger.uses:
-        if use.callee is function and name in use.given and not use.spot.file.is_test:
+    for use in calls_of(ledger, function):
+        if name in use.given and not use.spot.file.is_test:
             value = use.given[name]
             plain = value == NONE or (isinstance(value, Number) and value.scale.constant == 1)
             if not plain:

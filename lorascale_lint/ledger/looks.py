@@ -11,10 +11,10 @@ from typing import TypeVar
 from lorascale_lint.ledger.entries import Apply, KeyRead, KeyWrite, Return, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied
 
-Entry = TypeVar("Entry", Apply, Multiplied, Store, Use)
+Entry = TypeVar("Entry", Apply, KeyWrite, Multiplied, Return, Store, Use)
 
 
 @dataclass(slots=True)
@@ -54,6 +54,29 @@ class ByFunction:
     def uses(self) -> Mapping[FunctionInfo | None, list[Use]]:
         """Where something is called."""
         return _grouped(self._ledger.uses)
+
+    @cached_property
+    def writes(self) -> Mapping[FunctionInfo | None, list[KeyWrite]]:
+        """Where entries of dictionaries are set."""
+        return _grouped(self._ledger.writes)
+
+    @cached_property
+    def returns(self) -> Mapping[FunctionInfo | None, list[Return]]:
+        """What it gives back."""
+        return _grouped(self._ledger.returns)
+
+
+def calls_of(ledger: Ledger, callee: FunctionInfo | ClassInfo | None) -> list[Use]:
+    """Where something of the project is called, in order; nothing for what is out of sight."""
+    return ledger.once(_calls).get(callee, [])
+
+
+def _calls(ledger: Ledger) -> dict[FunctionInfo | ClassInfo | None, list[Use]]:
+    found: dict[FunctionInfo | ClassInfo | None, list[Use]] = defaultdict(list)
+    for use in ledger.uses:
+        if use.callee is not None:
+            found[use.callee].append(use)
+    return found
 
 
 def _grouped(entries: Iterable[Entry]) -> Mapping[FunctionInfo | None, list[Entry]]:

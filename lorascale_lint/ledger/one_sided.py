@@ -15,6 +15,7 @@ from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.families import family_of_class, scale_free_modes
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.numbers import bare, scale_of, trained
 from lorascale_lint.ledger.powers import text_of
 from lorascale_lint.ledger.scaled_sums import scaled_sums
@@ -132,7 +133,7 @@ def _methods(ledger: Ledger, made: dict[FunctionInfo, list[End]]) -> Iterator[On
         )
         if other is None or _is_scaled_elsewhere(ledger, made, method, own):
             continue
-        callers = [use.spot for use in ledger.uses if use.callee is method]
+        callers = [use.spot for use in calls_of(ledger, method)]
         if not callers and method.name not in CALLED_BY_FRAMEWORK:
             continue
         step, sibling = other

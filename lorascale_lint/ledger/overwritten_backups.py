@@ -11,6 +11,7 @@ from lorascale_lint.ledger.backups import in_place
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import loops_of
+from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards
@@ -97,27 +98,18 @@ def _put_back(ledger: Ledger, function: FunctionInfo, field: str) -> Iterator[Sp
 def _again(ledger: Ledger, function: FunctionInfo, guards: Guards, back: Spot) -> Spot | None:
     """Where the function is called in a loop that goes on without the undo, or goes round itself."""
     inside = loops_of(guards) | loops_of(guards, ROUND)
-    if not inside or _calls(ledger, function, back.function):
+    if not inside or any(use.spot.function is function for use in calls_of(ledger, back.function)):
         return None
-    for use in ledger.uses:
-        if use.callee is not function or use.spot.file.is_test or not isinstance(use.spot.node, ast.Call):
+    for use in calls_of(ledger, function):
+        if use.spot.file.is_test or not isinstance(use.spot.node, ast.Call):
             continue
         around = loops_of(use.guards) | loops_of(use.guards, ROUND)
         own = {name for name in around if _stands_in(name, use)}
-        undone = any(
-            own & (loops_of(o.guards) | loops_of(o.guards, ROUND)) for o in _undoing(ledger, use, back)
-        )
+        undoes = (o for o in calls_of(ledger, back.function) if o.spot.function is use.spot.function)
+        undone = any(own & (loops_of(o.guards) | loops_of(o.guards, ROUND)) for o in undoes)
         if own and not undone:
             return use.spot
     return None
-
-
-def _undoing(ledger: Ledger, use: Use, back: Spot) -> Iterator[Use]:
-    return (o for o in ledger.uses if o.callee is back.function and o.spot.function is use.spot.function)
-
-
-def _calls(ledger: Ledger, function: FunctionInfo, other: FunctionInfo | None) -> bool:
-    return any(use.callee is other for use in ledger.uses if use.spot.function is function)
 
 
 def _stands_in(loop: str, use: Use) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.looks import ByFunction, calls_of
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref
@@ -13,7 +13,7 @@ from lorascale_lint.provenance.values import Place, Ref
 
 def alpha_is_read_beside(ledger: Ledger, function: FunctionInfo) -> bool:
     """Does each caller give the same file to a function that gives back what it makes of the alphas?"""
-    calls = [use for use in ledger.uses if use.callee is function and not use.spot.file.is_test]
+    calls = [use for use in calls_of(ledger, function) if not use.spot.file.is_test]
     return bool(calls) and all(_is_read(ledger, use) for use in calls)
 
 

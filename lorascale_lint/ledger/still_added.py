@@ -12,7 +12,7 @@ from lorascale_lint.ledger.backups import in_place
 from lorascale_lint.ledger.conditions import names_in
 from lorascale_lint.ledger.entries import Apply, Return
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.looks import ByFunction, calls_of
 from lorascale_lint.ledger.merged_twice import empties
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.guards import Guards
@@ -42,9 +42,7 @@ def still_added(ledger: Ledger) -> Iterator[AddedAfterMerge]:
 
 def _is_called(ledger: Ledger, merge: FunctionInfo) -> bool:
     """Is it a function, or a method that code in sight calls? Others may do so and let the layer go."""
-    return merge.owner is None or any(
-        use.callee is merge and not use.spot.file.is_test for use in ledger.uses
-    )
+    return merge.owner is None or any(not use.spot.file.is_test for use in calls_of(ledger, merge))
 
 
 def _forwards(ledger: Ledger) -> dict[str, Apply]:
@@ -76,15 +74,13 @@ def _leaves_all(ledger: Ledger, function: FunctionInfo, merge: Apply) -> bool:
     entries = ledger.once(ByFunction)
     if not _leaves_fields(ledger, function):
         return False
-    if any(write.spot.function is function for write in ledger.writes) or empties(function, 0):
+    if entries.writes.get(function) or empties(function, 0):
         return False
     for use in entries.uses.get(function, ()):
-        if use.spot.row > merge.spot.row and (use.callee is not None or _keeps_alone(use.called)):
+        if use.spot.row > merge.spot.row and (use.callee is not None or use.called in TAKES_WEIGHTS_ALONE):
             return False
-    for given in ledger.returns:
-        if given.spot.function is function and not all(
-            _is_model(given, o.value) for o in options(given.value)
-        ):
+    for given in entries.returns.get(function, ()):
+        if not all(_is_model(given, option.value) for option in options(given.value)):
             return False
     return not any(isinstance(node, ast.Delete | ast.Yield) for node in ast.walk(function.node))
 
@@ -104,10 +100,6 @@ def _is_model(given: Return, value: Value) -> bool:
     return value == NONE or (isinstance(value, Place) and value.path in parameters)
 
 
-def _keeps_alone(called: str) -> bool:
-    return called in TAKES_WEIGHTS_ALONE
-
-
 def _is_taken_away(ledger: Ledger, merge: FunctionInfo, layer: ClassInfo) -> bool:
     """Does a function put something into the place of such layers, or a caller keep the weights alone?"""
     for store in ledger.stores:
@@ -119,11 +111,9 @@ def _is_taken_away(ledger: Ledger, merge: FunctionInfo, layer: ClassInfo) -> boo
             if not _is_model(given, option.value) and _asks((*given.guards, *option.guards), layer):
                 return True
     uses = ledger.once(ByFunction).uses
-    for use in ledger.uses:
-        if use.callee is not merge:
-            continue
+    for use in calls_of(ledger, merge):
         if any(
-            later.spot.row > use.spot.row and _keeps_alone(later.called)
+            later.spot.row > use.spot.row and later.called in TAKES_WEIGHTS_ALONE
             for later in uses.get(use.spot.function, ())
         ):
             return True
