@@ -40,6 +40,9 @@ def codes(folder: Path, files: dict[str, str]) -> list[str]:
         "def main():\n    args = parse()\n    fuse(pipe, args.lora_alpha)\n",
         FUSE + "import click\n\n@click.command()\n@click.option('--lora-alpha', default=32.0)\n"
         "def main(lora_alpha):\n    pipe.fuse_lora(lora_scale=lora_alpha)\n",
+        # click's own name for the parameter
+        FUSE + "import click\n\n@click.command()\n@click.option('--la', 'lora_alpha', default=32.0)\n"
+        "def main(lora_alpha):\n    pipe.fuse_lora(lora_scale=lora_alpha)\n",
         FUSE + "import typer\n\ndef main(lora_alpha: float = typer.Option(32.0)):\n"
         "    pipe.fuse_lora(lora_scale=lora_alpha)\n",
         FUSE + "def main(lora_alpha: float = 32.0):\n    pipe.fuse_lora(lora_scale=lora_alpha)\n",

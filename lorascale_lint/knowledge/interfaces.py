@@ -1,4 +1,4 @@
-"""What arguments of libraries' functions mean: which one is a strength, which calls declare an option.
+"""What arguments of libraries' functions mean: which one is a strength, which one is written to a file.
 
 An argument that is a strength multiplies the delta as it is; whatever the adapter's file says of alpha and
 rank is applied besides. A rule reads these tables and knows no library by name.
@@ -115,24 +115,6 @@ def looks_like_alpha(value: float) -> bool:
     """Is this a usual alpha and no usual strength: 8, 16, 32, 48, 64 ...?"""
     return value == LEAST_ALPHA or (value > LEAST_ALPHA and value % 16 == 0)
 
-
-OPTION_CALLS = {
-    "add_argument": "default",  # argparse.ArgumentParser.add_argument
-    "add_arg": "default",  # configargparse
-    "option": "default",  # click.option
-    "DEFINE_float": "1",  # absl.flags.DEFINE_float(name, default, help)
-    "DEFINE_integer": "1",  # absl.flags.DEFINE_integer
-}
-"""Calls that declare an option by the last part of their name: which argument is its default."""
-
-FIELD_CALLS = {
-    "field": ("default",),  # dataclasses.field, attrs.field
-    "Field": ("default", "0"),  # pydantic.Field
-    "Option": ("default", "0"),  # typer.Option
-    "Argument": ("default", "0"),  # typer.Argument
-    "HfArg": ("default",),  # transformers.hf_argparser.HfArg
-}
-"""Calls that stand where the default of a field or a parameter stands: which of their arguments it is."""
 
 WRITES_TEXT = frozenset({"dump", "dumps", "safe_dump", "write_text", "save_json", "write_json"})
 """Calls that write settings, by the last part of their name: json.dump, json.dumps, yaml.safe_dump."""

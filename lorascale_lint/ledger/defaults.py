@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from lorascale_lint.knowledge.interfaces import OPTION_CALLS
+from lorascale_lint.knowledge.options import OPTION_CALLS, option_names
 from lorascale_lint.ledger.entries import Default, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -47,16 +47,12 @@ def _options(ledger: Ledger) -> Iterator[Default]:
     for use in ledger.uses:
         argument = OPTION_CALLS.get(use.called)
         if argument is not None and argument in use.given:
-            for name in option_names(use):
+            for name in names_of(use):
                 yield Default(use.spot, name, use.given[argument], "option")
 
 
-def option_names(use: Use) -> Iterator[str]:
-    """The names under which an option is read: ``lora_alpha`` of ``--lora-alpha``."""
-    for argument in ("dest", *map(str, range(4))):
-        given = use.given.get(argument)
-        literal = given.literal if isinstance(given, Text) else None
-        if literal and (argument in ("dest", "0") or literal.startswith("-")):
-            name = literal.lstrip("-").replace("-", "_").partition("/")[0]
-            if name.isidentifier():
-                yield name
+def names_of(use: Use) -> list[str]:
+    """The names under which the option is read that a call declares; of absl, help stands behind it."""
+    places = "0" if OPTION_CALLS[use.called].isdecimal() else "0123"
+    given = (use.given.get(place) for place in ("dest", *places))
+    return option_names(text.literal for text in given if isinstance(text, Text) and text.literal)

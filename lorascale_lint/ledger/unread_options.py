@@ -11,13 +11,13 @@ from lorascale_lint.knowledge.interfaces import (
     ALPHA_FIELD,
     BUILDS_ADAPTERS,
     MESSAGES,
-    OPTION_CALLS,
     SETTINGS_NAMES,
     TURNS_TO_DICTIONARY,
 )
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
+from lorascale_lint.knowledge.options import OPTION_CALLS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
-from lorascale_lint.ledger.defaults import option_names
+from lorascale_lint.ledger.defaults import names_of
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import LeftAlpha, left_alphas
@@ -201,7 +201,7 @@ def _parsers(ledger: Ledger) -> Iterator[_Group]:
     found: dict[object, dict[str, Spot]] = defaultdict(dict)
     for use in ledger.uses:
         if use.called in OPTION_CALLS and not use.spot.chain and not use.spot.file.is_test:
-            for name in option_names(use):
+            for name in names_of(use):
                 found[use.spot.function or use.spot.file.filename][name] = use.spot
     yield from map(_Group, found.values())
 

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lorascale_lint.knowledge.intent import LOGS
+from lorascale_lint.knowledge.options import NUMBER_TYPES, option_names
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -140,14 +141,17 @@ class FunctionInfo:
 
     def takes_number(self, parameter: str) -> bool:
         """Is a parameter one number by its annotation, its default or the option (click) that it is?"""
-        default = self.default(parameter)
-        literal = isinstance(default, ast.Constant) and type(default.value) in (int, float)
-        return literal or is_number_type(self.annotation(parameter)) or parameter in self._number_options
+        return parameter in self._numbers
 
     @cached_property
-    def _number_options(self) -> frozenset[str]:
-        calls = [item for item in getattr(self.node, "decorator_list", []) if isinstance(item, ast.Call)]
-        return frozenset(name for call in calls if is_number_option(call) for name in option_names(call))
+    def _numbers(self) -> frozenset[str]:
+        found = {name for name, default in self.defaults.items() if _is_number(default)}
+        found |= {name for name in self.parameters if _is_number_type(self.annotation(name))}
+        for call in getattr(self.node, "decorator_list", ()):
+            if isinstance(call, ast.Call) and _is_number_option(call):
+                texts = (item.value for item in call.args if isinstance(item, ast.Constant))
+                found.update(option_names(text for text in texts if isinstance(text, str)))
+        return frozenset(found)
 
     def annotation(self, parameter: str) -> str:
         """The annotation of a parameter as it is written, quotes off; empty where there is none."""
@@ -155,26 +159,22 @@ class FunctionInfo:
         return "" if found is None or found.annotation is None else ast.unparse(found.annotation).strip("\"'")
 
 
-def is_number_type(annotation: str) -> bool:
+def _is_number(default: ast.expr | None) -> bool:
+    return isinstance(default, ast.Constant) and type(default.value) in (int, float)
+
+
+def _is_number_type(annotation: str) -> bool:
     """Is what is annotated so one number, or None?"""
     inner = annotation.removeprefix("typing.").removeprefix("Optional[").removesuffix("]")
     return {part.strip() for part in inner.split("|")} - {"None"} in ({"float"}, {"int"}, {"int", "float"})
 
 
-def is_number_option(call: ast.Call) -> bool:
+def _is_number_option(call: ast.Call) -> bool:
     """Does a call declare an option that is one number: ``click.option("--weight", type=float)``?"""
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    default, kind = given.get("default"), given.get("type")
-    literal = isinstance(default, ast.Constant) and type(default.value) in (int, float)
-    return literal or (
-        kind is not None and dotted(kind).rpartition(".")[2] in ("float", "int", "FLOAT", "INT")
-    )
-
-
-def option_names(call: ast.Call) -> list[str]:
-    """The names of parameters that an option may come under: ``lora_file`` of ``"--lora", "lora_file"``."""
-    texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    return [text.lstrip("-").replace("-", "_") for text in texts]
+    kind = given.get("type")
+    named = kind is not None and dotted(kind).rpartition(".")[2] in NUMBER_TYPES
+    return named or _is_number(given.get("default"))
 
 
 @dataclass(eq=False, repr=False)

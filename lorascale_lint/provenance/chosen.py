@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lorascale_lint.knowledge.options import GIVEN_BY_USERS
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH, may_be_trained, weighs
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale, Symbol
-
-_OPTIONS = ("parse_args().", "argv[")
 
 
 def chosen(scale: Scale, functions: Iterable[FunctionInfo | None]) -> Scale:
@@ -34,6 +33,6 @@ def _is_number(symbol: Symbol, functions: Iterable[FunctionInfo | None]) -> bool
     name = symbol.origin.removesuffix(")").partition("[")[0].rpartition(".")[2]
     if not symbol.is_named or may_be_trained(name):
         return False
-    if symbol.origin.startswith(_OPTIONS) or weighs(name):
+    if symbol.origin.startswith(GIVEN_BY_USERS) or weighs(name):
         return True
     return any(function is not None and function.takes_number(name) for function in functions)

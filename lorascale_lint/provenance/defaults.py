@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from lorascale_lint.knowledge.interfaces import FIELD_CALLS, OPTION_CALLS
+from lorascale_lint.knowledge.options import FIELD_CALLS, OPTION_CALLS
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.entries import Default
 from lorascale_lint.ledger.spots import Spot
