@@ -260,6 +260,14 @@ def holds_tensors(annotation: str) -> bool:
     return _MAPPING_OF_TENSORS.match(annotation) is not None
 
 
+_MAPPING_OF_COUNTS = re.compile(r"(?i)(?:\w+\.)*(?:\w*dict|\w*mapping|counter)\[(?:[\w.]+, *)?(?:int|bool)\]")
+
+
+def holds_counts(annotation: str) -> bool:
+    """Does an annotation say that something is a dictionary of whole numbers, so that it is no file of tensors?"""
+    return _MAPPING_OF_COUNTS.match(annotation) is not None
+
+
 _LAYER_WORDS = frozenset("layer adapter branch".split())
 _WHOLE_WORDS = frozenset(
     "linear dense conv embedding attention mlp block model config wrapper wrapped".split()

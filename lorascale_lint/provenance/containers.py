@@ -225,7 +225,7 @@ def _loop_around(m: Machine, base: Ref, node: ast.AST) -> int | None:
     """
     if not isinstance(node, ast.Subscript) or not m.frame.loops:
         return None
-    asked = m.atom(ast.Compare(node.slice, [ast.In()], [node.value]))
+    asked = m.atom_in(node.slice, node.value)
     if (asked, False) not in m.frame.guards:
         return None
     return next((row for row, born in m.frame.loops if born >= base.key), None)

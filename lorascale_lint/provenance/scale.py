@@ -226,6 +226,7 @@ def _factor(role: str, power: Fraction) -> str:
     return f"{role}^{power}" if power.denominator == 1 else f"{role}^({power})"
 
 
+@lru_cache(maxsize=KEPT_SCALES)
 def settled(scale: Scale, layout: str) -> Scale:
     """The scale where the layout of the factors is known: which of their extents is the rank."""
     axes = RANK_AXES.get(layout.removeprefix("crossed "))
@@ -241,6 +242,7 @@ def settled(scale: Scale, layout: str) -> Scale:
     return made
 
 
+@lru_cache(maxsize=KEPT_SCALES)
 def undivided(scale: Scale) -> Scale:
     """An ``alpha`` that is a share by default is a number that a caller picks, unless a rank divides it.
 

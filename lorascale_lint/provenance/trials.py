@@ -7,14 +7,13 @@ found under them, what is skipped. Each trial has a ledger of its own.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lorascale_lint.bounds import DORA_LIMIT, MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
 from lorascale_lint.knowledge.kinds import speaks_of_dora
-from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B
+from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B, holds_counts
 from lorascale_lint.knowledge.samples import (
     USUAL,
     USUAL_MODULE,
@@ -148,8 +147,10 @@ def _expressions(file: FileInfo) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def patterns_of(file: FileInfo) -> Iterator[Pattern]:
+@lru_cache(16)
+def patterns_of(file: FileInfo) -> tuple[Pattern, ...]:
     """The regular expressions in tables of the file that take names with one more part."""
+    found = []
     for table in ast.walk(file.tree) if "\\." in file.source else ():
         if not isinstance(table, ast.Dict):
             continue
@@ -158,7 +159,8 @@ def patterns_of(file: FileInfo) -> Iterator[Pattern]:
                 new = value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value
                 text = new.value if isinstance(new, ast.Constant) else None
                 keeps = isinstance(text, str) and ends_in_group(text)
-                yield Pattern(Spot(file, None, None, key), key.value, keeps)
+                found.append(Pattern(Spot(file, None, None, key), key.value, keeps))
+    return tuple(found)
 
 
 def _mapped_module(file: FileInfo) -> str | None:
@@ -198,9 +200,9 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
         entered = (getattr(option.value, "path", "") for option in options(entry.value))
         paths += [path for path in entered if "[" in path]  # not a parameter that itself is an entry
         for name in info.parameters:
-            if name in ("self", "cls") or _COUNTS.search(info.annotation(name)):
+            if name in ("self", "cls") or not any(_is_of(path, name) for path in paths):
                 continue
-            if any(_is_of(path, name) for path in paths):
+            if not holds_counts(info.annotation(name)):
                 seen.setdefault((info, name), entry.spot)
                 if _is_of(paths[0], name) and role_in(entry.key) in (A, B):
                     adapters.add((info, name))
@@ -221,10 +223,6 @@ def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance
     for (info, name), spot in sorted(seen.items(), key=lambda item: item[0] not in adapters):
         keys = _keys(ledger, before, info, name)
         yield Entrance(info, spot.cls, name, None, spot, keys, bool(name) and (info, name) in rows)
-
-
-_COUNTS = re.compile(r"(?i)^(?:\w+\.)*(?:\w*dict|\w*mapping|counter)\[(?:[\w.]+, *)?(?:int|bool)\]")
-"""Declares a dictionary of whole numbers, which is no file with tensors."""
 
 
 def _is_of(path: str, name: str) -> bool:
