@@ -152,3 +152,43 @@ def test_two_weights_of_one_sum_are_one_finding(tmp_path: Path) -> None:
     path = tmp_path / "blend.py"
     path.write_text(BLEND)
     assert [one.span.start.row for one in lint([path], [], codes=["LS114"]).findings] == [4]
+
+
+SLOTS = """
+def load_lora(path):
+    loaded, params = np.load(path), {}
+    for key in loaded.keys():
+        name, kind = key.rsplit("_", 1)
+        if name not in params:
+            params[name] = [None, None, None]
+        if kind == "loraA":
+            params[name][0] = loaded[key]
+        elif kind == "loraB":
+            params[name][1] = loaded[key]
+        elif kind == "scaling":
+            params[name][2] = loaded[key]
+    return {name: tuple(row) for name, row in params.items()}
+
+
+def combine(weights, base, paths):
+    for i in range(len(paths)):
+        params = load_lora(paths[i])
+        for key in params.keys():
+            base[key] = base[key] + (params[key][1] @ params[key][0]) * params[key][2] * weights[i]
+"""
+
+
+def test_a_product_of_slots_that_are_not_told_apart_is_no_pair_of_factors(tmp_path: Path) -> None:
+    assert codes(SLOTS, tmp_path, "LS114") == set()
+
+
+WALK = """
+def weigh(layers, weight: float):
+    for layer in layers:
+        for factor in (layer.lora_A, layer.lora_B):
+            factor.weight.data *= weight
+"""
+
+
+def test_a_walk_over_both_factors_weighs_both(tmp_path: Path) -> None:
+    assert {code for code, _ in codes(WALK, tmp_path, "LS114")} == {"LS114"}

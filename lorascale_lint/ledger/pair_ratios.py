@@ -57,7 +57,7 @@ def squared_in_pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
                 if ONE in (one.scale, two.scale) or _makes_up(one.scale * two.scale):
                     continue
                 twice = _in_both(one, two, looks)
-                if not twice or contradict(_of_any_key(one.guards), _of_any_key(two.guards)):
+                if not twice or contradict(_of_any_key(one), _of_any_key(two)):
                     continue
                 first, last = sorted((one, two), key=lambda step: step.spot.row)
                 statements = (first.spot.statement, last.spot.statement)
@@ -88,18 +88,25 @@ def _by_caller(
     return found
 
 
-def _of_any_key(guards: Guards) -> Guards:
-    """The conditions without those that tell the key of one factor from the other's: a loop comes to both."""
+def _of_any_key(step: Multiplied) -> Guards:
+    """The conditions without those that tell the key of one factor from the other's: a loop comes to both.
+
+    What was asked elsewhere, where a list was filled, tells one alternative of a value from another.
+    """
+    guards, function = step.guards, step.spot.function
+    own = frozenset() if function is None else function.names_read
     loops = [index for index, (name, _) in enumerate(guards) if name.startswith(LOOP)]
     before = len(guards) if not loops else loops[-1]
-    return (*guards[:before], *(atom for atom in guards[before:] if not _is_of_a_side(atom[0])))
+    return (*guards[:before], *(atom for atom in guards[before:] if not _is_of_a_side(atom[0], own)))
 
 
-def _is_of_a_side(name: str) -> bool:
-    """Does a condition ask a key whether it is that of A, or of B?"""
+def _is_of_a_side(name: str, own: frozenset[str]) -> bool:
+    """Does a condition over these names ask a key whether it is that of A, or of B?"""
     node = asked(name)
-    literals = [] if node is None else [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
-    return any(isinstance(text, str) and key_role(text) in (A, B) for text in literals)
+    parts = [] if node is None else list(ast.walk(node))
+    literals = [part.value for part in parts if isinstance(part, ast.Constant)]
+    known = all(part.id in own for part in parts if isinstance(part, ast.Name))
+    return known and any(isinstance(text, str) and key_role(text) in (A, B) for text in literals)
 
 
 def _ratios_in(steps: list[Multiplied]) -> frozenset[Symbol]:
