@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.description import Role, Value
 from lorascale_lint.verify.harness.signatures import parameters_of
@@ -40,7 +41,7 @@ def configuration(parameter: inspect.Parameter, known: dict[str, Any], used: Use
     cls = class_of(parameter, known)
     # A flag that changes the scale is nothing to invent.
     read = used.attributes | used.keys
-    fields = {name: role for name, role in words.FIELDS.items() if not words.is_rslora(name) or name in read}
+    fields = {name: role for name, role in words.FIELDS.items() if not speaks_of_rslora(name) or name in read}
     reference = None
     asked = tuple((name, value) for name, value in fields_of(used) if name not in fields)
     if _is_own(cls) and (taken := parameters_of(cls)) and not _takes_anything(taken):
@@ -81,7 +82,7 @@ def _takes_anything(taken: Mapping[str, inspect.Parameter]) -> bool:
 
 def _field(name: str, parameter: inspect.Parameter) -> Role | float | bool | str | None:
     """What a field of a configuration's own class is given; None: its default, or nothing."""
-    if words.is_rslora(name):
+    if speaks_of_rslora(name):
         return False
     if name in words.DECOMPOSED:
         return 1

@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import islice, product
 from typing import Any
 
+from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.verify.harness import words
 from lorascale_lint.verify.harness.configurations import DROPPED, configuration, table_class, with_dropout
 from lorascale_lint.verify.harness.description import (
@@ -119,7 +120,7 @@ def values_of(name: str, signature: Signature) -> tuple[Value, ...]:
         return (Value(Role.LITERAL, literal=words.PARTS[name]),)
     if optional:
         # It changes the scale, and is asked for.
-        asked = parameter.default is False and words.is_rslora(name)
+        asked = parameter.default is False and speaks_of_rslora(name)
         return (Value(Role.LITERAL, literal=False),) if asked else ()
     if name in words.HARMLESS:
         return (Value(Role.LITERAL, literal=words.HARMLESS[name]),)

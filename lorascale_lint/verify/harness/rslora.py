@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from lorascale_lint.verify.harness import words
+from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.verify.harness.conversions import ConversionSubject
 from lorascale_lint.verify.harness.description import FunctionCase, LayerCase, Role, Value
 from lorascale_lint.verify.harness.measuring import (
@@ -69,6 +69,6 @@ def _switched(values: Iterable[tuple[str, Value]]) -> Named:
 
 
 def _on(name: str, value: Value) -> Value:
-    if value.role is Role.LITERAL and value.literal is False and words.is_rslora(name):
+    if value.role is Role.LITERAL and value.literal is False and speaks_of_rslora(name):
         return replace(value, literal=True)
     return replace(value, parts=_switched(value.parts)) if value.role is Role.OBJECT else value

@@ -158,11 +158,6 @@ def is_of_adapters(name: str) -> bool:
     return not {"lora", "loras", "adapter", "adapters"}.isdisjoint(roles.words(name))
 
 
-def is_rslora(name: str) -> bool:
-    """Whether a flag says that alpha is divided by the square root of the rank."""
-    return "rslora" in "".join(roles.words(name))
-
-
 def is_dropout(name: str) -> bool:
     """Whether it is how much is dropped while something is trained."""
     return "dropout" in roles.words(name)

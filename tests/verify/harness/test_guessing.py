@@ -87,10 +87,11 @@ class LoRAOption(nn.Module):
 """
 
 
-def test_rslora_is_asked_where_there_is_an_option_for_it(tmp_path: Path) -> None:
-    wrong = RSLORA.replace("lora_alpha / math.sqrt(r) if use_rslora else ", "")
-    (tmp_path / "right.py").write_text(HEAD + RSLORA)
-    (tmp_path / "wrong.py").write_text(HEAD + wrong)
+@pytest.mark.parametrize("flag", ["use_rslora", "rank_stabilized"])
+def test_rslora_is_asked_where_there_is_an_option_for_it(flag: str, tmp_path: Path) -> None:
+    right = HEAD + RSLORA.replace("use_rslora", flag)
+    (tmp_path / "right.py").write_text(right)
+    (tmp_path / "wrong.py").write_text(right.replace(f"lora_alpha / math.sqrt(r) if {flag} else ", ""))
     report = run_verify(tmp_path, driver="harness", seed=3)
     told = {
         row.group.partition(":")[0]: (row.verdict, row.expected, row.observed)
