@@ -46,3 +46,28 @@ def test_reset(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert not lint_files(tmp_path, {"lora_layer.py": LAYER + RIGHT[name]}, codes=["LS228"])
+
+
+FUNCTION = """\
+import torch
+
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, up, down, scale):
+        ctx.scale = scale
+        return up @ down * scale
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.scale, None, None
+
+
+def merge(weight, lora_B, lora_A):
+    return weight + Product.apply(lora_B, lora_A, 1.0)
+
+"""
+
+
+def test_the_context_of_a_call_is_no_layer(tmp_path: Path) -> None:
+    assert not lint_files(tmp_path, {"lora_layer.py": FUNCTION + LAYER}, codes=["LS228"])

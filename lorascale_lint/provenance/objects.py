@@ -203,7 +203,7 @@ def class_attribute(m: Machine, cls: ClassInfo, name: str, receiver: Value) -> V
     if called is not None and called.base in m.program.library_bases(cls):
         found = m.program.method(cls, called.method)
         if found is not None:
-            return Closure(found[0], None, given=(Place(called.first),), owner=found[1])
+            return Closure(found[0], None, given=(new_object(m, None, called.first),), owner=found[1])
     if name == "__annotations__" and m.stack:
         fields = list(dict.fromkeys(n for item in m.program.mro(cls) for n in item.attributes))
         return m.new_dict([(Text((n,)), UNKNOWN) for n in fields], bool(m.program.library_bases(cls)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT, KEPT_STATEMENTS
+from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import FACTORS, MULTIPLIER, NUMBERS, holds_tensors, may_be_trained
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
@@ -48,6 +49,9 @@ def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo, needed: Collectio
         if receiver and index == 0:
             frame.names.local[name] = frame.receiver if frame.receiver is not None else m.place(name)
             continue
+        if index == 0 and _is_given_a_context(m, info):
+            frame.names.local[name] = new_object(m, None, name)  # of the call, and no layer that keeps numbers
+            continue
         if needed is not None and name not in needed:
             frame.names.local[name] = m.place(name)
             continue
@@ -56,6 +60,12 @@ def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo, needed: Collectio
         frame.names.local[node.vararg.arg] = Place(node.vararg.arg)
     if node.kwarg is not None:
         frame.names.local[node.kwarg.arg] = m.new_dict([], True)
+
+
+def _is_given_a_context(m: Machine, info: FunctionInfo) -> bool:
+    """Does a library call the static method with an object of its own, before what code gives?"""
+    bases = m.program.library_bases(info.owner) if info.owner is not None and info.is_static else ()
+    return any(called.base in bases for called in CALLED_AS.values())
 
 
 def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -> Value:
