@@ -215,6 +215,8 @@ def defects(code: int, text: str, seconds: float) -> list[str]:
         found.append("traceback")
     if "LS000" in text:
         found.append("LS000")
+    if "its repair does not end it" in text:
+        found.append("a repair that leaves its finding")
     if seconds > LIMIT:
         found.append(f"over {LIMIT:g} s")
     if code not in (0, 1, 2) or (code == 2) != ("LS001" in text or "LS000" in text or "Traceback" in text):

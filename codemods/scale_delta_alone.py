@@ -34,7 +34,7 @@ def scale_delta_alone(ledger: Ledger, scaled: ScaledSum) -> Fix | None:
         right = _instead(product, total, right)
     else:
         left = _instead(product, total, left)
-    lone = is_lone(rewrite, product)
+    lone = is_lone(rewrite, product) and "\n" not in rewrite.code(total)  # else they hold its lines together
     lpar, rpar = (product.lpar, product.rpar) if product.lpar or lone else (total.lpar, total.rpar)
     moved = total.with_changes(left=left, right=right, lpar=lpar, rpar=rpar)
     rewrite.change(spot.loc, cst.BinaryOperation, lambda node: moved)

@@ -132,9 +132,22 @@ def test_a_fix_that_breaks_two_files_changes_neither():
     assert [failure.filename for failure in outcome.report.failures] == ["a.py", "b.py"]
 
 
+def test_a_repair_that_leaves_its_finding_is_taken_back_alone():
+    outcome = fix_words({A: b"endless\nunscaled\n", B: b"unscaled\n"})
+    assert after(outcome) == {"a.py": b"endless\nscaled\n", "b.py": b"scaled\n"}
+    (left,) = outcome.report.findings
+    assert (left.name, left.fix) == ("never-ends", None)
+    assert outcome.notes == ("a.py:1: LS902 never-ends is not fixed: its repair does not end it",)
+
+
 def test_fixes_without_end_are_taken_back():
-    outcome = fix_words({A: b"endless\n", B: b"unscaled\n"})
-    assert after(outcome) == {"b.py": b"scaled\n"}
+    def check(overlay: Mapping[Path, bytes]) -> Report:
+        length = len(overlay.get(A, b""))
+        place = Span("a.py", Position(1, 1), Position(1, 1))
+        return Report((Finding("LS101", "n", f"{length} long", place, fix=one_row((0, 0, "x"))),))
+
+    outcome = apply_fixes(check, {A: b"\n"}, unsafe=False)
+    assert after(outcome) == {}
     (failure,) = outcome.report.failures
     assert f"after {MAX_ROUNDS} rounds" in failure.message
 

@@ -175,6 +175,9 @@ SUMS = {
     "((self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T) * self.scale).to(x.dtype)": (
         "(self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scale).to(x.dtype)"
     ),
+    "(\n            self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T\n        ) * self.scale": (
+        "(\n            self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T * self.scale\n        )"
+    ),
     "self.dropout(self.base_layer(x) + x @ self.lora_A.T @ self.lora_B.T) * self.scale": None,
 }
 

@@ -15,6 +15,8 @@ from lorascale_lint.report.content import Report
 from lorascale_lint.sources.text import SourceText, UndecodableSource
 
 MAX_ROUNDS = 20
+MAX_REPAIRS = 4
+"""Rounds in which one finding of a file is repaired: of several in one function, each may uncover another."""
 _PLEASE_REPORT = "please report this with the file and the version of lorascale-lint"
 
 
@@ -114,6 +116,8 @@ class _Fixer:
         self.opened: set[Path] = set()
         self.applied: list[Applied] = []
         self.unusable: set[Fix] = set()
+        self.repaired: Counter[tuple[str, str]] = Counter()
+        self.useless: set[tuple[str, str]] = set()
         self.failures: dict[str, FileFailure] = {}
         self.notes: dict[str, None] = {}
 
@@ -142,11 +146,14 @@ class _Fixer:
         rounds = 0
         while changed := self._round(report):
             rounds += 1
+            self._withhold_useless()
             if rounds == MAX_ROUNDS:
                 for path in changed - self.blocked:
                     self._take_back(path, f"fixes of this file do not come to an end after {rounds} rounds")
                 rounds = 0
             report = self._check()
+        kept = [replace(f, fix=None) if _key(f) in self.useless else f for f in report.findings]
+        report = replace(report, findings=tuple(kept))
         failures = (*report.failures, *self.failures.values())
         report = replace(
             report, failures=tuple(sorted(failures, key=lambda item: (item.filename, item.position)))
@@ -165,6 +172,7 @@ class _Fixer:
                     known.extend(splice for splice in own if splice not in known)
                 chosen.append(Applied(finding, frozenset(splices)))
         self.applied.extend(chosen)
+        self.repaired.update({_key(item.finding) for item in chosen})
         problems: dict[Path, str] = {}
         for path, edits in accepted.items():
             try:
@@ -184,6 +192,9 @@ class _Fixer:
         if fix is None or fix in self.unusable or (fix.applicability == "unsafe" and not self.unsafe):
             return None
         place = f"{finding.span.filename}:{finding.span.start.row}: {finding.code} {finding.name}"
+        if _key(finding) in self.useless:
+            self.notes[f"{place} is not fixed: its repair does not end it"] = None
+            return None
         for path in sorted({Path(edit.span.filename) for edit in fix.edits}):
             if path not in self.editable:
                 self.notes[f"{place} is not fixed: that also changes {path}, which was not given"] = None
@@ -238,12 +249,26 @@ class _Fixer:
             return "is not reproduced byte for byte by LibCST"
         return None
 
-    def _take_back(self, path: Path, why: str) -> None:
-        """Undo every change to a file, and to all files tied to it by fixes; leave it alone from now on."""
+    def _withhold_useless(self) -> None:
+        """A finding that comes back after each repair keeps its code; all else there is repaired anew."""
+        useless = {key for key, rounds in self.repaired.items() if rounds > MAX_REPAIRS}
+        for key in useless:
+            self.useless.add(key)
+            for path in [path for item in self.applied if _key(item.finding) == key for path in item.files]:
+                self._undo(path)
+        if useless:
+            self.repaired.clear()
+
+    def _undo(self, path: Path) -> None:
+        """Undo every change to a file, and to all files tied to it by fixes."""
         group = self._group_of(path)
         for member in group:
             self.now[member] = self.before[member]
         self.applied = [item for item in self.applied if item.files.isdisjoint(group)]
+
+    def _take_back(self, path: Path, why: str) -> None:
+        """Undo every change that is tied to a file, and leave it alone from now on."""
+        self._undo(path)
         self.blocked.add(path)
         self._fail(path, f"{why}; its changes were taken back")
 
@@ -266,6 +291,11 @@ class _Fixer:
             group = self._group_of(min(changed)) & changed
             yield tuple(Change(path, self.before[path], self.now[path]) for path in sorted(group))
             changed -= group
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    """What a finding is, whatever row it has come to."""
+    return finding.span.filename, f"{finding.code} {finding.message}"
 
 
 def _spliced(source: SourceText, splices: Iterable[_Splice]) -> bytes:

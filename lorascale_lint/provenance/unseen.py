@@ -50,7 +50,9 @@ def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo, needed: Collectio
             frame.names.local[name] = frame.receiver if frame.receiver is not None else m.place(name)
             continue
         if index == 0 and _is_given_a_context(m, info):
-            frame.names.local[name] = new_object(m, None, name)  # of the call, and no layer that keeps numbers
+            frame.names.local[name] = new_object(
+                m, None, name
+            )  # of the call, and no layer that keeps numbers
             continue
         if needed is not None and name not in needed:
             frame.names.local[name] = m.place(name)
