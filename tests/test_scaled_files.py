@@ -371,3 +371,50 @@ def scale(path, strength):
 )
 def test_entries_of_some_kinds(asked: str, expected: list[str], tmp_path: Path) -> None:
     assert codes(tmp_path, OF_SOME.format(asked=asked)) == expected
+
+
+BALANCED = """
+def to_other_names(source, names, lora):
+    for key in list(source):
+        if not key.endswith("down.weight"):
+            continue
+        name = names.of(key)
+        rank = source[key].shape[0]
+        scale = source.pop(key.replace("down.weight", "alpha")).item() / rank
+        lower, upper = scale, 1.0
+        while lower * 2 < upper:
+            lower *= 2
+            upper /= 2
+        lora[name] *= lower
+        lora[name.replace(".down.", ".up.")] *= upper
+    return lora
+"""
+
+
+def test_a_key_that_names_one_factor(tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_names.py": BALANCED}, codes=["LS114"]) == ()
+
+
+BLOCKS = """
+def expand(lora_scales, blocks, per_block, default_scale=1.0):
+    if "mid" not in lora_scales:
+        lora_scales["mid"] = default_scale
+    for part in ["up", "down"]:
+        if part not in lora_scales:
+            lora_scales[part] = default_scale
+        if not isinstance(lora_scales[part], dict):
+            lora_scales[part] = {f"block_{i}": lora_scales[part] for i in blocks[part]}
+        for i in blocks[part]:
+            block = f"block_{i}"
+            if block not in lora_scales[part]:
+                lora_scales[part][block] = default_scale
+            elif len(lora_scales[part][block]) == 1:
+                lora_scales[part][block] = lora_scales[part][block] * per_block[part]
+    return lora_scales
+"""
+
+
+def test_blocks_of_a_unet_are_no_factors(tmp_path: Path) -> None:
+    assert lint_files(tmp_path, {"lora_blocks.py": BLOCKS}, codes=["LS114"]) == ()
+    text = BLOCKS.replace('"mid"', '"all"')
+    assert lint_files(tmp_path, {"lora_blocks.py": text}, codes=["LS114"]) != ()

@@ -102,3 +102,35 @@ def test_calls_on_two_branches(
     test: str, given: str, more: str, after: str, expected: list[str], tmp_path: Path
 ) -> None:
     assert codes(tmp_path, CALLS.format(test=test, given=given, more=more, after=after)) == expected
+
+
+STARTS_AT_ONE = """
+class LoRALayer:
+    def __init__(self, base, lora_A, lora_B, rank=None, alpha=None):
+        self.base, self.lora_A, self.lora_B = base, lora_A, lora_B
+        self.rank, self.alpha, self.weighting = rank, alpha, 1.0
+
+    def give(self, lora_A, lora_B, rank, alpha=None, strength=1.0):
+        self.lora_A, self.lora_B, self.rank = lora_A, lora_B, rank
+        self.alpha = int(alpha) if alpha is not None else rank
+        self.weighting = float(strength)
+
+    def forward(self, x):
+        delta = x @ self.lora_A.T @ self.lora_B.T
+        if self.alpha != self.rank:
+            delta = delta * (self.alpha / self.rank{inside})
+        {after}
+        return self.base(x) + delta
+"""
+
+
+@pytest.mark.parametrize(
+    ("inside", "after", "expected"),
+    [
+        ("", "delta = delta * self.weighting", []),
+        (" * self.weighting", "pass", ["LS124"]),
+    ],
+    ids=["on each branch", "where alpha is not the rank"],
+)
+def test_a_field_that_starts_at_one(inside: str, after: str, expected: list[str], tmp_path: Path) -> None:
+    assert codes(tmp_path, STARTS_AT_ONE.format(inside=inside, after=after)) == expected

@@ -7,6 +7,14 @@ UNET = tuple(
     for name in ("down_blocks", "up_blocks", "mid_block", "input_blocks", "output_blocks", "middle_block")
 )
 """Stable Diffusion up to SDXL: diffusers' names, and those of its first code."""
+_PARTS = ("down", "up")
+
+
+def is_part_of_unet(key: str, source: str) -> bool:
+    """Is ``scales["down"]`` of a UNet, as in code that names its middle block, too, and no factor?"""
+    return key in _PARTS and ('"mid"' in source or "'mid'" in source)
+
+
 DOUBLE_BLOCKS = ("double_blocks", "single_blocks")
 """Flux's own code, and models after it."""
 FLUX = tuple(f"lora_unet_{name}" for name in DOUBLE_BLOCKS)

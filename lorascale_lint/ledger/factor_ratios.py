@@ -80,10 +80,10 @@ class _Part:
 def _files(ledger: Ledger) -> Iterator[SquaredRatio]:
     places: dict[int, list[tuple[Spot, Multiplied | None]]] = defaultdict(list)
     for write in ledger.writes:
-        if key_role_of(write.key) is None and _speaks(write.spot):
+        if key_role_of(write.key) is None and not _names_side(write.spot.node) and _speaks(write.spot):
             places[id(write.spot.node)].append((write.spot, _scaled_entry(ledger, write)))
     for step in ledger.multiplied:
-        if isinstance(step.before, Place) and _speaks(step.spot):
+        if isinstance(step.before, Place) and not _names_side(step.spot.node) and _speaks(step.spot):
             known = _is_entry(step.before) and _is_number(ledger, step.spot, step.scale)
             known = known and not _apart(step.guards)
             places[id(step.spot.node)].append((step.spot, step if known else None))
@@ -276,8 +276,23 @@ def _tells(name: str, holds: bool) -> bool:
     if found and holds and not found & {None, A, B}:
         return True  # `key.endswith((".diff", ".diff_b"))` is true of no factor
     if literals:
-        return any(key_role(f"x{literal}x") in (A, B) or key_role(literal) in (A, B) for literal in literals)
+        return any(map(_side, literals))
     return any(isinstance(part, ast.Attribute | ast.Call) for part in parts)
+
+
+def _names_side(node: ast.AST) -> bool:
+    """Is a key that of one factor: ``state[f"{name}.up"]``, ``state[key.replace("down", "up")]``?"""
+    renamed = (part for part in ast.walk(node) if isinstance(part, ast.Call) and len(part.args) == 2)
+    return len(_sides(node)) == 1 or any(len(_sides(*call.args)) == 2 for call in renamed)
+
+
+def _sides(*nodes: ast.AST) -> set[str | None]:
+    parts = (part.value for node in nodes for part in ast.walk(node) if isinstance(part, ast.Constant))
+    return {_side(text) for text in parts if isinstance(text, str)} - {None}
+
+
+def _side(text: str) -> str | None:
+    return next((role for role in (key_role(f"x{text}x"), key_role(text)) if role in (A, B)), None)
 
 
 def _speaks(spot: Spot) -> bool:

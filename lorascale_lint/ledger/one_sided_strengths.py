@@ -65,7 +65,9 @@ def _pairs(function: FunctionInfo, own: list[End]) -> Iterator[OneSidedStrength]
             parted = parting(weak.guards, other.guards)
             node = None if parted is None else expression(parted[0])
             step = next((step for step in other.steps if _strength(step.scale) == name), None)
-            if parted and node is not None and step is not None and not _explains(parted[0], name):
+            if step is None or any(_read(step) <= _read(other) for other in weak.steps):
+                continue  # it multiplies there, too, and is 1: what a field starts with
+            if parted and node is not None and not _explains(parted[0], name):
                 yield OneSidedStrength(function, name, weak, other, step, node, parted[1])
 
 
@@ -73,6 +75,12 @@ def _strength(scale: Scale) -> str:
     """The number that a caller chooses, if it is in the scale once."""
     found = [symbol.origin for symbol, power in scale.powers if symbol.role in STRENGTHS and power == 1]
     return found[0] if len(found) == 1 else ""
+
+
+def _read(step: Multiplied) -> set[str]:
+    """The names that the number of a step is made of."""
+    nodes = ast.walk(step.number) if step.number is not None else ()
+    return {getattr(node, "attr", getattr(node, "id", "")) for node in nodes} - {""}
 
 
 def _explains(condition: str, strength: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lorascale_lint.bounds import NAME_LIMIT, PATH_LIMIT
 from lorascale_lint.knowledge.interfaces import ADAPTER_FIELDS, DECIDES_SCALE
+from lorascale_lint.knowledge.layer_names import is_part_of_unet
 from lorascale_lint.knowledge.roles import DELTA, FACTORS, NUMBERS, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Spread
 from lorascale_lint.provenance import keys
@@ -184,6 +185,8 @@ def _learned(m: Machine, value: Place, key: Value) -> str | None:
 
 
 def _unseen_entry(m: Machine, value: Place, key: Value) -> Place:
+    if isinstance(key, Text) and key.literal and is_part_of_unet(key.literal, m.frame.file.source):
+        return Place(f"{value.path}[{key.literal}]"[-PATH_LIMIT:], value.role, value.weak)
     role = (keys.role_in(key) if isinstance(key, Text) else None) or _learned(m, value, key)
     weak = False
     own = role is not None
