@@ -11,6 +11,7 @@ from typing import Any
 
 from lorascale_lint.knowledge.intent import LOGS
 from lorascale_lint.knowledge.options import NUMBER_TYPES, option_names
+from lorascale_lint.linking.numbers_by_use import numbers_by_use
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -140,7 +141,7 @@ class FunctionInfo:
         )
 
     def takes_number(self, parameter: str) -> bool:
-        """Is a parameter one number by its annotation, its default or the option (click) that it is?"""
+        """Is a parameter one number by annotation, default, the option (click) that it is, or use?"""
         return parameter in self._numbers
 
     @cached_property
@@ -151,7 +152,8 @@ class FunctionInfo:
             if isinstance(call, ast.Call) and _is_number_option(call):
                 texts = (item.value for item in call.args if isinstance(item, ast.Constant))
                 found.update(option_names(text for text in texts if isinstance(text, str)))
-        return frozenset(found)
+        plain = (name for name in self.parameters if name not in found and not self.annotation(name))
+        return frozenset(found) | numbers_by_use(self.nodes, frozenset(plain))
 
     def annotation(self, parameter: str) -> str:
         """The annotation of a parameter as it is written, quotes off; empty where there is none."""

@@ -18,7 +18,7 @@ def chosen(scale: Scale, functions: Iterable[FunctionInfo | None]) -> Scale:
     """
     unknown = [(symbol, power) for symbol, power in scale.powers if not symbol.role]
     known = list(functions) if unknown else []
-    if not unknown or any(power != 1 or not _is_number(symbol, known) for symbol, power in unknown):
+    if not unknown or any(power not in (1, 2) or not _is_number(symbol, known) for symbol, power in unknown):
         return scale
     trained = any(symbol.role in (ALPHA, SCALING) for symbol, _ in scale.powers)
     role = STRENGTH if trained else MULTIPLIER

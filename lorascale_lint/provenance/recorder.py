@@ -51,7 +51,11 @@ class Recorder:
     def understood(self, tensor: Tensor) -> Scale:
         """The scale of a tensor where it is used, by all that is known there."""
         scale = undivided(settled(tensor.scale, tensor.layout))
-        return chosen(scale, (frame.function for frame in self.stack))
+        functions = [frame.function for frame in self.stack]
+        owner = self.frame.function.owner if self.frame.function is not None else None
+        if owner is not None:  # what a field holds since the object was made
+            functions.append(owner.methods.get("__init__"))
+        return chosen(scale, functions)
 
     def report(self, node: ast.AST) -> Callable[[str, Tensor, Value, int], None]:
         """Writes an application at ``node`` into the ledger."""

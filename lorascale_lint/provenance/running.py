@@ -8,7 +8,7 @@ import builtins
 from lorascale_lint.bounds import CHAIN_LIMIT, DEPTH_LIMIT, RECURSION_LIMIT, SMALL_FUNCTION
 from lorascale_lint.knowledge.interfaces import WRITES_NAMED
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import MULTIPLIER, NUMBERS, SCALING
+from lorascale_lint.knowledge.roles import BASE, MULTIPLIER, NUMBERS, SCALING, STRENGTH
 from lorascale_lint.knowledge.speech import speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
@@ -256,12 +256,12 @@ def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywor
     for parameter in plain:
         name = parameter.arg
         if rest:
-            local[name] = named(m, rest.pop(0), name)
+            local[name] = _argument(m, info, rest.pop(0), name)
         elif name in given:
-            local[name] = named(m, given.pop(name), name)
+            local[name] = _argument(m, info, given.pop(name), name)
     for parameter in node.kwonlyargs:
         if parameter.arg in given:
-            local[parameter.arg] = named(m, given.pop(parameter.arg), parameter.arg)
+            local[parameter.arg] = _argument(m, info, given.pop(parameter.arg), parameter.arg)
     for parameter in (*plain, *node.kwonlyargs):
         if parameter.arg not in local:
             local[parameter.arg] = _default(m, parameter.arg, defaults.get(parameter.arg))
@@ -272,6 +272,13 @@ def bind(m: Machine, frame: Frame, info: FunctionInfo, args: list[Value], keywor
     if node.kwarg is not None:
         pairs: list[tuple[Value, Value]] = [(Text((key,)), value) for key, value in given.items()]
         local[node.kwarg.arg] = m.new_dict(pairs, hidden)
+
+
+def _argument(m: Machine, info: FunctionInfo, value: Value, name: str) -> Value:
+    """``value`` as the parameter; a ``weight`` that is given for one number is no weight of a model."""
+    if isinstance(value, Place) and value.role == BASE and value.weak and info.takes_number(name):
+        value = Place(value.path, STRENGTH, True)
+    return named(m, value, name)
 
 
 def _default(m: Machine, name: str, default: ast.expr | None) -> Value:
