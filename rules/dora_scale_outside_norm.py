@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.renormed import scaled_changes
+from lorascale_lint.ledger.renormed import has_role, scaled_changes
 from lorascale_lint.rule import Rule
 
 
@@ -56,7 +57,8 @@ class DoraScaleOutsideNorm(Rule):
 
     ## Limits
 
-    The norm, the difference and the scale must be visible in the files given.
+    The norm, the difference and the scale must be visible in the files given. A number that is called a scale
+    and is not seen to be made of alpha or the rank may be a strength: `--preview`.
 
     ## References
 
@@ -77,6 +79,7 @@ class DoraScaleOutsideNorm(Rule):
             yield self.at(
                 step.spot,
                 f"`{step.spot.name}` multiplies the trained scale onto what DoRA has normalised already",
+                confidence="high" if has_role(step.scale, ALPHA, RANK) else "medium",
                 effect="right only for alpha = rank",
                 trace=[
                     (norm.spot, "the norm of base and delta is taken here"),

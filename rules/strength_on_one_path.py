@@ -10,6 +10,7 @@ from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
 from lorascale_lint.ledger.families import Family, families, is_folded
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.renormed import renormed
 from lorascale_lint.rule import Rule
 
 
@@ -87,6 +88,9 @@ class StrengthOnOnePath(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications without strength beside a sibling of the other kind that has it."""
+        normed = {
+            item.summed.node for item in renormed(ledger)
+        }  # at a strength of 1: it multiplies the change
         for family in families(ledger):
             known = [item for item in family.applications if not item.reasons and item.formula != "0"]
             strong = [item for item in known if _strong(ledger, family, item)]
@@ -94,6 +98,8 @@ class StrengthOnOnePath(Rule):
             for application in known:
                 other = next((item for item in strong if item.kind != application.kind), None)
                 if other is None or application.spot.function in careful or application.kind == "unmerge":
+                    continue
+                if application.spot.node in normed:
                     continue
                 if all(branch.steps and not branch.scale.powers for branch in application.branches):
                     continue  # the callers in sight made the layer with numbers, so the scale is one

@@ -150,6 +150,14 @@ def test_lora_code(text: str) -> None:
     assert speaks_of_lora(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["self.kv_lora_rank", "config.q_lora_rank", '"kv_lora_rank",', "o_lora_rank = 8"]
+)
+def test_the_rank_of_latent_attention_is_no_adapter(text: str) -> None:
+    assert not speaks_of_lora(text)
+    assert speaks_of_lora(f"{text}\nq_lora_alpha = 1")
+
+
 @pytest.mark.parametrize("text", ["lora_modem.send()", "LoRaWAN", "loramesh", "lora_gateway"])
 def test_a_radio_is_no_adapter(text: str) -> None:
     assert not speaks_of_lora(text)

@@ -115,3 +115,40 @@ def test_a_merge_that_has_the_weight_once_more_than_forward(tmp_path: Path) -> N
     )
     files = {"lora_layer.py": HEAD + wrong, "unit_tests/layers.py": CALLED}
     assert [f.code for f in lint_files(tmp_path, files, codes=["LS105"])] == ["LS105"]
+
+
+NORMED = """
+import mlx.core as mx
+import mlx.nn as nn
+
+
+class LoKrLinear(nn.Module):
+    def __init__(self, linear, lokr_w1, lokr_w2, dora_scale=None, scale: float = 1.0):
+        super().__init__()
+        self.linear, self.lokr_w1, self.lokr_w2 = linear, lokr_w1, lokr_w2
+        self.dora_scale, self.scale = dora_scale, scale
+
+    def change(self):
+        weight = self.linear.weight
+        delta = mx.kron(self.lokr_w1, self.lokr_w2)
+        if self.dora_scale is None:
+            return delta
+        merged = weight + delta
+        {body}
+
+    def __call__(self, x):
+        return self.linear(x) + self.scale * (x @ self.change().T)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ("return merged * self.dora_scale / mx.linalg.norm(merged, axis=1, keepdims=True) - weight", []),
+        ("self.linear.weight = merged", ["LS105"]),
+    ],
+    ids=["what dora brings to a magnitude", "kept"],
+)
+def test_a_sum_that_is_normed(body: str, codes: list[str], tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lokr_layer.py": NORMED.format(body=body)}, codes=["LS105"])
+    assert [finding.code for finding in found] == codes

@@ -10,7 +10,9 @@ from lorascale_lint.knowledge.roles import names_added_factor
 
 _LORA_WORDS = ("lokr", "loha", "hada_", "lycoris", "peft")
 _LORA = (
-    re.compile(r"lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy))"),
+    re.compile(
+        r"lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy)|(?<=kv_lora)_rank|(?<=\b[qo]_lora)_rank)"
+    ),
     re.compile(r"dora\b"),
 )
 _BY_RANK = re.compile(
@@ -21,7 +23,9 @@ _DIVIDED = re.compile(
 )
 _OVER = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*[\w(]")
 _PAIR = re.compile(r"(?:\b|_)down\b|\w_a\b"), re.compile(r"(?:\b|_)up\b|\w_b\b")
-"""LoRa is also a radio, and its code sends and receives; who divides an alpha by a rank speaks of LoRA.
+"""LoRa is also a radio, and its code sends and receives; `kv_lora_rank` and `q_lora_rank` are extents of the
+attention of DeepSeek-V2 and models after it (https://arxiv.org/abs/2405.04434, 2.1). Who divides an alpha by
+a rank speaks of LoRA.
 
 So does, where there are products of matrices, who divides it by a shorter name or beside both factors.
 

@@ -28,15 +28,19 @@ def norm_of(m: Machine, value: Value, node: ast.AST | None) -> Value:
     return each(value, take)
 
 
-def statistic_of(m: Machine, name: str, value: Tensor, node: ast.AST | None) -> Value:
-    """The mean, sum or deviation of ``value``: it may stand in the place of a norm."""
+def statistic_of(m: Machine, name: str, value: Tensor, node: ast.AST | None, whole: bool = False) -> Value:
+    """The mean, sum or deviation of ``value``: it may stand in the place of a norm.
+
+    Over the ``whole`` tensor it is one number, which no weight is changed by.
+    """
     if value.kind in ("norm", "magnitude"):
         return Tensor("norm", norm=value.norm)
     if value.kind in ("adapted", "base"):
         return (
             value if name == "abs" else Tensor("norm", norm=m.normed(node or ast.Pass(lineno=0), value, name))
         )
-    return value if name == "sum" and value.kind == "delta" else Tensor("data", origin=value.origin)
+    kept = name == "sum" and value.kind == "delta" and not whole  # of several experts, over their axis
+    return value if kept else Tensor("data", origin=value.origin)
 
 
 def statistic(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -44,7 +48,8 @@ def statistic(m: Machine, name: str, args: list[Value], keywords: dict[str, Valu
 
     def take(one: Value) -> Value:
         found = tensor(one)
-        return one if found is None else statistic_of(m, name, found, node)
+        whole = len(args) + len(keywords) == 1
+        return one if found is None else statistic_of(m, name, found, node, whole)
 
     return each(first_given(args, keywords), take)
 

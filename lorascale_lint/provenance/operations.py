@@ -304,8 +304,11 @@ def _sum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], n
     held = m.elements(given)
     if held is None:
         known = [tensor(option.value) for option in options(given)]
-        whole = all(found is not None and found.kind in ("adapted", "base") for found in known)
-        return statistic(m, name, args, keywords, node) if whole else given
+        weights = all(found is not None and found.kind in ("adapted", "base") for found in known)
+        whole = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(args) == 1
+        if weights or (whole and not keywords and any(found is not None for found in known)):
+            return statistic(m, name, args, keywords, node)
+        return given
     result: Value = args[1] if len(args) > 1 else Number(Scale(Fraction(0)))
     for value in held[0]:
         result = combine_sum(m, node, result, value, 1)

@@ -115,7 +115,7 @@ def of_tensor(
     if name in ("forward", "__call__", "apply"):
         return apply_module(m, value, args, node)
     if name in ("sum", "mean", "max", "min", "abs", "std", "var", "amax", "median"):
-        return statistic_of(m, name, value, node)
+        return statistic_of(m, name, value, node, whole=not args and not named)
     made_ = operation(m, name, [value, *args], named, node)
     if made_ is None:
         return opaque_method(value)
