@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorascale_lint.bounds import HELD_LIMIT
+from lorascale_lint.immutable import immutable
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Const, Text, Value, join
 
@@ -14,7 +15,7 @@ ABSENT = Const("<absent>")
 """Stands for an entry or field that is not there on some path."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Items:
     """Elements of a list; ``open`` if it holds any number of them, in any order."""
 
@@ -27,7 +28,7 @@ class Items:
             object.__setattr__(self, "open", True)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Entries:
     """Entries of a dictionary by key; ``open`` if others may be there, out of sight."""
 
@@ -61,6 +62,8 @@ class Trace:
     """Conditions that decided something, and what held at the start."""
     lost: bool = False
     """Has something happened that the trace does not tell: a bound, an object made for all to see?"""
+    within: bool = False
+    """Has a call around it decided something? For that one, and all around it, that says nothing."""
 
 
 class Heap:

@@ -8,10 +8,10 @@ In peft nine calls in ten are such: properties and getters of the base layer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lorascale_lint.bounds import RECURSION_LIMIT, RESULT_VARIANTS
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.heap import Cell, Heap, Trace
@@ -27,7 +27,7 @@ from lorascale_lint.provenance.values import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Remembered:
     """A result and what it depends on."""
 
@@ -88,6 +88,7 @@ class Memory:
             key is None
             or result is None
             or trace.lost
+            or trace.within
             or _weight(self.ledger) != trace.weight
             or not all(isinstance(owner, int) and owner > trace.born for owner in trace.written)
             or _holds_younger(result, trace.born)
@@ -111,6 +112,12 @@ class Memory:
         for trace in self.open:
             trace.lost = True
 
+    def depends_on_caller(self, depth: int) -> None:
+        """What is done depends on who runs at ``depth``: calls that began above may give something else."""
+        for trace in self.open:
+            if trace.depth > depth:
+                trace.within = True
+
     def recursed(self, function: object, running: Sequence[object]) -> None:
         """A call was cut short because ``function`` runs twice already, among those that are ``running``.
 
@@ -119,7 +126,7 @@ class Memory:
         for trace in self.open:
             own = sum(1 for inner in running[trace.depth :] if inner is function)
             if own < RECURSION_LIMIT and trace.function is not function:
-                trace.lost = True
+                trace.within = True
 
     def pause(self) -> list[Trace]:
         """Forget the calls that run, for code that runs apart from them; give the result to `resume`."""

@@ -6,6 +6,7 @@ import ast
 from functools import partial
 
 from lorascale_lint.bounds import DEPTH_LIMIT
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.decorators import PROPERTIES
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.knowledge.members import OF_EVERY_OBJECT
@@ -14,7 +15,6 @@ from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import ABSENT, Entries, Names
-from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.lookups import without_absent
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import REST
@@ -169,13 +169,28 @@ def _unset(m: Machine, value: Ref, name: str) -> Value:
         if known is not None:
             return known
         hook = None if name in OF_EVERY_OBJECT else m.program.method(cls, "__getattr__")
-        if hook is not None and m.steps and len(m.stack) < DEPTH_LIMIT - 4:
+        if hook is not None and m.steps and len(m.stack) < DEPTH_LIMIT - 4 and not _asked_for(m, value, name):
             made = run_function(m, Closure(hook[0], value, owner=hook[1]), [Text((name,))], [], None)
             if not isinstance(made, Place) or made.role is not None:
                 return made
     if name in ("__class__", "__dict__"):
         return Klass(cls) if cls is not None and name == "__class__" else Place(name)
     return _by_path(m, value, name)
+
+
+def _asked_for(m: Machine, value: Ref, name: str) -> bool:
+    """Does a ``__getattr__`` of the object run that was asked for this name? Then the object has it.
+
+    The hook would ask itself without end otherwise.
+    """
+    for depth, frame in enumerate(m.stack):
+        function = frame.function
+        if function is not None and function.name == "__getattr__" and frame.receiver == value:
+            asked = function.positional[1:2]
+            if asked and frame.names.local.get(asked[0].arg) == Text((name,)):
+                m.memory.depends_on_caller(depth)
+                return True
+    return False
 
 
 def _by_path(m: Machine, value: Ref, name: str) -> Place:
