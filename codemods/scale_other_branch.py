@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from typing import Literal
 
 import libcst as cst
@@ -13,6 +12,7 @@ from lorascale_lint.codemods.statements import times
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot, loc_of
 from lorascale_lint.sources.loc import Loc
@@ -20,7 +20,7 @@ from lorascale_lint.sources.loc import Loc
 _LEAVES = (cst.Return, cst.Raise, cst.Continue, cst.Break)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class OtherBranch:
     """Where ``test`` is met (or not, as ``holds`` says) the delta lacks ``scalar``, by which the other branch
     multiplies it at ``scaled``; without that, by something else."""

@@ -6,8 +6,9 @@ factors must use, refuse or pass on the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from lorascale_lint.immutable import immutable
 
 
 class Where(StrEnum):
@@ -35,7 +36,7 @@ class MissingAlpha(StrEnum):
     IN_THE_RUN = "known only from the settings of the training"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Pair:
     """The suffixes of A (down, rank x in) and B (up, out x rank); `{}` is a name or a number."""
 
@@ -43,7 +44,7 @@ class Pair:
     up: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Alpha:
     """One place of alpha: the suffix of a tensor, a field of settings, or a key of metadata."""
 
@@ -52,7 +53,7 @@ class Alpha:
     meaning: Meaning = Meaning.ALPHA
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Convention:
     """One way to write an adapter file. Tuples are in the order in which their parts are preferred."""
 

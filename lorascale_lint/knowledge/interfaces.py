@@ -7,13 +7,13 @@ rank is applied besides. A rule reads these tables and knows no library by name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.pipelines import SCALE_KEYWORDS
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class StrengthArgument:
     """An argument that multiplies the delta as it is; the file must import ``library``.
 
@@ -62,7 +62,7 @@ def strength_arguments() -> tuple[StrengthArgument, ...]:
     return (*_added, *STRENGTH_ARGUMENTS)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class CalledAs:
     """A class method of ``base`` that calls ``method`` of the subclass, with one more argument."""
 
@@ -90,7 +90,7 @@ PEFT_LAYERS = frozenset({"LoraLayer", "BaseTunerLayer"})
 """Classes of layers of peft that have the table."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Patch:
     """A tuple by which a library is told a delta: the places of the first factor and of alpha in it."""
 

@@ -6,10 +6,11 @@ Source: PEFT, diffusers (``unfuse_lora``), adapters, ComfyUI (``unpatch_model``)
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from lorascale_lint.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Rescaling:
     """A function of a library that multiplies a scaling that is kept, and the one that divides it again.
 

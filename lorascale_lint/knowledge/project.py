@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge import interfaces, roles
 from lorascale_lint.knowledge.interfaces import StrengthArgument
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Words:
     """Identifiers with their roles, and arguments of libraries that are strengths."""
 

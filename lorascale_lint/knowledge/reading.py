@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.conventions import Pair
 from lorascale_lint.knowledge.kinds import LOW_RANK, Kind
 
@@ -60,7 +60,7 @@ class Magnitude(StrEnum):
     REFUSED = "refuses the file"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Files:
     """Which files a case is about: all that is given here holds for every module of the file."""
 
@@ -76,7 +76,7 @@ class Files:
     other_names: tuple[str, ...] = ()  # any name but these
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Scales:
     """The loader applies the factors, at a scale that it finds so."""
 
@@ -101,7 +101,7 @@ class Scales:
     note_on_ranks: str = ""  # where modules have different ranks
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Skips:
     """The loader applies nothing of the file, with a warning at most."""
 
@@ -109,7 +109,7 @@ class Skips:
     why: str = "such names mean none of its layers"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Refuses:
     """The loader ends with an error."""
 
@@ -117,7 +117,7 @@ class Refuses:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Unsaid:
     """Nobody has read or run what happens."""
 
@@ -125,7 +125,7 @@ class Unsaid:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Case:
     """What a loader does with some files. Of a loader's cases the first one that fits a file counts."""
 
@@ -133,7 +133,7 @@ class Case:
     does: Scales | Skips | Refuses | Unsaid
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Loader:
     """A loader, and how its caller chooses a strength."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.conventions import A_B, BARE_A_B, DOWN_UP, IN_OUT, LORA_DOWN_UP, Pair
 from lorascale_lint.knowledge.examples import example_of
 from lorascale_lint.knowledge.roles import A, B, key_role, role_of, words
 from lorascale_lint.knowledge.speech import speaks_of_lora
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Sample:
     """The keys of one module in a file, and which words code that knows such files has in it."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import KEEPERS
 from lorascale_lint.ledger.backups import backups
 from lorascale_lint.ledger.entries import Store, Use
@@ -17,7 +17,7 @@ from lorascale_lint.provenance.marks import MANY
 from lorascale_lint.provenance.values import Place, Tensor, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Accumulation:
     """A setter whose parameter ``flag``, if it is ``accumulates``, merges without the unmerge before.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import CALLED_AGAIN
 from lorascale_lint.ledger.backups import in_place
 from lorascale_lint.ledger.entries import Apply, Store
@@ -17,7 +17,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import NONE, Const, Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class AddedAfterMerge:
     """``merge`` puts the delta into the weight and sets ``flag``, if any; ``forward`` adds it unasked."""
 
@@ -52,7 +52,7 @@ def added_after_merge(ledger: Ledger) -> Iterator[AddedAfterMerge]:
                 yield AddedAfterMerge(merge, flag, forward)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class MergedAgain:
     """``merge`` sets ``flag`` and does not ask it, in a method that is called again; ``unmerge`` asks it."""
 

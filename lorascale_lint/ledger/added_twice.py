@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.values import Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class AddedTwice:
     """``again`` adds the delta of the factors to what ``first``, in another function, added it to."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES
 from lorascale_lint.knowledge.roles import ALPHA, key_role
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
@@ -17,7 +18,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Text, Value
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Misfit:
     """A look-up of alpha that finds it beside ``fitting`` and never beside ``missed``.
 
@@ -118,7 +119,7 @@ def _binds(target: ast.expr, name: str) -> bool:
     return isinstance(first, ast.Name) and first.id == name
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Renamed:
     """The alpha of a file written beside its factors, whose keys have the same ``module`` there."""
 
@@ -184,7 +185,7 @@ class Renamed:
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Unmapped:
     """An alpha whose key is mapped without the suffix that the patterns of the mapping need."""
 

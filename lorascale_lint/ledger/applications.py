@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, STRENGTHS, A, B
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger
@@ -19,7 +20,7 @@ from lorascale_lint.provenance.scale import ONE, Scale, Symbol
 from lorascale_lint.provenance.values import Multiplied, Ref, Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Branch:
     """One effective scale that an application may have, and when."""
 
@@ -35,7 +36,7 @@ class Branch:
         return self.scale.unknowns()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Application:
     """A place where a delta meets its base, or where a factor that goes elsewhere is scaled."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import VIEWS
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Written:
     """``self.weight.detach().to("cpu")``: the name ``self.weight`` and its calls, those inside first."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.accumulations import Accumulation, accumulations, merged_again
 from lorascale_lint.ledger.backups import shared_backups, uncopied
 from lorascale_lint.ledger.dropped import dropped_weights
@@ -22,7 +22,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.undone import repeated, swapped, turned_magnitudes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Asymmetry:
     """What is not undone at ``spot``; ``places`` are those that a repair of the ``kind`` changes."""
 

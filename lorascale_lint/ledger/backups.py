@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.ledger.assigned import Written, written
 from lorascale_lint.ledger.entries import Apply, Store
@@ -15,7 +15,7 @@ from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.values import NONE, Place, Ref, Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Backup:
     """A field of ``cls`` keeps a weight; ``stores`` are those that do, ``put_back`` what restores from it."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import ALPHA_FIELD
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, METADATA_PREFIX, RANK
 from lorascale_lint.ledger.entries import KeyWrite
@@ -20,7 +20,7 @@ from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Tensor, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Baked:
     """The factor at ``factor`` holds ``scale``; ``sure`` if its alpha is the one written at ``alpha``."""
 

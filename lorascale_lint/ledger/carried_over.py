@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Apply, Bind, Fold
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import LEFT, Scale
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class CarriedOver:
     """``taken`` is in a loop under a condition, ``used`` also without that, and ``start`` before the loop."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import RANK, SCALING
 from lorascale_lint.ledger.entries import Apply, Bind, KeyWrite, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
@@ -16,7 +16,7 @@ from lorascale_lint.provenance.scale import STAND_IN, TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Choice:
     """A place whose scale has several alternatives; ``applied`` if a delta meets its base there."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import OF_ADAPTERS
 from lorascale_lint.knowledge.interfaces import (
     ADAPTER_FIELDS,
@@ -27,7 +27,7 @@ from lorascale_lint.provenance.scale import is_share
 from lorascale_lint.provenance.values import Const, Number, Place, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class ChosenRank:
     """At ``spot`` the rank is chosen, and alpha stays at ``default``, declared at ``declared``."""
 
@@ -168,7 +168,7 @@ def _speaks(*texts: str) -> bool:
     return any("lora" in text.lower() for text in texts)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class MadeUpAlpha:
     """A literal alpha that ``use`` gives with the tensors of a file, and with no rank."""
 

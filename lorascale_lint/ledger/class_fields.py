@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import NUMBERS, SCALING, role_of
 from lorascale_lint.ledger.configurations import is_configuration
 from lorascale_lint.ledger.ledger import Ledger
@@ -21,7 +22,7 @@ CONSTRUCTORS = ("__init__", "__post_init__", "build", "setup")
 """Methods that belong to making an object."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Kept:
     """A number that is put into a field of an object: where, and what it may be there."""
 
@@ -49,7 +50,7 @@ class Kept:
         return tuple(atom for atom in self.guards if not speaks_of_none(atom[0]))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Field:
     """A field of a class that keeps alpha, rank, the trained scale or a strength."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Ask, Quotient
 from lorascale_lint.ledger.ledger import Ledger
@@ -14,7 +14,7 @@ from lorascale_lint.provenance.scale import CLIPPED, STAND_IN, Scale
 from lorascale_lint.provenance.values import options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class UnclippedDefault:
     """Where it is ``asked`` whether there is an alpha; else it is ``rank``, divided by its clipped self."""
 

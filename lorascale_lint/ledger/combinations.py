@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, A, B
 from lorascale_lint.ledger.ledger import Ledger
@@ -19,7 +20,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Place, Tensor, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class ScaledAgain:
     """Deltas that ``made`` gave with their scaling meet ``scale``, which has it too, at ``spot``."""
 
@@ -82,7 +83,7 @@ def _is_scaled_delta(value: Value) -> bool:
     return any(_last(name).removesuffix("()") in GIVES_SCALED_DELTA for name in names)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class SignLost:
     """The root of a weight, with its sign from ``made``, goes to both factors, at ``first`` and ``last``.
 

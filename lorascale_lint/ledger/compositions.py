@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import NUMBERS, role_of
 from lorascale_lint.ledger.conditions import explains, parting, test_of
@@ -26,7 +27,7 @@ from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Number, Place, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Composition:
     """``method`` adds its parameter ``delta``, times the field ``scaling``, to something else.
 
@@ -40,7 +41,7 @@ class Composition:
     spot: Spot
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class PastComposition:
     """A delta that has no scale at ``spot``, beside what multiplies it.
 

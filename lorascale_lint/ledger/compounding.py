@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
 from lorascale_lint.findings import Confidence
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import EACH_STEP, sets
 from lorascale_lint.knowledge.interfaces import SCALING_TABLE
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, STRENGTHS, role_of
@@ -24,7 +24,7 @@ from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Number, Place, Ref, Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Compounded:
     """``field`` is multiplied at ``spot``, where it should be set; ``by`` is the argument, if it is one."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePath
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import CONFIGURATIONS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Place, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Setting:
     """A number in a role that is stored, written under a key, or given to a call."""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import on_purpose
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, A, B, role_of
@@ -30,7 +30,7 @@ from lorascale_lint.provenance.values import Place, Value, options
 _SCALES = (SCALING, MULTIPLIER)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Constant:
     """A scale that is set to 1 under ``name``."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import RANK
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -13,7 +13,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class DefaultRank:
     """``use`` is given a rank that may be ``own``, and ``scale``, which is divided by ``default``."""
 

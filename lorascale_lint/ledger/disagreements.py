@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.applications import Application, applications
@@ -16,7 +16,7 @@ from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.scale import Scale
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Disagreement:
     """The factors have another scale in ``use`` than in ``other``, which is the forward if one is."""
 

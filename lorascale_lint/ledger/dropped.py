@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.ledger.backups import changed_weight, weight_of
 from lorascale_lint.ledger.entries import Use
@@ -16,7 +17,7 @@ from lorascale_lint.linking.results import arms, goes_nowhere, only_computes
 from lorascale_lint.provenance.values import Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Dropped:
     """What ``spot`` computes of ``weight`` goes nowhere.
 

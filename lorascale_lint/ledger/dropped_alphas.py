@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import READS_WHOLE
 from lorascale_lint.knowledge.kinds import makes_objects
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
@@ -22,7 +22,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Dropped:
     """A call that leaves the alpha of its callee at a default.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.deltas import operand_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import powers_of
@@ -17,7 +17,7 @@ from lorascale_lint.provenance.scale import Scale, settled, undivided
 from lorascale_lint.provenance.values import Multiplied, Tensor, Tup, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class End:
     """A delta on one path, where it meets its base (``kind`` merge, forward, unmerge) or is returned."""
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import PARAMETERS
 from lorascale_lint.knowledge.samples import Sample
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import dotted
 from lorascale_lint.provenance.guards import Guards
-from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import UNKNOWN, Multiplied, Tensor, Value
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
 from lorascale_lint.ledger.applications import Application, Branch, applications
 from lorascale_lint.ledger.families import families
@@ -34,7 +34,7 @@ Alpha squared over the rank is none of them: the second alpha is as often what a
 """
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Excess:
     """What is wrong with the scale of an application, and whether the code shows it."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import A, B
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.fates import Fate, fates, origins
@@ -13,7 +13,7 @@ from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import Tensor, Text, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Exchanged:
     """``down`` writes A under a name of B, and ``up`` B under one of A."""
 

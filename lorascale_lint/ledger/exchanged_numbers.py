@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.fates import Fate, fates, is_named
@@ -17,7 +17,7 @@ from lorascale_lint.provenance.scale import STAND_IN, Scale
 from lorascale_lint.provenance.values import Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class RankForAlpha:
     """``use`` is given the rank as ``parameter``; ``read`` is where alpha is read, which goes nowhere.
 

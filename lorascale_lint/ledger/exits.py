@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.deltas import delta_of
@@ -17,7 +17,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Tensor, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Exit:
     """``node`` is a delta that a function adds to a base or gives back."""
 

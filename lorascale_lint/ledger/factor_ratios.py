@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, DELTA, DIFF, RANK, STRENGTH, A, B, key_role, role_of, words
 from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.conditions import asked
@@ -68,7 +68,7 @@ def _is_weight(symbol: Symbol) -> bool:
 # ---- every entry of a file ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class _Part:
     """An entry, under any key, times a scale."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B, role_of
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.entries import Store
@@ -14,7 +14,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Setter:
     """A method that is given both factors and keeps them."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, SCALING, role_of, words
 from lorascale_lint.ledger.applications import Application, applications, folds
@@ -104,7 +105,7 @@ def is_bare(application: Application) -> bool:
     return all(bare(branch.scale) for branch in found) and not all(lacks_number(b.guards) for b in found)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Sibling:
     """Another use of the same factors, with the trained scale; ``apart`` are conditions that only one has.
 

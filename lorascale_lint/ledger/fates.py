@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import (
     ALPHA,
@@ -32,7 +32,7 @@ from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Hole, Number, Place, Ref, Tensor, Text, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Output:
     """A dictionary that leaves the function, or is the caller's, with both factors in it."""
 

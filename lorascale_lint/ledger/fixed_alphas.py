@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import (
     LOADS_INTO_MODEL,
     SETTINGS_WORDS,
@@ -23,7 +23,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Alternative, Place, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FixedAlpha:
     """Layers are made with an alpha of their own, or none, where the training takes it from its settings."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
@@ -21,7 +22,7 @@ from lorascale_lint.provenance.values import Const, Place, Value, options
 _NO_BODY = ("abstractmethod", "overload")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LostFlag:
     """``function`` has ``flag`` and what happens at ``spot`` does not depend on it.
 

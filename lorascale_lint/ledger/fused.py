@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.pipelines import (
     FUSES,
     FUSES_SOME,
@@ -28,7 +28,7 @@ _Owner = tuple[str, str, str]
 """A pipeline: the file and the class or function where it is known, and its name there."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class StrengthOfFused:
     """``fuse`` put the adapters into the weights; the strength at ``spot`` comes too late."""
 

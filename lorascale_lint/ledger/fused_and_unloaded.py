@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import ADAPTER_STEPS, EXPORTER, AdapterStep
 from lorascale_lint.knowledge.inverses import stem, taken_back
 from lorascale_lint.knowledge.pipelines import PUTS_WEIGHTS_BACK
@@ -15,7 +15,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.definitions import FunctionInfo, dotted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class FusedAndUnloaded:
     """``fuse`` writes the delta into the weights of ``pipeline``; ``unload`` takes off the layers alone."""
 

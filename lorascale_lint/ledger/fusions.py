@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, STRENGTH, A, B
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
@@ -16,7 +16,7 @@ from lorascale_lint.provenance.scale import EXTENT, STAND_IN, Scale
 from lorascale_lint.provenance.values import Hole, Place, Tensor, Text, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Fusion:
     """Where both factors and the alpha of one fused module are written, or given back together.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import MODULE_WORDS
 from lorascale_lint.knowledge.roles import ALPHA, role_of, words
 from lorascale_lint.ledger.entries import KeyWrite, Use
@@ -15,7 +15,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Gathered:
     """A local dictionary that is filled and never read."""
 
@@ -24,7 +24,7 @@ class Gathered:
     writes: tuple[KeyWrite, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Consumer:
     """A call after the dictionary was filled, whose callee has a parameter for it that is left out."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, A, B, role_of
 from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.entries import Use
@@ -15,7 +15,7 @@ from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.provenance.values import Multiplied, Place, Ref, Tensor, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class GivenTwice:
     """``name`` is given for the parameters ``alpha`` and ``strength`` of one call."""
 
@@ -49,7 +49,7 @@ def _number(use: Use, parameter: str) -> str:
     return plain[0] if len(plain) == len(found) == 1 else ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class ScaledBefore:
     """A library is given ``strength`` to multiply by, with deltas that have it since ``step``."""
 

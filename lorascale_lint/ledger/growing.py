@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.entries import Apply, Bind, Fold
 from lorascale_lint.ledger.ledger import Ledger
@@ -14,7 +14,7 @@ from lorascale_lint.provenance.scale import LEFT, Scale, Symbol
 from lorascale_lint.provenance.values import options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Growing:
     """The delta of ``used`` has more in each round of a loop than in the one before.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import MODULE_WORDS
 from lorascale_lint.knowledge.pipelines import TAKES_ALPHAS
 from lorascale_lint.knowledge.roles import ALPHA, role_of, words
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.values import NONE, Place, Ref, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class HalfGiven:
     """``use`` leaves ``parameter`` None, and ``told`` gives it for the same factors."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -20,7 +20,7 @@ from lorascale_lint.provenance.values import Value, options
 _SCALES = (ALPHA, SCALING, MULTIPLIER)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class HalfRestored:
     """``use`` makes layers with the rank, or the factors, of the file, and ``parameter`` is not from there.
 
@@ -42,7 +42,7 @@ class HalfRestored:
         return key_role_of(self.read.key) == RANK
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Misnamed:
     """``read`` asks for a number under a name that nobody writes; ``written`` is the one that is there."""
 

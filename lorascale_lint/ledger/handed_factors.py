@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import A, B, key_role
 from lorascale_lint.ledger.entries import KeyRead, Trial, Use
 from lorascale_lint.ledger.factor_setters import Setter
@@ -19,7 +19,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class FactorPlace:
     """``container[stem + suffix]``: where a loader looks up the factor A of a layer."""
 
@@ -40,7 +40,7 @@ class FactorPlace:
         return _is_given(ledger, function, self.container)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Handed:
     """A call of a setter by a function that reads both factors by key."""
 

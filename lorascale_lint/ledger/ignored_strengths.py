@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, STRENGTH, STRENGTHS, role_of
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Apply, Unused, argument_of
@@ -20,7 +20,7 @@ from lorascale_lint.provenance.scale import Scale, undivided
 from lorascale_lint.provenance.values import NONE, Number, Place, Tensor, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class IgnoredStrength:
     """``name`` is a parameter of ``function``; ``caller`` a call that gives it, if one is in sight."""
 
@@ -53,7 +53,7 @@ def ignored_strengths(ledger: Ledger) -> Iterator[IgnoredStrength]:
             yield IgnoredStrength(function, name, own[0], entry.spot, giver)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class TakenTwice:
     """``second`` is the argument that gives a call the strength ``name`` again; ``lost`` reaches none."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, A, B, role_of
 from lorascale_lint.ledger.kept_sides import folds_of_one_side
 from lorascale_lint.ledger.ledger import Ledger
@@ -16,7 +16,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Multiplied, Number, Tensor, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Inverted:
     """A quotient of a rank and an alpha; ``used`` is where it becomes a scale."""
 

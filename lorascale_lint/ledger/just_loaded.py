@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
 from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.fates import origins
@@ -15,7 +15,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Const, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class JustLoaded:
     """If the ``flag`` says so, alpha is ``looked_up``, to be handed on with its factors at ``used``."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.knowledge.roles import FACTORS
 from lorascale_lint.ledger.entries import Apply
@@ -14,7 +14,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class RescaledInPlace:
     """``step`` changes the kept ``factor``, which ``used`` applies then."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.entries import Apply, KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -13,7 +13,7 @@ from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import Place, Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class OtherMultiple:
     """``merge`` adds another multiple than ``write`` keeps in ``kept_in``, which ``unmerge`` takes away."""
 

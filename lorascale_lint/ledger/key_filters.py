@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import SAVES
 from lorascale_lint.knowledge.interfaces import WHOLE_STATES, WRITES_TENSORS
 from lorascale_lint.knowledge.roles import FACTORS, words
@@ -21,7 +21,7 @@ from lorascale_lint.provenance.values import Hole, Ref, Tensor, Text, options
 MODULE = "blocks.0.attn.to_q"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FilteredOut:
     """``write`` takes both factors of ``cls`` out of a model's state, and never what ``made`` makes."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
@@ -18,7 +18,7 @@ READS = ("item", "get", "pop")
 """Ways to read an entry, beside ``in`` (asked for) and ``del`` (thrown away)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class KeyTraffic:
     """What one function does with keys. Roles are those of `lorascale_lint.knowledge.roles`."""
 
@@ -63,7 +63,7 @@ def key_traffic(ledger: Ledger, *, callees: bool = False) -> list[KeyTraffic]:
     return [KeyTraffic(look) for look in looks(ledger, callees=callees)]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Filled:
     """An entry of a field, ``self.adapters[name]``, into which a function puts tensors of a file by key."""
 

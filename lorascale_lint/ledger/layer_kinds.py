@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from textwrap import dedent
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, layers_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -22,7 +23,7 @@ from lorascale_lint.provenance.values import Place, Value, options
 _NAME = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Given:
     """A rank or an alpha that a call is given under a condition, by the name where it came from."""
 
@@ -33,7 +34,7 @@ class Given:
     guards: Guards
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Mixed:
     """A call gets the rank of one kind of layer and an alpha of none, where there is ``own`` for the kind."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, role_of
 from lorascale_lint.ledger.entries import Store, Use, argument_of, has_star
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from lorascale_lint.provenance.tensors import number
 from lorascale_lint.provenance.values import NONE, Place, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LeftAlpha:
     """``use`` leaves ``parameter``, the only alpha of ``target``, at ``default``."""
 
@@ -200,7 +200,7 @@ def _names(node: ast.AST) -> set[str]:
 # ---- what others of the project are told ------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Told:
     """Another call that makes the same kind of layer, and is given what this one leaves out."""
 

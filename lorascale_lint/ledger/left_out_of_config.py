@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import READS_UNNAMED, TELLS_ARGUMENTS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from lorascale_lint.ledger.tables import literal_of
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LeftOut:
     """``spot`` tells the rank and not ``alpha``, which the constructor has a ``default`` for."""
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import KEEPERS
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
 from lorascale_lint.ledger.entries import Bind, FieldRead, KeyRead, KeyWrite, Store, Use
@@ -21,7 +22,7 @@ from lorascale_lint.provenance.values import NONE, Multiplied, Place, Tensor, Te
 Loops = frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class LeftOver:
     """An alpha that was taken at ``taken`` and meets tensors of other modules at ``used``.
 

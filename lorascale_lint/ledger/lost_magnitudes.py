@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import MAGNITUDE
 from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.fates import Fate, every_fate, is_named, origins
@@ -15,7 +15,7 @@ from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import Text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LostMagnitude:
     """The factors go on from ``spot``, and the magnitude under ``key`` of the file does not.
 

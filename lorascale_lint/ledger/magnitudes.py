@@ -6,9 +6,9 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import WHOLE_STATES
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import FACTORS, MAGNITUDE, A, B
@@ -20,7 +20,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class SavedFactors:
     """Both factors of an object of ``cls`` are written, by ``writes`` in order, and not its magnitude.
 
@@ -37,7 +37,7 @@ class SavedFactors:
         return next(write for write in self.writes if side_of(write, self.cls) == side)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Rebuilt:
     """An object of a class with a magnitude is made without ``flag``, and filled with tensors."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.spots import Spot
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Meeting:
     """Alpha and rank of one configuration are divided at ``spot``, or both given to ``told`` there.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
 from lorascale_lint.knowledge.inverses import INTO_WEIGHTS
 from lorascale_lint.knowledge.members import EMPTIES
@@ -21,7 +22,7 @@ from lorascale_lint.provenance.marks import WALKED
 from lorascale_lint.provenance.values import Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class MergedTwice:
     """The delta that ``layer`` gives at ``delta`` is written into its weight at ``by_hand``, and merged."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import ADAPTER_FILES, ALPHA_FIELD, RANK_FIELD
 from lorascale_lint.knowledge.kinds import meant_field
 from lorascale_lint.ledger.contracts import Contracts, Meeting
@@ -15,7 +15,7 @@ from lorascale_lint.ledger.tables import literal_of
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class MisnamedField:
     """At ``spot`` stands ``name``, where the file that comes from ``origin`` has ``meant``."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.ledger.conditions import expression
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Place, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class MisreadFlag:
     """Where ``tested`` holds, ``read`` of the same object is taken for the option, at ``spot``."""
 

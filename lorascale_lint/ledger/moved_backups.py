@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import COPY_ARGUMENT, MOVES
 from lorascale_lint.ledger.assigned import Written, names_read
 from lorascale_lint.ledger.backups import Backup, backups, changed_weight
@@ -14,7 +15,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class NoCopy:
     """A backup that is the weight itself where that is on the CPU already."""
 

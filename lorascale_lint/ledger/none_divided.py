@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.conditions import names_in
 from lorascale_lint.ledger.entries import KeyRead, Quotient, Use
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class NoneDivided:
     """``name`` may be None ``since`` there; ``call`` is one that leaves it out."""
 

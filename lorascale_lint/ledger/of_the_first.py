@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.entries import Apply, Bind, Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
@@ -14,7 +14,7 @@ from lorascale_lint.linking.results import loops_around, statement_of
 from lorascale_lint.provenance.values import options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class OfTheFirst:
     """``name`` is ``bound`` to the scale of one of ``several``, and multiplies each of them at ``used``."""
 

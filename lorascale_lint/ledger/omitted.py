@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import DELTALESS_BASES
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Return, Use
@@ -16,7 +16,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.values import Const, Place, Ref, Tensor, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Omitted:
     """``override`` gives the base's output without the delta that ``application`` adds.
 

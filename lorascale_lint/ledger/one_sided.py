@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import STRENGTH
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
@@ -25,7 +25,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class OneSided:
     """A delta at ``spot`` that is not scaled where its sibling is, by ``step``.
 

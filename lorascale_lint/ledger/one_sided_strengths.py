@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import APPLIES
 from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.roles import ALPHA, GATE, RANK, STRENGTH, STRENGTHS, words
@@ -22,7 +22,7 @@ from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Multiplied, Place, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class OneSidedStrength:
     """The delta has the strength called ``name`` at ``strong``, and not at ``weak``.
 
@@ -92,7 +92,7 @@ def _explains(condition: str, strength: str) -> bool:
 # ---- strengths that one of two calls gets ------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LeftOnBranch:
     """``told`` is given the strength called ``name``; ``left``, on the other branch of its test, is not."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.entries import Ask, KeyWrite, Return, Store
 from lorascale_lint.ledger.ignored_strengths import comes_from
@@ -18,7 +18,7 @@ SMALL = 0.1
 """What is compared with a difference from 1 is a tolerance up to here."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class OneSidedTest:
     """``spot`` asks whether ``strength`` is near 1, and so is every ``smaller`` one (or larger one).
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.backups import in_place
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -19,7 +19,7 @@ from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.values import Place, Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class OverwrittenBackup:
     """At ``saved`` a weight is kept in ``field``, though ``merge`` may have changed it in an earlier round.
 

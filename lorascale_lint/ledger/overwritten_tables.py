@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, role_of
 from lorascale_lint.ledger.entries import Bind
 from lorascale_lint.ledger.ledger import Ledger
@@ -12,7 +12,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.values import Number, Place, Ref, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Overwritten:
     """The table ``name`` is ``made`` and ``filled``, and ``replaced`` where it has no entry for a module."""
 

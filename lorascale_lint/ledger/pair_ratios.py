@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import TAKES_OUT_OF_THE_GRAPH
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, STRENGTH, A, B, key_role, role_of, words
 from lorascale_lint.ledger.conditions import asked
@@ -24,7 +24,7 @@ RATIOS = (STRENGTH, MULTIPLIER, ALPHA)
 _NOTHING_KNOWN = Scale.of("", "?")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class SquaredRatio:
     """``number`` is multiplied on at ``first`` and at ``last``, which is one place for whole files."""
 
@@ -46,6 +46,7 @@ def squared_in_pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
             if not step.spot.chain:
                 by_function[step.spot.function].append(step)
     summed = {entry.spot.function for entry in ledger.factor_sums}
+    known: dict[int, dict[tuple[str, ...], frozenset[Symbol]]] = {}  # each step meets all of the other side
     for function, steps in by_function.items():
         told: set[tuple[tuple[int, int], ...]] = set()
         sides: dict[str, list[Multiplied]] = {A: [], B: []}
@@ -56,7 +57,11 @@ def squared_in_pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
             for two in sides[B]:
                 if ONE in (one.scale, two.scale) or _makes_up(one.scale * two.scale):
                     continue
-                twice = _in_both(one, two, looks)
+                left, right = (
+                    known.get(id(step)) or known.setdefault(id(step), _by_caller(step, looks))
+                    for step in (one, two)
+                )
+                twice = _in_both(left, right)
                 if not twice or contradict(_of_any_key(one), _of_any_key(two)):
                     continue
                 first, last = sorted((one, two), key=lambda step: step.spot.row)
@@ -70,22 +75,23 @@ def squared_in_pairs(ledger: Ledger) -> Iterator[SquaredRatio]:
                 yield SquaredRatio(text_of(last) if same else name, first.spot, last.spot, False, sure)
 
 
-def _in_both(one: Multiplied, two: Multiplied, looks: dict[int, list[Multiplied]]) -> frozenset[Symbol]:
+def _in_both(
+    left: dict[tuple[str, ...], frozenset[Symbol]], right: dict[tuple[str, ...], frozenset[Symbol]]
+) -> frozenset[Symbol]:
     """Numbers that both factors get, whoever calls: to each caller they have another origin."""
-    left, right = _by_caller(one, looks), _by_caller(two, looks)
-    found = [_ratios_in(left[chain]) & _ratios_in(right[chain]) for chain in left if chain in right]
+    found = [left[chain] & right[chain] for chain in left if chain in right]
     return frozenset.union(*found) if found and all(found) else frozenset()
 
 
 def _by_caller(
     step: Multiplied, looks: dict[int, list[Multiplied]]
-) -> dict[tuple[str, ...], list[Multiplied]]:
-    """What the factor gets there in each look, but for those that the step's own conditions rule out."""
+) -> dict[tuple[str, ...], frozenset[Symbol]]:
+    """The ratios that the factor gets there in each look; what the step's own conditions rule out is none."""
     found: dict[tuple[str, ...], list[Multiplied]] = defaultdict(list)
     for other in (step, *looks[id(step.spot.node)]):
         if not contradict(step.guards, other.guards):
             found[other.spot.chain].append(other)
-    return found
+    return {chain: _ratios_in(steps) for chain, steps in found.items()}
 
 
 def _of_any_key(step: Multiplied) -> Guards:

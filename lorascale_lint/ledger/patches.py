@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import PATCH_CLASSES, PATCHES, Patch
 from lorascale_lint.knowledge.roles import FACTORS
 from lorascale_lint.knowledge.speech import speaks_of_kohya
@@ -15,7 +15,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import NONE, Place, Text, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class BarePatch:
     """At ``spot`` factors of a file whose keys state alpha are put into a patch with None in its place."""
 

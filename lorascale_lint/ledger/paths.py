@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.conditions import lacks_number
@@ -25,7 +25,7 @@ _FACTORS = frozenset({"A", "B", "delta", "kronecker"})
 TRAINED, LEARNED = frozenset({ALPHA, SCALING}), frozenset({GATE})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LeftOut:
     """``path`` applies the factors to the activation without a number that the way of the weight has."""
 

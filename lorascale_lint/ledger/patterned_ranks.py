@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, FLAG_FIELD, RANK_FIELD, RANKS_FIELD
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.contracts import Contracts, Meeting, is_of_a_file
@@ -21,7 +21,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import NONE, Place, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class RankOfAll:
     """``alpha`` is divided at ``divided`` by ``rank``, though ``ranks`` has those of single modules."""
 
@@ -32,7 +32,7 @@ class RankOfAll:
     used: Spot
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LostPattern:
     """Where a table of single modules has no effect, in words."""
 

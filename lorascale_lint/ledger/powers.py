@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, RANK, SCALING, STRENGTH
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -19,7 +19,7 @@ CHOSEN = (STRENGTH, MULTIPLIER, GATE)
 """Roles of numbers that a person or the training chooses beside the trained scale."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Powers:
     """How often alpha, the inverse of the rank and a whole scale known by its name multiply."""
 
@@ -57,7 +57,7 @@ def text_of(entry: Multiplied) -> str:
     return ast.unparse(entry.number) if entry.number is not None else entry.scale.formula()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Doubled:
     """A delta gets the trained scale, or the rank below it, at ``last`` though it had it from ``first``.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import ALPHA_FIELD
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
@@ -38,7 +38,7 @@ Witness = tuple[Spot, str]
 """A place, and what it shows."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class RawAlpha:
     """An alpha that reaches a delta undivided: at ``step``, or as the scale that ``stored`` keeps."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import WRITES_TENSORS, WRITES_TEXT
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK
@@ -20,7 +20,7 @@ from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS, Scale
 from lorascale_lint.provenance.values import Place, Text, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class RawSave:
     """A class scales by alpha / sqrt(rank) under the flag, and saves alpha as it is."""
 

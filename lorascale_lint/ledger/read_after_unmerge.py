@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.pipelines import COPIES_TENSORS, GIVES_STATE, MERGE_PAIRS
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +16,7 @@ from lorascale_lint.linking.definitions import FunctionInfo, dotted
 from lorascale_lint.linking.results import arms
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class ReadAfterUnmerge:
     """``name`` holds the tensors of the merged model, no copies; ``read`` uses it behind ``unmerge``."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -17,7 +17,7 @@ from lorascale_lint.provenance.scale import ONE, TRAINED, Scale
 from lorascale_lint.provenance.values import Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Reapplied:
     """``written`` saves a factor that ``trained`` multiplies by alpha / rank, and ``again`` does not.
 

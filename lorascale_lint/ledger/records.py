@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
@@ -17,7 +17,7 @@ from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import NONE, Number, Place, Ref, Tensor, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Start:
     """The alpha ``name`` of a record starts as a literal; at ``filled`` a file's own comes in."""
 

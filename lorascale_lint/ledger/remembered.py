@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.operations import REMEMBERS, REMEMBERS_UNDER
 from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, role_of
@@ -19,7 +20,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Hole, Number, Tensor, Text, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Remembered:
     """``kept`` says for which name something was made; ``used`` is where alone ``strength`` matters.
 

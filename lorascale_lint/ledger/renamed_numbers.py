@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of
 from lorascale_lint.ledger.entries import Apply, KeyRead, KeyWrite, Use
 from lorascale_lint.ledger.half_restored import trained_call
@@ -17,7 +17,7 @@ from lorascale_lint.provenance.scale import TRAINED, Scale
 from lorascale_lint.provenance.values import Hole, Multiplied, Tensor, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class RankAsAlpha:
     """``written`` is the rank under a key of alpha; ``made`` makes layers of it, ``trained`` of an alpha."""
 
@@ -41,7 +41,7 @@ def ranks_as_alpha(ledger: Ledger) -> Iterator[RankAsAlpha]:
                 yield RankAsAlpha(ranks[0], use, trained)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class AlphaAsScale:
     """An alpha is ``written``, ``read`` and ``multiplied`` as it is; ``trained`` divides it by the rank."""
 

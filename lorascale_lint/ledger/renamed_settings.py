@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from lorascale_lint.provenance.values import Place, Ref, Value, options
 _SCALES = (SCALING, MULTIPLIER)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Renamed:
     """``write`` puts what was looked up under ``old`` under ``new``; the rank goes along as it is."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import ALPHA, MAGNITUDE, RANK, SCALING
 from lorascale_lint.ledger.entries import Norm
@@ -16,7 +16,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Renormed:
     """Base and delta, multiplied by a magnitude and divided by ``norm``, at ``spot``."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, STRENGTH, STRENGTHS
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.entries import Store
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Ref, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Replaced:
     """``field``, by which ``used`` multiplies, held alpha / rank and gets ``strength`` at ``spot``."""
 

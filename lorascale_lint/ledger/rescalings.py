@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.inverses import RESCALINGS, Rescaling
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -13,7 +13,7 @@ from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.values import NONE, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class NotUndone:
     """``done`` multiplies the scaling; ``undone`` should divide it again, and does not.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import FACTORS, role_of
 from lorascale_lint.ledger.class_fields import Field, Kept
 from lorascale_lint.ledger.families import families
@@ -12,7 +12,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import trained
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class ResetScale:
     """``reset`` puts 1 into ``field``, which ``made`` has filled with the trained scale."""
 

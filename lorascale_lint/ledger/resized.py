@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import CONCATENATES, DECOMPOSITIONS
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, A, B, role_of
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use
@@ -19,7 +19,7 @@ from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Place, Tensor, Text, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Resized:
     """A configuration gets another rank, and keeps its alpha, beside a decomposition or a concatenation."""
 
@@ -29,7 +29,7 @@ class Resized:
     joined: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Recut:
     """Factors out of a decomposition are written at ``factor``, and the file's own alpha at ``alpha``.
 

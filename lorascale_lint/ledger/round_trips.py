@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import LOGS
 from lorascale_lint.knowledge.interfaces import READS_SETTINGS
 from lorascale_lint.knowledge.roles import RANK, role_of
@@ -20,7 +20,7 @@ from lorascale_lint.provenance.values import Place, Text, Tup, Value, options
 _SAVED = frozenset({*(f"{name}()" for name in READS_SETTINGS), "metadata()"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Trip:
     """``look`` reads from ``container`` what was written into ``tables``: files of the same keys."""
 

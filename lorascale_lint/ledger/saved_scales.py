@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import (
     CONFIGURATION_CLASSES,
     PEFT_ALPHA,
@@ -24,7 +24,7 @@ from lorascale_lint.provenance.values import UNKNOWN, Place, Value, options
 _WHOLE = frozenset({SCALING, MULTIPLIER, STRENGTH})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class SavedScale:
     """At ``spot`` a scale is given as alpha; ``rank`` is what readers divide by, if it stands beside it."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import (
     ALPHA_OF_METADATA,
     ATTACHES,
@@ -26,7 +26,7 @@ from lorascale_lint.ledger.strengths import GivenStrength, given_strengths
 from lorascale_lint.provenance.values import Place, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class ScaledAlready:
     """``given`` is alpha / rank; the layers that it is for were made with this alpha at ``made``.
 

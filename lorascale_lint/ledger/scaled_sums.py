@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.families import family_of_class
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.values import Multiplied, Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class ScaledSum:
     """An adapter's trained scale multiplies what an application gives: the base, and the delta with it."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.inverses import pairs
@@ -16,7 +16,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Const, Ref
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class SetWhileMerged:
     """``merge`` and ``unmerge`` multiply by ``field``, which ``store`` sets whether merged or not."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lorascale_lint.bounds import NAME_STEPS
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, key_role, role_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class SharedKey:
     """``key`` was found in the ``union`` of two tables: a rank is looked up in one, an alpha in the other."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import SCALING_TABLE
 from lorascale_lint.ledger.assigned import written
 from lorascale_lint.ledger.entries import KeyWrite, Store
@@ -18,7 +18,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Place, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class SharedTable:
     """At ``saved`` the table is kept, at ``changed`` an entry of it is set, at ``back`` it is put back."""
 

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from lorascale_lint.findings import Position, Span
-from lorascale_lint.provenance.immutable import immutable
+from lorascale_lint.immutable import immutable
 from lorascale_lint.sources.loc import Loc
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.conditions import is_none
 from lorascale_lint.ledger.defaults import Defaults
@@ -22,7 +22,7 @@ from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol, is_sha
 from lorascale_lint.provenance.values import Const, Number, Text, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class StandIn:
     """The literal at ``spot`` where an alpha (``origin``) is missing; ``guards`` say when.
 

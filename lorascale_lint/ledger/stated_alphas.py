@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import OPENS_SETTINGS, PEFT_NAMES
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, key_role, role_of
 from lorascale_lint.ledger.fates import Fate, texts_of
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Ref, Tensor, Text, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Stated:
     """The place that shows it, in words, and whether there is an alpha for each module."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTHS, role_of
 from lorascale_lint.ledger.entries import KeyWrite, Store
@@ -19,7 +19,7 @@ from lorascale_lint.provenance.scale import TRAINED, Scale
 from lorascale_lint.provenance.values import Ref, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Writer:
     """A statement that stores a scaling, and every scale that it may store there."""
 

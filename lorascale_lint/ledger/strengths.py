@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import StrengthArgument, strength_arguments
 from lorascale_lint.knowledge.roles import ALPHA, RANK, STRENGTHS, role_of
 from lorascale_lint.ledger import entries
@@ -20,7 +21,7 @@ from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Ref, Text, Tup, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class GivenStrength:
     """A number that a library takes as a strength; ``spot`` is the argument, or one of several in a list."""
 

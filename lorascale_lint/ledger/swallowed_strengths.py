@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import EXPORTER, MESSAGES, strength_arguments
 from lorascale_lint.knowledge.pipelines import LOADER_KEYWORDS, SCALE_KEYWORDS
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, STRENGTHS, role_of
@@ -18,7 +18,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import NONE, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Swallowed:
     """The call gives ``keyword`` to a loader of diffusers that has no such option.
 

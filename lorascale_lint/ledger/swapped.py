@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Bind
 from lorascale_lint.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ from lorascale_lint.provenance.scale import STAND_IN
 from lorascale_lint.provenance.values import Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Swapped:
     """``name`` gets a rank at ``spot``, and ``other`` the alpha that stands beside it."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import RANK, role_of
 from lorascale_lint.ledger.entries import Bind, Quotient
 from lorascale_lint.ledger.ledger import Ledger
@@ -12,7 +12,7 @@ from lorascale_lint.ledger.numbers import alpha_of
 from lorascale_lint.provenance.scale import STAND_IN
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Swapped:
     """``bound`` calls an alpha a rank, and ``divided`` divides by it what is called alpha and is a rank."""
 

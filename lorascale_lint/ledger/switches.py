@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.entries import Apply, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import NONE, Const, Ref
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Switch:
     """``unmerge`` clears the flag ``merged``, and does nothing where the flag ``disabled`` is set."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import STRENGTHS, A, B
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
@@ -14,7 +14,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied, Ref, Tensor, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class TakenOut:
     """``folded`` puts a strength into a factor; ``out`` takes it out where ``stored`` sets another one."""
 

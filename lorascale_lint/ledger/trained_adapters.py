@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import (
     ALPHA_OF_EXPORTS,
     ATTACHES,
@@ -40,7 +41,7 @@ Group = tuple[str, str]
 """File and class; an empty class for the functions of a script."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Training:
     """Where the configuration of an adapter is made.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, STRENGTH
 from lorascale_lint.knowledge.speech import speaks_of_kohya, speaks_of_letters
 from lorascale_lint.ledger.choices import Choice, choices, divided, rank_stands_in
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.marks import none_question
 from lorascale_lint.provenance.values import Number, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Decided:
     """A choice between alpha / rank and no scale that the truth of alpha makes."""
 
@@ -29,7 +29,7 @@ class Decided:
     """Nobody may give 0 there, or 0 means the rank."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Substituted:
     """A constant that takes the place of an alpha, or of a strength, which is 0."""
 

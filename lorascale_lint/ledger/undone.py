@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.inverses import stem, taken_back, unmerges
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK, MERGED_FIELDS
 from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
@@ -19,7 +20,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 _OPERATORS: dict[type[ast.operator], str] = {ast.Mult: "multiply", ast.Div: "divide"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class _Update:
     """``target = target <effect> by`` in a statement."""
 
@@ -28,7 +29,7 @@ class _Update:
     by: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Repeated:
     """The merge multiplies ``target`` at ``merge``, and its inverse does so again at ``undo``."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import AROUND_A_BLOCK
 from lorascale_lint.ledger.entries import Apply, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Place, Union, Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LeftAtDefault:
     """``done`` gives ``parameter`` at ``given``, and ``undone`` leaves it out, so that it is ``default``."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.ends import ends
 from lorascale_lint.ledger.kept_sides import folds_of_one_side
@@ -16,7 +16,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Unread:
     """The name of an alpha that nothing reads, and where it comes in."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import (
     ALPHA_FIELD,
     BUILDS_ADAPTERS,
@@ -29,7 +29,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FileInfo, dotted
 from lorascale_lint.provenance.values import Place, Ref, Text, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class UnreadOption:
     """``name`` is declared at ``spot`` beside the rank that ``build`` is given, and nothing reads it.
 
@@ -58,7 +58,7 @@ class UnreadOption:
         return f"{owners.pop()}.{self.name}" if len(owners) == 1 else ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class _Group:
     """Options that are declared together, by name; ``cls`` if they are fields."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import ADAPTER_TYPE
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class UnsaidRoot:
     """``alpha`` is written beside the rank and no flag; ``applied`` divides it by sqrt(rank)."""
 

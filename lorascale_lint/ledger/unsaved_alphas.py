@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from os.path import dirname
 from typing import Literal
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import (
     ALPHA_OF_EXPORTS,
     EXPORTER,
@@ -27,11 +27,12 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, tables
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import ONE, STAND_IN, Scale, Symbol
 from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class UnsavedAlpha:
     """Layers that are made at ``scale``, and what saves their factors without it."""
 
@@ -53,13 +54,14 @@ def unsaved_alphas(ledger: Ledger) -> Iterator[UnsavedAlpha]:
     told = _folders_with_told_merges(ledger)
     writes = WRITES_TEXT | SAVES_CONFIGURATION
     writes_settings = {u.spot.file.filename for u in ledger.uses if u.called in writes}
+    loads = _last_loads(ledger)
     for use in ledger.uses:
         filename = use.spot.file.filename
         if filename not in made or filename in silent or use.callee is not None:
             continue
         if _is_export_without_alpha(use):
             savers[filename][use.spot.row] = (use, "high")
-        elif filename in writes_settings or _is_loaded_again(ledger, use):
+        elif filename in writes_settings or use.spot.row < loads[use.spot.function]:  # a check of its own
             continue
         elif dirname(filename) not in told and _saves_factors_only(use, factors):
             savers[filename].setdefault(use.spot.row, (use, "medium"))
@@ -140,13 +142,13 @@ def _is_export_without_alpha(use: Use) -> bool:
     return None not in names and not any(name and name.endswith(endings) for name in names)
 
 
-def _is_loaded_again(ledger: Ledger, saved: Use) -> bool:
-    """Does the same function load tensors into a model afterwards: a check of its own, with its own alpha?"""
-    return any(
-        use.spot.function is saved.spot.function and use.spot.row > saved.spot.row
-        for use in ledger.uses
-        if use.called in LOADS_INTO_MODEL
-    )
+def _last_loads(ledger: Ledger) -> Counter[FunctionInfo | None]:
+    """The last row in which a function loads tensors into a model, with an alpha of its own."""
+    found: Counter[FunctionInfo | None] = Counter()
+    for use in ledger.uses:
+        if use.called in LOADS_INTO_MODEL:
+            found[use.spot.function] = max(found[use.spot.function], use.spot.row)
+    return found
 
 
 def _folders_with_told_merges(ledger: Ledger) -> set[str]:

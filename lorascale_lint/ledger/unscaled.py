@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B, role_of
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import made_at
@@ -28,7 +28,7 @@ from lorascale_lint.provenance.values import Number, Tensor, options
 Step = tuple[Spot, str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Unscaled:
     """An application without the trained scale, in a method of the class that holds the factors."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, role_of
 from lorascale_lint.ledger.class_fields import Field, field_of
 from lorascale_lint.ledger.entries import argument_of
@@ -16,7 +16,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class UnsetAlpha:
     """A call that makes a layer of ``family`` with ``field``, at ``argument``, as alpha."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import SETS_BY_NAME
 from lorascale_lint.ledger.entries import Apply
 from lorascale_lint.ledger.ledger import Ledger
@@ -14,7 +14,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.values import Const
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class UnsetFlag:
     """``merge`` runs where ``self.flag`` is off, and nothing switches it on; ``reader`` asks it as well."""
 

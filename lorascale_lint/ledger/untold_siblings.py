@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
 from lorascale_lint.ledger.entries import Use
@@ -16,7 +16,7 @@ from lorascale_lint.linking.definitions import FunctionInfo, dotted
 from lorascale_lint.linking.results import arms
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class UntoldSibling:
     """``use`` makes a layer with alpha and rank of ``config``; ``told``, on another branch, has ``flag``."""
 

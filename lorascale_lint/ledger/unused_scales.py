@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lorascale_lint.findings import Confidence
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.interfaces import LAYER_LIBRARIES, PLAIN_BASES
 from lorascale_lint.knowledge.members import ANY_ATTRIBUTE
@@ -30,7 +31,7 @@ _SCALES = frozenset({ALPHA, SCALING, STRENGTH, MULTIPLIER})
 _UNREAL = ("setter", "property", "register_fake", "impl_abstract", "register_kernel", "deprecated")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LostScale:
     """``text`` at ``spot`` says what is not used.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import GATE, STRENGTHS, role_of
 from lorascale_lint.ledger.conditions import names_in, parting
 from lorascale_lint.ledger.entries import DifferenceSum
@@ -18,7 +18,7 @@ from lorascale_lint.provenance.tensors import is_difference
 from lorascale_lint.provenance.values import Multiplied
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Unweighted:
     """At ``spot`` a difference is added as it is; ``step`` gives the factors the strength called ``name``."""
 

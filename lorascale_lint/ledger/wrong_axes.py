@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
 from lorascale_lint.ledger.applications import Branch, applications
 from lorascale_lint.ledger.ledger import Ledger
@@ -19,7 +19,7 @@ from lorascale_lint.provenance.tensors import factor_of
 from lorascale_lint.provenance.values import Ref, Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class WrongAxis:
     """The delta at ``spot`` has an extent of a factor below alpha: ``axis`` of ``factor``."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import MESSAGES, SETTINGS_NAMES
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, below
 from lorascale_lint.linking.program import Program
@@ -49,7 +49,7 @@ def filled_from_outside(file: FileInfo) -> frozenset[str]:
     return frozenset(found)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class _Read:
     """An attribute is loaded in a row."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from lorascale_lint.bounds import (
     STEP_LIMIT,
     TRIAL_STEPS,
 )
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.ranks_by_use import ranks_by_use
 from lorascale_lint.knowledge.roles import BASE, FACTORS, RANK, keeps_factors, role_of
@@ -58,7 +58,7 @@ class OutOfSteps(Exception):
     """The bound of work for one function is passed."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Interpreter:
     """The three functions that everything comes back to: of an expression, of a call, of a suite."""
 

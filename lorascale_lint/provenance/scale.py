@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from lorascale_lint.bounds import KEPT_SCALES, NUMBER_BITS
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, DROPOUT, MULTIPLIER, RANK, SCALING, STRENGTH
 
 
@@ -33,7 +34,7 @@ class Symbol:
         return self.origin.startswith(ABSOLUTE)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Scale:
     """``coefficient * product(symbol ** exponent)``; ``powers`` is sorted and holds no zero exponent."""
 

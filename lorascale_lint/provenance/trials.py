@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from lorascale_lint.bounds import DORA_LIMIT, MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B, holds_counts
 from lorascale_lint.knowledge.samples import (
@@ -41,7 +42,7 @@ from lorascale_lint.provenance.unseen import bind_unknown, instance
 from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Entrance:
     """Where an adapter file comes in: a parameter, the call that opens it, or a field that keeps it."""
 
@@ -61,7 +62,7 @@ class Entrance:
         return self.node is not None and self.spot.function is not self.function
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Mark:
     """How much the ledger held before a file was looked at."""
 

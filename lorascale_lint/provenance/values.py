@@ -7,8 +7,8 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lorascale_lint.bounds import OPTION_LIMIT
+from lorascale_lint.immutable import immutable
 from lorascale_lint.provenance.guards import Guards, contradict, either, in_common
-from lorascale_lint.provenance.immutable import immutable
 from lorascale_lint.provenance.marks import MANY
 from lorascale_lint.provenance.scale import ONE, Scale
 
