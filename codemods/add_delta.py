@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import libcst as cst
-import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import function_at, new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.fixing.tree import inside
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.omitted import Omitted
 from lorascale_lint.ledger.spots import loc_of
@@ -91,13 +91,15 @@ class _BaseForward:
         if branch is None or not isinstance(branch.body, cst.IndentedBlock):
             return None
         activation = function.params.params[1]
-        totals = m.findall(branch.body.body[-1], m.BinaryOperation(operator=m.Add()))
+        totals = inside(branch.body.body[-1], cst.BinaryOperation, _adds)
         if len(totals) != 1 or _mentions(branch.test, activation.name.value):
             return None
-        total = cst.ensure_type(totals[0], cst.BinaryOperation)
+        (total,) = totals
         bound = {name for line in branch.body.body for name in _bound(line)}
         sides = [total.left, total.right]
-        outputs = {name for line in branch.body.body if m.findall(line, _BASE_CALL) for name in _bound(line)}
+        outputs = {
+            name for line in branch.body.body if inside(line, cst.Call, _is_own_call) for name in _bound(line)
+        }
         deltas = [side for side in sides if not _names(side) & outputs]
         before = [item for item in body[: body.index(branch)] if not _is_docstring(item)]
         kept = [branch.test, branch.orelse, *body[body.index(branch) + 1 :]]
@@ -115,7 +117,7 @@ class _BaseForward:
     def extract(self, name: str) -> None:
         """Give the delta a method of its own, in front of this one."""
         lines = _statements(self.branch.body)
-        base_calls = [line for line in lines[:-1] if m.findall(line, _BASE_CALL)]
+        base_calls = [line for line in lines[:-1] if inside(line, cst.Call, _is_own_call)]
         moved = [*self.before, *(line for line in lines[:-1] if line not in base_calls)]
         returned = cst.SimpleStatementLine([cst.Return(self.delta)])
         function = cst.ensure_type(self.rewrite.find(self.loc, cst.FunctionDef), cst.FunctionDef)
@@ -138,28 +140,40 @@ class _BaseForward:
         self.rewrite.change(self.loc, cst.FunctionDef, lambda _: cst.FlattenSentinel([helper, changed]))
 
 
-_BASE_CALL = m.Call(func=m.Attribute(value=m.Name("self")), args=[m.Arg(value=m.Name())])
-
-
 def _statements(suite: cst.BaseSuite) -> list[cst.BaseStatement]:
     return [line for line in suite.body if isinstance(line, cst.BaseStatement)]
 
 
-def _is_own_call(node: cst.BaseExpression) -> bool:
-    return m.matches(node, _BASE_CALL)
+def _is_own_call(node: cst.CSTNode) -> bool:
+    match node:
+        case cst.Call(func=cst.Attribute(value=cst.Name(value="self")), args=[cst.Arg(value=cst.Name())]):
+            return True
+        case _:
+            return False
+
+
+def _adds(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.Add)
 
 
 def _returns(branch: cst.If) -> bool:
-    last = branch.body.body[-1]
-    return m.matches(last, m.SimpleStatementLine(body=[m.Return(value=~m.MatchIfTrue(lambda v: v is None))]))
+    match branch.body.body[-1]:
+        case cst.SimpleStatementLine(body=[cst.Return(value=cst.BaseExpression())]):
+            return True
+        case _:
+            return False
 
 
 def _is_docstring(item: cst.BaseStatement) -> bool:
-    return m.matches(item, m.SimpleStatementLine(body=[m.Expr(value=m.SimpleString())]))
+    match item:
+        case cst.SimpleStatementLine(body=[cst.Expr(value=cst.SimpleString())]):
+            return True
+        case _:
+            return False
 
 
 def _names(node: cst.CSTNode) -> set[str]:
-    return {cst.ensure_type(found, cst.Name).value for found in m.findall(node, m.Name())}
+    return {found.value for found in inside(node, cst.Name)}
 
 
 def _mentions(node: cst.CSTNode, name: str) -> bool:
@@ -167,8 +181,7 @@ def _mentions(node: cst.CSTNode, name: str) -> bool:
 
 
 def _bound(line: cst.CSTNode) -> set[str]:
-    targets = m.findall(line, m.AssignTarget())
-    return {name for target in targets for name in _names(cst.ensure_type(target, cst.AssignTarget).target)}
+    return {name for target in inside(line, cst.AssignTarget) for name in _names(target.target)}
 
 
 def _add(rewrite: Rewrite, omitted: Omitted, test: str, helper: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import libcst as cst
-import libcst.matchers as m
 
 from lorascale_lint.fixing.rewriting import Rewrite
+from lorascale_lint.fixing.tree import inside
 from lorascale_lint.sources.loc import Loc
 
 _REPLACED = re.compile(r"""^(.*)\.replace\(["']\.?lora_up["'], ?["']\.?lora_down["']\)$""")
@@ -47,6 +47,6 @@ def split_key(rewrite: Rewrite, subscript: cst.Subscript, separator: str) -> str
         return f'{swapped[1]}.split(".lora_up")[0] + ".alpha"'
     if isinstance(key, cst.Name | cst.Subscript):
         return f'{text}.split("{separator}")[0] + ".alpha"'
-    if text.count("lora_down.weight") == 1 and not m.findall(key, m.Call()):
+    if text.count("lora_down.weight") == 1 and not inside(key, cst.Call):
         return text.replace("lora_down.weight", "alpha")
     return None

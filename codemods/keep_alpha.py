@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import libcst as cst
-import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrites
+from lorascale_lint.fixing.tree import inside
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.loaders import Loading, loadings
 from lorascale_lint.ledger.spots import Spot
@@ -31,7 +31,7 @@ def keep_alpha(ledger: Ledger, loading: Loading) -> Fix | None:
     line = rewrite.enclosing(start.loc, cst.SimpleStatementLine)
     if line is None or any(name in rewrite.text for name in _NAMES):
         return None
-    hints = (": int | None", ": float | None") if m.findall(line[0], m.AnnAssign()) else ("", "")
+    hints = (": int | None", ": float | None") if inside(line[0], cst.AnnAssign) else ("", "")
     config = rewrite.module.config_for_parsing
     added = [
         new_statement(f"self.{name}{hint} = None", config) for name, hint in zip(_NAMES, hints, strict=True)

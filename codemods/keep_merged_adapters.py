@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 
 import libcst as cst
-import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import function_at, insert_statements, new_statement
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.fixing.tree import inside
 from lorascale_lint.ledger.accumulations import Accumulation
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import loc_of
@@ -91,7 +91,7 @@ def _start_empty(rewrite: Rewrite, flag: Loc) -> bool:
     line = rewrite.enclosing(flag, cst.SimpleStatementLine)
     if line is None:
         return False
-    hint = ": list[tuple]" if m.findall(line[0], m.AnnAssign()) else ""
+    hint = ": list[tuple]" if inside(line[0], cst.AnnAssign) else ""
     added = new_statement(f"self.{_LIST}{hint} = []", rewrite.module.config_for_parsing)
     rewrite.change(line[1], cst.SimpleStatementLine, lambda node: cst.FlattenSentinel([node, added]))
     return True

@@ -6,12 +6,12 @@ import ast
 from typing import Literal
 
 import libcst as cst
-import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import times
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.fixing.tree import inside
 from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot, loc_of
@@ -118,11 +118,15 @@ def _first(product: cst.BaseExpression) -> str | None:
 def _is_bound(rewrite: Rewrite, name: str, branch: Loc, lacking: cst.BaseSuite | None) -> bool:
     """Has ``name`` a value in the other branch, bound before the condition or in that branch?"""
     scope = rewrite.enclosing(branch, cst.FunctionDef)
-    targets = m.AssignTarget(target=m.Name(name))
-    bound = [] if scope is None else m.findall(scope[0], m.Assign(targets=[m.ZeroOrMore(), targets]))
+    assigned = [] if scope is None else inside(scope[0], cst.Assign)
+    bound = [node for node in assigned if _names_target(node.targets[-1], name)]
     rows = [rewrite.positions[node].row for node in bound]
-    inside = rewrite.positions[lacking] if lacking is not None else None
-    return any(row < branch.row or (inside and inside.row <= row <= inside.end_row) for row in rows)
+    other = rewrite.positions[lacking] if lacking is not None else None
+    return any(row < branch.row or (other and other.row <= row <= other.end_row) for row in rows)
+
+
+def _names_target(target: cst.AssignTarget, name: str) -> bool:
+    return isinstance(target.target, cst.Name) and target.target.value == name
 
 
 def _leaves(suite: cst.IndentedBlock) -> bool:

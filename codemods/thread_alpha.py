@@ -6,7 +6,6 @@ import ast
 from functools import partial
 
 import libcst as cst
-import libcst.matchers as m
 
 from lorascale_lint.codemods.complete_alphas import ALPHA_SUFFIX, add_alphas_at_load, insert_helper
 from lorascale_lint.codemods.statements import (
@@ -20,6 +19,7 @@ from lorascale_lint.codemods.statements import (
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.fixing.tree import inside
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.entries import Use, has_star
@@ -154,15 +154,29 @@ def _pass_alpha(ledger: Ledger, handed: Handed, parameter: str, rewrites: Rewrit
     return True
 
 
-_LAST_PART_CUT = m.Subscript(
-    value=m.Call(func=m.Attribute(value=m.Name(), attr=m.Name("split")), args=[m.Arg(m.SimpleString())]),
-    slice=[m.SubscriptElement(m.Slice(upper=m.UnaryOperation(m.Minus(), m.Integer("1"))))],
-)
-
-
 def _last_part_cuts(loader: cst.FunctionDef) -> list[cst.Subscript]:
     """``key.split(".")[1:-1]`` in the loader: takes `.weight` for the last part, which an alpha's is not."""
-    return [cst.ensure_type(cut, cst.Subscript) for cut in m.findall(loader, _LAST_PART_CUT)]
+    return inside(loader, cst.Subscript, _cuts_last_part)
+
+
+def _cuts_last_part(node: cst.CSTNode) -> bool:
+    match node:
+        case cst.Subscript(
+            value=cst.Call(
+                func=cst.Attribute(value=cst.Name(), attr=cst.Name(value="split")),
+                args=[cst.Arg(value=cst.SimpleString())],
+            ),
+            slice=[
+                cst.SubscriptElement(
+                    slice=cst.Slice(
+                        upper=cst.UnaryOperation(operator=cst.Minus(), expression=cst.Integer(value="1"))
+                    )
+                )
+            ],
+        ):
+            return True
+        case _:
+            return False
 
 
 def _add_lookup(rewrite: Rewrite, loader: cst.FunctionDef, suffix: str) -> str:

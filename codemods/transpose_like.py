@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import libcst as cst
-import libcst.matchers as m
 
 from lorascale_lint.codemods.statements import parenthesized
 from lorascale_lint.findings import Fix
 from lorascale_lint.fixing.repair import repair
 from lorascale_lint.fixing.rewriting import Rewrite, Rewrites
+from lorascale_lint.fixing.tree import inside
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.sources.loc import Loc
 
-_PRODUCT = m.BinaryOperation(operator=m.MatrixMultiply())
 _TURNS = frozenset("transpose permute swapaxes t".split())
 
 
@@ -39,8 +38,9 @@ def transpose_like(ledger: Ledger, plain: Spot, turned: Spot) -> Fix | None:
 def _product(rewrite: Rewrite, place: Loc) -> cst.BinaryOperation | None:
     """The one product in the statement at ``place``."""
     found = rewrite.enclosing(place, cst.SimpleStatementLine)
-    products = [] if found is None else m.findall(found[0], _PRODUCT)
-    return cst.ensure_type(products[0], cst.BinaryOperation) if len(products) == 1 else None
+    inner = [] if found is None else inside(found[0], cst.BinaryOperation)
+    products = [node for node in inner if isinstance(node.operator, cst.MatrixMultiply)]
+    return products[0] if len(products) == 1 else None
 
 
 def _turn(rewrite: Rewrite, product: cst.BinaryOperation) -> cst.BaseExpression | None:

@@ -6,7 +6,7 @@ Everything is made once for a file, and only when it is asked for; all findings 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
 from typing import TypeVar
 
@@ -118,6 +118,22 @@ class SourceTree:
             return lines_of("".join(self.module.code_for_node(statement) for statement in statements))
         block = cst.IndentedBlock(body=statements, indent=indent)  # type: ignore[arg-type]
         return lines_of(self.module.code_for_node(block))[1:]  # behind the end of the line with the colon
+
+
+def inside(
+    node: cst.CSTNode, kind: type[Node], fits: Callable[[cst.CSTNode], bool] = lambda _: True
+) -> list[Node]:
+    """The nodes of a kind that are ``node`` or stand below it, and fit.
+
+    `libcst.matchers` answers such questions too, and takes longer to import than all of LibCST.
+    """
+    found = []
+    pending = [node]
+    for one in pending:
+        if isinstance(one, kind) and fits(one):
+            found.append(one)
+        pending.extend(_children(one))
+    return found
 
 
 @cache
