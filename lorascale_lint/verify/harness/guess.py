@@ -297,7 +297,8 @@ def _other_builds(sketch: Sketch, made: Sequence[LayerCase], signature: Signatur
     if (dropping := _dropping(made[0], signature)) is not None:
         yield dropping
     if sketch.place.action is Action.MERGE:
-        yield Build(made[0].constructor, made[0].geometry, made[0].square, weight_as_input=True)
+        first = made[0]
+        yield Build(first.constructor, first.geometry, first.square, first.modules, weight_as_input=True)
 
 
 def _dropping(case: LayerCase, signature: Signature) -> Build | None:

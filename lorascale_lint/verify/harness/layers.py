@@ -81,7 +81,9 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         factors += second
     factors += tuple(_neutral(layer, setting))
     method = sketch.place.name.rpartition(".")[2]
-    forward = _call(layer, method) if sketch.place.action is Action.FORWARD else _call(layer, "forward")
+    usual = "forward" if _method(layer, "forward") is not None else "__call__"
+    own = sketch.place.action is Action.FORWARD and _method(layer, method) is not None
+    forward = _call(layer, method if own else usual)
     merge = _action(layer, sketch.merge, words.MERGE, sketch.keys)
     given = _of_weight(layer, method, build) if sketch.place.action is Action.MERGE else None
     if given is not None:

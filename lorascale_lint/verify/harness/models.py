@@ -1,12 +1,12 @@
-"""Layers of torch that hold a given weight, and small models of them."""
+"""Layers of torch or mlx that hold a given weight, and small models of them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from lorascale_lint.verify.harness import frameworks
 from lorascale_lint.verify.harness.description import Geometry, Role
 
 
@@ -16,7 +16,11 @@ class CannotBuildError(Exception):
 
 def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
     """A layer with this weight; only a base has a bias, of zeros: most code copies that of what it wraps."""
-    torch = sys.modules.get("torch")
+    if (layers := frameworks.mlx_layers()) is not None and not geometry.extents:
+        embedding = geometry is Geometry.EMBEDDING and role is Role.BASE
+        made = (layers.Embedding if embedding else layers.Linear)(*weight.shape[:: 1 if embedding else -1])
+        return with_weight(made, weight)
+    torch = frameworks.torch_at_work()
     if torch is None:
         return SimpleNamespace(weight=weight)
     if geometry is Geometry.FOLDED and role is not Role.BASE:
@@ -37,7 +41,12 @@ def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
 
 def with_weight(layer: Any, weight: Any) -> Any:
     """The layer with this weight, and with zeros for its bias if it has one."""
-    torch = sys.modules["torch"]
+    torch = frameworks.torch_at_work()
+    if torch is None:
+        layer.weight = weight
+        if getattr(layer, "bias", None) is not None:
+            layer.bias = layer.bias * 0
+        return layer
     with torch.no_grad():
         if getattr(layer, "bias", None) is not None:
             layer.bias.zero_()
@@ -47,7 +56,7 @@ def with_weight(layer: Any, weight: Any) -> Any:
 
 def model_of(layers: Mapping[str, Any], called: str = "Model") -> Any:
     """A model, of a class that is `called` so, in which every layer lies under its dotted name."""
-    torch = sys.modules.get("torch")
+    torch = frameworks.torch_at_work()
     if torch is None:
         raise CannotBuildError("a model needs torch")
     model = type(called, (torch.nn.Module,), {})()

@@ -12,6 +12,7 @@ from lorascale_lint.verify.arrays import framework
 from lorascale_lint.verify.harness.agreement import Agreement, compare
 from lorascale_lint.verify.harness.description import Described, Role, read
 from lorascale_lint.verify.harness.finding import MissesRowError, find_subject
+from lorascale_lint.verify.harness.frameworks import at_work, versions
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.measuring import Answer, NotOfferedError
 from lorascale_lint.verify.harness.models import CannotBuildError
@@ -86,11 +87,13 @@ class Question:
         """Ask, and say what came of it, with the rows of the project `reached` that were executed."""
         (blank,) = self.blank_rows()
         rows = set[str]()
+        file = self.harness.loading.root / self.harness.described.place.file
         try:
             # The tries that it takes to find the code are no part of an answer.
-            self.harness.prepare()
-            with reached_rows(reached) if reached else nullcontext(rows) as rows:
-                answer = self.harness.answer(self.asked)
+            with at_work(file):
+                self.harness.prepare()
+                with reached_rows(reached) if reached else nullcontext(rows) as rows:
+                    answer = self.harness.answer(self.asked)
         except NotOfferedError:
             return replace(blank, verdict=Verdict.UNSUPPORTED)
         except Exception as error:  # A mistake of the harness is never blamed on the code.
@@ -154,7 +157,7 @@ class HarnessDriver:
         return TargetFacts(
             name=self._package.name,
             version="",
-            framework=framework(),
+            framework=", ".join(filter(None, (framework(), versions()))),
             import_mode=GROUP,
             interventions=(),
             stubs=self.loading.stubs,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lorascale_lint.verify.harness import elsewhere
+from lorascale_lint.verify.harness import elsewhere, frameworks
 from lorascale_lint.verify.harness.description import (
     Action,
     Assignment,
@@ -261,6 +261,8 @@ def made_object(cls: Callable[..., Any], constructor: Sequence[tuple[str, Value]
 
 
 def _switch_off_dropout(made: Any) -> None:
+    if (layers := frameworks.mlx_layers()) is not None and isinstance(made, layers.Module):
+        made.eval()
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(made, torch.nn.Module):
         return

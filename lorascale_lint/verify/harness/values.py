@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -16,17 +15,15 @@ from typing import Any
 import numpy as np
 
 from lorascale_lint.verify.arrays import as_float64
+from lorascale_lint.verify.harness import frameworks
 from lorascale_lint.verify.harness.description import ONES, Form, Geometry, Role, Value
 from lorascale_lint.verify.harness.models import CannotBuildError, layer_of, model_of, with_weight
 from lorascale_lint.verify.harness.settings import Array, ModuleInput, Setting
 
 
 def tensor(values: Array | float) -> Any:
-    """A float32 torch tensor where the code uses torch, else a NumPy array."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return np.array(values, dtype=np.float32)
-    return torch.from_numpy(np.array(values, dtype=np.float32))
+    """A float32 array of the framework that the code uses: a tensor of torch's, an array of NumPy's."""
+    return frameworks.array(np.array(values, dtype=np.float32))
 
 
 def build(value: Value, setting: Setting) -> Any:
@@ -158,9 +155,7 @@ def written(tensors: dict[str, Any], module: ModuleInput | None = None) -> str:
 
 def token_ids(setting: Setting) -> Any:
     """All tokens, as an embedding takes them."""
-    torch = sys.modules.get("torch")
-    ids = setting.inputs().astype(np.int64)
-    return ids if torch is None else torch.from_numpy(ids)
+    return frameworks.array(setting.inputs().astype(np.int64))
 
 
 def _composed(value: Value, setting: Setting) -> Any:
@@ -230,7 +225,7 @@ def arrays_in(found: Any, depth: int = 3) -> Iterable[Array]:
     """The arrays of an answer: itself, a layer's weight, what a tuple, list, dictionary or object holds."""
     if depth == 0 or found is None or isinstance(found, (str, bytes, bool, int, float)):
         return
-    if isinstance(found, np.ndarray) or hasattr(found, "detach"):
+    if frameworks.is_array(found):
         try:
             yield as_float64(found)
         except (TypeError, ValueError, RuntimeError):
