@@ -164,7 +164,8 @@ class LayerCase:
     """A class whose objects are layers.
 
     `base` is the path of the layer's weight ("": it has none, and gives the delta alone). `factors` put an
-    adapter in, after the constructor; `prepare` is called then, before a forward. `modules` is of how many
+    adapter in, after the constructor; `start` makes a place for it before, where the constructor makes none,
+    and `prepare` is called then, before a forward. `modules` is of how many
     the base is fused, `adapted` which of them have an adapter; `square` layers have as many outputs as
     inputs.
     """
@@ -178,6 +179,7 @@ class LayerCase:
     merge: Call | None = None
     unmerge: Call | None = None
     strength: Step | None = None
+    start: Call | None = None
     prepare: Call | None = None
     transposed: bool = False
     geometry: Geometry = Geometry.LINEAR
@@ -233,7 +235,7 @@ def _case(data: dict[str, Any]) -> Described:
     geometry = Geometry(data["geometry"])
     if kind == "FunctionCase":
         return FunctionCase(place, _values(data["arguments"]), data["modules"], geometry)
-    steps = {name: _step(data[name]) for name in ("forward", "merge", "unmerge", "strength", "prepare")}
+    steps = {name: _step(data[name]) for name in _STEPS}
     return LayerCase(
         place=place,
         constructor=_values(data["constructor"]),
@@ -247,6 +249,9 @@ def _case(data: dict[str, Any]) -> Described:
         square=data["square"],
         **steps,  # type: ignore[arg-type]
     )
+
+
+_STEPS = ("forward", "merge", "unmerge", "strength", "start", "prepare")
 
 
 def _place(data: dict[str, Any]) -> Place:

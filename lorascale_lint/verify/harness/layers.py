@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from lorascale_lint.verify.harness.factors import assignments, role_at, second_p
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.settings import RANK, Setting, make_setting
-from lorascale_lint.verify.harness.subjects import made_object
+from lorascale_lint.verify.harness.subjects import made_object, started
 from lorascale_lint.verify.harness.unknown import packed
 
 Arguments = tuple[tuple[str, Value], ...]
@@ -71,6 +72,14 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     adapted = tuple(sorted({number for step in factors for number in _modules_of(step)})) or (0,)
     if not factors:
         factors = _setter(layer) or tuple(_unset(layer))
+    start = None
+    for call in () if factors else _starts(layer):
+        with contextlib.suppress(CodeError, CannotBuildError):
+            started(layer, call, setting)
+            tensors = dict(_tensors(layer, "", _DEPTH))
+            if factors := assignments(tensors, setting, told):
+                start = call
+                break
     if not factors:
         raise CannotBuildError("it has no attribute and no method that is known to take the factors")
     if build.with_second:
@@ -108,6 +117,7 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         merge=merge,
         unmerge=unmerge,
         strength=strength,
+        start=start,
         prepare=_action(layer, "", words.PREPARE),
         transposed=transposed,
         geometry=build.geometry,
@@ -286,6 +296,22 @@ def _setter(layer: Any) -> tuple[Step, ...]:
             if all(name in known for name in _needed(function)):
                 return (Call(method, tuple(known.items())),)
     return ()
+
+
+def _starts(layer: Any) -> Iterator[Call]:
+    """Methods that make an adapter of a rank in a layer that was made without one."""
+    for method in dir(type(layer)):
+        if not words.STARTS & {*word_list(method)[:1]}:
+            continue
+        function = _method(layer, method)
+        if not inspect.ismethod(function) or function.__func__.__module__.startswith("torch."):
+            continue
+        given = {name: words.started_with(name) for name in _parameters(function)}
+        known = {name: value for name, value in given.items() if value is not None}
+        if not set(_needed(function)) <= set(known):
+            continue
+        if any(value.role is Role.RANK for value in known.values()):
+            yield Call(method, tuple(known.items()))
 
 
 def _unset(layer: Any) -> Iterator[Assignment]:

@@ -95,7 +95,7 @@ class LayerSubject:
     def __init__(self, case: LayerCase, cls: Callable[..., Any]) -> None:
         self.case = case
         self.made_by = cls
-        steps = [*case.factors, *([case.strength] if case.strength else [])]
+        steps = [*case.factors, *(step for step in (case.start, case.strength) if step is not None)]
         self.roles = frozenset(
             roles_in(
                 [
@@ -121,6 +121,9 @@ class LayerSession:
         self._given: list[Any] = []
         # What its merge gave back: some merge into a new layer.
         self._merged: Any = None
+        if case.start is not None:
+            self._call(case.start, layer)
+            _switch_off_dropout(layer)
         if case.base:
             modules = tuple(range(case.modules))
             self._put(case.base, Value(Role.BASE, transposed=case.transposed, modules=modules))
@@ -258,6 +261,12 @@ def made_object(cls: Callable[..., Any], constructor: Sequence[tuple[str, Value]
     made = called(lambda: _call_with(cls, arguments))
     _switch_off_dropout(made)
     return made
+
+
+def started(layer: Any, start: Call, setting: Setting) -> None:
+    """Have it make a place for an adapter. Raises CannotBuildError, CodeError."""
+    arguments = {name: build(value, setting) for name, value in start.arguments}
+    called(lambda: _call_with(getattr(layer, start.method), arguments))
 
 
 def _switch_off_dropout(made: Any) -> None:

@@ -7,7 +7,7 @@ matter only to somebody who has to call the code.
 from __future__ import annotations
 
 from lorascale_lint.knowledge import roles
-from lorascale_lint.verify.harness.description import Role
+from lorascale_lint.verify.harness.description import Role, Value
 
 _MEANT = {
     roles.A: Role.A,
@@ -124,6 +124,10 @@ SETTERS = (
     "set_lora_weights set_lora set_lora_adapter load_lora set_weights set_factors set_adapter "
     "update_layer load_lora_weights"
 ).split()
+# First words of methods that make an adapter in a layer.
+STARTS = frozenset(
+    {"add", "new", "create", "init", "attach", "inject", "enable", "register", "set", "update"}
+)
 STRENGTHS = (
     "set_scale",
     "set_strength",
@@ -170,6 +174,16 @@ def field_of(name: str) -> Role | float | bool | str | None:
         return FIELDS[plain]
     role = role_of(plain)
     return role if role in (Role.ALPHA, Role.RANK) else 0.0 if is_dropout(plain) else None
+
+
+def started_with(name: str) -> Value | None:
+    """What somebody is given who makes an adapter; None: nobody knows."""
+    role = role_of(name)
+    if role in (Role.ADAPTER, Role.RANK, Role.ALPHA, Role.SCALE):
+        return Value(role)
+    if is_dropout(name) or name in HARMLESS:
+        return Value(Role.LITERAL, literal=0.0 if is_dropout(name) else HARMLESS[name])
+    return Value(Role.ADAPTER) if TEXTS & {*roles.words(name)[-1:]} else None
 
 
 def side_of(name: str) -> Role | None:

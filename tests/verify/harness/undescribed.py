@@ -582,7 +582,37 @@ class Bypassed(nn.Module):
     def forward(self, x):
         return self.bypass(x, self.multiplier)
 """
+# Made without an adapter; those that are added have ranks and alphas of their own.
+STARTED = """
+class Pair(nn.Module):
+    def __init__(self, in_features, out_features, rank, alpha):
+        super().__init__()
+        self.down = nn.Linear(in_features, rank, bias=False)
+        self.up = nn.Linear(rank, out_features, bias=False)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.up(self.down(x)) * self.scaling
+
+class LoRAHost(nn.Module):
+    def __init__(self, original: nn.Linear):
+        super().__init__()
+        self.original = original
+        self.adapters = nn.ModuleDict()
+
+    def add_task(self, task_id, rank=8, alpha=16, dropout=0.0):
+        if task_id not in self.adapters:
+            sizes = self.original.in_features, self.original.out_features
+            self.adapters[task_id] = Pair(*sizes, rank, alpha)
+
+    def forward(self, x):
+        out = self.original(x)
+        for adapter in self.adapters.values():
+            out = out + adapter(x)
+        return out
+"""
 RIGHT = {
+    "started": STARTED,
     "told_strength": TOLD_STRENGTH,
     "compiled": COMPILED,
     "stacked_kernels": STACKED_KERNELS,
