@@ -50,6 +50,8 @@ DEPTH_LIMIT = 14
 """Calls inside calls; the deepest seen in real LoRA code (ComfyUI's patcher) is nine."""
 STEP_LIMIT = 6_000
 """Expressions evaluated for one function that is looked at, with all that it calls."""
+AWAY_STEPS = 1_000
+"""Of them, in one call of code that does not speak of LoRA; what takes more is known by its name alone."""
 MORE_TIMES = 4
 MORE_STEPS = 1_500
 """How often a function goes on behind a statement that took too much, and with how many steps."""

@@ -14,7 +14,7 @@ from types import FrameType
 import pytest
 
 from lorascale_lint.engine import lint
-from lorascale_lint.provenance import expressions, machine, statements
+from lorascale_lint.provenance import machine, statements
 from lorascale_lint.rule import all_rules
 from tests.test_rule_examples import example
 
@@ -435,7 +435,7 @@ def test_twice_the_code_is_about_twice_the_work(
     """Doubling a file of any shape does not multiply the work by four."""
     first = FIRST.get(shape, SIZE)
     if shape is nested_calls:
-        for module in (machine, statements, expressions):
+        for module in (machine, statements):
             monkeypatch.setattr(module, "STEP_LIMIT", 600)
         for module in (machine, statements):
             monkeypatch.setattr(module, "MORE_STEPS", 150)

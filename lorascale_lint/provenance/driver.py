@@ -218,7 +218,7 @@ def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:
         machine.heap.begin()
         for cell, before in machine.set_on_given.get(info, {}).items():
             machine.heap.write(*cell, before)
-        machine.defined, machine.called = [], set()
+        machine.defined, machine.called, machine.far = [], set(), set()
         run_unknown(machine, info, receiver, owner)
         _run_defined(machine)
     except (OutOfSteps, RecursionError):

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from lorascale_lint.bounds import DISPLAY_LIMIT, HELD_LIMIT, INDEX_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
+from lorascale_lint.bounds import DISPLAY_LIMIT, HELD_LIMIT, INDEX_LIMIT, KEPT_STATEMENTS
 from lorascale_lint.knowledge.members import HELD_BY_LAYERS
 from lorascale_lint.knowledge.roles import DELTA, key_role
 from lorascale_lint.knowledge.speech import speaks_of_scales
@@ -67,7 +67,7 @@ from lorascale_lint.provenance.values import (
 def evaluate(m: Machine, node: ast.expr) -> Value:
     """The value of an expression, where the conditions of this path hold."""
     m.steps += 1  # as `Machine.tick`, for this is run a million times in a project
-    if m.steps > STEP_LIMIT:
+    if m.steps > m.limit:
         raise OutOfSteps
     handler = _HANDLERS.get(type(node))
     if handler is None:

@@ -83,8 +83,10 @@ class Machine(Recorder):
         self.effects = Effects(program)
         self.looked_at: set[str] = set()
         """Files whose functions are run for themselves."""
-        self.steps = 0
+        self.steps, self.limit = 0, STEP_LIMIT
         self.more = MORE_TIMES
+        self.far: set[FunctionInfo] = set()
+        """What is not followed further while one function is looked at: it takes too many steps."""
         self.instances: dict[ClassInfo, Ref] = {}
         self.set_on_given: dict[FunctionInfo, dict[Cell, Any]] = {}
         """What fields of a method's arguments held before it set them: the next call gets another object."""
@@ -148,7 +150,7 @@ class Machine(Recorder):
             OutOfSteps: there were too many for the function that is looked at.
         """
         self.steps += 1
-        if self.steps > STEP_LIMIT:
+        if self.steps > self.limit:
             raise OutOfSteps
 
     def file_comes_in(self, opened: ast.Call | None) -> Ref | None:

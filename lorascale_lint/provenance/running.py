@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import builtins
 
-from lorascale_lint.bounds import CHAIN_LIMIT, DEPTH_LIMIT, RECURSION_LIMIT, SMALL_FUNCTION
+from lorascale_lint.bounds import AWAY_STEPS, CHAIN_LIMIT, DEPTH_LIMIT, RECURSION_LIMIT, SMALL_FUNCTION
 from lorascale_lint.knowledge.interfaces import WRITES_NAMED
-from lorascale_lint.knowledge.operations import INITIALISERS
+from lorascale_lint.knowledge.operations import INITIALISERS, OPERATIONS
 from lorascale_lint.knowledge.roles import BASE, MULTIPLIER, NUMBERS, SCALING, STRENGTH
 from lorascale_lint.knowledge.speech import speaks_of_scales
 from lorascale_lint.ledger.entries import Use
@@ -15,7 +15,7 @@ from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Names
 from lorascale_lint.provenance.lookups import learn, row
-from lorascale_lint.provenance.machine import Machine
+from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
@@ -96,6 +96,8 @@ def run_function(
         return Place(f"{info.name}()", made="call")
     if info.is_left_open and info.owner is not None:  # whoever inherits it is out of sight
         return m.call(m.place(info.name, Place("self")), args, keywords, node)
+    if info in m.far:
+        return _by_name(m, info, args, keywords, node)
     if not _worth(m, func, args, keywords):
         return opaque(m, info.name, args, keywords)
     guards = m.frame.guards if m.stack else ()
@@ -106,7 +108,7 @@ def run_function(
     if made is None:
         trace = m.memory.begin(info, len(m.stack), guards)
         try:
-            made = _run(m, func, args, keywords, node, body)
+            made = _run_within(m, func, args, keywords, node, body)
         finally:
             m.memory.end(trace, key, made)
     if m.stack:
@@ -137,6 +139,45 @@ def _key(
     names = tuple(id(value.env) for value in given if isinstance(value, Closure))
     around = (m.frame.lora if m.stack else None, m.recording, m.initialising, running, whole)
     return (func.info, func.receiver, func.owner, tuple(args), tuple(keywords), steps, names, around)
+
+
+def _run_within(
+    m: Machine,
+    func: Closure,
+    args: list[Value],
+    keywords: Keywords,
+    node: ast.Call | None,
+    body: list[ast.stmt] | None,
+) -> Value:
+    """Run it; code that does not speak of LoRA gets a part of the steps that are left for who calls it."""
+    info, outer = func.info, m.limit
+    if not m.stack or m.on_trial or m.speaks(info, info.file, info.owner or func.owner):
+        return _run(m, func, args, keywords, node, body)
+    steps, journals, depth, guards = m.steps, len(m.heap.journals), len(m.stack), m.frame.guards
+    m.limit = min(outer, steps + AWAY_STEPS)
+    try:
+        return _run(m, func, args, keywords, node, body)
+    except OutOfSteps:
+        if m.limit == outer:
+            raise
+        m.far.add(info)
+        while len(m.heap.journals) > journals:
+            m.heap.undo()
+        del m.stack[depth:]
+        m.frame.guards, m.steps = guards, steps
+        m.memory.lose()
+        return _by_name(m, info, args, keywords, node)
+    finally:
+        m.limit = outer
+
+
+def _by_name(
+    m: Machine, info: FunctionInfo, args: list[Value], keywords: Keywords, node: ast.Call | None
+) -> Value:
+    """What a call gives of which its name alone is known: ``ops.matmul`` is a product in any library."""
+    if info.name in OPERATIONS and info.owner is None:
+        return m.call(m.place(info.name), args, keywords, node)
+    return opaque(m, info.name, args, keywords)
 
 
 def _run(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache, partial
 
-from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT, KEPT_STATEMENTS
+from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import FACTORS, MULTIPLIER, NUMBERS, holds_tensors, may_be_trained
@@ -107,7 +107,8 @@ def fill(m: Machine, file: FileInfo, name: str) -> None:
     """Run the functions of a file that put something into a list or dictionary of its top level."""
     journals, m.heap.journals = m.heap.journals, []
     recording, m.recording = m.recording, False
-    stack, m.stack, steps = m.stack, [], m.steps
+    stack, m.stack, steps, limit = m.stack, [], m.steps, m.limit
+    m.limit = STEP_LIMIT
     try:
         for info in [item for item in file.functions.values() if _fills(item, name)][:FILLER_LIMIT]:
             m.steps = 0
@@ -115,7 +116,7 @@ def fill(m: Machine, file: FileInfo, name: str) -> None:
     except (OutOfSteps, RecursionError):
         pass
     finally:
-        m.heap.journals, m.recording, m.stack, m.steps = journals, recording, stack, steps
+        m.heap.journals, m.recording, m.stack, m.steps, m.limit = journals, recording, stack, steps, limit
 
 
 def _fills(info: FunctionInfo, name: str) -> bool:
@@ -140,13 +141,13 @@ def instance(m: Machine, cls: ClassInfo) -> Ref:
     if known is not None:
         return known
     stack, m.stack = m.stack, []
-    steps, m.steps = m.steps, 0
+    steps, limit, m.steps, m.limit = m.steps, m.limit, 0, STEP_LIMIT
     try:
         with m.aside():
             made = m.instances[cls] = new_object(m, cls, "self")
             _settle(m, cls, made)
     finally:
-        m.stack, m.steps = stack, steps
+        m.stack, m.steps, m.limit = stack, steps, limit
     return made
 
 
