@@ -68,8 +68,13 @@ def test_found(source: str, tmp_path: Path) -> None:
             body="if self.fused:\n            return product * self.scaling\n"
             "        return product * self.scaling * self.strength"
         ),
+        MERGE.format(
+            body="if isinstance(lora_scale, list):\n        up = up * lora_scale[0]\n"
+            "    if alpha is not None:\n        up = up * (alpha / rank)\n"
+            "    if isinstance(lora_scale, float):\n        up = up * lora_scale"
+        ),
     ],
-    ids=["before the test", "factor first", "asks for it", "shortcut", "says why"],
+    ids=["before the test", "factor first", "asks for it", "shortcut", "says why", "by its type"],
 )
 def test_silent(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, source) == []

@@ -120,8 +120,13 @@ def is_set(parameter: str, guards: Guards) -> bool:
 
 
 def parting(left: Guards, right: Guards) -> tuple[str, bool] | None:
-    """The condition of ``left`` that ``right`` has the other way round."""
+    """The first condition of ``left`` that ``right`` has the other way round."""
     return next(((name, holds) for name, holds in left if (name, not holds) in right), None)
+
+
+def partings(left: Guards, right: Guards) -> list[str]:
+    """All conditions that one of the two has the other way round."""
+    return [name for name, holds in left if (name, not holds) in right]
 
 
 def test_of(function: FunctionInfo, name: str) -> ast.expr | None:

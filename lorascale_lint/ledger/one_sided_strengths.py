@@ -10,7 +10,7 @@ from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import APPLIES
 from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.roles import ALPHA, GATE, RANK, STRENGTH, STRENGTHS, words
-from lorascale_lint.ledger.conditions import explains, expression, parting
+from lorascale_lint.ledger.conditions import explains, expression, parting, partings
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -67,7 +67,8 @@ def _pairs(function: FunctionInfo, own: list[End]) -> Iterator[OneSidedStrength]
             step = next((step for step in other.steps if _strength(step.scale) == name), None)
             if step is None or any(_read(step) <= _read(other) for other in weak.steps):
                 continue  # it multiplies there, too, and is 1: what a field starts with
-            if parted and node is not None and not _explains(parted[0], name):
+            explained = any(_explains(asked, name) for asked in partings(weak.guards, other.guards))
+            if parted and node is not None and not explained:
                 yield OneSidedStrength(function, name, weak, other, step, node, parted[1])
 
 
