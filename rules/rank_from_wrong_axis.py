@@ -54,7 +54,8 @@ class RankFromWrongAxis(Rule):
     ## Limits
 
     Silent where no product shows over which axis the factors are summed, whatever they are called, and
-    where a number divides the scale that is not known.
+    where a number divides the scale that is not known. Of medium confidence where the shapes decide in which
+    order the factors meet, and the extent is the rank in the other one.
 
     ## References
 
@@ -73,6 +74,7 @@ class RankFromWrongAxis(Rule):
                 found.spot,
                 f"alpha is divided by {extent} factor {found.factor} in `{found.spot.name}`, "
                 "which is the layer's size and not the rank",
+                confidence="high" if found.sure else "medium",
                 effect=f"alpha / {extent} {found.factor} instead of alpha / rank: too weak by the "
                 "layer's size over the rank",
                 trace=[*found.ways, (found.spot, "the product sums over the other axis of this factor")],

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH
 from lorascale_lint.ledger.applications import Application
-from lorascale_lint.ledger.deltas import made_at
-from lorascale_lint.ledger.families import Family, families, is_folded
+from lorascale_lint.ledger.deltas import made_at, only_normed
+from lorascale_lint.ledger.families import Family, families, is_folded, of_one_object
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.renormed import renormed
 from lorascale_lint.rule import Rule
@@ -88,15 +88,15 @@ class StrengthOnOnePath(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Applications without strength beside a sibling of the other kind that has it."""
-        normed = {
-            item.summed.node for item in renormed(ledger)
-        }  # at a strength of 1: it multiplies the change
+        # Of some only the length is taken, others are at a strength of 1: it multiplies the change.
+        normed = only_normed(ledger) | {item.summed.node for item in renormed(ledger)}
         for family in families(ledger):
             known = [item for item in family.applications if not item.reasons and item.formula != "0"]
             strong = [item for item in known if _strong(ledger, family, item)]
             careful = {item.spot.function for item in strong}  # has it on another branch, or further on
             for application in known:
-                other = next((item for item in strong if item.kind != application.kind), None)
+                beside = (item for item in strong if item.kind != application.kind)
+                other = next((o for o in beside if of_one_object(ledger, family, application, o)), None)
                 if other is None or application.spot.function in careful or application.kind == "unmerge":
                     continue
                 if application.spot.node in normed:

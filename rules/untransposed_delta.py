@@ -8,7 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.deltas import crossed_products
 from lorascale_lint.ledger.entries import Product
-from lorascale_lint.ledger.families import families
+from lorascale_lint.ledger.families import families, of_one_object
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 from lorascale_lint.sources.loc import Loc
@@ -90,11 +90,13 @@ class UntransposedDelta(Rule):
         """Products of an activation and a delta that is merged as it is, turned the wrong way."""
         found: dict[tuple[str, Loc], tuple[Product, Application, Application]] = {}
         for family in families(ledger):
-            merge = next((item for item in family.applications if _merges_out_in(item)), None)
-            for application in family.applications if merge is not None else ():
-                for product in crossed_products(ledger, application):
-                    place = (product.spot.file.filename, product.spot.loc)
-                    found.setdefault(place, (product, application, merge or application))
+            merges = [item for item in family.applications if _merges_out_in(item)]
+            for application in family.applications if merges else ():
+                own = (item for item in merges if of_one_object(ledger, family, application, item))
+                if (merge := next(own, None)) is not None:
+                    for product in crossed_products(ledger, application):
+                        place = (product.spot.file.filename, product.spot.loc)
+                        found.setdefault(place, (product, application, merge))
         for product, application, merge in found.values():
             from lorascale_lint.codemods.transpose_delta import transpose_delta
 

@@ -52,6 +52,31 @@ def test_silent(name: str, tmp_path: Path) -> None:
     assert lint_files(tmp_path, {"lora_loader.py": LOADER.format(body=RIGHT[name])}, codes=["LS120"]) == ()
 
 
+EITHER_WAY = """
+            def product(one, two):
+                {test}
+                    return one @ two
+                return (two @ one).T
+            base[name] += product(up, down) * (alpha / {extent})"""
+
+
+@pytest.mark.parametrize(
+    ("test", "extent", "found"),
+    [
+        ("if one.shape[1] == two.shape[0]:", "down.shape[0]", ["medium"]),  # right for the usual layout
+        ("if one.shape[1] == two.shape[0]:", "down.shape[-1]", ["medium"]),  # right for the other one
+        ("if one.ndim == 2:", "down.shape[0]", ["medium"]),
+    ],
+)
+def test_where_the_shapes_decide_it_is_a_question(
+    test: str, extent: str, found: list[str], tmp_path: Path
+) -> None:
+    body = EITHER_WAY.format(test=test, extent=extent).strip()
+    source = LOADER.format(body=body)
+    lint = lint_files(tmp_path, {"lora_loader.py": source}, codes=["LS120"])
+    assert [str(finding.confidence) for finding in lint] == found
+
+
 OUTPUT_IS_CALLED_A = """\
 def lora_delta(x, A, B, alpha):
     inner = (B @ x.T).T

@@ -152,3 +152,67 @@ class LoKrLinear(nn.Module):
 def test_a_sum_that_is_normed(body: str, codes: list[str], tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lokr_layer.py": NORMED.format(body=body)}, codes=["LS105"])
     assert [finding.code for finding in found] == codes
+
+
+LENGTH = """
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, base, rank, alpha):
+        self.base, self.scale, self.strength = base, alpha / rank, 1.0
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+        self.start = self.length(self.lora_up.weight @ self.lora_down.weight)
+
+    def forward(self, x):
+        return self.base(x) + self.lora_up(self.lora_down(x)) * self.scale * self.strength
+
+    def length(self, delta):
+        weight = self.base.weight + delta
+        return {length}
+"""
+
+
+@pytest.mark.parametrize(
+    ("length", "found"), [("torch.linalg.norm(weight, dim=1)", []), ("weight", ["LS105"])]
+)
+def test_a_sum_whose_length_is_taken_is_no_way(length: str, found: list[str], tmp_path: Path) -> None:
+    source = LENGTH.format(length=length)
+    assert [f.code for f in lint_files(tmp_path, {"lora_layers.py": source}, codes=["LS105"])] == found
+
+
+HEIRS = """
+from torch import nn
+
+
+class AdapterMixin:
+    def product(self):
+        return (self.lora_up.weight @ self.lora_down.weight) * self.scale
+
+
+class First(AdapterMixin, nn.Module):
+    def __init__(self, base, rank, alpha):
+        self.base, self.scale = base, alpha / rank
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+
+    def forward(self, x):
+        return self.base(x) + self.lora_up(self.lora_down(x)) * self.scale
+
+
+class Second({base}, nn.Module):
+    def __init__(self, base, rank, alpha):
+        self.base, self.scale = base, alpha / rank
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+
+    def merge_in(self, strength=1.0):
+        self.base.weight.data += self.product() * strength
+"""
+
+
+@pytest.mark.parametrize(("base", "found"), [("AdapterMixin", []), ("First", ["LS105"])])
+def test_only_ways_of_one_object_are_compared(base: str, found: list[str], tmp_path: Path) -> None:
+    source = HEIRS.format(base=base)
+    assert [f.code for f in lint_files(tmp_path, {"lora_layers.py": source}, codes=["LS105"])] == found

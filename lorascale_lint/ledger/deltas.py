@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.operations import OPERATIONS
@@ -10,6 +11,8 @@ from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.entries import Apply, Product
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.provenance.values import options
 
 
 def delta_of(application: Application | Apply) -> ast.expr | None:
@@ -52,6 +55,26 @@ def crossed_products(ledger: Ledger, application: Application) -> Iterator[Produ
 
 
 _CROSSED = "crossed "
+
+
+def only_normed(ledger: Ledger) -> set[ast.AST]:
+    """Sums whose norm is all that is taken of them: no use of the weight, and at first that of start values.
+
+    They stand in the call that takes it, or in a function that gives nothing but norms.
+    """
+    return ledger.once(_only_normed)
+
+
+def _only_normed(ledger: Ledger) -> set[ast.AST]:
+    given: dict[FunctionInfo | None, set[str]] = defaultdict(set)
+    for entry in ledger.returns:
+        kinds = {getattr(option.value, "kind", "") for option in options(entry.value)}
+        given[entry.spot.function] |= kinds
+    sums = (norm.value.summed for norm in ledger.norms)
+    return {
+        *(node for norm in ledger.norms for node in ast.walk(norm.spot.node)),
+        *(spot.node for spot in sums if spot is not None and given[spot.function] == {"norm"}),
+    }
 
 
 def made_at(ledger: Ledger, application: Application) -> list[tuple[Spot, str]]:

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import changes_receiver
@@ -241,6 +241,40 @@ def is_read(ledger: Ledger, family: Family, name: str) -> bool:
 def in_one_line(ledger: Ledger, first: ClassInfo, second: ClassInfo | None) -> bool:
     """Is one of the classes the other, or does it inherit from it?"""
     return second is not None and (first in ledger.lineage(second) or second in ledger.lineage(first))
+
+
+def runs(ledger: Ledger, cls: ClassInfo | None, path: Spot) -> bool:
+    """Do objects of ``cls`` run the path of a class above, or is it overridden, or called by others only?"""
+    function = path.function
+    owner = function.owner if function is not None else None
+    line = ledger.lineage(cls) if cls is not None else []
+    if function is None or owner is None or owner is cls or owner not in line:
+        return True
+    own: dict[str, FunctionInfo] = {}
+    for item in line:
+        for name, info in item.methods.items():
+            own.setdefault(name, info)
+    if own.get(function.name) is not function:
+        return False
+    heirs = (item for family in families(ledger) for item in family.members if owner in ledger.lineage(item))
+    callers = {
+        info for item in (*line, *heirs) for info in item.methods.values() if _calls(info, function.name)
+    }
+    return not callers or any(own.get(info.name) is info for info in callers)
+
+
+@lru_cache(maxsize=5_000)
+def _calls(info: FunctionInfo, name: str) -> bool:
+    nodes = (node.func for node in ast.walk(info.node) if isinstance(node, ast.Call))
+    return any(isinstance(node, ast.Attribute) and node.attr == name for node in nodes)
+
+
+def of_one_object(ledger: Ledger, family: Family, one: Application, other: Application) -> bool:
+    """May one object take both ways? Classes beside each other, as heirs of a mixin, are other layers."""
+    first, second = family.holders[one], family.holders[other]
+    if not in_one_line(ledger, first, second):
+        return False
+    return runs(ledger, first, other.spot) and runs(ledger, second, one.spot)
 
 
 def _families(ledger: Ledger) -> list[Family]:

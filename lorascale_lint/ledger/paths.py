@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import lru_cache
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.conditions import lacks_number
+from lorascale_lint.ledger.deltas import only_normed
 from lorascale_lint.ledger.entries import Return
-from lorascale_lint.ledger.families import Family, families, in_one_line, keeps_fold, opposed
+from lorascale_lint.ledger.families import Family, in_one_line, keeps_fold, opposed, runs
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_later
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
@@ -69,7 +69,9 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
             has |= TRAINED  # nothing is left out of a way that is taken without one
         for spot, guards, scale, steps, number in ways:
             apart = all(any(opposed(branch.guards, guards)) for branch in path.branches)
-            if apart or not in_one_line(ledger, holder, spot.cls) or not _runs(ledger, spot.cls, path.spot):
+            if apart or not in_one_line(ledger, holder, spot.cls):
+                continue
+            if not runs(ledger, spot.cls, path.spot) or not runs(ledger, holder, spot):
                 continue
             for roles, same in ((TRAINED, TRAINED | {MULTIPLIER}), (LEARNED, LEARNED)):
                 key = (path.spot.function, roles)
@@ -81,32 +83,6 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
                     left = LeftOut(path, spot, roles, at, number if step is None else step.number)
                     if left.name not in path.fields_of_one:
                         yield left
-
-
-def _runs(ledger: Ledger, cls: ClassInfo | None, path: Spot) -> bool:
-    """Do objects of ``cls`` run the path of a class above, or is it overridden, or called by others only?"""
-    function = path.function
-    owner = function.owner if function is not None else None
-    line = ledger.lineage(cls) if cls is not None else []
-    if function is None or owner is None or owner is cls or owner not in line:
-        return True
-    own: dict[str, FunctionInfo] = {}
-    for item in line:
-        for name, info in item.methods.items():
-            own.setdefault(name, info)
-    if own.get(function.name) is not function:
-        return False
-    heirs = (item for family in families(ledger) for item in family.members if owner in ledger.lineage(item))
-    callers = {
-        info for item in (*line, *heirs) for info in item.methods.values() if _calls(info, function.name)
-    }
-    return not callers or any(own.get(info.name) is info for info in callers)
-
-
-@lru_cache(maxsize=5_000)
-def _calls(info: FunctionInfo, name: str) -> bool:
-    nodes = (node.func for node in ast.walk(info.node) if isinstance(node, ast.Call))
-    return any(isinstance(node, ast.Attribute) and node.attr == name for node in nodes)
 
 
 def _tells_roles(ledger: Ledger, path: Application) -> bool:
@@ -145,7 +121,7 @@ def _roles(ledger: Ledger, path: Application) -> set[str]:
 
 
 def _weight_ways(ledger: Ledger, family: Family) -> Iterator[Way]:
-    normed = ledger.once(_normed)
+    normed = only_normed(ledger)
     for application in family.applications:
         if application.kind != "forward" and application.spot.node not in normed:
             for branch in application.branches:
@@ -155,11 +131,6 @@ def _weight_ways(ledger: Ledger, family: Family) -> Iterator[Way]:
             value = option.value
             if isinstance(value, Tensor) and value.kind == "delta":
                 yield given.spot, (*given.guards, *option.guards), value.scale, value.steps, None
-
-
-def _normed(ledger: Ledger) -> set[ast.AST]:
-    """What stands in a call that takes its norm: that is no use of the weight."""
-    return {node for norm in ledger.norms for node in ast.walk(norm.spot.node)}
 
 
 def _ways_out_of_sight(ledger: Ledger, family: Family) -> Iterator[Way]:

@@ -10,7 +10,7 @@ from lorascale_lint.knowledge.roles import ALPHA, FACTORS
 from lorascale_lint.ledger.applications import Branch, applications
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.made_deltas import made_deltas
-from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of
+from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of, trained
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.products import is_rank
@@ -28,13 +28,15 @@ class WrongAxis:
     factor: str
     ways: tuple[tuple[Spot, str], ...]
     """Where the extent gets a name, and where alpha is divided by it."""
+    sure: bool
+    """False where the shapes decide how the factors lie, and the extent is the rank the other way round."""
 
 
 def wrong_axes(ledger: Ledger) -> Iterator[WrongAxis]:
     """One for each division, of however many deltas."""
     seen: set[object] = set()
     sizes = _sizes(ledger)
-    for spot, branch in _deltas(ledger):
+    for spot, branch, others in _deltas(ledger):
         own = sizes.get(spot.cls, {})
         symbol = _wrong_axis(_by_axes(branch.scale, own), branch.layout)
         if symbol is None:
@@ -45,7 +47,12 @@ def wrong_axes(ledger: Ledger) -> Iterator[WrongAxis]:
         if cause not in seen:
             seen.add(cause)
             axis, factor = symbol.origin.partition(" <")[0].split(" of ")
-            yield WrongAxis(spot, axis, factor, ways)
+            yield WrongAxis(spot, axis, factor, ways, not any(_is_right(o, branch.layout) for o in others))
+
+
+def _is_right(branch: Branch, layout: str) -> bool:
+    """Does the product sum over the other axes there, with alpha over the rank?"""
+    return branch.layout in RANK_AXES and branch.layout != layout and trained(branch.scale)
 
 
 def _ways(ledger: Ledger, spot: Spot, names: set[str]) -> Iterator[tuple[Spot, str]]:
@@ -87,11 +94,11 @@ def _divided(branch: Branch, names: set[str]) -> Iterator[tuple[Spot, str]]:
                 yield made.spot, "alpha is divided by it"
 
 
-def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Branch]]:
-    """Where a delta is applied, and where one is only made."""
+def _deltas(ledger: Ledger) -> Iterator[tuple[Spot, Branch, tuple[Branch, ...]]]:
+    """Where a delta is applied, and where one is only made, beside all that may be there."""
     for item in (*applications(ledger), *made_deltas(ledger)):
         for branch in item.branches:
-            yield item.spot, branch
+            yield item.spot, branch, item.branches
 
 
 def _sizes(ledger: Ledger) -> dict[ClassInfo | None, dict[str, str]]:
