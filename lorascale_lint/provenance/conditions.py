@@ -26,9 +26,11 @@ from lorascale_lint.provenance.values import (
     Ref,
     Text,
     Tup,
+    Union,
     Value,
     each,
     join,
+    options,
 )
 
 
@@ -238,17 +240,39 @@ def _contains(m: Machine, node: ast.expr, word: Value) -> None:
         return  # `key in tensors`: no text
     if isinstance(word, Tup) and len(word.items) == 1:
         word = word.items[0]
-    if not isinstance(word, Text) or not word.literal or not isinstance(node, ast.Name | ast.Attribute):
+    if not isinstance(word, Text) or not word.literal:
         return
     known = word.literal
     if isinstance(node, ast.Name):
         value = m.frame.names.find(node.id)
         if value is not None:
+            _cut_from(m, value, known)
             m.frame.names.local[node.id] = each(value, lambda one: _with_word(m, one, known))
+        return
+    if not isinstance(node, ast.Attribute):
+        if isinstance(node, ast.Subscript | ast.Call):
+            _cut_from(m, m.evaluate(node), known)
         return
     owner, held = m.evaluate(node.value), m.evaluate(node)  # a field of a record: `part.kind == "diff"`
     if isinstance(owner, Ref) and owner.kind == "object" and isinstance(held, Text):
         m.heap.write(owner.key, node.attr, _with_word(m, held, known))
+
+
+def _cut_from(m: Machine, value: Value, word: str) -> None:
+    """What a piece of a text holds, or the list of its pieces, the whole holds: `key.split(".")[-2]`."""
+    pieces = [option.value for option in options(value)]
+    for piece in tuple(pieces):
+        pieces += (m.elements(piece) or ([], False))[0] if isinstance(piece, Ref | Tup) else []
+    holes = [part for piece in pieces if isinstance(piece, Text) for part in piece.parts]
+    roots = {part.root for part in holes if isinstance(part, Hole) and part.root is not None}
+
+    def whole(one: Value) -> Value:
+        own = isinstance(one, Text) and any(isinstance(p, Hole) and p.name in roots for p in one.parts)
+        return _with_word(m, one, word) if own else one
+
+    for name, held in m.frame.names.local.items() if len(roots) == 1 else ():
+        if isinstance(held, Text | Union):
+            m.frame.names.local[name] = each(held, whole)
 
 
 def _with_word(m: Machine, value: Value, word: str) -> Value:

@@ -27,7 +27,8 @@ class Frame:
     guards: Guards = ()
     returns: list[tuple[Value, Guards]] = field(default_factory=list)
     exits: list[tuple[dict[Any, Any], Guards]] = field(default_factory=list)
-    breaks: list[tuple[dict[str, Value], Guards]] = field(default_factory=list)
+    breaks: list[tuple[dict[str, Value], Guards, dict[Any, Any]]] = field(default_factory=list)
+    """How rounds were left: what names were, when, and what the round had done to the heap."""
     broke: bool = False
     """Was the last of these a ``break``?"""
     skipped: ast.Continue | None = None
@@ -46,3 +47,5 @@ class Frame:
     """What is run of the function; None for all of it."""
     journal: int = 0
     """Number of journals that were open when the function began."""
+    round: int = 0
+    """Number of journals that were open when the round began that runs."""

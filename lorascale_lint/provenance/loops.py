@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 from lorascale_lint.bounds import UNROLL_LIMIT
 from lorascale_lint.knowledge.roles import ALPHA, SCALING
@@ -56,7 +57,7 @@ def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
         for item in held[0]:
             frame = m.frame
             guards = frame.guards
-            breaks, frame.breaks = frame.breaks, []
+            outer = _open(m)
             before = dict(frame.names.local)
             assign(m, node.target, item)
             m.assume(f"{ROUND}{node.lineno}", True)
@@ -65,8 +66,7 @@ def _rounds(m: Machine, node: ast.For | ast.AsyncFor, source: Value) -> bool:
             if ended and frame.skipped is not None and m.on_trial is not None:
                 m.ledger.skips.append(Skip(m.spot(frame.skipped), item))
             left, stopped = ended and not frame.breaks, ended and len(frame.breaks) == 1 and frame.broke
-            _rejoin(m, before if left else None, ended)
-            frame.breaks = breaks
+            _rejoin(m, before if left else None, ended, outer)
             frame.guards = guards
             if left or stopped:
                 return left
@@ -89,15 +89,38 @@ def _is_of_a_walk(part: Hole) -> bool:
     return "('key of'" in str(part.name) or "[*]" in str(part.name)
 
 
-def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool) -> None:
-    """Join what names were where ``continue`` and ``break`` left the body."""
+_Outer = tuple[list[tuple[dict[str, Value], Guards, dict[Any, Any]]], int]
+"""How rounds of the loop around were left so far, and where that round began."""
+
+
+def _open(m: Machine) -> _Outer:
+    """Begin a round: what ``continue`` and ``break`` leave it with is gathered."""
     frame = m.frame
+    outer = frame.breaks, frame.round
+    frame.breaks, frame.round = [], len(m.heap.journals)
+    m.heap.begin()
+    return outer
+
+
+def _rejoin(m: Machine, instead: dict[str, Value] | None, ended: bool, outer: _Outer) -> None:
+    """Join what names and the heap were at the end of the body and where it was left."""
+    frame = m.frame
+    breaks = frame.breaks
+    frame.breaks, frame.round = outer
     ways: list[tuple[dict[str, Value], Guards]] = [] if ended else [(frame.names.local, ())]
-    ways += [(names, guards[-2:]) for names, guards in frame.breaks]
+    ways += [(names, guards[-2:]) for names, guards, _ in breaks]
     if ways:
         frame.names.local = join_names(ways)
     elif instead is not None:
         frame.names.local = instead
+    left = [(changed, guards[-2:]) for _, guards, changed in breaks if changed]
+    if ended and left:
+        m.heap.undo()
+        m.heap.apply(left)
+    else:
+        m.heap.keep()  # a round that is left early is no reason to doubt what others put there
+        for way in left:
+            m.heap.apply([({}, ()), way])
 
 
 def _repeat(
@@ -144,14 +167,11 @@ def _next_round(
 
 
 def _round(m: Machine, node: Loop, target: ast.expr | None, element: Value | None) -> None:
-    frame = m.frame
-    before, breaks, frame.breaks = dict(frame.names.local), frame.breaks, []
+    before, outer = dict(m.frame.names.local), _open(m)
     m.assume(f"{LOOP}{node.lineno}", True)
     if target is not None and element is not None:
         assign(m, target, element)
-    ended = m.block(node.body)
-    _rejoin(m, before, ended)
-    frame.breaks = breaks
+    _rejoin(m, before, m.block(node.body), outer)
 
 
 def _left(node: Loop, before: dict[str, Value], after: dict[str, Value]) -> dict[str, Value]:

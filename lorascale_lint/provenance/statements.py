@@ -97,7 +97,8 @@ def _return(m: Machine, node: ast.Return) -> bool:
 
 
 def _leave_round(m: Machine, node: ast.Continue | ast.Break) -> bool:
-    m.frame.breaks.append((dict(m.frame.names.local), m.frame.guards))
+    changed = m.heap.changes(m.frame.round)
+    m.frame.breaks.append((dict(m.frame.names.local), m.frame.guards, changed))
     m.frame.broke = isinstance(node, ast.Break)
     m.frame.skipped = node if isinstance(node, ast.Continue) else None
     return True

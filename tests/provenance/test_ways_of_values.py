@@ -14,6 +14,54 @@ TRAINED = "alpha / rank"
 
 # A program for each way; in all of them a pair of factors and alpha / rank come to one merge.
 WAYS = {
+    "entries put there before a round is left": """
+        def merge(weight, loras, rank):
+            held, scales = {}, []
+            for lora in loras:
+                adapter = lora["tensors"]
+                for key in adapter.keys():
+                    if key.endswith(".alpha"):
+                        scales.append(adapter[key] / rank)
+                        continue
+                    if key.endswith(".lora_A.weight"):
+                        held["down"] = adapter[key]
+                        continue
+                    held["up"] = adapter[key.replace("lora_A", "lora_B")]
+            return weight + loras[0]["tensors"]["x.lora_B.weight"] @ held["down"] * scales[0]
+    """,
+    "a list in a dictionary, filled before a known row is left": """
+        STYLES = (("lora_down", "lora_up"), ("lora_A", "lora_B"))
+
+        def merge(weight, loras, rank):
+            groups = {}
+            for lora in loras:
+                adapter = lora["tensors"]
+                for key in adapter.keys():
+                    pieces = key.split(".")
+                    for down, up in STYLES:
+                        if len(pieces) > 2 and pieces[-2] == down:
+                            name = ".".join(pieces[:-2])
+                            if name not in groups:
+                                groups[name] = []
+                            pair = adapter[key], adapter[f"{name}.{up}.weight"]
+                            groups[name].append((*pair, adapter[f"{name}.alpha"] / rank))
+                            break
+            for name, parts in groups.items():
+                for down, up, scale in parts:
+                    weight[name] += up @ down * scale
+            return weight
+    """,
+    "a key that is known by one of its pieces": """
+        def merge(weight, loras, rank):
+            for lora in loras:
+                adapter = lora["tensors"]
+                for key in adapter.keys():
+                    if "lora_down" in key.split("."):
+                        name, up = key.partition(".lora_down")[0], key.replace("lora_down", "lora_up")
+                        scale = adapter[name + ".alpha"] / rank
+                        weight[name] += adapter[up] @ adapter[key] * scale
+            return weight
+    """,
     "rows of a tensor of zeros": """
         class LoraLayer:
             def __init__(self, lora_A, lora_B, alpha, rank, rows, width):
@@ -693,3 +741,31 @@ def test_a_loop_whose_condition_holds_at_first_is_run(asked: str, formula: str) 
     """
     (found,) = formula_of(dedent(layer))
     assert set(found.split(" | ")) == set(formula.split(" | "))
+
+
+def test_what_is_put_in_place_of_an_entry_before_a_round_is_left() -> None:
+    source = """
+        def merge(weight, names, lora_A, lora_B, alpha, rank):
+            held = {"scale": alpha / rank}
+            for name in names:
+                if name.startswith("raw"):
+                    held["scale"] = 1.0
+                    continue
+                weight = weight + 0.0
+            return weight + lora_B @ lora_A * held["scale"]
+    """
+    assert formula_of(source) == ["alpha / rank | 1"]
+
+
+@pytest.mark.parametrize("asked", ["other.split('.')[-2] == 'lora_A'", "key.split('.')[-2] != 'lora_A'"])
+def test_a_piece_of_another_key_says_nothing(asked: str) -> None:
+    source = f"""
+        def merge(weight, loras, names, lora_alpha):
+            for lora in loras:
+                tensors = lora["tensors"]
+                for key, other in zip(tensors.keys(), names):
+                    if {asked}:
+                        weight[key] += tensors["x.lora_B.weight"] @ tensors[key]
+            return weight
+    """
+    assert formula_of(source) == []
