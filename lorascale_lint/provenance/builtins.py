@@ -9,6 +9,7 @@ from keyword import iskeyword
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance import keys, lookups, meanings
+from lorascale_lint.provenance.container_methods import may_be_more
 from lorascale_lint.provenance.containers import item_at
 from lorascale_lint.provenance.heap import ABSENT, Entries, Items
 from lorascale_lint.provenance.lookups import as_text, read_all, read_part, shown, took_all, wrote
@@ -65,7 +66,7 @@ Function = Callable[[Machine, list[Value], dict[str, Value], "ast.Call | None"],
 
 def _len(m: Machine, args: list[Value], named: dict[str, Value], node: ast.Call | None) -> Value:
     held = m.elements(args[0]) if args else None
-    if held is not None and not held[1]:
+    if held is not None and not held[1] and not may_be_more(m, args[0]):
         return whole(len(held[0]))
     if args and isinstance(args[0], Text) and args[0].literal is not None:
         return whole(len(args[0].literal))

@@ -171,3 +171,14 @@ def _one_group(m: Machine, whole: Ref, entries: Entries, groups: list[tuple[Text
     rest = [pair for pair in entries.pairs if pair[0] not in names]
     m.heap.write(whole.key, "entries", Entries(((groups[0][0], m.new_dict(pairs)), *rest), True))
     return whole
+
+
+def may_be_more(m: Machine, value: Value) -> bool:
+    """May other rounds of a loop put more into a list or dictionary than the one that was seen?"""
+    if not isinstance(value, Ref):
+        return False
+    entries = m.heap.read(value.key, "entries")
+    pairs = entries.pairs if isinstance(entries, Entries) else ()
+    if any(isinstance(key, Text) and key.literal is None for key, _ in pairs):
+        return True
+    return any(m.heap.changed_in(depth, (value.key, "items")) for depth in m.frame.repeats)

@@ -207,6 +207,8 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
                 entries = m.heap.read(base.key, "entries") or Entries((), True)
                 m.heap.write(base.key, "entries", with_entry(entries, key, value))
         case Place(path=path) if is_one(base):
+            if isinstance(value, Place) and value == place_entry(m, base, key):
+                return  # `sd[key] = sd[key].to(dtype)`: what other keys hold is none of this
             entries = m.heap.read(("place", path), "entries") or Entries((), True)
             if base.role in FACTORS:  # a layer made here is what the dictionary of layers is called
                 value = by_name(m, path.rpartition(".")[2], value, base)

@@ -49,3 +49,5 @@ class Frame:
     """Number of journals that were open when the function began."""
     round: int = 0
     """Number of journals that were open when the round began that runs."""
+    repeats: list[int] = field(default_factory=list)
+    """The journals of the loops that run of which one round stands for any number."""

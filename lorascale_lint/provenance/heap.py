@@ -117,6 +117,11 @@ class Heap:
         """Every cell changed since the last `begin` (or the one at ``depth``), as it is now."""
         return {cell: self.cells.get(cell) for journal in self.journals[depth:] for cell in journal}
 
+    def changed_in(self, depth: int, cell: Cell) -> bool:
+        """Has a cell been changed since the `begin` at ``depth`` that was there before?"""
+        held = next((journal[cell] for journal in self.journals[depth:] if cell in journal), None)
+        return held is not None
+
     def keep(self) -> None:
         """Accept what changed since the last `begin`."""
         journal = self.journals.pop()

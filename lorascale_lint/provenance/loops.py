@@ -133,8 +133,10 @@ def _repeat(
 ) -> None:
     frame, name = m.frame, f"{LOOP}{node.lineno}"
     guards, before = frame.guards, dict(frame.names.local)
+    frame.repeats.append(len(m.heap.journals))
     m.heap.begin()
     _round(m, node, target, element)
+    frame.repeats.pop()
     after = frame.names.local
     for cell, value in m.heap.changes().items():  # what one round appends, others append too
         if isinstance(value, Items) and not value.open:

@@ -270,7 +270,7 @@ def add(left: Value, right: Value, sign: int, report: Report) -> Value:
             continue
         if b is not None and b.kind in ("half", "A", "B", "norm"):
             return Tensor("data")
-        if a.space == "activation" and is_bias(getattr(other, "path", "") if b is None else b.origin):
+        if is_bias(getattr(other, "path", "") if b is None else b.origin):
             return a  # an adapter's bias, or that of a layer which is low-rank altogether
         if sign < 0 and place == 0 and b is not None and b.kind == "data" and b.origin == a.origin != "":
             return a  # its own mean is taken from it: moments of the delta, and no base

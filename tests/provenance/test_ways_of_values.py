@@ -7,13 +7,52 @@ from textwrap import dedent
 
 import pytest
 
+from lorascale_lint.ledger.applications import applications, shown_folds
 from tests.projects import lint_files
-from tests.provenance.formulas import formula_of
+from tests.provenance.formulas import formula_of, ledger_of
 
 TRAINED = "alpha / rank"
 
 # A program for each way; in all of them a pair of factors and alpha / rank come to one merge.
 WAYS = {
+    "a delta with the bias that a file gives beside it": """
+        def merge(weight, layer, alpha, rank):
+            delta = layer.lora_up.weight @ layer.lora_down.weight
+            if layer.bias is not None:
+                delta = delta.reshape(layer.bias.shape)
+                delta += layer.bias.to(weight.device)
+            return weight + delta.reshape(weight.shape) * (alpha / rank)
+    """,
+    "a row of pairs that is used when it is full": """
+        def merge(weight, loras, rank):
+            parts = []
+            for lora in loras:
+                parts.append(lora)
+                if len(parts) == 4:
+                    for one in parts:
+                        scale = one["lora_alpha"] / rank
+                        weight = weight + one["lora_B.weight"] @ one["lora_A.weight"] * scale
+                    parts = []
+            return weight
+    """,
+    "entries of a group that is used when it is whole": """
+        def merge(weight, loras, rank):
+            groups = {}
+            for lora in loras:
+                tensors = lora["tensors"]
+                for key in tensors.keys():
+                    if key.endswith(".lora_A.weight"):
+                        name = key.removesuffix(".lora_A.weight")
+                        if name not in groups:
+                            groups[name] = {}
+                        parts = groups[name]
+                        parts[key] = tensors[key], tensors[name + ".lora_B.weight"]
+                        if len(parts) == 3:
+                            scale = tensors[name + ".alpha"] / rank
+                            for down, up in parts.values():
+                                weight = weight + up @ down * scale
+            return weight
+    """,
     "entries put there before a round is left": """
         def merge(weight, loras, rank):
             held, scales = {}, []
@@ -769,3 +808,39 @@ def test_a_piece_of_another_key_says_nothing(asked: str) -> None:
             return weight
     """
     assert formula_of(source) == []
+
+
+@pytest.mark.parametrize(("length", "formula"), [(2, ["alpha / rank"]), (3, [])])
+def test_the_length_of_a_row_that_a_loop_leaves_alone_is_known(length: int, formula: list[str]) -> None:
+    source = f"""
+        def merge(weight, layers, lora_A, lora_B, alpha, rank):
+            scales, names = [alpha / rank, 1.0], []
+            for layer in layers:
+                names.append(layer)
+                if len(scales) == {length}:
+                    weight = weight + lora_B @ lora_A * scales[0]
+            return weight
+    """
+    assert formula_of(source) == formula
+
+
+def test_a_file_whose_entries_are_cast_one_by_one() -> None:
+    source = """
+        from safetensors.torch import load_file
+
+        def merge(path, weight, dtype):
+            tensors = load_file(path)
+            for key in list(tensors.keys()):
+                tensors[key] = tensors[key].to(dtype)
+            for key in tensors.keys():
+                if "lora_down" in key:
+                    up, down = tensors[key.replace("lora_down", "lora_up")], tensors[key]
+                    rank = down.size()[0]
+                    alpha = tensors.get(key[: key.index("lora_down")] + "alpha", rank)
+                    scale = alpha / rank
+                    weight += up @ down * scale
+            return weight
+    """
+    ledger = ledger_of(source)
+    assert [found.formula for found in applications(ledger)] == ["alpha / rank"]
+    assert shown_folds(ledger) == []
