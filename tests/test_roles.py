@@ -161,3 +161,20 @@ def test_the_rank_of_latent_attention_is_no_adapter(text: str) -> None:
 @pytest.mark.parametrize("text", ["lora_modem.send()", "LoRaWAN", "loramesh", "lora_gateway"])
 def test_a_radio_is_no_adapter(text: str) -> None:
     assert not speaks_of_lora(text)
+
+
+STEPS = "@torch.no_grad()\ndef step(x, w_down, w_up, alpha, t):\n    return x + {delta} * (alpha / t)\n"
+
+
+@pytest.mark.parametrize(
+    ("delta", "found"),
+    [
+        ("noise(w_down, w_up)", False),  # a decorator multiplies nothing
+        ("w_up @ w_down", True),
+        ("w_up@w_down", True),
+        ("(\n        w_up\n        @ w_down)", True),
+        ("torch.mm(w_up, w_down)", True),
+    ],
+)
+def test_products_in_code_without_a_word_of_lora(delta: str, found: bool) -> None:
+    assert speaks_of_lora(STEPS.format(delta=delta)) is found

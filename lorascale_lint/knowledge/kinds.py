@@ -92,3 +92,11 @@ def names_alphas(name: str) -> bool:
 def speaks_of_patterns(text: str) -> bool:
     """Are the tables named that give single modules a rank or an alpha of their own?"""
     return _PATTERNS.search(text) is not None
+
+
+_RESTORES = re.compile(r"(?i)(^|_)(de|un)_?quanti[sz]e(_|$)|(^|_)dequant(_|$)")
+
+
+def restores(name: str) -> bool:
+    """Does a function give what a quantised tensor stands for? What it multiplies by is no scale of LoRA."""
+    return _RESTORES.search(name) is not None

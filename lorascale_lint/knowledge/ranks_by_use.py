@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-PRODUCTS = re.compile(r"@|matmul|\bmm\(|einsum|linear\(|conv2d\(|dense\(")
+PRODUCTS = re.compile(r"@(?:[\s=]|(?<=[\w)\]]@))|matmul|\bmm\(|einsum|linear\(|conv2d\(|dense\(")
 DIVISORS = re.compile(r"alpha\w*[\"'\])]*(?:\.\w+\(\))?\s*//?\s*(?:math\.sqrt\()?((?:\w+\.)*[a-z_]\w*)")
 _EXTENT = re.compile(r"(?:\[[^\]\n]*\])*\.(?:shape\[|size\()")
 _DATA = frozenset("x y n m batch_size bs data inputs input labels logits target targets batch".split())

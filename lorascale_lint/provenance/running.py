@@ -7,8 +7,9 @@ import builtins
 
 from lorascale_lint.bounds import AWAY_STEPS, CHAIN_LIMIT, DEPTH_LIMIT, RECURSION_LIMIT, SMALL_FUNCTION
 from lorascale_lint.knowledge.interfaces import WRITES_NAMED
+from lorascale_lint.knowledge.kinds import restores
 from lorascale_lint.knowledge.operations import INITIALISERS, OPERATIONS
-from lorascale_lint.knowledge.roles import BASE, MULTIPLIER, NUMBERS, SCALING, STRENGTH
+from lorascale_lint.knowledge.roles import BASE, FACTORS, MULTIPLIER, NUMBERS, SCALING, STRENGTH
 from lorascale_lint.knowledge.speech import speaks_of_scales
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
@@ -19,6 +20,7 @@ from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.marks import REST
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.modules import opaque
+from lorascale_lint.provenance.tensors import tensor
 from lorascale_lint.provenance.tuples import packed
 from lorascale_lint.provenance.values import (
     NONE,
@@ -98,7 +100,7 @@ def run_function(
         return m.call(m.place(info.name, Place("self")), args, keywords, node)
     if info in m.far:
         return _by_name(m, info, args, keywords, node)
-    if not _worth(m, func, args, keywords):
+    if not _worth(m, func, args, keywords) or (restores(info.name) and any(map(_is_factor, args))):
         return opaque(m, info.name, args, keywords)
     guards = m.frame.guards if m.stack else ()
     body = _only_effects(m, func, node)
@@ -229,6 +231,11 @@ def _worth(m: Machine, func: Closure, args: list[Value], keywords: Keywords) -> 
     if known is None:
         known = m.own_words[func.info] = speaks_of_scales(func.info.file.text(node))
     return known
+
+
+def _is_factor(value: Value) -> bool:
+    held = (tensor(option.value) for option in options(value))
+    return any(found is not None and found.kind in FACTORS for found in held)
 
 
 def has_role(value: Value) -> bool:
