@@ -26,6 +26,8 @@ GATE = "gate"
 MULTIPLIER = "multiplier"
 """A number called scale: a strength or a whole scale, as whoever gives it knows."""
 BASE, MAGNITUDE, KRONECKER, DIFF, DELTA = "base", "magnitude", "kronecker", "diff", "delta"
+CORE = "core"
+"""What lies between the factors of a decomposed convolution: LoCon's `lora_mid`, LoHa's t1 and t2."""
 
 DROPOUT = "dropout"
 """The probability of a dropout; the correction by it is no scale."""

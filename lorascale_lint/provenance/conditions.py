@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from lorascale_lint.bounds import CLASS_LIMIT
 from lorascale_lint.knowledge.interfaces import TRAINABLE
+from lorascale_lint.knowledge.patch_rows import KIND_AT, PATCH_AT, STRENGTH_AT, TENSORS, TENSORS_AT
+from lorascale_lint.knowledge.roles import CORE, STRENGTH
 from lorascale_lint.provenance import keys
 from lorascale_lint.provenance.heap import ABSENT
 from lorascale_lint.provenance.lookups import entry, may_be_absent, presence
@@ -24,11 +26,13 @@ from lorascale_lint.provenance.values import (
     Number,
     Place,
     Ref,
+    Tensor,
     Text,
     Tup,
     Union,
     Value,
     each,
+    is_one,
     join,
     options,
 )
@@ -180,9 +184,12 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
         case ast.Compare(left=left, ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
             m.assume(none_question(m.atom(left)), not holds)
             _narrow(m, left, lambda value: (m.is_none(value) is True) != holds or m.is_none(value) is None)
-        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]) if holds:
+        case ast.Compare(left=left, ops=[ast.Eq() as sign], comparators=[right]) if holds:
             m.assume(m.atom(test), holds)
-            _contains(m, left, m.evaluate(right))
+            known = m.evaluate(right)
+            _narrow(m, left, lambda value: _comparison(m, sign, value, known) in (None, True))
+            _is_patch(m, m.evaluate(left), known)
+            _contains(m, left, known)
         case ast.Compare(left=left, ops=[ast.In() | ast.NotIn() as sign], comparators=[right]):
             inside = isinstance(sign, ast.In) == holds
             m.assume(m.atom_in(left, right), inside)
@@ -298,6 +305,34 @@ def _is_like_all(m: Machine, node: ast.expr, container: Value) -> None:
     known = [[part.has for part in text.parts if isinstance(part, Hole)] for text in texts]
     for word in sorted(frozenset.intersection(*(frozenset().union(*has) for has in known))):
         _contains(m, node, Text((word,)))
+
+
+def _is_patch(m: Machine, kind: Value, word: Value) -> None:
+    """A patch whose kind is known has its tensors in a known order, and its row begins with a strength."""
+    kinds = TENSORS.get(word.literal or "", ()) if isinstance(word, Text) else ()
+    known: dict[str, Value] = {}
+    for option in options(kind) if kinds else ():
+        row, end, _ = getattr(option.value, "path", "").rpartition(f"[{PATCH_AT}][{KIND_AT}]")
+        if isinstance(option.value, Place) and end and is_one(option.value):
+            path = f"{row}[{PATCH_AT}][{TENSORS_AT}]"
+            tensors = Tup(
+                tuple(
+                    Tensor("data", variant=CORE) if role == CORE else Place(f"{path}[{at}]", role)
+                    for at, role in enumerate(kinds)
+                )
+            )
+            known[path] = tensors
+            known[f"{row}[{PATCH_AT}]"] = Tup((word, tensors))
+            known[f"{row}[{STRENGTH_AT}]"] = Place(f"{row}[{STRENGTH_AT}]", STRENGTH)
+    for name, value in m.frame.names.local.items() if known else ():
+        ways = [(known[path], o.guards) for o in options(value) if (path := _path(o.value)) in known]
+        inner = [way for way in ways if not (isinstance(way[0], Tup) and way[0].items[0] is word)]
+        if ways:  # on other ways it is the patch around the tensors, or a difference alone
+            m.frame.names.local[name] = join(inner or ways)
+
+
+def _path(value: Value) -> str:
+    return value.path if isinstance(value, Place) else ""
 
 
 def _is_trained(m: Machine, owner: Value) -> None:

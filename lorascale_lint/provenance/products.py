@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lorascale_lint.knowledge.roles import GATE, KRONECKER, A, B, role_of
+from lorascale_lint.knowledge.roles import CORE, GATE, KRONECKER, A, B, role_of
 from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_DELTA, OF_ONE_FACTOR
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
@@ -126,6 +126,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
                 return Tensor(
                     "delta", scale, space=b.space, rows=rows, variant=variant, layout=layout, origin=a.origin
                 )
+            if b.variant == CORE:
+                return Tensor("half", scale, a.kind, "weight", rows=rows, variant=a.variant, origin=a.origin)
             if b.kind in ("data", "base", "adapted", "mask"):
                 return Tensor(
                     "half",
