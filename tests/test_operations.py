@@ -29,6 +29,7 @@ NOT_RUN = {
     "_grouped_mm": "needs a GPU",
     "compile": "wraps a function",
     "jit": "a module",
+    "vmap": "wraps a function",
     "promote_types": "takes types",
     "requires_grad": "a flag",
     "wait": "takes a future",
@@ -283,6 +284,18 @@ def gate(name: str, owner: str) -> None:
     assert ((found >= 0) & (found <= 1)).all()
 
 
+def largest(name: str, owner: str) -> None:
+    found, places = call(name, owner, VECTOR, 1)
+    assert (float(found[0]), int(places[0])) == (3.0, 1)
+
+
+def bend(name: str, owner: str) -> None:
+    """Two sums at least go another way than their parts."""
+    up, down, more = (tensor(call(name, owner, values(x, x))) for x in (1.0, -1.0, 2.0))
+    both = tensor(call(name, owner, values(3.0, 3.0)))
+    assert not torch.allclose(up + more, both) or not torch.allclose(up + down, torch.zeros(2).double())
+
+
 def made(name: str, owner: str) -> Any:
     """Something made, of the shape of `SQUARE`."""
     if name in ("uniform", "normal") and owner == "init":
@@ -386,6 +399,8 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "statistic": statistic,
     "normalize": normalize,
     "gate": gate,
+    "largest": largest,
+    "bend": bend,
     "decompose": decompose,
     "zeros": zeros,
     "fresh": fresh,

@@ -32,7 +32,8 @@ OPERATIONS: dict[str, str] = {
         "all_gather all_reduce all_gather_into_tensor reduce_scatter tensor_model_parallel_all_gather "
         "tensor_model_parallel_all_reduce mark_sharding repeat_interleave alias float64 _to_copy "
         "diag diag_embed normal_init materialize dequantize_4bit dequantize_bnb_weight cast_to_device "
-        "cast_to cast_bias_weight lift compile jit fp32 moveaxis_ swap_ take "
+        "cast_to cast_bias_weight lift compile jit vmap pmap remat filter_jit filter_vmap shard_map fp32 "
+        "moveaxis_ swap_ take "
         "int8 int16 int32 int64 uint8 uint16 uint32 uint64 long short IntTensor LongTensor ShortTensor",
     ),
     **_table(
@@ -65,7 +66,11 @@ OPERATIONS: dict[str, str] = {
     **_table("norm", "norm linalg_norm vector_norm weight_norm l2_norm"),
     **_table("statistic", "mean std var median average"),
     **_table("normalize", "normalize l2_normalize"),
-    **_table("gate", "sigmoid softmax"),
+    **_table("gate", "sigmoid softmax log_sigmoid"),
+    **_table("largest", "topk top_k"),
+    **_table(
+        "bend", "relu relu_ relu6 leaky_relu gelu silu swish elu selu celu mish hardswish softplus tanh"
+    ),
     **_table("zeros", "zeros zeros_like new_zeros zeros_"),
     **_table(
         "fresh",
@@ -152,7 +157,11 @@ REMEMBERS_UNDER = frozenset({"put", "set", "setdefault"})
 LOOK_UPS = frozenset({"get"})
 """Operations that look something up where they are given a key: ``ray.get(job)``, ``CACHE.get(key)``."""
 
-GATING_MODULES = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+FUNCTION_MODULES = {
+    "Sigmoid": "sigmoid", "Softmax": "softmax", "ReLU": "relu", "ReLU6": "relu6", "LeakyReLU": "leaky_relu",
+    "GELU": "gelu", "QuickGELU": "gelu", "SiLU": "silu", "ELU": "elu", "SELU": "selu", "CELU": "celu",
+    "Mish": "mish", "Hardswish": "hardswish", "Softplus": "softplus", "Tanh": "tanh",
+}  # fmt: skip
 """Modules that do what an operation of the table does."""
 
 INITIALISERS = (

@@ -214,6 +214,15 @@ def role_of(name: str, lora_context: bool) -> str | None:
     return _WEAK_FACTORS.get(kept) or (_WEAK.get(number) if number else None)
 
 
+_OF_ADAPTERS = frozenset("lora loras dora adapter adapters hada lokr".split())
+
+
+def widens(first: str, second: str) -> bool:
+    """Do two layers lead up and then down again, as those of a feed-forward block? LoRA leads down first."""
+    one, two = set(words(first)), set(words(second))
+    return "up" in one and "down" in two and _OF_ADAPTERS.isdisjoint(one | two)
+
+
 def is_bias(place: str) -> bool:
     """Is the place called a bias (``self.lora_bias``), or a change of one (``bias_diff``)?"""
     return "bias" in words(place.rpartition(".")[2])

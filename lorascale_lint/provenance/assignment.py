@@ -12,6 +12,7 @@ from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.numbers import bound
 from lorascale_lint.provenance.objects import store_attribute
+from lorascale_lint.provenance.states import is_buffer
 from lorascale_lint.provenance.values import UNKNOWN, Number, Ref, Tensor, Value, each, join, options
 
 
@@ -34,7 +35,7 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
                 assign(m, owner, filled)
             elif not isinstance(key, ast.Slice):
                 store_item(m, held, m.evaluate(key), value, target)
-                if _is_buffer(held) and isinstance(value, Number) and value.scale.powers:
+                if is_buffer(held) and isinstance(value, Number) and value.scale.powers:
                     assign(m, owner, value)  # ones and zeros with a place for each adapter's number
         case _:
             pass
@@ -52,11 +53,6 @@ def _filled(held: Value, value: Value) -> Value | None:
     made = each(value, lambda one: replace(one, dims=()))
     kept = [one for one in tensors if isinstance(one, Tensor) and one.kind in kinds]
     return join([*((one, ()) for one in kept), (made, ())])
-
-
-def _is_buffer(value: Value) -> bool:
-    """Is the value a tensor that was made of ones or zeros, and got no role by its name?"""
-    return isinstance(value, Tensor) and value.kind in ("mask", "fresh") and not value.learned
 
 
 def _unpack(m: Machine, parts: list[ast.expr], value: Value) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.bounds import STARRED_LIMIT
-from lorascale_lint.knowledge.operations import GATING_MODULES, LINEAR_MODULES, LOOK_UPS, PASSING_MODULES
+from lorascale_lint.knowledge.operations import FUNCTION_MODULES, LINEAR_MODULES, LOOK_UPS, PASSING_MODULES
 from lorascale_lint.knowledge.samples import opens_tensors
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
@@ -205,8 +205,8 @@ def call_library(
         return handler(m, args, dict(keywords), node)
     if last in PASSING_MODULES:
         return Library("builtins.<same>")
-    if last in GATING_MODULES:
-        return Library(f"torch.{GATING_MODULES[last]}")
+    if last in FUNCTION_MODULES:
+        return Library(f"torch.{FUNCTION_MODULES[last]}")
     if last in LINEAR_MODULES or last.endswith(("Linear", "Dense")):
         return linear_module(m, args, dict(keywords), last)
     made = operation(m, last, args, dict(keywords), node)

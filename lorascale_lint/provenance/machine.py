@@ -207,12 +207,17 @@ class Machine(Recorder):
 
     def speaks(self, function: FunctionInfo | None, file: FileInfo, cls: ClassInfo | None) -> bool:
         """Does the function, its class, or for a function its file, have a word of LoRA code?"""
-        if function is not None and (self._says(file, function.node) or speaks_of_lora(function.qualname)):
-            return True
-        if cls is not None and any(self._says(item.file, item.node) for item in self.program.mro(cls)):
+        if self.says_itself(function, cls):
             return True
         keeps_pair = function is None and cls is not None and keeps_factors(cls.node, file.source)
         return (function is not None or keeps_pair) and self._says(file, file.tree)
+
+    def says_itself(self, function: FunctionInfo | None, cls: ClassInfo | None) -> bool:
+        """Does the function or its class have a word of LoRA code?"""
+        own = function is not None and self._says(function.file, function.node)
+        if own or (function is not None and speaks_of_lora(function.qualname)):
+            return True
+        return cls is not None and any(self._says(item.file, item.node) for item in self.program.mro(cls))
 
     def _says(self, file: FileInfo, node: ast.AST) -> bool:
         known = self._lora.get(node)

@@ -10,7 +10,9 @@ NOTHING = "a product of nothing known"
 OF_ONE_FACTOR = "a product of one factor with itself"
 OF_FACTORS = "a product of factors, element by element"
 OF_DELTA = "a product of a delta"
-KNOWN_DATA = frozenset({PART, OF_ONE_FACTOR, OF_FACTORS, OF_DELTA})
+OF_NUMBERS = "a tensor of numbers"
+OF_WIDE = "a layer that is wider inside"
+KNOWN_DATA = frozenset({PART, OF_ONE_FACTOR, OF_FACTORS, OF_DELTA, OF_WIDE})
 """Origins of tensors that are known to be no factor and no delta."""
 LOOP = "loop in row "
 """How the condition begins that a loop of unknown length, whose place follows, is running or has run."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lorascale_lint.knowledge.members import MODULE_METHODS
 from lorascale_lint.knowledge.operations import LINEAR_MODULES
-from lorascale_lint.knowledge.roles import NUMBERS, gives_delta, role_of
+from lorascale_lint.knowledge.roles import NUMBERS, A, B, gives_delta, role_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import LORA_LAYER
 from lorascale_lint.provenance.operations import operation
@@ -22,6 +22,7 @@ from lorascale_lint.provenance.values import (
     Place,
     Ref,
     Tensor,
+    Text,
     Value,
     each,
     options,
@@ -30,6 +31,15 @@ from lorascale_lint.provenance.values import (
 
 def linear_module(m: Machine, args: list[Value], keywords: dict[str, Value], name: str) -> Value:
     """A linear layer made here: extents (out, in)."""
+    given_name = keywords.get("name")
+    known = (
+        tensor(m.place(given_name.literal)) if isinstance(given_name, Text) and given_name.literal else None
+    )
+    made = _linear_module(args, keywords, name)
+    return replace(known, module=True, dims=made.dims) if known is not None and known.kind in (A, B) else made
+
+
+def _linear_module(args: list[Value], keywords: dict[str, Value], name: str) -> Tensor:
     first = next(
         (
             keywords[k]

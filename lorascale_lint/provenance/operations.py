@@ -14,8 +14,9 @@ from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
 from lorascale_lint.knowledge.roles import BASE, STRENGTH
 from lorascale_lint.provenance.arithmetic import combine_sum, first_given, is_there, operand, times
 from lorascale_lint.provenance.fresh_tensors import fresh, mask, zeros
+from lorascale_lint.provenance.gates import bend, gate, is_gate, largest
 from lorascale_lint.provenance.machine import Machine
-from lorascale_lint.provenance.marks import PART
+from lorascale_lint.provenance.marks import OF_NUMBERS, PART
 from lorascale_lint.provenance.norms import norm, normalize, statistic
 from lorascale_lint.provenance.numbers import rounded
 from lorascale_lint.provenance.products import outer, product
@@ -53,7 +54,9 @@ def operation(
     if sure:  # what was evaluated before the condition was known
         args = [m.seen(value) for value in args]
         keywords = {key: m.seen(value) for key, value in keywords.items()}
-    made: Value = handler(m, name, args, keywords, place)
+    made: Value | None = handler(m, name, args, keywords, place)
+    if made is None:
+        return None
     rounded(m, name, args, keywords, node, made)
     return made
 
@@ -87,7 +90,7 @@ def _keep(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
     if name in ("tensor", "as_tensor", "asarray", "array") or name in WHOLE:
         held = m.elements(value)
         if held is not None:
-            return held[0][0] if len(held[0]) == 1 else Tensor("data", origin="a tensor of numbers")
+            return held[0][0] if len(held[0]) == 1 else Tensor("data", origin=OF_NUMBERS)
     if name in ("item", "tolist"):
         return each(
             value,
@@ -183,10 +186,13 @@ def _einsum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
     if len(known) < 2:
         return Tensor("data", origin="einsum")
     # factors first where three meet, so that the order of the operands does not matter
-    result = known[0]
-    rest = known[1:]
-    for other in rest:
+    gates = [value for value in known if is_gate(value)] if len(known) > 2 else []  # of experts, one for each
+    factors = [value for value in known if value not in gates]
+    result = factors[0] if factors else known[0]
+    for other in factors[1:]:
         result = combine(result, other, lambda a, b: product(a, b, ordered=False))
+    for one in gates:
+        result = stepwise(m, node, result, one, multiply)
     return m.made_product(node, result)
 
 
@@ -319,11 +325,6 @@ def _copy_into(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
     return args[1] if len(args) > 1 else UNKNOWN
 
 
-def _gate(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    """How much of something is used: neither what it is computed from, nor a known number."""
-    return Tensor("data", origin=f"{name}()")
-
-
 def _decompose(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     return Tensor("data", origin=PART)  # each of the parts; none of them is what was decomposed
 
@@ -387,7 +388,9 @@ _EFFECTS: dict[str, Any] = {
     "norm": norm,
     "statistic": statistic,
     "normalize": normalize,
-    "gate": _gate,
+    "gate": gate,
+    "largest": largest,
+    "bend": bend,
     "decompose": _decompose,
     "zeros": zeros,
     "fresh": fresh,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lorascale_lint.knowledge.roles import CORE, GATE, KRONECKER, A, B, role_of
-from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_DELTA, OF_ONE_FACTOR
+from lorascale_lint.knowledge.roles import CORE, GATE, KRONECKER, A, B, role_of, widens
+from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_DELTA, OF_ONE_FACTOR, OF_WIDE
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
 from lorascale_lint.provenance.values import Number, Tensor, Value
@@ -120,6 +120,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         if a.kind in (A, B):
             if b.kind == "half" and b.side == KRONECKER:
                 return replace(b, side=a.kind, scale=scale, rows=rows, origin=a.origin)
+            if b.kind == "half" and widens(b.origin, a.origin) and not any(map(is_rank, a.dims[1:])):
+                return Tensor("data", origin=OF_WIDE)
             if b.kind == "half" and b.side != a.kind:
                 if b.side == B and layout in ("out_in", "in_out"):
                     layout = _layout_by_sum(a, a is one, swap)

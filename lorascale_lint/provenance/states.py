@@ -90,6 +90,11 @@ def is_start(value: object) -> bool:
     return isinstance(value, Number) and value.scale.constant is not None
 
 
+def is_buffer(value: object) -> bool:
+    """Is it a tensor that was made of ones or zeros, and got no role by its name?"""
+    return isinstance(value, Tensor) and value.kind in ("mask", "fresh") and not value.learned
+
+
 def only_strength(m: Machine, cell: object, value: object) -> bool:
     """Is this a table as it was, times a number that a user gives, or a gate that is held in bounds?"""
     before = m.heap.cells.get(cell)  # type: ignore[call-overload]

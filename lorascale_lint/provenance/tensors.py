@@ -87,7 +87,7 @@ def factor_of(value: Value) -> Scale:
     if known is not None:
         return known.scale
     match value:
-        case Tensor(kind="fresh" | "number", learned=True):
+        case Tensor(kind="fresh" | "number" | "data", learned=True):
             return Scale.of(GATE, value.origin) * value.scale
         case Tensor(kind="mask"):
             return ONE
@@ -202,6 +202,8 @@ def divide(left: Value, right: Value, floor: bool = False) -> Value:
                 return replace(above, kind="magnitude", side=below.side, rows=below.rows, norm=below.norm)
             side = above.side if above.kind == "half" else below.side  # of a half: which factor it is of
             return replace(above, side=side, norm=below.norm) if below.kind == "norm" else above
+        if above is not None and above.kind == "data" and above.learned:
+            return above  # gates over their sum
         if above is None or above.kind not in LINEAR:
             return Tensor("data", origin=below.origin)
     inverse = factor_of(right).inverse()

@@ -10,7 +10,14 @@ from functools import lru_cache, partial
 from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.knowledge.operations import INITIALISERS
-from lorascale_lint.knowledge.roles import FACTORS, MULTIPLIER, NUMBERS, holds_tensors, may_be_trained
+from lorascale_lint.knowledge.roles import (
+    FACTORS,
+    MULTIPLIER,
+    NUMBERS,
+    holds_tensors,
+    may_be_trained,
+    role_of,
+)
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.guards import Guards
@@ -25,6 +32,7 @@ from lorascale_lint.provenance.records import open_for_subclasses, open_records
 from lorascale_lint.provenance.running import declared_fields, finish
 from lorascale_lint.provenance.scale import is_share, with_share
 from lorascale_lint.provenance.states import (
+    is_buffer,
     is_flag,
     is_start,
     is_state,
@@ -34,7 +42,7 @@ from lorascale_lint.provenance.states import (
     open_flags,
     open_strengths,
 )
-from lorascale_lint.provenance.values import NONE, Const, Klass, Place, Ref, Value, join
+from lorascale_lint.provenance.values import NONE, Const, Klass, Number, Place, Ref, Value, join
 
 
 def bind_unknown(m: Machine, frame: Frame, info: FunctionInfo, needed: Collection[str] | None = None) -> None:
@@ -84,7 +92,9 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
         return hole(parameter.arg)
     if place.role in NUMBERS and holds_tensors(note):
         return Place(place.path)  # `adapter_weights: dict[str, torch.Tensor]` are no strengths
-    if place.role in ("A", "B") and place.weak and note in ("float", "int", "str", "bool"):
+    if place.role in FACTORS and place.weak and _is_any_letter(m, parameter.arg):
+        return Place(place.path)
+    if place.role in FACTORS and place.weak and note in ("float", "int", "str", "bool"):
         return Place(place.path)
     number = m.frame.function is not None and m.frame.function.takes_number(parameter.arg)
     if number and place.role == "base":
@@ -101,6 +111,15 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     if isinstance(default, ast.Constant) and isinstance(default.value, str):
         return Place(parameter.arg)
     return place
+
+
+def _is_any_letter(m: Machine, name: str) -> bool:
+    """Is it `a` or `b` of a function that has nothing of LoRA but the file in which it stands?"""
+    info = m.frame.function if m.stack else None
+    if info is None or len(name) > 1 or name.isupper():
+        return False
+    others = (role_of(other, True) for other in info.parameters if len(other) > 1)
+    return not m.says_itself(info, m.frame.owner) and NUMBERS.isdisjoint(others)
 
 
 def fill(m: Machine, file: FileInfo, name: str) -> None:
@@ -214,7 +233,12 @@ def _settle(m: Machine, cls: ClassInfo, made: Ref) -> None:
                 first |= {  # 1 until somebody sets it
                     cell: value
                     for cell, value in kept.items()
-                    if isinstance(value, Place) and value.role in NUMBERS and is_start(m.heap.cells.get(cell))
+                    if (
+                        isinstance(value, Place)
+                        and value.role in NUMBERS
+                        and is_start(m.heap.cells.get(cell))
+                    )
+                    or (isinstance(value, Number) and is_buffer(m.heap.cells.get(cell)))  # a place for each
                 }
                 # Set here and nowhere earlier: whoever reads it comes later, unless it asks for a flag.
                 for cell, value in first.items():

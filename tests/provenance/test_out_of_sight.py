@@ -163,11 +163,17 @@ class GatedLora(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "gate",
-    ["torch.sigmoid(self.choose(x))", "self.squash(lora_out * self.choose(x))", "self.choose(x).softmax(-1)"],
+    ("gate", "formula"),
+    [
+        ("torch.sigmoid(self.choose(x))", "alpha / rank * gate"),
+        ("self.choose(x).softmax(-1)", "alpha / rank * gate"),
+        ("self.squash(self.choose(x))", "alpha / rank * gate"),
+        ("self.squash(lora_out * self.choose(x))", "unknown"),  # squashed, the delta is none
+        ("torch.softmax(torch.tensor([0.3, 0.7]), 0)[0]", "unknown"),  # numbers that somebody picked
+    ],
 )
-def test_what_is_squashed_is_no_delta(gate: str) -> None:
-    assert formula_of(GATED.format(gate=gate)) == ["unknown"]
+def test_what_a_layer_gives_for_the_input_is_a_gate(gate: str, formula: str) -> None:
+    assert formula_of(GATED.format(gate=gate)) == [formula]
 
 
 def test_attention_over_what_is_adapted_is_no_gate() -> None:
