@@ -223,6 +223,15 @@ def widens(first: str, second: str) -> bool:
     return "up" in one and "down" in two and _OF_ADAPTERS.isdisjoint(one | two)
 
 
+_BENDS = frozenset("norm layernorm rmsnorm ln act activation nonlinearity act_fn".split())
+
+
+def bends(path: str) -> bool:
+    """Is it a norm or an activation function by its name (``self.q_a_layernorm``, ``self.act_fn``)?"""
+    last = path.rpartition(".")[2].removesuffix("()")
+    return last in _BENDS or not _BENDS.isdisjoint(words(last)[-1:])
+
+
 def is_bias(place: str) -> bool:
     """Is the place called a bias (``self.lora_bias``), or a change of one (``bias_diff``)?"""
     return "bias" in words(place.rpartition(".")[2])

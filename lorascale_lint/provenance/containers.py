@@ -158,7 +158,7 @@ def item_at(m: Machine, value: Value, index: int) -> Value:
             return extent(m, receiver, Number(Scale(Fraction(index))))
         case Tensor(kind=kind, origin=origin) if kind in (A, B) or origin == PART:
             return value
-        case Tensor(kind="base" | "half" | "delta" | "adapted"):
+        case Tensor(kind="base" | "delta" | "adapted"):
             return tensor_item(m, value, Number(Scale(Fraction(index))))
         case Place():
             return place_entry(m, value, Number(Scale(Fraction(index))))

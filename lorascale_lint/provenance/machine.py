@@ -20,7 +20,7 @@ from lorascale_lint.bounds import (
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import NEUTRAL
 from lorascale_lint.knowledge.ranks_by_use import ranks_by_use
-from lorascale_lint.knowledge.roles import BASE, FACTORS, RANK, keeps_factors, role_of
+from lorascale_lint.knowledge.roles import BASE, FACTORS, NUMBERS, RANK, keeps_factors, role_of
 from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
@@ -218,6 +218,13 @@ class Machine(Recorder):
         if own or (function is not None and speaks_of_lora(function.qualname)):
             return True
         return cls is not None and any(self._says(item.file, item.node) for item in self.program.mro(cls))
+
+    def any_letter(self, name: str) -> bool:
+        """Is it parameter `a` or `b` of a function that has nothing of LoRA but the file where it stands?"""
+        info = self.frame.function if self.stack and len(name) == 1 and name.islower() else None
+        if info is None or name not in info.parameters or self.says_itself(info, self.frame.owner):
+            return False
+        return NUMBERS.isdisjoint(role_of(other, True) for other in info.parameters if len(other) > 1)
 
     def _says(self, file: FileInfo, node: ast.AST) -> bool:
         known = self._lora.get(node)

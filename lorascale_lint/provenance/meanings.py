@@ -47,6 +47,8 @@ def named(m: Machine, value: Value, name: str) -> Value:
         return replace(value, scale=Scale.of(role, symbol.origin)) if role in NUMBERS else value
     if isinstance(value, Place) and value.role is None and not value.path.startswith(MANY):
         role = role_of(name, m.frame.lora)
+        if role in FACTORS and m.any_letter(name):
+            return value
         if role is not None and role != "base" and not _is_input(m, value):
             return Place(value.path, role, True, made=value.made)
     if isinstance(value, Tensor) and value.kind in ("fresh", "data") and not value.origin:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lorascale_lint.knowledge.members import MODULE_METHODS
 from lorascale_lint.knowledge.operations import LINEAR_MODULES
-from lorascale_lint.knowledge.roles import NUMBERS, A, B, gives_delta, role_of
+from lorascale_lint.knowledge.roles import NUMBERS, A, B, bends, gives_delta, role_of
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import LORA_LAYER
 from lorascale_lint.provenance.operations import operation
@@ -154,6 +154,8 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
                 kinds.append(value)
                 break
     last = name.rpartition(".")[2]
+    if len(kinds) == len(given) == 1 and bends(name) and all(_is_partial(o.value) for o in options(given[0])):
+        return Tensor("data", origin=f"{last}()")
     sides = {t.kind for v in kinds for o in options(v) if (t := tensor(o.value)) is not None}
     if {"A", "B"} <= sides or ("half" in sides and sides & {"A", "B"}):
         space = (
@@ -188,6 +190,12 @@ def opaque(m: Machine, name: str, args: list[Value], keywords: Keywords) -> Valu
             return Place(f"{last}()", "delta", True, made="call")
         return Place(f"{last}()", role if role in ("A", "B") and "get" in last else None, True, made="call")
     return UNKNOWN
+
+
+def _is_partial(value: Value) -> bool:
+    """Is it of a delta alone, or of one factor?"""
+    found = tensor(value)
+    return found is not None and found.kind in ("half", "delta")
 
 
 def construct_base(m: Machine, made: Ref, bases: list[str], args: list[Value], keywords: Keywords) -> None:

@@ -120,7 +120,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         if a.kind in (A, B):
             if b.kind == "half" and b.side == KRONECKER:
                 return replace(b, side=a.kind, scale=scale, rows=rows, origin=a.origin)
-            if b.kind == "half" and widens(b.origin, a.origin) and not any(map(is_rank, a.dims[1:])):
+            if b.kind == "half" and b.side == B and _is_wide(b, a):
                 return Tensor("data", origin=OF_WIDE)
             if b.kind == "half" and b.side != a.kind:
                 if b.side == B and layout in ("out_in", "in_out"):
@@ -178,6 +178,15 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     if "base" in kinds:
         return Tensor("base", space="activation", origin=one.origin or two.origin)
     return Tensor("data", origin=_origin(one, two))
+
+
+def _is_wide(first: Tensor, second: Tensor) -> bool:
+    """Do two layers lead up and then down, by what they are called or else by the extents of the second?"""
+    dims = [is_rank(value) for value in second.dims[:2]]
+    if any(dims[1:]):
+        return False
+    nameless = role_of(second.origin.rpartition(".")[2], True) is None
+    return widens(first.origin, second.origin) or (nameless and any(dims))
 
 
 def _origin(one: Tensor, two: Tensor) -> str:

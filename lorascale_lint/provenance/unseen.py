@@ -16,7 +16,6 @@ from lorascale_lint.knowledge.roles import (
     NUMBERS,
     holds_tensors,
     may_be_trained,
-    role_of,
 )
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.provenance.frames import Frame
@@ -92,7 +91,7 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
         return hole(parameter.arg)
     if place.role in NUMBERS and holds_tensors(note):
         return Place(place.path)  # `adapter_weights: dict[str, torch.Tensor]` are no strengths
-    if place.role in FACTORS and place.weak and _is_any_letter(m, parameter.arg):
+    if place.role in FACTORS and place.weak and m.any_letter(parameter.arg):
         return Place(place.path)
     if place.role in FACTORS and place.weak and note in ("float", "int", "str", "bool"):
         return Place(place.path)
@@ -111,15 +110,6 @@ def unknown_argument(m: Machine, parameter: ast.arg, default: ast.expr | None) -
     if isinstance(default, ast.Constant) and isinstance(default.value, str):
         return Place(parameter.arg)
     return place
-
-
-def _is_any_letter(m: Machine, name: str) -> bool:
-    """Is it `a` or `b` of a function that has nothing of LoRA but the file in which it stands?"""
-    info = m.frame.function if m.stack else None
-    if info is None or len(name) > 1 or name.isupper():
-        return False
-    others = (role_of(other, True) for other in info.parameters if len(other) > 1)
-    return not m.says_itself(info, m.frame.owner) and NUMBERS.isdisjoint(others)
 
 
 def fill(m: Machine, file: FileInfo, name: str) -> None:

@@ -134,6 +134,7 @@ def merge(weight, lora_A, lora_B, alpha, r):
             "F.silu(self.up_proj(x)) * self.up_proj(x)",
             [],
         ),
+        ("Block", "qkv_proj", "o_proj", "dim, base.inner", "self.qkv_proj(x)", []),  # `dim` is no rank here
         ("Layer", "down", "up", "base.dim, r", "F.relu(self.down(x))", []),  # a bottleneck
         ("Layer", "down", "up", "base.dim, r", "self.down(x)", ["1"]),
         ("Layer", "up", "down", "base.dim, r", "self.up(x)", ["1"]),  # the rank says more than the names
