@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from lorascale_lint.knowledge.roles import GATE
 from lorascale_lint.provenance.arithmetic import first_given
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import OF_NUMBERS
@@ -22,9 +23,10 @@ def gate(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], n
     """How much of something is used: what a layer gives for the input, and no share of a user's numbers."""
 
     def opened(value: Value) -> Value:
-        found = tensor(value)
+        found, chosen = tensor(value), number(value)
         own = found is not None and (found.kind in LINEAR or found.origin == OF_NUMBERS)
-        return Tensor("data", origin=f"{name}()", learned=not own and number(value) is None)
+        own |= chosen is not None and any(symbol.role != GATE for symbol, _ in chosen.scale.powers)
+        return Tensor("data", origin=f"{name}()", learned=not own)
 
     return each(first_given(args, keywords), opened)
 

@@ -13,8 +13,9 @@ from lorascale_lint.knowledge.members import AXES_GIVEN
 from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
 from lorascale_lint.knowledge.roles import BASE, STRENGTH
 from lorascale_lint.provenance.arithmetic import combine_sum, first_given, is_there, operand, times
+from lorascale_lint.provenance.einsums import einsum
 from lorascale_lint.provenance.fresh_tensors import fresh, mask, zeros
-from lorascale_lint.provenance.gates import bend, gate, is_gate, largest
+from lorascale_lint.provenance.gates import bend, gate, largest
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import OF_NUMBERS, PART
 from lorascale_lint.provenance.norms import norm, normalize, statistic
@@ -178,22 +179,6 @@ def _embedding(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
     made = [each(value, look_up) for value in given]
     halves = [v for v in made if any(getattr(o.value, "kind", "") in ("half", "delta") for o in options(v))]
     return m.made_product(node, halves[0]) if halves else Tensor("base", space="activation")
-
-
-def _einsum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
-    given = [value for value in args if not isinstance(value, Text)]
-    known = [value for value in given if any(isinstance(o.value, Tensor | Place) for o in options(value))]
-    if len(known) < 2:
-        return Tensor("data", origin="einsum")
-    # factors first where three meet, so that the order of the operands does not matter
-    gates = [value for value in known if is_gate(value)] if len(known) > 2 else []  # of experts, one for each
-    factors = [value for value in known if value not in gates]
-    result = factors[0] if factors else known[0]
-    for other in factors[1:]:
-        result = combine(result, other, lambda a, b: product(a, b, ordered=False))
-    for one in gates:
-        result = stepwise(m, node, result, one, multiply)
-    return m.made_product(node, result)
 
 
 def _outer(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
@@ -370,7 +355,7 @@ _EFFECTS: dict[str, Any] = {
     "transpose": _transpose,
     "product": _product,
     "embedding": _embedding,
-    "einsum": _einsum,
+    "einsum": einsum,
     "outer": _outer,
     "multiply": _multiply,
     "divide": _divide,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lorascale_lint.knowledge.roles import CORE, GATE, KRONECKER, A, B, role_of, widens
+from lorascale_lint.knowledge.roles import CORE, GATE, KRONECKER, RANK, A, B, role_of, widens
 from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_DELTA, OF_ONE_FACTOR, OF_WIDE
 from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.tensors import number, rows_of, steps_of, tensor
@@ -12,9 +12,10 @@ from lorascale_lint.provenance.values import Number, Tensor, Value
 
 
 def is_rank(value: Value) -> bool:
-    """Is a number the rank, and nothing else?"""
+    """Is a number the rank, or one of equal shares of it (a multiple, for layers that are fused)?"""
     known = number(value)
-    return known is not None and len(known.scale.powers) == 1 and known.scale.powers[0][0].role == "rank"
+    named = [] if known is None else [item for item in known.scale.powers if item[0].role]
+    return len(named) == 1 and named[0][0].role == RANK and named[0][1] == 1
 
 
 def side_by_extents(value: Tensor) -> str | None:

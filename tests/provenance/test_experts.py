@@ -49,6 +49,18 @@ class LoraExperts(nn.Module):
         return self.base(x) + torch.einsum("ber,ero,be->bo", inner, self.lora_B, share) * self.scaling""",
             "alpha / rank * gate",
         ),
+        (
+            """share = torch.sigmoid(self.choose(x))
+        first = torch.einsum("be,eir->bir", share, self.lora_A)
+        second = torch.einsum("ero->ro", self.lora_B) if x is None else self.lora_B[0]
+        return self.base(x) + x.bmm(first).bmm(second) * self.scaling""",
+            "alpha / rank * gate",
+        ),
+        (
+            """first = torch.einsum("be,eir->bir", (attended, self.lora_A))
+        return self.base(x) + x.bmm(first) @ self.lora_B[0] * self.scaling""",
+            "unknown",
+        ),
         (  # which adapter each row has is no gate
             """found = torch.einsum("bi,be,eir,ero->bo", x, attended, self.lora_A, self.lora_B)
         return self.base(x) + found * self.scaling""",
@@ -147,6 +159,36 @@ def test_feed_forward_blocks_beside_lora(
     back = ", ".join(reversed(dims.split(", ")))
     source = WIDE.format(name=name, first=first, second=second, dims=dims, back=back, inner=inner)
     assert formula_of(source) == [*expected, "alpha / rank"]
+
+
+def test_layers_of_a_share_of_the_rank_are_factors() -> None:
+    source = """
+    from torch import nn
+
+    class Expert(nn.Module):
+        def __init__(self, wide, narrow):
+            super().__init__()
+            self.mlp = nn.Linear(wide, narrow, bias=False)
+
+        def forward(self, x):
+            return self.mlp(x)
+
+    class LoraLayer(nn.Module):
+        def __init__(self, base, count, r, lora_alpha):
+            super().__init__()
+            self.base = base
+            share = r // count
+            self.first = nn.ModuleList(Expert(base.in_features, share) for _ in range(count))
+            self.second = nn.ModuleList(Expert(share, base.out_features) for _ in range(count))
+            self.scaling = lora_alpha / r
+
+        def forward(self, x):
+            y = self.base(x)
+            for one, two in zip(self.first, self.second):
+                y = y + two(one(x)) * self.scaling
+            return y
+    """
+    assert formula_of(source) == ["alpha / rank"]
 
 
 def test_a_slot_for_each_adapter_holds_what_is_put_into_it() -> None:
