@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
-from lorascale_lint.knowledge.roles import NUMBERS, role_of
+from lorascale_lint.knowledge.roles import GATE, NUMBERS, role_of
 from lorascale_lint.ledger.conditions import explains, parting, test_of
 from lorascale_lint.ledger.ends import End, ends
 from lorascale_lint.ledger.entries import Apply, Use
@@ -119,6 +119,7 @@ def _forwards(ledger: Ledger, composition: Composition) -> Iterator[PastComposit
         plain = [end for end in own if bare(end.scale) and not any(explains(n) for n, _ in end.guards)]
         if not plain or any(end.trained is not None for end in own):
             continue
+        plain = [end for end in plain if all(s.role != GATE for s, _ in end.scale.powers)] or plain
         end, gated = plain[0], [other for other in own if other not in plain]
         condition = parting(end.guards, gated[0].guards) if gated else None
         test = None if condition is None else test_of(method, condition[0])
