@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ OWNERS: dict[str, Any] = {
     "functional": functional,
     "init": init,
     "linalg": torch.linalg,
+    "checkpoint": SimpleNamespace(checkpoint=torch.utils.checkpoint.checkpoint),
     "numpy": np,
     "ndarray": np.ndarray,
 }
@@ -289,6 +291,11 @@ def largest(name: str, owner: str) -> None:
     assert (float(found[0]), int(places[0])) == (3.0, 1)
 
 
+def run(name: str, owner: str) -> None:
+    found = getattr(OWNERS[owner], name)(torch.add, X, X, use_reentrant=False)
+    assert torch.equal(found, X + X)
+
+
 def bend(name: str, owner: str) -> None:
     """Two sums at least go another way than their parts."""
     up, down, more = (tensor(call(name, owner, values(x, x))) for x in (1.0, -1.0, 2.0))
@@ -401,6 +408,7 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "gate": gate,
     "largest": largest,
     "bend": bend,
+    "run": run,
     "decompose": decompose,
     "zeros": zeros,
     "fresh": fresh,

@@ -26,7 +26,7 @@ OPERATIONS: dict[str, str] = {
         "select gather index_select take_along_axis pin_memory share_memory_ copy deepcopy eval train "
         "requires_grad unwrap unbox as_subclass __deepcopy__ item tolist dropout dropout_ "
         "convert_to_tensor device_put block_until_ready unbind pad constant_pad nan_to_num clip clamp "
-        "checkpoint ascontiguousarray squeeze_ unsqueeze_ contiguous_ __pos__ real detach_ "
+        "ascontiguousarray squeeze_ unsqueeze_ contiguous_ __pos__ real detach_ "
         "promote_types from_dlpack roll flip index where_ narrow_copy zero_pad atleast_2d atleast_3d "
         "expand_dims float32 float16 get value with_sharding_constraint with_logical_constraint "
         "all_gather all_reduce all_gather_into_tensor reduce_scatter tensor_model_parallel_all_gather "
@@ -68,6 +68,7 @@ OPERATIONS: dict[str, str] = {
     **_table("normalize", "normalize l2_normalize"),
     **_table("gate", "sigmoid softmax log_sigmoid"),
     **_table("largest", "topk top_k"),
+    **_table("run", "checkpoint call_jax"),  # torch.utils.checkpoint runs a function, jax.checkpoint wraps it
     **_table(
         "bend", "relu relu_ relu6 leaky_relu gelu silu swish elu selu celu mish hardswish softplus tanh"
     ),

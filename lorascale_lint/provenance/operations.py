@@ -310,6 +310,12 @@ def _copy_into(m: Machine, name: str, args: list[Value], keywords: dict[str, Val
     return args[1] if len(args) > 1 else UNKNOWN
 
 
+def _run(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
+    """What the first argument gives for the others; itself, or something made of it, where there are none."""
+    call = node if isinstance(node, ast.Call) else None
+    return m.call(args[0], args[1:], [], call) if len(args) > 1 else first_given(args, keywords)
+
+
 def _decompose(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     return Tensor("data", origin=PART)  # each of the parts; none of them is what was decomposed
 
@@ -376,6 +382,7 @@ _EFFECTS: dict[str, Any] = {
     "gate": gate,
     "largest": largest,
     "bend": bend,
+    "run": _run,
     "decompose": _decompose,
     "zeros": zeros,
     "fresh": fresh,

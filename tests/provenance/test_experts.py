@@ -228,6 +228,37 @@ def test_functions_of_functions(wrap: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("checkpoint(self._delta, x, use_reentrant=False)", ["alpha / rank"]),
+        ("torch.utils.checkpoint.checkpoint(lambda it: self._delta(it) * 2, x)", ["2 / rank * alpha"]),
+        ("checkpoint(self.dropout, x)", []),
+    ],
+)
+def test_what_is_run_by_a_library(call: str, expected: list[str]) -> None:
+    source = f"""
+    import torch
+    from torch import nn
+    from torch.utils.checkpoint import checkpoint
+
+    class LoraLayer(nn.Module):
+        def __init__(self, base, r, alpha):
+            super().__init__()
+            self.base, self.dropout = base, nn.Dropout(0.1)
+            self.lora_A = nn.Linear(base.in_features, r, bias=False)
+            self.lora_B = nn.Linear(r, base.out_features, bias=False)
+            self.scaling = alpha / r
+
+        def _delta(self, x):
+            return self.lora_B(self.lora_A(x)) * self.scaling
+
+        def forward(self, x):
+            return self.base(x) + {call}
+    """
+    assert formula_of(source) == expected
+
+
+@pytest.mark.parametrize(
     ("first", "second", "expected"),
     [("lora_down", "lora_up", ["alpha / rank"]), ("query", "value", [])],
 )
