@@ -50,3 +50,10 @@ def test_the_delta_is_in_it_already(tmp_path: Path, own: str, as_property: bool)
 @pytest.mark.parametrize("exported", ["self.weight", f"self.frozen + {DELTA}", f"self.weight - {DELTA}"])
 def test_the_delta_is_added_once(tmp_path: Path, exported: str):
     assert rows(tmp_path, exported, as_property=True) == []
+
+
+def test_a_product_out_of_sight_may_be_of_anything(tmp_path: Path) -> None:
+    delta = "kernels.product(self.lora_B, self.lora_A)"
+    source = LAYER.format(decorator="@property", call="", exported=f"self.weight + {delta}")
+    source = source.replace(DELTA, delta).replace("import torch\n", "import torch\n\nimport kernels\n")
+    assert not lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS125"])

@@ -32,6 +32,8 @@ def added_twice(ledger: Ledger) -> Iterator[AddedTwice]:
             continue
         if not isinstance(base, Tensor) or base.kind != "adapted" or base.summed is None or not again.factors:
             continue
+        if again.scale.unknowns():
+            continue
         for first in sums.get(base.summed.node, ()):
             elsewhere = first.spot.function is not again.spot.function
             if elsewhere and first.factors == again.factors and first.scale == again.scale == base.scale:
