@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from lorascale_lint.knowledge import roles
@@ -27,7 +27,7 @@ from lorascale_lint.verify.harness.factors import assignments, role_at, second_p
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.settings import RANK, Setting, make_setting
-from lorascale_lint.verify.harness.subjects import made_object, started
+from lorascale_lint.verify.harness.subjects import LayerSession, made_object, started
 from lorascale_lint.verify.harness.unknown import packed
 
 Arguments = tuple[tuple[str, Value], ...]
@@ -61,7 +61,14 @@ def described_layer(sketch: Sketch, cls: Callable[..., Any], build: Build) -> La
         layer = made_object(cls, build.constructor, setting)
     except CodeError as error:
         raise CannotBuildError(f"making one raises {error}") from error
-    return looked_at(sketch, layer, setting, build)
+    case = looked_at(sketch, layer, setting, build)
+    if case.merge is not None and case.unmerge is not None and case.merge.method == case.unmerge.method:
+        with contextlib.suppress(CodeError, CannotBuildError):
+            session = LayerSession(case, layer, setting)
+            session.merge()
+            if not session.is_merged:
+                return replace(case, merge=case.unmerge, unmerge=case.merge)
+    return case
 
 
 def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> LayerCase:
@@ -94,13 +101,18 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     own = sketch.place.action is Action.FORWARD and _method(layer, method) is not None
     forward = _call(layer, method if own else usual)
     merge = _action(layer, sketch.merge, words.MERGE, sketch.keys)
-    given = _of_weight(layer, method, build) if sketch.place.action is Action.MERGE else None
+    unmerge = _action(layer, sketch.unmerge, words.UNMERGE)
+    switched = _switch(layer, sketch)
+    given = None
+    if switched is not None:
+        merge, unmerge = switched
+    elif sketch.place.action is Action.MERGE:
+        given = _of_weight(layer, method, build)
     if given is not None:
         # A parametrization, or a factor pair that is told which weight to go into.
         forward, merge = (None if method == "forward" or build.weight_as_input else forward), given
     elif build.weight_as_input:
         raise CannotBuildError("its merge is given no input")
-    unmerge = _action(layer, sketch.unmerge, words.UNMERGE)
     strength = _strength(layer)
     if is_helper(sketch.place.action, method, type(layer)):
         # Whoever calls one beside the forward asks whether the layer is merged, and tells it the strength.
@@ -259,6 +271,23 @@ def _action(layer: Any, seen: str, usual: tuple[str, ...], keys: Sequence[str] =
         if None not in given.values():
             return Call(method, tuple((name, value) for name, value in given.items() if value is not None))
     return None
+
+
+def _switch(layer: Any, sketch: Sketch) -> tuple[Call, Call] | None:
+    """Merge and unmerge of a class that has one method for both, which is told a mode."""
+    function = _method(layer, sketch.merge) if sketch.merge and sketch.merge == sketch.unmerge else None
+    if function is None:
+        return None
+    parameters = _parameters(function)
+    modes = [name for name, item in parameters.items() if item.default is True or _is_mode(name, item)]
+    if len(modes) != 1 or not set(_needed(function)) <= set(modes):
+        return None
+    on, off = (Call(sketch.merge, ((modes[0], Value(Role.LITERAL, literal=mode)),)) for mode in (True, False))
+    return on, off
+
+
+def _is_mode(name: str, parameter: inspect.Parameter) -> bool:
+    return parameter.annotation in (bool, "bool") or name in words.MODES
 
 
 def _told(name: str, keys: Sequence[str]) -> Value | None:

@@ -63,6 +63,7 @@ def _layers(torch: Any) -> Any:
 
         SCB = quant_state = bnb_quantized = None
         has_fp16_weights = False
+        compress_statistics, quant_type, blocksize, quant_storage = True, "fp4", 64, torch.uint8
 
         def __new__(cls, data: Any = None, requires_grad: bool = False, **_named: Any) -> Any:
             return super().__new__(cls, data, requires_grad)

@@ -22,7 +22,7 @@ from lorascale_lint.provenance.scale import ONE, TRAINED, TRAINED_RS
 from lorascale_lint.provenance.values import Place as PlaceValue, Ref, Tensor, Text, Value
 from lorascale_lint.sources.discovery import discover
 from lorascale_lint.verify.harness.description import Action, Place, Role, Sketch
-from lorascale_lint.verify.harness.ways import with_ways
+from lorascale_lint.verify.harness.ways import Callers, above_in, callers_in, with_ways
 
 if TYPE_CHECKING:
     from lorascale_lint.workers.executors import Workers
@@ -87,7 +87,9 @@ def sketches_in(
         )
         for key, items in found.items()
     ]
-    doing, keys, roles = _doing(found), _keys(ledger), _roles(ledger)
+    named = cache(lambda name: relative(name, root))
+    callers = callers_in(ledger)
+    doing, keys, roles = _doing(found, callers), _keys(ledger), _roles(ledger)
     sketches = [
         Sketch(
             place,
@@ -100,7 +102,7 @@ def sketches_in(
         for filename, rows, place in (*places, *((name, (), place) for name, place in also))
     ]
     owners = {cls for items in found.values() if (cls := items[0].spot.cls) is not None}
-    sketches = with_ways(sketches, ledger, owners, cache(lambda name: relative(name, root)))
+    sketches = with_ways(sketches, ledger, owners, callers, named)
     sketches += conversions(ledger, wanted, root)
     return tuple(sorted(sketches, key=lambda sketch: (sketch.place.file, sketch.place.row)))
 
@@ -136,11 +138,12 @@ def _alone(ledger: Ledger) -> Mapping[_Key, str]:
     return {key: _joined(found) for key, found in scales.items() if "unknown" not in found}
 
 
-def _doing(found: Mapping[_Key, list[Application]]) -> dict[tuple[str, str, Action], str]:
-    """Which method of a class merges, and which one unmerges."""
+def _doing(found: Mapping[_Key, list[Application]], callers: Callers) -> dict[tuple[str, str, Action], str]:
+    """Which method of a class merges, and which one unmerges; one and the same that is told a mode."""
     doing: dict[tuple[str, str, Action], str] = {}
+    switches = _switches(found, callers)
     for filename, owner, name, kind in found:
-        method = name.rpartition(".")[2]
+        method = switches.get((filename, owner), name.rpartition(".")[2])
         if method == "train":
             # One method that does both, by the mode that it is given.
             doing.setdefault((filename, owner, Action.MERGE), "eval")
@@ -148,6 +151,26 @@ def _doing(found: Mapping[_Key, list[Application]]) -> dict[tuple[str, str, Acti
         elif owner and method != "forward":
             doing.setdefault((filename, owner, Action(kind)), method)
     return doing
+
+
+def _switches(found: Mapping[_Key, list[Application]], callers: Callers) -> dict[tuple[str, str], str]:
+    """Of each class the method that does both, or that its merge and its unmerge are called by, if any."""
+    above: dict[tuple[str, str, Action], dict[str, None]] = defaultdict(dict)
+    for filename, owner, name, kind in found:
+        if owner and kind in (Action.MERGE, Action.UNMERGE):
+            for _file, caller in ((filename, name), *above_in((filename, name), callers)):
+                cls, _, method = caller.rpartition(".")
+                if cls in (owner, name.rpartition(".")[0]) and method not in _FORWARDS:
+                    above[filename, owner, Action(kind)][method] = None
+    return {
+        (filename, owner): both[0]
+        for (filename, owner, kind), names in above.items()
+        if kind is Action.MERGE
+        and (both := [name for name in names if name in above.get((filename, owner, Action.UNMERGE), ())])
+    }
+
+
+_FORWARDS = ("forward", "__call__", "__init__")
 
 
 def _keys(ledger: Ledger) -> dict[tuple[str, str], list[str]]:

@@ -17,10 +17,16 @@ _DEPTH = 4
 
 _Named = tuple[str, str]
 """File, as places have it, and qualified name of a function or class."""
+Callers = Mapping[_Named, Sequence[_Named]]
+"""Of each function those that call it; the files are those of the ledger."""
 
 
 def with_ways(
-    sketches: Sequence[Sketch], ledger: Ledger, owners: Iterable[ClassInfo], named: Callable[[str], str]
+    sketches: Sequence[Sketch],
+    ledger: Ledger,
+    owners: Iterable[ClassInfo],
+    by_file: Callers,
+    named: Callable[[str], str],
 ) -> list[Sketch]:
     """The sketches with their `ways`. `owners` are classes of theirs, `named` gives files as places do."""
     lineages = {
@@ -29,7 +35,10 @@ def with_ways(
         }
         for cls in owners
     }
-    callers = _callers(ledger, named)
+    callers = {
+        (named(file), name): [(named(above), caller) for above, caller in found]
+        for (file, name), found in by_file.items()
+    }
     by_name: dict[_Named, list[Sketch]] = defaultdict(list)
     by_folder: dict[Path, list[Sketch]] = defaultdict(list)
     for item in sketches:
@@ -49,7 +58,7 @@ def with_ways(
         if place.owner:
             yield from by_name[place.file, place.owner]
             yield from heirs[place.file, place.owner]
-        for caller in _above((place.file, place.name), callers):
+        for caller in above_in((place.file, place.name), callers):
             yield from by_name.get(caller, ())
             yield from by_name.get((caller[0], caller[1].rpartition(".")[0]), ())
         # Of a folder the file that applies the most deltas has the layers that others build upon.
@@ -79,7 +88,7 @@ def _whole(place: Place) -> Place:
     return replace(place, name=f"{place.owner}.forward", action=Action.FORWARD)
 
 
-def _above(start: _Named, callers: Mapping[_Named, Sequence[_Named]]) -> Iterator[_Named]:
+def above_in(start: _Named, callers: Callers) -> Iterator[_Named]:
     """Those that call it, and those that call these, the nearest first."""
     seen, level = {start}, [start]
     for _ in range(_DEPTH):
@@ -88,10 +97,11 @@ def _above(start: _Named, callers: Mapping[_Named, Sequence[_Named]]) -> Iterato
         yield from dict.fromkeys(level)
 
 
-def _callers(ledger: Ledger, named: Callable[[str], str]) -> Mapping[_Named, Sequence[_Named]]:
+def callers_in(ledger: Ledger) -> Callers:
+    """Who calls each function."""
     callers: dict[_Named, dict[_Named, None]] = defaultdict(dict)
     for use in ledger.uses:
         if use.callee is not None and use.spot.function is not None:
-            callee = (named(use.callee.file.filename), use.callee.qualname)
-            callers[callee][named(use.spot.file.filename), use.spot.name] = None
+            callee = (use.callee.file.filename, use.callee.qualname)
+            callers[callee][use.spot.file.filename, use.spot.name] = None
     return {name: list(found) for name, found in callers.items()}

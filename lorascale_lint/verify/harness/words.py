@@ -124,6 +124,8 @@ SETTERS = (
     "set_lora_weights set_lora set_lora_adapter load_lora set_weights set_factors set_adapter "
     "update_layer load_lora_weights"
 ).split()
+# Which of two things a method is told to do.
+MODES = frozenset({"mode", "flag", "merge", "enable", "enabled", "state"})
 # First words of methods that make an adapter in a layer.
 STARTS = frozenset(
     {"add", "new", "create", "init", "attach", "inject", "enable", "register", "set", "update"}

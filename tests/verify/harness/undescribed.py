@@ -611,7 +611,48 @@ class LoRAHost(nn.Module):
             out = out + adapter(x)
         return out
 """
+# One method merges or unmerges, as it is told; the other way round than one might guess.
+TOLD_A_MODE = """
+class LoRALinear(nn.Linear):
+    def __init__(self, in_features, out_features, r, lora_alpha):
+        super().__init__(in_features, out_features)
+        self.lora_A = nn.Parameter(torch.zeros(r, in_features))
+        self.lora_B = nn.Parameter(torch.zeros(out_features, r))
+        self.scaling = lora_alpha / r
+        self.merged = False
+
+    def start_from(self, rank):
+        u, s, v = torch.linalg.svd(self.weight, full_matrices=False)
+        self.lora_B.data, self.lora_A.data = u[:, :rank] * s[:rank], v[:rank]
+        self.weight.data -= self.lora_B @ self.lora_A * self.scaling
+
+    def add(self):
+        self.weight.data += self.lora_B @ self.lora_A * self.scaling
+
+    def take(self):
+        self.weight.data -= self.lora_B @ self.lora_A * self.scaling
+
+    def training_weights(self, mode: bool = True):
+        if mode:
+            if self.merged:
+                self.take()
+            self.merged = False
+        else:
+            if not self.merged:
+                self.add()
+            self.merged = True
+
+    def forward(self, x):
+        if self.merged:
+            return super().forward(x)
+        return super().forward(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+"""
+MERGED_BY_MODE = TOLD_A_MODE.replace(
+    "def training_weights(self, mode: bool = True):", "def merge(self, mode):"
+).replace("if mode:", "if not mode:")
 RIGHT = {
+    "told_a_mode": TOLD_A_MODE,
+    "merged_by_mode": MERGED_BY_MODE,
     "started": STARTED,
     "told_strength": TOLD_STRENGTH,
     "compiled": COMPILED,
