@@ -21,6 +21,9 @@ def assignments(tensors: Shapes, setting: Setting, told: Mapping[str, Role]) -> 
     Raises CannotBuildError for tensors that are called factors and are none.
     """
     named = {path: role for path in tensors if (role := role_at(path, setting, told)) in (Role.A, Role.B)}
+    if not named:
+        # By the letter alone, where nothing says more.
+        named = {path: side for path in tensors if (side := words.side_of(path)) in (Role.A, Role.B)}
     if len(setting.modules) > 1:
         return tuple(_fused(tensors, named, setting))
     problem = None
@@ -141,12 +144,15 @@ def _part(path: str) -> str:
 
 
 def _numbers(parts: Sequence[str], count: int) -> Sequence[int]:
-    known = [words.FUSED.get(part) for part in parts]
-    if all(number is not None for number in known) and len(set(known)) == len(known):
-        return [number for number in known if number is not None]
     if len(parts) > count:
         raise CannotBuildError(f"it has {len(parts)} pairs of factors")
-    return range(len(parts))
+    known = [words.FUSED.get(part) for part in parts]
+    said = [number for number in known if number is not None]
+    if len(set(said)) < len(said):
+        return range(len(parts))
+    # The others in their order, where no name says which.
+    free = iter(number for number in range(count) if number not in said)
+    return [next(free) if number is None else number for number in known]
 
 
 def _lies(shape: Collection[int], role: Role, setting: Setting) -> bool | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from lorascale_lint.knowledge import roles
 from lorascale_lint.knowledge.roles import words as word_list
@@ -24,6 +23,15 @@ from lorascale_lint.verify.harness.description import (
     Value,
 )
 from lorascale_lint.verify.harness.factors import assignments, role_at, second_pair
+from lorascale_lint.verify.harness.methods import (
+    action_of,
+    arguments_of,
+    method_of,
+    needed_of,
+    setter_of,
+    starts_of,
+    switch_of,
+)
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.settings import RANK, Setting, make_setting
@@ -78,9 +86,9 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
     factors: tuple[Step, ...] = assignments(tensors, setting, told)
     adapted = tuple(sorted({number for step in factors for number in _modules_of(step)})) or (0,)
     if not factors:
-        factors = _setter(layer) or tuple(_unset(layer))
+        factors = setter_of(layer) or tuple(_unset(layer))
     start = None
-    for call in () if factors else _starts(layer):
+    for call in () if factors else starts_of(layer):
         with contextlib.suppress(CodeError, CannotBuildError):
             started(layer, call, setting)
             tensors = dict(_tensors(layer, "", _DEPTH))
@@ -97,12 +105,12 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         factors += second
     factors += tuple(_neutral(layer, setting))
     method = sketch.place.name.rpartition(".")[2]
-    usual = "forward" if _method(layer, "forward") is not None else "__call__"
-    own = sketch.place.action is Action.FORWARD and _method(layer, method) is not None
+    usual = "forward" if method_of(layer, "forward") is not None else "__call__"
+    own = sketch.place.action is Action.FORWARD and method_of(layer, method) is not None
     forward = _call(layer, method if own else usual)
-    merge = _action(layer, sketch.merge, words.MERGE, sketch.keys)
-    unmerge = _action(layer, sketch.unmerge, words.UNMERGE)
-    switched = _switch(layer, sketch)
+    merge = action_of(layer, sketch.merge, words.MERGE, sketch.keys)
+    unmerge = action_of(layer, sketch.unmerge, words.UNMERGE)
+    switched = switch_of(layer, sketch)
     given = None
     if switched is not None:
         merge, unmerge = switched
@@ -130,7 +138,7 @@ def looked_at(sketch: Sketch, layer: Any, setting: Setting, build: Build) -> Lay
         unmerge=unmerge,
         strength=strength,
         start=start,
-        prepare=_action(layer, "", words.PREPARE),
+        prepare=action_of(layer, "", words.PREPARE),
         transposed=transposed,
         geometry=build.geometry,
         modules=build.modules,
@@ -224,13 +232,13 @@ def _bias(tensors: dict[str, tuple[int, ...]], base: str, setting: Setting) -> s
 
 def _of_weight(layer: Any, method: str, build: Build) -> Call | None:
     """A method that is given the weight, or the layer that holds it, and nothing else that it insists on."""
-    function = _method(layer, method)
-    needed = _needed(function) if function is not None else []
+    function = method_of(layer, method)
+    needed = needed_of(function) if function is not None else []
     if function is None or len(needed) != 1:
         return None
     if (words.role_of(needed[0]) is Role.INPUT) is not build.weight_as_input:
         return None
-    holds = packed(str(_parameters(function)[needed[0]].annotation)) is Form.MODULE
+    holds = packed(str(arguments_of(function)[needed[0]].annotation)) is Form.MODULE
     # Whoever is told of a weight does not call it a module, nor the other way round.
     is_layer = holds or bool({"module", "layer", "linear"} & {*word_list(needed[0])[-1:]})
     form = Form.MODULE if is_layer else Form.PLAIN
@@ -239,10 +247,10 @@ def _of_weight(layer: Any, method: str, build: Build) -> Call | None:
 
 def _call(layer: Any, method: str) -> Call | None:
     """A method that is given inputs, and nothing else that it does not insist on."""
-    function = _method(layer, method)
+    function = method_of(layer, method)
     if function is None:
         return None
-    needed, parameters = _needed(function), _parameters(function)
+    needed, parameters = needed_of(function), arguments_of(function)
     named = [name for name in parameters if words.role_of(name) is Role.INPUT]
     # Of two that it insists on, the output of the base may come first.
     of_base = {name for name in needed if name in words.BASE_OUTPUTS and named and name not in named}
@@ -262,87 +270,6 @@ def _call(layer: Any, method: str) -> Call | None:
     return Call(method, tuple(arguments.items())) if inputs else None
 
 
-def _action(layer: Any, seen: str, usual: tuple[str, ...], keys: Sequence[str] = ()) -> Call | None:
-    for method in (seen, *usual):
-        function = _method(layer, method) if method else None
-        if function is None:
-            continue
-        given = {name: _told(name, keys) for name in _needed(function)}
-        if None not in given.values():
-            return Call(method, tuple((name, value) for name, value in given.items() if value is not None))
-    return None
-
-
-def _switch(layer: Any, sketch: Sketch) -> tuple[Call, Call] | None:
-    """Merge and unmerge of a class that has one method for both, which is told a mode."""
-    function = _method(layer, sketch.merge) if sketch.merge and sketch.merge == sketch.unmerge else None
-    if function is None:
-        return None
-    parameters = _parameters(function)
-    modes = [name for name, item in parameters.items() if item.default is True or _is_mode(name, item)]
-    if len(modes) != 1 or not set(_needed(function)) <= set(modes):
-        return None
-    on, off = (Call(sketch.merge, ((modes[0], Value(Role.LITERAL, literal=mode)),)) for mode in (True, False))
-    return on, off
-
-
-def _is_mode(name: str, parameter: inspect.Parameter) -> bool:
-    return parameter.annotation in (bool, "bool") or name in words.MODES
-
-
-def _told(name: str, keys: Sequence[str]) -> Value | None:
-    """What a merge insists on beside the layer: its factors by the keys that it reads, a device, a type."""
-    if words.is_table(name):
-        roles = {key: words.role_of(key.removesuffix(".weight").rpartition(".")[2]) for key in keys}
-        parts = tuple(
-            (key, Value(role, Form.TENSOR if role is Role.ALPHA else Form.PLAIN))
-            for key, role in roles.items()
-            if role in (Role.A, Role.B, Role.ALPHA) and "*" not in key
-        )
-        return Value(Role.TABLE, parts=parts) if {Role.A, Role.B} <= {*roles.values()} else None
-    if name in words.HARMLESS and name in ("device", "dtype"):
-        return Value(Role.LITERAL, literal=words.HARMLESS[name])
-    return None
-
-
-def _setter(layer: Any) -> tuple[Step, ...]:
-    methods = [
-        *words.SETTERS,
-        *(name for name in dir(layer) if "lora" in name.lower() and not name.startswith("__")),
-    ]
-    for method in methods:
-        function = _method(layer, method)
-        if not inspect.ismethod(function):
-            continue
-        parameters = _parameters(function)
-        roles = {name: words.role_of(name) for name in parameters}
-        if {Role.A, Role.B} <= set(roles.values()):
-            known = {
-                name: Value(role)
-                for name, role in roles.items()
-                if role is not None and role is not Role.BASE
-            }
-            if all(name in known for name in _needed(function)):
-                return (Call(method, tuple(known.items())),)
-    return ()
-
-
-def _starts(layer: Any) -> Iterator[Call]:
-    """Methods that make an adapter of a rank in a layer that was made without one."""
-    for method in dir(type(layer)):
-        if not words.STARTS & {*word_list(method)[:1]}:
-            continue
-        function = _method(layer, method)
-        if not inspect.ismethod(function) or function.__func__.__module__.startswith("torch."):
-            continue
-        given = {name: words.started_with(name) for name in _parameters(function)}
-        known = {name: value for name, value in given.items() if value is not None}
-        if not set(_needed(function)) <= set(known):
-            continue
-        if any(value.role is Role.RANK for value in known.values()):
-            yield Call(method, tuple(known.items()))
-
-
 def _unset(layer: Any) -> Iterator[Assignment]:
     """Attributes for both factors that hold nothing yet."""
     empty = {
@@ -356,10 +283,10 @@ def _unset(layer: Any) -> Iterator[Assignment]:
 
 def _strength(layer: Any) -> Step | None:
     for method in words.STRENGTHS:
-        function = _method(layer, method)
+        function = method_of(layer, method)
         if function is not None:
             given = {}
-            for name in _parameters(function):
+            for name in arguments_of(function):
                 role = words.role_of(name)
                 given[name] = Role.STRENGTH if role in (Role.SCALE, Role.STRENGTH, None) else role
             if list(given.values()).count(Role.STRENGTH) == 1 and set(given.values()) <= {
@@ -371,27 +298,3 @@ def _strength(layer: Any) -> Step | None:
         if words.role_of(name) is Role.STRENGTH and isinstance(value, (int, float)):
             return Assignment(name, Value(Role.STRENGTH))
     return None
-
-
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    try:
-        return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return {}
-
-
-def _method(layer: Any, name: str) -> Callable[..., Any] | None:
-    # What is no method may be a property, and a property may raise.
-    static = inspect.getattr_static(layer, name, None)
-    if not callable(static) and not isinstance(static, (staticmethod, classmethod)):
-        return None
-    return cast(Callable[..., Any], getattr(layer, name))
-
-
-def _needed(function: Callable[..., Any]) -> list[str]:
-    return [
-        name
-        for name, parameter in _parameters(function).items()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]

@@ -217,6 +217,9 @@ class LayerSession:
         method = _at(owner, call.method)
         arguments = {name: build(value, self.setting) for name, value in call.arguments}
         self._given = [arguments[name] for name, value in call.arguments if value.role is Role.BASE]
+        if not call.arguments and not callable(method):
+            # A property: what it gave is the answer.
+            return method
         with no_gradients():
             return called(lambda: _call_with(method, arguments))
 

@@ -75,6 +75,8 @@ class ModelSubject(FunctionSubject):
     """A function over a model that holds one layer: with an adapter in it, or without, if it is given one."""
 
     def __init__(self, case: FunctionCase, function: Callable[..., Any], layer: LayerSubject) -> None:
+        if layer.case.modules > 1:
+            raise CannotBuildError("the layers that it merges are fused of several")
         told = replace(case, geometry=layer.case.geometry)
         super().__init__(told, function)
         self._layer = layer

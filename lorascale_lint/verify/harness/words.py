@@ -189,6 +189,6 @@ def started_with(name: str) -> Value | None:
 
 
 def side_of(name: str) -> Role | None:
-    """Which factor a name that ends in the letter of one speaks of (`vera_A`)."""
-    *_, last = roles.words(name) or ("",)
+    """Which factor a name speaks of that ends in the letter of one (`vera_A`), or its part's (`new_A_v`)."""
+    *_, last = [word for word in roles.words(name) if word not in FUSED] or ("",)
     return {"a": Role.A, "b": Role.B}.get(last)

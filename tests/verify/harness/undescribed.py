@@ -650,7 +650,47 @@ class LoRALinear(nn.Linear):
 MERGED_BY_MODE = TOLD_A_MODE.replace(
     "def training_weights(self, mode: bool = True):", "def merge(self, mode):"
 ).replace("if mode:", "if not mode:")
+# The names of the first pair say no part of the fused layer, and those of both nothing but a letter.
+LETTERS = """
+class FusedQKV(nn.Module):
+    def __init__(self, base_qkv: nn.Linear, rank: int = 4, alpha: float = 8.0):
+        super().__init__()
+        self.base_qkv = base_qkv
+        self.scaling = alpha / rank
+        self.slice = base_qkv.out_features // 3
+        self.loranew_A = nn.Parameter(torch.zeros(rank, base_qkv.in_features))
+        self.loranew_B = nn.Parameter(torch.zeros(self.slice, rank))
+        self.loranew_A_v = nn.Parameter(torch.zeros(rank, base_qkv.in_features))
+        self.loranew_B_v = nn.Parameter(torch.zeros(self.slice, rank))
+
+    def forward(self, x):
+        q, k, v = self.base_qkv(x).split(self.slice, dim=-1)
+        dq = (x @ self.loranew_A.T) @ self.loranew_B.T * self.scaling
+        dv = (x @ self.loranew_A_v.T) @ self.loranew_B_v.T * self.scaling
+        return torch.cat([q + dq, k, v + dv], dim=-1)
+"""
+# Its weight is merged whenever somebody looks at it.
+LOOKED_AT = """
+class Pair(nn.Module):
+    def __init__(self, inputs, outputs, rank):
+        super().__init__()
+        self.down = nn.Linear(inputs, rank, bias=False)
+        self.up = nn.Linear(rank, outputs, bias=False)
+
+class PatchedLinear(nn.Module):
+    def __init__(self, fc: nn.Linear, rank, alpha):
+        super().__init__()
+        self.fc = fc
+        self.lora_scale = alpha / rank
+        self.lora = Pair(fc.in_features, fc.out_features, rank)
+
+    @property
+    def weight(self):
+        return self.fc.weight + self.lora_scale * (self.lora.up.weight @ self.lora.down.weight)
+"""
 RIGHT = {
+    "letters": LETTERS,
+    "looked_at": LOOKED_AT,
     "told_a_mode": TOLD_A_MODE,
     "merged_by_mode": MERGED_BY_MODE,
     "started": STARTED,
