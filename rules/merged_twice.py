@@ -24,8 +24,8 @@ class MergedTwice(Rule):
     weights, and then tells the model to merge. And a `forward` that puts the sum of the layer's weight and
     its delta back into the weight: the second call adds the delta to the sum of the first. And a `forward`
     that adds the delta in any case, beside a merge that puts it into the weight and notes that in a flag
-    which nothing reads; with `--preview` also beside one that leaves the layer, its factors and its fields as
-    they are. And code that adds the delta to what a property or getter of the layer gives, which has added it
+    which nothing reads; or beside one that leaves the layer, its factors and its fields as they are, where the
+    model is run behind it, and with `--preview` wherever it is. And code that adds the delta to what a property or getter of the layer gives, which has added it
     already.
 
     ## Why it is wrong
@@ -116,10 +116,12 @@ class MergedTwice(Rule):
         for added in (*added_after_merge(ledger), *still_added(ledger)):
             merge, flag, forward = added.merge.spot, added.flag, added.forward.spot
             told = [] if flag is None else [(flag.spot, f"`{flag.field}` says so, and nothing reads it")]
+            told += [] if added.run is None else [(added.run, "the merged model is run here")]
+            sure = flag is not None or added.run is not None
             yield self.at(
                 forward if flag is not None else merge,
                 f"`{forward.name}` adds the delta though `{merge.name}` may have put it into the weight",
-                confidence="medium" if flag is None else "high",
+                confidence="high" if sure else "medium",
                 effect="2.00x too strong once it is merged",
                 trace=[
                     (merge, "the delta is added to the weight"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.remembered import remembered
+from lorascale_lint.ledger.stale_caches import stale_caches
 from lorascale_lint.rule import Rule
 
 
@@ -17,7 +18,8 @@ class StrengthNotRemembered(Rule):
 
     A function that is given a strength, and uses it only where something is made for the first time: it asks
     whether a name is in a table, or is the one that was loaded last, and remembers that name and not the
-    strength.
+    strength. And a field that keeps a delta, or a weight that has it, with a number of the object multiplied
+    in, where a method sets that number and leaves what was kept.
 
     ## Why it is wrong
 
@@ -26,7 +28,7 @@ class StrengthNotRemembered(Rule):
 
     ## Effect
 
-    The strength of the first call, in every later call with the same adapter.
+    The strength of the first call, in every later call with the same adapter; what is set later does nothing.
 
     ## Bad
 
@@ -64,7 +66,8 @@ class StrengthNotRemembered(Rule):
     ## Limits
 
     The test and what it remembers stand in one function. Silent where the function uses the strength anywhere
-    else: in the key, on the other branch, or behind the test.
+    else: in the key, on the other branch, or behind the test. Of fields: where what sets the number, or a
+    method that it calls, names the field that keeps, or sets what is asked before it is filled.
 
     ## References
 
@@ -87,5 +90,16 @@ class StrengthNotRemembered(Rule):
                     (found.asked, "only the name is asked for"),
                     (found.used, f"`{found.strength}` is used only where it is made for the first time"),
                     (found.kept, "and this lets the next call pass over it, whatever its strength"),
+                ],
+            )
+        for stale in stale_caches(ledger):
+            setter = stale.setter.spot
+            yield self.at(
+                stale.made,
+                f"`{stale.field}` keeps what was made with `{stale.number}`, which `{setter.name}` sets alone",
+                effect=f"the first `{stale.number}`, whatever is set later",
+                trace=[
+                    (stale.made, f"made with the `{stale.number}` of the first call, and kept"),
+                    (setter, f"here `{stale.number}` becomes another one, and `{stale.field}` stays"),
                 ],
             )

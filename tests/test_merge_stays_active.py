@@ -75,9 +75,9 @@ STAYS = {
         "        if not isinstance(self.base, nn.Linear):\n            return out\n        return out +",
     ),
     "a method": METHOD + METHOD_WALK.format(more="pass"),
+    "a method that nobody calls": METHOD,
 }
 GOES = {
-    "a method that nobody calls": METHOD,
     "replaced": walk("parent, _, last = name.rpartition('.')\n            setattr(model, last, module.base)"),
     "emptied": walk("module.lora_B.data.zero_()"),
     "set to nothing": walk("module.scaling = 0.0"),
@@ -148,3 +148,26 @@ def test_a_caller_of_the_merge_may_take_the_delta_away(
     more: str, expected: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     assert found(tmp_path, METHOD + METHOD_WALK.format(more=more)) == expected
+
+
+RUN = {
+    "run behind it": "def answer(model, x):\n    model = merge_all(model)\n    model.eval()\n    return model(x)\n",
+    "without a new name": "def answer(model, x):\n    merge_all(model)\n    return model.generate(x)\n",
+    "a loop that comes round": "def train(model, loader, save):\n    for x in loader:\n        model(x).mean().backward()\n"
+    "        save(merge_all(model))\n",
+}
+NOT_RUN = {
+    "reloaded": "def answer(model, x):\n    model = merge_all(model)\n    model = rebuild(model)\n    return model(x)\n",
+    "run before": "def answer(model, x):\n    y = model(x)\n    merge_all(model)\n    return y\n",
+    "another model": "def answer(model, other, x):\n    merge_all(model)\n    return other(x)\n",
+}
+
+
+@pytest.mark.parametrize("caller", RUN.values(), ids=RUN)
+def test_a_merged_model_that_is_run_is_sure(caller: str, tmp_path: Path) -> None:
+    assert found(tmp_path, f"{walk()}\n\n{caller}") == [("LS125", "high")]
+
+
+@pytest.mark.parametrize("caller", NOT_RUN.values(), ids=NOT_RUN)
+def test_one_that_is_not_run_is_plausible(caller: str, tmp_path: Path) -> None:
+    assert found(tmp_path, f"{walk()}\n\n{caller}") == [("LS125", "medium")]

@@ -200,3 +200,82 @@ class CachedLoraLoader:
 def test_an_object_that_keeps_what_was_made(key: str, count: int, tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"lora_node.py": CACHE.format(key=key)}, codes={"LS240"})
     assert [item.confidence for item in found] == ["medium"] * count
+
+
+LAYER = """\
+import torch.nn.functional as F
+
+
+class LoraLinear:
+    def __init__(self, linear, lora_A, lora_B, alpha):
+        self.linear, self.lora_A, self.lora_B = linear, lora_A, lora_B
+        self.scaling = alpha / lora_A.shape[0]
+        self.strength, self.kept, self.table = 1.0, None, {}
+
+    def merged(self):
+        return self.linear.weight + self.strength * self.scaling * (self.lora_B @ self.lora_A)
+
+"""
+STALE = {
+    "a field": """\
+    def set_strength(self, value):
+        self.strength = value
+
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = self.merged()
+        return F.linear(x, self.kept)
+""",
+    "an early return": """\
+    @property
+    def weight(self):
+        if self.kept is not None:
+            return self.kept
+        self.kept = self.linear.weight + self.strength * self.scaling * (self.lora_B @ self.lora_A)
+        return self.kept
+
+    def turn(self, amount):
+        self.strength = float(amount)
+""",
+    "a table": """\
+    def scale_to(self, value):
+        self.strength = value
+
+    def delta(self, dtype):
+        if dtype not in self.table:
+            self.table[dtype] = (self.strength * self.scaling * (self.lora_B @ self.lora_A)).to(dtype)
+        return self.table[dtype]
+""",
+}
+FRESH = {
+    "emptied": STALE["a field"].replace(
+        "self.strength = value", "self.strength = value\n        self.kept = None"
+    ),
+    "emptied by a method": STALE["a field"].replace(
+        "self.strength = value", "self.strength = value\n        self.forget()"
+    )
+    + "\n    def forget(self):\n        self.kept = None\n",
+    "a flag": STALE["a field"]
+    .replace("self.strength = value", "self.strength = value\n        self.dirty = True")
+    .replace("self.kept is None", "self.kept is None or self.dirty"),
+    "asked": STALE["a field"].replace("self.kept is None", "self.kept is None or self.of != self.strength"),
+    "multiplied behind it": STALE["a field"]
+    .replace("self.kept = self.merged()", "self.kept = self.scaling * (self.lora_B @ self.lora_A)")
+    .replace("F.linear(x, self.kept)", "F.linear(x, self.linear.weight + self.strength * self.kept)"),
+    "always made anew": STALE["a field"].replace("if self.kept is None:", "if x is not None:"),
+    "only a constructor sets it": STALE["a field"].replace(
+        "def set_strength(self, value)", "def setup(self, value)"
+    ),
+}
+
+
+@pytest.mark.parametrize("body", STALE.values(), ids=STALE)
+def test_a_number_in_what_a_field_keeps(body: str, tmp_path: Path) -> None:
+    """What a setter changes must reach what was made with it."""
+    found = lint_files(tmp_path, {"layer.py": LAYER + body}, codes=["LS240"])
+    assert [(item.code, item.confidence) for item in found] == [("LS240", "high")]
+
+
+@pytest.mark.parametrize("body", FRESH.values(), ids=FRESH)
+def test_what_is_made_anew_is_right(body: str, tmp_path: Path) -> None:
+    assert not lint_files(tmp_path, {"layer.py": LAYER + body}, codes=["LS240"])

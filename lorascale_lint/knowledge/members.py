@@ -98,5 +98,11 @@ TAKES_WEIGHTS_ALONE = frozenset(
     "set_submodule add_module register_module deepcopy".split()
 )
 """Calls by which the weights of a model may go on without its layers, or another layer takes their place."""
+RUNS_MODEL = frozenset({"generate", "predict", "sample"})
+"""Methods that run a model, beside those of a layer."""
+KEEPS_LAYERS = frozenset(
+    "to cuda cpu half float bfloat16 eval train print len parameters requires_grad_ zero_grad compile".split()
+)
+"""Calls on a model, or with it, after which it has the same layers: torch.nn.Module, torch, Python."""
 TAKES_OUT_OF_THE_GRAPH = frozenset({"detach", "detach_", "stop_gradient"})
 """What is called on numbers that are trained, where they shall not be for once."""

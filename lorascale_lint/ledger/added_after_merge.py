@@ -12,6 +12,7 @@ from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.merged_twice import empties
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.switches import asking_unmerges, constant_flags
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import NONE, Const, Tensor, options
@@ -19,11 +20,15 @@ from lorascale_lint.provenance.values import NONE, Const, Tensor, options
 
 @immutable(frozen=True, slots=True, eq=False)
 class AddedAfterMerge:
-    """``merge`` puts the delta into the weight and sets ``flag``, if any; ``forward`` adds it unasked."""
+    """``merge`` puts the delta into the weight and sets ``flag``, if any; ``forward`` adds it unasked.
+
+    ``run`` is where a model that was merged so is run.
+    """
 
     merge: Apply
     flag: Store | None
     forward: Apply
+    run: Spot | None = None
 
 
 def added_after_merge(ledger: Ledger) -> Iterator[AddedAfterMerge]:

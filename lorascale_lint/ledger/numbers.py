@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.roles import ALPHA, GATE, NUMBERS, SCALING, STRENGTH, role_of
@@ -109,3 +110,17 @@ def quotient_scales(quotient: Quotient) -> Iterator[tuple[Scale, Guards]]:
             inverse = None if right is None else right.inverse()
             if left is not None and inverse is not None and not contradict(above.guards, below.guards):
                 yield left * inverse, tuple(dict.fromkeys((*above.guards, *below.guards)))
+
+
+def fields_in(node: ast.expr) -> Iterator[str]:
+    """Fields in a product of numbers; the name of an adapter in ``scaling[self.active]`` is none."""
+    match node:
+        case ast.Attribute(value=ast.Name(id="self"), attr=name):
+            yield name
+        case ast.BinOp(left=left, right=right):
+            yield from fields_in(left)
+            yield from fields_in(right)
+        case ast.Call(args=[only]):
+            yield from fields_in(only)
+        case _:
+            pass

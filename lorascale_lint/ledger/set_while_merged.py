@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator
 
 from lorascale_lint.immutable import immutable
@@ -11,6 +10,7 @@ from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.inverses import pairs
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.numbers import fields_in
 from lorascale_lint.ledger.switches import constant_flags
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Const, Ref
@@ -46,21 +46,7 @@ def set_while_merged(ledger: Ledger) -> Iterator[SetWhileMerged]:
 def _fields(apply: Apply) -> set[str]:
     """Fields of the object itself that multiply the delta or a factor as they are."""
     numbers = [step.number for step in apply.steps if step.spot.cls is apply.spot.cls]
-    return {name for number in numbers if number is not None for name in _read(number)}
-
-
-def _read(node: ast.expr) -> Iterator[str]:
-    """Fields in a product of numbers; the name of an adapter in ``scaling[self.active]`` is none."""
-    match node:
-        case ast.Attribute(value=ast.Name(id="self"), attr=name):
-            yield name
-        case ast.BinOp(left=left, right=right):
-            yield from _read(left)
-            yield from _read(right)
-        case ast.Call(args=[only]):
-            yield from _read(only)
-        case _:
-            pass
+    return {name for number in numbers if number is not None for name in fields_in(number)}
 
 
 def _setters(

@@ -6,6 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
+from lorascale_lint.knowledge.inverses import INTO_WEIGHTS
 from lorascale_lint.knowledge.members import MERGED_FIELDS, TAKES_WEIGHTS_ALONE
 from lorascale_lint.ledger.added_after_merge import AddedAfterMerge
 from lorascale_lint.ledger.backups import in_place
@@ -14,6 +15,7 @@ from lorascale_lint.ledger.entries import Apply, Return
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction, calls_of
 from lorascale_lint.ledger.merged_twice import empties
+from lorascale_lint.ledger.run_after import run_after
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Const, Place, Ref, Value, options
@@ -37,12 +39,16 @@ def still_added(ledger: Ledger) -> Iterator[AddedAfterMerge]:
         if not _leaves_all(ledger, function, merge) or _is_taken_away(ledger, function, layer):
             continue
         seen.add(function)
-        yield AddedAfterMerge(merge, None, forward)
+        yield AddedAfterMerge(merge, None, forward, run_after(function))
 
 
 def _is_called(ledger: Ledger, merge: FunctionInfo) -> bool:
-    """Is it a function, or a method that code in sight calls? Others may do so and let the layer go."""
-    return merge.owner is None or any(not use.spot.file.is_test for use in calls_of(ledger, merge))
+    """Is it a function, or a method that code in sight calls? Others may do so and let the layer go.
+
+    One that gives nothing, of a class that nothing in sight merges otherwise, is meant to be called as it is.
+    """
+    calls = [use for use in calls_of(ledger, merge) if not use.spot.file.is_test]
+    return merge.owner is None or bool(calls) or merge.name.lstrip("_").startswith(INTO_WEIGHTS)
 
 
 def _forwards(ledger: Ledger) -> dict[str, Apply]:
