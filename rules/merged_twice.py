@@ -24,9 +24,9 @@ class MergedTwice(Rule):
     weights, and then tells the model to merge. And a `forward` that puts the sum of the layer's weight and
     its delta back into the weight: the second call adds the delta to the sum of the first. And a `forward`
     that adds the delta in any case, beside a merge that puts it into the weight and notes that in a flag
-    which nothing reads; or beside one that leaves the layer, its factors and its fields as they are, where the
-    model is run behind it, and with `--preview` wherever it is. And code that adds the delta to what a property or getter of the layer gives, which has added it
-    already.
+    which nothing reads; or beside one that leaves the layer, its factors and its fields as they are, where
+    the model is run behind it, and with `--preview` wherever it is. And code that adds the delta to what a
+    property or getter of the layer gives, which has added it already.
 
     ## Why it is wrong
 

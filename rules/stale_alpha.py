@@ -11,6 +11,8 @@ from lorascale_lint.ledger.former_names import former_names
 from lorascale_lint.ledger.just_loaded import only_if_just_loaded
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import left_overs
+from lorascale_lint.ledger.left_scales import left_scales
+from lorascale_lint.ledger.spots import name_spot
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 
@@ -25,6 +27,7 @@ class StaleAlpha(Rule):
     - The alpha of one module, looked up in a loop that has ended, that is multiplied into, or passed with,
       the factors of the modules of another loop.
     - A scale by the name of a former loop, in a loop over the same list that calls its element otherwise.
+    - A method that replaces both factors of a layer, and leaves the scale that another one sets with them.
 
     ## Why it is wrong
 
@@ -102,6 +105,20 @@ class StaleAlpha(Rule):
                     (stale.used, "the factors are taken from the store in any case, and meet it here"),
                 ],
                 fix=always_look_up(ledger.read_source, stale.flag),
+            )
+        for kept in left_scales(ledger):
+            function, store = kept.function, kept.store
+            yield self.at(
+                name_spot(function),
+                f"`{function.name}` replaces both factors and leaves the `{store.field}` of the former ones",
+                effect="alpha / rank of the adapter before",
+                trace=[
+                    *(
+                        (spot, f"factor {side} is replaced here")
+                        for side, spot in sorted(kept.factors.items())
+                    ),
+                    (store.spot, f"`{store.spot.name}` sets `{store.field}` with the factors"),
+                ],
             )
         for former in former_names(ledger):
             yield self.at(

@@ -96,7 +96,7 @@ class StrengthNotRemembered(Rule):
             setter = stale.setter.spot
             yield self.at(
                 stale.made,
-                f"`{stale.field}` keeps what was made with `{stale.number}`, which `{setter.name}` sets alone",
+                f"`{stale.field}` keeps the `{stale.number}` it was made with, and `{setter.name}` leaves it",
                 effect=f"the first `{stale.number}`, whatever is set later",
                 trace=[
                     (stale.made, f"made with the `{stale.number}` of the first call, and kept"),

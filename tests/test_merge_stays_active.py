@@ -151,13 +151,15 @@ def test_a_caller_of_the_merge_may_take_the_delta_away(
 
 
 RUN = {
-    "run behind it": "def answer(model, x):\n    model = merge_all(model)\n    model.eval()\n    return model(x)\n",
+    "run behind it": "def answer(model, x):\n    model = merge_all(model)\n    model.eval()\n"
+    "    return model(x)\n",
     "without a new name": "def answer(model, x):\n    merge_all(model)\n    return model.generate(x)\n",
-    "a loop that comes round": "def train(model, loader, save):\n    for x in loader:\n        model(x).mean().backward()\n"
-    "        save(merge_all(model))\n",
+    "a loop that comes round": "def train(model, loader, save):\n    for x in loader:\n"
+    "        model(x).mean().backward()\n        save(merge_all(model))\n",
 }
 NOT_RUN = {
-    "reloaded": "def answer(model, x):\n    model = merge_all(model)\n    model = rebuild(model)\n    return model(x)\n",
+    "reloaded": "def answer(model, x):\n    model = merge_all(model)\n    model = rebuild(model)\n"
+    "    return model(x)\n",
     "run before": "def answer(model, x):\n    y = model(x)\n    merge_all(model)\n    return y\n",
     "another model": "def answer(model, other, x):\n    merge_all(model)\n    return other(x)\n",
 }

@@ -299,3 +299,44 @@ for key in base:
 def test_the_top_levels_of_two_files_are_not_one_function(tmp_path: Path) -> None:
     below = "\n" * 30 + SCRIPT
     assert lint_files(tmp_path, {"merge.py": below, "merge_low_mem.py": ROWS}, codes=["LS208"]) == ()
+
+
+SLOT = """\
+class LoraSlot:
+    def __init__(self, base, lora_A, lora_B):
+        self.base, self.lora_A, self.lora_B, self.scaling = base, lora_A, lora_B, 1.0
+
+    def load(self, a, b, alpha):
+        self.lora_A[: a.shape[0]].copy_(a)
+        self.lora_B[:, : a.shape[0]].copy_(b)
+        self.{told}
+
+    def swap(self, a, b, alpha):
+        {before}
+        self.lora_A[: a.shape[0]].copy_(a)
+        self.lora_B[:, : a.shape[0]].copy_(b)
+
+    def tell(self, a, alpha):
+        self.scaling = alpha / a.shape[0]
+
+    def forward(self, x):
+        return self.base(x) + (x @ self.lora_A.T) @ self.lora_B.T * self.scaling
+"""
+TOLD = "scaling = alpha / a.shape[0]"
+
+
+@pytest.mark.parametrize(
+    ("told", "before", "found"),
+    [
+        (TOLD, "self.lora_A.zero_()", 1),
+        (TOLD, "self.scaling = alpha / a.shape[0]", 0),
+        (TOLD, "self.tell(a, alpha)", 0),
+        ("swap(a, b, alpha)", "pass", 0),  # the scale is 1 for all of them
+    ],
+)
+def test_a_swap_leaves_no_scale_of_the_former_adapter(
+    told: str, before: str, found: int, tmp_path: Path
+) -> None:
+    """What is set with the factors in one method is set in each that replaces them."""
+    text = SLOT.format(told=told, before=before)
+    assert len(lint_files(tmp_path, {"slot.py": text}, codes=["LS208"])) == found

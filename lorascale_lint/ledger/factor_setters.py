@@ -7,9 +7,10 @@ from collections import defaultdict
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, A, B, role_of
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
-from lorascale_lint.ledger.entries import Store
+from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.origins import root_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref, Tensor, options
 
@@ -54,10 +55,26 @@ def setters(ledger: Ledger) -> dict[ClassInfo, list[Setter]]:
     return found
 
 
-def _side(entry: Store) -> str | None:
-    """The side of a factor that is kept, as a parameter gave it: in its field, or in the data of one."""
-    owner = entry.owner
-    side = role_of(entry.field, True) if isinstance(owner, Ref) else getattr(owner, "kind", None)
+def replaced(ledger: Ledger) -> dict[FunctionInfo, dict[str, Spot]]:
+    """Where methods put both factors from their parameters, also into rows of a place for several ranks."""
+    found: dict[FunctionInfo, dict[str, Spot]] = defaultdict(dict)
+    entries: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
+    for entry in entries:
+        function, side = entry.spot.function, _side(entry)
+        if function is None or function.owner is None or entry.spot.chain or side is None:
+            continue
+        if function.name not in CONSTRUCTORS:
+            found[function][side] = entry.spot
+    return {function: spots for function, spots in found.items() if set(spots) == {A, B}}
+
+
+def _side(entry: Store | KeyWrite) -> str | None:
+    """The side of a factor that a parameter gave: in its field, or the data or rows of one."""
+    if isinstance(entry, KeyWrite):
+        owner, side = entry.container, getattr(entry.container, "kind", None)
+    else:
+        owner = entry.owner
+        side = role_of(entry.field, True) if isinstance(owner, Ref) else getattr(owner, "kind", None)
     side = getattr(owner, "role", None) if isinstance(owner, Place) else side
     given = [option.value for option in options(entry.value)]
     names = () if entry.spot.function is None else entry.spot.function.parameters

@@ -1,4 +1,4 @@
-"""Deltas and merged weights that a field keeps with a number in them, which a setter changes and leaves them."""
+"""Deltas and merged weights that a field keeps with a number in them, which a setter changes alone."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def stale_caches(ledger: Ledger) -> Iterator[StaleCache]:
     for store in ledger.stores:
         function = store.spot.function
         owner = store.owner.cls if isinstance(store.owner, Ref) else None
-        if owner is not None and function is not None and not store.spot.chain and _is_given(store):
-            if function.name not in CONSTRUCTORS and not store.spot.file.is_test:
-                setters[owner, store.field].append(store)
+        if owner is None or function is None or store.spot.chain or not _is_given(store):
+            continue
+        if function.name not in CONSTRUCTORS and not store.spot.file.is_test:
+            setters[owner, store.field].append(store)
     seen: set[ast.AST] = set()
     for spot, field, value in _kept(ledger) if setters else ():
         cls, function = spot.cls, spot.function

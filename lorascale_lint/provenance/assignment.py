@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lorascale_lint.knowledge.roles import A, B
 from lorascale_lint.provenance.arithmetic import operand
-from lorascale_lint.provenance.containers import item_at, store_item
+from lorascale_lint.provenance.containers import item_at, store_item, store_slice
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.numbers import bound
@@ -33,7 +33,9 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
             filled = _filled(held, value) if isinstance(owner, ast.Name | ast.Attribute) else None
             if filled is not None:
                 assign(m, owner, filled)
-            elif not isinstance(key, ast.Slice):
+            elif isinstance(key, ast.Slice):
+                store_slice(m, held, value, target)
+            else:
                 store_item(m, held, m.evaluate(key), value, target)
                 if is_buffer(held) and isinstance(value, Number) and value.scale.powers:
                     assign(m, owner, value)  # ones and zeros with a place for each adapter's number

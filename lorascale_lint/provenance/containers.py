@@ -222,6 +222,13 @@ def store_item(m: Machine, base: Value, key: Value, value: Value, node: ast.AST)
             pass
 
 
+def store_slice(m: Machine, base: Value, value: Value, node: ast.AST) -> None:
+    """``base[:rank] = value`` of a factor: the first rows of a place for several ranks."""
+    of = base.kind if isinstance(base, Tensor) else base.role if isinstance(base, Place) else None
+    if m.recording and of in FACTORS:
+        m.ledger.writes.append(KeyWrite(m.spot(node), base, UNKNOWN, row(m, value), m.frame.guards))
+
+
 def _loop_around(m: Machine, base: Ref, node: ast.AST) -> int | None:
     """Row of the outermost loop that ``base`` is older than, of ``if key not in base: base[key] = ...``.
 

@@ -13,7 +13,7 @@ from lorascale_lint.ledger.entries import Store
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
 from lorascale_lint.provenance.container_methods import of_dict
-from lorascale_lint.provenance.containers import item_of, store_item
+from lorascale_lint.provenance.containers import item_of, store_item, store_slice
 from lorascale_lint.provenance.decorators import method
 from lorascale_lint.provenance.heap import Entries
 from lorascale_lint.provenance.lookups import presence, read_all
@@ -162,6 +162,7 @@ def write_back(m: Machine, node: ast.Call | None, value: Value) -> None:
             break
     if isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
         if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Slice):
+            store_slice(m, m.evaluate(target.value), value, target)
             return
         _restore(m, target, value, assign)
 
