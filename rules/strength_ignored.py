@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ignored_strengths import ignored_strengths, taken_twice
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.lost_signs import lost_signs
 from lorascale_lint.ledger.one_sided_tests import one_sided_tests
 from lorascale_lint.rule import Rule
 
@@ -20,7 +21,8 @@ class StrengthIgnored(Rule):
     test for None or a message ever reads: also `if multiplier is None: multiplier = self.multiplier`
     followed by a product with `self.multiplier`. A function with two strengths, as of the model and of the
     text encoder, that gives one of them twice and the other to nobody. A shortcut for a strength of 1 whose
-    test lacks an `abs`, such as `strength - 1 < 1e-5`.
+    test lacks an `abs`, such as `strength - 1 < 1e-5`. With `--preview`, a test that takes a strength of 0
+    for 1 (`strength or 1.0`), and one that passes over those below 0 (`if strength <= 0: continue`).
 
     ## Why it is wrong
 
@@ -136,5 +138,26 @@ class StrengthIgnored(Rule):
                 trace=[
                     (test.spot, f"the difference from 1 is negative for a {others} strength"),
                     (test.then, reached),
+                ],
+            )
+        for lost_sign in lost_signs(ledger):
+            name, used = lost_sign.strength, lost_sign.used
+            says = "below 0 is passed over" if lost_sign.negative else "of 0 is taken for 1"
+            yield self.at(
+                lost_sign.ask.spot,
+                f"a `{name}` {says}",
+                confidence="medium",
+                effect="nothing where the delta should be taken away"
+                if lost_sign.negative
+                else "1 instead of 0",
+                trace=[
+                    (
+                        lost_sign.ask.spot,
+                        f"asks for a `{name}` above 0" if lost_sign.negative else "0 is false",
+                    ),
+                    (
+                        used.spot,
+                        "reached for no other" if lost_sign.negative else f"`{name}` is left out here",
+                    ),
                 ],
             )

@@ -203,3 +203,32 @@ def test_a_rank_that_only_the_layout_of_the_product_shows(
     source = KERNELS.format(times=times)
     found = lint_files(tmp_path, {"tree_patch.py": source}, codes=["LS117"])
     assert [item.confidence for item in found] == expected
+
+
+PATCH = """\
+def patch_lora(model, table, strength={default}):
+    {before}
+    for name, (down, up, alpha) in table.items():
+        {inside}
+        model.get_submodule(name).weight.data.add_(up @ down, alpha=alpha / down.shape[0] * strength)
+"""
+
+
+@pytest.mark.parametrize(
+    ("default", "before", "inside", "count"),
+    [
+        ("None", "strength = strength or 1.0", "pass", 1),
+        ("1.0", "pass", "if strength <= 0:\n            continue", 1),
+        ("1.0", "if not strength > 0:\n        return", "pass", 1),
+        ("None", "strength = 1.0 if strength is None else strength", "pass", 0),
+        ("1.0", "pass", "if strength == 0:\n            continue", 0),
+        ("1.0", "if strength < -2:\n        return", "pass", 0),
+        ("1.0", "strength = strength or 0.0", "pass", 0),
+    ],
+)
+def test_strengths_of_zero_and_below(
+    default: str, before: str, inside: str, count: int, tmp_path: Path
+) -> None:
+    """0 takes nothing of an adapter and a negative strength takes it away: both are strengths."""
+    source = PATCH.format(default=default, before=before, inside=inside)
+    assert found(tmp_path, source) == [("LS117", "medium")] * count

@@ -139,3 +139,24 @@ class LoRALayer:
 )
 def test_a_field_that_starts_at_one(inside: str, after: str, expected: list[str], tmp_path: Path) -> None:
     assert codes(tmp_path, STARTS_AT_ONE.format(inside=inside, after=after)) == expected
+
+
+TOWERS = """\
+def load_style(pipe, sd, find, unet_weight=1.0, text_weight=1.0):
+    for key in [k for k in sd if k.endswith("lora_down.weight")]:
+        stem = key.removesuffix(".lora_down.weight")
+        text = (pipe.text_encoder, text_weight)
+        tower, weight = text if stem.startswith("lora_te") else (pipe.unet, unet_weight)
+        down, up = sd[key], sd[stem + ".lora_up.weight"]
+        scale = sd[stem + ".alpha"].item() / down.shape[0]
+        if stem.startswith("lora_te"):
+            tower.get_submodule(stem).weight.data += {text}scale * (up @ down)
+        else:
+            tower.get_submodule(stem).weight.data += {unet}scale * (up @ down)
+"""
+
+
+@pytest.mark.parametrize(("text", "unet", "found"), [("", "weight * ", 1), ("weight * ", "weight * ", 0)])
+def test_one_of_two_towers(text: str, unet: str, found: int, tmp_path: Path) -> None:
+    """A `weight` that one of two branches of a loop multiplies on is a strength there."""
+    assert codes(tmp_path, TOWERS.format(text=text, unet=unet)) == ["LS124"] * found

@@ -175,3 +175,24 @@ def test_a_difference_without_the_strength(tmp_path: Path, source: str, rows: li
 @pytest.mark.parametrize("source", RIGHT.values(), ids=RIGHT)
 def test_a_difference_that_has_it_or_is_of_another_adapter(tmp_path: Path, source: str):
     assert codes(tmp_path, source) == []
+
+
+def test_a_strength_that_only_the_bias_has_shows_that_the_weight_lacks_it(tmp_path: Path):
+    source = """\
+from safetensors.torch import load_file
+
+
+def merge(params, path, strength=0.8):
+    sd = load_file(path)
+    for key, value in sd.items():
+        if key.endswith(".lora_A.weight"):
+            stem = key[: -len(".lora_A.weight")]
+            scale = strength * sd[stem + ".alpha"].item() / value.shape[0]
+            params[stem].data += scale * (sd[stem + ".lora_B.weight"] @ value)
+        elif key.endswith(".diff"):
+            params[key[:-5]].data += value
+        elif key.endswith(".diff_b"):
+            params[key[:-7]].data += strength * value
+"""
+    assert codes(tmp_path, source) == [12]
+    assert codes(tmp_path, source.replace("data += value", "data += strength * value")) == []

@@ -64,7 +64,7 @@ def _pairs(function: FunctionInfo, own: list[End]) -> Iterator[OneSidedStrength]
         for other, name in strong:
             parted = parting(weak.guards, other.guards)
             node = None if parted is None else expression(parted[0])
-            step = next((step for step in other.steps if _strength(step.scale) == name), None)
+            step = next((step for step in other.steps if _holds(step.scale, name)), None)
             if step is None or any(_read(step) <= _read(other) for other in weak.steps):
                 continue  # it multiplies there, too, and is 1: what a field starts with
             explained = any(_explains(asked, name) for asked in partings(weak.guards, other.guards))
@@ -82,6 +82,11 @@ def _read(step: Multiplied) -> set[str]:
     """The names that the number of a step is made of."""
     nodes = ast.walk(step.number) if step.number is not None else ()
     return {getattr(node, "attr", getattr(node, "id", "")) for node in nodes} - {""}
+
+
+def _holds(scale: Scale, origin: str) -> bool:
+    """Asked by its origin: that a number is a strength is known of the whole scale only."""
+    return any(symbol.origin == origin for symbol, _ in scale.powers)
 
 
 def _explains(condition: str, strength: str) -> bool:

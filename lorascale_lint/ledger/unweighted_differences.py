@@ -28,14 +28,15 @@ class Unweighted:
 
 
 def unweighted_differences(ledger: Ledger) -> Iterator[Unweighted]:
-    """One for each sum, where nothing multiplies a difference of that adapter by anything."""
+    """One for each sum, where nothing multiplies the difference by anything, unless on another branch."""
     by_function = ledger.once(ByFunction)
     seen: set[ast.AST] = set()
     for sum_ in (*ledger.difference_sums, *_entries(ledger)):
         function = sum_.spot.function
         if function is None or sum_.spot.node in seen or sum_.spot.file.is_test:
             continue
-        if any(is_difference(step.before) for step in by_function.multiplied.get(function, ())):
+        scaled = (step for step in by_function.multiplied.get(function, ()) if is_difference(step.before))
+        if any(parting(step.guards, sum_.guards) is None for step in scaled):
             continue
         for apply in by_function.applies.get(function, ()):
             found = _strength(apply.scale)
