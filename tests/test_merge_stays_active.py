@@ -75,9 +75,9 @@ STAYS = {
         "        if not isinstance(self.base, nn.Linear):\n            return out\n        return out +",
     ),
     "a method": METHOD + METHOD_WALK.format(more="pass"),
-    "a method that nobody calls": METHOD,
 }
 GOES = {
+    "a method that nobody calls": METHOD,
     "replaced": walk("parent, _, last = name.rpartition('.')\n            setattr(model, last, module.base)"),
     "emptied": walk("module.lora_B.data.zero_()"),
     "set to nothing": walk("module.scaling = 0.0"),

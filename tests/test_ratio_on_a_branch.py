@@ -51,3 +51,36 @@ def test_the_whole_number_on_some_branch(tmp_path: Path, root: str):
 )
 def test_the_number_once_on_each_branch(tmp_path: Path, root: str, other: str):
     assert rows(tmp_path, root, other) == []
+
+
+BLEND = """\
+from safetensors.torch import load_file, save_file
+
+
+def blend(paths, ratios, out):
+    merged = {{}}
+    for path, ratio in zip(paths, ratios):
+        for key, value in load_file(path).items():
+            if {test}:
+                part = value.float() * ratio
+            else:
+                part = value.float()
+            merged[key] = merged.get(key, 0) + part
+    save_file(merged, out)
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ('"lora_up" in key or "lora_down" in key', [9]),
+        ('key.endswith((".lora_up.weight", ".lora_down.weight"))', [9]),
+        ('"lora_up" in key', []),
+        ('key.endswith(".lora_down.weight")', []),
+        ('"lora_up" not in key and "lora_down" not in key', []),
+    ],
+)
+def test_a_test_that_both_factors_pass(tmp_path: Path, test: str, expected: list[int]):
+    """A condition that names both sides tells factors from the rest, and not one from the other."""
+    found = lint_files(tmp_path, {"lora_blend.py": BLEND.format(test=test)}, codes=["LS114"])
+    assert [item.span.start.row for item in found] == expected

@@ -229,8 +229,10 @@ def _is_listed(step: Multiplied) -> bool:
 
 
 def _speaks_of_adapters(spot: Spot) -> bool:
-    """Do the names of the function say that what it sums are adapters?"""
+    """Do the names of the function, or the keys that it asks for, say that what it sums are adapters?"""
     function = spot.function
+    if function is not None and {A, B} <= _sides(function.node):
+        return True
     names = (
         "" if function is None else " ".join([function.qualname, *function.parameters, *function.names_read])
     )
@@ -275,6 +277,8 @@ def _tells(name: str, holds: bool) -> bool:
     found = {key_role(literal) for literal in literals}
     if found and holds and not found & {None, A, B}:
         return True  # `key.endswith((".diff", ".diff_b"))` is true of no factor
+    if {A, B} <= set(map(_side, literals)):
+        return not holds  # a key of either factor: `"lora_up" in key or "lora_down" in key`
     if literals:
         return any(map(_side, literals))
     return any(isinstance(part, ast.Attribute | ast.Call) for part in parts)

@@ -6,7 +6,6 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from lorascale_lint.knowledge.inverses import INTO_WEIGHTS
 from lorascale_lint.knowledge.members import MERGED_FIELDS, TAKES_WEIGHTS_ALONE
 from lorascale_lint.ledger.added_after_merge import AddedAfterMerge
 from lorascale_lint.ledger.backups import in_place
@@ -43,12 +42,8 @@ def still_added(ledger: Ledger) -> Iterator[AddedAfterMerge]:
 
 
 def _is_called(ledger: Ledger, merge: FunctionInfo) -> bool:
-    """Is it a function, or a method that code in sight calls? Others may do so and let the layer go.
-
-    One that gives nothing, of a class that nothing in sight merges otherwise, is meant to be called as it is.
-    """
-    calls = [use for use in calls_of(ledger, merge) if not use.spot.file.is_test]
-    return merge.owner is None or bool(calls) or merge.name.lstrip("_").startswith(INTO_WEIGHTS)
+    """Is it a function, or a method that code in sight calls? Others may do so and let the layer go."""
+    return merge.owner is None or any(not use.spot.file.is_test for use in calls_of(ledger, merge))
 
 
 def _forwards(ledger: Ledger) -> dict[str, Apply]:
