@@ -1,10 +1,11 @@
-"""LS115: a subclass replaces the forward that adds the delta, and adds none."""
+"""LS115: the forward that adds the delta is replaced by one that adds none, or passed by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.handed_weights import handed_weights
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.omitted import omitted
 from lorascale_lint.ledger.spots import Spot, name_spot
@@ -18,7 +19,9 @@ class ForwardOmitsDelta(Rule):
 
     A class whose base adds the delta in `forward`, which replaces that method, computes the base layer's
     output there and neither reads a factor nor calls anything that does. Also one that leaves it to
-    attributes or methods which nothing ever sets.
+    attributes or methods which nothing ever sets. And code that reads the `weight` of a layer whose forward
+    adds the delta, and which is that of its base: `F.linear(x, layer.weight)`, or `nn.MultiheadAttention`
+    where such a layer is its `out_proj`.
 
     ## Why it is wrong
 
@@ -134,6 +137,19 @@ class ForwardOmitsDelta(Rule):
                 effect="effective scale 0 instead of alpha / rank while the delta is not merged",
                 trace=trace,
                 fix=add_delta(ledger, found),
+            )
+        for past in handed_weights(ledger):
+            layer = past.forward.spot.cls.name if past.forward.spot.cls is not None else "the layer"
+            yield self.at(
+                past.read,
+                f"{past.reader} reads the weight of `{layer}`, which is that of its base, and adds no delta",
+                confidence=past.confidence,
+                effect="effective scale 0 instead of alpha / rank there",
+                trace=[
+                    (past.given, "the weight of the layer is that of its base"),
+                    (past.forward.spot, "only the forward of the layer adds the delta"),
+                    (past.read, "here the weight is read, and the layer not called"),
+                ],
             )
 
 

@@ -106,3 +106,15 @@ KEEPS_LAYERS = frozenset(
 """Calls on a model, or with it, after which it has the same layers: torch.nn.Module, torch, Python."""
 TAKES_OUT_OF_THE_GRAPH = frozenset({"detach", "detach_", "stop_gradient"})
 """What is called on numbers that are trained, where they shall not be for once."""
+
+MULTIPLIES_BY_WEIGHT = {
+    "torch.nn.functional.linear": 1,
+    "torch.nn.functional.conv1d": 1,
+    "torch.nn.functional.conv2d": 1,
+    "torch.nn.functional.conv3d": 1,
+    "torch.nn.functional.embedding": 1,
+    "torch.matmul": 1,
+}
+"""Functions that are given the weight of a layer, and call no layer: which argument it is."""
+READS_WEIGHT_OF = {"out_proj": "torch.nn.MultiheadAttention"}
+"""Modules of torch that read the weight of a layer in this field, and never call the layer."""
