@@ -121,4 +121,11 @@ class AsymmetricUnmerge(Rule):
                 from lorascale_lint.codemods.keep_merged_adapters import keep_merged_adapters
 
                 fix = keep_merged_adapters(ledger, found.accumulation)
-            yield self.at(found.spot, found.text, effect=found.effect, trace=found.steps, fix=fix)
+            yield self.at(
+                found.spot,
+                found.text,
+                confidence=found.confidence,
+                effect=found.effect,
+                trace=found.steps,
+                fix=fix,
+            )

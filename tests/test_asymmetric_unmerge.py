@@ -483,3 +483,55 @@ def test_dropped_though_other_methods_set_the_weight(
 ) -> None:
     findings = lint_files(tmp_path, {"lora.py": SET_BEFORE.format(target=target)}, codes=["LS109"])
     assert [finding.code for finding in findings] == expected
+
+
+PATCHER = """\
+class LoraPatcher:
+    def __init__(self, model):
+        self.model, self.saved = model, {{}}
+
+    def on(self, table, weight):
+        {first}
+        for name, (a, b, alpha) in table.items():
+            p = self.model.get_parameter(name)
+            {saves}
+            {merge}
+
+    def off(self):
+        for name, kept in self.saved.items():
+            self.model.get_parameter(name).data.copy_(kept)
+        self.saved.clear()
+"""
+SAVES = "self.saved[name] = p.data.clone()"
+ADDS = "p.data += weight * alpha / a.shape[0] * (b @ a)"
+COPIES = "p.copy_((p.float() + weight * alpha / a.shape[0] * (b @ a)).to(p.dtype))"
+TWICE = """
+
+def gallery(patcher: LoraPatcher, tables, render):
+    for table in tables:
+        patcher.on(table, 1.0)
+        render(patcher.model)
+        {after}
+    patcher.off()
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "saves", "merge", "caller", "expected"),
+    [
+        ("pass", SAVES, ADDS, "", ["medium"]),
+        ("pass", SAVES, COPIES, "", ["medium"]),
+        ("pass", SAVES, COPIES, TWICE.format(after="pass"), ["high"]),
+        ("pass", SAVES, ADDS, TWICE.format(after="patcher.off()"), []),
+        ("self.off()", SAVES, ADDS, "", []),
+        ("pass", f"if name not in self.saved:\n                {SAVES}", ADDS, "", []),
+        ("pass", SAVES, "print(weight * alpha / a.shape[0] * (b @ a) + p)", "", []),
+    ],
+)
+def test_a_backup_that_a_second_adapter_overwrites(
+    first: str, saves: str, merge: str, caller: str, expected: list[str], tmp_path: Path
+) -> None:
+    """What is saved for a second adapter holds the first one, unless that was taken out before."""
+    source = PATCHER.format(first=first, saves=saves, merge=merge) + caller
+    found = lint_files(tmp_path, {"lora_patcher.py": source}, codes=["LS109"])
+    assert [item.confidence for item in found] == expected

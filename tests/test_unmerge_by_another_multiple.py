@@ -185,3 +185,30 @@ def test_a_multiple_that_is_set_from_outside(body: str, expected: list[str], tmp
     source = LAYER.format(**plain) + OUTSIDE.format(body=body)
     found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS221"])
     assert [finding.confidence for finding in found] == expected
+
+
+def test_a_strength_that_is_set_where_no_flag_tells_whether_it_is_merged(tmp_path: Path) -> None:
+    source = """\
+class LoraFragment:
+    def __init__(self, model, table):
+        self.model, self.table, self.strength = model, table, 1.0
+
+    def set_strength(self, value):
+        self.strength = value
+
+    def delta(self, name):
+        down, up, alpha = self.table[name]
+        return self.strength * (alpha / down.shape[0]) * (up @ down)
+
+    def insert(self):
+        for name in self.table:
+            self.model.get_parameter(name).add_(self.delta(name))
+
+    def remove(self):
+        for name in self.table:
+            self.model.get_parameter(name).sub_(self.delta(name))
+"""
+    found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS221"])
+    assert [(item.span.start.row, item.confidence) for item in found] == [(18, "medium")]
+    care = source.replace("self.strength = value", "self.remove()\n        self.strength = value")
+    assert lint_files(tmp_path, {"lora_layer.py": care}, codes=["LS221"]) == ()

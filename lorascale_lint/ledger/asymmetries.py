@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorascale_lint.findings import Confidence
 from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.accumulations import Accumulation, accumulations, merged_again
 from lorascale_lint.ledger.backups import shared_backups, uncopied
@@ -33,6 +34,7 @@ class Asymmetry:
     steps: tuple[tuple[Spot, str], ...]
     places: tuple[Spot, ...] = ()
     accumulation: Accumulation | None = None
+    confidence: Confidence = "high"
 
 
 def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
@@ -88,6 +90,7 @@ def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
             tuple(uncopied(backup, merge)),
         )
     for kept in overwritten_backups(ledger):
+        comes = kept.again or kept.saved
         yield Asymmetry(
             "overwritten",
             kept.saved,
@@ -95,9 +98,10 @@ def asymmetries(ledger: Ledger) -> Iterator[Asymmetry]:
             "what is put back still has every delta but the last one",
             (
                 (kept.merge.spot, "the merge changes the weight that was saved"),
-                (kept.again, "and this goes on to the next merge without putting it back"),
+                (comes, "and this goes on to the next merge without putting it back"),
                 (kept.back, f"`{kept.field}` is put back here"),
             ),
+            confidence="high" if kept.again is not None else "medium",
         )
     yield from _lost(ledger)
     yield from _not_undone(ledger)

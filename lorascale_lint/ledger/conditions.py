@@ -152,10 +152,22 @@ def _tests(function: FunctionInfo) -> Mapping[str, ast.expr]:
             while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
                 test = test.operand
             tests.setdefault(ast.unparse(test), test)
+            tests.setdefault(_positive(test), test)
     for whole in [*tests.values()]:
         for part in whole.values if isinstance(whole, ast.BoolOp) else ():
             tests.setdefault(ast.unparse(part), part)
     return tests
+
+
+def _positive(test: ast.expr) -> str:
+    """The text of what is asked, where the test denies it: ``hit is None`` of ``hit is not None``."""
+    match test:
+        case ast.Compare(ops=[ast.IsNot()]):
+            return ast.unparse(ast.Compare(test.left, [ast.Is()], test.comparators))
+        case ast.Compare(ops=[ast.NotIn()]):
+            return ast.unparse(ast.Compare(test.left, [ast.In()], test.comparators))
+        case _:
+            return ast.unparse(test)
 
 
 def asked(name: str) -> ast.expr | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import MULTIPLIES_BY_WEIGHT, READS_WEIGHT_OF
 from lorascale_lint.knowledge.roles import BASE
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
@@ -20,7 +20,7 @@ from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Place, Ref, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class HandedWeight:
     """``given`` is where the layer's ``weight`` is that of its base, ``read`` where that is multiplied by.
 

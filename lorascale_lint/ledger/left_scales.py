@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, SCALING
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.factor_setters import replaced
@@ -15,7 +15,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Number, Ref, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LeftScale:
     """``function`` replaces the ``factors``, and not the field that ``store``, in another method, sets."""
 

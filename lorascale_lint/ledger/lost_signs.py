@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.entries import Apply, Ask, Fold
 from lorascale_lint.ledger.ledger import Ledger
@@ -14,7 +14,7 @@ from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import NONE, Number, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class LostSign:
     """What ``ask`` says of ``strength`` decides whether ``used`` has it, or is reached.
 

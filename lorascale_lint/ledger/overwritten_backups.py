@@ -7,13 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
+from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.ledger.backups import in_place
 from lorascale_lint.ledger.entries import Apply, KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import loops_of
 from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo, dotted
+from lorascale_lint.linking.results import statement_of
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.values import Place, Tensor, Value, options
@@ -23,13 +26,14 @@ from lorascale_lint.provenance.values import Place, Tensor, Value, options
 class OverwrittenBackup:
     """At ``saved`` a weight is kept in ``field``, though ``merge`` may have changed it in an earlier round.
 
-    ``again`` is what comes back without an undo in between, ``back`` what puts the kept weight back.
+    ``again`` is what comes back without an undo in between, ``back`` what puts the kept weight back. Without
+    a call in sight, a second one is only plausible.
     """
 
     saved: Spot
     field: str
     merge: Apply
-    again: Spot
+    again: Spot | None
     back: Spot
 
 
@@ -37,7 +41,7 @@ def overwritten_backups(ledger: Ledger) -> Iterator[OverwrittenBackup]:
     """Each place once."""
     merges: dict[FunctionInfo | None, list[Apply]] = defaultdict(list)
     for apply in ledger.applies:
-        if apply.kind == "merge" and in_place(apply) and not apply.spot.file.is_test:
+        if apply.kind == "merge" and _is_kept(apply) and not apply.spot.file.is_test:
             merges[apply.spot.function].append(apply)
     seen: set[ast.AST] = set()
     for saved, field in _saved(ledger) if merges else ():
@@ -49,9 +53,22 @@ def overwritten_backups(ledger: Ledger) -> Iterator[OverwrittenBackup]:
             continue
         back = next(_put_back(ledger, function, field), None)
         again = _again(ledger, function, saved.guards, back) if back is not None else None
-        if back is not None and again is not None:
+        if back is not None and (again is not None or _may_come_again(ledger, function, back)):
             seen.add(saved.spot.node)
             yield OverwrittenBackup(saved.spot, field, merge, again, back)
+
+
+def _is_kept(apply: Apply) -> bool:
+    """Does the sum go where its base was: in place, or ``p.copy_(p + delta)``?"""
+    function, node = apply.spot.function, apply.spot.node
+    if in_place(apply) or function is None:
+        return in_place(apply)
+    match statement_of(function, node):
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=place, attr=name), args=[added])):
+            target = dotted(place).removesuffix(".data")
+            return changes_receiver(name) and target in {dotted(part) for part in ast.walk(added)}
+        case _:
+            return False
 
 
 def _saved(ledger: Ledger) -> Iterator[tuple[KeyWrite | Store, str]]:
@@ -93,6 +110,43 @@ def _put_back(ledger: Ledger, function: FunctionInfo, field: str) -> Iterator[Sp
         named = field in other.attributes_read or field in other.names_read
         if store.field in ("data", "weight") and whole and named and other.file is function.file:
             yield store.spot
+    for other in () if function.owner is None else function.owner.methods.values():
+        found = _copied_back(other, field) if other is not function else None
+        if found is not None:
+            yield Spot(other.file, other, other.owner, found)
+
+
+def _copied_back(function: FunctionInfo, field: str) -> ast.Call | None:
+    """Where a method copies what it finds in the field, by a loop over it or under a key, into a weight."""
+    names = {field}
+    for node in function.nodes if field in function.attributes_read else ():
+        match node:
+            case ast.For(target=target, iter=source) if field in _words(source):
+                names |= _words(target)
+            case ast.Assign(targets=[target], value=source) if field in _words(source):
+                names |= _words(target)
+            case ast.Call(func=ast.Attribute(attr=name), args=[copied]) if (
+                OPERATIONS.get(name) == "copy_into"
+            ):
+                if names & _words(copied):
+                    return node
+            case _:
+                pass
+    return None
+
+
+def _words(node: ast.AST) -> set[str]:
+    parts = list(ast.walk(node))
+    found = {part.id for part in parts if isinstance(part, ast.Name)} - {"self"}
+    return found | {part.attr for part in parts if isinstance(part, ast.Attribute)}
+
+
+def _may_come_again(ledger: Ledger, function: FunctionInfo, back: Spot) -> bool:
+    """May code out of sight give a second adapter before it puts back: with no call in sight, and no undo?"""
+    own = function.parameters[1:] if function.owner is not None else []
+    undoes = back.function is None or back.function.name in function.attributes_read
+    plain = not function.name.startswith("_") and function.name not in CALLED_BY_FRAMEWORK
+    return bool(own) and plain and not undoes and not calls_of(ledger, function)
 
 
 def _again(ledger: Ledger, function: FunctionInfo, guards: Guards, back: Spot) -> Spot | None:

@@ -27,7 +27,7 @@ class SetWhileMerged:
 
 
 def set_while_merged(ledger: Ledger) -> Iterator[SetWhileMerged]:
-    """One for each field of a layer that keeps in a flag whether its delta is in the weight."""
+    """One for each field of an object that merges and unmerges."""
     sets, clears = constant_flags(ledger, True), constant_flags(ledger, False)
     seen: set[tuple[FunctionInfo, str]] = set()
     for merges, unmerges in pairs(ledger):
@@ -38,7 +38,7 @@ def set_while_merged(ledger: Ledger) -> Iterator[SetWhileMerged]:
             flags = sets[put] & clears[taken]
             for field in _fields(merge) & _fields(unmerge):
                 store = next(_setters(ledger, field, (put, taken), flags), None)
-                if flags and store is not None and (taken, field) not in seen:
+                if store is not None and (taken, field) not in seen:
                     seen.add((taken, field))
                     yield SetWhileMerged(field, merge, unmerge, store)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
@@ -17,7 +17,7 @@ from lorascale_lint.linking.results import arms
 from lorascale_lint.provenance.values import NONE, Number, Ref, Tensor, Value, options
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class StaleCache:
     """``made`` is kept in ``field`` with ``number``, a field too, in it; ``setter`` sets that one alone."""
 
