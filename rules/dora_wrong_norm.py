@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.renormed import renormed, statistics_of_magnitudes
+from lorascale_lint.ledger.renormed import norm_lacks_scale, renormed, statistics_of_magnitudes
 from lorascale_lint.rule import Rule
 
 
@@ -16,7 +16,8 @@ class DoraWrongNorm(Rule):
     ## What it finds
 
     A sum of base weight and delta that is brought to a learned magnitude (DoRA) and divided by a mean,
-    a sum or another statistic of itself, or by a norm of the base weight alone.
+    a sum or another statistic of itself, by a norm of the base weight alone, or by that of a sum whose delta
+    has no scale while the one beside it has alpha / rank.
 
     ## Why it is wrong
 
@@ -70,6 +71,7 @@ class DoraWrongNorm(Rule):
     code = "LS405"
     name = "dora-wrong-norm"
     fix = "sometimes"
+    yields_to = ("LS101",)
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """One finding for each statistic that stands in the place of the norm."""
@@ -82,6 +84,8 @@ class DoraWrongNorm(Rule):
                 continue  # the magnitude was made as the same statistic: another design, and consistent
             if norm.how != "norm":
                 what = f"the {norm.how} of the adapted weight"
+            elif norm_lacks_scale(found):
+                what = "the norm of a weight with the bare delta"
             elif norm.spot.node in whole:
                 continue  # what some caller gives in the place of a delta is none
             elif norm.of == "base" and norm.spot.function is found.spot.function:

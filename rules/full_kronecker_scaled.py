@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.kronecker import kroneckers
+from lorascale_lint.ledger.kronecker import kroneckers, scaled_when_full
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
@@ -16,7 +16,8 @@ class FullKroneckerScaled(Rule):
     ## What it finds
 
     A LoKr layer that may keep both Kronecker factors as full matrices, divides alpha by the rank all the
-    same, and saves alpha for other programs.
+    same, and saves alpha for other programs. And a reader of a file that multiplies the product of two full
+    matrices by alpha, or by alpha over a rank that neither has.
 
     ## Why it is wrong
 
@@ -107,3 +108,10 @@ class FullKroneckerScaled(Rule):
                     ],
                     fix=alpha_is_rank_if(ledger, scale, layer),
                 )
+        for step in scaled_when_full(ledger):
+            yield self.at(
+                step.spot,
+                f"`{step.spot.name}` multiplies two full Kronecker factors by {step.scale.formula()}",
+                effect="another scale than 1, which every other reader of the file applies",
+                trace=[(step.spot, "both matrices are entries of the file as they are: there is no rank")],
+            )

@@ -876,3 +876,36 @@ def test_a_path_of_the_class_above_that_only_others_run(
     body: str, expected: list[str], tmp_path: Path
 ) -> None:
     assert codes(tmp_path, lora_module=LINE.replace("LAST", body)) == expected
+
+
+READER = """\
+import torch
+
+
+def kron_delta(sd, stem):
+    alpha, rank = sd[stem + ".alpha"].item(), {start}
+    if stem + ".lokr_w1" in sd:
+        w1 = sd[stem + ".lokr_w1"]
+    else:
+        rank = sd[stem + ".lokr_w1_b"].shape[0]
+        w1 = sd[stem + ".lokr_w1_a"] @ sd[stem + ".lokr_w1_b"]
+    if stem + ".lokr_w2" in sd:
+        w2 = sd[stem + ".lokr_w2"]
+    else:
+        rank = sd[stem + ".lokr_w2_b"].shape[0]
+        w2 = sd[stem + ".lokr_w2_a"] @ sd[stem + ".lokr_w2_b"]
+    return torch.kron(w1, w2) * ({scale})
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "scale", "found"),
+    [
+        ("1", "alpha / rank", ["LS407"]),
+        ("None", "alpha / rank if rank is not None else alpha", ["LS407"]),
+        ("None", "alpha / rank if rank is not None else 1.0", []),
+        ("alpha", "alpha / rank", []),
+    ],
+)
+def test_a_reader_of_two_full_matrices(start: str, scale: str, found: list[str], tmp_path: Path) -> None:
+    assert codes(tmp_path, lokr_reader=READER.format(start=start, scale=scale)) == found

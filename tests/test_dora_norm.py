@@ -11,6 +11,7 @@ import pytest
 from lorascale_lint.engine import lint
 from lorascale_lint.ledger.renormed import renormed
 from lorascale_lint.provenance.scale import Scale
+from tests.projects import lint_files
 from tests.provenance.formulas import ledger_of
 
 CODES = ["LS403", "LS404", "LS405"]
@@ -285,3 +286,18 @@ def dora_weight(base, lora_B, lora_A, lora_strength, dora_scale):
     assert replace(found, norm=hidden).normed is found.adapted
     elsewhere = replace(found.adapted, summed=replace(found.spot, node=ast.Pass()))
     assert replace(found, norm=hidden, adapted=elsewhere).normed is hidden.value
+
+
+@pytest.mark.parametrize(("delta", "count"), [("b @ a", 1), ("s * (b @ a)", 0), ("b @ (s * a)", 0)])
+def test_the_norm_of_a_sum_with_the_bare_delta(delta: str, count: int, tmp_path: Path) -> None:
+    """LS405: the norm is that of the weight which it divides, alpha / rank included."""
+    source = f"""\
+import numpy as np
+
+
+def decomposed_lora(weight, a, b, alpha, magnitude):
+    s = alpha / a.shape[0]
+    norm = np.linalg.norm(weight + {delta}, axis=1, keepdims=True)
+    return magnitude / norm * (weight + s * (b @ a))
+"""
+    assert len(lint_files(tmp_path, {"dora.py": source}, codes=["LS405"])) == count

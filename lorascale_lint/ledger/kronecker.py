@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.origins import last_of
 from lorascale_lint.ledger.states import saved_states
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
-from lorascale_lint.provenance.values import Const, Tensor, options
+from lorascale_lint.provenance.values import Const, Multiplied, Tensor, options
 
 
 @dataclass(slots=True)
@@ -92,6 +94,20 @@ def kroneckers(ledger: Ledger) -> list[Kronecker]:
             found[saved.spot.cls].saved = found[saved.spot.cls].saved or saved
     _add_conditions(ledger, found)
     return [item for item in found.values() if item.full]
+
+
+def scaled_when_full(ledger: Ledger) -> Iterator[Multiplied]:
+    """Where alpha multiplies the product of two full matrices of a file, each place once."""
+    seen: set[ast.AST] = set()
+    for step in ledger.multiplied:
+        made = step.before
+        if not isinstance(made, Tensor) or made.variant != "lokr" or made.rows or step.spot.file.is_test:
+            continue
+        entry = made.origin.endswith("]") and kronecker_part(last_of(made.origin)) is not None
+        alpha = any(symbol.role == ALPHA and power == 1 for symbol, power in step.scale.powers)
+        if entry and alpha and not step.scale.unknowns() and step.spot.node not in seen:
+            seen.add(step.spot.node)
+            yield step
 
 
 def _add_conditions(ledger: Ledger, found: dict[ClassInfo, Kronecker]) -> None:

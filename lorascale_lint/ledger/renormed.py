@@ -10,9 +10,10 @@ from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import ALPHA, MAGNITUDE, RANK, SCALING
 from lorascale_lint.ledger.entries import Norm
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
-from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.scale import ONE, Scale
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
 
@@ -49,6 +50,13 @@ def renormed(ledger: Ledger) -> Iterator[Renormed]:
         adapted = entry.value if entry.value.kind == "adapted" else entry.norm.value
         if adapted.kind == "adapted":
             yield Renormed(entry.spot, entry.norm, adapted)
+
+
+def norm_lacks_scale(found: Renormed) -> bool:
+    """Is the norm that of a sum with the bare delta, where the one that it divides has the trained scale?"""
+    normed = found.normed
+    trained = powers_of(found.adapted.scale).is_trained and not found.adapted.scale.unknowns()
+    return found.norm.how == "norm" and trained and normed.kind == "adapted" and normed.scale == ONE
 
 
 @lru_cache(maxsize=512)
