@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.shared_tables import shared_tables
-from lorascale_lint.ledger.stored_scalings import forgotten
+from lorascale_lint.ledger.stored_scalings import forgotten, reset_for_a_while
 from lorascale_lint.rule import Rule
 
 
@@ -17,8 +17,8 @@ class ScalingNotRestored(Rule):
     ## What it finds
 
     A method that stores what it is given times alpha / rank, and the method of that name with `un` in
-    front, which stores alpha / rank. Also a layer's table of scalings that is kept without a copy, changed,
-    and put back.
+    front, which stores alpha / rank. A function that multiplies a scaling for a while and stores alpha / rank
+    behind that. Also a layer's table of scalings that is kept without a copy, changed, and put back.
 
     ## Why it is wrong
 
@@ -90,6 +90,17 @@ class ScalingNotRestored(Rule):
                 trace=[
                     (shared.changed, "an entry of the same table is set"),
                     (shared.back, "and the table, with this entry, takes its own place"),
+                ],
+            )
+        for changed, reset in reset_for_a_while(ledger):
+            yield self.at(
+                reset,
+                f"`{reset.name}` puts alpha / rank in the place of what the scaling was before",
+                confidence="medium",
+                effect="a strength of 0.5 that was set before becomes 1",
+                trace=[
+                    (changed, "the scaling that is stored is multiplied for a while"),
+                    (reset, "behind it alpha / rank is stored, whatever it was before"),
                 ],
             )
         for made, undo, first in forgotten(ledger):

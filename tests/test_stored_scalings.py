@@ -94,3 +94,38 @@ PAIR = """def scale_up(self, scale):
 )
 def test_pairs(done: str, undone: str, expected: list[str], tmp_path: Path) -> None:
     assert codes(tmp_path, PLAIN.format(method=PAIR.format(done=done, undone=undone))) == expected
+
+
+WHILE = """\
+import contextlib
+
+
+@contextlib.contextmanager
+def scaled(model, factor):
+    layers = [m for m in model.modules() if hasattr(m, "lora_A")]
+    kept = [dict(m.scaling) for m in layers]
+    for m in layers:
+        for name in m.scaling:
+            m.scaling[name] {change}
+    try:
+        yield
+    finally:
+        for m, before in zip(layers, kept):
+            for name in m.scaling:
+                m.scaling[name] {back}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "expected"),
+    [
+        ("= m.scaling[name] * factor", "= m.lora_alpha[name] / m.r[name]", ["LS224"]),
+        ("*= factor", "= m.lora_alpha[name] / m.r[name]", ["LS224"]),
+        ("*= factor", "= before[name]", []),
+        ("*= factor", "/= factor", []),
+    ],
+)
+def test_a_while(change: str, back: str, expected: list[str], tmp_path: Path) -> None:
+    """What a block finds in the scaling is there again behind it, and that may be more than alpha / rank."""
+    found = lint_files(tmp_path, {"lora_while.py": WHILE.format(change=change, back=back)}, codes=["LS224"])
+    assert [item.code for item in found] == expected

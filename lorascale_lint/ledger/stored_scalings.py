@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -106,6 +107,55 @@ def forgotten(ledger: Ledger) -> Iterator[tuple[Writer, Writer, Writer]]:
                 continue
             if made and first and all(_is_given(scale) for w in made for scale in w.scales):
                 yield made[0], undo, first[0]
+
+
+def reset_for_a_while(ledger: Ledger) -> Iterator[tuple[Spot, Spot]]:
+    """Where a function multiplies a stored scaling for a block, and behind it stores alpha / rank instead."""
+    places: dict[tuple[FunctionInfo, str], list[Store | KeyWrite]] = defaultdict(list)
+    entries: list[Store | KeyWrite] = [*ledger.stores, *ledger.writes]
+    for entry in entries:
+        function, name = entry.spot.function, _path(entry)
+        if function is None or entry.spot.chain or function.file.is_test:
+            continue
+        if role_of(name.rpartition(".")[2], True) in (SCALING, MULTIPLIER):
+            places[function, name].append(entry)
+    for (function, _), own in places.items():
+        for changed in own:
+            for reset in own:
+                bare = scale_of(reset.value)
+                if bare is None or bare.by_role() != TRAINED or not _multiplies_former(changed):
+                    continue
+                if _lies_between(function, changed.spot.row, reset.spot.row):
+                    yield changed.spot, reset.spot
+
+
+def _path(entry: Store | KeyWrite) -> str:
+    """What is set: a field, or the table of which an entry is; empty where that is not known."""
+    if isinstance(entry, KeyWrite):
+        return getattr(entry.container, "path", "") or (f"self.{entry.name}" if entry.name else "")
+    return f"{getattr(entry.owner, 'path', 'self')}.{entry.field}"
+
+
+def _multiplies_former(entry: Store | KeyWrite) -> bool:
+    """Is what is stored the scaling that was there, times something else?"""
+    name = _path(entry)
+    scales = [scale_of(option.value) for option in options(entry.value)]
+    return bool(name) and any(
+        scale is not None
+        and len(scale.powers) > 1
+        and any(power == 1 and symbol.origin.startswith(name) for symbol, power in scale.powers)
+        for scale in scales
+    )
+
+
+def _lies_between(function: FunctionInfo, first: int, last: int) -> bool:
+    """Does a block run between two rows: a `yield`, or a `try` that ends in the second?"""
+    for node in function.nodes:
+        if isinstance(node, ast.Yield) and first < node.lineno < last:
+            return True
+        if isinstance(node, ast.Try) and node.finalbody and first < node.finalbody[0].lineno <= last:
+            return True
+    return False
 
 
 def _is_fresh(writer: Writer) -> bool:
