@@ -22,7 +22,8 @@ class StrengthSquared(Rule):
 
     A delta that one and the same strength multiplies twice on its way to the base: in a helper that
     computes the delta and again where it is merged, on both factors, or in a scale and beside it. One
-    number that a call is given as alpha and as the strength.
+    number that a call is given as alpha and as the strength. With `--preview`, a record that is made of a
+    delta with the strength in it and of that strength, where code multiplies by the record's field.
 
     ## Why it is wrong
 
@@ -106,14 +107,15 @@ class StrengthSquared(Rule):
                 )
                 break
         for before in scaled_before(ledger):
+            again = (before.use.spot, "and the library multiplies by it once more")
+            if before.again is not None:
+                again = (before.again, "and here what was kept beside it is multiplied by it once more")
             yield self.at(
                 before.use.spot,
                 f"`{before.strength}` is given to `{before.use.name}` with deltas that have it already",
+                confidence="high" if before.again is None else "medium",
                 effect=f"`{before.strength}` squared",
-                trace=[
-                    (before.step.spot, f"`{before.strength}` is multiplied onto the delta"),
-                    (before.use.spot, "and the library multiplies by it once more"),
-                ],
+                trace=[(before.step.spot, f"`{before.strength}` is multiplied onto the delta"), again],
             )
         for given in given_twice(ledger):
             yield self.at(

@@ -112,3 +112,80 @@ class LoraNode:
 def test_a_library_multiplies_again(patch: str, given: str, count: int, tmp_path: Path) -> None:
     source = NODE.format(patch=patch, given=given)
     assert len(lint_files(tmp_path, {"lora_node.py": source}, codes=["LS118"])) == count
+
+
+RECORDS = """\
+from dataclasses import dataclass
+
+
+@dataclass
+class Patch:
+    strength: float
+    diff: object
+
+
+def load_lora(lora, names, strength):
+    out = {{}}
+    for name in names:
+        up, down = lora[name + ".lora_up.weight"], lora[name + ".lora_down.weight"]
+        scale = lora[name + ".alpha"].item() / down.shape[0]
+        out[name] = (up @ down) * scale{folded}
+    return out
+
+
+def add(patches, deltas, strength):
+    for name, diff in deltas.items():
+        patches.setdefault(name, []).append(Patch(strength, diff))
+
+
+def apply(weight, patches):
+    for p in patches:
+        weight = weight + {read}
+    return weight
+
+
+def load(patches, lora, names, strength):
+    add(patches, load_lora(lora, names, strength), strength)
+"""
+
+
+@pytest.mark.parametrize(
+    ("folded", "read", "expected"),
+    [
+        (" * strength", "p.strength * p.diff", ["medium"]),
+        (" * strength", "p.diff", []),
+        ("", "p.strength * p.diff", []),
+    ],
+)
+def test_a_record_of_a_delta_and_its_strength(
+    folded: str, read: str, expected: list[str], tmp_path: Path
+) -> None:
+    """What a record keeps beside its strength is multiplied by it where it is used, and so not before."""
+    source = RECORDS.format(folded=folded, read=read)
+    found = lint_files(tmp_path, {"lora_patches.py": source}, codes=["LS118"])
+    assert [item.confidence for item in found] == expected
+
+
+SLOTS = """\
+class LoraSlots:
+    def __init__(self, base, slots, rank):
+        self.base = base
+        self.lora_A = torch.zeros(slots, rank, base.in_features)
+        self.lora_B = torch.zeros(slots, base.out_features, rank)
+        self.weights = torch.ones(slots)
+
+    def fill(self, i, a, b, alpha, weight=1.0):
+        self.lora_A[i] = a
+        self.lora_B[i] = b * (alpha / a.shape[0]){folded}
+        self.weights[i] = weight
+
+    def forward(self, x, i):
+        return self.base(x) + self.weights[i] * ((x @ self.lora_A[i].T) @ self.lora_B[i].T)
+"""
+
+
+@pytest.mark.parametrize(("folded", "count"), [(" * weight", 1), ("", 0)])
+def test_a_slot_that_keeps_the_strength_and_a_factor_with_it(folded: str, count: int, tmp_path: Path) -> None:
+    """A number that is put into a place of a buffer is what that place multiplies by."""
+    source = f"import torch\n\n\n{SLOTS.format(folded=folded)}"
+    assert len(lint_files(tmp_path, {"lora_slots.py": source}, codes=["LS118"])) == count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
@@ -11,7 +12,9 @@ from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import symbol_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.strengths import given_strengths
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo
 from lorascale_lint.provenance.values import Multiplied, Place, Ref, Tensor, Tup, Value, options
 
 
@@ -51,25 +54,30 @@ def _number(use: Use, parameter: str) -> str:
 
 @immutable(frozen=True, slots=True, eq=False)
 class ScaledBefore:
-    """A library is given ``strength`` to multiply by, with deltas that have it since ``step``."""
+    """``use`` is given ``strength`` to multiply by, with deltas that have it since ``step``.
+
+    ``again`` is where the project does so; None where a library does.
+    """
 
     use: Use
     strength: str
     step: Multiplied
+    again: Spot | None = None
 
 
 def scaled_before(ledger: Ledger) -> Iterator[ScaledBefore]:
-    """Each call of a library once whose deltas all have the strength that it is given."""
+    """Each call once whose deltas all have the strength that it is given, of a library or of the project."""
     held: dict[int, list[Value]] = defaultdict(list)
     for write in ledger.writes:
         if isinstance(write.container, Ref):
             held[write.container.key].append(write.value)
     seen: set[object] = set()
-    for given in given_strengths(ledger):
-        use, symbol = given.use, symbol_of(given.value)
+    libraries = ((given.use, given.value, None) for given in given_strengths(ledger))
+    for use, number, again in (*libraries, *_kept_beside(ledger)):
+        symbol = symbol_of(number)
         if symbol is None or use.spot.node in seen or use.spot.file.is_test:
             continue
-        others = [value for value in use.given.values() if value is not given.value]
+        others = [value for value in use.given.values() if value is not number]
         found: dict[str, list[Tensor]] = defaultdict(list)
         for tensor in (tensor for value in others for tensor in _tensors(value, held)):
             found[tensor.kind].append(tensor)
@@ -77,8 +85,41 @@ def scaled_before(ledger: Ledger) -> Iterator[ScaledBefore]:
             steps = [step for tensor in tensors for step in tensor.steps if symbol in dict(step.scale.powers)]
             if steps and all(dict(tensor.scale.powers).get(symbol, 0) >= 1 for tensor in tensors):
                 seen.add(use.spot.node)
-                yield ScaledBefore(use, symbol.origin, steps[-1])
+                yield ScaledBefore(use, symbol.origin, steps[-1], again)
                 break
+
+
+def _kept_beside(ledger: Ledger) -> Iterator[tuple[Use, Value, Spot | None]]:
+    """Strengths with which records of the project are made, that code multiplies by as fields of these."""
+    multiplied: dict[FileInfo, Mapping[str, ast.expr]] = {}
+    for use in ledger.uses:
+        cls = use.callee if isinstance(use.callee, ClassInfo) else None
+        for name, value in use.given.items() if cls is not None else ():
+            if cls is None or role_of(name, True) not in STRENGTHS:
+                continue
+            if cls.file not in multiplied:
+                multiplied[cls.file] = _multiplied_fields(cls.file)
+            node = multiplied[cls.file].get(name)
+            if node is not None:
+                yield use, value, Spot(cls.file, None, None, node)
+
+
+def _multiplied_fields(file: FileInfo) -> dict[str, ast.expr]:
+    """Fields by which code of a file multiplies something else than a number of itself."""
+    found: dict[str, ast.expr] = {}
+    for node in ast.walk(file.tree):
+        parts: list[ast.expr] = []
+        match node:
+            case ast.BinOp(op=ast.Mult(), left=left, right=right):
+                parts = [left, right]
+            case ast.Call(func=ast.Attribute(), keywords=keywords):
+                parts = [keyword.value for keyword in keywords if keyword.arg == "alpha"]
+            case _:
+                pass
+        for part in parts:
+            if isinstance(part, ast.Attribute):
+                found.setdefault(part.attr, part)
+    return found
 
 
 def _tensors(value: Value, held: Mapping[int, list[Value]], depth: int = 3) -> Iterator[Tensor]:

@@ -13,7 +13,8 @@ from lorascale_lint.provenance.meanings import named
 from lorascale_lint.provenance.numbers import bound
 from lorascale_lint.provenance.objects import store_attribute
 from lorascale_lint.provenance.states import is_buffer
-from lorascale_lint.provenance.values import UNKNOWN, Number, Ref, Tensor, Value, each, join, options
+from lorascale_lint.provenance.tensors import number
+from lorascale_lint.provenance.values import UNKNOWN, Ref, Tensor, Value, each, join, options
 
 
 def assign(m: Machine, target: ast.expr, value: Value) -> None:
@@ -37,8 +38,9 @@ def assign(m: Machine, target: ast.expr, value: Value) -> None:
                 store_slice(m, held, value, target)
             else:
                 store_item(m, held, m.evaluate(key), value, target)
-                if is_buffer(held) and isinstance(value, Number) and value.scale.powers:
-                    assign(m, owner, value)  # ones and zeros with a place for each adapter's number
+                known = number(value) if is_buffer(held) else None
+                if known is not None and known.scale.powers:
+                    assign(m, owner, known)  # ones and zeros with a place for each adapter's number
         case _:
             pass
 
