@@ -12,6 +12,7 @@ from lorascale_lint.ledger.just_loaded import only_if_just_loaded
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import left_overs
 from lorascale_lint.ledger.left_scales import left_scales
+from lorascale_lint.ledger.left_strengths import left_strengths
 from lorascale_lint.ledger.spots import name_spot
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
@@ -27,6 +28,7 @@ class StaleAlpha(Rule):
     - The alpha of one module, looked up in a loop that has ended, that is multiplied into, or passed with,
       the factors of the modules of another loop.
     - A scale by the name of a former loop, in a loop over the same list that calls its element otherwise.
+    - A strength that is an element of a list in a loop that has ended, multiplied on in a later loop.
     - A method that replaces both factors of a layer, and leaves the scale that another one sets with them.
 
     ## Why it is wrong
@@ -118,6 +120,16 @@ class StaleAlpha(Rule):
                         for side, spot in sorted(kept.factors.items())
                     ),
                     (store.spot, f"`{store.spot.name}` sets `{store.field}` with the factors"),
+                ],
+            )
+        for strength in left_strengths(ledger):
+            yield self.at(
+                strength.used.spot,
+                f"`{strength.name}` is that of the last adapter for all of them: its loop has ended",
+                effect=f"the last `{strength.name}` instead of each adapter's own",
+                trace=[
+                    (strength.taken, f"`{strength.name}` is an element of a list in this loop"),
+                    (strength.used.spot, "the loop has ended, and another one goes over the adapters"),
                 ],
             )
         for former in former_names(ledger):

@@ -340,3 +340,31 @@ def test_a_swap_leaves_no_scale_of_the_former_adapter(
     """What is set with the factors in one method is set in each that replaces them."""
     text = SLOT.format(told=told, before=before)
     assert len(lint_files(tmp_path, {"slot.py": text}, codes=["LS208"])) == found
+
+
+MIX = """\
+def mix_lora(model, paths, weights, load):
+    pairs = []
+    for path, weight in zip(paths, weights):
+        for name, (a, b, alpha) in load(path).items():
+            pairs.append((name, a, b, alpha / a.shape[0]{kept}))
+    for {names} in {source}:
+        model.get_parameter(name).data += {factor}scale * (b @ a)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kept", "names", "source", "factor", "found"),
+    [
+        ("", "name, a, b, scale", "pairs", "weight * ", 1),
+        (" * weight", "name, a, b, scale", "pairs", "", 0),
+        ("", "(name, a, b, scale), weight", "zip(pairs, weights)", "weight * ", 0),
+        (", weight", "name, a, b, scale, weight", "pairs", "weight * ", 0),
+    ],
+)
+def test_a_strength_of_the_last_adapter(
+    kept: str, names: str, source: str, factor: str, found: int, tmp_path: Path
+) -> None:
+    """Each adapter has its own strength, also where its factors are kept for a second loop."""
+    text = MIX.format(kept=kept, names=names, source=source, factor=factor)
+    assert len(lint_files(tmp_path, {"lora_mix.py": text}, codes=["LS208"])) == found

@@ -1,0 +1,74 @@
+"""Strengths that a loop over adapters leaves under its name, and a later loop multiplies on."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from lorascale_lint.immutable import immutable
+from lorascale_lint.knowledge.roles import STRENGTHS, weighs
+from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.origins import last_of
+from lorascale_lint.ledger.spots import Spot
+from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.results import loops_around
+from lorascale_lint.provenance.scale import Scale
+from lorascale_lint.provenance.values import Multiplied
+
+
+@immutable(frozen=True, slots=True, eq=False)
+class LeftStrength:
+    """``name`` is an element of a list in the loop at ``taken``, which has ended at ``used``."""
+
+    name: str
+    taken: Spot
+    used: Multiplied
+
+
+def left_strengths(ledger: Ledger) -> Iterator[LeftStrength]:
+    """One for each name of a function."""
+    seen: set[tuple[FunctionInfo, str]] = set()
+    for step in ledger.multiplied:
+        function, number = step.spot.function, step.number
+        if function is None or number is None or step.spot.chain or step.spot.file.is_test:
+            continue
+        if not _is_of_a_list(step.scale):
+            continue
+        for part in ast.walk(number):
+            name = part.id if isinstance(part, ast.Name) else ""
+            if not name or (function, name) in seen:
+                continue
+            loop = _ended(function, name, step.spot.node)
+            if loop is not None:
+                seen.add((function, name))
+                yield LeftStrength(name, Spot(step.spot.file, function, step.spot.cls, loop.target), step)
+
+
+def _is_of_a_list(scale: Scale) -> bool:
+    """Is it a strength that is one element of several?"""
+    return any(
+        origin.endswith("[*]")
+        and (symbol.role in STRENGTHS or (not symbol.role and weighs(_list_of(origin))))
+        for symbol, origin in ((symbol, symbol.origin) for symbol, _ in scale.powers)
+    )
+
+
+def _list_of(origin: str) -> str:
+    return last_of(origin.removesuffix("[*]"))
+
+
+def _ended(function: FunctionInfo, name: str, node: ast.AST) -> ast.For | None:
+    """The loop that alone gives the name its values, if it has ended in another loop around ``node``."""
+    loops = [part for part in function.nodes if isinstance(part, ast.For) and name in _names(part.target)]
+    bound = sum(
+        isinstance(part, ast.Name) and part.id == name and not isinstance(part.ctx, ast.Load)
+        for part in ast.walk(function.node)
+    )
+    around = loops_around(function, node)
+    if len(loops) != 1 or bound != 1 or name in function.parameters or not around or loops[0] in around:
+        return None
+    return loops[0] if (loops[0].end_lineno or 0) < around[-1].lineno else None
+
+
+def _names(target: ast.expr) -> set[str]:
+    return {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
