@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.growing import growing
+from lorascale_lint.ledger.growing import growing, grown_factors
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.rule import Rule
 
@@ -17,7 +17,8 @@ class ScaleGrowsInLoop(Rule):
 
     A name that is set before a loop, and that each round multiplies by what belongs to its module (alpha
     / rank, the weight of its block), or divides by its rank, before it scales the delta of that module: the
-    second module gets the product of both, the tenth that of ten.
+    second module gets the product of both, the tenth that of ten. And a factor from before a loop that each
+    round multiplies by a scale.
 
     ## Why it is wrong
 
@@ -83,4 +84,11 @@ class ScaleGrowsInLoop(Rule):
                     (spot, f"{name} is multiplied here, and keeps that for the next round"),
                     (found.used.spot, "where the delta of the next module gets all of it"),
                 ],
+            )
+        for name, step in grown_factors(ledger):
+            yield self.at(
+                step.spot,
+                f"`{name}` in `{step.spot.name}` is multiplied by its scale in each round of a loop",
+                effect="the first round is right, each further one multiplies once more",
+                trace=[(step.spot, f"`{name}` is older than the loop, and keeps this for the next round")],
             )

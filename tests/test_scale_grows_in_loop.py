@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorascale_lint.engine import lint
+from tests.projects import lint_files
 
 MERGE = """
 def merge(weights, lora, strength, blocks, decay):
@@ -78,3 +79,30 @@ def test_a_rank_that_stands_in_for_a_missing_alpha_of_the_next_module_is_no_grow
     body = "rank = down.shape[0]\n"
     body += "scale = rank if index == 0 else scale\nweights[name] += scale / rank * up @ down"
     assert found(body, tmp_path) == []
+
+
+SPREAD = """\
+def spread_lora(sd, targets):
+    lora_down, lora_up, alpha = sd["lora_down"], sd["lora_up"], sd["alpha"]
+    {before}
+    for weight in targets:
+        {inside}
+        weight += lora_up @ lora_down
+"""
+SCALED = "lora_up = lora_up * (alpha / lora_down.shape[0])"
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "count"),
+    [
+        ("pass", SCALED, 1),
+        ("pass", "lora_up *= alpha / lora_down.shape[0]", 1),
+        (SCALED, "pass", 0),
+        ("first = lora_up", SCALED.replace("= lora_up", "= first"), 0),
+        ("pass", f"lora_up = sd['lora_up']\n        {SCALED}", 0),
+    ],
+)
+def test_a_factor_that_each_round_multiplies(before: str, inside: str, count: int, tmp_path: Path) -> None:
+    """One pair for several weights is scaled once."""
+    source = SPREAD.format(before=before, inside=inside)
+    assert len(lint_files(tmp_path, {"lora_spread.py": source}, codes=["LS130"])) == count

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B
 from lorascale_lint.ledger.entries import Apply, Bind, Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.results import loops_around, statement_of
 from lorascale_lint.provenance.scale import LEFT, Scale, Symbol
-from lorascale_lint.provenance.values import options
+from lorascale_lint.provenance.values import Multiplied, Tensor, options
 
 
 @immutable(frozen=True, slots=True, eq=False)
@@ -41,6 +44,43 @@ def growing(ledger: Ledger) -> Iterator[Growing]:
             seen.add(node)
             used = grown[0]
             yield Growing(used, _made(ledger, used), _is_of_a_module(_repeated(used.scale)))
+
+
+def grown_factors(ledger: Ledger) -> Iterator[tuple[str, Multiplied]]:
+    """Factors and deltas from before a loop that each round of it multiplies by a scale, and their names."""
+    seen: set[ast.AST] = set()
+    for step in ledger.multiplied:
+        spot, factor = step.spot, step.before
+        if spot.function is None or spot.chain or spot.file.is_test or spot.node in seen:
+            continue
+        if not isinstance(factor, Tensor) or factor.kind not in (A, B, "delta") or not step.scale.powers:
+            continue
+        name = _multiplied_name(spot.function, spot.node)
+        loops = loops_around(spot.function, spot.node) if name else []
+        if loops and _bindings(loops[0], name) == 1:
+            seen.add(spot.node)
+            yield name, step
+
+
+def _multiplied_name(function: FunctionInfo, node: ast.AST) -> str:
+    """The name that becomes its own multiple: ``up *= scale``, ``up = up * scale``."""
+    match statement_of(function, node):
+        case ast.AugAssign(target=ast.Name(id=name), op=ast.Mult() | ast.Div()):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, right=right) as value):
+            if value is node and any(
+                isinstance(part, ast.Name) and part.id == name for part in (left, right)
+            ):
+                return name
+        case _:
+            pass
+    return ""
+
+
+def _bindings(node: ast.AST, name: str) -> int:
+    """How often something gets the name there."""
+    parts = [part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name]
+    return sum(not isinstance(part.ctx, ast.Load) for part in parts)
 
 
 def _repeated(scale: Scale) -> list[Symbol]:
