@@ -215,3 +215,37 @@ def test_a_plain_sum_that_is_no_choice(tmp_path: Path) -> None:
     source = PARAMETRISED.format(sum=OUTSIDE).replace("self.change = self.plain", "self.change = None")
     found = lint_files(tmp_path, {"lora_weight.py": source}, codes=["LS411"])
     assert [finding.code for finding in found] == ["LS411"]
+
+
+PLAIN = """\
+from safetensors.torch import load_file
+
+
+def merge(model, path):
+    sd = load_file(path)
+    {first}
+    for key in [k for k in sd if k.endswith(".lora_down.weight")]:
+        stem = key[: -len(".lora_down.weight")]
+        {inside}
+        down, up = sd[key], sd[stem + ".lora_up.weight"]
+        scale = sd[stem + ".alpha"].item() / down.shape[0]
+        model.get_parameter(stem + ".weight").data += scale * up @ down
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "inside", "expected"),
+    [
+        ("print(sum(k.endswith('.dora_scale') for k in sd), 'magnitudes')", "pass", ["medium"]),
+        ("print(len(sd), 'tensors')", "pass", []),
+        ("pass", "if stem + '.dora_scale' in sd:\n            continue", []),
+        ("pass", "if stem + '.dora_scale' in sd:\n            raise ValueError(stem)", []),
+    ],
+)
+def test_a_merge_that_knows_of_magnitudes_and_leaves_them_out(
+    first: str, inside: str, expected: list[str], tmp_path: Path
+) -> None:
+    """LS408: who names the key knows that there are such files."""
+    source = PLAIN.format(first=first, inside=inside)
+    found = lint_files(tmp_path, {"dora_merge.py": source}, codes=["LS408"])
+    assert [item.confidence for item in found] == expected

@@ -6,12 +6,13 @@ import ast
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.roles import MAGNITUDE
+from lorascale_lint.knowledge.roles import MAGNITUDE, key_role
 from lorascale_lint.ledger.entries import KeyRead
 from lorascale_lint.ledger.fates import Fate, every_fate, is_named, origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Text
 
 
@@ -61,12 +62,19 @@ def lost_magnitudes(ledger: Ledger) -> Iterator[LostMagnitude]:
         if not found or not is_named(fate) or _is_used(fate, origin):
             continue
         missed = _missed(fate, origin)
-        spots = [apply.spot for apply in fate.applies] if missed is not None else []
+        spots = [a.spot for a in fate.applies if missed is not None or _names_magnitude(a.spot.function)]
         spots += [output.down.spot for output in fate.outputs if output.is_renamed]
         if spots and spots[0].node not in seen:
             seen.add(spots[0].node)
             name = _renamed(fate, origin)
             yield LostMagnitude(spots[0], key, missed, fate.skipped(key), name, _pattern(fate, name))
+
+
+def _names_magnitude(function: FunctionInfo | None) -> bool:
+    """Does the function that applies the factors name the key of a magnitude itself, in a test or a count?"""
+    nodes = function.nodes if function is not None else []
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return any(key_role(text) == MAGNITUDE for text in texts)
 
 
 def _is_found(fate: Fate, origin: str) -> bool:
