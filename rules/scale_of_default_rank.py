@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.default_ranks import default_ranks
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.padded_ranks import padded_ranks
 from lorascale_lint.rule import Rule
 
 
@@ -16,7 +17,8 @@ class ScaleOfDefaultRank(Rule):
     ## What it finds
 
     A call that makes a layer with the rank of a table (`rank_pattern.get(name, config.r)`) and with a scale
-    that is divided by the rank which stands in where the table has no entry.
+    that is divided by the rank which stands in where the table has no entry. Also an alpha that is divided by
+    the rank of a place for several adapters (`max_rank`), or by the rows of a factor that was padded to it.
 
     ## Why it is wrong
 
@@ -82,4 +84,14 @@ class ScaleOfDefaultRank(Rule):
                 f"the layer may have the rank `{found.own}`, and its scale is divided by `{found.default}`",
                 effect="4.00x too strong for a layer of rank 64 beside a default of 16",
                 trace=[(found.use.spot, f"the scale that is given is {found.scale.formula()}")],
+            )
+        for padded in padded_ranks(ledger):
+            yield self.at(
+                padded.quotient,
+                "alpha is divided by the rank that there is room for, and not by that of its factors",
+                effect="for a rank of 16 in a place for 64: 4.00x too weak",
+                trace=[
+                    (padded.padded, "the factors are put where there is room for a higher rank"),
+                    (padded.quotient, "alpha belongs to the rank that they have"),
+                ],
             )

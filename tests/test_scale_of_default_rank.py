@@ -42,3 +42,56 @@ def test_divided_by_the_default(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_silent(name: str, tmp_path: Path) -> None:
     assert not lint_files(tmp_path, {"lora_model.py": SOURCE.format(body=RIGHT[name])}, codes=["LS229"])
+
+
+SLOTS = """\
+import torch
+import torch.nn.functional as F
+
+
+class LoraSlots:
+    def __init__(self, base, slots, max_rank):
+        self.base, self.max_rank = base, max_rank
+        self.lora_A = torch.zeros(slots, max_rank, base.in_features)
+        self.lora_B = torch.zeros(slots, base.out_features, max_rank)
+        self.scale = torch.ones(slots)
+
+    def fill(self, i, a, b, alpha):
+        r = a.shape[0]
+        self.lora_A[i, :r] = a
+        self.lora_B[i, :, :r] = b
+        self.scale[i] = alpha / {below}
+"""
+BANK = """\
+import torch.nn.functional as F
+
+
+class LoraBank:
+    def __init__(self, max_rank):
+        self.max_rank, self.A, self.B, self.scale = max_rank, [], [], []
+
+    def add(self, lora_a, lora_b, alpha):
+        r = lora_a.shape[0]
+        room = F.pad(lora_b, (0, self.max_rank - r))
+        {name} = F.pad(lora_a, (0, 0, 0, self.max_rank - r))
+        self.A.append({name})
+        self.B.append(room)
+        self.scale.append(alpha / {below})
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        (SLOTS.format(below="self.max_rank"), 1),
+        (SLOTS.format(below="r"), 0),
+        (SLOTS.format(below="a.shape[0]"), 0),
+        (BANK.format(name="lora_a", below="lora_a.shape[0]"), 1),
+        (BANK.format(name="wide", below="lora_a.shape[0]"), 0),
+        (BANK.format(name="wide", below="r"), 0),
+        (BANK.format(name="wide", below="self.max_rank"), 1),
+    ],
+)
+def test_padded_factors(source: str, count: int, tmp_path: Path) -> None:
+    """Rows of zeros are no rank."""
+    assert len(lint_files(tmp_path, {"lora_slots.py": source}, codes=["LS229"])) == count

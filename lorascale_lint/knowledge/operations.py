@@ -189,3 +189,5 @@ OF_TWO = frozenset("add subtract multiply divide".split())
 
 SURE = frozenset("add subtract multiply divide addmm transpose product copy_into keep".split())
 """Effects that no method but a tensor's has under these names."""
+PADS = frozenset({"pad", "constant_pad", "zero_pad", "constant_pad_nd"})
+"""Operations after which a factor has more rows than its rank: torch.nn.functional, numpy, jax.numpy, mlx."""

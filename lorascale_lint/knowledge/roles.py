@@ -97,7 +97,7 @@ _STRONG = {
 }  # fmt: skip
 _WEAK = {
     "alpha": ALPHA, "alphas": ALPHA, "alpha value": ALPHA, "linear alpha": ALPHA, "default alpha": ALPHA, "alpha pattern": ALPHA,
-    "rank": RANK, "r": RANK, "dim": RANK, "ranks": RANK, "rank pattern": RANK, "rank dim": RANK, "low rank": RANK,
+    "rank": RANK, "r": RANK, "dim": RANK, "ranks": RANK, "rank pattern": RANK, "rank dim": RANK, "low rank": RANK, "max rank": RANK,
     "scaling": SCALING, "scalings": SCALING, "scaling factor": SCALING, "scaling factors": SCALING,
     "coefficient": STRENGTH, "coeff": STRENGTH,
     "strength": STRENGTH, "multiplier": STRENGTH, "ratio": STRENGTH, "strengths": STRENGTH, "multipliers": STRENGTH, "model strength": STRENGTH,
