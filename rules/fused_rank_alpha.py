@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.ledger.cut_ranks import cut_ranks
 from lorascale_lint.ledger.fusions import fusions
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.resized import recuts, resized
@@ -21,8 +22,9 @@ class FusedRankAlpha(Rule):
     under the fused module's key, or gives all three back together; also where adapters are stacked, each part
     times its weight. Also a function that decomposes the delta of a PEFT adapter anew
     (`torch.linalg.svd`) or joins several, writes the new rank into its configuration, and says nothing of
-    alpha; and one that
-    writes both factors of a file anew, out of a decomposition, and copies the file's alpha.
+    alpha; and one that writes both factors of a file anew, out of a decomposition, and copies the file's
+    alpha. With `--preview`, one that keeps some ranks of both factors (`down[:rank]`, `up[:, :rank]`) beside
+    the alpha of all of them.
 
     ## Why it is wrong
 
@@ -134,6 +136,17 @@ class FusedRankAlpha(Rule):
                     ),
                     (recut.factor, "new factors are written, of as many columns as were kept"),
                     (recut.alpha, "and alpha as it was read"),
+                ],
+            )
+        for cut in cut_ranks(ledger):
+            yield self.at(
+                cut.alpha,
+                f"`{cut.alpha.name}` keeps `{cut.kept}` of the ranks and the alpha of all of them",
+                confidence="medium",
+                effect="effective scale alpha / new rank: 4.00x too strong from rank 64 to 16",
+                trace=[
+                    (cut.factor, "some rows of the factor are kept, and the same columns of the other one"),
+                    (cut.alpha, "alpha goes on as it was"),
                 ],
             )
         for fusion in fusions(ledger):
