@@ -56,3 +56,30 @@ class LoraPair:
 def test_some_of_the_ranks(source: str, count: int, tmp_path: Path) -> None:
     """A reader divides alpha by the rows that are left."""
     assert len(lint_files(tmp_path, {"lora_cut.py": source}, codes=["LS308"])) == count
+
+
+JOINED = """\
+import torch
+
+
+def sum_loras(first, second, w1, w2):
+    lora_A = torch.cat([first["A"], second["A"]], dim=0)
+    lora_B = torch.cat([{one}w1 * first["B"], {two}w2 * second["B"]], dim=1)
+    return {{"A": lora_A, "B": lora_B, "alpha": {alpha}}}
+"""
+SCALES = {
+    "one": 'first["alpha"] / first["A"].shape[0] * ',
+    "two": 'second["alpha"] / second["A"].shape[0] * ',
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        (JOINED.format(one="", two="", alpha='first["alpha"]'), 1),
+        (JOINED.format(**SCALES, alpha="float(lora_A.shape[0])"), 0),
+        (JOINED.format(one="", two="", alpha='first["alpha"] + second["alpha"]'), 0),
+    ],
+)
+def test_a_record_of_two_adapters_with_the_alpha_of_one(source: str, count: int, tmp_path: Path) -> None:
+    assert len(lint_files(tmp_path, {"lora_sum.py": source}, codes=["LS308"])) == count

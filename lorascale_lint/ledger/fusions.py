@@ -10,7 +10,7 @@ from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.tables import Table, is_plain_factor, tables
+from lorascale_lint.ledger.tables import Table, is_plain_factor, literal_of, tables
 from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.scale import EXTENT, STAND_IN, Scale
 from lorascale_lint.provenance.values import Hole, Place, Tensor, Text, Tup, Value, options
@@ -44,7 +44,22 @@ def fusions(ledger: Ledger) -> Iterator[Fusion]:
             up = next(wide, None)
             if down is not None and up is not None and not alpha.spot.file.is_test:
                 yield Fusion(down.spot, up.spot, alpha.spot, _is_sure(up.value))
+    yield from _records(made)
     yield from _given_back(ledger, made)
+
+
+def _records(made: list[Table]) -> Iterator[Fusion]:
+    """Dictionaries of one pair, with keys of no module, and the alpha that one part of it has."""
+    for table in made:
+        for alpha in table.by_role(ALPHA):
+            if not literal_of(alpha.key).isidentifier() or alpha.spot.file.is_test:
+                continue
+            row = [write for write in table.writes if literal_of(write.key).isidentifier()]
+            downs = (w for w in row if _side(w.value) == A and _joins(w.value, A, 0))
+            down = next((w for w in downs if _is_alpha_beside(alpha.value, w.value)), None)
+            up = next((w for w in row if _side(w.value) == B and _joins(w.value, B, 1)), None)
+            if down is not None and up is not None:
+                yield Fusion(down.spot, up.spot, alpha.spot, sure=False)
 
 
 def _given_back(ledger: Ledger, made: list[Table]) -> Iterator[Fusion]:
