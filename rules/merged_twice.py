@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.added_after_merge import added_after_merge, merged_again
 from lorascale_lint.ledger.added_twice import added_twice
+from lorascale_lint.ledger.attached_again import attached_again
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.merged_each_call import merged_each_call
 from lorascale_lint.ledger.merged_twice import merged_twice
@@ -26,7 +27,8 @@ class MergedTwice(Rule):
     that adds the delta in any case, beside a merge that puts it into the weight and notes that in a flag
     which nothing reads; or beside one that leaves the layer, its factors and its fields as they are, where
     the model is run behind it, and with `--preview` wherever it is. And code that adds the delta to what a
-    property or getter of the layer gives, which has added it already.
+    property or getter of the layer gives, which has added it already. And PEFT's adapter that is merged into
+    a model, and loaded from the same place on top of the merged one.
 
     ## Why it is wrong
 
@@ -102,6 +104,17 @@ class MergedTwice(Rule):
                     effect="2.00x too strong at the second call, 3.00x at the third",
                     trace=[(apply.spot, "the sum is kept, and nothing here takes the delta out")],
                 )
+        for on_top in attached_again(ledger):
+            yield self.at(
+                on_top.again.spot,
+                "the adapter that was merged into this model is loaded on top of it once more",
+                effect="2.00x too strong",
+                trace=[
+                    (on_top.loaded.spot, "the adapter is loaded"),
+                    (on_top.merge.spot, "and put into the weights of the model"),
+                    (on_top.again.spot, "here the same is added to those"),
+                ],
+            )
         for twice in added_twice(ledger):
             first, again = twice.first.spot, twice.again.spot
             yield self.at(

@@ -189,3 +189,36 @@ class MergingLinear(nn.Linear):
 def test_a_change_of_mode_merges_once(otherwise: str, expected: list[str], tmp_path: Path) -> None:
     found = lint_files(tmp_path, {"merging.py": MODES.format(otherwise=otherwise)}, codes=["LS125"])
     assert [finding.confidence for finding in found] == expected
+
+
+STAGES = """\
+from peft import PeftModel
+
+
+def continued(base, first, second):
+    {merge}
+    return PeftModel.from_pretrained({model}, {again})
+"""
+LOADED = "model = PeftModel.from_pretrained(base, first)"
+MERGED = "merged = PeftModel.from_pretrained(base, first).merge_and_unload()"
+
+
+@pytest.mark.parametrize(
+    ("merge", "model", "again", "count"),
+    [
+        (MERGED, "merged", "first", 1),
+        (
+            "model = PeftModel.from_pretrained(base, first)\n    model = model.merge_and_unload()",
+            "model",
+            "first",
+            1,
+        ),
+        (MERGED, "merged", "second", 0),
+        (MERGED, "base", "first", 0),
+        (f"{LOADED}\n    model = model.unload()", "model", "first", 0),
+    ],
+)
+def test_an_adapter_on_top_of_itself(merge: str, model: str, again: str, count: int, tmp_path: Path) -> None:
+    """Who goes on training factors starts from the base that they belong to."""
+    source = STAGES.format(merge=merge, model=model, again=again)
+    assert len(lint_files(tmp_path, {"stages.py": source}, codes=["LS125"])) == count
