@@ -81,18 +81,18 @@ class MergedTwice(Rule):
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls that merge a layer whose weight has its delta already, and forwards that keep the sum."""
         seen: set[object] = set()
-        for found in merged_twice(ledger):
+        for found in (*merged_twice(ledger), *attached_again(ledger)):
             if found.merge.node in seen:
                 continue
             seen.add(found.merge.node)
             yield self.at(
                 found.merge,
-                f"`{found.layer}` is told to merge a delta that its weight has already",
+                f"`{found.layer}` {found.again}",
                 effect="2.00x too strong while it is merged",
                 trace=[
-                    (found.delta, "the delta of the layer is taken"),
-                    (found.by_hand, "and written into its weight"),
-                    (found.merge, "then the layer adds it once more"),
+                    (found.delta, "the delta is taken"),
+                    (found.by_hand, "and written into the weight"),
+                    (found.merge, "then it is added once more"),
                 ],
             )
         for apply in merged_each_call(ledger):
@@ -104,17 +104,6 @@ class MergedTwice(Rule):
                     effect="2.00x too strong at the second call, 3.00x at the third",
                     trace=[(apply.spot, "the sum is kept, and nothing here takes the delta out")],
                 )
-        for on_top in attached_again(ledger):
-            yield self.at(
-                on_top.again.spot,
-                "the adapter that was merged into this model is loaded on top of it once more",
-                effect="2.00x too strong",
-                trace=[
-                    (on_top.loaded.spot, "the adapter is loaded"),
-                    (on_top.merge.spot, "and put into the weights of the model"),
-                    (on_top.again.spot, "here the same is added to those"),
-                ],
-            )
         for twice in added_twice(ledger):
             first, again = twice.first.spot, twice.again.spot
             yield self.at(

@@ -122,24 +122,14 @@ class StaleAlpha(Rule):
                     (store.spot, f"`{store.spot.name}` sets `{store.field}` with the factors"),
                 ],
             )
-        for strength in left_strengths(ledger):
-            yield self.at(
-                strength.used.spot,
-                f"`{strength.name}` is that of the last adapter for all of them: its loop has ended",
-                effect=f"the last `{strength.name}` instead of each adapter's own",
-                trace=[
-                    (strength.taken, f"`{strength.name}` is an element of a list in this loop"),
-                    (strength.used.spot, "the loop has ended, and another one goes over the adapters"),
-                ],
-            )
-        for former in former_names(ledger):
+        for former in (*former_names(ledger), *left_strengths(ledger)):
             yield self.at(
                 former.used,
-                f"`{former.name}` is left over from a former loop: this one calls its element `{former.own}`",
-                effect="the scale of the last element instead of each one's own",
+                f"`{former.name}` is left over from a former loop{former.instead}",
+                effect=f"the `{former.name}` of the last element instead of each one's own",
                 trace=[
                     (former.bound, f"`{former.name}` is an element in a loop that has ended"),
-                    (former.used, f"it scales every element here, and `{former.own}` is not read"),
+                    (former.used, "it scales every element of this one"),
                 ],
             )
         for carried in carried_over(ledger):

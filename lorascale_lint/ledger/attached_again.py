@@ -6,25 +6,18 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import ADAPTER_STEPS, AdapterStep
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.merged_twice import MergedTwice
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import statement_of
 from lorascale_lint.provenance.values import UNKNOWN, Place, Text, Value
 
-
-@immutable(frozen=True, slots=True, eq=False)
-class AttachedAgain:
-    """``merge`` puts the adapter of ``loaded`` into the weights, and ``again`` loads the same on top."""
-
-    loaded: Use
-    merge: Use
-    again: Use
+_ON_TOP = "gets the adapter on top that was merged into it"
 
 
-def attached_again(ledger: Ledger) -> Iterator[AttachedAgain]:
+def attached_again(ledger: Ledger) -> Iterator[MergedTwice]:
     """Each second load once."""
     by_function: dict[FunctionInfo | None, list[Use]] = defaultdict(list)
     for use in ledger.uses:
@@ -41,7 +34,7 @@ def attached_again(ledger: Ledger) -> Iterator[AttachedAgain]:
             for again in loads:
                 same = path is not None and again is not loaded and _path(again) == path
                 if loaded is not None and same and _is_given(again, merge, merged):
-                    yield AttachedAgain(loaded, merge, again)
+                    yield MergedTwice(merged or "model", loaded.spot, merge.spot, again.spot, _ON_TOP)
                     break
 
 

@@ -14,12 +14,17 @@ from lorascale_lint.linking.definitions import FunctionInfo
 
 @immutable(frozen=True, slots=True)
 class FormerName:
-    """The scale at ``used`` is by ``name``, of the loop at ``bound``; its own loop says ``own``."""
+    """The scale at ``used`` is by ``name``, of the loop at ``bound``; its own loop may say ``own``."""
 
     name: str
     own: str
     bound: Spot
     used: Spot
+
+    @property
+    def instead(self) -> str:
+        """What stands in the place of the name, as a part of a sentence."""
+        return f": this one calls its element `{self.own}`" if self.own else ", of which it is the last"
 
 
 def former_names(ledger: Ledger) -> Iterator[FormerName]:

@@ -5,27 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import STRENGTHS, weighs
+from lorascale_lint.ledger.former_names import FormerName
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.origins import last_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import loops_around
 from lorascale_lint.provenance.scale import Scale
-from lorascale_lint.provenance.values import Multiplied
 
 
-@immutable(frozen=True, slots=True, eq=False)
-class LeftStrength:
-    """``name`` is an element of a list in the loop at ``taken``, which has ended at ``used``."""
-
-    name: str
-    taken: Spot
-    used: Multiplied
-
-
-def left_strengths(ledger: Ledger) -> Iterator[LeftStrength]:
+def left_strengths(ledger: Ledger) -> Iterator[FormerName]:
     """One for each name of a function."""
     seen: set[tuple[FunctionInfo, str]] = set()
     for step in ledger.multiplied:
@@ -41,7 +31,8 @@ def left_strengths(ledger: Ledger) -> Iterator[LeftStrength]:
             loop = _ended(function, name, step.spot.node)
             if loop is not None:
                 seen.add((function, name))
-                yield LeftStrength(name, Spot(step.spot.file, function, step.spot.cls, loop.target), step)
+                bound = Spot(step.spot.file, function, step.spot.cls, loop.target)
+                yield FormerName(name, "", bound, step.spot)
 
 
 def _is_of_a_list(scale: Scale) -> bool:

@@ -30,6 +30,7 @@ class MergedTwice:
     delta: Spot
     by_hand: Spot
     merge: Spot
+    again: str = "is told to merge a delta that its weight has already"
 
 
 def merged_twice(ledger: Ledger) -> Iterator[MergedTwice]:
