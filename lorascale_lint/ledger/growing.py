@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 
+from lorascale_lint.bounds import KEPT_STATEMENTS
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, RANK, A, B
 from lorascale_lint.ledger.entries import Apply, Bind, Fold
@@ -57,7 +59,7 @@ def grown_factors(ledger: Ledger) -> Iterator[tuple[str, Multiplied]]:
             continue
         name = _multiplied_name(spot.function, spot.node)
         loops = loops_around(spot.function, spot.node) if name else []
-        if loops and _bindings(loops[0], name) == 1:
+        if loops and _bound(loops[0])[name] == 1:
             seen.add(spot.node)
             yield name, step
 
@@ -77,10 +79,11 @@ def _multiplied_name(function: FunctionInfo, node: ast.AST) -> str:
     return ""
 
 
-def _bindings(node: ast.AST, name: str) -> int:
-    """How often something gets the name there."""
-    parts = [part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name]
-    return sum(not isinstance(part.ctx, ast.Load) for part in parts)
+@lru_cache(KEPT_STATEMENTS)  # asked for each factor that is multiplied in a loop
+def _bound(node: ast.AST) -> Counter[str]:
+    """How often something gets each name there."""
+    parts = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return Counter(part.id for part in parts if not isinstance(part.ctx, ast.Load))
 
 
 def _repeated(scale: Scale) -> list[Symbol]:

@@ -17,7 +17,7 @@ from lorascale_lint.provenance.scale import Scale
 
 def left_strengths(ledger: Ledger) -> Iterator[FormerName]:
     """One for each name of a function."""
-    seen: set[tuple[FunctionInfo, str]] = set()
+    seen: set[tuple[FunctionInfo, str, ast.AST]] = set()
     for step in ledger.multiplied:
         function, number = step.spot.function, step.number
         if function is None or number is None or step.spot.chain or step.spot.file.is_test:
@@ -26,11 +26,12 @@ def left_strengths(ledger: Ledger) -> Iterator[FormerName]:
             continue
         for part in ast.walk(number):
             name = part.id if isinstance(part, ast.Name) else ""
-            if not name or (function, name) in seen:
+            around = loops_around(function, step.spot.node) if name else []
+            if not around or (function, name, around[0]) in seen:
                 continue
-            loop = _ended(function, name, step.spot.node)
+            loop = _ended(function, name, around)
+            seen.add((function, name, around[0]))
             if loop is not None:
-                seen.add((function, name))
                 bound = Spot(step.spot.file, function, step.spot.cls, loop.target)
                 yield FormerName(name, "", bound, step.spot)
 
@@ -48,15 +49,14 @@ def _list_of(origin: str) -> str:
     return last_of(origin.removesuffix("[*]"))
 
 
-def _ended(function: FunctionInfo, name: str, node: ast.AST) -> ast.For | None:
-    """The loop that alone gives the name its values, if it has ended in another loop around ``node``."""
+def _ended(function: FunctionInfo, name: str, around: list[ast.For | ast.AsyncFor]) -> ast.For | None:
+    """The loop that alone gives the name its values, if it has ended before those of ``around`` begin."""
     loops = [part for part in function.nodes if isinstance(part, ast.For) and name in _names(part.target)]
     bound = sum(
         isinstance(part, ast.Name) and part.id == name and not isinstance(part.ctx, ast.Load)
         for part in ast.walk(function.node)
     )
-    around = loops_around(function, node)
-    if len(loops) != 1 or bound != 1 or name in function.parameters or not around or loops[0] in around:
+    if len(loops) != 1 or bound != 1 or name in function.parameters or loops[0] in around:
         return None
     return loops[0] if (loops[0].end_lineno or 0) < around[-1].lineno else None
 

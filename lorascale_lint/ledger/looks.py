@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from lorascale_lint.ledger.entries import Apply, KeyRead, KeyWrite, Return, Store, Use
+from lorascale_lint.ledger.entries import Apply, Fold, KeyRead, KeyWrite, Return, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Multiplied
 
-Entry = TypeVar("Entry", Apply, KeyWrite, Multiplied, Return, Store, Use)
+Entry = TypeVar("Entry", Apply, Fold, KeyWrite, Multiplied, Return, Store, Use)
 
 
 @dataclass(slots=True)
@@ -39,6 +39,11 @@ class ByFunction:
     def applies(self) -> Mapping[FunctionInfo | None, list[Apply]]:
         """Where deltas meet their base."""
         return _grouped(self._ledger.applies)
+
+    @cached_property
+    def folds(self) -> Mapping[FunctionInfo | None, list[Fold]]:
+        """Where factors are multiplied by a number and kept."""
+        return _grouped(self._ledger.folds)
 
     @cached_property
     def multiplied(self) -> Mapping[FunctionInfo | None, list[Multiplied]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.entries import Apply, Ask, Fold
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
 from lorascale_lint.ledger.numbers import symbol_of, trained
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import NONE, Number, Value, options
 
@@ -32,20 +35,22 @@ _ORDER = {"Lt": True, "LtE": True, "Gt": False, "GtE": False}
 
 def lost_signs(ledger: Ledger) -> Iterator[LostSign]:
     """Each test once, of a strength that multiplies a trained delta in the same function."""
-    seen: set[ast.AST] = set()
-    uses: list[Apply | Fold] = [*ledger.applies, *ledger.folds]
+    asked: dict[FunctionInfo | None, list[tuple[Ask, Symbol]]] = defaultdict(list)
     for ask in ledger.asks:
-        symbol = _strength(ask.value)
-        function = ask.spot.function
-        if symbol is None or symbol.role not in STRENGTHS or ask.spot.chain or ask.spot.file.is_test:
+        symbol = _strength(ask.value) if ask.how in (*_ORDER, "truth") else None
+        if symbol is not None and symbol.role in STRENGTHS and not ask.spot.chain:
+            asked[ask.spot.function].append((ask, symbol))
+    seen: set[ast.AST] = set()
+    entries = ledger.once(ByFunction)
+    for function, asks in asked.items():
+        if function is None or function.file.is_test:
             continue
-        if ask.how not in (*_ORDER, "truth") or ask.spot.node in seen or function is None:
-            continue
-        own = [use for use in uses if use.spot.function is function and not use.spot.chain]
-        found = _zero(own, ask, symbol) if ask.how == "truth" else _below(own, ask, symbol)
-        if found is not None:
-            seen.add(ask.spot.node)
-            yield LostSign(ask, symbol.origin.partition("=")[0], found, ask.how != "truth")
+        uses = _Uses([*entries.applies.get(function, ()), *entries.folds.get(function, ())])
+        for ask, symbol in asks:
+            found = uses.zero(ask, symbol) if ask.how == "truth" else uses.below(ask, symbol)
+            if found is not None and ask.spot.node not in seen:
+                seen.add(ask.spot.node)
+                yield LostSign(ask, symbol.origin.partition("=")[0], found, ask.how != "truth")
 
 
 def _strength(value: Value) -> Symbol | None:
@@ -54,28 +59,37 @@ def _strength(value: Value) -> Symbol | None:
     return found[0] if len(found) == 1 else None
 
 
+class _Uses:
+    """Uses of factors in one function, by what was asked before them and by the numbers in their scales."""
+
+    def __init__(self, uses: Iterable[Apply | Fold]) -> None:
+        self.behind: dict[tuple[str, bool], list[Apply | Fold]] = defaultdict(list)
+        self.scaled_by: dict[str, list[Apply | Fold]] = defaultdict(list)
+        for use in uses:
+            if not use.spot.chain:
+                for atom in use.guards:
+                    self.behind[atom].append(use)
+                for symbol, _ in use.scale.powers if trained(use.scale) else ():
+                    self.scaled_by[symbol.origin].append(use)
+
+    def zero(self, ask: Ask, symbol: Symbol) -> Apply | Fold | None:
+        """What is trained and lacks the strength where that is 0, beside the same with it."""
+        with_it = {use.spot.node for use in self.behind[ask.atom, True] if _has(use.scale, symbol)}
+        for use in self.behind[ask.atom, False]:
+            chosen = any(other.role in STRENGTHS for other, _ in use.scale.powers)
+            if use.spot.node in with_it and trained(use.scale) and use.scale.coefficient and not chosen:
+                return use
+        return None
+
+    def below(self, ask: Ask, symbol: Symbol) -> Apply | Fold | None:
+        """What has the strength, and is reached only where that is above 0 (or not below)."""
+        other = ask.other
+        if not isinstance(other, Number) or other.scale.constant != 0:
+            return None
+        held = self.scaled_by[symbol.origin]
+        reached = {id(use) for use in self.behind[ask.atom, not _ORDER[ask.how]]}
+        return held[0] if held and all(id(use) in reached for use in held) else None
+
+
 def _has(scale: Scale, symbol: Symbol) -> bool:
     return any(other.origin == symbol.origin for other, _ in scale.powers)
-
-
-def _zero(uses: list[Apply | Fold], ask: Ask, symbol: Symbol) -> Apply | Fold | None:
-    """What is trained and lacks the strength where that is 0, beside the same with it."""
-    with_it = [use for use in uses if (ask.atom, True) in use.guards and _has(use.scale, symbol)]
-    for use in uses:
-        if (ask.atom, False) not in use.guards or not trained(use.scale) or use.scale.coefficient == 0:
-            continue
-        chosen = any(other.role in STRENGTHS for other, _ in use.scale.powers)
-        if not chosen and any(other.spot.node is use.spot.node for other in with_it):
-            return use
-    return None
-
-
-def _below(uses: list[Apply | Fold], ask: Ask, symbol: Symbol) -> Apply | Fold | None:
-    """What has the strength, and is reached only where that is above 0 (or not below)."""
-    other = ask.other
-    if not isinstance(other, Number) or other.scale.constant != 0:
-        return None
-    wanted = not _ORDER[ask.how]
-    held = [use for use in uses if _has(use.scale, symbol) and trained(use.scale)]
-    reached = [use for use in held if (ask.atom, wanted) in use.guards]
-    return held[0] if held and len(reached) == len(held) else None

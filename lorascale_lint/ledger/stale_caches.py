@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
@@ -42,8 +43,9 @@ def stale_caches(ledger: Ledger) -> Iterator[StaleCache]:
         cls, function = spot.cls, spot.function
         if cls is None or function is None or function.name in CONSTRUCTORS or spot.node in seen:
             continue
-        tests = _tests(function, spot.node, field)
-        for number in _numbers(value, cls):
+        numbers = [*_numbers(value, cls)]
+        tests = _tests(function, spot.node, field) if numbers else []
+        for number in numbers:
             found = (item for item in setters[cls, number] if item.spot.function is not function)
             alone = (item for item in found if not _renews(item, field, tests))
             setter = next(alone, None)
@@ -87,13 +89,18 @@ def _numbers(value: Value, cls: ClassInfo) -> Iterator[str]:
 def _tests(function: FunctionInfo, node: ast.AST, field: str) -> list[str]:
     """What is asked of the field before it is filled, around that or on the way there."""
     around = [branch.test for branch, _ in arms(function, node)]
-    before = [
-        part.test
-        for part in ast.walk(function.node)
+    texts = [*map(ast.unparse, around), *_left_after(function)]
+    return texts if any(_names(field, text) for text in texts) else []
+
+
+@lru_cache(16)  # functions are looked at in turn
+def _left_after(function: FunctionInfo) -> list[str]:
+    """The tests behind which the function returns at once."""
+    return [
+        ast.unparse(part.test)
+        for part in function.nodes
         if isinstance(part, ast.If) and any(isinstance(inner, ast.Return) for inner in part.body)
     ]
-    texts = [ast.unparse(test) for test in (*around, *before)]
-    return texts if any(_names(field, text) for text in texts) else []
 
 
 def _names(field: str, text: str) -> bool:

@@ -120,13 +120,12 @@ def reset_for_a_while(ledger: Ledger) -> Iterator[tuple[Spot, Spot]]:
         if role_of(name.rpartition(".")[2], True) in (SCALING, MULTIPLIER):
             places[function, name].append(entry)
     for (function, _), own in places.items():
-        for changed in own:
-            for reset in own:
-                bare = scale_of(reset.value)
-                if bare is None or bare.by_role() != TRAINED or not _multiplies_former(changed):
-                    continue
-                if _lies_between(function, changed.spot.row, reset.spot.row):
-                    yield changed.spot, reset.spot
+        resets = [entry for entry in own if (bare := scale_of(entry.value)) and bare.by_role() == TRAINED]
+        changed = next(filter(_multiplies_former, own), None) if resets else None
+        for reset in resets if changed is not None else ():
+            if changed is not None and _lies_between(function, changed.spot.row, reset.spot.row):
+                yield changed.spot, reset.spot
+                break
 
 
 def _path(entry: Store | KeyWrite) -> str:
