@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from lorascale_lint.ledger.applications import applications
+from lorascale_lint.ledger.applications import applications, shown_products
 from tests.projects import lint_files
 from tests.provenance.formulas import ledger_of
 
@@ -288,3 +288,20 @@ def test_the_input_is_no_delta_whatever_it_is_called(name: str) -> None:
     assert formulas("import torch.nn.functional as F\nfrom torch import nn\n" + dedent(source)) == [
         "alpha / rank"
     ]
+
+
+def test_a_product_that_only_a_trial_understands_is_listed() -> None:
+    source = """
+        from safetensors.torch import load_file
+
+        def merge(path, weight):
+            tensors, group = load_file(path), {}
+            for key in tensors.keys():
+                group[key.partition(".lora_")[2]] = tensors[key]
+                if "down.weight" in group and "up.weight" in group:
+                    weight += group["up.weight"] @ group["down.weight"]
+            return weight
+    """
+    ledger = ledger_of(source)
+    assert formulas(source) == ["1"]
+    assert [item.kind for item in shown_products(ledger)] == ["delta"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -218,15 +219,26 @@ def _without_strength(scale: Scale) -> _Powers:
 
 def products(ledger: Ledger) -> list[Product]:
     """One product for each place: the best that any look made of it, or the way that it is applied."""
+    return _best(ledger.products, ledger.applies)
+
+
+def shown_products(ledger: Ledger) -> list[Product]:
+    """One product for each place, also of those that only a trial on an adapter file has come to."""
+    tried = [trial.ledger for trial in ledger.trials]
+    made = [*ledger.products, *(entry for other in tried for entry in other.products)]
+    return _best(made, [*ledger.applies, *(entry for other in tried for entry in other.applies)])
+
+
+def _best(made: Sequence[Product], applies: Sequence[Apply]) -> list[Product]:
     order = {"delta": 0, "half": 1, "other": 2, "unknown": 3}
     places: dict[tuple[object, ...], Product] = {}
-    for entry in ledger.products:
+    for entry in made:
         node = entry.spot.node
         ends = (getattr(node, name, 0) for name in ("col_offset", "end_lineno", "end_col_offset"))
         key = (entry.spot.file.filename, entry.spot.row, *ends)
         if key not in places or order[entry.kind] < order[places[key].kind]:
             places[key] = entry
-    applied = {(apply.spot.function, row) for apply in ledger.applies for row in apply.rows}
+    applied = {(apply.spot.function, row) for apply in applies for row in apply.rows}
     for key, entry in places.items():
         if entry.kind == "other" and entry.reasons and (entry.spot.function, entry.spot.row) in applied:
             places[key] = replace(entry, kind="delta", reasons=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from lorascale_lint.ledger.applications import Application, applications, products, shown_folds
+from lorascale_lint.ledger.applications import Application, applications, shown_folds, shown_products
 from lorascale_lint.ledger.entries import Fold
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.report.map_way import Ways
@@ -67,7 +67,7 @@ def map_record(ledger: Ledger, targets: Collection[str]) -> Record:
                 "base": item.base,
                 "reasons": list(item.reasons),
             }
-            for item in products(ledger)
+            for item in shown_products(ledger)
             if item.spot.file.filename in targets
         ],
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lorascale_lint.knowledge.roles import A, B
-from lorascale_lint.ledger.applications import Application, Branch, products
+from lorascale_lint.ledger.applications import Application, Branch, shown_products
 from lorascale_lint.ledger.fates import fates
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
@@ -27,7 +27,7 @@ class Ways:
             for apply in fate.applies:
                 self._looked_up.setdefault(apply.spot.node, keys)
         self._products: dict[int, list[Spot]] = {}
-        for product in products(ledger):
+        for product in shown_products(ledger):
             if product.kind in ("delta", "half"):
                 self._products.setdefault(product.spot.row, []).append(product.spot)
 
