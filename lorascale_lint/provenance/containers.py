@@ -129,7 +129,7 @@ def _asked_for(value: Value, key: Value) -> Value:
     if not isinstance(value, Place) or value.role is not None or not isinstance(key, Text):
         return value
     role = keys.role_in(key)
-    if role is None or not (value.made == "call" or (value.under is not None and role in NUMBERS)):
+    if role is None or not (value.made == "call" or value.under is not None):
         return value
     return Place(f"{value.path}[{shown(key)}]", role)
 

@@ -844,3 +844,23 @@ def test_a_file_whose_entries_are_cast_one_by_one() -> None:
     ledger = ledger_of(source)
     assert [found.formula for found in applications(ledger)] == ["alpha / rank"]
     assert shown_folds(ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "formulas"),
+    [("value.to(device)", ["strength"]), ("value", ["strength"]), ("value.abs().max()", [])],
+)
+def test_a_table_of_all_entries_of_a_file(entry: str, formulas: list[str]) -> None:
+    source = f"""
+        from safetensors.torch import load_file
+
+        def merge(weights, path, other, device, strength):
+            table, gradients = load_file(path), load_file(other)
+            table = {{key: {entry} for key, value in table.items()}}
+            for name in {{key.split("lora")[0] for key in gradients.keys()}}:
+                one, two = table[f"unet.{{name}}lora.up.weight"], table[f"unet.{{name}}lora.down.weight"]
+                weights[name] += one @ two * strength
+            return weights
+    """
+    found = {entry.scale.formula() for entry in ledger_of(source).applies}  # without a trial on a file
+    assert sorted(found) == formulas
