@@ -63,6 +63,9 @@ _NO_FACTOR = frozenset(
 )
 """Words that make a name something about a factor: ``lora_A_scale``, ``lora_b_bias``."""
 
+_OF_DROPOUT = frozenset("dropout p rate prob probability".split())
+"""How the name of a dropout's probability ends."""
+
 _FLAGS = frozenset("use has is no with without enable set get check log print find count num len".split())
 """Words before a number's name that make it a flag, a function or something about the number."""
 
@@ -173,7 +176,7 @@ def role_of(name: str, lora_context: bool) -> str | None:
     if not parts or len(name) > 60:
         return None
     joined = " ".join(parts)
-    if parts[-1] in ("dropout", "p") and "dropout" in parts:
+    if "dropout" in parts and parts[-1] in _OF_DROPOUT:
         return DROPOUT
     strong = _STRONG.get(joined) or _STRONG_FACTORS.get(joined)
     if strong is not None:

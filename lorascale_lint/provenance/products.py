@@ -144,7 +144,8 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
                 )
             if b.kind == "fresh" and not b.module:
                 learned = Scale.of(GATE, b.origin) if b.learned else ONE
-                space = "weight" if b.learned else "activation"
+                core = len(b.dims) == 2 and all(map(is_rank, b.dims))  # between the factors, as a weight
+                space = "weight" if b.learned or core else "activation"
                 return Tensor("half", scale * learned, side=a.kind, space=space, rows=rows, variant=variant)
             if b.kind == a.kind:
                 return Tensor("data", origin=OF_ONE_FACTOR)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.provenance.formulas import formula_of
+from lorascale_lint.ledger.applications import applications
+from tests.provenance.formulas import formula_of, ledger_of
 
 EXPERTS = """
 import torch
@@ -293,3 +294,35 @@ def test_letters_of_a_function_that_has_nothing_of_lora(text: str, expected: lis
     """As the recurrence of RWKV, beside whose code stands its low-rank decay."""
     beside = "\n\ndef decay(x, w_lora_A, w_lora_B):\n    return (x @ w_lora_A) @ w_lora_B\n"
     assert formula_of(text + beside) == expected
+
+
+MIXED = """
+from torch import nn
+import torch
+
+
+class LoraLayer(nn.Module):
+    def __init__(self, base, r, alpha, dropout_rate):
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Linear(base.in_features, r, bias=False)
+        self.mixer = nn.Linear({core}, bias=False)
+        self.lora_B = nn.Linear(r, base.out_features, bias=False)
+        self.scaling, self.dropout_rate = alpha / r, dropout_rate
+
+    def merge(self):
+        self.base.weight.data += self.lora_B.weight @ self.mixer.weight @ self.lora_A.weight * self.scaling
+
+    def forward(self, x):
+        kept = torch.rand_like(x) > self.dropout_rate
+        inner = self.lora_A((x * kept) / (1 - self.dropout_rate))
+        return self.base(x) + self.lora_B(self.mixer(inner)) * self.scaling
+"""
+
+
+def test_a_layer_between_the_factors_is_merged_with_them() -> None:
+    found = applications(ledger_of(MIXED.format(core="r, r")))
+    assert [(one.kind, one.formula) for one in found] == [
+        ("merge", "alpha / rank"),
+        ("forward", "alpha / rank"),
+    ]
