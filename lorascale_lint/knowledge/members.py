@@ -75,8 +75,8 @@ OF_EVERY_OBJECT = frozenset(dir(type("", (), {})))
 EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
 """Methods after which a factor, or a table of factors, is not what it was."""
 
-CALLED_BY_FRAMEWORK = ("forward", "__call__", "call")
-"""Methods of a layer that nobody needs to call by name."""
+CALLED_BY_FRAMEWORK = ("__call__", "forward", "call", "construct")
+"""Methods of a layer that nobody needs to call by name, as they are looked for: torch, keras, mindspore."""
 
 ONLY_FILLS = frozenset("append update setdefault extend".split())
 """Methods of Python's containers that put something in, and change nothing else that the object knows."""

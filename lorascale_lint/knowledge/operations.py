@@ -152,6 +152,11 @@ PASSING_MODULES = frozenset(
 )
 """Modules whose output is their input, as far as scales go."""
 
+MINDSPORE = {
+    "MatMul": "matmul", "BatchMatMul": "bmm", "Mul": "mul", "Add": "add", "Sub": "sub", "Cast": "cast",
+}  # fmt: skip
+"""Operations that are objects: the primitives of mindspore.ops."""
+
 REMEMBERS = frozenset({"add", "append"})
 REMEMBERS_UNDER = frozenset({"put", "set", "setdefault"})
 """Methods by which containers, caches and queues take something in; the second kind under a key."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.bounds import STARRED_LIMIT
-from lorascale_lint.knowledge.operations import FUNCTION_MODULES, LINEAR_MODULES, LOOK_UPS, PASSING_MODULES
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
+from lorascale_lint.knowledge.operations import (
+    FUNCTION_MODULES,
+    LINEAR_MODULES,
+    LOOK_UPS,
+    MINDSPORE,
+    PASSING_MODULES,
+)
 from lorascale_lint.knowledge.samples import opens_tensors
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.assignment import assign
@@ -167,7 +174,7 @@ def call(m: Machine, func: Value, args: list[Value], keywords: Keywords, node: a
             record_use(m, node, name, None, args, keywords, made)
             return made
         case Ref(kind="object", cls=ClassInfo() as cls):
-            for name in ("__call__", "forward", "call"):
+            for name in CALLED_BY_FRAMEWORK:
                 found_method = m.program.method(cls, name)
                 if found_method is not None:
                     return call(m, method(m, *found_method, func), args, keywords, node)
@@ -207,6 +214,9 @@ def call_library(
         return Library("builtins.<same>")
     if last in FUNCTION_MODULES:
         return Library(f"torch.{FUNCTION_MODULES[last]}")
+    if name.startswith("mindspore.") and last in MINDSPORE:
+        turned = ("transpose_b", Const(True)) in keywords
+        return Library("mindspore.ops." + ("linear" if turned else MINDSPORE[last]))
     if last in LINEAR_MODULES or last.endswith(("Linear", "Dense")):
         return linear_module(m, args, dict(keywords), last)
     made = operation(m, last, args, dict(keywords), node)

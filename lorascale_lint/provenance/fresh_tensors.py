@@ -11,6 +11,9 @@ from lorascale_lint.provenance.shapes import extents
 from lorascale_lint.provenance.tensors import number, tensor
 from lorascale_lint.provenance.values import UNKNOWN, Number, Tensor, Text, Value
 
+_NAMED = ("create_parameter", "add_weight", "get_parameter")
+"""Operations that make a parameter, or give it, by a name: keras, paddle, haiku, torch."""
+
 
 def zeros(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], node: ast.AST) -> Value:
     """A tensor of zeros."""
@@ -21,7 +24,7 @@ def fresh(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
     """A tensor of start values, or a parameter known by the name that it is given."""
     if name in ("rand", "rand_like"):
         return Tensor("mask")
-    learned = name in ("param", "create_parameter", "add_weight")
+    learned = name in ("param", *_NAMED)
     if name in ("full", "full_like") and len(args) > 1:
         filled = number(args[1])
         if filled is not None and filled.scale.powers:
@@ -30,7 +33,7 @@ def fresh(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], 
         place = m.place(args[0].literal)
         known = tensor(place)
         return known if known is not None else Tensor("fresh", learned=True, origin=args[0].literal)
-    if name == "add_weight" and isinstance(keywords.get("name", args[0] if args else None), Text):
+    if name in _NAMED and isinstance(keywords.get("name", args[0] if args else None), Text):
         text = keywords.get("name", args[0] if args else UNKNOWN)
         place = m.place(text.literal or "weight") if isinstance(text, Text) else UNKNOWN
         known = tensor(place)

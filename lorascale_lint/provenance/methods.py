@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from lorascale_lint.knowledge.interfaces import NAMED_TEXTS, WRITES_ENTRY
+from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.operations import KEEPERS, OPERATIONS, changes_receiver
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.provenance.container_methods import of_dict, of_list, of_tuple
@@ -187,7 +188,7 @@ def _of_super(
     if name == "__init__" and isinstance(target, Ref):
         construct_base(m, target, m.program.library_bases(cls), args, keywords)
         return NONE
-    if name in ("forward", "__call__", "call", "_forward", "forward_cuda"):
+    if name in (*CALLED_BY_FRAMEWORK, "_forward", "forward_cuda"):
         return apply_base(m, target, args)
     if isinstance(target, Ref):
         return of_module(m, target, name, args, dict(keywords), node)

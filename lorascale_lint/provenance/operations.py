@@ -300,7 +300,8 @@ def _sum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], n
         if weights or (whole and not keywords and any(found is not None for found in known)):
             return statistic(m, name, args, keywords, node)
         return given
-    result: Value = args[1] if len(args) > 1 else Number(Scale(Fraction(0)))
+    start = keywords.get("start", args[1] if len(args) > 1 else None)
+    result: Value = Number(Scale(Fraction(0))) if start is None else start
     for value in held[0]:
         result = combine_sum(m, node, result, value, 1)
     return result

@@ -11,7 +11,7 @@ from lorascale_lint.provenance.marks import PART
 from lorascale_lint.provenance.meanings import rank_number
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.tensors import number, tensor
-from lorascale_lint.provenance.values import UNKNOWN, Method, Number, Place, Tensor, Value, each
+from lorascale_lint.provenance.values import UNKNOWN, Method, Number, Place, Tensor, Text, Value, each
 
 
 def tensor_attribute(m: Machine, value: Tensor, name: str) -> Value:
@@ -106,7 +106,9 @@ def extents(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
     if name.startswith("new_"):
         args = args[1:]
     named = keywords.get("shape", keywords.get("size"))
-    rows = (argument for argument in args if m.elements(argument) is not None)
+    rows = (
+        argument for argument in args if not isinstance(argument, Text) and m.elements(argument) is not None
+    )
     given = next(rows, named or (args[0] if args else None))  # behind a key or bounds: jax, mlx, numpy
     if given is None:
         return ()

@@ -296,6 +296,54 @@ def test_letters_of_a_function_that_has_nothing_of_lora(text: str, expected: lis
     assert formula_of(text + beside) == expected
 
 
+LAYERS = {
+    "haiku, whose parameters are known by the names that they are given": """
+        import haiku as hk
+
+        class LoraLinear(hk.Module):
+            def __init__(self, wide, rank, alpha):
+                super().__init__()
+                self.wide, self.rank, self.alpha = wide, rank, alpha
+
+            def __call__(self, x):
+                kernel = hk.get_parameter("w", [x.shape[-1], self.wide])
+                first = hk.get_parameter("lora_a", [x.shape[-1], self.rank])
+                second = hk.get_parameter("lora_b", [self.rank, self.wide])
+                return x @ kernel + (x @ first) @ second * (self.alpha / self.rank)
+    """,
+    "mindspore, whose operations are objects": """
+        from mindspore import nn, Parameter, ops
+
+        class LoraDense(nn.Dense):
+            def __init__(self, wide, out, r, lora_alpha):
+                super().__init__(wide, out)
+                self.lora_a = Parameter(ops.zeros((r, wide)))
+                self.lora_b = Parameter(ops.zeros((out, r)))
+                self.ratio = lora_alpha / r
+                self.turned = ops.MatMul(transpose_b=True)
+                self.times = ops.Mul()
+
+            def construct(self, x):
+                out = super().construct(x)
+                return out + self.times(self.turned(self.turned(x, self.lora_a), self.lora_b), self.ratio)
+    """,
+    "a sum that starts with the base": """
+        class LoraSum:
+            def forward(self, x):
+                return sum((b(a(x)) * self.scale for a, b in self.pairs), start=self.base(x))
+
+            def __init__(self, base, lora_a, lora_b, alpha, rank):
+                self.base, self.pairs, self.scale = base, [(lora_a, lora_b)], alpha / rank
+    """,
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_other_libraries(name: str) -> None:
+    found = applications(ledger_of(LAYERS[name]))
+    assert [(one.kind, one.formula) for one in found] == [("forward", "alpha / rank")]
+
+
 MIXED = """
 from torch import nn
 import torch
