@@ -137,7 +137,7 @@ LINEAR_MODULES: dict[str, tuple[int, int]] = {
     # where (extent in, extent out) stand among the arguments
     **dict.fromkeys(
         (
-            "Linear Dense ColumnParallelLinear RowParallelLinear ReplicatedLinear Linear8bitLt "
+            "Linear Dense DenseGeneral ColumnParallelLinear RowParallelLinear ReplicatedLinear Linear8bitLt "
             "Linear4bit QuantizedLinear LinearLayer NonDynamicallyQuantizableLinear TELinear "
             "TEColumnParallelLinear TERowParallelLinear LinearNoBias FastLinear ops_Linear Conv1d "
             "Conv2d Conv3d Embedding"

@@ -25,6 +25,8 @@ def einsum(m: Machine, name: str, args: list[Value], keywords: dict[str, Value],
         for at, mix in ((0, 1), (1, 0)):
             if _is_mixed(known[at], known[mix], letters[at], letters[mix], letters[2]):
                 return combine(known[at], known[mix], multiply)  # no step: each adapter has its own
+            if is_gate(known[mix]) and set(letters[mix]) <= set(letters[at]):
+                return m.made_product(node, stepwise(m, node, known[at], known[mix], multiply))
     # factors first where three meet, so that the order of the operands does not matter
     gates = [value for value in known if is_gate(value)] if len(known) > 2 else []  # of experts, one for each
     factors = [value for value in known if value not in gates]

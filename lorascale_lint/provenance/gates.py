@@ -26,7 +26,8 @@ def gate(m: Machine, name: str, args: list[Value], keywords: dict[str, Value], n
         found, chosen = tensor(value), number(value)
         own = found is not None and (found.kind in LINEAR or found.origin == OF_NUMBERS)
         own |= chosen is not None and any(symbol.role != GATE for symbol, _ in chosen.scale.powers)
-        return Tensor("data", origin=f"{name}()", learned=not own)
+        rows = found.rows if found is not None else ()  # of the product that is squashed: scores of attention
+        return Tensor("data", origin=f"{name}()", learned=not own, rows=rows)
 
     return each(first_given(args, keywords), opened)
 

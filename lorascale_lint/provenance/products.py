@@ -199,6 +199,8 @@ def _origin(one: Tensor, two: Tensor) -> str:
 
 def _brought(value: Tensor) -> Scale:
     """What a tensor brings into a product; the scale of an adapted one is that of the delta in it."""
+    if value.kind == "data" and value.learned and not value.rows:  # shares of experts, over which is summed
+        return Scale.of(GATE, value.origin) * value.scale
     return ONE if value.kind == "adapted" else value.scale
 
 

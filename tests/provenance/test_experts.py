@@ -62,6 +62,23 @@ class LoraExperts(nn.Module):
         return self.base(x) + x.bmm(first) @ self.lora_B[0] * self.scaling""",
             "unknown",
         ),
+        (
+            """found = torch.stack([x @ a @ b for a, b in zip(self.lora_A, self.lora_B)], dim=-2)
+        share = self.choose(x).softmax(-1)
+        return self.base(x) + torch.einsum("bn,bnd->bd", share, found) * self.scaling""",
+            "alpha / rank * gate",
+        ),
+        (
+            """found = torch.stack([x @ a @ b for a, b in zip(self.lora_A, self.lora_B)], dim=-2)
+        share = torch.sigmoid(self.choose(x)).unsqueeze(-2)
+        return self.base(x) + torch.matmul(share, found).squeeze(-2) * self.scaling""",
+            "alpha / rank * gate",
+        ),
+        (  # attention over the outputs of an adapter
+            """found = x @ self.lora_A[0] @ self.lora_B[0]
+        return self.base(x) + torch.softmax(x @ attended.T, -1) @ found * self.scaling""",
+            "alpha / rank",
+        ),
         (  # which adapter each row has is no gate
             """found = torch.einsum("bi,be,eir,ero->bo", x, attended, self.lora_A, self.lora_B)
         return self.base(x) + found * self.scaling""",
@@ -260,10 +277,16 @@ def test_what_is_run_by_a_library(call: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [("lora_down", "lora_up", ["alpha / rank"]), ("query", "value", [])],
+    ("first", "second", "kind", "expected"),
+    [
+        ("lora_down", "lora_up", "Dense", ["alpha / rank"]),
+        ("lora_a", "lora_b", "DenseGeneral", ["alpha / rank"]),
+        ("query", "value", "Dense", []),
+    ],
 )
-def test_layers_made_in_place_are_what_they_are_called(first: str, second: str, expected: list[str]) -> None:
+def test_layers_made_in_place_are_what_they_are_called(
+    first: str, second: str, kind: str, expected: list[str]
+) -> None:
     source = f"""
     import flax.linen as nn
 
@@ -275,7 +298,7 @@ def test_layers_made_in_place_are_what_they_are_called(first: str, second: str, 
         @nn.compact
         def __call__(self, x):
             inner = nn.Dense(self.rank * 2, use_bias=False, name="{first}")(x)
-            outer = nn.Dense(self.features, use_bias=False, name="{second}")(inner)
+            outer = nn.{kind}(features=self.features, use_bias=False, name="{second}")(inner)
             return nn.Dense(self.features, name="base")(x) + outer * (self.alpha / self.rank)
     """
     assert formula_of(source) == expected
