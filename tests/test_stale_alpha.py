@@ -358,6 +358,7 @@ def mix_lora(model, paths, weights, load):
     [
         ("", "name, a, b, scale", "pairs", "weight * ", 1),
         (" * weight", "name, a, b, scale", "pairs", "", 0),
+        ("", "name, a, b, scale", "list(pairs)", "weight * ", 1),
         ("", "(name, a, b, scale), weight", "zip(pairs, weights)", "weight * ", 0),
         (", weight", "name, a, b, scale, weight", "pairs", "weight * ", 0),
     ],
@@ -368,3 +369,9 @@ def test_a_strength_of_the_last_adapter(
     """Each adapter has its own strength, also where its factors are kept for a second loop."""
     text = MIX.format(kept=kept, names=names, source=source, factor=factor)
     assert len(lint_files(tmp_path, {"lora_mix.py": text}, codes=["LS208"])) == found
+
+
+def test_a_strength_in_a_row_of_two(tmp_path: Path) -> None:
+    text = MIX.format(kept="", names="name, a, b, scale", source="pairs", factor="weight * ")
+    text = text.replace("zip(paths, weights)", "styles").replace("paths, weights", "styles")
+    assert len(lint_files(tmp_path, {"lora_mix.py": text}, codes=["LS208"])) == 1

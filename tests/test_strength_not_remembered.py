@@ -247,7 +247,23 @@ STALE = {
         return self.table[dtype]
 """,
 }
+OUTSIDE = """\
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = self.merged()
+        return F.linear(x, self.kept)
+
+
+def set_multiplier(layers, value):
+    for layer in layers:
+        layer.strength = value
+        {more}
+"""
+STALE["set from outside"] = OUTSIDE.format(more="pass")
 FRESH = {
+    "emptied from outside": OUTSIDE.format(more="layer.kept = None"),
+    "set by a method of methods that empty it": STALE["a field"].replace("set_strength", "_set")
+    + "\n    def turn(self, value):\n        self._set(value)\n        self.kept = None\n",
     "emptied": STALE["a field"].replace(
         "self.strength = value", "self.strength = value\n        self.kept = None"
     ),

@@ -75,3 +75,36 @@ def test_the_weight_of_the_base(weight: str, use: str, expected: list[str], tmp_
     source = LAYER.format(weight=weight) + use
     found = lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS115"])
     assert [item.confidence for item in found] == expected
+
+
+OF_LIBRARY = """\
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class LoRALinear({base}):
+    def __init__(self, source, r, alpha):
+        super().__init__(source.in_features, source.out_features)
+        self.load_state_dict(source.state_dict())
+        self.lora_down = nn.Linear(source.in_features, r, bias=False)
+        self.lora_up = nn.Linear(r, source.out_features, bias=False)
+        self.scale = alpha / r
+
+    def forward(self, x):
+        return F.linear(x, self.weight, self.bias) + self.lora_up(self.lora_down(x)) * self.scale
+{more}
+
+def adapt(attn: nn.MultiheadAttention):
+    attn.out_proj = LoRALinear(attn.out_proj, 8, 16)
+"""
+MERGES = """
+    def merge(self):
+        self.weight.data += self.lora_up.weight @ self.lora_down.weight * self.scale
+"""
+
+
+@pytest.mark.parametrize(("base", "more", "count"), [("nn.Linear", "", 1), ("nn.Linear", MERGES, 0)])
+def test_a_layer_of_the_library(base: str, more: str, count: int, tmp_path: Path) -> None:
+    """What inherits the weight of a layer gives it out as it is, until it is merged."""
+    source = OF_LIBRARY.format(base=base, more=more)
+    assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS115"])) == count

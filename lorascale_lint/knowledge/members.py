@@ -118,3 +118,5 @@ MULTIPLIES_BY_WEIGHT = {
 """Functions that are given the weight of a layer, and call no layer: which argument it is."""
 READS_WEIGHT_OF = {"out_proj": "torch.nn.MultiheadAttention"}
 """Modules of torch that read the weight of a layer in this field, and never call the layer."""
+HAVE_WEIGHT = frozenset("Linear Embedding Conv1d Conv2d Conv3d NonDynamicallyQuantizableLinear".split())
+"""Layers of torch that multiply by a field ``weight``, by the last part of their name."""

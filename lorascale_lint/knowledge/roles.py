@@ -207,6 +207,8 @@ def role_of(name: str, lora_context: bool) -> str | None:
         return A if joined == "loraa" else B
     if not lora_context:
         return None
+    if len(parts) == 2 and len(parts[1]) == 1 and _WEAK.get(parts[0]) == STRENGTH:
+        return STRENGTH  # `ratio_a`, `strength_b`: that of one of two
     if name.endswith(("_A", "_B")) and all(word in _LAYERS for word in parts[:-1]):
         return _SIDES[parts[-1]]
     weak = _WEAK.get(joined) or _WEAK_FACTORS.get(joined)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Confidence
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.members import MULTIPLIES_BY_WEIGHT, READS_WEIGHT_OF
+from lorascale_lint.knowledge.members import HAVE_WEIGHT, MULTIPLIES_BY_WEIGHT, READS_WEIGHT_OF
 from lorascale_lint.knowledge.roles import BASE
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.conditions import names_in
@@ -17,7 +17,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.switches import is_own
 from lorascale_lint.linking.definitions import ClassInfo, dotted
 from lorascale_lint.provenance.guards import Guards
-from lorascale_lint.provenance.values import Place, Ref, Value, options
+from lorascale_lint.provenance.values import Place, Ref, Tensor, Value, options
 
 
 @immutable(frozen=True, slots=True, eq=False)
@@ -82,7 +82,16 @@ def _layers(ledger: Ledger) -> dict[ClassInfo, tuple[Spot, Apply]]:
             continue
         if store.field == "weight" and is_own(store) and _is_base(store.value):
             found.setdefault(cls, store.spot)
+    for cls, forward in forwards.items():
+        weight = forward.base.origin if isinstance(forward.base, Tensor) else ""
+        if weight and _is_layer_of_library(cls) and "weight" not in cls.methods:
+            found.setdefault(cls, forward.spot)
     return {cls: (spot, forwards[cls]) for cls, spot in found.items() if cls not in merging}
+
+
+def _is_layer_of_library(cls: ClassInfo) -> bool:
+    """Does it inherit the weight of a layer of torch: ``class LoRALinear(nn.Linear)``?"""
+    return any(dotted(base).rpartition(".")[2] in HAVE_WEIGHT for base in cls.node.bases)
 
 
 def _is_base(value: Value) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from lorascale_lint.knowledge.roles import STRENGTHS, weighs
+from lorascale_lint.knowledge.roles import BASE, STRENGTHS, role_of, weighs
 from lorascale_lint.ledger.former_names import FormerName
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.origins import last_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import loops_around
@@ -25,7 +24,7 @@ def left_strengths(ledger: Ledger) -> Iterator[FormerName]:
         if not _is_of_a_list(step.scale):
             continue
         for part in ast.walk(number):
-            name = part.id if isinstance(part, ast.Name) else ""
+            name = part.id if isinstance(part, ast.Name) and _is_strength(part.id) else ""
             around = loops_around(function, step.spot.node) if name else []
             if not around or (function, name, around[0]) in seen:
                 continue
@@ -37,16 +36,13 @@ def left_strengths(ledger: Ledger) -> Iterator[FormerName]:
 
 
 def _is_of_a_list(scale: Scale) -> bool:
-    """Is it a strength that is one element of several?"""
-    return any(
-        origin.endswith("[*]")
-        and (symbol.role in STRENGTHS or (not symbol.role and weighs(_list_of(origin))))
-        for symbol, origin in ((symbol, symbol.origin) for symbol, _ in scale.powers)
-    )
+    """Is a number in it an element of several, or a part of one?"""
+    return any("[*]" in symbol.origin and symbol.role in ("", *STRENGTHS) for symbol, _ in scale.powers)
 
 
-def _list_of(origin: str) -> str:
-    return last_of(origin.removesuffix("[*]"))
+def _is_strength(name: str) -> bool:
+    """Is it called so? A `weight` that is multiplied onto a delta is one."""
+    return role_of(name, True) in (BASE, *STRENGTHS) or weighs(name)
 
 
 def _ended(function: FunctionInfo, name: str, around: list[ast.For | ast.AsyncFor]) -> ast.For | None:

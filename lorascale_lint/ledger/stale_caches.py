@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from lorascale_lint.immutable import immutable
+from lorascale_lint.knowledge.roles import STRENGTHS, role_of
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import fields_in
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.results import arms
 from lorascale_lint.provenance.values import NONE, Number, Ref, Tensor, Value, options
 
@@ -30,10 +31,10 @@ class StaleCache:
 
 def stale_caches(ledger: Ledger) -> Iterator[StaleCache]:
     """One for each place that fills a cache, where nothing that sets the number empties it."""
-    setters: dict[tuple[ClassInfo, str], list[Store]] = defaultdict(list)
+    setters: dict[tuple[ClassInfo | FileInfo, str], list[Store]] = defaultdict(list)
     for store in ledger.stores:
         function = store.spot.function
-        owner = store.owner.cls if isinstance(store.owner, Ref) else None
+        owner = _owner(store)
         if owner is None or function is None or store.spot.chain or not _is_given(store):
             continue
         if function.name not in CONSTRUCTORS and not store.spot.file.is_test:
@@ -46,13 +47,21 @@ def stale_caches(ledger: Ledger) -> Iterator[StaleCache]:
         numbers = [*_numbers(value, cls)]
         tests = _tests(function, spot.node, field) if numbers else []
         for number in numbers:
-            found = (item for item in setters[cls, number] if item.spot.function is not function)
+            places: tuple[ClassInfo | FileInfo, ...] = (cls, cls.file)
+            found = (s for at in places for s in setters[at, number] if s.spot.function is not function)
             alone = (item for item in found if not _renews(item, field, tests))
             setter = next(alone, None)
             if tests and setter is not None and not any(number in test for test in tests):
                 seen.add(spot.node)
                 yield StaleCache(spot, field, number, setter)
                 break
+
+
+def _owner(store: Store) -> ClassInfo | FileInfo | None:
+    """The class whose field is set; of objects out of sight the file, if it is a strength by its name."""
+    if isinstance(store.owner, Ref):
+        return store.owner.cls
+    return store.spot.file if role_of(store.field, True) in STRENGTHS else None
 
 
 def _is_given(store: Store) -> bool:
@@ -108,9 +117,20 @@ def _names(field: str, text: str) -> bool:
 
 
 def _renews(setter: Store, field: str, tests: list[str]) -> bool:
-    """Does the method, or one of the object that it calls, name the field, or set what the tests ask?"""
+    """Does the method, or one of the object that it calls, name the field, or set what the tests ask?
+
+    So may all methods that call it.
+    """
     function = setter.spot.function
     assert function is not None
+    methods = [] if function.owner is None else function.owner.methods.values()
+    callers = [other for other in methods if function.name in other.attributes_read and other is not function]
+    if callers and all(_does_renew(other, field, tests) for other in callers):
+        return True
+    return _does_renew(function, field, tests)
+
+
+def _does_renew(function: FunctionInfo, field: str, tests: list[str]) -> bool:
     return any(
         field in one.attributes_read or _sets(one, field) or any(_sets_asked(one, tests))
         for one in _with_called(function)
