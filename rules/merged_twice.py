@@ -118,7 +118,8 @@ class MergedTwice(Rule):
         for added in (*added_after_merge(ledger), *still_added(ledger)):
             merge, flag, forward = added.merge.spot, added.flag, added.forward.spot
             told = [] if flag is None else [(flag.spot, f"`{flag.field}` says so, and nothing reads it")]
-            told += [] if added.run is None else [(added.run, "the merged model is run here")]
+            if added.run is not None:
+                told += zip(added.run, ("a model is merged here", "and run here"), strict=True)
             sure = flag is not None or added.run is not None
             yield self.at(
                 forward if flag is not None else merge,

@@ -22,13 +22,13 @@ from lorascale_lint.provenance.values import NONE, Const, Tensor, options
 class AddedAfterMerge:
     """``merge`` puts the delta into the weight and sets ``flag``, if any; ``forward`` adds it unasked.
 
-    ``run`` is where a model that was merged so is run.
+    ``run`` is where a model is merged so, and where it is run then.
     """
 
     merge: Apply
     flag: Store | None
     forward: Apply
-    run: Spot | None = None
+    run: tuple[Spot, Spot] | None = None
 
 
 def added_after_merge(ledger: Ledger) -> Iterator[AddedAfterMerge]:

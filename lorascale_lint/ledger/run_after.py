@@ -10,7 +10,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 
 
-def run_after(merge: FunctionInfo) -> Spot | None:
+def run_after(merge: FunctionInfo) -> tuple[Spot, Spot] | None:
     """Where a function of the same file merges a model, and runs it, with no other call on it in between."""
     if merge.owner is not None or not merge.positional:
         return None
@@ -19,7 +19,8 @@ def run_after(merge: FunctionInfo) -> Spot | None:
             for statements in _blocks(caller.node):
                 found = _run(statements, merge.name)
                 if found is not None:
-                    return Spot(caller.file, caller, caller.owner, found)
+                    merged, run = (Spot(caller.file, caller, caller.owner, node) for node in found)
+                    return merged, run
     return None
 
 
@@ -32,18 +33,19 @@ def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
                 yield held * 2 if isinstance(part, ast.For | ast.While) and name == "body" else held
 
 
-def _run(statements: list[ast.stmt], merge: str) -> ast.Call | None:
-    """The first call of a model behind the one that merges it; None where anything else is done with it."""
+def _run(statements: list[ast.stmt], merge: str) -> tuple[ast.Call, ast.Call] | None:
+    """The call that merges a model, and the first one of it behind that, if nothing else is done with it."""
     names: set[str] = set()
+    merging: ast.Call | None = None
     for statement in statements:
         for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
-            if names and _root(call.func) in names and _runs(call.func):
-                return call
+            if merging is not None and _root(call.func) in names and _runs(call.func):
+                return merging, call
             handed = {_root(part) for part in (call.func, *call.args) if not isinstance(part, ast.Constant)}
             if names & handed and not _keeps(call.func):
                 names.clear()
             if isinstance(call.func, ast.Name) and call.func.id == merge and call.args:
-                names = {_root(call.args[0]), *_targets(statement)} - {""}
+                names, merging = {_root(call.args[0]), *_targets(statement)} - {""}, call
     return None
 
 
