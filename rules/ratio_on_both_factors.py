@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.combinations import signs_lost
 from lorascale_lint.ledger.factor_ratios import squared_ratios
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.singular_values import squared_values
 from lorascale_lint.rule import Rule
 
 
@@ -19,7 +20,8 @@ class RatioOnBothFactors(Rule):
     A user's ratio or strength, or alpha / rank, that is multiplied onto factor A and onto factor B of the
     same delta: in a product of both, where both are stored, or entry by entry over a whole adapter file.
     The square root of a weight that takes the weight's sign on both factors, or (with `--preview`) of its
-    absolute value, where neither factor gets the sign.
+    absolute value, where neither factor gets the sign. Singular values of a decomposition on both of the new
+    factors.
 
     ## Why it is wrong
 
@@ -82,6 +84,17 @@ class RatioOnBothFactors(Rule):
                 confidence="high" if found.sure else "medium",
                 effect="ratio 0.5 merges 0.25 of the adapter",
                 trace=[(found.first, first), (found.last, last)],
+            )
+        for values in squared_values(ledger):
+            yield self.at(
+                values.last,
+                f"`{values.values}` multiplies both factors of a decomposition, so the product by its square",
+                effect="every direction as strong as the square of what it was",
+                trace=[
+                    (values.cut, "the matrix is the product of three"),
+                    (values.first, f"`{values.values}` goes to one factor here"),
+                    (values.last, "and to the other one here"),
+                ],
             )
         for lost in signs_lost(ledger):
             how = "without its sign" if lost.is_absolute else "with its sign"

@@ -196,3 +196,7 @@ SURE = frozenset("add subtract multiply divide addmm transpose product copy_into
 """Effects that no method but a tensor's has under these names."""
 PADS = frozenset({"pad", "constant_pad", "zero_pad", "constant_pad_nd"})
 """Operations after which a factor has more rows than its rank: torch.nn.functional, numpy, jax.numpy, mlx."""
+KEEP_VALUES = frozenset(
+    "diag diagflat diag_embed unsqueeze to float half contiguous clone view reshape".split()
+)
+"""Operations that put singular values on a diagonal, or keep them as they are: torch, numpy, jax, mlx."""
