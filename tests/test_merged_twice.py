@@ -222,3 +222,31 @@ def test_an_adapter_on_top_of_itself(merge: str, model: str, again: str, count: 
     """Who goes on training factors starts from the base that they belong to."""
     source = STAGES.format(merge=merge, model=model, again=again)
     assert len(lint_files(tmp_path, {"stages.py": source}, codes=["LS125"])) == count
+
+
+def test_an_adapter_that_another_branch_loads(tmp_path: Path) -> None:
+    """LLaVA's loaders merge on each of two branches."""
+    source = """\
+from peft import PeftModel
+
+
+def load(make, base, path, name):
+    if "llava" in name:
+        model = make(base)
+        model = PeftModel.from_pretrained(model, path)
+        model = model.merge_and_unload()
+    else:
+        model = make(base)
+        model = PeftModel.from_pretrained(model, path)
+        model = model.merge_and_unload()
+    return model
+
+
+def one_after_the_other(make, base, path):
+    model = PeftModel.from_pretrained(make(base), path)
+    model = model.merge_and_unload()
+    compare(model)
+    model = make(base)
+    return PeftModel.from_pretrained(model, path)
+"""
+    assert lint_files(tmp_path, {"load.py": source}, codes=["LS125"]) == ()

@@ -12,6 +12,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.merged_twice import MergedTwice
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import statement_of
+from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.values import UNKNOWN, Place, Text, Value
 
 _ON_TOP = "gets the adapter on top that was merged into it"
@@ -68,9 +69,12 @@ def _target(function: FunctionInfo | None, use: Use) -> str:
 
 
 def _is_given(again: Use, merge: Use, merged: str) -> bool:
-    """Is the merged model what it is loaded into?"""
+    """Is the merged model, on one way with it, what the other is loaded into?"""
     call = again.spot.node
     first = call.args[0] if isinstance(call, ast.Call) and call.args else None
     if first is merge.spot.node:
         return True
-    return isinstance(first, ast.Name) and first.id == merged and again.spot.row > merge.spot.row
+    value = again.given.get("0")
+    made = isinstance(value, Place) and value.made == "call" and value.path == f"{merge.called}()"
+    later = again.spot.row > merge.spot.row and not contradict(merge.guards, again.guards)
+    return made and later and isinstance(first, ast.Name) and first.id == merged
