@@ -41,8 +41,9 @@ def only_if_just_loaded(ledger: Ledger) -> Iterator[JustLoaded]:
 
 def _has_factors(ledger: Ledger, alpha: KeyRead, flag: str) -> bool:
     """Are factors read from the same store, whatever the flag says?"""
+    stores = {way.value for way in options(alpha.container)}  # that of this call, or of an earlier one
     return any(
-        read.container == alpha.container
+        not stores.isdisjoint(way.value for way in options(read.container))
         and key_role_of(read.key) in FACTORS
         and not _depends(read.guards, flag)
         for read in ledger.reads
