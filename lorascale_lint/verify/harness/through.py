@@ -33,6 +33,7 @@ from lorascale_lint.verify.harness.description import (
 from lorascale_lint.verify.harness.layers import Arguments, Build, described_layer
 from lorascale_lint.verify.harness.loading import CannotLoadError, Loading
 from lorascale_lint.verify.harness.measuring import applies, observe, setting_of
+from lorascale_lint.verify.harness.methods import needed_of
 from lorascale_lint.verify.harness.models import CannotBuildError
 from lorascale_lint.verify.harness.properties import Property, ask
 from lorascale_lint.verify.harness.reached import reached_rows
@@ -211,7 +212,7 @@ def _with_options(subject: Subject, way: Sketch) -> Iterator[Subject]:
     if not isinstance(subject, LayerSubject):
         return
     assert isinstance(case, LayerCase)
-    for merge in _flagged(case.merge, subject.made_by):
+    for merge in (*_other_merges(case.merge, subject.made_by), *_flagged(case.merge, subject.made_by)):
         yield LayerSubject(replace(case, merge=merge), subject.made_by)
     for _, given in zip(range(_MOST_OPTIONS), _options(case.constructor, subject.made_by), strict=False):
         build = Build(given, case.geometry, case.square, case.modules)
@@ -220,6 +221,15 @@ def _with_options(subject: Subject, way: Sketch) -> Iterator[Subject]:
             yield LayerSubject(other, subject.made_by)
             for merge in _flagged(other.merge, subject.made_by):
                 yield LayerSubject(replace(other, merge=merge), subject.made_by)
+
+
+def _other_merges(call: Call | None, cls: Any) -> Iterator[Call]:
+    """Other methods that are called like a merge: the first one may only work out what it would give."""
+    for name in words.MERGE if call is not None else ():
+        method = getattr(cls, name, None)
+        plain = inspect.isfunction(method) and len(needed_of(method)) == 1
+        if plain and call is not None and name != call.method:
+            yield Call(name, ())
 
 
 def _flagged(call: Call | None, cls: Any) -> Iterator[Call]:

@@ -288,3 +288,42 @@ def test_products_of_other_kinds_have_a_scale(
 ) -> None:
     (tmp_path / "layers.py").write_text(source.replace("{scale}", scale))
     assert set(_answers(tmp_path).values()) == {verdict}
+
+
+def test_an_unmerge_comes_after_the_merge_that_changes_the_weight(tmp_path: Path) -> None:
+    (tmp_path / "layer.py").write_text(
+        """
+import torch
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float):
+        super().__init__()
+        self.weight = nn.Parameter(linear.weight.detach().clone())
+        self.lora_A = nn.Parameter(torch.zeros(rank, linear.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.scaling = alpha / rank
+        self.merged = False
+
+    def delta(self):
+        return self.lora_B @ self.lora_A * self.scaling
+
+    def merged_weight(self):
+        return self.weight + self.delta()
+
+    def merge_adapter(self):
+        if not self.merged:
+            self.weight.data.copy_(self.merged_weight())
+            self.merged = True
+
+    def unmerge_adapter(self):
+        if self.merged:
+            self.weight.data.sub_(self.delta())
+            self.merged = False
+"""
+    )
+    assert _answers(tmp_path) == {
+        "layer.py LoRALinear.merged_weight": Verdict.OK,
+        "layer.py LoRALinear.unmerge_adapter": Verdict.OK,
+    }
