@@ -39,6 +39,7 @@ Arguments = tuple[tuple[str, Value], ...]
 _NUMBERS = (Role.ALPHA, Role.RANK, Role.SCALE)
 # Combinations of what unknown parameters may be.
 _MOST_CHOICES = 12
+_MOST_SQUARES = 6
 
 _ADAPTER_KEYS = (
     (
@@ -276,6 +277,12 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
         if made:
             break
     if not made:
+        # Some can only be made as wide as they are high.
+        for build in _squares(signature):
+            with contextlib.suppress(CannotBuildError):
+                made.append(described_layer(sketch, cls, build))
+                yield made[-1]
+    if not made:
         raise problem or CannotBuildError("it cannot be made")
     for build in _other_builds(sketch, made, signature):
         with contextlib.suppress(CannotBuildError):
@@ -288,6 +295,16 @@ def layer_cases(sketch: Sketch, cls: Callable[..., Any]) -> Iterator[LayerCase]:
                 for name, value in case.forward.arguments
             )
             yield replace(case, forward=replace(case.forward, arguments=inputs))
+    if not made[0].square and made[0].modules == 1:
+        # Or called: where a size is taken for the other.
+        yield replace(made[0], square=True)
+
+
+def _squares(signature: Signature) -> Iterator[Build]:
+    builds = (build for build in _builds(_constructor(signature), signature) if build.modules == 1)
+    for build in islice(builds, _MOST_SQUARES):
+        if not build.square:
+            yield replace(build, square=True)
 
 
 def _other_builds(sketch: Sketch, made: Sequence[LayerCase], signature: Signature) -> Iterator[Build]:

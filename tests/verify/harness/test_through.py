@@ -309,6 +309,10 @@ class LoRALinear(nn.Module):
     def delta(self):
         return self.lora_B @ self.lora_A * self.scaling
 
+    def forward(self, x):
+        weight = self.weight if self.merged else self.merged_weight()
+        return x @ weight.T
+
     def merged_weight(self):
         return self.weight + self.delta()
 

@@ -688,7 +688,21 @@ class PatchedLinear(nn.Module):
     def weight(self):
         return self.fc.weight + self.lora_scale * (self.lora.up.weight @ self.lora.down.weight)
 """
+# Only layers as wide as they are high can be called: one size is taken for the other.
+SQUARE = """
+class LoRALinear(nn.Module):
+    def __init__(self, in_params: int, out_params: int, rank: int, lora_alpha: float):
+        super().__init__()
+        self.alpha = lora_alpha / rank
+        self.main = nn.Linear(in_params, out_params, bias=False)
+        self.lora_down = nn.Linear(out_params, rank, bias=False)
+        self.lora_up = nn.Linear(rank, out_params, bias=False)
+
+    def forward(self, x):
+        return self.main(x) + self.alpha * self.lora_up(self.lora_down(x))
+"""
 RIGHT = {
+    "square": SQUARE,
     "letters": LETTERS,
     "looked_at": LOOKED_AT,
     "told_a_mode": TOLD_A_MODE,
