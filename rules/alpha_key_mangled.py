@@ -104,6 +104,7 @@ class AlphaKeyMangled(Rule):
             own = renamed.own_alphas
             known = any(ALPHA in roles_of_value(write.value) for write in own)
             lost = renamed.lost_its_dot and not renamed.came_without_its_dot(every)
+            lost = lost or renamed.got_an_ending
             if lost and not known and renamed.table.down.spot.node not in seen:
                 seen.add(renamed.table.down.spot.node)
                 yield self._mangled(renamed)
@@ -116,7 +117,7 @@ class AlphaKeyMangled(Rule):
         trace += [(alpha.spot, "this alpha is written, whatever the file says") for alpha in own[:1]]
         return self.at(
             write,
-            f"`{write.name}` restores the dots of the factors' keys and not those of alpha",
+            f"`{write.name}` {renamed.told}",
             confidence="high" if own else "medium",
             effect=effect_of(ONE) if own else "the default for a missing alpha replaces the trained scale",
             trace=trace,

@@ -15,6 +15,7 @@ from lorascale_lint.ledger.stand_ins import (
     default_stand_ins,
     divided_stand_ins,
     never_missing,
+    settled_for_files,
     written_stand_ins,
 )
 from lorascale_lint.rule import Rule
@@ -73,7 +74,7 @@ class ConstantDefaultAlpha(Rule):
     present, or if the same file writes the missing alphas first, and where the rank has a default of its
     own: these are settings of new layers, as PEFT's `rank_pattern` and `alpha_pattern`. A default that
     comes from an option above 1, a field or a parameter is reported with `--preview`: whoever runs the
-    program may know the alpha.
+    program may know the alpha. So is one that is taken for every file, whatever that states.
 
     ## References
 
@@ -99,19 +100,19 @@ class ConstantDefaultAlpha(Rule):
                 trace.append((fallback, "this fallback to the rank can never run"))
             yield self._report(found, "defaults to {}, and not to", trace, ledger, fallback)
         seen: set[tuple[str, int]] = set()
-        for found in default_stand_ins(ledger):
+        for found in (*default_stand_ins(ledger), *settled_for_files(ledger)):
             place = (found.spot.file.filename, found.spot.row)
             if found.used.spot.file.is_test or place in seen or asked_afterwards(ledger, found):
                 continue
             seen.add(place)
             yield self.at(
                 found.used.spot,
-                f"a missing alpha is whatever was chosen, by default {found.number:g}, and not the rank",
+                f"the alpha of a file is whatever was chosen, by default {found.number:g}, and not the rank",
                 confidence="high" if found.is_strength_option else "medium",
                 effect=f"effective scale {found.number:g} / rank instead of 1 for a file without alpha",
                 trace=[
                     (found.spot, f"the default is {found.number:g}"),
-                    (found.used.spot, "it is divided by the rank where a module has no alpha"),
+                    (found.used.spot, "it is divided by the rank of the module's own factors"),
                 ],
             )
         for found in written_stand_ins(ledger):

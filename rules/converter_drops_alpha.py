@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.fates import Fate, Output, alpha_words, fates
+from lorascale_lint.ledger.fates import Fate, Output, fates
 from lorascale_lint.ledger.given_alphas import gives_own_alpha
+from lorascale_lint.ledger.key_words import alpha_words
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.read_beside import alpha_is_read_beside
 from lorascale_lint.ledger.settings_written import is_in_settings
@@ -106,10 +107,9 @@ class ConverterDropsAlpha(Rule):
             known = next(alpha_words(fate), None)
             for output in fate.outputs:
                 place = output.down.spot
-                if fate.alpha_goes_on or not output.is_renamed or _place(place) in kept:
+                if fate.alpha_goes_on or not fate.is_made_new(output) or _place(place) in kept:
                     continue
-                beside = place.function is not None and alpha_is_read_beside(ledger, place.function)
-                if beside or is_in_settings(ledger, fate, output):
+                if alpha_is_read_beside(ledger, place.function) or is_in_settings(ledger, fate, output):
                     continue
                 if place.node in helpers:  # right where other code calls it
                     if not place.chain:
@@ -146,13 +146,13 @@ class ConverterDropsAlpha(Rule):
 
         return self.at(
             place,
-            f"`{place.name}` gives both factors new names and drops the alpha that its source has{unless}",
+            f"`{place.name}` {output.told} and drops the alpha that its source has{unless}",
             confidence="high" if sure else "medium",
             effect=effect_of(ONE),
             trace=[
                 first,
                 *([(passed, "here alpha is passed over")] if passed else []),
-                *((spot, "a factor is written under its new key as it is") for spot in written),
+                *((spot, "a factor is written under its key, as it is") for spot in written),
             ],
             fix=fold_alpha(ledger, fate.trial, output.down) if argument is None else None,
         )

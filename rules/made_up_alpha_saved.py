@@ -8,7 +8,7 @@ from lorascale_lint.findings import Confidence, Finding
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.renamed_numbers import ranks_as_alpha
+from lorascale_lint.ledger.renamed_numbers import RankAsAlpha, ranks_as_alpha
 from lorascale_lint.ledger.saved_scales import (
     are_saved_settings,
     has_real_factors,
@@ -19,6 +19,7 @@ from lorascale_lint.ledger.saved_scales import (
 from lorascale_lint.ledger.strengths import alphas_in_use
 from lorascale_lint.ledger.tables import constant, tables
 from lorascale_lint.ledger.trained_adapters import ranks_saved
+from lorascale_lint.ledger.unread_in_peft import UnreadInPeft, unread_in_peft
 from lorascale_lint.rule import Rule
 
 
@@ -31,7 +32,8 @@ class MadeUpAlphaSaved(Rule):
     (`adapter_config.json`, metadata) although the rank there is read from somewhere, or as the `.alpha`
     of factors that come from elsewhere, or of a GGUF file (`--preview`). Also a whole scale that is written
     as alpha: alpha / rank, or a number that is called a scale or a strength; and the rank, written as alpha
-    by code that trains with another alpha (`--preview`; by default where layers are made of it again).
+    by code that trains with another alpha (`--preview`; by default where layers are made of it again), or
+    that converts a file whose alphas it writes where PEFT does not look.
 
     ## Why it is wrong
 
@@ -117,14 +119,10 @@ class MadeUpAlphaSaved(Rule):
                 effect="scale 1 instead of the trained alpha / rank",
                 trace=[made, (write.spot, "and its file says that alpha is the rank")],
             )
-        for given in ranks_as_alpha(ledger):
-            trained = (given.trained.spot, "the layers are trained with an alpha of its own")
-            yield self.at(
-                given.written.spot,
-                f"the rank is saved as alpha, and `{given.made.spot.name}` makes the layers with it",
-                effect="scale 1 instead of the trained alpha / rank",
-                trace=[trained, (given.made.spot, "and made again with what was saved as alpha: the rank")],
-            )
+        made_up: list[RankAsAlpha | UnreadInPeft] = [*ranks_as_alpha(ledger), *unread_in_peft(ledger)]
+        for found in made_up:
+            effect = "scale 1 instead of the trained alpha / rank"
+            yield self.at(found.written.spot, found.message, effect=effect, trace=found.steps)
         for saved in saved_scales(ledger):
             yield self.at(
                 saved.spot,

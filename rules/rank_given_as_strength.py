@@ -6,12 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.interfaces import looks_like_alpha
-from lorascale_lint.knowledge.roles import ALPHA, RANK
+from lorascale_lint.ledger.apart_at_calls import apart_at_calls
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import named_outright, scale_of
 from lorascale_lint.ledger.scaled_already import scaled_already
-from lorascale_lint.ledger.strengths import OWN, GivenStrength, Variable, given_strengths, real_uses, variable
+from lorascale_lint.ledger.strengths import GivenStrength, given_strengths, no_strengths
 from lorascale_lint.rule import Rule
 
 
@@ -68,8 +66,9 @@ class RankGivenAsStrength(Rule):
     ## Limits
 
     `lora_alpha` is reported only if the same file uses the same value as a real alpha (beside a rank,
-    or divided by one), because some programs call the strength so. Needs an import of the library in
-    the file; calls of the project's own functions are not judged by name.
+    or divided by one), or looks it up beside a rank, because some programs call the strength so. Needs an
+    import of the library in the file; functions of the project are judged by what they do with the
+    parameter, and only a rank, or an alpha that another caller divides, is reported there.
 
     ## References
 
@@ -84,16 +83,26 @@ class RankGivenAsStrength(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Each call whose multiplier is shown to be no multiplier, whoever calls its function."""
-        uses = real_uses(ledger)
+        told = no_strengths(ledger)
         places: dict[object, list[GivenStrength]] = defaultdict(list)
         for given in given_strengths(ledger):
-            if not given.spot.file.is_test and given.argument.library != OWN:  # there a name shows nothing
+            if not given.spot.file.is_test:
                 places[given.spot.file.filename, given.spot.span].append(given)
         for looks in places.values():
             called = [given for given in looks if given.spot.chain] or looks
-            reasons = [_wrong(given, uses) for given in called]
+            reasons = [told(given) for given in called]
             if reasons[0] is not None and None not in reasons:
                 yield self._report(ledger, called[0], reasons[0])
+        for apart in apart_at_calls(ledger):
+            yield self.at(
+                apart.raw,
+                f"`{apart.callee.name}` multiplies by `{apart.parameter}` and is given an alpha here",
+                effect="rank x too strong: alpha instead of alpha / rank",
+                trace=[
+                    (apart.ratio, "another caller gives alpha / rank"),
+                    (apart.raw, "this one alpha itself"),
+                ],
+            )
         for found in scaled_already(ledger):
             call = found.given.argument.call or found.given.use.name
             yield self.at(
@@ -124,21 +133,3 @@ class RankGivenAsStrength(Rule):
             ],
             fix=give_strength_of_one(ledger, given.spot) if given.single else None,
         )
-
-
-def _wrong(given: GivenStrength, uses: dict[Variable, str]) -> str | None:
-    """What is given instead of a strength, or None."""
-    scale = scale_of(given.value)
-    if scale is None:
-        return None
-    if scale.constant is not None:
-        number = float(scale.constant)
-        return f"{number:g}, an alpha" if given.argument.integers and looks_like_alpha(number) else None
-    if len(scale.powers) != 1 or scale.coefficient != 1:
-        return None
-    symbol, power = scale.powers[0]
-    outright = symbol.role == RANK and named_outright(symbol)
-    role = RANK if outright else uses.get(variable(symbol, given.spot))
-    if power != 1:
-        return None if role != RANK else "1 / rank" if power == -1 else "a power of the rank"
-    return {ALPHA: "an alpha", RANK: "a rank"}.get(role or "")

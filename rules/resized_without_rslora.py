@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import ALPHA, RANK
-from lorascale_lint.ledger.configurations import Setting, configuration_of, settings
+from lorascale_lint.ledger.configurations import Setting, configuration_of, owner_in_peft, settings
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look, looks
 from lorascale_lint.provenance.scale import ONE, Scale
@@ -54,8 +54,9 @@ class ResizedWithoutRslora(Rule):
 
     ## Limits
 
-    Both changes must be in one function, and the configuration must be called as PEFT's are. Silent if that
-    function reads `use_rslora` at all.
+    Both changes must be in one function, and the configuration must be called as PEFT's are; one that is
+    called `config`, or that a `from_pretrained` gave, is seen with `--preview`. Silent if that function reads
+    `use_rslora` at all.
 
     ## References
 
@@ -75,10 +76,11 @@ class ResizedWithoutRslora(Rule):
                 continue
             found = _kept_quotient(list(settings(look, ALPHA)), list(settings(look, RANK)))
             if found is not None:
-                alpha, rank = found
+                alpha, rank, sure = found
                 yield self.at(
                     alpha.spot,
                     f"`{alpha.spot.name}` keeps `lora_alpha / r` of a configuration and ignores `use_rslora`",
+                    confidence="high" if sure else "medium",
                     effect="for an rsLoRA adapter: the root of the factor too strong",
                     trace=[
                         (rank.spot, "the rank is changed"),
@@ -87,21 +89,21 @@ class ResizedWithoutRslora(Rule):
                 )
 
 
-def _kept_quotient(alphas: list[Setting], ranks: list[Setting]) -> tuple[Setting, Setting] | None:
+def _kept_quotient(alphas: list[Setting], ranks: list[Setting]) -> tuple[Setting, Setting, bool] | None:
     for alpha in alphas:
         old = [s for s, power in alpha.scale.powers if s.role == ALPHA and power == 1]
-        owner = configuration_of(old[0]) if len(old) == 1 else None
+        owner = owner_in_peft(old[0]) if len(old) == 1 else None
         if owner is None or alpha.scale == Scale.of(ALPHA, old[0].origin):
             continue
         for rank in ranks:
             inverse = rank.scale.inverse()
             quotient = ONE if inverse is None else alpha.scale * inverse
             below = [s for s, power in quotient.powers if s.role == RANK and power == -1]
-            if len(below) != 1 or configuration_of(below[0]) != owner:
+            if len(below) != 1 or owner_in_peft(below[0]) != owner:
                 continue
             kept = Scale.of(ALPHA, old[0].origin) * Scale.of(RANK, below[0].origin, -1)
             if quotient == kept and rank.scale != Scale.of(RANK, below[0].origin):
-                return alpha, rank
+                return alpha, rank, configuration_of(old[0]) is not None
     return None
 
 

@@ -22,8 +22,8 @@ class RsloraAlphaSavedRaw(Rule):
 
     A class whose scale is alpha / sqrt(rank) when a flag of its constructor is on, and that registers
     the buffer (or parameter) `alpha` with the same value whether the flag is on or not. Also a
-    configuration for PEFT that is written beside layers which all scale by alpha / sqrt(rank), with their
-    alpha and without `use_rslora`.
+    configuration for PEFT that is written beside layers which all scale by alpha / sqrt(rank), always or if a
+    flag says so, with their alpha and without `use_rslora`.
 
     ## Why it is wrong
 
@@ -118,7 +118,10 @@ class RsloraAlphaSavedRaw(Rule):
                 "the layers divide alpha by sqrt(rank), and their configuration does not say `use_rslora`",
                 effect=EFFECT,
                 trace=(
-                    (found.applied, "the scale is alpha / sqrt(rank)"),
+                    (
+                        found.applied,
+                        f"the scale is alpha / sqrt(rank){', if a flag says so' * found.sometimes}",
+                    ),
                     (found.alpha, "readers divide this alpha by the rank"),
                 ),
             )

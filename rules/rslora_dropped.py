@@ -11,6 +11,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.misread_flags import misread_flags
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unread_options import unread_options
+from lorascale_lint.ledger.unrooted_siblings import unrooted_siblings
 from lorascale_lint.ledger.untold_siblings import untold_siblings
 from lorascale_lint.rule import Rule
 
@@ -32,6 +33,8 @@ class RsloraDropped(Rule):
       beside it makes a `LoraConfig` (`--preview`).
     - A function that makes layers of one configuration, kind by kind, and tells two kinds or more of it,
       and not this one.
+    - A class that divides the alpha of a configuration by its rank, beside one that asks the same
+      configuration for the flag.
     - A call that gives `use_rslora` to a function which swallows it in `**kwargs` and divides alpha by
       the rank.
 
@@ -120,17 +123,11 @@ class RsloraDropped(Rule):
                     ],
                 )
         for sibling in untold_siblings(ledger):
-            yield self.at(sibling.use.spot, sibling.message, effect=EFFECT, trace=sibling.steps)
+            yield self.at(sibling.spot, sibling.message, effect=EFFECT, trace=sibling.steps)
+        for apart in unrooted_siblings(ledger):
+            yield self.at(apart.spot, apart.message, effect=EFFECT, trace=apart.steps)
         for found in misread_flags(ledger):
-            yield self.at(
-                found.spot,
-                f"`{found.tested}` is tested, and `{found.read}` is read for it",
-                effect=EFFECT,
-                trace=[
-                    (found.spot, f"this is reached if `{found.tested}` is set"),
-                    (found.spot, f"and takes `{found.read}`, which nothing else names"),
-                ],
-            )
+            yield self.at(found.spot, found.message, effect=EFFECT, trace=found.steps)
 
 
 def _told(ledger: Ledger, lost: LostFlag) -> tuple[str, Repair | None, list[tuple[Spot, str]]]:

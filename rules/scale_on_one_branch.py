@@ -9,6 +9,7 @@ from lorascale_lint.ledger.compositions import PastComposition, past_composition
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.one_sided import OneSided, one_sided, scalar_at
+from lorascale_lint.ledger.one_sided_writes import one_sided_writes
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.rule import Rule
 
@@ -22,7 +23,8 @@ class ScaleOnOneBranch(Rule):
     (gated or not, one module kind or the next); a method that returns the bare product beside one that
     scales it, or beside one that scales what it is given and is told to apply 1; a delta that one branch
     gives to such a method and the other adds as it is; a class that inherits the scale which its sibling
-    applies, and never uses it.
+    applies, and never uses it. Of a converter that folds alpha into the factors that it writes, the branch
+    that writes them as they are.
 
     ## Why it is wrong
 
@@ -103,6 +105,16 @@ class ScaleOnOneBranch(Rule):
                 effect=effect_of(ONE),
                 trace=found.trace,
                 fix=_repair(ledger, found),
+            )
+        for apart in one_sided_writes(ledger):
+            yield self.at(
+                apart.bare.spot,
+                f"`{apart.bare.spot.name}` writes a factor without its alpha, which another branch folds in",
+                effect=effect_of(ONE),
+                trace=[
+                    (apart.scaled.spot, "alpha / rank is multiplied into the factor here"),
+                    (apart.bare.spot, "and here it is written as it was read, with no alpha beside it"),
+                ],
             )
         for past in past_compositions(ledger):
             fix = _composed(ledger, past) if past.scalar else None

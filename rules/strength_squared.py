@@ -9,7 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.roles import STRENGTHS
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.effect import effect_of
-from lorascale_lint.ledger.given_twice import given_twice, scaled_before
+from lorascale_lint.ledger.given_twice import given_twice, scaled_before, told_twice
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.rule import Rule
@@ -22,8 +22,10 @@ class StrengthSquared(Rule):
 
     A delta that one and the same strength multiplies twice on its way to the base: in a helper that
     computes the delta and again where it is merged, on both factors, or in a scale and beside it. One
-    number that a call is given as alpha and as the strength. With `--preview`, a record that is made of a
-    delta with the strength in it and of that strength, where code multiplies by the record's field.
+    number that a call is given as alpha and as the strength, or that a pipeline's adapters are set to and
+    scaled by again: `fuse_lora(lora_scale=...)`, `cross_attention_kwargs`. With `--preview`, a record that
+    is made of a delta with the strength in it and of that strength, where code multiplies by the record's
+    field.
 
     ## Why it is wrong
 
@@ -116,6 +118,16 @@ class StrengthSquared(Rule):
                 confidence="high" if before.again is None else "medium",
                 effect=f"`{before.strength}` squared",
                 trace=[(before.step.spot, f"`{before.strength}` is multiplied onto the delta"), again],
+            )
+        for told in told_twice(ledger):
+            yield self.at(
+                told.again.spot,
+                f"`{told.again.spot.written}` scales adapters that `{told.first.use.called}` has set to it",
+                effect="the strength squared",
+                trace=[
+                    (told.first.spot, "the layers keep this strength, beside their alpha / rank"),
+                    (told.again.spot, "and are multiplied by it once more"),
+                ],
             )
         for given in given_twice(ledger):
             yield self.at(

@@ -110,12 +110,12 @@ class UndividedAlpha(Rule):
             key = tail_of(renamed.written.key)
             yield self.at(
                 renamed.written.spot,
-                f"alpha is saved as `{key}`, which `{renamed.read.spot.name}` multiplies the delta by",
+                f"alpha is saved as `{key}`, which `{renamed.read.spot.name}` takes for the whole scale",
                 effect=effect_of(Scale.of(ALPHA)),
                 trace=[
-                    (renamed.trained.spot, "the factors saved beside it are trained at alpha / rank"),
+                    (renamed.trained, "the factors saved beside it are trained at alpha / rank"),
                     (renamed.written.spot, f"what is saved as `{key}` is alpha"),
-                    (renamed.multiplied.spot, "and it multiplies the delta as it is"),
+                    (renamed.used, "and it multiplies the delta as it is"),
                 ],
             )
 

@@ -320,3 +320,5 @@ ALPHA_SUFFIXES = tuple(
 
 STATES_ALPHA = ("diffusion_model.", "lora_unet", "lora_te", "lora_down", "lora_up", ".lora_down", ".lora_up")
 """Beginnings of keys of kohya, ComfyUI and their kin, whose files state alpha as ``.alpha``."""
+WEIGHT = ".weight"
+"""How the keys of factors that are modules end; those of alphas never do."""

@@ -358,6 +358,9 @@ OF_MODELS = ".peft_config"
 CONFIGURATIONS = frozenset({"peft_config", "lora_config", "adapter_config", "peft_configs", "lora_configs"})
 """How a configuration of peft is called where nobody has its class in sight."""
 
+CALLED_CONFIGURATIONS = frozenset({"config", "configuration", "cfg", "pretrained"})
+"""Last words of what may hold one, or of the call that gives it: ``from_pretrained``."""
+
 MESSAGES = frozenset("print debug info warning warn error exception critical log".split())
 """Calls that tell a person something, and do nothing with it (Python's own, and those of `logging`)."""
 PEFT_NAMES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "base_model.model.")

@@ -33,3 +33,7 @@ def option_names(texts: Iterable[str]) -> list[str]:
     """Names under which an option is read: ``lora_alpha`` of ``--lora-alpha``; click takes plain ones."""
     names = (text.lstrip("-").replace("-", "_").partition("/")[0] for text in texts)
     return [name for name in names if name.isidentifier()]
+
+
+HOLDS_TEXT = ("metadata()[", "environ[", "argv[", "input()")
+"""How the paths begin of what is always text: safetensors' metadata, the environment, the command line."""

@@ -53,3 +53,9 @@ COPIES_TENSORS = frozenset(
     "clone copy deepcopy cpu cuda to numpy half float bfloat16 contiguous save full_tensor gather".split()
 )
 """Calls that may give tensors of their own: torch.Tensor, copy."""
+
+KEEPS_STRENGTH = frozenset({"set_adapters"})
+"""Calls after which layers hold strength * alpha / rank: diffusers loaders/lora_base.py, peft set_scale."""
+
+SCALES_BY = frozenset({"fuse_lora"})
+"""Calls that multiply what the layers hold by another strength: diffusers, ``scale_layer`` and merge."""

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES
+from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES, WEIGHT
 from lorascale_lint.knowledge.roles import ALPHA, key_role
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite
-from lorascale_lint.ledger.fates import Fate, Output, fates, origins
+from lorascale_lint.ledger.fates import Fate, Output, fates
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Text, Value
+from lorascale_lint.provenance.ways import origins
 
 
 @immutable(frozen=True, slots=True)
@@ -130,12 +131,26 @@ class Renamed:
     key: str
 
     @property
+    def told(self) -> str:
+        """What the renaming does to the key of alpha."""
+        if self.got_an_ending:
+            return f"puts `{WEIGHT}` behind the key of alpha, too"
+        return "restores the dots of the factors' keys and not those of alpha"
+
+    @property
     def lost_its_dot(self) -> bool:
         """Is the dot before ``alpha`` another sign now, where those of the factors are dots?"""
         down, up = shown(self.table.down.key), shown(self.table.up.key)
         flat = f"{self.module}_{self.fate.trial.sample.alpha}"
         endings = [key.removeprefix(self.module) for key in (down, up)]
         return down != up and self.key in (flat, *(flat + ending for ending in endings))
+
+    @property
+    def got_an_ending(self) -> bool:
+        """Is ``.weight`` put behind it, which the factors' keys had of their own, and nobody reads it so?"""
+        longer = f"{self.module}.{self.fate.trial.sample.alpha}{WEIGHT}"
+        known = f"{self.fate.trial.sample.alpha}{WEIGHT}" in self.alpha.spot.file.source
+        return self.key == longer and not known
 
     def came_without_its_dot(self, others: Iterable[Renamed]) -> bool:
         """Had another function lost it before? What this one loses by itself is seen where it is tried."""

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.interfaces import CONFIGURATIONS
-from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of
+from lorascale_lint.knowledge.interfaces import (
+    ALPHA_FIELD,
+    CALLED_CONFIGURATIONS,
+    CONFIGURATIONS,
+    RANK_FIELD,
+)
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, words
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import Look
 from lorascale_lint.ledger.numbers import scale_of
@@ -32,6 +37,21 @@ def configuration_of(symbol: Symbol) -> str | None:
     if not dot:
         owner = symbol.origin.rpartition("[")[0]  # config["lora_alpha"]
     return owner if is_configuration(owner) else None
+
+
+def is_called_a_configuration(symbol: Symbol) -> bool:
+    """Is it ``config.lora_alpha`` or ``config.r``, as peft calls them, of whatever adapter comes in?"""
+    owner, _, name = symbol.origin.rpartition(".")
+    last = words(owner.removesuffix("()").rpartition(".")[2])[-1:]
+    return name in (ALPHA_FIELD, RANK_FIELD) and not CALLED_CONFIGURATIONS.isdisjoint(last)
+
+
+def owner_in_peft(symbol: Symbol) -> str | None:
+    """The owner of a field by peft's name: a configuration by its name, or what ``from_pretrained`` gave."""
+    known = configuration_of(symbol)
+    if known is not None or not is_called_a_configuration(symbol):
+        return known
+    return symbol.origin.rpartition(".")[0]
 
 
 def is_configuration(path: str) -> bool:

@@ -313,7 +313,8 @@ class Contracts:
             return spot if self.surroundings.looks_factors_up(spot) else None
         source = spot.file.source
         peft = ADAPTER_FILES[1] in source and "lora_A" in source and "lora_B" in source
-        return spot if peft and "target_modules" in self._keys(meeting) else None
+        told = "target_modules" in self._keys(meeting) or self.surroundings.looks_factors_up(spot)
+        return spot if peft and told else None
 
     def _is_given_own(self, function: FunctionInfo, name: str) -> bool:
         """Does a caller in sight give a configuration that the project makes?"""

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import A, B
 from lorascale_lint.ledger.entries import KeyWrite
-from lorascale_lint.ledger.fates import Fate, fates, origins
+from lorascale_lint.ledger.fates import Fate, fates
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.values import Tensor, Text, options
+from lorascale_lint.provenance.ways import origins
 
 
 @immutable(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
 from lorascale_lint.immutable import immutable
+from lorascale_lint.knowledge.interfaces import WRITES_TENSORS
 from lorascale_lint.knowledge.operations import OPERATIONS
 from lorascale_lint.knowledge.roles import (
     ALPHA,
@@ -17,19 +18,19 @@ from lorascale_lint.knowledge.roles import (
     STRENGTH,
     A,
     B,
-    key_role,
     role_of,
 )
 from lorascale_lint.ledger.conditions import is_set
-from lorascale_lint.ledger.entries import Apply, KeyWrite, Norm, Trial, Use
+from lorascale_lint.ledger.entries import Apply, KeyWrite, Norm, Store, Trial, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.origins import root_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import is_plain_factor, key_role_of, literal_of
-from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Symbol
-from lorascale_lint.provenance.values import Hole, Number, Place, Ref, Tensor, Text, Tup, Value, options
+from lorascale_lint.provenance.values import Ref, Tensor, Text, Tup, Value, options
+from lorascale_lint.provenance.ways import origins
 
 
 @immutable(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Output:
     container: Value
     down: KeyWrite
     up: KeyWrite
+
+    @property
+    def told(self) -> str:
+        """What the function does with the factors."""
+        return "gives both factors new names" if self.is_renamed else "saves both factors of a file"
 
     @property
     def is_renamed(self) -> bool:
@@ -94,7 +100,17 @@ class Fate:
     @cached_property
     def outputs(self) -> list[Output]:
         """Dictionaries with both factors as they were in the file, which go on."""
-        return [table for table in self.all_tables if self.goes_on(table.container)]
+        return [t for t in self.all_tables if self.goes_on(t.container) or self._is_spread(t)]
+
+    def is_made_new(self, output: Output) -> bool:
+        """Do the factors get other names, or are they picked out of the file and saved as they are?"""
+        saves = (use for use in self.ledger.uses if use.called in WRITES_TENSORS)
+        return output.is_renamed or any(output.container in use.given.values() for use in saves)
+
+    def _is_spread(self, table: Output) -> bool:
+        """Is code out of sight given the factors by their keys: ``savez(path, **table)``?"""
+        down, up = literal_of(table.down.key), literal_of(table.up.key)
+        return any(down in use.given and up in use.given for use in self.ledger.uses if _is_unseen(use))
 
     @cached_property
     def all_tables(self) -> list[Output]:
@@ -230,18 +246,36 @@ class Fate:
     @cached_property
     def handed_on(self) -> tuple[Value, ...]:
         """What is returned, stored, or given to code out of sight."""
+        kept = (store.value for store in self.ledger.stores if not self._is_put_down(store))
+        return (*self._given_away, *kept)
+
+    @property
+    def _given_away(self) -> tuple[Value, ...]:
         ledger = self.ledger
         return (
             *(entry.value for entry in ledger.returns if not entry.spot.chain),
-            *(store.value for store in ledger.stores),
-            *(value for use in ledger.uses if _is_unseen(use) for value in use.given.values()),
+            *(value for use in ledger.uses if _is_unseen(use) for value in (*use.given.values(), use.rest)),
+        )
+
+    def _is_put_down(self, store: Store) -> bool:
+        """Is it put into a record that the code itself makes, for a while?"""
+        made = (owner.value for owner in options(store.owner))
+        return all(
+            isinstance(owner, Ref) and is_record(owner) and owner.key not in self._leaving for owner in made
         )
 
     @cached_property
     def _leaving(self) -> set[int]:
         """Dictionaries and lists that are returned, stored, given to code out of sight, or the caller's."""
         written = (write.value for write in self.ledger.writes if not isinstance(write.container, Ref))
-        values = [*self.handed_on, *written]
+        values = [*self._given_away, *written]
+        stored: dict[int, list[Value]] = defaultdict(list)
+        for store in self.ledger.stores:
+            for owner in options(store.owner):
+                if isinstance(owner.value, Ref) and is_record(owner.value):
+                    stored[owner.value.key].append(store.value)
+                else:
+                    values.append(store.value)
         found: set[int] = (
             {self.trial.given.key} if self.trial.parameter and isinstance(self.trial.given, Ref) else set()
         )
@@ -250,7 +284,8 @@ class Fate:
             key = pending.pop()
             if key not in found:
                 found.add(key)
-                pending += [ref for _, value in self.trial.held.get(key, ()) for ref in self._refs(value)]
+                inside = [*(value for _, value in self.trial.held.get(key, ())), *stored.get(key, ())]
+                pending += [ref for value in inside for ref in self._refs(value)]
         return found
 
     def goes_on(self, container: Value) -> bool:
@@ -289,6 +324,11 @@ class Fate:
                     yield from self._held(item, seen)
 
 
+def is_record(owner: Ref) -> bool:
+    """Is it an object of no class of the project, or of one without methods, that does nothing by itself?"""
+    return owner.kind == "object" and (owner.cls is None or not owner.cls.methods)
+
+
 def fates(ledger: Ledger) -> list[Fate]:
     """One for each trial of a usual file that came to its end, tests aside."""
     return ledger.once(_usual_fates)
@@ -310,35 +350,6 @@ def _every_fate(ledger: Ledger) -> list[Fate]:
 def is_named(fate: Fate) -> bool:
     """Does the code name the convention of the file that it was tried on?"""
     return fate.trial.sample.is_named_in(fate.trial.spot.file.source)
-
-
-def alpha_words(fate: Fate) -> Iterator[tuple[Spot, str]]:
-    """Where the code that ran names a key of alpha."""
-    return ((spot, text) for spot, text in texts_of(fate) if key_role(text) in (ALPHA, SCALING))
-
-
-def texts_of(fate: Fate) -> Iterator[tuple[Spot, str]]:
-    """The literal texts of the functions that ran, and of the top levels of their files."""
-    ran = fate.ran
-    for function in ran:
-        if function is not None:
-            yield from _texts(function.file, function, function.node)
-    files = [function.file for function in ran if function is not None] or [fate.trial.spot.file]
-    for file in dict.fromkeys(files):
-        for node in file.tree.body:
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                yield from _texts(file, None, node)
-
-
-def _texts(file: FileInfo, function: FunctionInfo | None, root: ast.AST) -> Iterator[tuple[Spot, str]]:
-    wholes: dict[ast.AST, ast.AST] = {}
-    for node in ast.walk(root):
-        if isinstance(node, ast.JoinedStr):  # parts have a place of their own since Python 3.12
-            specs = (value.format_spec for value in node.values if isinstance(value, ast.FormattedValue))
-            wholes |= dict.fromkeys((*node.values, *filter(None, specs)), wholes.get(node, node))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            owner = None if function is None else function.owner
-            yield Spot(file, function, owner, wholes.get(node, node)), node.value
 
 
 def is_bare(apply: Apply) -> bool:
@@ -379,21 +390,3 @@ def _is_plain(write: KeyWrite, origin: str) -> bool:
 def _is_unseen(use: Use) -> bool:
     """Is the callee out of sight, and more than a conversion or a message?"""
     return use.callee is None and OPERATIONS.get(use.called) is None
-
-
-def origins(value: Value) -> Iterator[str]:
-    """The ways by which tensors and numbers in a value are named."""
-    for option in options(value):
-        match option.value:
-            case Place(path=path):
-                yield path
-            case Tensor(origin=origin, scale=scale):
-                yield origin
-                yield from (symbol.origin for symbol, _ in scale.powers)
-            case Number(scale=scale):
-                yield from (symbol.origin for symbol, _ in scale.powers)
-            case Text(parts=parts):
-                yield from (str(part.name) for part in parts if isinstance(part, Hole))
-            case Tup(items=items):
-                for item in items:
-                    yield from origins(item)

@@ -38,7 +38,7 @@ def fixed_alphas(ledger: Ledger) -> Iterator[FixedAlpha]:
     every = list(_chosen(ledger))
     if not every:
         return
-    trainers = {use.spot.function for use in every}
+    trainers = {use.spot.function for use in every if not use.spot.chain}
     loaders = {u.spot.function for u in ledger.uses if u.called in LOADS_INTO_MODEL}
     opens = {u.spot.function for u in ledger.uses if any(map(_is_file, options(u.result)))}
     seen: set[tuple[str, int]] = set()
@@ -67,7 +67,7 @@ def _chosen(ledger: Ledger) -> Iterator[Use]:
     """Where layers are made with an alpha and a rank that are settings (``args.lora_alpha``)."""
     defaults = Defaults(ledger)
     for use in ledger.uses:
-        if use.spot.file.is_test or not speaks_of_lora(use.name.partition("(")[0]):
+        if use.spot.file.is_test or not _makes_layers(use):
             continue
         alpha, rank = _given(use, ALPHA), _given(use, RANK)
         if alpha is None or rank is None:
@@ -83,6 +83,14 @@ def _chosen(ledger: Ledger) -> Iterator[Use]:
             own = symbol.origin.startswith("self.")  # which may be anything that the object was given
             if symbol.role == ALPHA and power == 1 and setting and rank.powers and not own:
                 yield use
+
+
+def _makes_layers(use: Use) -> bool:
+    """Does a call speak of LoRA, or what it calls?"""
+    callee = use.callee
+    return speaks_of_lora(use.name.partition("(")[0]) or (
+        callee is not None and speaks_of_lora(callee.file.text(callee.node))
+    )
 
 
 def _is_literal(use: Use) -> bool:

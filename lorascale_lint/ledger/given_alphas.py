@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lorascale_lint.ledger.fates import Fate, origins
+from lorascale_lint.ledger.fates import Fate
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.provenance.values import NONE, options
+from lorascale_lint.provenance.ways import origins
 
 
 def gives_own_alpha(ledger: Ledger, fate: Fate, argument: str) -> bool:

@@ -7,15 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from lorascale_lint.immutable import immutable
+from lorascale_lint.knowledge.pipelines import KEEPS_STRENGTH, SCALES_BY
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, STRENGTHS, A, B, role_of
 from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import symbol_of
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.strengths import given_strengths
+from lorascale_lint.ledger.strengths import GivenStrength, given_strengths
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo
-from lorascale_lint.provenance.values import Multiplied, Place, Ref, Tensor, Tup, Value, options
+from lorascale_lint.provenance.guards import contradict
+from lorascale_lint.provenance.values import UNKNOWN, Multiplied, Place, Ref, Tensor, Tup, Value, options
 
 
 @immutable(frozen=True, slots=True, eq=False)
@@ -120,6 +122,42 @@ def _multiplied_fields(file: FileInfo) -> dict[str, ast.expr]:
             if isinstance(part, ast.Attribute):
                 found.setdefault(part.attr, part)
     return found
+
+
+@immutable(frozen=True, slots=True, eq=False)
+class ToldTwice:
+    """A pipeline's layers get a strength at ``first``, and are scaled by the same one at ``again``."""
+
+    first: GivenStrength
+    again: GivenStrength
+
+
+def told_twice(ledger: Ledger) -> Iterator[ToldTwice]:
+    """Each call that scales adapters which have been set to that very strength, in one function."""
+    groups: dict[object, list[GivenStrength]] = defaultdict(list)
+    for given in given_strengths(ledger):
+        if not given.use.spot.chain and not given.use.spot.file.is_test:
+            groups[given.use.spot.function or given.use.spot.file].append(given)
+    seen: set[object] = set()
+    for beside in groups.values():
+        kept = [given for given in beside if given.argument.call in KEEPS_STRENGTH]
+        for again in beside:
+            scales = again.argument.call in SCALES_BY or again.argument.entry
+            for first in kept if scales and again.use.spot.node not in seen else ():
+                of_one = again.use.receiver.partition("(")[0] in (first.use.receiver, "")
+                same = _strength(first.value) and _strength(first.value) == _strength(again.value)
+                apart = contradict(first.use.guards, again.use.guards)
+                if same and of_one and not apart and first.use.spot.row < again.use.spot.row:
+                    seen.add(again.use.spot.node)
+                    yield ToldTwice(first, again)
+                    break
+
+
+def _strength(value: Value) -> str:
+    """By which name a strength is known, also as one of several; nothing for a literal."""
+    symbol = symbol_of(value)
+    path = value.path if isinstance(value, Place) else symbol.origin if symbol is not None else ""
+    return path.removesuffix("[*]") if path != UNKNOWN.path else ""
 
 
 def _tensors(value: Value, held: Mapping[int, list[Value]], depth: int = 3) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ from lorascale_lint.knowledge.pipelines import TAKES_ALPHAS
 from lorascale_lint.knowledge.roles import ALPHA, role_of, words
 from lorascale_lint.ledger.entries import Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.guards import contradict
@@ -42,7 +43,7 @@ def half_given(ledger: Ledger) -> Iterator[HalfGiven]:
             if _alphas(use, name) != NONE or use.spot.node in seen:
                 continue
             for other, given in told:
-                if _of_one_file(use, other) and _is_unasked(use, other):
+                if _of_one_file(ledger, use, other) and _is_unasked(use, other):
                     seen.add(use.spot.node)
                     spot = argument_of(other, given) or other.spot
                     yield HalfGiven(use, name, other, spot)
@@ -76,17 +77,31 @@ def _is_given(value: Value | None) -> bool:
     return value is not None and any(isinstance(o.value, Place | Ref) for o in options(value))
 
 
-def _of_one_file(use: Use, other: Use) -> bool:
-    """Do both calls get the same factors?"""
-    return not _states(use).isdisjoint(_states(other))
+def _of_one_file(ledger: Ledger, use: Use, other: Use) -> bool:
+    """Do both calls get the same factors, or parts of one file?"""
+    return not _states(ledger, use).isdisjoint(_states(ledger, other))
 
 
-def _states(use: Use) -> set[Value]:
-    """The tables among the arguments: of a file, or filled by the project."""
-    if use.callee is None:
-        return {o.value for o in options(use.given.get("0", NONE)) if isinstance(o.value, Place | Ref)}
+def _states(ledger: Ledger, use: Use) -> set[object]:
+    """The tables among the arguments, of a file or filled by the project, and what these are parts of."""
     given = [value for name, value in use.given.items() if role_of(name, True) != ALPHA]
-    return {option.value for value in given for option in options(value) if _is_table(option.value)}
+    tables = [option.value for value in given for option in options(value) if _is_table(option.value)]
+    if use.callee is None:
+        tables = [o.value for o in options(use.given.get("0", NONE)) if isinstance(o.value, Place | Ref)]
+    of = ledger.once(_sources)
+    paths = {table.path for table in tables if isinstance(table, Place)}
+    return {*tables, *paths, *(path for table in tables for path in of.get(table, ()))}
+
+
+def _sources(ledger: Ledger) -> dict[Value, set[str]]:
+    """What each dictionary is filled from: ``{key: value for key, value in state.items() if ...}``."""
+    found: dict[Value, set[str]] = defaultdict(set)
+    for write in ledger.writes:
+        for option in options(write.value):
+            owner = owner_of(option.value.path) if isinstance(option.value, Place) else ""
+            if owner and isinstance(write.container, Ref):
+                found[write.container].add(owner)
+    return found
 
 
 def _is_table(value: Value) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Use, argument_of
+from lorascale_lint.ledger.entries import Fold, KeyRead, KeyWrite, Use, argument_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_at_default import constructor
 from lorascale_lint.ledger.looks import calls_of
@@ -15,6 +15,7 @@ from lorascale_lint.ledger.numbers import number_origins, scale_of
 from lorascale_lint.ledger.round_trips import Trip, is_saved_path, round_trips, tail_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.linking.definitions import FileInfo
 from lorascale_lint.provenance.values import Value, options
 
 _SCALES = (ALPHA, SCALING, MULTIPLIER)
@@ -68,18 +69,29 @@ def half_restored(ledger: Ledger) -> Iterator[HalfRestored]:
         if trip.reads_of(*_SCALES):
             continue
         ranks = trip.reads_of(RANK)
+        folds = any(map(_brings_alpha, (f for f in ledger.folds if f.spot.file in _files(trip))))
         own = [w for w in trip.writes_of(*_SCALES) if not _is_rank(w.value)]
         for use in trip.made_of_it():
             node, parameter = use.spot.node, _parameter(ledger, use)
             if parameter is None or node in seen or use.spot.file.is_test or _is_saved(use, parameter):
                 continue
             told = trained_call(ledger, use, parameter)
-            if own or (ranks and parameter not in use.given and told is not None):
+            stands_in = parameter in use.given and _is_rank(use.given[parameter]) and not folds
+            if own or (ranks and (parameter not in use.given or stands_in) and told is not None):
                 seen.add(node)
                 given = argument_of(use, parameter) if parameter in use.given else None
                 read = ranks[0] if ranks else trip.reads[0]
                 yield HalfRestored(trip, use, read, parameter, given, own[0] if own else None, told)
                 break
+
+
+def _files(trip: Trip) -> set[FileInfo]:
+    return {write.spot.file for table in trip.tables for write in table.writes}
+
+
+def _brings_alpha(fold: Fold) -> bool:
+    """Is the trained scale in the factors that are saved, so that the rank is the right alpha for them?"""
+    return any(symbol.role in (ALPHA, SCALING) for symbol, _ in fold.scale.powers)
 
 
 def _parameter(ledger: Ledger, use: Use) -> str | None:
@@ -97,7 +109,7 @@ def _parameter(ledger: Ledger, use: Use) -> str | None:
 def _is_saved(use: Use, parameter: str) -> bool:
     """Does the scale come from a file, too, or from nowhere that is known?"""
     value = use.given.get(parameter)
-    if value is None:
+    if value is None or (role_of(parameter, True) == ALPHA and _is_rank(value)):
         return False
     ways = [option.value for option in options(value)]
     return any(scale_of(way) is None for way in ways) or any(map(is_saved_path, number_origins(value)))

@@ -9,7 +9,6 @@ from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import A, B, key_role
 from lorascale_lint.ledger.entries import KeyRead, Trial, Use
 from lorascale_lint.ledger.factor_setters import Setter
-from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.spots import Spot
@@ -17,6 +16,7 @@ from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Hole, Place, Ref, Text, Value, options
+from lorascale_lint.provenance.ways import origins
 
 
 @immutable(frozen=True, slots=True, eq=False)

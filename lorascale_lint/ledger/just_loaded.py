@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
 from lorascale_lint.ledger.entries import KeyRead
-from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Const, Value, options
+from lorascale_lint.provenance.ways import origins
 
 
 @immutable(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import MAGNITUDE, key_role
 from lorascale_lint.ledger.entries import KeyRead
-from lorascale_lint.ledger.fates import Fate, every_fate, is_named, origins
+from lorascale_lint.ledger.fates import Fate, every_fate, is_named
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Text
+from lorascale_lint.provenance.ways import origins
 
 
 @immutable(frozen=True, slots=True, eq=False)

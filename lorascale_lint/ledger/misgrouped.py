@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.ledger.fates import Fate, alpha_words, every_fate, is_named, origins
+from lorascale_lint.ledger.fates import Fate, every_fate, is_named
+from lorascale_lint.ledger.key_words import alpha_words
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.provenance.values import Ref, Text, Value, options
+from lorascale_lint.ledger.tables import literal_of
+from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
+from lorascale_lint.provenance.ways import origins
 
 
 @immutable(frozen=True, slots=True, eq=False)
@@ -58,6 +62,28 @@ def _names(fate: Fate) -> Iterator[tuple[str, str]]:
         other = [name for name, parts in groups.items() if fate.alpha in parts]
         if own and other:
             yield own[0], other[0]
+    yield from _names_of_two(fate)
+
+
+def _names_of_two(fate: Fate) -> Iterator[tuple[str, str]]:
+    """The names in a table of factors and in one of alphas, which are looked up by the same name."""
+    held = {key: entries for key, entries in fate.trial.held.items() if Ref(key, "dict") != fate.trial.given}
+    alphas: dict[int, str] = {}
+    factors: dict[int, str] = {}
+    for table, entries in held.items():
+        for name, parts in _groups(fate, entries):
+            factors.update({table: name} if {fate.down, fate.up} <= parts else {})
+        for key, value in entries:
+            name = literal_of(key)
+            alphas.update({table: name} if name and fate.alpha in origins(value) else {})
+    asked: dict[object, set[int]] = defaultdict(set)
+    for read in fate.ledger.reads:
+        if isinstance(read.container, Ref) and isinstance(read.key, Text | Place) and read.key != UNKNOWN:
+            asked[read.spot.function, read.key].add(read.container.key)
+    for tables in asked.values():
+        own, other = tables & factors.keys(), tables & alphas.keys() - factors.keys()
+        if own and other:
+            yield factors[min(own)], alphas[min(other)]
 
 
 def _groups(fate: Fate, held: tuple[tuple[Value, Value], ...]) -> Iterator[tuple[str, set[str]]]:

@@ -23,6 +23,19 @@ class MisreadFlag:
     read: str
     spot: Spot
 
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+        return f"`{self.tested}` is tested, and `{self.read}` is read for it"
+
+    @property
+    def steps(self) -> tuple[tuple[Spot, str], ...]:
+        """How it comes about."""
+        return (
+            (self.spot, f"this is reached if `{self.tested}` is set"),
+            (self.spot, f"and takes `{self.read}`, which nothing else names"),
+        )
+
 
 def misread_flags(ledger: Ledger) -> Iterator[MisreadFlag]:
     """One for each place; the name that is read must stand nowhere else in the file."""

@@ -11,8 +11,10 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.values import Place, Ref
 
 
-def alpha_is_read_beside(ledger: Ledger, function: FunctionInfo) -> bool:
+def alpha_is_read_beside(ledger: Ledger, function: FunctionInfo | None) -> bool:
     """Does each caller give the same file to a function that gives back what it makes of the alphas?"""
+    if function is None:
+        return False
     calls = [use for use in calls_of(ledger, function) if not use.spot.file.is_test]
     return bool(calls) and all(_is_read(ledger, use) for use in calls)
 

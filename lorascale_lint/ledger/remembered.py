@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.operations import REMEMBERS, REMEMBERS_UNDER
-from lorascale_lint.knowledge.roles import MULTIPLIER, STRENGTH, role_of
+from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH, role_of
 from lorascale_lint.ledger.conditions import expression, test_of
 from lorascale_lint.ledger.entries import KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -96,13 +96,15 @@ def _is_looked_up(function: FunctionInfo, name: str, place: str) -> bool:
 def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
     found: dict[FunctionInfo, _Function] = defaultdict(_Function)
     strengths: dict[FunctionInfo, tuple[str, ...]] = {}
+    chosen = _chosen(ledger)
 
     def note(spot: Spot, guards: Guards, *values: Value) -> None:
         function = spot.function
         if function is None or spot.chain or spot.file.is_test:
             return
         if function not in strengths:
-            strengths[function] = tuple(filter(_is_strength, function.parameters))
+            named = (p for p in function.parameters if _is_strength(p) or p in chosen.get(function, ()))
+            strengths[function] = tuple(named)
         for name in strengths[function]:
             if any(_mentions(value, name) for value in values):
                 found[function].used[name].append((spot, guards))
@@ -111,7 +113,7 @@ def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
         if use.called not in MESSAGES:
             note(use.spot, use.guards, *use.given.values())
     for step in ledger.multiplied:
-        note(step.spot, step.guards, step.by)
+        note(step.spot, step.guards, step.by, Number(step.scale))
     for store in ledger.stores:
         note(store.spot, store.guards, store.value)
     for write in ledger.writes:
@@ -126,6 +128,18 @@ def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
         place, names = _kept_in(entry)
         if place and entry.spot.function in found and not entry.spot.chain:
             found[entry.spot.function].kept.append((entry.spot, place, entry.guards, names))
+    return found
+
+
+def _chosen(ledger: Ledger) -> dict[FunctionInfo | None, set[str]]:
+    """What multiplies a delta beside its trained scale, whatever it is called, in each function."""
+    found: dict[FunctionInfo | None, set[str]] = defaultdict(set)
+    for step in ledger.multiplied:
+        of_delta = isinstance(step.before, Tensor) and step.before.kind == "delta"
+        beside = any(symbol.role in (ALPHA, SCALING) for symbol, _ in step.scale.powers)
+        for symbol, power in step.scale.powers if of_delta else ():
+            if power == 1 and (symbol.role == STRENGTH or (beside and not symbol.role)):
+                found[step.spot.function].add(symbol.origin.partition("=")[0])
     return found
 
 

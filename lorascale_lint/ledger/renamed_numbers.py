@@ -9,12 +9,14 @@ from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, rol
 from lorascale_lint.ledger.entries import Apply, KeyRead, KeyWrite, Use
 from lorascale_lint.ledger.half_restored import trained_call
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.numbers import is_each_way, number_origins
 from lorascale_lint.ledger.origins import last_of, owner_of
-from lorascale_lint.ledger.round_trips import Trip, round_trips
+from lorascale_lint.ledger.round_trips import Trip, round_trips, tail_of
+from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table
 from lorascale_lint.provenance.scale import TRAINED, Scale
-from lorascale_lint.provenance.values import Hole, Multiplied, Tensor, Text, Value, options
+from lorascale_lint.provenance.values import NONE, Hole, Multiplied, Tensor, Text, Value, options
 
 
 @immutable(frozen=True, slots=True, eq=False)
@@ -24,6 +26,19 @@ class RankAsAlpha:
     written: KeyWrite
     made: Use
     trained: Use
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+        return f"the rank is saved as alpha, and `{self.made.spot.name}` makes the layers with it"
+
+    @property
+    def steps(self) -> tuple[tuple[Spot, str], ...]:
+        """How it comes about."""
+        return (
+            (self.trained.spot, "the layers are trained with an alpha of its own"),
+            (self.made.spot, "and made again with what was saved as alpha: the rank"),
+        )
 
 
 def ranks_as_alpha(ledger: Ledger) -> Iterator[RankAsAlpha]:
@@ -43,12 +58,12 @@ def ranks_as_alpha(ledger: Ledger) -> Iterator[RankAsAlpha]:
 
 @immutable(frozen=True, slots=True, eq=False)
 class AlphaAsScale:
-    """An alpha is ``written``, ``read`` and ``multiplied`` as it is; ``trained`` divides it by the rank."""
+    """An alpha is ``written``, ``read`` and ``used`` as it is; ``trained`` divides it by the rank."""
 
     written: KeyWrite
     read: KeyRead
-    multiplied: Multiplied
-    trained: Apply
+    used: Spot
+    trained: Spot
 
 
 def alphas_as_scale(ledger: Ledger) -> Iterator[AlphaAsScale]:
@@ -56,15 +71,33 @@ def alphas_as_scale(ledger: Ledger) -> Iterator[AlphaAsScale]:
     seen: set[object] = set()
     for trip in round_trips(ledger):
         for read in trip.reads_of(SCALING, MULTIPLIER):
+            tail = tail_of(read.key)
             written = [
-                w for w in trip.writes_of(SCALING, MULTIPLIER) if is_each_way(w.value, Scale.of(ALPHA))
+                w
+                for w in trip.writes_of(SCALING, MULTIPLIER)
+                if tail_of(w.key) == tail and is_each_way(w.value, Scale.of(ALPHA))
             ]
-            multiplied = _undivided(ledger, trip, read)
-            trained = _trained(ledger, trip.tables)
-            if not written or multiplied is None or trained is None or written[0].spot.node in seen:
+            if not written or written[0].spot.node in seen:
                 continue
-            seen.add(written[0].spot.node)
-            yield AlphaAsScale(written[0], read, multiplied, trained)
+            multiplied, trained = _undivided(ledger, trip, read), _trained(ledger, trip.tables)
+            found = None if multiplied is None or trained is None else (multiplied.spot, trained.spot)
+            found = found or _given_again(ledger, trip, read)
+            if found is not None:
+                seen.add(written[0].spot.node)
+                yield AlphaAsScale(written[0], read, *found)
+
+
+def _given_again(ledger: Ledger, trip: Trip, read: KeyRead) -> tuple[Spot, Spot] | None:
+    """The call that makes layers with the entry, and the one that makes them with alpha / rank."""
+    paths = set(number_origins(read.value))
+    for use in trip.made_of_it():
+        for name, value in use.given.items():
+            if role_of(name, True) not in (SCALING, MULTIPLIER) or not paths & {*number_origins(value)}:
+                continue
+            for other in calls_of(ledger, use.callee):
+                if is_each_way(other.given.get(name, NONE), TRAINED) and not other.spot.file.is_test:
+                    return use.spot, other.spot
+    return None
 
 
 def _undivided(ledger: Ledger, trip: Trip, read: KeyRead) -> Multiplied | None:

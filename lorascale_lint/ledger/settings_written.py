@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, RANK, SCALING, role_of
-from lorascale_lint.ledger.fates import Fate, Output, alpha_words
+from lorascale_lint.ledger.fates import Fate, Output
+from lorascale_lint.ledger.key_words import alpha_words
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.tables import literal_of

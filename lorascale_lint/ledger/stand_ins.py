@@ -12,7 +12,7 @@ from lorascale_lint.ledger.conditions import is_none
 from lorascale_lint.ledger.defaults import Defaults
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Quotient, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of, symbol_of
+from lorascale_lint.ledger.numbers import quotient_scales, scale_of, symbol_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of, tables
 from lorascale_lint.linking.definitions import FunctionInfo
@@ -81,6 +81,24 @@ def default_stand_ins(ledger: Ledger) -> Iterator[StandIn]:
                     number = scale_of(several[0]) if len(several) == 1 else None
                     if number is not None and number.constant and alpha is not None:
                         yield StandIn(default.spot, float(number.constant), alpha, guards, quotient)
+
+
+def settled_for_files(ledger: Ledger) -> Iterator[StandIn]:
+    """Defaults of options, fields and parameters that are divided by the rank of a file's own factors."""
+    defaults = Defaults(ledger)
+    for quotient in ledger.quotients:
+        for scale, guards in quotient_scales(quotient) if not quotient.spot.chain else ():
+            alphas = [s for s, power in scale.powers if s.role == ALPHA and power == 1]
+            of_file = any(_is_of_a_file(s.origin) and power < 0 for s, power in scale.powers)
+            known = defaults.of(alphas[0].origin, quotient.spot) if len(alphas) == 1 and of_file else []
+            numbers = [number.constant for d in known if (number := scale_of(d.value)) is not None]
+            if numbers and all(number and not is_share(number) for number in numbers):
+                yield StandIn(known[0].spot, float(numbers[0] or 0), alphas[0].origin, guards, quotient)
+
+
+def _is_of_a_file(origin: str) -> bool:
+    """Is it the rank of a factor that is looked up in an opened file?"""
+    return " of " in origin and "<file(" in origin
 
 
 def written_stand_ins(ledger: Ledger) -> Iterator[StandIn]:

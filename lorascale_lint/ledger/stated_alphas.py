@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.interfaces import OPENS_SETTINGS, PEFT_NAMES
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, key_role, role_of
-from lorascale_lint.ledger.fates import Fate, texts_of
+from lorascale_lint.ledger.fates import Fate
+from lorascale_lint.ledger.key_words import texts_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of

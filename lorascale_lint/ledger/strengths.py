@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.interfaces import StrengthArgument, strength_arguments
-from lorascale_lint.knowledge.roles import ALPHA, RANK, STRENGTHS, role_of
+from lorascale_lint.knowledge.interfaces import StrengthArgument, looks_like_alpha, strength_arguments
+from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, words
 from lorascale_lint.ledger import entries
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import bare, every_number, scale_of, symbol_of
-from lorascale_lint.ledger.powers import powers_of
+from lorascale_lint.ledger.numbers import every_number, named_outright, scale_of, symbol_of
+from lorascale_lint.ledger.origins import last_of
+from lorascale_lint.ledger.own_multipliers import own_multipliers
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.ledger.tables import key_role_of
 from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.provenance.values import Ref, Text, Tup, Value, options
 
@@ -48,31 +49,15 @@ OWN = "this project"
 
 def _given_to_own(ledger: Ledger) -> Iterator[GivenStrength]:
     """What functions of the project are given that they multiply onto deltas with their trained scale."""
-    taken = _multipliers(ledger)
+    taken = own_multipliers(ledger)
     for use in ledger.uses if taken else ():
         callee = use.callee
-        for parameter in taken.get(callee, ()) if isinstance(callee, FunctionInfo) else ():
+        for parameter in taken.get(callee, ()) if callee is not None else ():
             place = entries.argument_of(use, parameter)
             if parameter in use.given and place is not None and callee is not None:
                 argument = StrengthArgument(OWN, callee.name, (parameter,), None)
                 for option in options(use.given[parameter]):
                     yield GivenStrength(use, argument, option.value, place)
-
-
-def _multipliers(ledger: Ledger) -> dict[FunctionInfo, set[str]]:
-    """Parameters by which a function multiplies all its deltas, once, beside their alpha / rank."""
-    found: dict[FunctionInfo, list[set[str]]] = defaultdict(list)
-    scaled: set[FunctionInfo] = set()
-    for apply in ledger.applies:
-        function = apply.spot.function
-        if function is not None and not apply.spot.chain:
-            chosen = {s.origin for s, power in apply.scale.powers if s.role in STRENGTHS and power == 1}
-            trained = powers_of(apply.scale).is_trained and not apply.scale.unknowns()
-            scaled |= {function} if trained else set()
-            found[function].append(
-                chosen & set(function.parameters) if trained or bare(apply.scale) else set()
-            )
-    return {function: set.intersection(*found[function]) for function in scaled}
 
 
 def _given(ledger: Ledger) -> Iterator[GivenStrength]:
@@ -181,3 +166,42 @@ def real_uses(ledger: Ledger) -> dict[Variable, str]:
             for symbol in (*alphas, *ranks):
                 found[variable(symbol, spot)].add(symbol.role)
     return {number: roles.pop() for number, roles in found.items() if len(roles) == 1}
+
+
+def _looked_up_alphas(ledger: Ledger) -> dict[ast.AST, bool]:
+    """Where a number is looked up under the name of an alpha: is a rank in the same table, too?"""
+    beside = {w.container for w in ledger.writes if key_role_of(w.key) == RANK}
+    beside |= {r.container for r in (*ledger.reads, *ledger.parts) if key_role_of(r.key) == RANK}
+    return {
+        read.spot.node: all(o.value in beside for o in options(read.container))
+        for read in ledger.reads
+        if key_role_of(read.key) == ALPHA
+    }
+
+
+def no_strengths(ledger: Ledger) -> Callable[[GivenStrength], str | None]:
+    """What is given instead of a strength, in words, or None."""
+    uses, looked_up = real_uses(ledger), _looked_up_alphas(ledger)
+
+    def told(given: GivenStrength) -> str | None:
+        scale, own = scale_of(given.value), given.argument.library == OWN
+        if scale is None or (own and (scale.constant is not None or given.use.spot.chain)):
+            return None
+        if scale.constant is not None:
+            number = float(scale.constant)
+            shown = given.argument.integers or given.spot.node in looked_up
+            return f"{number:g}, an alpha" if shown and looks_like_alpha(number) else None
+        if len(scale.powers) != 1 or scale.coefficient != 1:
+            return None
+        symbol, power = scale.powers[0]
+        called = named_outright(symbol) or words(last_of(symbol.origin)) == (RANK,)
+        role = RANK if symbol.role == RANK and called else uses.get(variable(symbol, given.spot))
+        if looked_up.get(given.spot.node):
+            role = role or ALPHA
+        if own:
+            return "a rank" if role == RANK and power == 1 else None
+        if power != 1:
+            return None if role != RANK else "1 / rank" if power == -1 else "a power of the rank"
+        return {ALPHA: "an alpha", RANK: "a rank"}.get(role or "")
+
+    return told

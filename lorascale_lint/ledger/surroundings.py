@@ -9,13 +9,13 @@ from functools import cached_property, lru_cache
 from pathlib import PurePath
 
 from lorascale_lint.bounds import FLAG_REACH
-from lorascale_lint.ledger.fates import origins
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of, literal_of
 from lorascale_lint.ledger.told import unheeded
 from lorascale_lint.linking.definitions import FileInfo, FunctionInfo
 from lorascale_lint.provenance.values import Text
+from lorascale_lint.provenance.ways import origins
 
 
 class Surroundings:

@@ -69,6 +69,6 @@ def _is(value: Value, role: str) -> bool:
         symbol.role for symbol in symbols if symbol is not None and not symbol.origin.startswith(STAND_IN)
     ]
     stand_ins = sum(symbol is not None and symbol.origin.startswith(STAND_IN) for symbol in symbols)
-    if role == RANK:
-        return bool(known) and len(known) == len(symbols) and set(known) == {RANK}
+    if role == RANK:  # which is taken for an alpha because of the name that it gets
+        return len(known) + stand_ins == len(symbols) and set(known) <= {RANK}
     return ALPHA in known and len(known) + stand_ins == len(symbols) and set(known) <= {ALPHA, RANK}

@@ -24,18 +24,22 @@ class UnsaidRoot:
 
     alpha: Spot
     applied: Spot
+    sometimes: bool
+    """Does a flag decide about the root?"""
 
 
 def unsaid_roots(ledger: Ledger) -> Iterator[UnsaidRoot]:
-    """Configurations written in a file whose layers all have rsLoRA's scale."""
+    """Configurations written in a file whose layers all have rsLoRA's scale, always or under a flag."""
     uses = [item for item in applications(ledger) if not item.reasons and not item.spot.file.is_test]
     for table in tables(ledger):
         alphas = table.by_role(ALPHA)
         if not table.named(ADAPTER_TYPE) or not table.by_role(RANK) or not alphas or _says_more(table):
             continue
+        if any(spread.container == table.container for spread in ledger.spreads):
+            continue
         own = [item for item in uses if item.spot.file is alphas[0].spot.file]
         if own and all(map(_by_root, own)) and all(_is_plain(alpha.value) for alpha in alphas):
-            yield UnsaidRoot(alphas[0].spot, own[0].spot)
+            yield UnsaidRoot(alphas[0].spot, own[0].spot, len(own[0].branches) > 1)
 
 
 def _says_more(table: Table) -> bool:
@@ -46,7 +50,9 @@ def _says_more(table: Table) -> bool:
 
 def _by_root(item: Application) -> bool:
     found = [powers_of(branch.scale) for branch in item.branches]
-    return all(powers.is_trained and powers.below == HALF for powers in found)
+    rooted = [powers.below == HALF for powers in found]
+    flagged = any(map(speaks_of_rslora, (atom for branch in item.branches for atom, _ in branch.guards)))
+    return all(powers.is_trained for powers in found) and (all(rooted) or (any(rooted) and flagged))
 
 
 def _is_plain(value: Value) -> bool:

@@ -26,6 +26,11 @@ class UntoldSibling:
     config: str
 
     @property
+    def spot(self) -> Spot:
+        """Where the flag is missing."""
+        return self.use.spot
+
+    @property
     def message(self) -> str:
         """What is wrong."""
         return f"`{self.use.called}` is made without `{self.flag}`, which `{self.told.called}` is given"

@@ -116,6 +116,8 @@ def item_of(m: Machine, value: Value, key: Value) -> Value:
             )
         case Matched():
             return of_match(m, value, "group", [key])
+        case Library(name=name) if isinstance(key, Number | Text) and name.rpartition(".")[2].islower():
+            return place_entry(m, Place(name.rpartition(".")[2]), key)  # sys.argv[1], os.environ["ALPHA"]
         case Klass() | Library():
             return value  # Generic[T]
         case Const(value=None):

@@ -14,7 +14,7 @@ from lorascale_lint.ledger.entries import Unused
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
 from lorascale_lint.linking.program import Program
-from lorascale_lint.provenance import defaults, trials
+from lorascale_lint.provenance import defaults, entrances, trials
 from lorascale_lint.provenance.decorators import is_itself
 from lorascale_lint.provenance.fields import fields_read, reads
 from lorascale_lint.provenance.frames import Frame
@@ -97,9 +97,14 @@ def examine_share(
     machine.frames = machine.heap.count = number * SHARE
     for filename in share:
         begin()
-        if not speaks_of_lora(program.sources.get(filename, "")):
+        text = program.sources.get(filename, "")
+        if not speaks_of_lora(text) and "alpha" not in text:
             continue
         file = program.file(filename)
+        if file is not None and not speaks_of_lora(text):
+            if not _uses_lora(program, file):
+                continue
+            machine.count_as_lora(file)
         if file is not None:
             examine_file(machine, file)
     for info in _read_too_early(machine):
@@ -124,7 +129,7 @@ def _read_too_early(machine: Machine) -> list[FunctionInfo]:
 
 def examine_file(machine: Machine, file: FileInfo) -> None:
     """Run the functions, methods and top level of one file."""
-    before = trials.mark(machine.ledger)
+    before = entrances.mark(machine.ledger)
     machine.ledger.fields_read.update(fields_read(machine.program, file))
     machine.looked_at.add(file.filename)
     for info in file.all_functions:
@@ -199,14 +204,40 @@ def matters(file: FileInfo, info: FunctionInfo) -> bool:
         info.owner is not None or not file.classes.keys().isdisjoint(info.names_read)
     ):
         return True  # `self.host(x) + self.gain * self.left(self.right(x))` has no word of LoRA
-    defined: dict[str, ClassInfo | FunctionInfo] = {**file.classes, **file.functions}
-    used = [defined[name] for name in defined.keys() & info.names_read if defined[name] is not info]
-    if any(speaks_of_lora(file.text(item.node)) for item in used):
+    if _leads_to_lora(file, info):
         return True
     around = file.source if info.owner is None else file.text(info.owner.node)
     if info.name != "__init__" and moves_tensors(text) and speaks_of_lora(around):
         return True
     return info.owner is not None and speaks_of_lora(info.owner.qualname)
+
+
+def _uses_lora(program: Program, file: FileInfo) -> bool:
+    """Does a file without a word of LoRA import a function or class of the project that has one?
+
+    ``from branches import inject``: the layers stand there, and the options for alpha and rank here.
+    """
+    others = filter(None, map(program.file, program.imported(file)))
+    for other in others:
+        for name in program.taken(file, other) or ():
+            found = other.functions.get(name) or other.classes.get(name)
+            if found is None:
+                continue
+            reaches = isinstance(found, FunctionInfo) and _leads_to_lora(other, found)
+            if reaches or speaks_of_lora(other.text(found.node)):
+                return True
+    return False
+
+
+def _leads_to_lora(file: FileInfo, info: FunctionInfo) -> bool:
+    """Does it use a function or class of the file with a word of LoRA, or a function that uses one?"""
+    defined: dict[str, ClassInfo | FunctionInfo] = {**file.classes, **file.functions}
+    near = [defined[name] for name in defined.keys() & info.names_read]
+    used = {item for item in near if item is not info}
+    for item in near:
+        if isinstance(item, FunctionInfo):
+            used.update(defined[name] for name in defined.keys() & item.names_read)
+    return any(speaks_of_lora(file.text(item.node)) for item in used if item is not info)
 
 
 def _run(machine: Machine, info: FunctionInfo, owner: ClassInfo | None) -> None:

@@ -226,6 +226,10 @@ class Machine(Recorder):
             return False
         return NUMBERS.isdisjoint(role_of(other, True) for other in info.parameters if len(other) > 1)
 
+    def count_as_lora(self, file: FileInfo) -> None:
+        """Let a file that has no word of LoRA be read as one that has: it uses such code of the project."""
+        self._lora[file.tree] = True
+
     def _says(self, file: FileInfo, node: ast.AST) -> bool:
         known = self._lora.get(node)
         if known is None:

@@ -20,6 +20,7 @@ from lorascale_lint.provenance.values import (
     Library,
     Place,
     Text,
+    Tup,
     Value,
     is_one,
     options,
@@ -46,8 +47,9 @@ def compared(m: Machine, node: ast.Compare, op: ast.cmpop, left: Value, right: V
 
 
 def bound(m: Machine, target: ast.AST, name: str, value: Value) -> None:
-    """Writes down that a local name of a number is set, or any name to a number with alpha in it."""
-    if m.recording and (role_of(name, m.frame.lora) in NUMBERS or ALPHA in _roles(value)):
+    """Writes down that a local name of a number is set, or any to a number, or a row, with alpha in it."""
+    held = value.items if isinstance(value, Tup) else (value,)
+    if m.recording and (role_of(name, m.frame.lora) in NUMBERS or any(ALPHA in _roles(v) for v in held)):
         m.ledger.binds.append(Bind(m.spot(target), name, value, m.frame.guards))
 
 

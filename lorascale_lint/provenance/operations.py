@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 from lorascale_lint.knowledge.members import AXES_GIVEN
 from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
+from lorascale_lint.knowledge.options import HOLDS_TEXT
 from lorascale_lint.knowledge.roles import BASE, STRENGTH
 from lorascale_lint.provenance.arithmetic import combine_sum, first_given, is_there, operand, times
 from lorascale_lint.provenance.einsums import einsum
@@ -350,7 +351,8 @@ def _number(m: Machine, name: str, args: list[Value], keywords: dict[str, Value]
             return UNKNOWN if exact is None else Number(exact)
         if builtin and name in ("float", "int") and isinstance(value, Place) and value.role == BASE:
             return Place(value.path, STRENGTH, True)  # one number, so no weight of the model
-        if builtin and name == "float" and _is_nameless(value):
+        is_text = isinstance(value, Place) and value.path.startswith(HOLDS_TEXT)
+        if builtin and _is_nameless(value) and (name == "float" or (name == "int" and is_text)):
             return Number(Scale.of("", value.path))
         return value
 

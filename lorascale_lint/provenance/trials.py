@@ -7,14 +7,13 @@ found under them, what is skipped. Each trial has a ledger of its own.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 
 from lorascale_lint.bounds import DORA_LIMIT, MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
-from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.kinds import speaks_of_dora
-from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B, holds_counts
+from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B
 from lorascale_lint.knowledge.samples import (
     USUAL,
     USUAL_MODULE,
@@ -27,54 +26,19 @@ from lorascale_lint.knowledge.samples import (
     takes_more,
 )
 from lorascale_lint.knowledge.speech import speaks_of_lora
-from lorascale_lint.ledger.entries import KeyRead, KeyWrite, Pattern, Trial, Use
+from lorascale_lint.ledger.entries import Pattern, Trial
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FileInfo, FunctionInfo
+from lorascale_lint.provenance.entrances import Entrance, Mark, entrances, is_opened_file, told_in
 from lorascale_lint.provenance.frames import Frame
 from lorascale_lint.provenance.heap import Entries, Items, Names
-from lorascale_lint.provenance.keys import role_in
 from lorascale_lint.provenance.machine import Machine, OutOfSteps
 from lorascale_lint.provenance.memory import Memory
 from lorascale_lint.provenance.regexes import REGEX_FUNCTIONS
 from lorascale_lint.provenance.running import finish
 from lorascale_lint.provenance.unseen import bind_unknown, instance
-from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value, options
-
-
-@immutable(frozen=True, slots=True)
-class Entrance:
-    """Where an adapter file comes in: a parameter, the call that opens it, or a field that keeps it."""
-
-    function: FunctionInfo | None
-    cls: ClassInfo | None
-    parameter: str
-    node: ast.AST | None
-    spot: Spot
-    keys: tuple[Text, ...] = ()
-    """Keys that the function looks up."""
-    rows: bool = False
-    """Does the parameter hold several of them?"""
-
-    @property
-    def is_below(self) -> bool:
-        """Is the file opened by what the function calls, and not by itself?"""
-        return self.node is not None and self.spot.function is not self.function
-
-
-@immutable(frozen=True, slots=True)
-class Mark:
-    """How much the ledger held before a file was looked at."""
-
-    uses: int
-    reads: int
-    writes: int
-    products: int
-
-
-def mark(ledger: Ledger) -> Mark:
-    """What `record` need not look at again."""
-    return Mark(len(ledger.uses), len(ledger.reads), len(ledger.writes), len(ledger.products))
+from lorascale_lint.provenance.values import UNKNOWN, Place, Ref, Text, Value
 
 
 def record(machine: Machine, file: FileInfo, before: Mark) -> None:
@@ -96,7 +60,7 @@ def record(machine: Machine, file: FileInfo, before: Mark) -> None:
 
 def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
     """The files that the function may know: by the words of its code, by those around it, by its own keys."""
-    text = file.source if entrance.function is None else file.text(entrance.function.node)
+    text = told_in(entrance, file)
     named = samples_of(text)
     if not named and entrance.parameter and not speaks_of_lora(text):
         return []
@@ -113,7 +77,7 @@ def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
 
 def _of_patterns(entrance: Entrance, file: FileInfo) -> list[Sample]:
     """Files with names that the regular expressions of the function take, as its code spells their keys."""
-    text = file.source if entrance.function is None else file.text(entrance.function.node)
+    text = told_in(entrance, file)
     named = samples_of(text)
     if not named and entrance.parameter and not speaks_of_lora(text):
         return []
@@ -177,85 +141,6 @@ def _filled(key: Text) -> str:
         for index, part in enumerate(key.parts)
     )
     return "".join(parts)
-
-
-def entrances(ledger: Ledger, file: FileInfo, before: Mark) -> Iterator[Entrance]:
-    """The places of ``file`` where tensors by name come in, from what its functions did with them."""
-    opened: dict[object, set[ast.AST]] = {}
-    for use in ledger.uses[before.uses :]:
-        function = _outermost(use, file) if any(_is_file(o.value) for o in options(use.result)) else _NOWHERE
-        info = function if isinstance(function, FunctionInfo) else None
-        if function is not _NOWHERE and use.spot.node not in opened.setdefault(function, set()):
-            opened[function].add(use.spot.node)
-            keys = _keys(ledger, before, info, "")
-            yield Entrance(info, None if info is None else info.owner, "", use.spot.node, use.spot, keys)
-    seen: dict[tuple[FunctionInfo, str], Spot] = {}
-    rows: set[tuple[FunctionInfo, str]] = set()
-    adapters: set[tuple[FunctionInfo, str]] = set()
-    entries: list[KeyRead | KeyWrite] = [*ledger.reads[before.reads :], *ledger.writes[before.writes :]]
-    for entry in entries:
-        info = entry.spot.function
-        if entry.spot.chain or entry.spot.file is not file or info is None or not isinstance(entry.key, Text):
-            continue
-        paths = [getattr(entry.container, "path", "")]
-        entered = (getattr(option.value, "path", "") for option in options(entry.value))
-        paths += [path for path in entered if "[" in path]  # not a parameter that itself is an entry
-        for name in info.parameters:
-            if name in ("self", "cls") or not any(_is_of(path, name) for path in paths):
-                continue
-            if not holds_counts(info.annotation(name)):
-                seen.setdefault((info, name), entry.spot)
-                if _is_of(paths[0], name) and role_in(entry.key) in (A, B):
-                    adapters.add((info, name))
-                asked = isinstance(entry, KeyRead) and entry.how == "in"
-                if paths[0] == f"{name}[*]" and not asked:
-                    rows.add((info, name))
-        if info not in opened and entry.spot.cls is not None and any(p.startswith("file(") for p in paths):
-            seen.setdefault((info, ""), entry.spot)
-    for _ in range(2):
-        for use in ledger.uses[before.uses :]:
-            info, callee = use.spot.function, use.callee
-            if use.spot.chain or info is None or not isinstance(callee, FunctionInfo):
-                continue
-            for parameter, value in use.given.items():
-                name = value.path if isinstance(value, Place) else ""
-                if (callee, parameter) in seen and name in info.parameters:
-                    seen.setdefault((info, name), use.spot)
-    for (info, name), spot in sorted(seen.items(), key=lambda item: item[0] not in adapters):
-        keys = _keys(ledger, before, info, name)
-        yield Entrance(info, spot.cls, name, None, spot, keys, bool(name) and (info, name) in rows)
-
-
-def _is_of(path: str, name: str) -> bool:
-    return path == name or path.startswith(f"{name}[")
-
-
-def _keys(ledger: Ledger, before: Mark, info: FunctionInfo | None, parameter: str) -> tuple[Text, ...]:
-    """Keys that the function looks up in a parameter, or in files where it is none."""
-    found: dict[Text, None] = {}
-    for read in ledger.reads[before.reads :]:
-        path = getattr(read.container, "path", "")
-        own = path in (parameter, f"{parameter}[*]") if parameter else path.startswith("file(")
-        if own and read.spot.function is info and isinstance(read.key, Text):
-            found[read.key] = None
-    return tuple(found)
-
-
-_NOWHERE = object()
-
-
-def _outermost(use: Use, file: FileInfo) -> object:
-    """The function of ``file`` that was looked at when this happened; None for the top level."""
-    if not use.spot.chain:
-        return use.spot.function if use.spot.file is file else _NOWHERE
-    filename, _, row = use.spot.chain[0].rpartition(":")
-    if filename != file.filename:
-        return _NOWHERE
-    return file.function_at(int(row))
-
-
-def _is_file(value: Value) -> bool:
-    return isinstance(value, Place) and value.made == "state dict" and value.path.startswith("file(")
 
 
 def _try(
@@ -328,7 +213,7 @@ def _run(
     machine.defined, machine.called = [], set()
     if receiver is not None and entrance.node is None and not entrance.parameter:
         for slot, value in machine.heap.of(receiver.key):
-            if isinstance(value, Place) and _is_file(value):
+            if isinstance(value, Place) and is_opened_file(value):
                 machine.heap.write(receiver.key, slot, given)
     file_or_files = machine.new_list([given]) if entrance.rows else given
     _call(machine, info, owner, receiver, {entrance.parameter: file_or_files})
