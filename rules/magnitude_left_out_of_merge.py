@@ -9,6 +9,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.ledger.applications import Application, Family, applications, family_of
 from lorascale_lint.ledger.entries import Rescale
+from lorascale_lint.ledger.ignored_dora import ignored_dora
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.values import Closure, Ref, options
@@ -22,7 +23,8 @@ class MagnitudeLeftOutOfMerge(Rule):
 
     A merge or export of factors whose class brings base and delta to a learned magnitude elsewhere, where
     the sum is used as it is: no magnitude multiplies it, no norm is taken of it, and no condition on the way
-    asks for DoRA.
+    asks for DoRA. Also a layer on PEFT's `LoraLayer` that hands `use_dora` to `update_layer`, and whose
+    forward adds the delta as of plain LoRA.
 
     ## Why it is wrong
 
@@ -129,6 +131,17 @@ class MagnitudeLeftOutOfMerge(Rule):
                 trace=[
                     (witness.spot, "here base and delta are brought to the magnitude"),
                     (application.spot, "here they are not"),
+                ],
+            )
+
+        for ignored in ignored_dora(ledger):
+            yield self.at(
+                ignored.forward.spot,
+                f"`{ignored.forward.spot.name}` adds the delta of plain LoRA, whatever `{ignored.flag}` says",
+                effect="a DoRA adapter is applied without its magnitude",
+                trace=[
+                    (ignored.handed, f"`{ignored.flag}` makes a layer with a magnitude"),
+                    (ignored.forward.spot, "and the forward never asks for it"),
                 ],
             )
 

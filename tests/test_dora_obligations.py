@@ -249,3 +249,42 @@ def test_a_merge_that_knows_of_magnitudes_and_leaves_them_out(
     source = PLAIN.format(first=first, inside=inside)
     found = lint_files(tmp_path, {"dora_merge.py": source}, codes=["LS408"])
     assert [item.confidence for item in found] == expected
+
+
+ON_PEFT = """\
+import torch
+from peft.tuners.lora import LoraLayer
+
+
+class LowBitLoraLinear(torch.nn.Module, LoraLayer):
+    def __init__(self, base_layer, adapter_name, r=0, lora_alpha=1, use_dora=False, **kwargs):
+        super().__init__()
+        LoraLayer.__init__(self, base_layer, **kwargs)
+        {asks}
+        self.update_layer(adapter_name, r, lora_alpha=lora_alpha{handed})
+
+    def forward(self, x):
+        result = self.base_layer(x)
+        for name in self.active_adapters:
+            {inside}
+            lora_A, lora_B = self.lora_A[name], self.lora_B[name]
+            result += lora_B(lora_A(x)) * self.scaling[name]
+        return result
+"""
+
+
+@pytest.mark.parametrize(
+    ("asks", "handed", "inside", "count"),
+    [
+        ("pass", ", use_dora=use_dora", "pass", 1),
+        ("pass", "", "pass", 0),
+        ("assert not use_dora", ", use_dora=use_dora", "pass", 0),
+        ("pass", ", use_dora=use_dora", "assert not self.use_dora[name]", 0),
+    ],
+)
+def test_a_layer_on_peft_that_ignores_dora(
+    asks: str, handed: str, inside: str, count: int, tmp_path: Path
+) -> None:
+    """LS411: what `use_dora` makes, the forward applies, or the layer refuses it."""
+    source = ON_PEFT.format(asks=asks, handed=handed, inside=inside)
+    assert len(lint_files(tmp_path, {"low_bit.py": source}, codes=["LS411"])) == count
