@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.ledger.added_after_merge import added_after_merge, merged_again
+from lorascale_lint.ledger.added_after_merge import added_after_merge, merged_again, still_added
 from lorascale_lint.ledger.added_twice import added_twice
 from lorascale_lint.ledger.attached_again import attached_again
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.merged_each_call import merged_each_call
 from lorascale_lint.ledger.merged_twice import merged_twice
-from lorascale_lint.ledger.still_added import still_added
 from lorascale_lint.rule import Rule
 
 

@@ -220,6 +220,7 @@ def patch_lora(model, table, strength={default}):
         ("None", "strength = strength or 1.0", "pass", 1),
         ("1.0", "pass", "if strength <= 0:\n            continue", 1),
         ("1.0", "if not strength > 0:\n        return", "pass", 1),
+        ("1.0", "pass", "if strength < 1e-4:\n            continue", 1),
         ("None", "strength = 1.0 if strength is None else strength", "pass", 0),
         ("1.0", "pass", "if strength == 0:\n            continue", 0),
         ("1.0", "if strength < -2:\n        return", "pass", 0),

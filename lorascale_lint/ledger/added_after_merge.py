@@ -1,21 +1,25 @@
-"""Forwards that add the delta in any case, beside a merge that notes in a flag that the weight has it."""
+"""Forwards that add the delta in any case, beside a merge that has put it into the weight."""
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.members import CALLED_AGAIN
+from lorascale_lint.knowledge.members import CALLED_AGAIN, MERGED_FIELDS, TAKES_WEIGHTS_ALONE
 from lorascale_lint.ledger.backups import in_place
-from lorascale_lint.ledger.entries import Apply, Store
+from lorascale_lint.ledger.conditions import names_in
+from lorascale_lint.ledger.entries import Apply, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.looks import ByFunction, calls_of
 from lorascale_lint.ledger.merged_twice import empties
+from lorascale_lint.ledger.run_after import run_after
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.switches import asking_unmerges, constant_flags
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
-from lorascale_lint.provenance.values import NONE, Const, Tensor, options
+from lorascale_lint.provenance.guards import Guards
+from lorascale_lint.provenance.values import NONE, Const, Place, Ref, Tensor, Value, options
 
 
 @immutable(frozen=True, slots=True, eq=False)
@@ -108,3 +112,117 @@ def _is_weight(value: object) -> bool:
 def _gives(ledger: Ledger, merge: FunctionInfo) -> bool:
     """Does the merge give back a layer, which may take the place of this one?"""
     return any(item.spot.function is merge and item.value != NONE for item in ledger.returns)
+
+
+# ---- merges that leave everything as it is, and note nothing ----------------------------------
+
+
+def still_added(ledger: Ledger) -> Iterator[AddedAfterMerge]:
+    """One for each merge after which nothing is changed by which the forward could know of it."""
+    forwards = _forwards(ledger)
+    undone = {apply.factors for apply in ledger.applies if apply.kind == "unmerge"}
+    seen: set[FunctionInfo] = set()
+    for merge in ledger.applies:
+        function = merge.spot.function
+        forward = forwards.get(merge.factors)
+        if merge.kind != "merge" or function is None or forward is None or function in seen:
+            continue
+        if merge.spot.chain or merge.spot.file.is_test or merge.factors in undone or not in_place(merge):
+            continue
+        layer = forward.spot.cls
+        if layer is None or forward.spot.function is function or not _is_called(ledger, function):
+            continue
+        if not _leaves_all(ledger, function, merge) or _is_taken_away(ledger, function, layer):
+            continue
+        seen.add(function)
+        yield AddedAfterMerge(merge, None, forward, run_after(function))
+
+
+def _is_called(ledger: Ledger, merge: FunctionInfo) -> bool:
+    """Is it a function, or a method that code in sight calls? Others may do so and let the layer go."""
+    return merge.owner is None or any(not use.spot.file.is_test for use in calls_of(ledger, merge))
+
+
+def _forwards(ledger: Ledger) -> dict[str, Apply]:
+    """Forwards that no condition stops which could change after the layer was made, by their factors."""
+    changed: dict[ClassInfo | None, set[str]] = defaultdict(set)
+    for store in ledger.stores:
+        function = store.spot.function
+        if function is None or function.name != "__init__":
+            owner = store.owner.cls if isinstance(store.owner, Ref) else None
+            changed[owner].add(store.field)
+    found: dict[str, list[Apply]] = defaultdict(list)
+    for apply in ledger.applies:
+        if apply.kind == "forward" and apply.factors.rpartition(".")[0] and not apply.spot.chain:
+            found[apply.factors].append(apply)
+    return {
+        factors: group[0]
+        for factors, group in found.items()
+        if all(_holds(apply.guards, changed[None] | changed[apply.spot.cls]) for apply in group)
+    }
+
+
+def _holds(guards: Guards, changed: set[str]) -> bool:
+    """Is all that is asked a thing that the layer has from its making on?"""
+    return all(name.startswith("isinstance(") or not changed & set(names_in(name)) for name, _ in guards)
+
+
+def _leaves_all(ledger: Ledger, function: FunctionInfo, merge: Apply) -> bool:
+    """Does the merge change nothing but the weight, and hand the layer to nobody?"""
+    entries = ledger.once(ByFunction)
+    if not _leaves_fields(ledger, function):
+        return False
+    if entries.writes.get(function) or empties(function, 0):
+        return False
+    for use in entries.uses.get(function, ()):
+        if use.spot.row > merge.spot.row and (use.callee is not None or use.called in TAKES_WEIGHTS_ALONE):
+            return False
+    for given in entries.returns.get(function, ()):
+        if not all(_is_model(given, option.value) for option in options(given.value)):
+            return False
+    return not any(isinstance(node, ast.Delete | ast.Yield) for node in ast.walk(function.node))
+
+
+def _leaves_fields(ledger: Ledger, function: FunctionInfo) -> bool:
+    """Does the function set nothing but weights, and whether they are trained?"""
+    for store in ledger.once(ByFunction).stores.get(function, ()):
+        plain = all(isinstance(o.value, Const) and o.value != NONE for o in options(store.value))
+        if store.field not in MERGED_FIELDS and not (plain and store.field == "requires_grad"):
+            return False
+    return True
+
+
+def _is_model(given: Return, value: Value) -> bool:
+    """Is nothing given back, or a parameter?"""
+    parameters = [] if given.spot.function is None else given.spot.function.parameters
+    return value == NONE or (isinstance(value, Place) and value.path in parameters)
+
+
+def _is_taken_away(ledger: Ledger, merge: FunctionInfo, layer: ClassInfo) -> bool:
+    """Does a function put something into the place of such layers, or a caller keep the weights alone?"""
+    for store in ledger.stores:
+        replaced = not store.field and not isinstance(store.value, Ref)
+        if replaced and store.spot.function is not merge and _asks(store.guards, layer):
+            return True
+    for given in ledger.returns:
+        for option in options(given.value) if given.spot.function is not merge else ():
+            if not _is_model(given, option.value) and _asks((*given.guards, *option.guards), layer):
+                return True
+    uses = ledger.once(ByFunction).uses
+    for use in calls_of(ledger, merge):
+        if any(
+            later.spot.row > use.spot.row and later.called in TAKES_WEIGHTS_ALONE
+            for later in uses.get(use.spot.function, ())
+        ):
+            return True
+        caller = use.spot.function
+        if caller is None or not _leaves_fields(ledger, caller) or empties(caller, use.spot.row):
+            return True
+    return False
+
+
+def _asks(guards: Guards, layer: ClassInfo) -> bool:
+    """Is it such a layer, by its class?"""
+    return any(
+        holds and name.startswith("isinstance(") and layer.name in names_in(name) for name, holds in guards
+    )

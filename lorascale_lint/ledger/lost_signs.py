@@ -30,6 +30,8 @@ class LostSign:
     negative: bool
 
 
+SMALL = 0.01
+"""What a strength is compared with is a zero up to here."""
 _ORDER = {"Lt": True, "LtE": True, "Gt": False, "GtE": False}
 
 
@@ -84,7 +86,8 @@ class _Uses:
     def below(self, ask: Ask, symbol: Symbol) -> Apply | Fold | None:
         """What has the strength, and is reached only where that is above 0 (or not below)."""
         other = ask.other
-        if not isinstance(other, Number) or other.scale.constant != 0:
+        limit = other.scale.constant if isinstance(other, Number) else None
+        if limit is None or not 0 <= limit <= SMALL:
             return None
         held = self.scaled_by[symbol.origin]
         reached = {id(use) for use in self.behind[ask.atom, not _ORDER[ask.how]]}
