@@ -158,6 +158,28 @@ def test_the_rank_of_latent_attention_is_no_adapter(text: str) -> None:
     assert speaks_of_lora(f"{text}\nq_lora_alpha = 1")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "recursive exploration",
+        "exploratory factors",
+        "University of Colorado",
+        "flora",
+        "Fedora 41",
+        "Pandora",
+    ],
+)
+def test_other_words_are_no_adapters(text: str) -> None:
+    assert not speaks_of_lora(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["LoraTrainer", "loratype", "QLoRA", "use_dora", "DoRA", "AdaLoRA", "xlora_depth"]
+)
+def test_names_that_hold_the_word(text: str) -> None:
+    assert speaks_of_lora(text)
+
+
 @pytest.mark.parametrize("text", ["lora_modem.send()", "LoRaWAN", "loramesh", "lora_gateway"])
 def test_a_radio_is_no_adapter(text: str) -> None:
     assert not speaks_of_lora(text)

@@ -11,9 +11,10 @@ from lorascale_lint.knowledge.roles import names_added_factor
 _LORA_WORDS = ("lokr", "loha", "hada_", "lycoris", "peft")
 _LORA = (
     re.compile(
-        r"lora(?!_?(wan|modem|radio|gateway|packet|mesh|node|device|phy)|(?<=kv_lora)_rank|(?<=\b[qo]_lora)_rank)"
+        r"lora(?<!flora)(?!tion|tory|tive|do\b|_?(wan|modem|radio|gateway|packet|mesh|node|device|phy)"
+        r"|(?<=kv_lora)_rank|(?<=\b[qo]_lora)_rank)"
     ),
-    re.compile(r"dora\b"),
+    re.compile(r"dora(?<![a-z]dora)\b"),
 )
 _BY_RANK = re.compile(
     r"alpha\w*(?:\[[^\]\n]{1,40}\])?[\"'\])]*\s*//?\s*(?:math\.sqrt\()?(?:\w+\.)*(?:\w+_)?rank\b"
@@ -21,11 +22,12 @@ _BY_RANK = re.compile(
 _DIVIDED = re.compile(
     r"alpha\w*(?:\[[^\]\n]{1,40}\])?[\"'\])]*\s*//?\s*(?:(?:\w+\.)*(?:r|dim)\b|[\w.\[\]\"']*(?:down|_a|\ba|v)\b[\w.\[\]\"']*\.shape\[)"
 )
-_OVER = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*[\w(]")
-_PAIR = re.compile(r"(?:\b|_)down\b|\w_a\b"), re.compile(r"(?:\b|_)up\b|\w_b\b")
-"""LoRa is also a radio, and its code sends and receives; `kv_lora_rank` and `q_lora_rank` are extents of the
-attention of DeepSeek-V2 and models after it (https://arxiv.org/abs/2405.04434, 2.1). Who divides an alpha by
-a rank speaks of LoRA.
+_OVER = re.compile(r"alpha\w*[\"'\])]*\s*//?\s*[a-z_(]")
+_DOWN, _UP = re.compile(r"(?:\b|_)down\b"), re.compile(r"(?:\b|_)up\b")
+_SIDE_A, _SIDE_B = re.compile(r"\b(\w+)_a\b"), re.compile(r"\b(\w+)_b\b")
+"""Exploration, Colorado and Fedora are none. LoRa is also a radio, and its code sends and receives;
+`kv_lora_rank` and `q_lora_rank` are extents of the attention of DeepSeek-V2 and models after it
+(https://arxiv.org/abs/2405.04434, 2.1). Who divides an alpha by a rank speaks of LoRA.
 
 So does, where there are products of matrices, who divides it by a shorter name or beside both factors.
 
@@ -101,4 +103,10 @@ def _divides(lowered: str) -> bool:
         is_rank(found, lowered) for found in DIVISORS.finditer(lowered)
     ):
         return True
-    return _OVER.search(lowered) is not None and all(one.search(lowered) for one in _PAIR)
+    return _OVER.search(lowered) is not None and _names_both(lowered)
+
+
+def _names_both(lowered: str) -> bool:
+    if _DOWN.search(lowered) is not None and _UP.search(lowered) is not None:
+        return True
+    return not {*_SIDE_A.findall(lowered)}.isdisjoint(_SIDE_B.findall(lowered))
