@@ -121,7 +121,7 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
         if a.kind in (A, B):
             if b.kind == "half" and b.side == KRONECKER:
                 return replace(b, side=a.kind, scale=scale, rows=rows, origin=a.origin)
-            if b.kind == "half" and b.side == B and _is_wide(b, a):
+            if b.kind == "half" and b.side == B and _is_wide(b, a, swap or a is one):
                 return Tensor("data", origin=OF_WIDE)
             if b.kind == "half" and b.side != a.kind:
                 if b.side == B and layout in ("out_in", "in_out"):
@@ -182,10 +182,13 @@ def _product(left: Value, right: Value, ordered: bool, swap: bool) -> Value:
     return Tensor("data", origin=_origin(one, two))
 
 
-def _is_wide(first: Tensor, second: Tensor) -> bool:
-    """Do two layers lead up and then down, by what they are called or else by the extents of the second?"""
-    dims = [is_rank(value) for value in second.dims[:2]]
-    if any(dims[1:]):
+def _is_wide(first: Tensor, second: Tensor, last: bool) -> bool:
+    """Do two layers lead up and then down, by what they are called or else by the extents of the second?
+
+    ``last`` if it is the last axis of the second over which is summed: that is the rank, if one is.
+    """
+    dims = [is_rank(value) for value in second.dims] if len(second.dims) == 2 else [False, False]
+    if dims[-1 if last else 0]:
         return False
     nameless = role_of(second.origin.rpartition(".")[2], True) is None
     return widens(first.origin, second.origin) or (nameless and any(dims))

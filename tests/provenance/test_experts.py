@@ -209,6 +209,31 @@ def test_layers_of_a_share_of_the_rank_are_factors() -> None:
     assert formula_of(source) == ["alpha / rank"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "F.linear(F.linear(x, self.second.weight), self.first.weight)",
+        "self.base.weight @ self.first.weight @ self.second.weight",  # over the rank, from the other side
+    ],
+)
+def test_extents_say_over_what_is_summed(body: str) -> None:
+    source = f"""
+    from torch import nn
+    import torch.nn.functional as F
+
+    class LoraLayer(nn.Module):
+        def __init__(self, base, rank, lora_alpha):
+            super().__init__()
+            self.base, self.scaling = base, lora_alpha / rank
+            self.first = nn.Linear(rank, base.out_features, bias=False)
+            self.second = nn.Linear(base.in_features, rank, bias=False)
+
+        def forward(self, x):
+            return self.base(x) + ({body}) * self.scaling
+    """
+    assert formula_of(source) == ["alpha / rank"]
+
+
 def test_a_slot_for_each_adapter_holds_what_is_put_into_it() -> None:
     source = """
     import torch
