@@ -47,9 +47,9 @@ def former_names(ledger: Ledger) -> Iterator[FormerName]:
         inner = max(around, key=lambda loop: loop.lineno, default=None)
         if inner is None or inner in seen:
             continue
+        seen.add(inner)
         found = _former(loops, inner)
         if found is not None:
-            seen.add(inner)
             name, own, bound = found
             yield FormerName(name, own, Spot(spot.file, spot.function, spot.cls, bound), spot)
 

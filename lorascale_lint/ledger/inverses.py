@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.knowledge.inverses import stem, unmerges
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import MULTIPLIER, SCALING, STRENGTH, role_of
 from lorascale_lint.ledger.backups import weight_of
-from lorascale_lint.ledger.entries import Apply
+from lorascale_lint.ledger.entries import Apply, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Const, Place, options
 
@@ -56,6 +58,10 @@ def added_again(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
 def added_both_ways(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
     """Two merges into one weight of which one needs the flag that the other sets, and takes it down."""
     turned: dict[object, dict[bool, Apply]] = {}
+    stores: dict[FunctionInfo | None, list[Store]] = defaultdict(list)
+    for store in ledger.stores:
+        if not store.spot.chain and isinstance(store.value, Const):
+            stores[store.spot.function].append(store)
     for apply in ledger.applies:
         place = _place(apply)
         if (
@@ -64,24 +70,21 @@ def added_both_ways(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:
             and not apply.spot.chain
             and not apply.scale.unknowns()
         ):
-            for flag, value in _turns(ledger, apply):
+            for flag, value in _turns(stores[apply.spot.function], apply):
                 turned.setdefault((place, _weight(apply), flag), {}).setdefault(value, apply)
     for both in turned.values():
         if len(both) == len({apply.spot.node for apply in both.values()}) == 2:
             yield both[False], both[True]
 
 
-def _turns(ledger: Ledger, apply: Apply) -> Iterator[tuple[str, bool]]:
+def _turns(stores: list[Store], apply: Apply) -> Iterator[tuple[str, bool]]:
     """Flags of the object that the branch of the merge needs one way, and leaves the other way."""
-    for store in ledger.stores:
-        if store.spot.function is apply.spot.function and not store.spot.chain:
-            match store.value:
-                case Const(value=bool() as value):
-                    needed = (f"self.{store.field}", not value)
-                    if needed in apply.guards and needed in store.guards:
-                        yield store.field, value
-                case _:
-                    pass
+    for store in stores:
+        match store.value:
+            case Const(value=bool() as value):
+                needed = (f"self.{store.field}", not value)
+                if needed in apply.guards and needed in store.guards:
+                    yield store.field, value
 
 
 def other_scales(ledger: Ledger) -> Iterator[tuple[Apply, Apply]]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
-from lorascale_lint.ledger.entries import KeyRead
+from lorascale_lint.ledger.entries import KeyRead, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import NONE, Const, Value, options
 from lorascale_lint.provenance.ways import origins
+
+Run = tuple[FunctionInfo | None, tuple[str, ...]]
+"""One run of a function: which, and the calls that led there."""
 
 
 @immutable(frozen=True, slots=True)
@@ -46,16 +51,15 @@ def _has_factors(ledger: Ledger, alpha: KeyRead, flag: str) -> bool:
         not stores.isdisjoint(way.value for way in options(read.container))
         and key_role_of(read.key) in FACTORS
         and not _depends(read.guards, flag)
-        for read in ledger.reads
-        if _together(read.spot, alpha.spot)
+        for read in ledger.once(_reads).get(_run(alpha.spot), ())
     )
 
 
 def _used(ledger: Ledger, alpha: KeyRead, flag: str) -> Spot | None:
     """A call that is made in any case, and is given the alpha or None."""
     found = set(origins(alpha.value))  # a local's name may have given it a role
-    for use in ledger.uses:
-        if _together(use.spot, alpha.spot) and not _depends(use.guards, flag):
+    for use in ledger.once(_uses).get(_run(alpha.spot), ()):
+        if not _depends(use.guards, flag):
             for value in use.given.values():
                 left_out = any(way.value == NONE for way in options(value))
                 if left_out and not found.isdisjoint(origins(value)):
@@ -63,8 +67,22 @@ def _used(ledger: Ledger, alpha: KeyRead, flag: str) -> Spot | None:
     return None
 
 
-def _together(one: Spot, two: Spot) -> bool:
-    return one.function is two.function and one.chain == two.chain
+def _reads(ledger: Ledger) -> dict[Run, list[KeyRead]]:
+    found: dict[Run, list[KeyRead]] = defaultdict(list)
+    for read in ledger.reads:
+        found[_run(read.spot)].append(read)
+    return found
+
+
+def _uses(ledger: Ledger) -> dict[Run, list[Use]]:
+    found: dict[Run, list[Use]] = defaultdict(list)
+    for use in ledger.uses:
+        found[_run(use.spot)].append(use)
+    return found
+
+
+def _run(spot: Spot) -> Run:
+    return spot.function, spot.chain
 
 
 def _depends(guards: Guards, flag: str) -> bool:

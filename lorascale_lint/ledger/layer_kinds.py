@@ -64,11 +64,11 @@ def mixed_kinds(ledger: Ledger) -> Iterator[Mixed]:
 
 def _given(use: Use) -> Iterator[Given]:
     for index, (parameter, value) in enumerate(use.given.items()):
-        spot = replace(use.spot, node=_argument(use.spot.node, index, parameter))
         for option in options(value):
             name = _name(option.value)
             meant = layers_of(name)
             if meant is not None:
+                spot = replace(use.spot, node=_argument(use.spot.node, index, parameter))
                 yield Given(*meant, name, spot, option.guards)
 
 

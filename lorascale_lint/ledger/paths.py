@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
+from operator import itemgetter
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, SCALING
 from lorascale_lint.ledger.applications import Application
 from lorascale_lint.ledger.conditions import lacks_number
 from lorascale_lint.ledger.deltas import only_normed
-from lorascale_lint.ledger.entries import Return
+from lorascale_lint.ledger.entries import Return, Use
 from lorascale_lint.ledger.families import Family, in_one_line, keeps_fold, opposed, runs
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import scale_of, trained
 from lorascale_lint.ledger.scaled_sums import is_scaled_later
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.scale import Scale
 from lorascale_lint.provenance.values import Multiplied, Tensor, options
@@ -135,10 +137,9 @@ def _weight_ways(ledger: Ledger, family: Family) -> Iterator[Way]:
 
 def _ways_out_of_sight(ledger: Ledger, family: Family) -> Iterator[Way]:
     """Calls that are given factors of an object and the trained scale: ``make_kron(w1, w2, self.scale)``."""
-    for use in ledger.uses:
-        call = use.spot.node
-        if use.callee is not None or use.spot.cls not in family.members or not isinstance(call, ast.Call):
-            continue
+    calls = ledger.once(_calls_out_of_sight)
+    own = [numbered for cls in dict.fromkeys(family.members) for numbered in calls.get(cls, ())]
+    for _, use, call in sorted(own, key=itemgetter(0)):
         given = [(name, option.value) for name, value in use.given.items() for option in options(value)]
         factors = {name for name, value in given if getattr(value, "kind", "") in _FACTORS}
         for name, value in given:
@@ -146,6 +147,15 @@ def _ways_out_of_sight(ledger: Ledger, family: Family) -> Iterator[Way]:
             if len(factors) > 1 and scale is not None and trained(scale):
                 node = call.args[int(name)] if name.isdigit() and int(name) < len(call.args) else None
                 yield use.spot, use.guards, scale, (), node
+
+
+def _calls_out_of_sight(ledger: Ledger) -> dict[ClassInfo | None, list[tuple[int, Use, ast.Call]]]:
+    """Calls of what is no function of the project, by the class in which they stand, with their order."""
+    found: dict[ClassInfo | None, list[tuple[int, Use, ast.Call]]] = defaultdict(list)
+    for number, use in enumerate(ledger.uses):
+        if use.callee is None and isinstance(use.spot.node, ast.Call):
+            found[use.spot.cls].append((number, use, use.spot.node))
+    return found
 
 
 def _brings(step: Multiplied, roles: frozenset[str]) -> bool:

@@ -6,7 +6,9 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
+from lorascale_lint.bounds import KEPT_SCALES
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import ALPHA, GATE, MULTIPLIER, RANK, SCALING, STRENGTH
 from lorascale_lint.ledger.ledger import Ledger
@@ -39,6 +41,7 @@ class Powers:
         return self.alpha in (Fraction(3, 2), 2) and self.below in (self.alpha, self.alpha / 2)
 
 
+@lru_cache(maxsize=KEPT_SCALES)
 def powers_of(scale: Scale) -> Powers:
     """The powers in ``scale``."""
     found: dict[str, Fraction] = defaultdict(Fraction)

@@ -125,9 +125,11 @@ def _functions(ledger: Ledger) -> dict[FunctionInfo, _Function]:
             note(ask.spot, ask.guards, ask.value, *(() if ask.other is None else (ask.other,)))
     entries: list[Store | KeyWrite | Use] = [*ledger.stores, *ledger.writes, *ledger.uses]
     for entry in entries:
-        place, names = _kept_in(entry)
-        if place and entry.spot.function in found and not entry.spot.chain:
-            found[entry.spot.function].kept.append((entry.spot, place, entry.guards, names))
+        function = entry.spot.function
+        if function is not None and function in found and not entry.spot.chain:
+            place, names = _kept_in(entry)
+            if place:
+                found[function].kept.append((entry.spot, place, entry.guards, names))
     return found
 
 

@@ -13,6 +13,7 @@ from lorascale_lint.ledger.entries import KeyRead, KeyWrite
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import every_number, every_value, scale_of
 from lorascale_lint.ledger.tables import key_role_of
+from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Place, Ref, Text, Tup, Value, options
 
@@ -113,13 +114,15 @@ class PeftTables:
 
     def reads(self, write: KeyWrite) -> list[KeyRead]:
         """Where the function of a write reads entries of a table."""
-        return [
-            read
-            for read in self._ledger.reads
-            if read.spot.function is write.spot.function
-            and read.how not in ("in", "del")
-            and table_of(read) is not None
-        ]
+        return self._reads.get(write.spot.function, [])
+
+    @cached_property
+    def _reads(self) -> dict[FunctionInfo | None, list[KeyRead]]:
+        found: dict[FunctionInfo | None, list[KeyRead]] = defaultdict(list)
+        for read in self._ledger.reads:
+            if read.how not in ("in", "del") and table_of(read) is not None:
+                found[read.spot.function].append(read)
+        return dict(found)
 
     def rescales(self, write: KeyWrite) -> bool:
         """Does the function multiply what is in the table, or something by it, or may it do so?"""
@@ -128,15 +131,23 @@ class PeftTables:
             read.how != "all" and (function, read.value) not in self._handed_on for read in self.reads(write)
         ):
             return True
-        return any(
-            spot.function is function
-            and any(is_entry(symbol) for symbol, _ in scale.powers)
-            and (len(scale.powers) > 1 or scale.coefficient != 1)
+        return function in self._rescaling
+
+    @cached_property
+    def _rescaling(self) -> frozenset[FunctionInfo | None]:
+        """The functions that multiply an entry of a table, or something by it."""
+        entries = (
+            spot.function
             for scale, spot in every_number(self._ledger)
-        ) or any(
-            fold.spot.function is function and any(symbol.role == SCALING for symbol, _ in fold.scale.powers)
-            for fold in self._ledger.folds
+            if any(is_entry(symbol) for symbol, _ in scale.powers)
+            and (len(scale.powers) > 1 or scale.coefficient != 1)
         )
+        folds = (
+            fold.spot.function
+            for fold in self._ledger.folds
+            if any(symbol.role == SCALING for symbol, _ in fold.scale.powers)
+        )
+        return frozenset((*entries, *folds))
 
 
 def _path(value: Value) -> str:

@@ -44,7 +44,7 @@ def shared_configurations(ledger: Ledger) -> Iterator[SharedConfiguration]:
 
 
 def _targets(function: FunctionInfo, field: str, row: int) -> Iterator[ast.Attribute]:
-    for node in ast.walk(function.node):
+    for node in function.nodes:
         match node:
             case ast.Attribute(attr=name, ctx=ast.Store()) if name == field and node.lineno == row:
                 yield node
@@ -76,7 +76,7 @@ def _shared(function: FunctionInfo, target: ast.Attribute) -> tuple[ast.stmt, st
 
 
 def _assignments(function: FunctionInfo) -> list[ast.Assign]:
-    made = [n for n in ast.walk(function.node) if isinstance(n, ast.Assign) and len(n.targets) == 1]
+    made = [n for n in function.nodes if isinstance(n, ast.Assign) and len(n.targets) == 1]
     return sorted(made, key=lambda node: node.lineno)
 
 

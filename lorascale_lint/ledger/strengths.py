@@ -151,6 +151,10 @@ def real_uses(ledger: Ledger) -> dict[Variable, str]:
     Both are arguments of one call (`LoraConfig(r=..., lora_alpha=...)`), or alpha is divided by the rank. A
     number that is used as both is none of them.
     """
+    return ledger.once(_real_uses)
+
+
+def _real_uses(ledger: Ledger) -> dict[Variable, str]:
     found: dict[Variable, set[str]] = defaultdict(set)
     for use in ledger.uses:
         roles = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}

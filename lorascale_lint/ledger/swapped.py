@@ -25,14 +25,20 @@ class Swapped:
     is_call: bool
 
 
-def swapped(ledger: Ledger) -> Iterator[Swapped]:
+def swapped(ledger: Ledger) -> list[Swapped]:
     """One for each row that is unpacked, and each call, with an alpha that nothing takes as one."""
+    return ledger.once(_swapped)
+
+
+def _swapped(ledger: Ledger) -> list[Swapped]:
+    made = []
     seen: set[tuple[str, int]] = set()
     for found in (*_unpacked(ledger), *_given(ledger)):
         place = (found.spot.file.filename, found.spot.row)
         if place not in seen and not found.spot.file.is_test:
             seen.add(place)
-            yield found
+            made.append(found)
+    return made
 
 
 def _unpacked(ledger: Ledger) -> Iterator[Swapped]:
