@@ -108,6 +108,45 @@ def test_a_file_that_ends_its_process_is_named_and_costs_no_other(
     assert codes == {finding.code for finding in alone[0]} - {"LS111"}  # type: ignore[attr-defined]
 
 
+_BUSY = """
+import fcntl, os, sys, time
+from pathlib import Path
+from lorascale_lint.engine import lint
+from lorascale_lint.workers import projects
+from lorascale_lint.workers.executors import Processes
+
+folder = Path(sys.argv[1])
+
+def examine_share(*_):
+    held = open(folder / f"{os.getpid()}.lock", "w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    (folder / f"{os.getpid()}.ready").touch()
+    time.sleep(600)
+
+projects.examine_share = examine_share
+lint(sorted(folder.rglob("*.py")), [], workers=Processes(2))
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_process_outlives_the_one_that_forked_it(how: signal.Signals, tmp_path: Path) -> None:
+    import fcntl
+
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lora.py").write_text(BASE)
+    parent = subprocess.Popen([sys.executable, "-c", _BUSY, str(tmp_path)], stderr=subprocess.DEVNULL)
+    while len([*tmp_path.glob("*.ready")]) < 2:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.send_signal(how)
+    parent.wait(60)
+    for path in tmp_path.glob("*.lock"):
+        with path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel gives it when the process is gone, and not before
+
+
 @POSIX
 def test_a_file_that_fails_is_named(project: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:

@@ -7,6 +7,8 @@ gives a future.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -57,18 +59,33 @@ class Processes:
             context = multiprocessing.get_context("fork")
         except ValueError:
             raise InputError("processes can't be forked here") from None
-        pool = ProcessPoolExecutor(self.count, context, _receive, (project,))
+        end, held = os.pipe()
+        pool = ProcessPoolExecutor(self.count, context, _receive, (project, end, held))
         try:
             yield lambda number, share: pool.submit(_examine, number, share)
+            pool.shutdown()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            os.close(held)  # nobody waits for an answer any more: who is still at work ends
+            pool.shutdown(cancel_futures=True)
+            os.close(end)
 
 
 _received: list[Received] = []
 
 
-def _receive(project: Project) -> None:
+def _receive(project: Project, end: int, held: int) -> None:
+    os.close(held)
+    threading.Thread(target=_end_with, args=(end,), daemon=True).start()
     _received[:] = [Received(project)]
+
+
+def _end_with(end: int) -> None:
+    """End this process when the one that forked it closes its side of a pipe, or is gone, however it ended.
+
+    A worker that is left behind waits for work without end, for the others hold its queue open.
+    """
+    os.read(end, 1)
+    os._exit(1)
 
 
 def _examine(number: int, share: tuple[str, ...]) -> bytes:
