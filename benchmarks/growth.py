@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from commands import Cost, program
+from commands import Cost, compiled, program
 
 
 def main() -> None:
@@ -23,9 +23,10 @@ def main() -> None:
     options = parser.parse_args()
     for copies in options.copies:
         with tempfile.TemporaryDirectory() as scratch:
+            environment, whole = compiled(Path(scratch) / "compiled"), Path(scratch) / "whole"
             for number in range(copies):
-                shutil.copytree(options.folder, Path(scratch) / f"copy{number}")
-            cost = Cost.of(program("--no-cache", "--quiet", scratch))
+                shutil.copytree(options.folder, whole / f"copy{number}")
+            cost = Cost.of(program("--no-cache", "--quiet", str(whole)), environment)
         if cost.exit_code not in (0, 1):
             sys.exit(f"the check failed with {cost.exit_code}")
         print(f"{copies:3} x {options.folder.name}: {cost.busy:6.1f} s, {cost.megabytes:.0f} MB", flush=True)

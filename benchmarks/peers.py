@@ -11,7 +11,6 @@ These tools answer other questions; they show how long people are used to wait f
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import shutil
 import statistics
@@ -19,8 +18,11 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from commands import compiled, program
 
 PEERS = ("ruff==0.17.6", "ast-grep-cli==0.51.1", "semgrep==1.185.0", "torchfix==0.7.0")
 PATTERN = "$W += $B @ $A"
@@ -38,11 +40,11 @@ class Tool:
     command: tuple[str, ...]
     cold: bool = False
 
-    def seconds(self, folder: Path, cache: Path, limit: float) -> float:
+    def seconds(self, folder: Path, cache: Path, limit: float, around: Mapping[str, str]) -> float:
         """User and system time of one run; infinite if it takes longer than ``limit`` by the clock."""
         if self.cold:
             shutil.rmtree(cache, ignore_errors=True)
-        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        environment = {**around, "XDG_CACHE_HOME": str(cache)}
         start = _used()
         try:
             run = subprocess.run(
@@ -68,7 +70,7 @@ def _used() -> float:
 
 def tools(binaries: Path, rule: Path) -> tuple[Tool, ...]:
     """What is compared, ours first."""
-    ours = (sys.executable, "-m", "lorascale_lint", "--quiet")
+    ours = tuple(program("--quiet"))
     ruff = (f"{binaries}/ruff", "check", "--no-cache", "--isolated", "--select=ALL", "--silent")
     ast_grep = (f"{binaries}/ast-grep", "run", "--lang", "python", "--pattern", PATTERN)
     semgrep = (f"{binaries}/semgrep", "scan", "--quiet", "--metrics=off", "--disable-version-check")
@@ -97,13 +99,13 @@ def main() -> None:
             subprocess.run([environment / "bin" / "pip", "install", "--quiet", *PEERS], check=True)
         rule = Path(scratch) / "rule.yaml"
         rule.write_text(SEMGREP_RULE)
-        compared = tools(environment / "bin", rule)
+        compared, around = tools(environment / "bin", rule), compiled(Path(scratch) / "compiled")
         times: dict[str, list[float]] = {tool.name: [] for tool in compared}
         for _ in range(options.rounds):
             for tool in compared:
                 if float("inf") not in times[tool.name]:
                     times[tool.name].append(
-                        tool.seconds(options.folder, Path(scratch) / "cache", options.limit)
+                        tool.seconds(options.folder, Path(scratch) / "cache", options.limit, around)
                     )
     unit = statistics.median(times[compared[0].name])
     print(f"{options.folder.name}: median of {options.rounds} rounds")

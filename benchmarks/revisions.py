@@ -1,6 +1,7 @@
-"""Processor time of two revisions: ``python benchmarks/revisions.py REVISION FOLDER [...]``.
+"""Processor time of two revisions: ``python benchmarks/revisions.py REVISION FOLDER_OR_FILE [...]``.
 
-Lints each folder cold, with all rules, by the program as it was in REVISION and by the one beside this
+Lints each folder, or each file alone as a commit hook does, cold, with all rules, by the program as it was
+in REVISION and by the one beside this
 file, in turn, in this environment. Prints user and system time, time by the clock, peak memory, and the
 number of processors and of tasks that wanted one.
 """
@@ -13,17 +14,20 @@ import resource
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from commands import HOME, program
+from commands import HOME, compiled, program
 
 
-def timed(tree: Path, folder: Path, limit: float) -> str:
+def timed(tree: Path, folder: Path, limit: float, environment: Mapping[str, str]) -> str:
     """One cold run of the program in ``tree``, in words."""
     command = program("--no-cache", "--quiet", str(folder), checkout=tree)
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
-        run = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=limit)
+        run = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=limit, env=environment
+        )
     except subprocess.TimeoutExpired:
         return f"over {limit:.0f} s by the clock"
     if run.returncode not in (0, 1, 2):  # 2: a file that nobody can read
@@ -31,14 +35,14 @@ def timed(tree: Path, folder: Path, limit: float) -> str:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     clock = time.perf_counter() - start
-    return f"{used:7.1f} s, {clock:.0f} s by the clock, {after.ru_maxrss // 1024} MB at most so far"
+    return f"{used:8.2f} s, {clock:.0f} s by the clock, {after.ru_maxrss // 1024} MB at most so far"
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("revision")
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER_OR_FILE")
     parser.add_argument("--limit", type=float, default=1200, help="seconds for one run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -47,10 +51,11 @@ def main() -> None:
         before.mkdir()
         archive = subprocess.run(git, check=True, capture_output=True).stdout
         subprocess.run(["tar", "x", "-C", str(before)], input=archive, check=True)
+        environment = compiled(Path(scratch) / "compiled", before, HOME)
         for folder in options.folders:
             for name, tree in ((options.revision, before), ("now", HOME)):
                 busy = f"{os.getloadavg()[0]:.0f} tasks on {os.cpu_count()} processors"
-                line = timed(tree, folder.absolute(), options.limit)
+                line = timed(tree, folder.absolute(), options.limit, environment)
                 print(f"{folder.name:<20} {name:<10} {line}; {busy}", flush=True)
 
 
