@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.immutable import replace
 from lorascale_lint.ledger.key_filters import magnitudes_filtered_out
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.lost_magnitudes import lost_magnitudes

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from lorascale_lint.findings import Finding
+from lorascale_lint.immutable import replace
 from lorascale_lint.ledger.deltas import delta_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.powers import text_of

@@ -6,12 +6,12 @@ import copy
 import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import ClassVar
 
 import pytest
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 
 
 @immutable(frozen=True, slots=True)
@@ -76,6 +76,24 @@ def test_fields_that_are_compared_tell_two_apart() -> None:
     assert Made("A") != Base("A")
     assert Itself("A") != Itself("A")
     assert len({Itself("A"), Itself("A")}) == 2
+
+
+@immutable(frozen=True, slots=True)
+class Pair(Base):
+    """Nothing is found out when it is made."""
+
+    scale: float = 1.0
+    note: str = field(default="", compare=False)
+
+
+@pytest.mark.parametrize("one", [Pair("A", 2.0, "x"), Base("A"), Made("A"), Plain("A")])
+def test_one_with_other_fields_leaves_the_first_as_it_was(one: Pair | Base | Made | Plain) -> None:
+    other = replace(one, name="BC")
+    assert (one.name, other.name, type(other)) == ("A", "BC", type(one))
+    assert other == type(one)(**{item.name: getattr(other, item.name) for item in fields(one) if item.init})
+    assert getattr(other, "note", "") == getattr(one, "note", "")
+    with pytest.raises((TypeError, AttributeError)):
+        replace(one, nothing=1)  # type: ignore[call-arg]
 
 
 def test_a_pattern_takes_it_apart() -> None:

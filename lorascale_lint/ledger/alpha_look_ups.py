@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.conventions import ALPHA_SUFFIXES, WEIGHT
 from lorascale_lint.knowledge.roles import ALPHA, key_role
 from lorascale_lint.ledger.entries import KeyRead, KeyWrite

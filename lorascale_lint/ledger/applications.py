@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.roles import ALPHA, SCALING, STRENGTHS, A, B
 from lorascale_lint.ledger.entries import Apply, Fold, Product
 from lorascale_lint.ledger.ledger import Ledger

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.roles import NUMBERS, SCALING, role_of
 from lorascale_lint.ledger.configurations import is_configuration
 from lorascale_lint.ledger.ledger import Ledger

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
 from lorascale_lint.ledger.backups import changed_weight, weight_of
 from lorascale_lint.ledger.entries import Use

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.interfaces import PARAMETERS
 from lorascale_lint.knowledge.samples import Sample
 from lorascale_lint.ledger.spots import Spot

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of

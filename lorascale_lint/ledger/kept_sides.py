@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.roles import ALPHA
 from lorascale_lint.ledger.entries import Fold
 from lorascale_lint.ledger.ledger import Ledger

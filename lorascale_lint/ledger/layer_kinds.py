@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from textwrap import dedent
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.roles import ALPHA, RANK, layers_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
 from lorascale_lint.knowledge.inverses import INTO_WEIGHTS
 from lorascale_lint.knowledge.members import EMPTIES

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.operations import COPY_ARGUMENT, MOVES
 from lorascale_lint.ledger.assigned import Written, names_read
 from lorascale_lint.ledger.backups import Backup, backups, changed_weight

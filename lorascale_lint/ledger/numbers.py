@@ -11,7 +11,7 @@ from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.provenance.guards import Guards, contradict
 from lorascale_lint.provenance.scale import Scale, Symbol
-from lorascale_lint.provenance.values import Number, Place, Value, options
+from lorascale_lint.provenance.values import Number, Place, Union, Value, options
 
 
 def scale_of(value: Value) -> Scale | None:
@@ -93,9 +93,10 @@ def every_value(ledger: Ledger) -> Iterator[tuple[Value, Spot]]:
 def every_number(ledger: Ledger) -> Iterator[tuple[Scale, Spot]]:
     """Numbers among those, quotients, and what multiplies a factor or a delta."""
     for value, spot in every_value(ledger):
-        for option in options(value):
-            if isinstance(option.value, Number):
-                yield option.value.scale, spot
+        if isinstance(value, Number):  # most values are no alternatives, and most that are given no numbers
+            yield value.scale, spot
+        elif isinstance(value, Union):
+            yield from ((way.value.scale, spot) for way in value.options if isinstance(way.value, Number))
     for quotient in ledger.quotients:
         yield from ((scale, quotient.spot) for scale, _ in quotient_scales(quotient))
     yield from ((fold.scale, fold.spot) for fold in ledger.folds)

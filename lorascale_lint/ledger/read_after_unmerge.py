@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.pipelines import COPIES_TENSORS, GIVES_STATE, MERGE_PAIRS
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger

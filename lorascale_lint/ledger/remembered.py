@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.interfaces import MESSAGES
 from lorascale_lint.knowledge.operations import REMEMBERS, REMEMBERS_UNDER
 from lorascale_lint.knowledge.roles import ALPHA, MULTIPLIER, SCALING, STRENGTH, role_of

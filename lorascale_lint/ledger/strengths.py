@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.interfaces import StrengthArgument, looks_like_alpha, strength_arguments
 from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, words
 from lorascale_lint.ledger import entries

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.interfaces import (
     ALPHA_OF_EXPORTS,
     ATTACHES,

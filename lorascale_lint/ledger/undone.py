@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.inverses import stem, taken_back, unmerges
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK, MERGED_FIELDS
 from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from lorascale_lint.findings import Confidence
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.intent import LOGS, on_purpose
 from lorascale_lint.knowledge.interfaces import LAYER_LIBRARIES, PLAIN_BASES
 from lorascale_lint.knowledge.members import ANY_ATTRIBUTE

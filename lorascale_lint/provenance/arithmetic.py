@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
 from lorascale_lint.bounds import HELD_LIMIT, REPEATED_LIMIT
+from lorascale_lint.immutable import replace
 from lorascale_lint.provenance import keys, sets
 from lorascale_lint.provenance.guards import contradict
 from lorascale_lint.provenance.heap import ABSENT, Entries

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.roles import A, B
 from lorascale_lint.provenance.arithmetic import operand
 from lorascale_lint.provenance.containers import item_at, store_item, store_slice

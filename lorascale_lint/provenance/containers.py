@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.roles import FACTORS, NUMBERS, STRENGTHS, A, B, role_of
 from lorascale_lint.ledger.entries import KeyWrite
 from lorascale_lint.provenance import keys

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from functools import partial
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.decorators import BINDING, gives_back
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
 from lorascale_lint.provenance.frames import Frame

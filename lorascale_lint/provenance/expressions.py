@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 from lorascale_lint.bounds import DISPLAY_LIMIT, HELD_LIMIT, INDEX_LIMIT, KEPT_STATEMENTS
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.members import HELD_BY_LAYERS
 from lorascale_lint.knowledge.roles import DELTA, key_role
 from lorascale_lint.knowledge.speech import speaks_of_scales

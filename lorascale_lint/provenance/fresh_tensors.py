@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.scale import ONE
 from lorascale_lint.provenance.shapes import extents

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK
 from lorascale_lint.knowledge.roles import BASE, FACTORS, NUMBERS, STRENGTH, A, B, role_of, words
 from lorascale_lint.provenance.guards import Guards

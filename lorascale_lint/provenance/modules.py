@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.members import MODULE_METHODS
 from lorascale_lint.knowledge.operations import LINEAR_MODULES
 from lorascale_lint.knowledge.roles import NUMBERS, A, B, bends, gives_delta, role_of

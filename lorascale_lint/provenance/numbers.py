@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.operations import OPERATIONS, TYPED, WHOLE, WHOLE_TYPES
 from lorascale_lint.knowledge.roles import ALPHA, NUMBERS, RANK, role_of
 from lorascale_lint.ledger.entries import Ask, Bind, KeyRead, Quotient, Rounding

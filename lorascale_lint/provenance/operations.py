@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeGuard
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.members import AXES_GIVEN
 from lorascale_lint.knowledge.operations import OPERATIONS, WHOLE
 from lorascale_lint.knowledge.options import HOLDS_TEXT

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.roles import CORE, GATE, KRONECKER, RANK, A, B, role_of, widens
 from lorascale_lint.provenance.marks import KNOWN_DATA, NOTHING, OF_DELTA, OF_ONE_FACTOR, OF_WIDE
 from lorascale_lint.provenance.scale import ONE, Scale

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import replace
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, role_of
 from lorascale_lint.ledger.entries import (
     Apply,

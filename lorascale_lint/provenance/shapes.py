@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.operations import PARTS
 from lorascale_lint.provenance.machine import Machine
 from lorascale_lint.provenance.marks import PART

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.operations import CONCATENATES, JOINS
 from lorascale_lint.provenance.arithmetic import first_given
 from lorascale_lint.provenance.machine import Machine

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import replace
 
 from lorascale_lint.bounds import STEP_COUNT
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.operations import changes_receiver
 from lorascale_lint.knowledge.roles import STRENGTH, A, B
 from lorascale_lint.provenance.guards import Guards, contradict

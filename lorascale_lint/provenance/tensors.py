@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 
 from lorascale_lint.bounds import ROW_COUNT, STEP_COUNT
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.roles import (
     BASE,
     DELTA,

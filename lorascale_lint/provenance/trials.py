@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection
-from dataclasses import replace
 from functools import lru_cache
 
 from lorascale_lint.bounds import DORA_LIMIT, MORE_TIMES, PATTERN_LIMIT, STEP_LIMIT, TRIAL_LIMIT, TRIAL_STEPS
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.kinds import speaks_of_dora
 from lorascale_lint.knowledge.roles import ALPHA, BASE, MAGNITUDE, A, B
 from lorascale_lint.knowledge.samples import (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection
-from dataclasses import replace
 from functools import lru_cache, partial
 
 from lorascale_lint.bounds import FIELD_LIMIT, FILLER_LIMIT, KEPT_STATEMENTS, STEP_LIMIT
+from lorascale_lint.immutable import replace
 from lorascale_lint.knowledge.interfaces import CALLED_AS
 from lorascale_lint.knowledge.operations import INITIALISERS
 from lorascale_lint.knowledge.roles import (

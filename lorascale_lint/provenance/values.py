@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lorascale_lint.bounds import OPTION_LIMIT
-from lorascale_lint.immutable import immutable
+from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.provenance.guards import Guards, contradict, either, in_common
 from lorascale_lint.provenance.marks import MANY
 from lorascale_lint.provenance.scale import ONE, Scale
