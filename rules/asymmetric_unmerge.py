@@ -36,7 +36,8 @@ class AsymmetricUnmerge(Rule):
     beside an unmerge that adds it.
     Also a weight plus or minus a delta whose result is dropped, everywhere or on one branch only, and a
     saved weight that is no copy although the merge changes the weight in place; and a layer that merges
-    several adapters (`accumulate`) while it keeps the factors of the last, so that it can't merge them again.
+    several adapters (`accumulate`) while it keeps the factors of the last, so that it can't merge them again;
+    and a merge that sets a factor to zero, beside an unmerge that subtracts the product of what is left.
 
     ## Why it is wrong
 

@@ -66,3 +66,45 @@ def test_products_that_are_repeated(undo: str, expected: list[str], tmp_path: Pa
 )
 def test_magnitudes_that_are_turned(put: str, taken: str, expected: list[str], tmp_path: Path) -> None:
     assert codes(tmp_path, DORA.format(put=put, taken=taken)) == expected
+
+
+MERGED = """
+class AdaptedLinear(torch.nn.Module):
+    def __init__(self, base, rank, lora_alpha):
+        super().__init__()
+        self.weight = base.weight
+        self.lora_A = torch.nn.Parameter(torch.randn(rank, base.in_features))
+        self.lora_B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+        self.scaling = lora_alpha / rank
+
+    def merge(self):
+        {before}
+        self.weight.data += self.scaling * self.lora_B @ self.lora_A
+        {after}
+
+    def unmerge(self):
+        {first}
+        self.weight.data -= self.scaling * self.lora_B @ self.lora_A
+"""
+FRESH = "torch.nn.init.normal_(self.lora_A)"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "first", "expected"),
+    [
+        ("pass", "self.lora_A.data.zero_(); self.lora_B.data.zero_()", "pass", ["LS109"]),
+        ("pass", "torch.nn.init.zeros_(self.lora_B)", "self.merged = False", ["LS109"]),
+        ("pass", f"{FRESH}; self.lora_B.data.zero_()", "pass", ["LS109"]),
+        ("pass", "self.merged = True", "pass", []),
+        ("self.lora_B.data.zero_()", "pass", "pass", []),
+        ("pass", "self.other.data.zero_()", "pass", []),
+        ("self.kept_B = self.lora_B.data.clone()", "self.lora_B.data.zero_()", "pass", []),
+        ("pass", "self.lora_B.data.zero_()", "self.lora_B.data.copy_(self.saved)", []),
+        ("pass", "self.lora_B.data.zero_()", "self.lora_B.data = self.saved", []),
+    ],
+)
+def test_factors_that_a_merge_empties(
+    before: str, after: str, first: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = MERGED.format(before=before, after=after, first=first)
+    assert codes(tmp_path, source) == expected

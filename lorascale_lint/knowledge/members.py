@@ -75,6 +75,9 @@ OF_EVERY_OBJECT = frozenset(dir(type("", (), {})))
 EMPTIES = frozenset("zero_ zeros_ fill_ copy_ pop clear delete_adapter".split())
 """Methods after which a factor, or a table of factors, is not what it was."""
 
+ZEROES = frozenset({"zero_", "zeros_"})
+"""Those of them after which the product of two factors is nothing: torch.Tensor, torch.nn.init."""
+
 CALLED_BY_FRAMEWORK = ("__call__", "forward", "call", "construct")
 """Methods of a layer that nobody needs to call by name, as they are looked for: torch, keras, mindspore."""
 

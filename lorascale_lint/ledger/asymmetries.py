@@ -20,7 +20,7 @@ from lorascale_lint.ledger.inverses import (
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.overwritten_backups import overwritten_backups
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.ledger.undone import repeated, swapped, turned_magnitudes
+from lorascale_lint.ledger.undone import emptied, repeated, swapped, turned_magnitudes
 
 
 @immutable(frozen=True, slots=True, eq=False)
@@ -184,6 +184,19 @@ def _not_undone(ledger: Ledger) -> Iterator[Asymmetry]:
             f"`{again.undo.name}` multiplies `{again.target}` as the merge does, and does not divide it",
             "each cycle leaves the factor once more: its square after the first",
             ((again.merge, "the merge multiplies it"), (again.undo, "and this does the same again")),
+        )
+    for none in emptied(ledger):
+        undo_name, merge_name = none.undo.spot.name, none.merge.spot.name
+        yield Asymmetry(
+            "emptied",
+            none.undo.spot,
+            f"`{undo_name}` subtracts the product of factors that `{merge_name}` has set to zero",
+            "all of the delta stays in the weight",
+            (
+                (none.merge.spot, "the merge adds the delta"),
+                (none.zeroed, "and sets a factor to zero"),
+                (none.undo.spot, "so that nothing is taken back here"),
+            ),
         )
     for merge, undo in turned_magnitudes(ledger):
         turned = merge if merge.magnitude.transposed else undo

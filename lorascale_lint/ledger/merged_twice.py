@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.interfaces import GIVES_SCALED_DELTA
 from lorascale_lint.knowledge.inverses import INTO_WEIGHTS
-from lorascale_lint.knowledge.members import EMPTIES
+from lorascale_lint.knowledge.members import EMPTIES, ZEROES
 from lorascale_lint.knowledge.roles import DELTA, role_of
 from lorascale_lint.ledger.backups import weight_of
 from lorascale_lint.ledger.entries import Apply
@@ -67,6 +67,15 @@ def _is_emptied(ledger: Ledger, function: FunctionInfo, apply: Apply) -> bool:
 def empties(function: FunctionInfo, row: int) -> bool:
     """Does the function set a tensor to zero behind this row?"""
     return any(node.lineno > row for node, _, name in _calls(function) if name in EMPTIES)
+
+
+def zeroes(function: FunctionInfo, row: int, field: str) -> ast.Call | None:
+    """The call behind this row that sets the tensor in ``field`` to zero: ``self.lora_B.data.zero_()``."""
+    for node, owner, name in _calls(function):
+        target = owner if not node.args else dotted(node.args[0])
+        if node.lineno > row and name in ZEROES and field in target.split("."):
+            return node
+    return None
 
 
 def _of_layers(ledger: Ledger) -> Iterator[MergedTwice]:

@@ -10,11 +10,15 @@ from lorascale_lint.immutable import immutable, replace
 from lorascale_lint.knowledge.inverses import stem, taken_back, unmerges
 from lorascale_lint.knowledge.members import CALLED_BY_FRAMEWORK, MERGED_FIELDS
 from lorascale_lint.knowledge.operations import OPERATIONS, changes_receiver
+from lorascale_lint.knowledge.roles import FACTORS
 from lorascale_lint.ledger.backups import weight_of
 from lorascale_lint.ledger.entries import Apply, Rescale
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import ByFunction
+from lorascale_lint.ledger.merged_twice import empties, zeroes
 from lorascale_lint.ledger.spots import Spot
-from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
+from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo, dotted
+from lorascale_lint.provenance.values import Tensor, options
 
 _OPERATORS: dict[type[ast.operator], str] = {ast.Mult: "multiply", ast.Div: "divide"}
 
@@ -105,6 +109,54 @@ def _bare(node: ast.expr) -> ast.expr:
             return _bare(inner)
         case _:
             return node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Emptied:
+    """The merge sets a factor to zero at ``zeroed``, so that ``undo`` takes nothing back."""
+
+    merge: Apply
+    zeroed: Spot
+    undo: Apply
+
+
+def emptied(ledger: Ledger) -> Iterator[Emptied]:
+    """Unmerges of a product that each merge of the layer leaves at zero, and that nothing fills again."""
+    groups: dict[tuple[ClassInfo, str], list[Apply]] = defaultdict(list)
+    for apply in ledger.applies:
+        if apply.spot.cls is not None and apply.kind != "forward" and not apply.spot.chain:
+            groups[apply.spot.cls, apply.factors].append(apply)
+    for group in groups.values():
+        merges = [apply for apply in group if apply.kind == "merge"]
+        undo = next((apply for apply in group if apply.kind == "unmerge"), None)
+        own = None if undo is None or undo.spot.file.is_test else undo.spot.function
+        zeroed = [_zeroed(ledger, merge) for merge in merges]
+        if undo is None or own is None or not zeroed or (first := zeroed[0]) is None or None in zeroed:
+            continue
+        if not _refills(ledger, own, undo) and not any(_keeps(ledger, merge) for merge in merges):
+            yield Emptied(merges[0], first, undo)
+
+
+def _zeroed(ledger: Ledger, merge: Apply) -> Spot | None:
+    """Where the function of a merge sets to zero what it has just added."""
+    function, field = merge.spot.function, merge.factors.rpartition(".")[2]
+    node = None if function is None or not field else zeroes(function, merge.spot.row, field)
+    return None if node is None else replace(merge.spot, node=node, statement=(0, 0))
+
+
+def _refills(ledger: Ledger, undo: FunctionInfo, apply: Apply) -> bool:
+    """May the factors get something else before they are subtracted: is one set, or other code called?"""
+    entries = ledger.once(ByFunction)
+    set_ = {part for store in entries.stores.get(undo, ()) for part in dotted(store.spot.node).split(".")}
+    called = any(use.callee is not None for use in entries.uses.get(undo, ()) if not use.spot.chain)
+    return apply.factors.rpartition(".")[2] in set_ or called or empties(undo, 0)
+
+
+def _keeps(ledger: Ledger, merge: Apply) -> bool:
+    """Does the merge keep a factor, or put another into its place?"""
+    stored = ledger.once(ByFunction).stores.get(merge.spot.function, ())
+    values = [option.value for store in stored for option in options(store.value)]
+    return any(isinstance(value, Tensor) and value.kind in FACTORS for value in values)
 
 
 def turned_magnitudes(ledger: Ledger) -> Iterator[tuple[Rescale, Rescale]]:
