@@ -33,29 +33,34 @@ class Swallowed:
 
 def swallowed_strengths(ledger: Ledger) -> Iterator[Swallowed]:
     """One for each call, where nothing else in its function gets the number."""
-    loads = [use for use in ledger.uses if use.called in LOADER_KEYWORDS and use.callee is None]
-    files = {use.spot.file for use in ledger.uses if _sets_strength(use)} if loads else set()
-    own = {use.callee.name for use in ledger.uses if isinstance(use.callee, FunctionInfo)}
-    seen: set[object] = set()
+    loads = library_loads(ledger)
+    files = {use.spot.file for use in ledger.uses if sets_strength(use)} if loads else set()
     for use in loads:
         known = LOADER_KEYWORDS[use.called]
-        if use.called in own or use.spot.node in seen:
-            continue
-        if not isinstance(use.spot.node, ast.Call) or not isinstance(use.spot.node.func, ast.Attribute):
-            continue  # a function of that name is none of diffusers'
-        if use.spot.chain or use.spot.file.is_test or EXPORTER not in use.spot.file.libraries:
-            continue
-        if any(use.called in cls.methods for cls in use.spot.file.classes.values()):
-            continue
         for keyword, value in use.given.items():
             if keyword in known or not _is_strength(keyword) or _is_nothing(value):
                 continue
             if _goes_elsewhere(ledger, use, value):
                 continue
-            seen.add(use.spot.node)
             argument = argument_of(use, keyword) or use.spot
             yield Swallowed(use, keyword, argument, use.spot.file in files)
             break
+
+
+def library_loads(ledger: Ledger) -> list[Use]:
+    """Calls of loaders of diffusers that put an adapter on a whole model, each once."""
+    loads = [use for use in ledger.uses if use.called in LOADER_KEYWORDS and use.callee is None]
+    own = {use.callee.name for use in ledger.uses if isinstance(use.callee, FunctionInfo)} if loads else set()
+    found: dict[ast.AST, Use] = {}
+    for use in loads:
+        node, file = use.spot.node, use.spot.file
+        if use.called in own or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue  # a function of that name is none of diffusers'
+        if use.spot.chain or file.is_test or EXPORTER not in file.libraries:
+            continue
+        if not any(use.called in cls.methods for cls in file.classes.values()):
+            found.setdefault(node, use)
+    return list(found.values())
 
 
 def _is_strength(keyword: str) -> bool:
@@ -84,7 +89,7 @@ def _goes_elsewhere(ledger: Ledger, use: Use, value: Value) -> bool:
         for other in ledger.once(ByFunction).uses.get(use.spot.function, ())
         if other.spot.node is not use.spot.node and other.spot.file is use.spot.file
     ]
-    return any(map(_sets_strength, others)) or any(
+    return any(map(sets_strength, others)) or any(
         origins & set(number_origins(given))
         for other in others
         if other.called not in MESSAGES and other.called not in LOADER_KEYWORDS
@@ -92,7 +97,7 @@ def _goes_elsewhere(ledger: Ledger, use: Use, value: Value) -> bool:
     )
 
 
-def _sets_strength(use: Use) -> bool:
+def sets_strength(use: Use) -> bool:
     """Is it a call that has a strength among its arguments, and is given some?"""
     calls = {argument.call for argument in strength_arguments()}
     named = not use.given.keys().isdisjoint(SCALE_KEYWORDS) and use.called not in LOADER_KEYWORDS
