@@ -17,7 +17,8 @@ class OneAlphaForAll(Rule):
     ## What it finds
 
     A loop over an adapter dictionary that keeps one alpha (or one alpha / rank) of the keys that it
-    meets, and a second loop over the tensors that uses this one number for each of them. Also the scale of
+    meets, and a second loop over the tensors that uses this one number for each of them; with `--preview`
+    also one over layers that are given it as their alpha. Also the scale of
     one of several adapters, taken by its place, in a loop over all of them.
 
     ## Why it is wrong
@@ -91,15 +92,17 @@ class OneAlphaForAll(Rule):
         """Alphas that were found among all keys, and are used in a loop over tensors."""
         for found in ledger.once(left_overs):
             if not found.asked_for:
+                what = "layer" if found.handed else "tensor"
                 yield self.at(
                     found.taken,
-                    f"one alpha is taken from the file and used for every tensor in `{found.used.name}`",
+                    f"one alpha is taken from the file and used for every {what} in `{found.used.name}`",
+                    confidence="medium" if found.handed else "high",
                     effect="effective scale alpha / rank of one module instead of each module's own",
                     trace=[
                         (found.taken, "the alpha of whichever module has one is kept"),
                         (
                             found.used,
-                            "this loop goes through the tensors, and each meets that alpha",
+                            f"this loop goes through the {what}s, and each meets that alpha",
                         ),
                     ],
                 )

@@ -256,3 +256,68 @@ def to_one_alpha(lora_parts):
     return out
 """
     assert lint_files(tmp_path, {"lora_parts.py": source}, codes=["LS307"]) == ()
+
+
+BANK = """
+import torch
+from safetensors.torch import load_file
+
+
+class LoraBranch(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.lora_down = torch.nn.Linear(layer.in_features, rank, bias=False)
+        self.lora_up = torch.nn.Linear(rank, layer.out_features, bias=False)
+        self.layer = layer
+        self.resize(rank, alpha)
+
+    def resize(self, rank, alpha):
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return self.layer(x) + self.lora_up(self.lora_down(x)) * self.scale
+
+
+class Bank:
+    def __init__(self, layers):
+        self.branches = {{name: LoraBranch(layer, 4, 4) for name, layer in layers.items()}}
+
+    def load(self, path):
+        entries = load_file(path)
+        alpha = rank = None
+        for key, value in entries.items():
+            {first}
+            if rank is None and "lora_down" in key:
+                rank = value.size()[0]
+        {missing}
+        for name, branch in self.branches.items():
+            {each}
+            {use}
+"""
+FIRST = 'if alpha is None and "alpha" in key: alpha = value'
+
+
+@pytest.mark.parametrize(
+    ("first", "missing", "each", "use", "expected"),
+    [
+        (FIRST, "alpha = rank if alpha is None else alpha", "pass", "branch.resize(rank, alpha)", ["medium"]),
+        (FIRST, "if alpha is None: alpha = rank", "pass", "branch.resize(rank, alpha)", ["medium"]),
+        (FIRST, "pass", "pass", "self.branches[name] = LoraBranch(branch.layer, rank, alpha)", ["medium"]),
+        (FIRST, "pass", 'alpha = entries[f"{name}.alpha"]', "branch.resize(rank, alpha)", []),
+        ("pass", "alpha = rank", "pass", "branch.resize(rank, alpha)", []),
+        (FIRST, "if alpha is None: alpha = rank", "pass", "print(name, alpha)", []),
+    ],
+)
+def test_layers_that_are_given_the_alpha_of_the_first(
+    first: str, missing: str, each: str, use: str, expected: list[str], tmp_path: Path
+) -> None:
+    source = BANK.format(first=first, missing=missing, each=each, use=use)
+    found = lint_files(tmp_path, {"lora_bank.py": source}, codes=["LS307"])
+    assert [finding.confidence for finding in found] == expected
+
+
+def test_a_name_that_is_asked_for_again_after_a_loop_has_set_it(tmp_path: Path) -> None:
+    source = FIRING["kept once, in a loop"].replace(
+        "    scale = alpha / dim", "    if alpha is None:\n        alpha = dim\n    scale = alpha / dim"
+    )
+    assert [finding.code for finding in lint_files(tmp_path, {"convert.py": source})].count("LS307") == 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.operations import KEEPERS
-from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, RANK, role_of
 from lorascale_lint.ledger.entries import Bind, FieldRead, KeyRead, KeyWrite, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.numbers import only_symbol, scale_of
@@ -16,7 +16,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, FunctionInfo
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import LOOP, ROUND
-from lorascale_lint.provenance.scale import COUNTED, LENGTH, ONE, Scale
+from lorascale_lint.provenance.scale import COUNTED, LENGTH, ONE, STAND_IN, Scale
 from lorascale_lint.provenance.values import NONE, Multiplied, Place, Tensor, Text, Tup, Value, options
 
 Loops = frozenset[str]
@@ -26,13 +26,15 @@ Loops = frozenset[str]
 class LeftOver:
     """An alpha that was taken at ``taken`` and meets tensors of other modules at ``used``.
 
-    ``asked_for`` if it was looked up under the key of a module, and not found among all keys.
+    ``asked_for`` if it was looked up under the key of a module, and not found among all keys; ``handed`` if
+    layers are given it one by one, as the alpha of each.
     """
 
     taken: Spot
     used: Spot
     origin: str
     asked_for: bool
+    handed: bool
 
 
 @dataclass(slots=True)
@@ -47,12 +49,15 @@ def left_overs(ledger: Ledger) -> list[LeftOver]:
     """One for each place where an alpha is taken, in the order in which they are used."""
     found: dict[tuple[str, int], LeftOver] = {}
     alphas, compared = _alphas(ledger), _compared(ledger)
-    for spot, scale, guards in _uses(ledger):
+    uses = [(use, False) for use in _uses(ledger)] + [(use, True) for use in _handed(ledger)]
+    for (spot, scale, guards), handed in uses:
         loops = loops_of(guards)
         if not loops or spot.chain or spot.file.is_test:
             continue
         for symbol, _ in scale.powers:
-            alpha = alphas.get(_key(spot, symbol.origin)) if symbol.role == ALPHA else None
+            if symbol.role != ALPHA or symbol.origin.startswith(STAND_IN):
+                continue
+            alpha = alphas.get(_key(spot, symbol.origin))
             if alpha is None or not alpha.taken or symbol.origin in compared:
                 continue
             if any(_is_at_hand(inside, guards) for _, inside, _ in alpha.taken):
@@ -63,7 +68,7 @@ def left_overs(ledger: Ledger) -> list[LeftOver]:
                 continue
             if (own or _is_of_a_walk(symbol.origin)) and not any(own <= kept for kept in alpha.kept):
                 key = (taken.file.filename, taken.row)
-                found.setdefault(key, LeftOver(taken, spot, symbol.origin, asked_for))
+                found.setdefault(key, LeftOver(taken, spot, symbol.origin, asked_for, handed))
     return list(found.values())
 
 
@@ -198,6 +203,17 @@ def _uses(ledger: Ledger) -> Iterator[tuple[Spot, Scale, Guards]]:
                     scale = scale_of(option.value)
                     if scale is not None:
                         yield use.spot, scale, use.guards
+
+
+def _handed(ledger: Ledger) -> Iterator[tuple[Spot, Scale, Guards]]:
+    """Where layers of the project, or their constructor, are given a number as their alpha."""
+    for use in ledger.uses:
+        method = isinstance(use.callee, FunctionInfo) and use.callee.owner is not None
+        for name, value in use.given.items() if method or isinstance(use.callee, ClassInfo) else ():
+            for option in options(value) if role_of(name, True) == ALPHA else ():
+                scale = scale_of(option.value)
+                if scale is not None:
+                    yield use.spot, scale, use.guards
 
 
 def _has_it_from_inside(steps: tuple[Multiplied, ...], guards: Guards) -> bool:

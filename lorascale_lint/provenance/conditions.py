@@ -83,11 +83,24 @@ def _named(m: Machine, node: ast.expr) -> tuple[str, bool]:
     """What guards call a condition, and what it says of that."""
     match node:
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
-            return none_question(m.atom(left)), True
+            return _question(m, left), True
         case ast.Compare(left=left, ops=[ast.IsNot()], comparators=[ast.Constant(value=None)]):
-            return none_question(m.atom(left)), False
+            return _question(m, left), False
         case _:
             return m.atom(node), True
+
+
+def _question(m: Machine, left: ast.expr) -> str:
+    """The question whether a name is None: another one where the answer to the last has set the name.
+
+    A loop that sets it (``if alpha is None and "alpha" in key: alpha = value``) is asked again behind it.
+    """
+    asked = none_question(m.atom(left))
+    value = m.frame.names.local.get(left.id) if isinstance(left, ast.Name) else None
+    for option in value.options if isinstance(value, Union) else ():
+        if (asked, True) in option.guards and isinstance(option.value, Place):
+            return none_question(f"{m.atom(left)} again")
+    return asked
 
 
 def _assumed(m: Machine, node: ast.expr) -> bool | None:
@@ -179,10 +192,10 @@ def assume(m: Machine, test: ast.expr, holds: bool, name: str = "") -> None:
             pass
     match test:
         case ast.Compare(left=left, ops=[ast.Is() | ast.Eq()], comparators=[ast.Constant(value=None)]):
-            m.assume(none_question(m.atom(left)), holds)
+            m.assume(_question(m, left), holds)
             _narrow(m, left, lambda value: (m.is_none(value) is True) == holds or m.is_none(value) is None)
         case ast.Compare(left=left, ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
-            m.assume(none_question(m.atom(left)), not holds)
+            m.assume(_question(m, left), not holds)
             _narrow(m, left, lambda value: (m.is_none(value) is True) != holds or m.is_none(value) is None)
         case ast.Compare(left=left, ops=[ast.Eq() as sign], comparators=[right]) if holds:
             m.assume(m.atom(test), holds)
