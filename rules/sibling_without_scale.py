@@ -116,7 +116,7 @@ class SiblingWithoutScale(Rule):
                     continue
                 if is_changed_elsewhere(ledger, application.spot):
                     continue
-                if family.scaling is not None and family.scaling.name in application.fields_of_one:
+                if family.scaling is not None and family.scaling.name in application.fixed_fields:
                     continue
                 siblings = (
                     (sibling.spot, sibling.scale.formula())

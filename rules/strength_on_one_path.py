@@ -75,7 +75,8 @@ class StrengthOnOnePath(Rule):
 
     ## Limits
 
-    Compares the paths of one class family, and only where every branch of both is understood.
+    Compares the paths of one class family, and only where every branch of both is understood. What one call
+    is told (`merge(share=0.5)`) is no strength of the layer, for the other path is not told it.
 
     ## References
 
@@ -119,9 +120,14 @@ class StrengthOnOnePath(Rule):
 
 
 def _strong(ledger: Ledger, family: Family, application: Application) -> bool:
-    """Does some branch carry a user's strength, or a number that the layer is made with and keeps?"""
+    """Does some branch carry a user's strength, or a number that the layer is made with and keeps?
+
+    What a call of this method is told is no strength of the layer: the other path is not told it.
+    """
+    function = application.spot.function
+    told = () if function is None else function.parameters
     carried = {symbol for branch in application.branches for symbol, _ in branch.scale.powers}
-    if any(symbol.role == STRENGTH for symbol in carried):
+    if any(symbol.role == STRENGTH and symbol.origin not in told for symbol in carried):
         return True
     kept = (kept for field in family.fields if field.role == MULTIPLIER for kept in field.kept)
     numbers = {s for item in kept if item.how == "made" for scale in item.scales for s, _ in scale.powers}

@@ -244,3 +244,28 @@ def train(model, args, fit):
 """
     found = lint_files(tmp_path, {"train_lora.py": source})
     assert [item.code for item in found if item.confidence == "high"] in ([], ["LS314"])
+
+
+SHARED = """
+    def merged_weight(self, share=0.5):
+        return self.base.weight + {share}(self.lora_b @ self.lora_a)
+
+
+def build(model):
+    return [LoRALinear(child, rank=16, alpha=32.0) for child in model.children()]
+
+
+def merge(layers):
+    for layer in layers:
+        layer.base.weight = layer.merged_weight()
+"""
+
+
+@pytest.mark.parametrize(
+    ("share", "some"), [("share * self.scale * ", False), ("self.scale * share * ", False), ("", True)]
+)
+def test_a_share_that_makes_the_scale_one(share: str, some: bool, tmp_path: Path) -> None:
+    layer = LAYER.format(kept="self.scale = alpha / rank", factor="self.scale * ")
+    found = lint_files(tmp_path, {"lora.py": layer + SHARED.format(share=share)})
+    assert {item.code for item in found} <= {"LS101", "LS102", "LS112", "LS119"}
+    assert bool(found) == some

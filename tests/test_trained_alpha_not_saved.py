@@ -121,3 +121,61 @@ def test_a_merge_beside_it_that_is_told_alpha_and_rank(
 def test_a_merge_that_is_told_does_not_excuse_an_export(tmp_path: Path) -> None:
     files = {"train.py": HEAD + MAIN + made() + SAVE, "merge.py": MERGE.replace("SCALE", "(alpha / rank) * ")}
     assert [item.confidence for item in lint_files(tmp_path, files, codes=["LS314"])] == ["high"]
+
+
+LAYERS = """
+import torch
+
+
+class LoraLayer(torch.nn.Module):
+    def __init__(self, base, rank, alpha):
+        super().__init__()
+        self.base, self.scaling = base, alpha / rank
+        self.lora_a = torch.nn.Parameter(torch.randn(rank, base.in_features))
+        self.lora_b = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+
+    def forward(self, x):
+        return self.base(x) + (x @ self.lora_a.T @ self.lora_b.T) * self.scaling
+
+
+def inject_lora(model, rank, alpha):
+    model.head = LoraLayer(model.head, rank, alpha)
+"""
+TRAINS = """
+import torch
+from layers import inject_lora
+
+RANK, ALPHA = 8, 32
+inject_lora(model, RANK, ALPHA)
+factors = {k: v for k, v in model.state_dict().items() if "lora" in k}
+torch.save(factors, "factors.pt")
+"""
+READS = """
+import torch
+from layers import inject_lora
+
+inject_lora(model, {rank}, {alpha})
+{load}
+"""
+LOADS = 'model.load_state_dict(torch.load("factors.pt"), strict=False)'
+
+
+@pytest.mark.parametrize(
+    ("rank", "alpha", "load", "confidences"),
+    [
+        ("8", "32", LOADS, []),
+        ("16", "64", LOADS, []),
+        ("options.rank", "options.alpha", LOADS, []),
+        ("8", "8", LOADS, ["medium"]),
+        ("8", "32", "run(model)", ["medium"]),
+    ],
+)
+def test_layers_that_another_script_makes_again(
+    rank: str, alpha: str, load: str, confidences: list[Confidence], tmp_path: Path
+) -> None:
+    files = {
+        "layers.py": LAYERS,
+        "train.py": TRAINS,
+        "use.py": READS.format(rank=rank, alpha=alpha, load=load),
+    }
+    assert [item.confidence for item in lint_files(tmp_path, files, codes=["LS314"])] == confidences

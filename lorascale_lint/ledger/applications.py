@@ -16,7 +16,7 @@ from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import ClassInfo, is_test
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import ENTRY
-from lorascale_lint.provenance.scale import ONE, Scale, Symbol
+from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.provenance.values import Multiplied, Ref, Tensor, Value, options
 
 
@@ -63,10 +63,15 @@ class Application:
         return tuple(dict.fromkeys(reason for branch in self.branches for reason in branch.reasons))
 
     @property
-    def fields_of_one(self) -> set[str]:
-        """Fields that multiply the delta and are 1 here: a literal, or what a caller gave."""
-        numbers = (step.number for branch in self.branches for step in branch.steps if step.scale == ONE)
-        return {number.attr for number in numbers if isinstance(number, ast.Attribute)}
+    def fixed_fields(self) -> set[str]:
+        """Fields that multiply the delta and are plain numbers here: a literal, or what a caller gave."""
+        steps = (step for branch in self.branches for step in branch.steps if step.scale.constant is not None)
+        return {
+            part.attr
+            for step in steps
+            for part in (ast.walk(step.number) if step.number is not None else ())
+            if isinstance(part, ast.Attribute)
+        }
 
 
 Family = tuple[str, str]

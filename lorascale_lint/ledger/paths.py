@@ -83,7 +83,7 @@ def left_out(ledger: Ledger, family: Family) -> Iterator[LeftOut]:
                     step = next((s for s in reversed(steps) if _brings(s, roles)), None)
                     at = spot if step is None else step.spot
                     left = LeftOut(path, spot, roles, at, number if step is None else step.number)
-                    if left.name not in path.fields_of_one:
+                    if left.name not in path.fixed_fields:
                         yield left
 
 

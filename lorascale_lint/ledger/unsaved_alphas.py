@@ -64,6 +64,8 @@ def unsaved_alphas(ledger: Ledger) -> Iterator[UnsavedAlpha]:
         elif filename in writes_settings or use.spot.row < loads[use.spot.function]:  # a check of its own
             continue
         elif dirname(filename) not in told and _saves_factors_only(use, factors):
+            if _is_made_again(ledger, *made[filename]):
+                continue
             savers[filename].setdefault(use.spot.row, (use, "medium"))
     for filename, found in savers.items():
         # hooks for checkpoints come first, what the training leaves behind comes last
@@ -149,6 +151,27 @@ def _last_loads(ledger: Ledger) -> Counter[FunctionInfo | None]:
         if use.called in LOADS_INTO_MODEL:
             found[use.spot.function] = max(found[use.spot.function], use.spot.row)
     return found
+
+
+def _is_made_again(ledger: Ledger, made: Use, scale: Scale) -> bool:
+    """Does another file make such layers at that scale, and put tensors into a model?"""
+    for use in ledger.uses:
+        filename = use.spot.file.filename
+        if use.called != made.called or use.callee is not made.callee or use.spot.file.is_test:
+            continue
+        if filename == made.spot.file.filename or filename not in ledger.once(_loading):
+            continue
+        given = {role_of(name, True): value for name, value in use.given.items() if not name.isdigit()}
+        if ALPHA in given and RANK in given:
+            again = _quotient(given[ALPHA], given[RANK])
+            if again is None or again.by_role() == scale.by_role():
+                return True
+    return False
+
+
+def _loading(ledger: Ledger) -> set[str]:
+    """Files that put tensors into a model."""
+    return {use.spot.file.filename for use in ledger.uses if use.called in LOADS_INTO_MODEL}
 
 
 def _folders_with_told_merges(ledger: Ledger) -> set[str]:

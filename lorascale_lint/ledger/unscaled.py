@@ -139,7 +139,7 @@ def _reaches(ledger: Ledger, application: Application, field: str) -> bool:
     function, cls = application.spot.function, application.spot.cls
     if function is None or cls is None:
         return False
-    if field in application.fields_of_one:
+    if field in application.fixed_fields:
         return True  # it multiplies the delta, and is 1 by itself
     read = function.attributes_read
     methods = (m for own in ledger.lineage(cls) for name, m in own.methods.items() if name in read)

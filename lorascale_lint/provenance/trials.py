@@ -45,17 +45,20 @@ def record(machine: Machine, file: FileInfo, before: Mark) -> None:
     """Tries the functions of ``file`` that handle adapter files, and its top level."""
     machine.ledger.patterns.extend(patterns_of(file))
     made: dict[object, int] = {}
+    refused: set[tuple[ast.AST, Sample]] = set()
     multiplies = {p.spot.function for p in machine.ledger.products[before.products :] if p.spot.file is file}
     for entrance in sorted(entrances(machine.ledger, file, before), key=lambda found: found.is_below):
         own = _of_patterns(entrance, file)
         for sample in dict.fromkeys([*own, *_samples(entrance, file)]):
-            count = made.get(entrance.function, 0)
+            count, opened = made.get(entrance.function, 0), (entrance.spot.node, sample)
+            if entrance.is_below and opened in refused:
+                continue  # what the function calls takes no such file
             if count < TRIAL_LIMIT + len(own):
                 made[entrance.function] = count + 1
-                machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies))
+                machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies, refused))
             if count < DORA_LIMIT and sample.magnitude and speaks_of_dora(file.source):
                 sample = replace(sample, of_dora=True)
-                machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies))
+                machine.ledger.trials.append(_try(machine, file, entrance, sample, multiplies, refused))
 
 
 def _samples(entrance: Entrance, file: FileInfo) -> list[Sample]:
@@ -144,9 +147,14 @@ def _filled(key: Text) -> str:
 
 
 def _try(
-    machine: Machine, file: FileInfo, entrance: Entrance, sample: Sample, multiplies: Collection[object]
+    machine: Machine,
+    file: FileInfo,
+    entrance: Entrance,
+    sample: Sample,
+    multiplies: Collection[object],
+    refused: set[tuple[ast.AST, Sample]],
 ) -> Trial:
-    """One run, with a ledger of its own."""
+    """One run, with a ledger of its own; ``refused`` gets it if the function only raises."""
     outer, machine.ledger = machine.ledger, Ledger()
     memory, paused = machine.memory, machine.memory.pause()
     machine.memory = Memory(machine.heap, machine.ledger)
@@ -163,8 +171,9 @@ def _try(
     machine.more = MORE_TIMES if entrance.node is not None else 0
     whole, held = False, {}
     try:
-        _run(machine, file, entrance, given, multiplies)
-        whole, held = True, _contents(machine, given)
+        whole = _run(machine, file, entrance, given, multiplies)
+        held = _contents(machine, given) if whole else {}
+        refused.update(() if whole else {(entrance.spot.node, sample)})
     except (OutOfSteps, RecursionError):
         pass
     except Exception as error:  # costs the trial, and is said
@@ -197,7 +206,8 @@ def _contents(machine: Machine, given: Ref) -> dict[int, tuple[tuple[Value, Valu
 
 def _run(
     machine: Machine, file: FileInfo, entrance: Entrance, given: Ref, multiplies: Collection[object]
-) -> None:
+) -> bool:
+    """Run it; False if the function takes no such file, whatever the way."""
     info = entrance.function
     if info is None:
         frame = Frame(file, None, Names({}))
@@ -206,7 +216,7 @@ def _run(
         machine.steps = STEP_LIMIT - TRIAL_STEPS
         kept = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
         machine.block([node for node in file.tree.body if not isinstance(node, kept)])
-        return
+        return True
     owner = entrance.cls or info.owner
     receiver = instance(machine, owner) if owner is not None and not info.is_static else None
     machine.steps = STEP_LIMIT - TRIAL_STEPS
@@ -216,10 +226,12 @@ def _run(
             if isinstance(value, Place) and is_opened_file(value):
                 machine.heap.write(receiver.key, slot, given)
     file_or_files = machine.new_list([given]) if entrance.rows else given
-    _call(machine, info, owner, receiver, {entrance.parameter: file_or_files})
+    if not _call(machine, info, owner, receiver, {entrance.parameter: file_or_files}):
+        return False
     for method in owner.methods.values() if owner is not None and _keeps(machine.ledger, given) else ():
         if method in multiplies and method not in {info, *machine.called} and not method.is_static:
             _call(machine, method, owner, receiver, {})  # what the function has kept is used there
+    return True
 
 
 def _keeps(ledger: Ledger, given: Ref) -> bool:
@@ -234,7 +246,8 @@ def _call(
     owner: ClassInfo | None,
     receiver: Ref | None,
     given: dict[str, Value],
-) -> None:
+) -> bool:
+    """Call it; does it ever come to an end, and not only raise?"""
     frame = Frame(info.file, info, Names({}, info.owner.names if info.owner else None), receiver, owner)
     frame.lora = machine.speaks(info, info.file, owner)
     machine.enter(frame)
@@ -243,3 +256,4 @@ def _call(
     frame.names.local.update((name, value) for name, value in given.items() if name)
     finish(machine, frame, info)
     machine.leave(frame)
+    return bool(frame.returns or frame.yields)
