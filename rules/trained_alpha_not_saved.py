@@ -82,8 +82,8 @@ class TrainedAlphaNotSaved(Rule):
     The layers are made and saved in one file. Silent if that file uses alpha / rank as a strength when it
     loads the factors again, folds it, or writes any alpha. A filtered state dict is reported with `--preview`
     only, and not if the program writes settings beside it or loads it again in the same function, nor if
-    a merge in the same folder is given alpha and rank by its caller, or another file that loads tensors into a
-    model makes such layers at the same scale.
+    a merge in the same folder is given alpha and rank by its caller, or another file that loads tensors into
+    a model makes such layers at the same scale.
 
     ## References
 

@@ -111,7 +111,7 @@ def _bare(node: ast.expr) -> ast.expr:
             return node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class Emptied:
     """The merge sets a factor to zero at ``zeroed``, so that ``undo`` takes nothing back."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lorascale_lint.findings import Confidence
+from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.roles import STRENGTH, role_of
 from lorascale_lint.ledger.entries import Use
 from lorascale_lint.ledger.ledger import Ledger
@@ -17,7 +17,7 @@ from lorascale_lint.linking.definitions import FunctionInfo
 from lorascale_lint.linking.results import goes_nowhere, statement_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@immutable(frozen=True, slots=True, eq=False)
 class UnsetStrength:
     """``name`` is told at ``told``, and the adapter is loaded at ``use`` without it.
 
