@@ -204,15 +204,25 @@ class First(AdapterMixin, nn.Module):
 class Second({base}, nn.Module):
     def __init__(self, base, rank, alpha):
         self.base, self.scale = base, alpha / rank
+        self.lora_strength = 1.0
         self.lora_up = nn.Linear(rank, base.out_features, bias=False)
         self.lora_down = nn.Linear(base.in_features, rank, bias=False)
 
-    def merge_in(self, strength=1.0):
-        self.base.weight.data += self.product() * strength
+    def merge_in(self, share=1.0):
+        self.base.weight.data += self.product() * {strength}
 """
 
 
-@pytest.mark.parametrize(("base", "found"), [("AdapterMixin", []), ("First", ["LS105"])])
-def test_only_ways_of_one_object_are_compared(base: str, found: list[str], tmp_path: Path) -> None:
-    source = HEIRS.format(base=base)
+@pytest.mark.parametrize(
+    ("base", "strength", "found"),
+    [
+        ("AdapterMixin", "self.lora_strength", []),
+        ("First", "self.lora_strength", ["LS105"]),
+        ("First", "share", []),
+    ],
+)
+def test_only_ways_of_one_object_are_compared(
+    base: str, strength: str, found: list[str], tmp_path: Path
+) -> None:
+    source = HEIRS.format(base=base, strength=strength)
     assert [f.code for f in lint_files(tmp_path, {"lora_layers.py": source}, codes=["LS105"])] == found
