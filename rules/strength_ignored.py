@@ -9,7 +9,6 @@ from lorascale_lint.ledger.ignored_strengths import ignored_strengths, taken_twi
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.lost_signs import lost_signs
 from lorascale_lint.ledger.one_sided_tests import one_sided_tests
-from lorascale_lint.ledger.unset_strengths import unset_strengths
 from lorascale_lint.rule import Rule
 
 
@@ -21,8 +20,7 @@ class StrengthIgnored(Rule):
     A function that makes or applies a delta and has a parameter for the strength which nothing but a
     test for None or a message ever reads: also `if multiplier is None: multiplier = self.multiplier`
     followed by a product with `self.multiplier`. A function with two strengths, as of the model and of the
-    text encoder, that gives one of them twice and the other to nobody. A strength that is read, or taken as a
-    parameter, beside diffusers' `load_lora_weights` and reaches nothing. A shortcut for a strength of 1 whose
+    text encoder, that gives one of them twice and the other to nobody. A shortcut for a strength of 1 whose
     test lacks an `abs`, such as `strength - 1 < 1e-5`. With `--preview`, a test that takes a strength of 0
     for 1 (`strength or 1.0`), and one that passes over those below 0 (`if strength <= 0: continue`).
 
@@ -112,17 +110,6 @@ class StrengthIgnored(Rule):
                 effect="2.00x too strong for strength=0.5",
                 trace=trace,
                 fix=use_parameter(ledger, found.function, found.name),
-            )
-        for unset in unset_strengths(ledger):
-            yield self.at(
-                unset.told,
-                f"`{unset.name}` is given to nobody: `{unset.use.called}` loads at full strength",
-                confidence=unset.confidence,
-                effect="2.00x too strong for strength=0.5",
-                trace=[
-                    (unset.told, f"`{unset.name}` is asked for here, and never used"),
-                    (unset.use.spot, "the adapter is loaded, and acts at strength 1"),
-                ],
             )
         for twice in taken_twice(ledger):
             lost = twice.lost.parameter

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.swallowed_strengths import swallowed_strengths
+from lorascale_lint.ledger.unset_strengths import unset_strengths
 from lorascale_lint.rule import Rule
 
 
@@ -16,7 +17,8 @@ class StrengthSwallowed(Rule):
     ## What it finds
 
     A call of diffusers' `load_lora_weights` or `load_lora_adapter` with `lora_scale=`, `scale=`, `alpha=`,
-    `cross_attention_kwargs=` or another name of a strength.
+    `cross_attention_kwargs=` or another name of a strength. A strength that is read, or taken as a parameter,
+    beside such a call and reaches nothing.
 
     ## Why it is wrong
 
@@ -56,7 +58,8 @@ class StrengthSwallowed(Rule):
     ## Limits
 
     Files that import diffusers and in which no class has a method of that name. Silent where the strength is
-    1 or goes to another call of the function too; `--preview` where another function of the file sets one.
+    1 or goes to another call of the function too; `--preview` where another function sets one, and for a
+    parameter that no call in sight gives.
 
     ## References
 
@@ -69,7 +72,7 @@ class StrengthSwallowed(Rule):
     fix = "none"
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
-        """Strengths that are given to such loaders."""
+        """Strengths that are given to such loaders, and those that nobody is given beside them."""
         for found in swallowed_strengths(ledger):
             called = found.use.called
             yield self.at(
@@ -80,5 +83,16 @@ class StrengthSwallowed(Rule):
                 trace=[
                     (found.use.spot, f"`{called}` takes any keyword and reads only those that it knows"),
                     (found.argument, f"`{found.keyword}` is none of them"),
+                ],
+            )
+        for unset in unset_strengths(ledger):
+            yield self.at(
+                unset.told,
+                f"`{unset.name}` is given to nobody: `{unset.use.called}` loads at full strength",
+                confidence=unset.confidence,
+                effect="2.00x too strong for strength=0.5",
+                trace=[
+                    (unset.told, f"`{unset.name}` is asked for here, and never used"),
+                    (unset.use.spot, "the adapter is loaded, and acts at strength 1"),
                 ],
             )

@@ -1,4 +1,4 @@
-"""LS117: strengths that are read or taken where a library loads the adapter, and that nobody gets."""
+"""LS507: strengths that are read or taken where a library loads the adapter, and that nobody gets."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ NAMED = ', adapter_name=f"style_{number}"'
 
 def found(folder: Path, source: str) -> list[tuple[str, str]]:
     files = {"styles.py": source}
-    return [(item.code, item.confidence) for item in lint_files(folder, files, codes=["LS117", "LS507"])]
+    return [(item.code, item.confidence) for item in lint_files(folder, files, codes=["LS507"])]
 
 
 @pytest.mark.parametrize(
     ("value", "name", "then", "expected"),
     [
-        (ASKED, "", "pass", [("LS117", "high")]),
-        (ASKED, NAMED, "print('loaded', path)", [("LS117", "high")]),
-        ('float(style["lora_weight"])', "", "pass", [("LS117", "high")]),
+        (ASKED, "", "pass", [("LS507", "high")]),
+        (ASKED, NAMED, "print('loaded', path)", [("LS507", "high")]),
+        ('float(style["lora_weight"])', "", "pass", [("LS507", "high")]),
         ("1.0", "", "pass", []),
         (ASKED, NAMED, 'self.pipeline.set_adapters(f"style_{number}", lora_weight)', []),
         (ASKED, "", "self.pipeline.fuse_lora(lora_scale=lora_weight)", []),
@@ -59,7 +59,7 @@ SET_LATER = """
 
 def test_a_strength_that_another_method_may_set(tmp_path: Path) -> None:
     source = STYLES.format(value=ASKED, name=NAMED, then="pass") + SET_LATER
-    assert found(tmp_path, source) == [("LS117", "medium")]
+    assert found(tmp_path, source) == [("LS507", "medium")]
 
 
 TAKEN = """
@@ -81,8 +81,8 @@ def draw(pipe, path, prompt, options):
 @pytest.mark.parametrize(
     ("then", "given", "expected"),
     [
-        ("pass", ", strength=options.strength", [("LS117", "high")]),
-        ("pass", "", [("LS117", "medium")]),
+        ("pass", ", strength=options.strength", [("LS507", "high")]),
+        ("pass", "", [("LS507", "medium")]),
         ("pipe.fuse_lora(lora_scale=strength)", ", strength=options.strength", []),
         ("pipe.strength = strength", ", strength=options.strength", []),
     ],
