@@ -73,7 +73,9 @@ class StrengthSwallowed(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Strengths that are given to such loaders, and those that nobody is given beside them."""
+        swallowed: set[object] = set()
         for found in swallowed_strengths(ledger):
+            swallowed.add(found.use.spot.node)
             called = found.use.called
             yield self.at(
                 found.argument,
@@ -86,6 +88,8 @@ class StrengthSwallowed(Rule):
                 ],
             )
         for unset in unset_strengths(ledger):
+            if unset.use.spot.node in swallowed:
+                continue
             yield self.at(
                 unset.told,
                 f"`{unset.name}` is given to nobody: `{unset.use.called}` loads at full strength",
