@@ -82,7 +82,7 @@ def draw(pipe, path, prompt, options):
     ("then", "given", "expected"),
     [
         ("pass", ", strength=options.strength", [("LS507", "high")]),
-        ("pass", "", [("LS507", "medium")]),
+        ("pass", "", []),
         ("pipe.fuse_lora(lora_scale=strength)", ", strength=options.strength", []),
         ("pipe.strength = strength", ", strength=options.strength", []),
     ],

@@ -21,7 +21,7 @@ from lorascale_lint.linking.results import goes_nowhere, statement_of
 class UnsetStrength:
     """``name`` is told at ``told``, and the adapter is loaded at ``use`` without it.
 
-    ``sure`` if nobody in sight sets a strength afterwards, and somebody asks for one.
+    ``sure`` if nobody in sight sets a strength.
     """
 
     name: str
@@ -44,13 +44,13 @@ def unset_strengths(ledger: Ledger) -> Iterator[UnsetStrength]:
         function = use.spot.function
         if function is None or any(map(sets_strength, entries.uses.get(function, ()))):
             continue
-        for name, told, asked in (*_read(ledger, function), *_taken(ledger, function)):
+        for name, told in (*_read(ledger, function), *_taken(ledger, function)):
             if (function, name) not in seen:
                 seen.add((function, name))
-                yield UnsetStrength(name, told, use, asked and not setting)
+                yield UnsetStrength(name, told, use, not setting)
 
 
-def _read(ledger: Ledger, function: FunctionInfo) -> Iterator[tuple[str, Spot, bool]]:
+def _read(ledger: Ledger, function: FunctionInfo) -> Iterator[tuple[str, Spot]]:
     """Local names that are bound to a strength and never read again."""
     for bind in ledger.binds:
         if bind.spot.function is not function or bind.spot.chain or role_of(bind.name, True) != STRENGTH:
@@ -59,14 +59,14 @@ def _read(ledger: Ledger, function: FunctionInfo) -> Iterator[tuple[str, Spot, b
             case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value) if not isinstance(
                 value, ast.Constant
             ) and goes_nowhere(function, value):
-                yield bind.name, bind.spot, True
+                yield bind.name, bind.spot
             case _:
                 pass
 
 
-def _taken(ledger: Ledger, function: FunctionInfo) -> Iterator[tuple[str, Spot, bool]]:
-    """Parameters that only tests and messages read; and whether a caller gives one."""
+def _taken(ledger: Ledger, function: FunctionInfo) -> Iterator[tuple[str, Spot]]:
+    """Parameters that only tests and messages read, and that a call gives; others may be for an interface."""
     for entry in ledger.only_tested:
         if entry.spot.function is function and role_of(entry.parameter, True) == STRENGTH:
-            calls = calls_of(ledger, function)
-            yield entry.parameter, entry.spot, any(entry.parameter in call.given for call in calls)
+            if any(entry.parameter in call.given for call in calls_of(ledger, function)):
+                yield entry.parameter, entry.spot
