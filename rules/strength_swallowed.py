@@ -58,8 +58,8 @@ class StrengthSwallowed(Rule):
     ## Limits
 
     Files that import diffusers and in which no class has a method of that name. Silent where the strength is
-    1 or goes to another call of the function too; and for a parameter that no call in sight
-    gives; `--preview` where another function sets one.
+    1 or goes to another call of the function too, and of a parameter that no call in sight gives;
+    `--preview` where another function sets one.
 
     ## References
 

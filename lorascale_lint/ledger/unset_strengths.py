@@ -67,6 +67,6 @@ def _read(ledger: Ledger, function: FunctionInfo) -> Iterator[tuple[str, Spot]]:
 def _taken(ledger: Ledger, function: FunctionInfo) -> Iterator[tuple[str, Spot]]:
     """Parameters that only tests and messages read, and that a call gives; others may be for an interface."""
     for entry in ledger.only_tested:
-        if entry.spot.function is function and role_of(entry.parameter, True) == STRENGTH:
-            if any(entry.parameter in call.given for call in calls_of(ledger, function)):
-                yield entry.parameter, entry.spot
+        own = entry.spot.function is function and role_of(entry.parameter, True) == STRENGTH
+        if own and any(entry.parameter in call.given for call in calls_of(ledger, function)):
+            yield entry.parameter, entry.spot
