@@ -32,11 +32,13 @@ from lorascale_lint.verify.harness.methods import (
     starts_of,
     switch_of,
 )
-from lorascale_lint.verify.harness.models import CannotBuildError
+from lorascale_lint.verify.harness.models import CannotBuildError, nothing_of
 from lorascale_lint.verify.harness.seen import CodeError
 from lorascale_lint.verify.harness.settings import RANK, Setting, make_setting
+from lorascale_lint.verify.harness.signatures import uses_of
 from lorascale_lint.verify.harness.subjects import LayerSession, made_object, started
 from lorascale_lint.verify.harness.unknown import packed
+from lorascale_lint.verify.harness.uses import UNUSED
 
 Arguments = tuple[tuple[str, Value], ...]
 _DEPTH = 3
@@ -265,6 +267,9 @@ def _call(layer: Any, method: str) -> Call | None:
             arguments[name] = Value(Role.BASE_OUTPUT)
         elif name in needed and name in words.NAMES_OF_INPUTS:
             arguments[name] = Value(Role.ADAPTER, Form.BATCH)
+        elif name in needed and uses_of(function).get(name, UNUSED).called:
+            # A module of somebody else's, whose output is added.
+            arguments[name] = Value(Role.CLASS, literal=f"{nothing_of.__module__}:{nothing_of.__name__}")
         elif name in needed:
             return None
     return Call(method, tuple(arguments.items())) if inputs else None

@@ -14,6 +14,11 @@ class CannotBuildError(Exception):
     """A value that this harness cannot make; the text is the reason."""
 
 
+def nothing_of(*_inputs: Any, **_named: Any) -> float:
+    """What a module gives that has nothing to say, beside whatever it is added to."""
+    return 0.0
+
+
 def layer_of(weight: Any, geometry: Geometry, role: Role) -> Any:
     """A layer with this weight; only a base has a bias, of zeros: most code copies that of what it wraps."""
     if (layers := frameworks.mlx_layers()) is not None and not geometry.extents:

@@ -701,7 +701,22 @@ class LoRALinear(nn.Module):
     def forward(self, x):
         return self.main(x) + self.alpha * self.lora_up(self.lora_down(x))
 """
+# Its forward is given another module, whose output is added.
+BESIDE_A_MODULE = """
+class LoRALinear(nn.Module):
+    def __init__(self, linear: nn.Linear, r: int, lora_alpha: float):
+        super().__init__()
+        self.linear = linear
+        self.lora_A = nn.Parameter(torch.zeros(r, linear.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(linear.out_features, r))
+        self.scaling = lora_alpha / r
+
+    def forward(self, x, prompt_mlp):
+        delta = x @ self.lora_A.T @ self.lora_B.T * self.scaling
+        return self.linear(x) + delta + prompt_mlp(x)
+"""
 RIGHT = {
+    "beside_a_module": BESIDE_A_MODULE,
     "square": SQUARE,
     "letters": LETTERS,
     "looked_at": LOOKED_AT,
