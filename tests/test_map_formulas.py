@@ -305,3 +305,25 @@ def test_a_product_that_only_a_trial_understands_is_listed() -> None:
     ledger = ledger_of(source)
     assert formulas(source) == ["1"]
     assert [item.kind for item in shown_products(ledger)] == ["delta"]
+
+
+GIVEN = """
+def apply_lora(weight, lora_A, lora_B, scaling):
+    weight += (lora_B @ lora_A) * scaling
+    return weight
+
+
+def merge_lora(weight, lora_A, lora_B, lora_alpha):
+    return apply_lora(weight, lora_A, lora_B, {given})
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "formula"),
+    [("lora_alpha / lora_A.shape[1]", "unknown"), ("lora_alpha / lora_A.shape[0]", "alpha / rank")],
+    ids=["by the wrong extent", "the trained scale"],
+)
+def test_the_name_of_a_parameter_is_less_than_what_the_caller_gives(given: str, formula: str) -> None:
+    (found,) = formulas(GIVEN.format(given=given))
+    assert formula in found
+    assert "scaling" not in found

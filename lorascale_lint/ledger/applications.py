@@ -186,17 +186,25 @@ def _where_heirs_know(entries: list[Apply]) -> list[Apply]:
 def _with_what_is_given(chains: dict[tuple[str, ...], list[Apply]]) -> dict[tuple[str, ...], list[Apply]]:
     """The looks of callers, where these decide what it is: alone the name of a parameter would say it."""
     alone = chains.get((), [])
-    trained = any(symbol.role in (ALPHA, SCALING) for entry in alone for symbol, _ in entry.scale.powers)
-    given = not trained and any(_is_given(entry) for entry in alone)
+    given = not any(map(_is_trained, alone)) and any(map(_is_given, alone))
     return {chain: group for chain, group in chains.items() if chain or not given} or chains
+
+
+def _is_trained(entry: Apply) -> bool:
+    """Is alpha in the scale, or a scaling that is no parameter of the function?"""
+    roles = {symbol.role: symbol.origin for symbol, _ in entry.scale.powers}
+    return ALPHA in roles or (SCALING in roles and root_of(roles[SCALING]) not in _parameters(entry))
 
 
 def _is_given(entry: Apply) -> bool:
     """Are the factors, or numbers on them, parameters of the function?"""
-    function = entry.spot.function
-    parameters = () if function is None else (*function.parameters, *function.annotations)
     origins = [entry.factors, *(symbol.origin for symbol, _ in entry.scale.powers)]
-    return any(root_of(origin) in parameters for origin in origins)
+    return any(root_of(origin) in _parameters(entry) for origin in origins)
+
+
+def _parameters(entry: Apply) -> tuple[str, ...]:
+    function = entry.spot.function
+    return () if function is None else (*function.parameters, *function.annotations)
 
 
 def _by_test(chain: tuple[str, ...]) -> bool:
