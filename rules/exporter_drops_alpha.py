@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
+from lorascale_lint.ledger.key_filters import alphas_filtered_out
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.trained_adapters import saved_alone
 from lorascale_lint.provenance.scale import ONE
@@ -94,6 +95,17 @@ class ExporterDropsAlpha(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Calls that save factors beside a training whose alpha nothing tells."""
+        for lost in alphas_filtered_out(ledger):
+            yield self.at(
+                lost.write.spot,
+                f"this keeps the factors of `{lost.cls.name}` and leaves its `{lost.made.field}` behind",
+                confidence="medium",
+                effect=effect_of(ONE),
+                trace=[
+                    (lost.made.spot, f"`{lost.made.field}` is in the state of the layer, for the file"),
+                    (lost.write.spot, "no key of it passes here"),
+                ],
+            )
         for training, save in saved_alone(ledger):
             yield self.at(
                 save.spot,

@@ -8,6 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.left_overs import left_overs
 from lorascale_lint.ledger.of_the_first import of_the_first
+from lorascale_lint.ledger.settled_by_one import settled_by_one
 from lorascale_lint.rule import Rule
 
 
@@ -18,8 +19,9 @@ class OneAlphaForAll(Rule):
 
     A loop over an adapter dictionary that keeps one alpha (or one alpha / rank) of the keys that it
     meets, and a second loop over the tensors that uses this one number for each of them; with `--preview`
-    also one over layers that are given it as their alpha. Also the scale of
-    one of several adapters, taken by its place, in a loop over all of them.
+    also one over layers that are given it as their alpha. Also the scale of one of several adapters, taken by
+    its place, in a loop over all of them; and, with `--preview`, the alpha of one module of a file that becomes
+    the alpha of a configuration.
 
     ## Why it is wrong
 
@@ -115,5 +117,16 @@ class OneAlphaForAll(Rule):
                 trace=[
                     (one.bound, "the scale of one of them is taken, before the loop"),
                     (one.used, f"this loop goes through `{one.several}`, and each meets that scale"),
+                ],
+            )
+        for settled in settled_by_one(ledger):
+            yield self.at(
+                settled.spot,
+                "the alpha of one module of the file is written as the one of all",
+                confidence="medium",
+                effect="effective scale alpha / rank of one module instead of each module's own",
+                trace=[
+                    (settled.read, "this is the alpha of whichever module comes first"),
+                    (settled.spot, "and it is said of the whole adapter"),
                 ],
             )

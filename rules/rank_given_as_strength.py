@@ -68,7 +68,8 @@ class RankGivenAsStrength(Rule):
     `lora_alpha` is reported only if the same file uses the same value as a real alpha (beside a rank,
     or divided by one), or looks it up beside a rank, because some programs call the strength so. Needs an
     import of the library in the file; functions of the project are judged by what they do with the
-    parameter, and only a rank, or an alpha that another caller divides, is reported there.
+    parameter, and only a rank, or an alpha that another caller divides, is reported there; with `--preview`
+    the alpha of settings beside their rank.
 
     ## References
 
@@ -126,6 +127,7 @@ class RankGivenAsStrength(Rule):
         return self.at(
             given.spot,
             f"`{call}` takes a plain multiplier and is given {reason}",
+            confidence="medium" if given.is_own and reason == "an alpha" else "high",
             effect=f"the delta is multiplied by `{text}` on top of its trained scale",
             trace=[
                 (given.use.spot, f"`{call}` of {given.argument.library} multiplies by its argument"),

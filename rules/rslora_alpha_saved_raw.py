@@ -8,7 +8,7 @@ from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.raw_saves import raw_configurations, raw_saves
-from lorascale_lint.ledger.unsaid_roots import unsaid_roots
+from lorascale_lint.ledger.unsaid_roots import copied_halves, unsaid_roots
 from lorascale_lint.provenance.scale import TRAINED, TRAINED_RS
 from lorascale_lint.rule import Rule
 
@@ -23,7 +23,8 @@ class RsloraAlphaSavedRaw(Rule):
     A class whose scale is alpha / sqrt(rank) when a flag of its constructor is on, and that registers
     the buffer (or parameter) `alpha` with the same value whether the flag is on or not. Also a
     configuration for PEFT that is written beside layers which all scale by alpha / sqrt(rank), always or if a
-    flag says so, with their alpha and without `use_rslora`.
+    flag says so, with their alpha and without `use_rslora`; and (`--preview`) one that is written field by
+    field from a model's own.
 
     ## Why it is wrong
 
@@ -124,6 +125,14 @@ class RsloraAlphaSavedRaw(Rule):
                     ),
                     (found.alpha, "readers divide this alpha by the rank"),
                 ),
+            )
+        for copied in copied_halves(ledger):
+            yield self.at(
+                copied.alpha,
+                f"alpha and rank of `{copied.owner}` are written for PEFT, and not its `use_rslora`",
+                confidence="medium",
+                effect=EFFECT,
+                trace=((copied.alpha, "a reader of this configuration takes alpha / rank"),),
             )
         for raw in raw_saves(ledger):
             from lorascale_lint.codemods.save_effective_alpha import save_effective_alpha

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.intent import SAVES
 from lorascale_lint.knowledge.interfaces import WHOLE_STATES, WRITES_TENSORS
-from lorascale_lint.knowledge.roles import FACTORS, words
+from lorascale_lint.knowledge.roles import ALPHA, FACTORS, role_of, words
 from lorascale_lint.ledger.conditions import expression
 from lorascale_lint.ledger.entries import KeyWrite, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.magnitudes import Magnitudes
+from lorascale_lint.ledger.states import saved_states
 from lorascale_lint.ledger.tables import tables
 from lorascale_lint.linking.definitions import ClassInfo
 from lorascale_lint.provenance.marks import LOOP, ROUND
@@ -48,6 +49,22 @@ def magnitudes_filtered_out(ledger: Ledger) -> Iterator[FilteredOut]:
                 named = function is not None and not SAVES.isdisjoint(words(function.name))
                 written = table.goes_to(WRITES_TENSORS)
                 yield FilteredOut(first, cls, made, factors, named or written)
+                break
+
+
+def alphas_filtered_out(ledger: Ledger) -> Iterator[FilteredOut]:
+    """Filters of a whole state that know a layer's factors and not the alpha that its state holds."""
+    stated = {s.spot.cls: s for s in saved_states(ledger) if role_of(s.field, True) == ALPHA}
+    for table in tables(ledger) if stated else ():
+        first = table.writes[0]
+        if len(table.writes) != 1 or first.spot.chain or not _is_of_whole_state(first):
+            continue
+        for cls, made in stated.items():
+            factors = _factors(ledger, cls) if cls is not None else {}
+            seen = [_passes(first, store.field) for store in factors.values()]
+            lost = factors.keys() >= FACTORS and all(seen) and _passes(first, made.field) is False
+            if cls is not None and lost and table.goes_to(WRITES_TENSORS):
+                yield FilteredOut(first, cls, made, factors, saved=True)
                 break
 
 

@@ -48,7 +48,7 @@ class _Alpha:
 def left_overs(ledger: Ledger) -> list[LeftOver]:
     """One for each place where an alpha is taken, in the order in which they are used."""
     found: dict[tuple[str, int], LeftOver] = {}
-    alphas, compared = _alphas(ledger), _compared(ledger)
+    alphas, compared = _alphas(ledger), compared_alphas(ledger)
     uses = [(use, False) for use in _uses(ledger)] + [(use, True) for use in _handed(ledger)]
     for (spot, scale, guards), handed in uses:
         loops = loops_of(guards)
@@ -140,7 +140,7 @@ def _is_target(bind: Bind, loops: Loops) -> bool:
     return any(name == own or name.startswith(f"{own},") for name in loops)
 
 
-def _compared(ledger: Ledger) -> set[str]:
+def compared_alphas(ledger: Ledger) -> set[str]:
     """Alphas that some code holds against each other, or counts: it knows when they are not all equal."""
     found: set[str] = set()
     for ask in ledger.asks:

@@ -12,8 +12,8 @@ from lorascale_lint.knowledge.roles import ALPHA, RANK, role_of, words
 from lorascale_lint.ledger import entries
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import every_number, named_outright, scale_of, symbol_of
-from lorascale_lint.ledger.origins import last_of
+from lorascale_lint.ledger.numbers import every_number, named_outright, number_origins, scale_of, symbol_of
+from lorascale_lint.ledger.origins import last_of, owner_of
 from lorascale_lint.ledger.own_multipliers import own_multipliers
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import key_role_of
@@ -31,6 +31,11 @@ class GivenStrength:
     spot: Spot
     single: bool = True
     """Is it the argument itself, and no part of one?"""
+
+    @property
+    def is_own(self) -> bool:
+        """Is it given to a function or class of the project?"""
+        return self.argument.library == OWN
 
 
 def given_strengths(ledger: Ledger) -> tuple[GivenStrength, ...]:
@@ -182,6 +187,13 @@ def _looked_up_alphas(ledger: Ledger) -> dict[ast.AST, bool]:
     }
 
 
+def _has_rank_beside(given: GivenStrength, alpha: Symbol) -> bool:
+    """Does the call get the rank of the same settings, too?"""
+    ranks = [value for name, value in given.use.given.items() if role_of(name, True) == RANK]
+    owners = {owner_of(origin) for value in ranks for origin in number_origins(value)}
+    return bool(owner_of(alpha.origin)) and owner_of(alpha.origin) in owners
+
+
 def no_strengths(ledger: Ledger) -> Callable[[GivenStrength], str | None]:
     """What is given instead of a strength, in words, or None."""
     uses, looked_up = real_uses(ledger), _looked_up_alphas(ledger)
@@ -201,6 +213,8 @@ def no_strengths(ledger: Ledger) -> Callable[[GivenStrength], str | None]:
         role = RANK if symbol.role == RANK and called else uses.get(variable(symbol, given.spot))
         if looked_up.get(given.spot.node):
             role = role or ALPHA
+        if own and power == 1 and symbol.role == ALPHA and _has_rank_beside(given, symbol):
+            return "an alpha"
         if own:
             return "a rank" if role == RANK and power == 1 else None
         if power != 1:

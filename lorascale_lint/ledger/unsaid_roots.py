@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.interfaces import ADAPTER_TYPE
+from lorascale_lint.knowledge.interfaces import ADAPTER_TYPE, OF_MODELS
 from lorascale_lint.knowledge.kinds import speaks_of_rslora
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.applications import Application, applications
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.numbers import scale_of
+from lorascale_lint.ledger.numbers import scale_of, symbol_of
+from lorascale_lint.ledger.origins import owner_of
 from lorascale_lint.ledger.powers import HALF, powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.tables import Table, literal_of, tables
@@ -40,6 +41,41 @@ def unsaid_roots(ledger: Ledger) -> Iterator[UnsaidRoot]:
         own = [item for item in uses if item.spot.file is alphas[0].spot.file]
         if own and all(map(_by_root, own)) and all(_is_plain(alpha.value) for alpha in alphas):
             yield UnsaidRoot(alphas[0].spot, own[0].spot, len(own[0].branches) > 1)
+
+
+@immutable(frozen=True, slots=True, eq=False)
+class CopiedHalf:
+    """``alpha`` is written as a configuration of an adapter has it, beside its rank and no flag."""
+
+    alpha: Spot
+    owner: str
+
+
+def copied_halves(ledger: Ledger) -> Iterator[CopiedHalf]:
+    """Configurations for PEFT that are written from another one's alpha and rank, field by field."""
+    seen: set[object] = set()
+    for table in tables(ledger):
+        alphas, ranks = table.by_role(ALPHA), table.by_role(RANK)
+        if not table.named(ADAPTER_TYPE) or len(alphas) != 1 or len(ranks) != 1 or _says_more(table):
+            continue
+        owners = {_owner(alphas[0].value), _owner(ranks[0].value)}
+        spot, owner = alphas[0].spot, owners.pop() if len(owners) == 1 else ""
+        if owner and spot.node not in seen and not spot.file.is_test and not _asks(ledger, spot):
+            seen.add(spot.node)
+            yield CopiedHalf(spot, owner)
+
+
+def _owner(value: Value) -> str:
+    """The configuration of an adapter, as peft keeps it, of which a number is a field."""
+    symbols = [symbol_of(option.value) for option in options(value)]
+    owner = owner_of(symbols[0].origin) if len(symbols) == 1 and symbols[0] is not None else ""
+    return owner if OF_MODELS in owner else ""
+
+
+def _asks(ledger: Ledger, spot: Spot) -> bool:
+    """Does the function read the flag, of whatever?"""
+    reads = (*ledger.reads, *ledger.parts)
+    return any(r.spot.function is spot.function and speaks_of_rslora(literal_of(r.key)) for r in reads)
 
 
 def _says_more(table: Table) -> bool:
