@@ -9,6 +9,7 @@ from lorascale_lint.immutable import replace
 from lorascale_lint.ledger.flags import Flags, LostFlag
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.misread_flags import misread_flags
+from lorascale_lint.ledger.saved_flags import saved_flags
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unread_options import unread_options
 from lorascale_lint.ledger.unrooted_siblings import unrooted_siblings
@@ -33,6 +34,7 @@ class RsloraDropped(Rule):
       beside it makes a `LoraConfig` (`--preview`).
     - A function that makes layers of one configuration, kind by kind, and tells two kinds or more of it,
       and not this one.
+    - A call that makes layers of settings whose flag is saved as `use_rslora`, and does not pass it.
     - A class that divides the alpha of a configuration by its rank, beside one that asks the same
       configuration for the flag.
     - A call that gives `use_rslora` to a function which swallows it in `**kwargs` and divides alpha by
@@ -126,6 +128,8 @@ class RsloraDropped(Rule):
             yield self.at(sibling.spot, sibling.message, effect=EFFECT, trace=sibling.steps)
         for apart in unrooted_siblings(ledger):
             yield self.at(apart.spot, apart.message, effect=EFFECT, trace=apart.steps)
+        for saved in saved_flags(ledger):
+            yield self.at(saved.spot, saved.message, effect=EFFECT, trace=saved.steps)
         for found in misread_flags(ledger):
             yield self.at(found.spot, found.message, effect=EFFECT, trace=found.steps)
 

@@ -7,7 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.interfaces import ALPHA_FIELD, FLAG_FIELD, RANK_FIELD, RANKS_FIELD
+from lorascale_lint.knowledge.interfaces import (
+    ALPHA_FIELD,
+    ALPHAS_FIELD,
+    FLAG_FIELD,
+    RANK_FIELD,
+    RANKS_FIELD,
+)
 from lorascale_lint.knowledge.roles import ALPHA, RANK
 from lorascale_lint.ledger.contracts import Contracts, Meeting, is_of_a_file
 from lorascale_lint.ledger.entries import Apply, Fold, KeyRead
@@ -67,6 +73,31 @@ def lost_patterns(ledger: Ledger) -> Iterator[LostPattern]:
                 (found.used, "which is in the scale of every module"),
             ),
         )
+    yield from _unasked(ledger)
+
+
+def _unasked(ledger: Ledger) -> Iterator[LostPattern]:
+    """Alphas of single modules are looked up, and nothing in sight asks for their ranks."""
+    contracts = ledger.once(Contracts)
+    every = {literal_of(read.key) for read in (*ledger.reads, *ledger.parts)}
+    for path, reads in list(contracts.reads_of.items()) if RANKS_FIELD not in every else ():
+        fields = {literal_of(read.key): read for read in reversed(reads) if not read.spot.file.is_test}
+        alpha, rank, alphas = (fields.get(name) for name in (ALPHA_FIELD, RANK_FIELD, ALPHAS_FIELD))
+        if alpha is None or rank is None or alphas is None:
+            continue
+        below = set(number_origins(rank.value))
+        by_rank = (q for q in ledger.quotients if below & {*number_origins(q.by)})
+        divided = next((q.spot for q in by_rank if q.spot.function is rank.spot.function), None)
+        if divided is not None and contracts.loaded(Meeting(path, alpha, rank, divided)) is not None:
+            yield LostPattern(
+                divided,
+                "the alphas of single modules are looked up, and divided by the rank of all",
+                "alpha / r instead of alpha / the module's own rank",
+                (
+                    (alphas.spot, "a module may have an alpha of its own, and a rank in `rank_pattern`"),
+                    (rank.spot, "and this is the rank of all others"),
+                ),
+            )
 
 
 def ranks_of_all(ledger: Ledger) -> Iterator[RankOfAll]:
