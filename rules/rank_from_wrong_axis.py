@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lorascale_lint.findings import Finding
 from lorascale_lint.ledger.ledger import Ledger
-from lorascale_lint.ledger.wrong_axes import wrong_axes
+from lorascale_lint.ledger.wrong_axes import kernels_by_axis, wrong_axes
 from lorascale_lint.rule import Rule
 
 
@@ -68,7 +68,7 @@ class RankFromWrongAxis(Rule):
 
     def examine(self, ledger: Ledger) -> Iterator[Finding]:
         """Deltas whose scale has alpha above, and below an extent of a factor that is not the rank."""
-        for found in wrong_axes(ledger):
+        for found in (*wrong_axes(ledger), *kernels_by_axis(ledger)):
             extent = f"extent {found.axis} of"
             yield self.at(
                 found.spot,
@@ -77,5 +77,5 @@ class RankFromWrongAxis(Rule):
                 confidence="high" if found.sure else "medium",
                 effect=f"alpha / {extent} {found.factor} instead of alpha / rank: too weak by the "
                 "layer's size over the rank",
-                trace=[*found.ways, (found.spot, "the product sums over the other axis of this factor")],
+                trace=[*found.ways, (found.spot, "the product sums over another axis of this factor")],
             )

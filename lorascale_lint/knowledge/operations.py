@@ -200,3 +200,6 @@ KEEP_VALUES = frozenset(
     "diag diagflat diag_embed unsqueeze to float half contiguous clone view reshape".split()
 )
 """Operations that put singular values on a diagonal, or keep them as they are: torch, numpy, jax, mlx."""
+
+COUNTS_EXTENTS = (".dim()", ".ndim", "len(")
+"""Words of a condition that asks how many extents a tensor has: torch, numpy."""

@@ -6,8 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from lorascale_lint.immutable import immutable
+from lorascale_lint.knowledge.operations import COUNTS_EXTENTS
 from lorascale_lint.knowledge.roles import ALPHA, FACTORS
 from lorascale_lint.ledger.applications import Branch, applications
+from lorascale_lint.ledger.conditions import parting
+from lorascale_lint.ledger.entries import Quotient
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.made_deltas import made_deltas
 from lorascale_lint.ledger.numbers import only_symbol, scale_of, symbol_of, trained
@@ -48,6 +51,29 @@ def wrong_axes(ledger: Ledger) -> Iterator[WrongAxis]:
             seen.add(cause)
             axis, factor = symbol.origin.partition(" <")[0].split(" of ")
             yield WrongAxis(spot, axis, factor, ways, not any(_is_right(o, branch.layout) for o in others))
+
+
+def kernels_by_axis(ledger: Ledger) -> Iterator[WrongAxis]:
+    """Alphas that are divided by the rank of matrices, and by another extent of the same factor's kernels."""
+    by_place: dict[object, list[tuple[Quotient, Symbol]]] = defaultdict(list)
+    for quotient in ledger.quotients:
+        symbol = symbol_of(quotient.by)
+        if symbol is not None and " of A <" in symbol.origin and not quotient.spot.file.is_test:
+            by_place[quotient.spot.function, symbol.origin.partition(" <")[2]].append((quotient, symbol))
+    seen: set[object] = set()
+    for found in by_place.values():
+        right = [(q, s) for q, s in found if s.origin.startswith("0 ")]
+        for quotient, symbol in found:
+            beside = [q for q, _ in right if _are_kinds(parting(quotient.guards, q.guards))]
+            if symbol.role == EXTENT and beside and quotient.spot.node not in seen:
+                seen.add(quotient.spot.node)
+                ways = ((beside[0].spot, "the same factor's rank is its extent 0 here"),)
+                yield WrongAxis(quotient.spot, symbol.origin.partition(" ")[0], "A", ways, True)
+
+
+def _are_kinds(condition: tuple[str, bool] | None) -> bool:
+    """Does a condition part matrices from kernels, by how many extents they have?"""
+    return condition is not None and any(word in condition[0] for word in COUNTS_EXTENTS)
 
 
 def _is_right(branch: Branch, layout: str) -> bool:

@@ -52,6 +52,49 @@ def merge(weights, sd):
         (),
     ),
     Program(
+        "list index zero",
+        "LS307",
+        """
+import numpy as np
+
+
+def export(path, out):
+    data = np.load(path)
+    alphas = [data[n] for n in data.files if n.endswith(".alpha")]
+    meta = {"lora_alpha": float(alphas[0])}  #!
+    tensors = {n: data[n] for n in data.files if not n.endswith(".alpha")}
+    np.savez(out, **tensors, **meta)
+""",
+        (),
+        "medium",
+    ),
+    Program(
+        "config of first target",
+        "LS307",
+        """
+import json
+
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
+
+
+def to_peft(path, folder):
+    sd = load_file(path)
+    first = next(k for k in sd if k.endswith("lora_down.weight"))
+    rank = sd[first].shape[0]
+    alpha = sd[first.replace("lora_down.weight", "alpha")].item()
+    out = {}
+    for k, v in sd.items():
+        if k.endswith(".alpha"):
+            continue
+        out["base_model.model." + k.replace("lora_down", "lora_A").replace("lora_up", "lora_B")] = v
+    save_file(out, folder + "/adapter_model.safetensors")
+    LoraConfig(r=rank, lora_alpha=alpha, target_modules=["q"]).save_pretrained(folder)  #!
+""",
+        (),
+        "medium",
+    ),
+    Program(
         "magnitude dropped by copy",
         "LS408",
         """
@@ -68,6 +111,59 @@ def to_plain(path, out):
     save_file(new, out)
 """,
         (),
+        "medium",
+    ),
+    Program(
+        "pattern dropped to dict",
+        "LS402",
+        """
+import json
+
+
+def publish(model, folder):
+    cfg = model.peft_config["default"]
+    data = {"peft_type": "LORA", "r": cfg.r, "lora_alpha": cfg.lora_alpha, "target_modules": list(cfg.target_modules), "bias": "none"}  #!
+    with open(folder + "/adapter_config.json", "w") as f:
+        json.dump(data, f)
+    model.save_weights(folder)
+""",
+        (
+            (
+                '"bias": "none"}',
+                '"bias": "none", "use_rslora": cfg.use_rslora, "rank_pattern": cfg.rank_pattern, "alpha_pattern": cfg.alpha_pattern}',
+            ),
+        ),
+        "medium",
+    ),
+    Program(
+        "save filter drops alpha buffer",
+        "LS309",
+        """
+import torch
+from torch import nn
+
+
+class Low(nn.Module):
+    def __init__(self, base, rank, alpha):
+        super().__init__()
+        self.base = base
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+        self.register_buffer("alpha", torch.tensor(float(alpha)))
+        self.rank = rank
+
+    def forward(self, x):
+        return self.base(x) + self.lora_up(self.lora_down(x)) * (self.alpha / self.rank)
+
+
+def save_adapter(model, path):
+    torch.save({k: v for k, v in model.state_dict().items() if "lora_" in k}, path)  #!
+
+
+def load_adapter(model, path):
+    model.load_state_dict(torch.load(path), strict=False)
+""",
+        (('if "lora_" in k}', 'if "lora_" in k or k.endswith(".alpha")}'),),
         "medium",
     ),
     Program(
@@ -186,5 +282,108 @@ def main():
     bake(pipe, ["a"], [0.7], "out")
 """,
         (("lora_scale=strength", "lora_scale=1.0"),),
+    ),
+    Program(
+        "mlx alpha as scale cli",
+        "LS501",
+        """
+import argparse
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+
+class LoRALinear:
+    def __init__(self, linear, rank, scale):
+        self.linear, self.scale = linear, scale
+        self.lora_a = mx.random.normal((linear.weight.shape[1], rank))
+        self.lora_b = mx.zeros((rank, linear.weight.shape[0]))
+
+    def __call__(self, x):
+        return self.linear(x) + self.scale * (x @ self.lora_a @ self.lora_b)
+
+
+def main(model):
+    p = argparse.ArgumentParser()
+    p.add_argument("--rank", type=int, default=8)
+    p.add_argument("--alpha", type=float, default=16.0)
+    args = p.parse_args()
+    for layer in model.layers:
+        layer.q_proj = LoRALinear(layer.q_proj, args.rank, args.alpha)  #!
+""",
+        (("args.rank, args.alpha)", "args.rank, args.alpha / args.rank)"),),
+        "medium",
+    ),
+    Program(
+        "saved flag not built",
+        "LS409",
+        """
+### model.py
+import math
+
+import torch
+from torch import nn
+
+
+class Side(nn.Module):
+    def __init__(self, host, rank, alpha, rooted=False):
+        super().__init__()
+        self.host = host
+        self.lora_A = nn.Parameter(torch.randn(rank, host.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(host.out_features, rank))
+        self.scale = alpha / (math.sqrt(rank) if rooted else rank)
+
+    def forward(self, x):
+        return self.host(x) + self.scale * (x @ self.lora_A.T @ self.lora_B.T)
+
+
+def attach(model, rank, alpha, rooted=False):
+    model.q = Side(model.q, rank, alpha, rooted)
+### train.py
+import json
+
+from model import attach
+
+
+def run(model, cfg, out):
+    attach(model, cfg.rank, cfg.alpha)  #!
+    fit(model)
+    with open(out + "/adapter_config.json", "w") as f:
+        json.dump({"peft_type": "LORA", "r": cfg.rank, "lora_alpha": cfg.alpha, "use_rslora": cfg.rslora}, f)
+""",
+        (("attach(model, cfg.rank, cfg.alpha)", "attach(model, cfg.rank, cfg.alpha, rooted=cfg.rslora)"),),
+    ),
+    Program(
+        "rank pattern unasked",
+        "LS412",
+        """
+import json
+import re
+
+import torch
+from safetensors.torch import load_file
+
+
+def own(table, name, usual):
+    return next((v for k, v in (table or {}).items() if re.search(k + "$", name)), usual)
+
+
+def bake(model, folder):
+    with open(folder + "/adapter_config.json") as f:
+        cfg = json.load(f)
+    sd = load_file(folder + "/adapter_model.safetensors")
+    for key in [k for k in sd if k.endswith("lora_A.weight")]:
+        name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+        alpha = own(cfg.get("alpha_pattern"), name, cfg["lora_alpha"])
+        root = cfg["r"] ** 0.5 if cfg.get("use_rslora") else cfg["r"]
+        delta = sd[key.replace("lora_A", "lora_B")] @ sd[key]
+        model.get_submodule(name).weight.data += alpha / root * delta  #!
+""",
+        (
+            (
+                'root = cfg["r"] ** 0.5 if cfg.get("use_rslora") else cfg["r"]',
+                'rank = own(cfg.get("rank_pattern"), name, cfg["r"])\n        root = rank**0.5 if cfg.get("use_rslora") else rank',
+            ),
+        ),
     ),
 )

@@ -181,4 +181,26 @@ def apply(layers, sd, strength):
 """,
         (("alpha=strength)", "alpha=strength * slot.alpha / slot.down.shape[0])"),),
     ),
+    Program(
+        "kernels by another axis",
+        "LS120",
+        """
+import torch
+
+
+def scale(sd, stem):
+    down, alpha = sd[stem + ".lora_down.weight"], sd[stem + ".alpha"].item()
+    if down.ndim == 4:
+        return alpha / down.shape[1]  #!
+    return alpha / down.shape[0]
+
+
+def patch(layers, sd):
+    for stem, layer in layers.items():
+        up, down = sd[stem + ".lora_up.weight"], sd[stem + ".lora_down.weight"]
+        delta = (up.flatten(1) @ down.flatten(1)).reshape(layer.weight.shape)
+        layer.weight.data += scale(sd, stem) * delta
+""",
+        (("return alpha / down.shape[1]", "return alpha / down.shape[0]"),),
+    ),
 )
