@@ -73,6 +73,51 @@ class Bank:
         (("self.alphas[key[:-6]]", 'self.alphas[key[:-6].replace("_", ".")]'),),
     ),
     Program(
+        "strict false nothing fits",
+        "LS319",
+        """
+import torch
+from torch import nn
+
+
+class Adapted(nn.Module):
+    def __init__(self, base, rank, alpha):
+        super().__init__()
+        self.base = base
+        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
+        nn.init.zeros_(self.lora_up.weight)
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return self.base(x) + self.lora_up(self.lora_down(x)) * self.scale
+
+
+class Model(nn.Module):
+    def __init__(self, rank=8, alpha=16):
+        super().__init__()
+        self.proj = Adapted(nn.Linear(64, 64), rank, alpha)
+
+    def forward(self, x):
+        return self.proj(x)
+
+
+def save(model, path):
+    torch.save({"adapter." + k: v for k, v in model.state_dict().items() if "lora_" in k}, path)
+
+
+def restore(model, path):
+    model.load_state_dict(torch.load(path), strict=False)  #!
+""",
+        (
+            (
+                "model.load_state_dict(torch.load(path), strict=False)",
+                'model.load_state_dict({k.removeprefix("adapter."): v for k, v in torch.load(path).items()}, strict=False)',
+            ),
+        ),
+        "medium",
+    ),
+    Program(
         "alpha into peft file",
         "LS311",
         """
