@@ -20,8 +20,8 @@ class OneAlphaForAll(Rule):
     A loop over an adapter dictionary that keeps one alpha (or one alpha / rank) of the keys that it
     meets, and a second loop over the tensors that uses this one number for each of them; with `--preview`
     also one over layers that are given it as their alpha. Also the scale of one of several adapters, taken by
-    its place, in a loop over all of them; and, with `--preview`, the alpha of one module of a file that becomes
-    the alpha of a configuration.
+    its place, in a loop over all of them; and, with `--preview`, the alpha of one module of a file that
+    becomes the alpha of a configuration.
 
     ## Why it is wrong
 
