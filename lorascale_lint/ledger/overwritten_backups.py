@@ -16,7 +16,7 @@ from lorascale_lint.ledger.left_overs import loops_of
 from lorascale_lint.ledger.looks import calls_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.linking.definitions import FunctionInfo, dotted
-from lorascale_lint.linking.results import statement_of
+from lorascale_lint.linking.results import loops_around, statement_of
 from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.marks import LOOP, ROUND
 from lorascale_lint.provenance.values import Place, Tensor, Value, options
@@ -51,11 +51,18 @@ def overwritten_backups(ledger: Ledger) -> Iterator[OverwrittenBackup]:
         merge = next((a for a in behind if weight and _place_of(a.base) == weight), None)
         if function is None or merge is None or saved.spot.node in seen or _is_asked(saved.guards, field):
             continue
+        if isinstance(saved, KeyWrite) and not _walks(function, saved.spot.node):
+            continue  # one entry, under a key that each call gives
         back = next(_put_back(ledger, function, field), None)
         again = _again(ledger, function, saved.guards, back) if back is not None else None
         if back is not None and (again is not None or _may_come_again(ledger, function, back)):
             seen.add(saved.spot.node)
             yield OverwrittenBackup(saved.spot, field, merge, again, back)
+
+
+def _walks(function: FunctionInfo, node: ast.AST) -> bool:
+    """Is the entry set in a loop of the function itself, so that each call comes to all of them?"""
+    return bool(loops_around(function, node))
 
 
 def _is_kept(apply: Apply) -> bool:
@@ -143,7 +150,8 @@ def _words(node: ast.AST) -> set[str]:
 
 def _may_come_again(ledger: Ledger, function: FunctionInfo, back: Spot) -> bool:
     """May code out of sight give a second adapter before it puts back: with no call in sight, and no undo?"""
-    own = function.parameters[1:] if function.owner is not None else []
+    given = function.parameters[1:] if function.owner is not None else []
+    own = [name for name in given if function.default(name) is None]
     undoes = back.function is None or back.function.name in function.attributes_read
     plain = not function.name.startswith("_") and function.name not in CALLED_BY_FRAMEWORK
     return bool(own) and plain and not undoes and not calls_of(ledger, function)
