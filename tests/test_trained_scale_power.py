@@ -131,3 +131,48 @@ def test_a_spread_of_the_start_values_in_a_tensor_class_of_the_project(
 ) -> None:
     source = OWN_TENSOR.format(more=more)
     assert len(lint_files(tmp_path, {"lora_layer.py": source}, codes=["LS121"])) == count
+
+
+KINDS = """\
+import torch
+from torch import nn
+
+
+class Adapted:
+    def __init__(self, in_features, out_features):
+        self.in_features, self.out_features = in_features, out_features
+        self.r, self.scaling = {{}}, {{}}
+        self.lora_A, self.lora_B = nn.ParameterDict({{}}), nn.ParameterDict({{}})
+        self.lora_embedding_A, self.lora_embedding_B = nn.ParameterDict({{}}), nn.ParameterDict({{}})
+
+    def update_rows(self, name, r, lora_alpha):
+        self.r[name] = r
+        self.{kind}A.update(nn.ParameterDict({{name: nn.Parameter(torch.zeros(r, self.in_features))}}))
+        self.{kind}B.update(nn.ParameterDict({{name: nn.Parameter(torch.zeros(self.out_features, r))}}))
+        self.scaling[name] = lora_alpha / r
+
+
+class Ranked(Adapted):
+    def update_layer(self, name, r, lora_alpha):
+        self.r[name] = r
+        self.lora_A.update(nn.ParameterDict({{name: nn.Parameter(torch.zeros(r, self.in_features))}}))
+        self.lora_B.update(nn.ParameterDict({{name: nn.Parameter(torch.zeros(self.out_features, r))}}))
+        self.scaling[name] = lora_alpha
+
+
+class RankedLinear(nn.Linear, Ranked):
+    def __init__(self, name, in_features, out_features, r, lora_alpha):
+        nn.Linear.__init__(self, in_features, out_features)
+        Ranked.__init__(self, in_features, out_features)
+        self.update_layer(name, r, lora_alpha)
+
+    def forward(self, x, name):
+        delta = x @ self.lora_A[name].T @ self.lora_B[name].T * self.scaling[name] / self.r[name]
+        return super().forward(x) + delta
+"""
+
+
+@pytest.mark.parametrize(("kind", "some"), [("lora_embedding_", False), ("lora_", True)])
+def test_a_scale_that_is_kept_beside_other_factors(kind: str, some: bool, tmp_path: Path) -> None:
+    found = lint_files(tmp_path, {"lora_layer.py": KINDS.format(kind=kind)}, codes=["LS121"])
+    assert bool(found) == some

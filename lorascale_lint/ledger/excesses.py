@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from lorascale_lint.immutable import immutable
-from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING
+from lorascale_lint.knowledge.roles import ALPHA, RANK, SCALING, A, B, role_of
 from lorascale_lint.ledger.applications import Application, Branch, applications
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
@@ -14,6 +14,7 @@ from lorascale_lint.ledger.made_deltas import made_deltas
 from lorascale_lint.ledger.powers import powers_of
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.unread_alphas import unread_alpha
+from lorascale_lint.provenance.marks import AFTER
 from lorascale_lint.provenance.scale import ONE as BARE, TRAINED, Scale
 from lorascale_lint.provenance.values import Multiplied
 
@@ -51,7 +52,7 @@ class Excess:
 def excesses(ledger: Ledger) -> Iterator[Excess]:
     """Applications without a trained scale, or with a branch that has one too often."""
     for application in (*applications(ledger), *made_deltas(ledger)):
-        found = _wrong(application)
+        found = _wrong(ledger, application)
         if found is None or (found[1] == UNUSED and not _has_alpha(ledger, application)):
             continue
         branch, why, alone = found
@@ -65,7 +66,7 @@ def intended(scale: Scale) -> Scale:
     return Scale(scale.coefficient, kept) * TRAINED
 
 
-def _wrong(application: Application) -> tuple[Branch, str, bool] | None:
+def _wrong(ledger: Ledger, application: Application) -> tuple[Branch, str, bool] | None:
     """The first branch that is wrong, why, and whether all are; beside right ones it has a part too often."""
     if any(branch.reasons for branch in application.branches):
         return None
@@ -73,7 +74,7 @@ def _wrong(application: Application) -> tuple[Branch, str, bool] | None:
     wrong = [(branch, why) for branch, why in found if why is not None]
     alone = len(wrong) == len(found)
     if not alone:
-        wrong = [(branch, why) for branch, why in wrong if why != UNUSED]
+        wrong = [(b, why) for b, why in wrong if why != UNUSED and not _is_of_others(ledger, application, b)]
         # Numbers of several statements would leave a way with one of them.
         alone = all(why is not None or branch.scale == BARE for branch, why in found)
     return (*wrong[0], alone) if wrong else None
@@ -95,10 +96,27 @@ def _excess(branch: Branch) -> str | None:
 
 def _state(branch: Branch) -> str:
     """Which methods must have run before."""
-    names = [
-        name.removeprefix("after ") for name, holds in branch.guards if holds and name.startswith("after ")
-    ]
-    return "".join(f", once `{name}` has run" for name in names[:1])
+    return "".join(f", once `{name}` has run" for name in _ran(branch)[:1])
+
+
+def _ran(branch: Branch) -> list[str]:
+    return [name.removeprefix(AFTER) for name, holds in branch.guards if holds and name.startswith(AFTER)]
+
+
+def _is_of_others(ledger: Ledger, application: Application, branch: Branch) -> bool:
+    """Must a method have run that keeps a scale beside factors of its own, and none of these?
+
+    ``update_layer_embedding()``, which a linear layer inherits: nobody calls it on one.
+    """
+    field = application.factors.rpartition(".")[2]
+    cls = application.spot.cls
+    line = [] if cls is None or not field else ledger.lineage(cls)
+    for name in _ran(branch):
+        methods = [own.methods.get(name.removesuffix("()")) for own in line]
+        used = {part for method in methods if method is not None for part in method.attributes_read}
+        if field not in used and any(role_of(part, True) in (A, B) for part in used):
+            return True
+    return False
 
 
 def _is_sure(branch: Branch) -> bool:
@@ -107,7 +125,7 @@ def _is_sure(branch: Branch) -> bool:
     Numbers of several statements may belong to conditions that never hold together.
     """
     numbers = [step.scale for step in branch.steps if _brings(step)]
-    return len(numbers) == 1 or any(name.startswith("after ") and holds for name, holds in branch.guards)
+    return len(numbers) == 1 or bool(_ran(branch))
 
 
 def _brings(step: Multiplied) -> bool:
