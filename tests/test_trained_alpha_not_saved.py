@@ -179,3 +179,44 @@ def test_layers_that_another_script_makes_again(
         "use.py": READS.format(rank=rank, alpha=alpha, load=load),
     }
     assert [item.confidence for item in lint_files(tmp_path, files, codes=["LS314"])] == confidences
+
+
+BESIDE = """
+import torch
+from layers import inject_lora
+
+
+def prepare(model, options):
+    inject_lora(model, 8, 32)
+    return model
+
+
+def save(model, path):
+    torch.save({{k: v for k, v in model.state_dict().items() if "lora" in k}}, path)
+
+
+def put(model, factors):
+    model.load_state_dict(factors, strict=False)
+
+
+def load(model, path):
+    {make}
+    factors = torch.load(path)
+    {put}
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "put", "confidences"),
+    [
+        ("pass", "put(model, factors)", []),
+        ("pass", "model.load_state_dict(factors, strict=False)", []),
+        ("pass", "print(len(factors))", ["medium"]),
+        ("inject_lora(model, 8, 8)", "put(model, factors)", ["medium"]),
+    ],
+)
+def test_functions_that_load_into_the_same_layers(
+    make: str, put: str, confidences: list[Confidence], tmp_path: Path
+) -> None:
+    files = {"layers.py": LAYERS, "adapters.py": BESIDE.format(make=make, put=put)}
+    assert [item.confidence for item in lint_files(tmp_path, files, codes=["LS314"])] == confidences

@@ -24,6 +24,7 @@ from lorascale_lint.knowledge.speech import speaks_of_lora
 from lorascale_lint.ledger.entries import KeyWrite, Use
 from lorascale_lint.ledger.families import families
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.looks import looks
 from lorascale_lint.ledger.numbers import scale_of
 from lorascale_lint.ledger.strengths import given_strengths
 from lorascale_lint.ledger.tables import Table, tables
@@ -64,7 +65,7 @@ def unsaved_alphas(ledger: Ledger) -> Iterator[UnsavedAlpha]:
         elif filename in writes_settings or use.spot.row < loads[use.spot.function]:  # a check of its own
             continue
         elif dirname(filename) not in told and _saves_factors_only(use, factors):
-            if _is_made_again(ledger, *made[filename]):
+            if _is_made_again(ledger, *made[filename]) or _is_read_beside(ledger, made[filename][0], use):
                 continue
             savers[filename].setdefault(use.spot.row, (use, "medium"))
     for filename, found in savers.items():
@@ -166,6 +167,20 @@ def _is_made_again(ledger: Ledger, made: Use, scale: Scale) -> bool:
             again = _quotient(given[ALPHA], given[RANK])
             if again is None or again.by_role() == scale.by_role():
                 return True
+    return False
+
+
+def _is_read_beside(ledger: Ledger, made: Use, saved: Use) -> bool:
+    """Does another function of the file load such a file into layers that it does not make?"""
+    apart = (made.spot.function, saved.spot.function)
+    for look in looks(ledger, callees=True):
+        function = look.function
+        if function is None or function in apart or function.file is not saved.spot.file:
+            continue
+        opens = any(isinstance(u.result, Place) and u.result.made == "state dict" for u in look.uses)
+        makes = any(u.called == made.called and u.callee is made.callee for u in look.uses)
+        if opens and not makes and any(use.called in LOADS_INTO_MODEL for use in look.uses):
+            return True
     return False
 
 
