@@ -9,6 +9,8 @@ marked (``copy_of``): they are judged and counted once, and apart from a project
 ``first_sight.py sample SHEET.jsonl OUT.jsonl N`` draws findings of medium confidence, one of a piece of code.
 
 ``first_sight.py score SHEET.jsonl`` prints the precision of the judged sheet with its 95 % Wilson interval.
+
+``first_sight.py record SHEET.jsonl...`` prints what all sheets say of each rule: true / false / arguable.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import json
 import random
 import sys
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from typing import Any
 from analyser import call
 from definitions import Definition, definitions, enclosing
 from matrix_products import LORA_WORD
-from verdict_sheet import Group, Precision, Row, groups, read, with_copies, write
+from verdict_sheet import VERDICTS, Group, Precision, Row, groups, read, with_copies, write
 
 CHECK = ("check", "--preview", "--no-cache", "--output-format", "json", ".")
 AROUND = 3
@@ -190,6 +192,23 @@ def score(options: argparse.Namespace) -> int:
     return 0
 
 
+def record(options: argparse.Namespace) -> int:
+    """Print the verdicts by rule: by default and with preview, own code and copies."""
+    counts: dict[str, Counter[tuple[str, bool, str]]] = defaultdict(Counter)
+    for sheet in options.sheets:
+        for group in groups(read(sheet)):
+            counts[group.rows[0].code][group.confidence, group.is_copied, group.verdict] += 1
+    print("rule   default: own, copies; preview only: own, copies")
+    for code, found in sorted(counts.items()):
+        cells = [
+            "/".join(str(found[confidence, copied, verdict]) for verdict in VERDICTS)
+            for confidence in ("high", "medium")
+            for copied in (False, True)
+        ]
+        print(f"{code}  {cells[0]:7} {cells[1]:9} {cells[2]:7} {cells[3]}")
+    return 0
+
+
 def main() -> int:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -210,6 +229,9 @@ def main() -> int:
     command = commands.add_parser("score")
     command.add_argument("sheet", type=Path)
     command.set_defaults(run=score)
+    command = commands.add_parser("record")
+    command.add_argument("sheets", type=Path, nargs="+")
+    command.set_defaults(run=record)
     options = parser.parse_args()
     return int(options.run(options))
 
