@@ -11,6 +11,7 @@ from lorascale_lint.ledger.deltas import made_at, only_normed
 from lorascale_lint.ledger.families import Family, families, is_folded, of_one_object
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.renormed import renormed
+from lorascale_lint.provenance.scale import Symbol
 from lorascale_lint.rule import Rule
 
 
@@ -100,8 +101,8 @@ class StrengthOnOnePath(Rule):
                 other = next((o for o in beside if of_one_object(ledger, family, application, o)), None)
                 if other is None or application.spot.function in careful or application.kind == "unmerge":
                     continue
-                if application.spot.node in normed:
-                    continue
+                if application.spot.node in normed or any(s.role == STRENGTH for s in _carried(application)):
+                    continue  # what a call tells this path may be what the other one remembers
                 if all(branch.steps and not branch.scale.powers for branch in application.branches):
                     continue  # the callers in sight made the layer with numbers, so the scale is one
                 from lorascale_lint.codemods.multiply_strength import multiply_strength
@@ -119,6 +120,10 @@ class StrengthOnOnePath(Rule):
                 )
 
 
+def _carried(application: Application) -> set[Symbol]:
+    return {symbol for branch in application.branches for symbol, _ in branch.scale.powers}
+
+
 def _strong(ledger: Ledger, family: Family, application: Application) -> bool:
     """Does some branch carry a user's strength, or a number that the layer is made with and keeps?
 
@@ -126,7 +131,7 @@ def _strong(ledger: Ledger, family: Family, application: Application) -> bool:
     """
     function = application.spot.function
     told = () if function is None else function.parameters
-    carried = {symbol for branch in application.branches for symbol, _ in branch.scale.powers}
+    carried = _carried(application)
     if any(symbol.role == STRENGTH and symbol.origin not in told for symbol in carried):
         return True
     kept = (kept for field in family.fields if field.role == MULTIPLIER for kept in field.kept)
