@@ -81,3 +81,29 @@ def test_settings_of_a_trainer_are_no_loaded_configuration(tmp_path: Path) -> No
         return LoraConfig(**kwargs)
     """
     assert found(tmp_path, source) == []
+
+
+APART = """
+import json
+from pathlib import Path
+
+
+def alpha_of(key, config):
+    patterns = config.get("alpha_pattern") or {{}}
+    return next((alpha for name, alpha in patterns.items() if key.endswith(name)), config["lora_alpha"])
+
+
+def merge(folder, state, factors):
+    config = json.loads(Path(folder, "adapter_config.json").read_text())
+    {message}
+    for key, (lora_A, lora_B) in factors.items():
+        alpha = alpha_of(key, config)
+        state[key] += alpha / lora_A.shape[0] * (lora_B @ lora_A)
+    return state
+"""
+
+
+def test_a_scale_that_is_only_told_is_that_of_all_others(tmp_path: Path) -> None:
+    message = 'print("scale", config["lora_alpha"] / config["r"])'
+    source = APART.format(message=message)
+    assert not lint_files(tmp_path, {"lora_merge.py": source}, codes=["LS412"])

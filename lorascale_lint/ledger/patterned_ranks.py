@@ -77,7 +77,10 @@ def lost_patterns(ledger: Ledger) -> Iterator[LostPattern]:
 
 
 def _unasked(ledger: Ledger) -> Iterator[LostPattern]:
-    """Alphas of single modules are looked up, and nothing in sight asks for their ranks."""
+    """A function looks alphas of single modules up, and divides; nothing in sight asks for their ranks.
+
+    What divides elsewhere may be the scale of all others, or a message.
+    """
     contracts = ledger.once(Contracts)
     every = {literal_of(read.key) for read in (*ledger.reads, *ledger.parts)}
     for path, reads in list(contracts.reads_of.items()) if RANKS_FIELD not in every else ():
@@ -87,7 +90,8 @@ def _unasked(ledger: Ledger) -> Iterator[LostPattern]:
             continue
         below = set(number_origins(rank.value))
         by_rank = (q for q in ledger.quotients if below & {*number_origins(q.by)})
-        divided = next((q.spot for q in by_rank if q.spot.function is rank.spot.function), None)
+        own = rank.spot.function if alphas.spot.function is rank.spot.function else None
+        divided = next((q.spot for q in by_rank if own is not None and q.spot.function is own), None)
         if divided is not None and contracts.loaded(Meeting(path, alpha, rank, divided)) is not None:
             yield LostPattern(
                 divided,
