@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from lorascale_lint.findings import Finding
-from lorascale_lint.knowledge.roles import STRENGTHS
+from lorascale_lint.knowledge.roles import STRENGTH, STRENGTHS
 from lorascale_lint.ledger.applications import applications
 from lorascale_lint.ledger.effect import effect_of
 from lorascale_lint.ledger.given_twice import given_twice, scaled_before, told_twice
 from lorascale_lint.ledger.ledger import Ledger
+from lorascale_lint.ledger.numbers import trained
 from lorascale_lint.provenance.scale import Scale, Symbol
 from lorascale_lint.rule import Rule
 
@@ -79,7 +80,8 @@ class StrengthSquared(Rule):
     ## Limits
 
     Two different strengths (one for the model, one for an adapter) are no error. A number whose origin is not
-    known is never the same as another.
+    known is never the same as another. With `--preview` only for a number that no name calls a strength,
+    beside no trained scale: weights that choose between adapters may be meant twice.
 
     ## References
 
@@ -104,6 +106,7 @@ class StrengthSquared(Rule):
                     next(last, application.spot),
                     f"`{symbol.origin}` multiplies the delta twice in `{application.spot.name}`: "
                     f"{branch.scale.formula()}",
+                    confidence="high" if symbol.role == STRENGTH or trained(branch.scale) else "medium",
                     effect=effect_of(branch.scale, once),
                     trace=[(application.spot, f"here the delta arrives at scale {branch.scale.formula()}")],
                 )

@@ -189,3 +189,32 @@ def test_a_slot_that_keeps_the_strength_and_a_factor_with_it(folded: str, count:
     """A number that is put into a place of a buffer is what that place multiplies by."""
     source = f"import torch\n\n\n{SLOTS.format(folded=folded)}"
     assert len(lint_files(tmp_path, {"lora_slots.py": source}, codes=["LS118"])) == count
+
+
+MIXED = """
+class LowRankAdapter:
+    def __init__(self, lora_down, lora_up, alpha, rank):
+        self.lora_down, self.lora_up, self.trained = lora_down, lora_up, alpha / rank
+
+    def merge(self, weight, {name}):
+        up = self.lora_up.weight * {name}
+        weight.data += {by} * (up @ self.lora_down.weight){trained}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "trained", "by", "confidences"),
+    [
+        ("scale", "", "scale", ["medium"]),
+        ("scale", " * self.trained", "scale", ["high"]),
+        ("strength", "", "strength", ["high"]),
+        ("scale", "", "1.0", []),
+    ],
+)
+def test_a_number_that_may_be_any_beside_no_trained_scale(
+    name: str, trained: str, by: str, confidences: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "lora_layer.py"
+    path.write_text(MIXED.format(name=name, by=by, trained=trained))
+    found = lint([path], [], codes=["LS118"]).findings
+    assert [finding.confidence for finding in found] == confidences
