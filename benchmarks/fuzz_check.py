@@ -274,6 +274,7 @@ def main() -> int:
                 counts[f"exit code {code}, as it should be"] += not found
             except (BrokenProcessPool, TimeoutError) as error:
                 found, printed = [f"died: {error}"], str(error)
+                pool.shutdown(wait=False, cancel_futures=True)
                 pool = ProcessPoolExecutor(1)
             counts.update(found)
             if found and options.keep:
@@ -281,6 +282,7 @@ def main() -> int:
                 kept = options.keep / f"{options.seed}-{number}.py"
                 kept.write_bytes(text.encode("utf-8", "surrogatepass"))
                 kept.with_suffix(".txt").write_text(f"{found}\n{printed}")
+    pool.shutdown()  # at exit, the interpreter may write to a pipe of it that is closed
     for name, number in sorted(counts.items()):
         print(f"{number:6} {name}")
     print(f"{longest:6.1f} s of processor time for the slowest")

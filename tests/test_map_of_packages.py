@@ -134,8 +134,7 @@ WHOLE: dict[tuple[str, tuple[str, ...]], list[tuple[str, str, str]]] = {
     ],
     ("diffsynth==2.1.12", ("diffsynth/models/flux_lora_patcher.py",)): [
         ("GeneralLoRALoader.load", "merge", "multiplier"),
-        # outputs of several layers weighted by a learned gate, and the sum inside of the gate, which is none
-        ("LoraMerger.forward", "forward", "unknown"),
+        # outputs of several layers weighted by a learned gate; the sum inside of the gate is none
         ("LoraMerger.forward", "forward", "unknown"),
         # by the keys of its convention: alpha / rank, half of it in each factor
         ("FluxLoRALoader.convert_state_dict", "fold", "sqrt(alpha) / sqrt(rank)"),
