@@ -169,12 +169,16 @@ class Machine(Recorder):
             self.steps = STEP_LIMIT - MORE_STEPS
         return True
 
-    def give_up(self, statement: ast.stmt, deep: bool, journals: int, guards: Guards) -> None:
-        """Leave out a statement that is nested too deeply, or takes too much, and say so."""
+    def take_back(self, journals: int, guards: Guards) -> None:
+        """Undo what was left half done, where that many journals were open; nothing of it is remembered."""
         while len(self.heap.journals) > journals:
             self.heap.undo()
         self.frame.guards = guards
         self.memory.lose()
+
+    def give_up(self, statement: ast.stmt, deep: bool, journals: int, guards: Guards) -> None:
+        """Leave out a statement that is nested too deeply, or takes too much, and say so."""
+        self.take_back(journals, guards)
         place = self.frame.file.filename, statement.lineno
         if deep:
             self.ledger.left_out.setdefault(place, DEEP)

@@ -163,11 +163,9 @@ def _run_within(
         if m.limit == outer:
             raise
         m.far.add(info)
-        while len(m.heap.journals) > journals:
-            m.heap.undo()
         del m.stack[depth:]
-        m.frame.guards, m.steps = guards, steps
-        m.memory.lose()
+        m.take_back(journals, guards)
+        m.steps = steps
         return _by_name(m, info, args, keywords, node)
     finally:
         m.limit = outer
