@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import CALLED_AGAIN, MERGED_FIELDS, TAKES_WEIGHTS_ALONE
 from lorascale_lint.ledger.backups import in_place
-from lorascale_lint.ledger.conditions import names_in
+from lorascale_lint.ledger.conditions import is_of_class, names_in
 from lorascale_lint.ledger.entries import Apply, Return, Store
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.looks import ByFunction, calls_of
@@ -202,11 +202,13 @@ def _is_taken_away(ledger: Ledger, merge: FunctionInfo, layer: ClassInfo) -> boo
     """Does a function put something into the place of such layers, or a caller keep the weights alone?"""
     for store in ledger.stores:
         replaced = not store.field and not isinstance(store.value, Ref)
-        if replaced and store.spot.function is not merge and _asks(store.guards, layer):
+        if replaced and store.spot.function is not merge and is_of_class(layer.name, store.guards):
             return True
     for given in ledger.returns:
         for option in options(given.value) if given.spot.function is not merge else ():
-            if not _is_model(given, option.value) and _asks((*given.guards, *option.guards), layer):
+            if not _is_model(given, option.value) and is_of_class(
+                layer.name, (*given.guards, *option.guards)
+            ):
                 return True
     uses = ledger.once(ByFunction).uses
     for use in calls_of(ledger, merge):
@@ -219,10 +221,3 @@ def _is_taken_away(ledger: Ledger, merge: FunctionInfo, layer: ClassInfo) -> boo
         if caller is None or not _leaves_fields(ledger, caller) or empties(caller, use.spot.row):
             return True
     return False
-
-
-def _asks(guards: Guards, layer: ClassInfo) -> bool:
-    """Is it such a layer, by its class?"""
-    return any(
-        holds and name.startswith("isinstance(") and layer.name in names_in(name) for name, holds in guards
-    )

@@ -119,6 +119,13 @@ def is_set(parameter: str, guards: Guards) -> bool:
     )
 
 
+def is_of_class(name: str, guards: Guards) -> bool:
+    """Do the conditions say of something that it is of the class: ``isinstance(module, LoRALinear)``?"""
+    return any(
+        holds and asked.startswith("isinstance(") and name in names_in(asked) for asked, holds in guards
+    )
+
+
 def parting(left: Guards, right: Guards) -> tuple[str, bool] | None:
     """The first condition of ``left`` that ``right`` has the other way round."""
     return next(((name, holds) for name, holds in left if (name, not holds) in right), None)

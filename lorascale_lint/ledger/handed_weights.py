@@ -10,13 +10,12 @@ from lorascale_lint.immutable import immutable
 from lorascale_lint.knowledge.members import HAVE_WEIGHT, MULTIPLIES_BY_WEIGHT, READS_WEIGHT_OF
 from lorascale_lint.knowledge.roles import BASE
 from lorascale_lint.ledger.class_fields import CONSTRUCTORS
-from lorascale_lint.ledger.conditions import names_in
+from lorascale_lint.ledger.conditions import is_of_class, names_in
 from lorascale_lint.ledger.entries import Apply, Store, Use
 from lorascale_lint.ledger.ledger import Ledger
 from lorascale_lint.ledger.spots import Spot
 from lorascale_lint.ledger.switches import is_own
 from lorascale_lint.linking.definitions import ClassInfo, dotted
-from lorascale_lint.provenance.guards import Guards
 from lorascale_lint.provenance.values import Place, Ref, Tensor, Value, options
 
 
@@ -131,10 +130,4 @@ def _is_one_of(store: Store, kind: str) -> bool:
     owner = store.owner.path if isinstance(store.owner, Place) else ""
     function = store.spot.function
     noted = function is not None and last in names_in(function.annotation(owner))
-    return noted or _asks(store.guards, last)
-
-
-def _asks(guards: Guards, name: str) -> bool:
-    return any(
-        holds and asked.startswith("isinstance(") and name in names_in(asked) for asked, holds in guards
-    )
+    return noted or is_of_class(last, store.guards)
